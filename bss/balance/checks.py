@@ -1,0 +1,7 @@
+"""Range checks with one form of message."""
+
+
+def require(holds: bool, name: str, found: object, right: str) -> None:
+    """Raise ``ValueError("`name` must be <right>, but got: <found>")`` unless `holds`."""
+    if not holds:
+        raise ValueError(f"`{name}` must be {right}, but got: {found!r}")

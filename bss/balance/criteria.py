@@ -1,0 +1,110 @@
+"""Criteria: per-sample facts about how balanced a sample is (paper section "Multi-perspective measurer")."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mean_cosine(vectors: Mapping[str, Tensor]) -> Tensor:
+    """Return the cosine similarity of the modalities' vectors, the mean over all pairs of modalities.
+
+    Parameters
+    ----------
+    vectors : two or more modalities, each a float tensor [batch, d] with the same d.
+
+    Returns
+    -------
+    float tensor [batch] in [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        Fewer than two modalities, or vectors of different shapes.
+    """
+    shapes = {name: tuple(vector.shape) for name, vector in vectors.items()}
+    if len(vectors) < 2:
+        raise ValueError(f"a similarity needs two or more modalities, but got: {sorted(vectors)}")
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"a similarity needs vectors of one shape for all modalities, but got: {shapes}")
+    pairs = [F.cosine_similarity(u, v, dim=-1) for u, v in combinations(vectors.values(), 2)]
+    return torch.stack(pairs).mean(dim=0)
+
+
+def prediction_similarity(logits: Mapping[str, Tensor]) -> Tensor:
+    """Return the mean pairwise cosine of the unimodal softmaxes, [batch] in [0, 1] (paper, sim_i).
+
+    `logits` holds [batch, classes] per modality. Two nearly uniform softmaxes have a cosine close to 1
+    whatever they prefer, so an untrained network looks balanced: see `confidence`.
+    """
+    return mean_cosine({name: z.float().softmax(dim=-1) for name, z in logits.items()})
+
+
+def logit_similarity(logits: Mapping[str, Tensor]) -> Tensor:
+    """Return the mean pairwise cosine of the logits, [batch] in [-1, 1] (the scripts' NVGesture BSS-H)."""
+    return mean_cosine({name: z.float() for name, z in logits.items()})
+
+
+def feature_similarity(features: Mapping[str, Tensor]) -> Tensor:
+    """Return the mean pairwise cosine of the encoders' features ([batch, d] each), [batch] in [-1, 1]."""
+    return mean_cosine({name: x.float() for name, x in features.items()})
+
+
+def training_loss(
+    fused: Tensor, logits: Mapping[str, Tensor], labels: Tensor, fused_weight: float, unimodal_weight: float
+) -> Tensor:
+    """Return the paper's l_total, float [batch].
+
+    ``fused_weight * CE(fused) + unimodal_weight * sum of CE(modality)``; `fused` and each of `logits` are [batch, classes]; `labels` are int64 [batch].
+    """
+    unimodal = torch.stack([F.cross_entropy(z, labels, reduction="none") for z in logits.values()]).sum(dim=0)
+    return fused_weight * F.cross_entropy(fused, labels, reduction="none") + unimodal_weight * unimodal
+
+
+def gradient_magnitude(
+    network: nn.Module,
+    sample_loss: Callable[[Callable[[Mapping[str, Tensor]], object], Mapping[str, Tensor], Tensor], Tensor],
+    inputs: Mapping[str, Tensor],
+    labels: Tensor,
+) -> Tensor:
+    """Return the L2 norm of each sample's gradient with respect to all trainable parameters, float [batch].
+
+    Parameters
+    ----------
+    network : in eval mode, so that batch normalisation does not mix the samples.
+    sample_loss : ``sample_loss(call, inputs, labels) -> scalar`` for a batch of one, where ``call`` runs
+        the network on inputs.
+    inputs : tensors [batch, ...] per modality.
+    labels : int64 [batch].
+
+    Raises
+    ------
+    ValueError
+        The network is in train mode.
+    """
+    if network.training:
+        raise ValueError("gradient_magnitude needs the network in eval mode: call network.eval() first")
+    trainable = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+    fixed = dict(network.named_buffers())
+
+    def loss_of_one(parameters: dict[str, Tensor], one: dict[str, Tensor], label: Tensor) -> Tensor:
+        def call(batch: Mapping[str, Tensor]) -> object:
+            return torch.func.functional_call(network, (parameters, fixed), (batch,))
+
+        return sample_loss(call, {name: x[None] for name, x in one.items()}, label[None])
+
+    gradients = torch.func.vmap(torch.func.grad(loss_of_one), in_dims=(None, 0, 0))(
+        trainable, dict(inputs), labels
+    )
+    squares = [g.flatten(start_dim=1).square().sum(dim=1) for g in gradients.values()]
+    return torch.stack(squares).sum(dim=0).sqrt()
+
+
+def confidence(logits: Mapping[str, Tensor]) -> Tensor:
+    """Return the greatest class probability, the mean over modalities, [batch] in [1 / classes, 1].
+
+    Near 1 / classes the softmaxes are nearly uniform, and prediction similarity tells nothing.
+    """
+    return torch.stack([z.float().softmax(dim=-1).amax(dim=-1) for z in logits.values()]).mean(dim=0)

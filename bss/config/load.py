@@ -1,0 +1,206 @@
+"""Reading params.yaml: strictly, once, with messages that name the key."""
+
+import difflib
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from bss.config.presets import PRESETS
+from bss.config.schema import Config
+from bss.errors import BssError
+
+Tree = dict[str, Any]
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Read and check the parameters in `path`.
+
+    `overrides` are texts ``section.key=value`` (the value is YAML); each must name a known key. Raises
+    `BssError` for a missing or unreadable file and for every key that is wrong, all at once.
+    """
+    tree = read_yaml(path)
+    for text in overrides:
+        apply_override(tree, text)
+    return config_from_tree(tree, path.name)
+
+
+def read_yaml(path: Path) -> Tree:
+    """Read a YAML 1.2 mapping, the way DVC reads params.yaml: 1e-3 is a number, a repeated key an error."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise BssError(
+            f"{path}: cannot be read ({error.strerror}). Run bss in a folder with a params.yaml, "
+            "or name one with --params."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}).") from error
+    except YAMLError as error:
+        raise BssError(f"{path}: not valid YAML:\n{error}") from error
+    if not isinstance(tree, dict):
+        raise BssError(f"{path}: expected sections such as `train:`, found {type(tree).__name__}.")
+    return tree
+
+
+def apply_override(tree: Tree, text: str) -> None:
+    """Set one value in `tree` from ``a.b.c=value``; tables on the way are made where they are missing."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise BssError(f"--set {text}: expected key=value, such as train.epochs=5.")
+    *parents, last = key.strip().split(".")
+    for depth, name in enumerate(parents):
+        child = tree.setdefault(name, {})
+        if child is None:
+            child = tree[name] = {}
+        if not isinstance(child, dict):
+            raise BssError(f"--set {text}: {'.'.join(parents[: depth + 1])} is a value, not a section.")
+        tree = child
+    try:
+        tree[last] = YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise BssError(f"--set {text}: the value is not valid YAML: {error}") from error
+
+
+def config_from_tree(tree: Mapping[str, Any], source: str) -> Config:
+    """Check a mapping of plain values against the schema; `source` is named in messages."""
+    from pydantic import ValidationError
+
+    try:
+        text = json.dumps(_expand_presets(tree, source), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BssError(
+            f"{source}: only plain numbers, texts, lists and tables are allowed: {error}"
+        ) from error
+    try:
+        # Strict JSON mode: 1.0 is no integer, "5" is no number, yet a list may become a tuple.
+        config: Config = _adapter().validate_json(text, strict=True)
+    except ValidationError as error:
+        lines = [_describe(dict(problem)) for problem in error.errors()]
+        raise BssError("\n".join(f"{source}: {line}" for line in lines)) from error
+    return config
+
+
+def config_to_tree(config: Any) -> Any:
+    """Return `config` (or any part of it) as plain dicts, lists and values; the inverse of loading."""
+    if is_dataclass(config):
+        return {f.name: config_to_tree(getattr(config, f.name)) for f in fields(config)}
+    if isinstance(config, dict):
+        return {name: config_to_tree(value) for name, value in config.items()}
+    if isinstance(config, tuple):
+        return [config_to_tree(value) for value in config]
+    return config
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return ``{"train.epochs": 30, ...}`` for nested dicts; lists stay whole."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
+
+
+def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """Replace `preset: name` in each scheduler by what it stands for; further keys override it."""
+    schedule = tree.get("schedule")
+    schedulers = schedule.get("schedulers") if isinstance(schedule, dict) else None
+    if not isinstance(schedulers, dict):
+        return tree
+    expanded = {}
+    for name, entry in schedulers.items():
+        expanded[name] = entry
+        if isinstance(entry, dict) and "preset" in entry:
+            preset = entry["preset"]
+            if preset not in PRESETS:
+                raise BssError(
+                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, "
+                    f"but got: {preset!r}"
+                )
+            expanded[name] = _merge(
+                PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"}
+            )
+    return {**tree, "schedule": {**schedule, "schedulers": expanded}}  # type: ignore[dict-item]
+
+
+def _merge(base: Any, over: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return base | {key: _merge(base[key], value) if key in base else value for key, value in over.items()}
+
+
+@functools.cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Config)
+
+
+def _describe(problem: dict[str, Any]) -> str:
+    """Say in one line which key is wrong, what was found, and what would be right."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    path, known = _walk(problem["loc"])
+    key = ".".join(path)
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        section, _, name = key.rpartition(".")
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = (
+            f"did you mean `{close[0]}`?"
+            if close
+            else f"known keys of `{section or 'the file'}`: {', '.join(known)}"
+        )
+        return f"{key}: unknown key; {hint}"
+    if kind in ("missing", "missing_argument"):
+        return f"{key}: missing, and there is no default"
+    if kind == "value_error":
+        return f"{key}: {context['error']}" if key else str(context["error"])
+    if kind.startswith("union_tag"):
+        return (
+            f"{key}: `kind` must be one of {context.get('expected_tags', 'the known kinds')}, but got: "
+            + (repr(context["tag"]) if "tag" in context else "no `kind`")
+        )
+    message = problem["msg"].removeprefix("Input should be ").replace("an object", "a table of keys")
+    return f"{key}: should be {message}, but got: {problem['input']!r}"
+
+
+def _walk(location: tuple[Any, ...]) -> tuple[list[str], list[str]]:
+    """Follow an error's location through the schema.
+
+    Returns the key's path without the union tags that pydantic puts between, and the keys that are known
+    in the last section on the way.
+    """
+    path: list[str] = []
+    known = [f.name for f in fields(Config)]
+    hint: Any = Config
+    for part in location:
+        if isinstance(hint, tuple):  # a union: this part is the tag of the member that was chosen
+            hint = next(member for member in hint if part in get_args(get_type_hints(member)["kind"]))
+        else:
+            path.append(str(part))
+            hint = _child(hint, part)
+        if is_dataclass(hint):
+            known = [f.name for f in fields(hint)]
+    return path, known
+
+
+def _child(hint: Any, part: Any) -> Any:
+    """Return the type below `hint` at key `part`: a class, a tuple of classes for a tagged union, or None."""
+    if is_dataclass(hint):
+        hint = get_type_hints(hint).get(part)
+    elif get_origin(hint) is dict:
+        hint = get_args(hint)[1]
+    else:
+        return None
+    members = tuple(member for member in get_args(hint) if is_dataclass(member))
+    if get_origin(hint) is not dict and members:
+        return members if len(members) > 1 else members[0]
+    return hint

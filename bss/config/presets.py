@@ -1,0 +1,27 @@
+"""Schedulers as the authors' published scripts have them, for `preset:` in schedule.schedulers."""
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "official-heuristic": {
+        "kind": "heuristic",
+        "scores": "initial",
+        "pacing": {"shape": "root", "start": 0.1, "grow_epochs": 40, "first_epoch": 1},
+        "order": "balanced-first",
+        "ranking": "score",
+        "trim": 0.0,
+        "stratified": False,
+    },
+    "official-learned": {
+        "kind": "learned",
+        "scores": "initial",
+        "every": 1,
+        "beta": 1.0,
+        "probability": "shifted",
+        "order": "balanced-first",
+        "measuring": "full",
+        "mode": "train",
+    },
+}
+"""Name to parameters. Scores of the freshly initialised network, epochs counted from 1, no smoothing,
+measuring in train mode; T_grow is the scripts' 40 of 120 epochs."""

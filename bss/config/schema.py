@@ -1,0 +1,421 @@
+"""Every parameter of params.yaml: its type, its default, its range and what it does.
+
+One frozen dataclass per section; the text under a field is its documentation. Nothing here reads a
+file: `bss.config.load` does, and reports what is wrong with the key's full name.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bss.balance.checks import require
+from bss.balance.schedulers import Heuristic, Learned, Uniform
+from bss.balance.score import BalanceScore
+
+Protocol = Literal["honest", "published"]
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """The built-in data: spoken-digit-like sounds paired with handwritten digits."""
+
+    seed: int = 0
+    """Decides every sound, pair and fault."""
+    contradicting: float = 0.4
+    """Share of train and val pairs with one modality taken from another class, in [0, 1]."""
+    noisy: float = 0.0
+    """Share of train and val pairs with one modality drowned in noise, in [0, 1 - contradicting]."""
+    audio_advantage: float = 0.0
+    """How much easier audio is than image, in [-1, 1]: more noise on the one, less on the other."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
+        require(0 <= self.contradicting <= 1, "contradicting", self.contradicting, "in [0, 1]")
+        require(0 <= self.noisy <= 1 - self.contradicting, "noisy", self.noisy, "in [0, 1 - contradicting]")
+        require(-1 <= self.audio_advantage <= 1, "audio_advantage", self.audio_advantage, "in [-1, 1]")
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Which built-in data is generated, into data/<name>; `{}` generates none."""
+
+    digits: DigitsConfig | None = None
+    """Audio-visual digits."""
+
+
+@dataclass(frozen=True)
+class AudioKind:
+    """A sound file that libsndfile reads, mixed to mono, resampled, and cut or filled to one length."""
+
+    kind: Literal["audio"]
+    sample_rate: int = 16000
+    """Hz after resampling, at least 1000."""
+    seconds: float = 1.0
+    """Length of every sample; a longer file is cut at its end."""
+    short: Literal["pad", "tile"] = "pad"
+    """A shorter file is padded with silence at its end, or repeated."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.sample_rate >= 1000, "sample_rate", self.sample_rate, "at least 1000 Hz")
+        require(self.seconds * self.sample_rate >= 1, "seconds", self.seconds, "long enough for one sample")
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """An image file that Pillow reads, resized to one size."""
+
+    kind: Literal["image"]
+    height: int = 224
+    """Pixels."""
+    width: int = 224
+    """Pixels."""
+    channels: Literal[1, 3] = 3
+    """1 = grey, 3 = RGB."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.height >= 1, "height", self.height, "at least 1")
+        require(self.width >= 1, "width", self.width, "at least 1")
+
+
+@dataclass(frozen=True)
+class FeaturesKind:
+    """A .npy file of numbers; all files of the modality have the same shape."""
+
+    kind: Literal["features"]
+
+
+ModalityKind = Annotated[AudioKind | ImageKind | FeaturesKind, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """What is decoded into the store."""
+
+    root: str
+    """Folder of the raw data; DVC watches all of it."""
+    modalities: dict[str, ModalityKind]
+    """Modality name (= column of the manifest) to how its files are decoded; two or more."""
+    manifest: str = "manifest.csv"
+    """CSV or Parquet file inside `root`: columns id, label, split, optional group, one per modality."""
+    truth: str | None = None
+    """CSV inside `root` that tells which pairs are known to be bad (columns id, kind); evaluation only."""
+    val_share: float = 0.2
+    """Share of train that becomes val where the manifest has no val, in (0, 0.5]."""
+    on_bad_sample: Literal["error", "skip"] = "error"
+    """A file that cannot be decoded stops preparation, or its sample is skipped and listed."""
+
+    def __post_init__(self) -> None:
+        """Check names and ranges."""
+        require(len(self.modalities) >= 2, "modalities", list(self.modalities), "two or more")
+        reserved = {"index", "id", "label", "label_name", "split", "group"}
+        for name in self.modalities:
+            right = f"a name of letters, digits and _ that is none of {sorted(reserved)}"
+            require(name.isidentifier() and name not in reserved, "modalities", name, right)
+        require(0 < self.val_share <= 0.5, "val_share", self.val_share, "in (0, 0.5]")
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """How the balance score is measured."""
+
+    warmup_epochs: int = 3
+    """Epochs of uniform training before measuring; 0 measures the freshly initialised network."""
+    score: BalanceScore = field(default_factory=BalanceScore)
+    """The criteria and how they are normalised."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "at least 0")
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """Log-magnitude spectrogram of a waveform: log(|STFT| + 1e-7), Hann window, centred."""
+
+    n_fft: int = 512
+    """Window length in samples."""
+    hop: int = 256
+    """Step between windows in samples."""
+    bands: int | None = None
+    """Mel bands; null keeps all n_fft / 2 + 1 frequencies."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.n_fft >= 16, "n_fft", self.n_fft, "at least 16")
+        require(self.hop >= 1, "hop", self.hop, "at least 1")
+        right = f"null or 1 to n_fft / 4 = {self.n_fft // 4}"
+        require(self.bands is None or 1 <= self.bands <= self.n_fft // 4, "bands", self.bands, right)
+
+
+@dataclass(frozen=True)
+class CnnConfig:
+    """A small convolutional encoder for images and, through a spectrogram, audio."""
+
+    kind: Literal["cnn"]
+    channels: tuple[int, ...] = (16, 32, 64)
+    """Channels of each 3 x 3 convolution; each halves height and width."""
+    features: int = 64
+    """Length of the feature vector."""
+    spectrogram: Spectrogram | None = None
+    """Needed for audio and only there."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        ok = len(self.channels) >= 1 and all(c >= 1 for c in self.channels)
+        require(ok, "channels", self.channels, "one or more positive numbers")
+        require(self.features >= 1, "features", self.features, "at least 1")
+
+
+@dataclass(frozen=True)
+class MlpConfig:
+    """A multi-layer perceptron for features and small images."""
+
+    kind: Literal["mlp"]
+    hidden: tuple[int, ...] = (256,)
+    """Width of each hidden layer; may be empty."""
+    features: int = 64
+    """Length of the feature vector."""
+    spectrogram: Spectrogram | None = None
+    """Needed for audio and only there."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(all(h >= 1 for h in self.hidden), "hidden", self.hidden, "positive numbers")
+        require(self.features >= 1, "features", self.features, "at least 1")
+
+
+EncoderConfig = Annotated[CnnConfig | MlpConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the training loss ``fused * CE(fused) + unimodal * sum of CE(modality)``."""
+
+    fused: float = 1.0
+    """The paper's a_multi (CREMA-D: 0.1)."""
+    unimodal: float = 1.0
+    """The paper's a_uni (CREMA-D: 0.9)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.fused >= 0, "fused", self.fused, "at least 0")
+        require(self.unimodal >= 0, "unimodal", self.unimodal, "at least 0")
+        require(self.fused + self.unimodal > 0, "unimodal", self.unimodal, "greater than 0 where fused is 0")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """One encoder per modality, a head on each, and a fusion head."""
+
+    encoders: dict[str, EncoderConfig]
+    """Modality name to its encoder; the same names as prepare.modalities."""
+    fusion: Literal["concatenation"] = "concatenation"
+    """How the features are fused."""
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+    """The training loss."""
+    prediction: Literal["all-heads", "unimodal-heads"] = "all-heads"
+    """Argmax of the sum of all logits, or of the unimodal ones alone (CREMA-D in the paper)."""
+
+
+@dataclass(frozen=True)
+class UniformEntry(Uniform):
+    """Uniform shuffling."""
+
+    kind: Literal["uniform"] = "uniform"
+
+
+@dataclass(frozen=True)
+class HeuristicEntry(Heuristic):
+    """BSS-H, its reversal, its trimming, and the random-ranking control."""
+
+    kind: Literal["heuristic"] = "heuristic"
+    scores: Literal["warm-up", "initial"] = "warm-up"
+    """Scores after the warm-up, or of the freshly initialised network in train mode (the scripts)."""
+
+
+@dataclass(frozen=True)
+class LearnedEntry(Learned):
+    """BSS-L."""
+
+    kind: Literal["learned"] = "learned"
+    scores: Literal["warm-up", "initial"] = "warm-up"
+    """The first measurement: after the warm-up, or of the freshly initialised network (the scripts)."""
+    measuring: Literal["full", "online"] = "full"
+    """Measure again with a pass over the training set, or from the logits of the training pass."""
+    mode: Literal["eval", "train"] = "eval"
+    """Mode of the network in a full pass; train moves the batch-norm statistics, as the scripts do."""
+
+
+SchedulerEntry = Annotated[UniformEntry | HeuristicEntry | LearnedEntry, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The schedulers that are compared."""
+
+    schedulers: dict[str, SchedulerEntry]
+    """A name of your choice to a scheduler."""
+
+    def __post_init__(self) -> None:
+        """Check the names: they become folders and metric names."""
+        require(bool(self.schedulers), "schedulers", {}, "one or more")
+        for name in self.schedulers:
+            ok = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and name.lower() == name
+            require(ok, "schedulers", name, "a name of lower-case letters, digits, - and _")
+
+
+@dataclass(frozen=True)
+class SgdConfig:
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"]
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam."""
+
+    kind: Literal["adam"]
+    learning_rate: float = 0.001
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+
+
+OptimiserConfig = Annotated[SgdConfig | AdamConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """The learning rate is multiplied by `factor` at the start of each epoch in `at` (counted from 0)."""
+
+    at: tuple[int, ...] = ()
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(all(epoch >= 1 for epoch in self.at), "at", self.at, "epochs of at least 1")
+        require(0 < self.factor <= 1, "factor", self.factor, "in (0, 1]")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained; the warm-up of measuring uses the same batch size and optimiser."""
+
+    optimiser: OptimiserConfig
+    epochs: int = 30
+    """Passes over the data, or over the open part of it, at least 1."""
+    batch_size: int = 64
+    """Samples per step, at least 2."""
+    decay: StepDecay = field(default_factory=StepDecay)
+    """When the learning rate falls."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What every scheduler is compared with."""
+
+    baseline: str = "uniform"
+    """Name of a scheduler: uniform shuffling."""
+    control: str | None = None
+    """Name of a scheduler: the random ranking with the same pacing; null compares with the baseline alone."""
+    resamples: int = 10_000
+    """Bootstrap resamples behind each interval, at least 1000."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require(self.resamples >= 1000, "resamples", self.resamples, "at least 1000")
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """What goes to MLflow; where it goes is told by MLFLOW_TRACKING_URI (default sqlite:///mlflow.db)."""
+
+    enabled: bool = True
+    """False trains without MLflow."""
+    experiment: str | None = None
+    """Name of the experiment; null takes the name of the data's folder."""
+    models: Literal["all", "first-seed", "none"] = "first-seed"
+    """Which trained models are logged."""
+    sequences_mib: int = 64
+    """Sequences are logged in full up to this size per run, beyond it as digests."""
+
+
+@dataclass(frozen=True)
+class ResourcesConfig:
+    """What of the machine is used; none of it changes a result on CPU."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU where there is one."""
+    jobs: int | None = None
+    """Trainings at a time; null: one per processor on CPU, one on a GPU."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require(self.jobs is None or self.jobs >= 1, "jobs", self.jobs, "null or at least 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole of params.yaml."""
+
+    # Strict types, and unknown keys are errors, here and in every section below.
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
+
+    prepare: PrepareConfig
+    network: NetworkConfig
+    schedule: ScheduleConfig
+    train: TrainConfig
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Each scheduler is trained once per seed; comparisons are paired by seed."""
+    protocol: Protocol = "honest"
+    """honest: checkpoint chosen on val, test read once; published: best test epoch, as the authors do."""
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+
+    def __post_init__(self) -> None:
+        """Check what concerns two sections at once."""
+        seeds_ok = bool(self.seeds) and len(set(self.seeds)) == len(self.seeds) and min(self.seeds) >= 0
+        require(seeds_ok, "seeds", list(self.seeds), "one or more different numbers of at least 0")
+        found, right = sorted(self.network.encoders), sorted(self.prepare.modalities)
+        require(found == right, "network.encoders", found, f"the modalities of prepare.modalities, {right}")
+        for name, modality in self.prepare.modalities.items():
+            has = self.network.encoders[name].spectrogram is not None
+            is_audio = isinstance(modality, AudioKind)
+            right = "given for audio" if is_audio else f"left out for kind {modality.kind}"
+            require(has == is_audio, f"network.encoders.{name}.spectrogram", has, right)
+        names = sorted(self.schedule.schedulers)
+        for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
+            require(
+                value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}"
+            )
+        criteria = self.measure.score.criteria
+        for name, entry in self.schedule.schedulers.items():
+            online = isinstance(entry, LearnedEntry) and entry.measuring == "online"
+            right = "full where the score needs gradient_magnitude, which the training pass does not give"
+            bad = online and "gradient_magnitude" in criteria
+            require(not bad, f"schedule.schedulers.{name}.measuring", "online", right)

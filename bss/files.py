@@ -1,0 +1,62 @@
+"""Folders and files that appear whole or not at all, and their digests."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bss.errors import BssError
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a fresh folder beside `path` to write into, and put it in place of `path` at the end.
+
+    When the body raises, what stood at `path` stays and the unfinished folder is removed. One left by a
+    killed process is removed by the next.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    if path.is_dir():
+        old = path.with_name(f".{path.name}.replaced")
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+        unfinished.rename(path)
+        shutil.rmtree(old)
+    else:
+        unfinished.rename(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys; NaN and infinity are refused."""
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """Read a JSON file that the stage `made_by` wrote; `BssError` where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
+    except (OSError, ValueError) as error:
+        raise BssError(f"{path}: damaged ({error}). Run `bss {made_by}` again.") from error
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of the file's bytes as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the sha256 of `value` as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
