@@ -1,0 +1,182 @@
+"""The command line: a thin command per stage, and a few that look at what is there."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bss import __version__
+from bss.errors import BssError
+
+STORE = Path("outputs/store")
+SCORES = Path("outputs/scores")
+PLANS = Path("outputs/plans")
+RUNS = Path("outputs/runs")
+REPORT = Path("outputs/report")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except BssError as error:
+        print(f"bss: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bss: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `bss show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bss", description="Balance-aware sequence sampling: measure, schedule, train, compare."
+    )
+    parser.add_argument("--version", action="version", version=f"bss {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int | None], text: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        sub.add_argument(
+            "--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)"
+        )
+        sub.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            dest="overrides",
+            help="override one parameter, such as train.epochs=5; may be given several times",
+        )
+        return sub
+
+    def path(sub: argparse.ArgumentParser, *places: Path) -> None:
+        for place in places:
+            sub.add_argument(f"--{place.name}", type=Path, default=place, help="default: %(default)s")
+
+    sub = add("generate", _generate, "write built-in data as files")
+    sub.add_argument("name", help="which data: digits")
+    sub = add("prepare", _prepare, "stage 1: decode the data into a store")
+    path(sub, STORE)
+    sub = add("measure", _measure, "stage 2: measure the balance score of each sample")
+    path(sub, STORE, SCORES)
+    sub = add("schedule", _schedule, "stage 3: plan the sequences")
+    path(sub, STORE, SCORES, PLANS)
+    sub = add("train", _train, "stage 4: train every scheduler with every seed")
+    path(sub, STORE, SCORES, PLANS, RUNS)
+    sub.add_argument("--scheduler", help="only this scheduler")
+    sub.add_argument("--seed", type=int, help="only this seed")
+    sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
+    path(sub, STORE, SCORES, RUNS, REPORT)
+    sub = add("show", _show, "print the last comparison")
+    path(sub, REPORT)
+    sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
+    path(sub, STORE, PLANS, RUNS)
+    sub.add_argument("--scheduler", required=True)
+    sub.add_argument("--seed", type=int, required=True)
+    sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
+    add("doctor", _doctor, "say what is installed, which device is used and where tracking goes")
+    sub = add("ui", _ui, "start the MLflow UI on this machine")
+    sub.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    return parser
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from bss.config import load_config
+    from bss.stages.generate import generate
+
+    generate(load_config(options.params, options.overrides), options.name, Path("data") / options.name)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from bss.config import load_config
+    from bss.stages.prepare import prepare
+
+    config = load_config(options.params, options.overrides)
+    prepare(config, Path(config.prepare.root), options.store)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    from bss.config import load_config
+
+    config = load_config(options.params, options.overrides)
+    from bss.stages.measure import measure
+
+    measure(config, options.store, options.scores)
+
+
+def _schedule(options: argparse.Namespace) -> None:
+    from bss.config import load_config
+
+    config = load_config(options.params, options.overrides)
+    from bss.stages.schedule import schedule
+
+    schedule(config, options.store, options.scores, options.plans)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from bss.config import load_config
+
+    config = load_config(options.params, options.overrides)
+    names, seeds = list(config.schedule.schedulers), list(config.seeds)
+    for found, key, known in ((options.scheduler, "scheduler", names), (options.seed, "seed", seeds)):
+        if found is not None and found not in known:
+            raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
+    cells = None
+    if options.scheduler is not None or options.seed is not None:
+        cells = [
+            (name, seed)
+            for seed in seeds
+            for name in names
+            if options.scheduler in (None, name) and options.seed in (None, seed)
+        ]
+    from bss.stages.train import train
+
+    train(config, options.store, options.scores, options.plans, options.runs, cells)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from bss.config import load_config
+
+    config = load_config(options.params, options.overrides)
+    from bss.stages.compare import compare
+
+    compare(config, options.store, options.scores, options.runs, options.report)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from bss.report.table import show
+
+    show(options.report, Console())
+
+
+def _sequence(options: argparse.Namespace) -> None:
+    from bss.config import load_config
+
+    config = load_config(options.params, options.overrides)
+    from bss.stages.sequence import check_sequence
+
+    check_sequence(
+        config, options.store, options.plans, options.runs, options.scheduler, options.seed, options.epoch
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from bss.doctor import doctor
+
+    return doctor(options.params, options.overrides)
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from bss.tracking.server import run_ui
+
+    return run_ui(options.port)

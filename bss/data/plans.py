@@ -1,0 +1,59 @@
+"""Plans: for each scheduler its parameters, its pacing and, per seed, the scores and the ranking."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.data.store import Store
+from bss.data.tables import read_table
+from bss.errors import BssError
+from bss.files import digest_file, read_json
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What training needs to know of one scheduler and seed."""
+
+    scheduler: Mapping[str, Any]
+    """The scheduler's parameters as plain values."""
+    scores: npt.NDArray[np.float64] | None
+    """Balance scores of the training samples [n] in the store's order; None for uniform shuffling."""
+    digest: str
+    """Of plan.json and the seed's file together."""
+
+
+def seed_path(plans: Path, scheduler: str, seed: int) -> Path:
+    """Return the plan's file of one seed."""
+    return plans / scheduler / f"seed={seed}.parquet"
+
+
+def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mapping[str, Any]) -> Plan:
+    """Read the plan of scheduler `name` and `seed`; it must belong to `store` and `scheduler`.
+
+    Raises `BssError` where it is missing, damaged, made for other data or for other parameters.
+    """
+    path = plans / name / "plan.json"
+    header = read_json(path, "schedule")
+    if header.get("schema_version") != SCHEMA_VERSION:
+        raise BssError(f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}.")
+    if header["store_digest"] != store.digest:
+        raise BssError(
+            f"{path}: this plan is for another dataset (store {header['store_digest'][:12]}, but {store.path} "
+            f"is {store.digest[:12]}). Run `bss measure` and `bss schedule` for this store."
+        )
+    if header["scheduler"] != scheduler:
+        raise BssError(
+            f"{path}: planned with other parameters of `{name}` than params.yaml has. Run `bss schedule`."
+        )
+    table_path = seed_path(plans, name, seed)
+    table = read_table(table_path, "schedule", ("index", "score"))
+    if not np.array_equal(table["index"].to_numpy(), store.rows("train")):
+        raise BssError(f"{table_path}: lists other samples than {store.path}. Run `bss schedule` again.")
+    scores = None if table["score"].null_count else table["score"].to_numpy()
+    return Plan(header["scheduler"], scores, f"{digest_file(path)}-{digest_file(table_path)}")

@@ -1,0 +1,38 @@
+"""The scores of one seed: where they lie, and reading them."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.data.store import Store
+from bss.data.tables import read_table
+from bss.errors import BssError
+
+FILES = {"warm-up": "scores.parquet", "initial": "initial.parquet"}
+"""Timing of a measurement to its file."""
+
+
+def scores_path(scores: Path, seed: int, timing: str) -> Path:
+    """Return the file of one measurement."""
+    return scores / f"seed={seed}" / FILES[timing]
+
+
+def read_scores(path: Path, store: Store) -> npt.NDArray[np.float64]:
+    """Return the balance score of each training sample of `store`, float64 [n], in the store's order.
+
+    Raises `BssError` where the file was measured on other samples.
+    """
+    table = read_table(path, "measure", ("index", "id", "score"))
+    rows = store.rows("train")
+    same = (
+        np.array_equal(table["index"].to_numpy(), rows)
+        and table["id"].to_pylist() == store.ids[rows].tolist()
+    )
+    if not same:
+        raise BssError(
+            f"{path}: measured on {len(table)} other training samples than the {len(rows)} in {store.path}. "
+            "Run `bss measure` again."
+        )
+    scores: npt.NDArray[np.float64] = table["score"].to_numpy()
+    return scores

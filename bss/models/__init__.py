@@ -1,0 +1,1 @@
+"""Encoders, fusion and the multi-modal network."""

@@ -1,0 +1,144 @@
+"""Stage 2: measure the balance score of every training sample, once per seed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from bss.balance.draw import generator
+from bss.balance.schedulers import Uniform
+from bss.config import Config, config_to_tree
+from bss.data.scores import FILES
+from bss.data.store import Store
+from bss.data.tables import write_table
+from bss.files import whole_folder, write_json
+from bss.models.network import MultiModalNetwork, build_network, describe_network
+from bss.report.statistics import auc
+from bss.tracking.provenance import write_provenance
+from bss.training.measuring import Columns, measure_in_train_mode
+from bss.training.measuring import measure as measure_split
+from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.split_data import SplitData
+from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+
+Summary = dict[str, float | None]
+
+
+def measure(config: Config, store: Path, scores: Path) -> None:
+    """Write ``seed=<s>/scores.parquet`` (after the warm-up), ``initial.parquet`` and ``summary.json``.
+
+    The warm-up trains a network of its own with uniform shuffling; training starts afresh. The initial
+    scores are those of the authors' scripts: freshly initialised network, train mode.
+    """
+    make_reproducible()
+    data_store = Store.open(store)
+    console = Console()
+    summary: dict[str, dict[str, Summary]] = {}
+    with whole_folder(scores) as folder:
+        for seed in config.seeds:
+            console.print(f"measure: seed {seed}, {config.measure.warmup_epochs} warm-up epochs")
+            timings = measure_seed(config, data_store, seed)
+            (folder / f"seed={seed}").mkdir()
+            for timing, columns in timings.items():
+                table = scores_table(data_store, columns)
+                write_table(folder / f"seed={seed}" / FILES[timing], table)
+            summary[f"seed={seed}"] = {
+                timing: summarise(data_store, columns) for timing, columns in timings.items()
+            }
+        summary["mean"] = {timing: _mean([s[timing] for s in summary.values()]) for timing in FILES}
+        write_json(folder / "summary.json", summary)
+        parameters = {
+            "measure": config_to_tree(config.measure),
+            "network": config_to_tree(config.network),
+            "batch_size": config.train.batch_size,
+            "optimiser": config_to_tree(config.train.optimiser),
+            "seeds": list(config.seeds),
+        }
+        write_provenance(folder, "measure", {"store": data_store.digest}, parameters)
+    _print(console, summary["mean"], len(data_store.classes))
+
+
+def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
+    """Return the measured columns [n] plus ``score``, for the initial network and after the warm-up."""
+    device = resolve_device(config.resources.device)
+    description = describe_network(config.network, store)
+    network = build_network(description, seed).to(device)
+    data = SplitData(store, "train", network, device)
+    criteria = config.measure.score.criteria
+    order = generator(seed, "measuring").permutation(len(data))
+    initial = build_network(description, seed).to(device)
+    batches = split_into_batches(order, config.train.batch_size)
+    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches)}
+    warm_up(config, network, data, seed)
+    timings["warm-up"] = measure_split(network, data, criteria)
+    for columns in timings.values():
+        columns["score"] = config.measure.score(columns)
+    return timings
+
+
+def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: int) -> None:
+    """Train `network` for the warm-up epochs with uniform shuffling."""
+    optimiser = make_optimiser(network, config.train.optimiser)
+    for epoch in range(config.measure.warmup_epochs):
+        sequence = Uniform().sequence(len(data), epoch, seed)
+        train_epoch(network, optimiser, data, split_into_batches(sequence, config.train.batch_size))
+
+
+def scores_table(store: Store, columns: Columns) -> dict[str, Any]:
+    """Return the table of scores.parquet: sample, criteria, score, rank and facts per modality."""
+    rows = store.rows("train")
+    ranks = np.empty(len(rows), dtype=np.int64)
+    ranks[np.argsort(-columns["score"], kind="stable")] = np.arange(len(rows))
+    facts = {
+        name: values.astype(np.int64) if name.startswith("predicted_") else values
+        for name, values in columns.items()
+        if name != "score"
+    }
+    head = {"index": rows, "id": store.ids[rows].tolist(), "label": store.labels[rows]}
+    return {**head, **facts, "score": columns["score"], "rank": ranks}
+
+
+def summarise(store: Store, columns: Columns) -> Summary:
+    """Return the means of the columns and, where the truth is known, the AUC per kind of bad pair."""
+    means = ("score", "prediction_similarity", "training_loss", "confidence")
+    summary: Summary = {f"{name}_mean": float(columns[name].mean()) for name in means if name in columns}
+    truth = store.truth()
+    if truth is not None:
+        kinds = np.array([truth[i] for i in store.ids[store.rows("train")].tolist()])
+        for kind in sorted(set(kinds) - {"clean"}):
+            summary[f"auc_{kind}"] = auc(columns["score"][kinds == "clean"], columns["score"][kinds == kind])
+    return summary
+
+
+def _mean(summaries: list[Summary]) -> Summary:
+    return {
+        name: None
+        if any(s[name] is None for s in summaries)
+        else float(np.mean([s[name] for s in summaries]))
+        for name in summaries[0]
+    }
+
+
+def _print(console: Console, mean: dict[str, Summary], classes: int) -> None:
+    from rich.table import Table
+
+    table = Table(title="Balance score of the training samples, mean over seeds")
+    table.add_column("measured")
+    names = list(mean["warm-up"])
+    for name in names:
+        table.add_column(name, justify="right")
+    for timing, label in (("initial", "initial network"), ("warm-up", "after the warm-up")):
+        table.add_row(label, *(_number(mean[timing][name]) for name in names))
+    console.print(table)
+    confidence = mean["warm-up"]["confidence_mean"]
+    if confidence is not None and confidence < 1.5 / classes:
+        console.print(
+            f"Warning: after the warm-up the mean confidence is {confidence:.3f}, close to 1/{classes} "
+            "classes. Nearly uniform softmaxes look alike, so prediction similarity tells little: raise "
+            "measure.warmup_epochs or the learning rate."
+        )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,144 @@
+"""Stage 3: turn scores into a plan per scheduler and seed."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bss.balance.ranking import Indices
+from bss.balance.schedulers import Heuristic, Learned, Scheduler
+from bss.balance.score import Floats
+from bss.config import Config, config_to_tree
+from bss.config.schema import SchedulerEntry, UniformEntry
+from bss.data.plans import SCHEMA_VERSION, seed_path
+from bss.data.scores import read_scores, scores_path
+from bss.data.store import Store
+from bss.data.tables import write_table
+from bss.errors import BssError
+from bss.files import digest_file, whole_folder, write_json
+from bss.tracking.provenance import write_provenance
+from bss.training.steps import count_steps
+
+Pacing = list[dict[str, float]]
+
+
+def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
+    """Write ``<scheduler>/plan.json``, ``pacing.csv`` and ``seed=<s>.parquet`` for every scheduler and seed.
+
+    Raises `BssError` where an epoch could not fill a batch.
+    """
+    data = Store.open(store)
+    n, batch_size = len(data.rows("train")), config.train.batch_size
+    if n < batch_size:
+        raise BssError(
+            f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size."
+        )
+    pacings: dict[str, Pacing] = {}
+    warnings: list[str] = []
+    with whole_folder(plans) as folder:
+        for name, entry in config.schedule.schedulers.items():
+            (folder / name).mkdir()
+            pacings[name], missing = _write_plan(config, name, entry, data, scores, folder)
+            if missing:
+                warnings.append(f"{name}: the first epoch shows none of {missing}; `stratified: true` would.")
+        parameters = {"schedule": config_to_tree(config.schedule), "seeds": list(config.seeds)}
+        write_provenance(folder, "schedule", {"store": data.digest}, parameters)
+    _print(pacings, n, config.train.epochs, batch_size, warnings)
+
+
+def _write_plan(
+    config: Config, name: str, entry: SchedulerEntry, data: Store, scores: Path, folder: Path
+) -> tuple[Pacing, str]:
+    """Write one scheduler's plan; return its pacing and the classes that a first epoch leaves out."""
+    rows, batch_size = data.rows("train"), config.train.batch_size
+    digests, missing = {}, ""
+    for seed in config.seeds:
+        values = None
+        if not isinstance(entry, UniformEntry):
+            path = scores_path(scores, seed, entry.scores)
+            values, digests[str(seed)] = read_scores(path, data), digest_file(path)
+        ranking = None
+        if isinstance(entry, Heuristic) and values is not None:
+            ranking = entry.rank(values, seed, data.labels[rows])
+            if len(ranking) < batch_size:
+                raise BssError(
+                    f"params.yaml: schedule.schedulers.{name}.trim: {entry.trim} admits {len(ranking)} samples, "
+                    f"fewer than train.batch_size ({batch_size}): lower one of them."
+                )
+            opened = ranking[: entry.count(len(ranking), 0, batch_size)]
+            left_out = set(data.labels[rows].tolist()) - set(data.labels[rows][opened].tolist())
+            if left_out:
+                names = [data.classes[label] for label in sorted(left_out)]
+                missing = missing or f"class {', '.join(names)} (seed {seed})"
+        columns = {"index": rows, "id": data.ids[rows].tolist()}
+        columns |= plan_columns(entry, values, ranking, len(rows), config.train.epochs, batch_size)
+        write_table(seed_path(folder, name, seed), columns)
+    admitted = len(rows) if ranking is None else len(ranking)
+    pacing = pacing_table(entry, admitted, config.train.epochs, batch_size)
+    with (folder / name / "pacing.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(pacing[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(pacing)
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "scheduler": config_to_tree(entry),
+        "store_digest": data.digest,
+        "scores_digests": digests,
+        "epochs": config.train.epochs,
+        "batch_size": batch_size,
+    }
+    write_json(folder / name / "plan.json", header)
+    return pacing, missing
+
+
+def plan_columns(
+    entry: Scheduler, scores: Floats | None, ranking: Indices | None, n: int, epochs: int, batch_size: int
+) -> dict[str, Any]:
+    """Return the columns of a plan: score, then rank and first_epoch (BSS-H) or probability (BSS-L).
+
+    A sample that is never admitted has no rank; one that no epoch of the run opens has no first_epoch.
+    """
+    if scores is None:
+        return {"score": np.ma.masked_all(n, dtype=np.float64)}
+    if isinstance(entry, Learned):
+        return {"score": scores, "probability": entry.probabilities(scores)}
+    assert isinstance(entry, Heuristic)
+    assert ranking is not None
+    rank = np.ma.masked_all(n, dtype=np.int64)
+    rank[ranking] = np.arange(len(ranking))
+    counts = np.array([entry.count(len(ranking), epoch, batch_size) for epoch in range(epochs)])
+    opened = ranking[: counts.max()]
+    first_epoch = np.ma.masked_all(n, dtype=np.int64)
+    first_epoch[opened] = np.searchsorted(np.maximum.accumulate(counts), np.arange(1, len(opened) + 1))
+    return {"score": scores, "rank": rank, "first_epoch": first_epoch}
+
+
+def pacing_table(entry: Scheduler, admitted: int, epochs: int, batch_size: int) -> Pacing:
+    """Return for each epoch the open fraction, the number of samples and the number of steps."""
+    table = []
+    for epoch in range(epochs):
+        samples = entry.count(admitted, epoch, batch_size) if isinstance(entry, Heuristic) else admitted
+        steps = count_steps(samples, batch_size)
+        table.append({"epoch": epoch, "fraction": entry.fraction(epoch), "samples": samples, "steps": steps})
+    return table
+
+
+def _print(pacings: dict[str, Pacing], n: int, epochs: int, batch_size: int, warnings: list[str]) -> None:
+    table = Table(title=f"Plans for {n} training samples and {epochs} epochs")
+    table.add_column("scheduler")
+    for title in ("samples in the first epoch", "all open from epoch", "steps", "of uniform"):
+        table.add_column(title, justify="right")
+    uniform = count_steps(n, batch_size) * epochs
+    for name, pacing in pacings.items():
+        steps = int(sum(row["steps"] for row in pacing))
+        opened = next((f"{row['epoch'] + 1:.0f}" for row in pacing if row["fraction"] == 1), "never")
+        table.add_row(
+            name, f"{pacing[0]['samples']:.0f}", opened, str(steps), f"{100 * steps / uniform:.0f} %"
+        )
+    console = Console()
+    console.print(table)
+    for line in warnings:
+        console.print(f"Warning: {line}", soft_wrap=True)

@@ -1,0 +1,232 @@
+"""Stage 4: train every scheduler with every seed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bss.config import Config, config_to_tree
+from bss.data.plans import read_plan
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.files import digest_json, read_json, whole_folder, write_json
+from bss.tracking.provenance import code_version, write_provenance
+from bss.tracking.runs import CellRun, Execution, ModelToLog
+from bss.training.cell import train_cell
+from bss.training.progress import TrainingProgress
+from bss.training.reproducible import resolve_device
+from bss.training.workers import emit, run_jobs
+
+Cell = tuple[str, int]
+"""Scheduler name and seed."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker process needs, all of it picklable."""
+
+    config: Config
+    store: Path
+    plans: Path
+    runs: Path
+    tracking: dict[str, str] | None
+    """tracking_uri, experiment_id and parent_run_id; None without MLflow."""
+
+
+def train(
+    config: Config,
+    store: Path,
+    scores: Path,
+    plans: Path,
+    runs: Path,
+    cells: list[Cell] | None = None,
+    parent_run_id: str | None = None,
+) -> None:
+    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `cells` (None: all of params.yaml).
+
+    A cell that is there already, made by the same code from the same data, plan and parameters, is kept:
+    an interrupted stage goes on where it stopped, and a new seed trains that seed only. Folders of
+    schedulers and seeds that params.yaml no longer has are removed when all cells are asked for.
+    """
+    data = Store.open(store)
+    wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
+    keys = {cell: cell_key(config, data, plans, *cell) for cell in wanted}
+    runs.mkdir(parents=True, exist_ok=True)
+    if cells is None:
+        _remove_others(runs, set(wanted))
+    kept = [cell for cell in wanted if _is_finished(_folder(runs, *cell), keys[cell])]
+    console = Console()
+    with _execution(config, data, scores, plans, parent_run_id) as execution:
+        tracking = None
+        if execution is not None:
+            tracking = {
+                "tracking_uri": execution.tracking_uri,
+                "experiment_id": execution.experiment_id,
+                "parent_run_id": execution.parent_run_id,
+            }
+        task = Task(config, store.resolve(), plans.resolve(), runs.resolve(), tracking)
+        jobs = [(task, *cell, keys[cell], cell in kept) for cell in wanted]
+        processes = min(_processes(config), len(wanted))
+        console.print(f"train: {len(wanted)} trainings, {len(kept)} kept, {processes} at a time")
+        run_ids: dict[str, str] = {}
+        with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
+
+            def on_done(
+                job: tuple[Any, ...], result: tuple[dict[str, Any], float | None, str | None]
+            ) -> None:
+                metrics, seconds, run_id = result
+                progress.done(job[1], job[2], metrics, seconds)
+                if run_id is not None:
+                    run_ids[f"{job[1]}/seed={job[2]}"] = run_id
+
+            run_jobs(train_one, jobs, processes, lambda event: progress.epoch(*event), on_done)
+    if tracking is not None:
+        write_json(runs / "mlflow.json", {**tracking, "runs": run_ids})
+    else:
+        (runs / "mlflow.json").unlink(missing_ok=True)
+
+
+def train_one(
+    task: Task, name: str, seed: int, key: str, finished: bool
+) -> tuple[dict[str, Any], float | None, str | None]:
+    """Train one cell in a worker process, or log again one that is finished.
+
+    Returns its metrics, its seconds (None where it was finished before) and its MLflow run.
+    """
+    config, data = task.config, Store.open(task.store)
+    folder = _folder(task.runs, name, seed)
+    run = _start_run(task, name, seed)
+    try:
+        if finished:
+            metrics = read_json(folder / "metrics.json", "train")
+            if run is not None:
+                for row in _history(folder):
+                    run.log_epoch(row)
+        else:
+            metrics = _train_into(task, data, name, seed, key, run)
+        if run is not None:
+            run.finish(folder, metrics, _model_to_log(config, data, folder, seed))
+    except BaseException as error:
+        if run is not None:
+            run.fail("FAILED" if isinstance(error, Exception) else "KILLED")
+        if isinstance(error, BssError):
+            raise BssError(f"{name} seed {seed}: {error}") from error
+        raise
+    seconds = None if finished else read_json(folder / "timing.json", "train")["seconds"]
+    return metrics, seconds, None if run is None else run.run_id
+
+
+def _train_into(
+    task: Task, data: Store, name: str, seed: int, key: str, run: CellRun | None
+) -> dict[str, Any]:
+    config = task.config
+    plan = read_plan(task.plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+
+    def on_epoch(row: dict[str, Any]) -> None:
+        emit(name, seed, row)
+        if run is not None:
+            run.log_epoch(row)
+
+    with whole_folder(_folder(task.runs, name, seed)) as folder:
+        metrics = train_cell(config, data, plan, name, seed, folder, on_epoch)
+        inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
+        write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
+    return metrics
+
+
+def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
+    """Return every parameter that decides the result of one cell, as plain values."""
+    return {
+        "scheduler_name": name,
+        "scheduler": config_to_tree(config.schedule.schedulers[name]),
+        "seed": seed,
+        "protocol": config.protocol,
+        "train": config_to_tree(config.train),
+        "network": config_to_tree(config.network),
+        "score": config_to_tree(config.measure.score),
+        "sequences_mib": config.tracking.sequences_mib,
+    }
+
+
+def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> str:
+    """Return the digest of all that decides one cell: parameters, store, plan, code and kind of device."""
+    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+    decides = {
+        "parameters": cell_parameters(config, name, seed),
+        "store": data.digest,
+        "plan": plan.digest,
+        "code": code_version()["digest"],
+        "device": resolve_device(config.resources.device).type,
+    }
+    return digest_json(decides)
+
+
+def _is_finished(folder: Path, key: str) -> bool:
+    if not (folder / "provenance.json").is_file():
+        return False
+    return bool(read_json(folder / "provenance.json", "train")["inputs"].get("cell") == key)
+
+
+def _folder(runs: Path, name: str, seed: int) -> Path:
+    return runs / name / f"seed={seed}"
+
+
+def _remove_others(runs: Path, wanted: set[Cell]) -> None:
+    keep = {_folder(runs, *cell) for cell in wanted}
+    for folder in [*runs.glob("*/seed=*"), *runs.glob("*/.seed=*")]:
+        if folder not in keep:
+            shutil.rmtree(folder)
+    for folder in runs.iterdir():
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def _execution(
+    config: Config, data: Store, scores: Path, plans: Path, parent_run_id: str | None
+) -> Iterator[Execution | None]:
+    if not config.tracking.enabled:
+        yield None
+        return
+    with Execution.start(config, data, scores, plans, parent_run_id) as execution:
+        yield execution
+
+
+def _start_run(task: Task, name: str, seed: int) -> CellRun | None:
+    if task.tracking is None:
+        return None
+    tags = {"scheduler": name, "seed": str(seed)}
+    parameters = cell_parameters(task.config, name, seed)
+    return CellRun.start(**task.tracking, name=f"{name} seed={seed}", params=parameters, tags=tags)
+
+
+def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
+    models = config.tracking.models
+    if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
+        return None
+    rows = data.rows("test")[:2]
+    return ModelToLog(folder, {name: data.read(name, rows) for name in data.modalities})
+
+
+def _history(folder: Path) -> Iterator[dict[str, Any]]:
+    import csv
+
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            yield {
+                name: value if name == "schedule/digest" else float(value) if value else None
+                for name, value in row.items()
+            }
+
+
+def _processes(config: Config) -> int:
+    if config.resources.jobs is not None:
+        return config.resources.jobs
+    if resolve_device(config.resources.device).type == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,98 @@
+"""One pass over a split that measures every criterion of every sample."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bss.balance.criteria import (
+    confidence,
+    feature_similarity,
+    gradient_magnitude,
+    logit_similarity,
+    prediction_similarity,
+)
+from bss.models.network import MultiModalNetwork, Outputs
+from bss.training.split_data import SplitData
+
+BATCH = 256
+"""Samples per step of a pass in eval mode, where the batch does not change a result."""
+
+Columns = dict[str, npt.NDArray[np.float64]]
+
+
+def measure(network: MultiModalNetwork, data: SplitData, criteria: tuple[str, ...]) -> Columns:
+    """Measure all samples in eval mode, without gradient or augmentation.
+
+    Returns
+    -------
+    float64 arrays [n]: each of `criteria`, ``confidence``, and per modality m ``loss_m`` (cross-entropy of
+    its head), ``p_true_m`` (probability of the label) and ``predicted_m`` (class).
+    """
+    network.eval()
+    order = np.arange(len(data))
+    return _pass(network, data, criteria, np.array_split(order, -(-len(order) // BATCH)))
+
+
+def measure_in_train_mode(
+    network: MultiModalNetwork,
+    data: SplitData,
+    criteria: tuple[str, ...],
+    batches: list[npt.NDArray[np.int64]],
+) -> Columns:
+    """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move.
+
+    `batches` are positions that together hold every sample once. The criterion gradient_magnitude has no
+    meaning where batch normalisation mixes samples; it is measured in eval mode.
+    """
+    network.train()
+    columns = _pass(network, data, criteria, batches)
+    network.eval()
+    return columns
+
+
+def _pass(
+    network: MultiModalNetwork,
+    data: SplitData,
+    criteria: tuple[str, ...],
+    batches: list[npt.NDArray[np.int64]],
+) -> Columns:
+    columns: Columns = {}
+    for index in batches:
+        inputs, labels = data.batch(index)
+        with torch.no_grad():
+            facts = _facts(network, network(inputs), labels, criteria)
+        if "gradient_magnitude" in criteria:
+            facts["gradient_magnitude"] = _gradients(network, inputs, labels)
+        for name, values in facts.items():
+            column = columns.setdefault(name, np.empty(len(data)))
+            column[index] = values.double().cpu().numpy()
+    return columns
+
+
+def _facts(
+    network: MultiModalNetwork, outputs: Outputs, labels: Tensor, criteria: tuple[str, ...]
+) -> dict[str, Tensor]:
+    facts = {"confidence": confidence(outputs.logits)}
+    if "training_loss" in criteria:
+        facts["training_loss"] = network.loss(outputs, labels)
+    if "prediction_similarity" in criteria:
+        facts["prediction_similarity"] = prediction_similarity(outputs.logits)
+    if "logit_similarity" in criteria:
+        facts["logit_similarity"] = logit_similarity(outputs.logits)
+    if "feature_similarity" in criteria:
+        facts["feature_similarity"] = feature_similarity(outputs.features)
+    for name, logits in outputs.logits.items():
+        log_p = logits.float().log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
+        facts[f"loss_{name}"] = -log_p
+        facts[f"p_true_{name}"] = log_p.exp()
+        facts[f"predicted_{name}"] = logits.argmax(dim=1)
+    return facts
+
+
+def _gradients(network: MultiModalNetwork, inputs: dict[str, Tensor], labels: Tensor) -> Tensor:
+    training = network.training
+    network.eval()
+    magnitudes = gradient_magnitude(network, lambda call, x, y: network.loss(call(x), y)[0], inputs, labels)  # type: ignore[arg-type]
+    network.train(training)
+    return magnitudes

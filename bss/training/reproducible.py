@@ -1,0 +1,24 @@
+"""Settings under which the same seed gives the same bits."""
+
+import os
+
+import torch
+
+
+def make_reproducible() -> None:
+    """Make this process deterministic: one thread per training on CPU, deterministic kernels on GPU.
+
+    Sums that are split over threads depend on how many there are; a training therefore uses one thread,
+    and several trainings run at a time.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for resources.device: auto takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

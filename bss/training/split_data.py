@@ -1,0 +1,53 @@
+"""The samples of one split as network inputs."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bss.data.store import Store
+from bss.models.network import MultiModalNetwork
+
+CACHE_BYTES = 2 << 30
+"""Inputs of a split up to this size are transformed once and stay on the device."""
+
+CHUNK = 256
+"""Samples that are transformed at a time."""
+
+
+class SplitData:
+    """Inputs and labels of one split, by position in the split.
+
+    `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
+    the device.
+    """
+
+    def __init__(self, store: Store, split: str, network: MultiModalNetwork, device: torch.device) -> None:
+        self.rows = store.rows(split)
+        self.store, self.network, self.device = store, network, device
+        self.labels = torch.from_numpy(store.labels[self.rows]).to(device)
+        self._cache: dict[str, Tensor] | None = None
+        first = self._load(np.arange(min(1, len(self.rows))))
+        size = sum(x.element_size() * x.numel() for x in first.values()) * len(self.rows)
+        if size <= CACHE_BYTES:
+            chunks = [self._load(np.arange(i, min(i + CHUNK, len(self)))) for i in range(0, len(self), CHUNK)]
+            self._cache = {name: torch.cat([chunk[name] for chunk in chunks]) for name in store.modalities}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, index: npt.NDArray[np.int64]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return inputs and labels of the samples at positions `index` [k] of the split."""
+        if self._cache is None:
+            return self._load(index), self.labels[torch.from_numpy(index).to(self.device)]
+        where = torch.from_numpy(index).to(self.device)
+        return {name: x[where] for name, x in self._cache.items()}, self.labels[where]
+
+    def _load(self, index: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        rows = self.rows[index]
+        raw = {
+            name: torch.from_numpy(self.store.read(name, rows)).to(self.device)
+            for name in self.store.modalities
+        }
+        with torch.no_grad():
+            return self.network.transform(raw)

@@ -1,0 +1,69 @@
+"""Training steps: batches, optimiser, one epoch over a sequence."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bss.config.schema import AdamConfig, OptimiserConfig, StepDecay
+from bss.models.network import MultiModalNetwork, Outputs
+from bss.training.split_data import SplitData
+
+
+def split_into_batches(sequence: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
+    """Cut `sequence` into batches, in order, with nothing dropped.
+
+    A last batch of a single sample joins the one before it: batch normalisation cannot train on one.
+    """
+    starts = list(range(0, len(sequence), batch_size))
+    if len(starts) > 1 and len(sequence) - starts[-1] == 1:
+        starts.pop()
+    ends = [*starts[1:], len(sequence)]
+    return [sequence[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def count_steps(samples: int, batch_size: int) -> int:
+    """Return how many batches `split_into_batches` makes of `samples` samples."""
+    return len(split_into_batches(np.arange(samples), batch_size))
+
+
+def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """Return the optimiser for all parameters of `network`."""
+    rate, decay = config.learning_rate, config.weight_decay
+    if isinstance(config, AdamConfig):
+        return torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay)
+    return torch.optim.SGD(network.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay)
+
+
+def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> float:
+    """Return the learning rate of `epoch` (from 0)."""
+    return config.learning_rate * decay.factor ** sum(epoch >= at for at in decay.at)
+
+
+def train_epoch(
+    network: MultiModalNetwork,
+    optimiser: torch.optim.Optimizer,
+    data: SplitData,
+    batches: list[npt.NDArray[np.int64]],
+    observe: Callable[[npt.NDArray[np.int64], Outputs, Tensor], None] | None = None,
+) -> float:
+    """Train on `batches` (positions in `data`) in order; return the mean training loss per sample.
+
+    `observe(index, outputs, loss)` is called for each batch with the outputs and losses of the training
+    pass itself.
+    """
+    network.train()
+    total = torch.zeros((), dtype=torch.float64, device=data.device)
+    for index in batches:
+        inputs, labels = data.batch(index)
+        outputs = network(inputs)
+        loss = network.loss(outputs, labels)
+        if observe is not None:
+            observe(index, outputs, loss)
+        optimiser.zero_grad(set_to_none=True)
+        loss.mean().backward()
+        optimiser.step()
+        total += loss.detach().sum()
+    return float(total) / sum(len(index) for index in batches)

@@ -1,0 +1,116 @@
+"""Several trainings at a time, each in a process of its own."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+Event = tuple[Any, ...]
+
+_events: Any = None
+
+
+def run_jobs(
+    work: Callable[..., Any],
+    jobs: Iterable[tuple[Any, ...]],
+    processes: int,
+    on_event: Callable[[Event], None],
+    on_done: Callable[[tuple[Any, ...], Any], None],
+) -> None:
+    """Call ``work(*job)`` for each job in `processes` processes and report on the way.
+
+    `work` may call `emit` with any picklable values; they reach `on_event` in this process. `on_done` gets
+    each finished job and its result. When one job raises, those that are running finish, the others are
+    dropped, and the first error is raised.
+    """
+    jobs = list(jobs)
+    context = multiprocessing.get_context("spawn")
+    with _interrupted_kills(context.Queue()) as events:
+        pool = ProcessPoolExecutor(processes, context, _start_worker, (events, os.getpid()))
+        try:
+            futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(work, *job): job for job in jobs}
+            _watch(pool, futures, events, on_event, on_done)
+        except BaseException as error:
+            # An error lets the running jobs finish; an interruption ends them at once.
+            if not isinstance(error, Exception):
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def emit(*values: Any) -> None:
+    """Send `values` to the parent's `on_event`, from inside `work`."""
+    _events.put(values)
+
+
+def _watch(
+    pool: ProcessPoolExecutor,
+    futures: dict[Future[Any], tuple[Any, ...]],
+    events: Any,
+    on_event: Callable[[Event], None],
+    on_done: Callable[[tuple[Any, ...], Any], None],
+) -> None:
+    failure: BaseException | None = None
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        for event in _drain(events):
+            on_event(event)
+        for future in done:
+            if future.cancelled():
+                continue
+            error = future.exception()
+            if error is None:
+                on_done(futures[future], future.result())
+            elif failure is None:
+                failure = error
+                pool.shutdown(wait=False, cancel_futures=True)
+    if failure is not None:
+        raise failure
+
+
+def _drain(events: Any) -> Iterator[Event]:
+    while True:
+        try:
+            yield events.get_nowait()
+        except queue.Empty:
+            return
+
+
+@contextmanager
+def _interrupted_kills(events: Any) -> Iterator[Any]:
+    """Make SIGTERM an interruption like Ctrl-C, so that the workers are ended too."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield events
+        return
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield events
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _start_worker(events: Any, parent: int) -> None:
+    global _events  # noqa: PLW0603
+    _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: a killed pipeline leaves no training behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
