@@ -16,7 +16,8 @@ def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.
     """Rank within each class, then merge so that every prefix holds the classes in their proportions.
 
     `labels` [n] are integers. A class with c samples has its r-th ranked one at place (r + 0.5) / c of
-    the merged ranking, so the count of each class in any prefix is within one of its share.
+    the merged ranking. Of C classes, one with the share q is off its share of any prefix by at most
+    1/2 + q * C / 2 samples.
     """
     scores = np.asarray(scores, dtype=np.float64)
     _, labels = np.unique(np.asarray(labels), return_inverse=True)

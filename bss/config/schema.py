@@ -406,8 +406,8 @@ class Config:
         for name, modality in self.prepare.modalities.items():
             has = self.network.encoders[name].spectrogram is not None
             is_audio = isinstance(modality, AudioKind)
-            right = "given for audio" if is_audio else f"left out for kind {modality.kind}"
-            require(has == is_audio, f"network.encoders.{name}.spectrogram", has, right)
+            wanted = "given for audio" if is_audio else f"left out for kind {modality.kind}"
+            require(has == is_audio, f"network.encoders.{name}.spectrogram", has, wanted)
         names = sorted(self.schedule.schedulers)
         for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
             require(
@@ -416,6 +416,6 @@ class Config:
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
             online = isinstance(entry, LearnedEntry) and entry.measuring == "online"
-            right = "full where the score needs gradient_magnitude, which the training pass does not give"
+            wanted = "full where the score needs gradient_magnitude, which the training pass does not give"
             bad = online and "gradient_magnitude" in criteria
-            require(not bad, f"schedule.schedulers.{name}.measuring", "online", right)
+            require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)

@@ -18,6 +18,9 @@ class LogSpectrogram(nn.Module):
     triangles first.
     """
 
+    window: Tensor
+    filters: Tensor | None
+
     def __init__(self, spectrogram: Spectrogram, sample_rate: int) -> None:
         super().__init__()
         self.n_fft, self.hop = spectrogram.n_fft, spectrogram.hop

@@ -239,7 +239,7 @@ def _write(
             "smoothed": np.concatenate(smoothed),
         }
         write_table(folder / "measurements.parquet", columns)
-    scores, unimodal = predict(network, test)
+    logits, unimodal = predict(network, test)
     columns = {"index": test.rows, "id": store.ids[test.rows].tolist(), "label": store.labels[test.rows]}
-    columns |= {"predicted": scores.argmax(axis=1), **{f"predicted_{m}": p for m, p in unimodal.items()}}
+    columns |= {"predicted": logits.argmax(axis=1), **{f"predicted_{m}": p for m, p in unimodal.items()}}
     write_table(folder / "predictions.parquet", columns)

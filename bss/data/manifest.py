@@ -1,0 +1,181 @@
+"""The manifest: which samples there are, their labels, splits, groups and files."""
+
+import csv
+import difflib
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bss.data.problems import raise_problems
+from bss.data.store import SPLITS
+from bss.errors import BssError
+
+REQUIRED = ("id", "label", "split")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the manifest."""
+
+    row: int
+    """Line in the file (CSV) or number of the row from 1 (Parquet)."""
+    id: str
+    label: str
+    split: str
+    group: str | None
+    files: dict[str, str]
+    """Path of each modality, relative to the data root."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The samples in the manifest's order."""
+
+    path: Path
+    samples: list[Sample]
+    unused: list[str]
+    """Columns that nothing reads."""
+
+    @property
+    def classes(self) -> list[str]:
+        """The label names in order: by number where all are whole numbers, else by name."""
+        names = {sample.label for sample in self.samples}
+        if all(name.lstrip("-").isdigit() for name in names):
+            return sorted(names, key=lambda name: (int(name), name))
+        return sorted(names)
+
+    def with_splits(self, splits: dict[str, str]) -> "Manifest":
+        """Return a copy in which the samples of these ids have these splits."""
+        samples = [replace(sample, split=splits.get(sample.id, sample.split)) for sample in self.samples]
+        return replace(self, samples=samples)
+
+
+def read_manifest(root: Path, name: str, modalities: list[str]) -> Manifest:
+    """Read ``root / name`` and check everything that the table alone can tell, all problems at once.
+
+    Raises `BssError` for a missing, empty or unreadable file, missing columns, and for every row with an
+    empty value, an unknown split, a repeated id, or a path that leaves the root.
+    """
+    path = root / name
+    if not root.is_dir():
+        raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
+    if not path.is_file():
+        raise BssError(f"{path}: not found. Set prepare.manifest to the manifest's name inside {root}.")
+    columns, rows = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
+    if missing:
+        hints = [f"{column!r}{_similar(column, columns)}" for column in missing]
+        raise BssError(
+            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {columns}. "
+            "Needed: id, label, split, and one column per modality in prepare.modalities."
+        )
+    if not rows:
+        raise BssError(f"{path}: has a header but no samples.")
+    problems: list[str] = []
+    samples = [_sample(number, row, modalities, problems) for number, row in rows]
+    counts = Counter(sample.id for sample in samples)
+    problems += [f"row {s.row}: id {s.id!r} is not unique" for s in samples if s.id and counts[s.id] > 1]
+    raise_problems(str(path), problems, "Mend these rows of the manifest.")
+    unused = [column for column in columns if column not in (*REQUIRED, "group", *modalities)]
+    return Manifest(path, samples, unused)
+
+
+def check_splits(manifest: Manifest) -> None:
+    """Check that train and test exist, and that train knows every label; call it before val is carved."""
+    counts = Counter(sample.split for sample in manifest.samples)
+    for split in ("train", "test"):
+        if not counts[split]:
+            raise BssError(
+                f"{manifest.path}: no sample has the split {split!r} (found {dict(counts)}). Mark some samples so."
+            )
+    known = {sample.label for sample in manifest.samples if sample.split == "train"}
+    problems = [
+        f"row {s.row}: label {s.label!r} is in {s.split} but never in train"
+        for s in manifest.samples
+        if s.label not in known
+    ]
+    raise_problems(
+        str(manifest.path), problems, "A class can only be learned from train: mend label or split."
+    )
+    if len(known) < 2:
+        raise BssError(
+            f"{manifest.path}: train has one class only ({known.pop()!r}); two or more are needed."
+        )
+
+
+def groups_in_two_splits(manifest: Manifest) -> list[str]:
+    """Return a line for each group (speaker, actor, video, ...) that more than one split has."""
+    seen: dict[str, set[str]] = {}
+    for sample in manifest.samples:
+        if sample.group is not None:
+            seen.setdefault(sample.group, set()).add(sample.split)
+    return [
+        f"group {group!r} is in {' and '.join(s for s in SPLITS if s in splits)}"
+        for group, splits in seen.items()
+        if len(splits) > 1
+    ]
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read a CSV file with a header; a byte-order mark and any line ending are fine."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            columns = next(reader, None)
+            if not columns:
+                raise BssError(f"{path}: empty. Expected a header with id, label, split and the modalities.")
+            if len(set(columns)) < len(columns):
+                raise BssError(f"{path}: a column is named twice in {columns}.")
+            rows = []
+            problems = []
+            for values in reader:
+                if not values:
+                    continue
+                if len(values) != len(columns):
+                    problems.append(f"row {reader.line_num}: {len(values)} values for {len(columns)} columns")
+                rows.append((reader.line_num, dict(zip(columns, values, strict=False))))
+    except UnicodeDecodeError as error:
+        raise BssError(
+            f"{path}: not a text file in UTF-8 (byte {error.start}). Save it as CSV UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise BssError(f"{path}: not a valid CSV file (line {reader.line_num}: {error}).") from error
+    raise_problems(str(path), problems, "Is a comma inside a value? Then quote the value.")
+    return columns, rows
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise BssError(f"{path}: not a readable Parquet file ({error}).") from error
+    rows = [
+        (number, {name: "" if value is None else str(value) for name, value in row.items()})
+        for number, row in enumerate(table.to_pylist(), start=1)
+    ]
+    return table.column_names, rows
+
+
+def _sample(number: int, row: dict[str, str], modalities: list[str], problems: list[str]) -> Sample:
+    value = {name: text.strip() for name, text in row.items()}
+    empty = [name for name in (*REQUIRED, *modalities) if not value[name]]
+    problems += [f"row {number}: {name} is empty" for name in empty]
+    if value["split"] and value["split"] not in SPLITS:
+        problems.append(f"row {number}: split {value['split']!r} is none of {', '.join(SPLITS)}")
+    for modality in modalities:
+        path = PurePosixPath(value[modality])
+        if path.is_absolute() or ".." in path.parts:
+            problems.append(
+                f"row {number}: {modality} {value[modality]!r} is not a path inside the data root"
+            )
+    files = {modality: value[modality] for modality in modalities}
+    return Sample(number, value["id"], value["label"], value["split"], value.get("group") or None, files)
+
+
+def _similar(column: str, columns: list[Any]) -> str:
+    close = difflib.get_close_matches(column, columns, n=1)
+    return f" (is it {close[0]!r}?)" if close else ""

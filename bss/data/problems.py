@@ -1,0 +1,17 @@
+"""Many problems of one input, told at once."""
+
+from bss.errors import BssError
+
+LIMIT = 20
+"""Problems that are listed one by one."""
+
+
+def raise_problems(source: str, problems: list[str], cure: str) -> None:
+    """Raise one `BssError` that lists up to 20 of `problems` and how many more there are; none: return."""
+    if not problems:
+        return
+    lines = [f"{source}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"]
+    lines += [f"  {problem}" for problem in problems[:LIMIT]]
+    if len(problems) > LIMIT:
+        lines.append(f"  ... and {len(problems) - LIMIT} more")
+    raise BssError("\n".join([*lines, cure]))

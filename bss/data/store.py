@@ -1,0 +1,109 @@
+"""The store: every sample decoded once, one memory-mapped array per modality."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.data.tables import read_table
+from bss.errors import BssError
+from bss.files import digest_file, digest_json, read_json
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What the array of one modality holds."""
+
+    kind: str
+    """audio, image or features."""
+    shape: tuple[int, ...]
+    """Of one sample."""
+    dtype: str
+    """float32 (audio in [-1, 1], features) or uint8 (images [channels, height, width])."""
+    sample_rate: int | None
+    """Hz; audio only."""
+
+
+class Store:
+    """A read-only view of outputs/store; open it with `Store.open`."""
+
+    def __init__(
+        self, path: Path, header: dict[str, Any], samples: Any, arrays: dict[str, npt.NDArray[Any]]
+    ) -> None:
+        self.path = path
+        self.name: str = header["name"]
+        self.classes: tuple[str, ...] = tuple(header["classes"])
+        self.digest: str = header["digest"]
+        self.modalities = {
+            name: Modality(m["kind"], tuple(m["shape"]), m["dtype"], m["sample_rate"])
+            for name, m in header["modalities"].items()
+        }
+        self.ids: npt.NDArray[np.object_] = np.array(samples["id"].to_pylist(), dtype=object)
+        self.labels: npt.NDArray[np.int64] = samples["label"].to_numpy()
+        self.splits: npt.NDArray[np.str_] = np.array(samples["split"].to_pylist(), dtype=str)
+        self.groups: list[str | None] = samples["group"].to_pylist()
+        self._arrays = arrays
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """Open the store at `path`.
+
+        Raises `BssError` where it is missing, of another schema version, or where its arrays are not what
+        store.json says.
+        """
+        header = read_json(path / "store.json", "prepare")
+        version = header.get("schema_version") if isinstance(header, dict) else None
+        if version != SCHEMA_VERSION:
+            raise BssError(
+                f"{path / 'store.json'}: schema version {version}, expected {SCHEMA_VERSION}. "
+                "Run `bss prepare` again."
+            )
+        samples = read_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))
+        arrays = {}
+        for name, m in header["modalities"].items():
+            file = path / f"{name}.npy"
+            try:
+                array = np.load(file, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise BssError(f"{file}: not readable ({error}). Run `bss prepare` again.") from error
+            expected = (len(samples), *m["shape"])
+            if array.shape != expected or array.dtype != m["dtype"]:
+                raise BssError(
+                    f"{file}: holds {array.dtype} {array.shape}, but store.json says {m['dtype']} {expected}. "
+                    "Run `bss prepare` again."
+                )
+            arrays[name] = array
+        return cls(path, header, samples, arrays)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Return the row indices of `split` (train, val or test), int64, in the store's order."""
+        return np.flatnonzero(self.splits == split).astype(np.int64)
+
+    def read(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return a copy of the samples at `rows` [k], [k, *shape]."""
+        return np.asarray(self._arrays[modality][rows])
+
+    def truth(self) -> dict[str, str] | None:
+        """Return what is known of each pair, id to kind (clean, contradicting, ...); None where nothing is.
+
+        For evaluation only: nothing that trains may read it.
+        """
+        path = self.path / "truth.parquet"
+        if not path.exists():
+            return None
+        table = read_table(path, "prepare", ("id", "kind"))
+        return dict(zip(table["id"].to_pylist(), table["kind"].to_pylist(), strict=True))
+
+
+def digest_store(folder: Path, modalities: list[str]) -> str:
+    """Return the sha256 over samples.parquet and the arrays: what a store holds, whatever made it."""
+    names = ["samples.parquet", *(f"{name}.npy" for name in sorted(modalities))]
+    return digest_json({name: digest_file(folder / name) for name in names})

@@ -1,0 +1,65 @@
+"""Regenerate the sequence of one epoch from scores, seed and epoch, and check it against the record."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from bss.balance.schedulers import Heuristic, Uniform
+from bss.config import Config, config_to_tree
+from bss.data.plans import read_plan
+from bss.data.store import Store
+from bss.data.tables import read_table
+from bss.errors import BssError
+from bss.training.cell import sequence_digest
+
+
+def check_sequence(
+    config: Config, store: Path, plans: Path, runs: Path, name: str, seed: int, epoch: int
+) -> npt.NDArray[np.int64]:
+    """Return the store rows [samples] that `epoch` (from 0) showed, in order, as int64.
+
+    They are made anew from the plan (BSS-L: from the recorded scores) and compared with the digest that
+    training recorded. Raises `BssError` where they differ, or where there is no such run or epoch.
+    """
+    data = Store.open(store)
+    if name not in config.schedule.schedulers:
+        raise BssError(f"--scheduler {name}: params.yaml has {', '.join(config.schedule.schedulers)}.")
+    folder = runs / name / f"seed={seed}"
+    path = folder / "sequences.parquet"
+    table = read_table(path, "train", ("epoch", "digest"))
+    if not 0 <= epoch < len(table):
+        raise BssError(f"--epoch {epoch}: {path} has the epochs 0 to {len(table) - 1}.")
+    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+    rows = data.rows("train")
+    scheduler = config.schedule.schedulers[name]
+    if isinstance(scheduler, Uniform) or plan.scores is None:
+        sequence = Uniform().sequence(len(rows), epoch, seed)
+    elif isinstance(scheduler, Heuristic):
+        ranking = scheduler.rank(plan.scores, seed, data.labels[rows])
+        sequence = scheduler.sequence(ranking, epoch, seed, config.train.batch_size)
+    else:
+        sequence = scheduler.sequence(_scores_in_force(folder, epoch), epoch, seed)
+    shown = rows[sequence]
+    digest, recorded = sequence_digest(shown), table["digest"][epoch].as_py()
+    if digest != recorded:
+        raise BssError(
+            f"{path}: epoch {epoch} was trained with the sequence {recorded[:12]}, but plan and seed give "
+            f"{digest[:12]}: the plan is not the one of this run. Run `bss train` again."
+        )
+    Console().print(
+        f"{name} seed {seed} epoch {epoch}: {len(shown)} samples, sha256 {digest}, as recorded.\n"
+        f"First: {', '.join(str(i) for i in data.ids[shown[:10]])}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return shown
+
+
+def _scores_in_force(folder: Path, epoch: int) -> npt.NDArray[np.float64]:
+    """Return the smoothed scores that BSS-L drew `epoch` with: the last measured at or before it."""
+    table = read_table(folder / "measurements.parquet", "train", ("epoch", "smoothed"))
+    epochs = table["epoch"].to_numpy()
+    scores: npt.NDArray[np.float64] = table["smoothed"].to_numpy()[epochs == epochs[epochs <= epoch].max()]
+    return scores

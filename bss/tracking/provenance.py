@@ -1,0 +1,65 @@
+"""Which code, parameters and inputs made an artifact."""
+
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bss import __version__
+from bss.files import write_json
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@functools.cache
+def code_version() -> dict[str, Any]:
+    """Return version, commit, whether tracked files differ from it, and the digest of the package's files.
+
+    A container has no repository: there the environment's BSS_COMMIT tells the commit. "unknown" where
+    neither does.
+    """
+    commit = os.environ.get("BSS_COMMIT") or _git("rev-parse", "HEAD") or "unknown"
+    modified = bool(_git("status", "--porcelain", "--untracked-files=no", "--", "."))
+    return {"version": __version__, "commit": commit, "modified": modified, "digest": digest_package(PACKAGE)}
+
+
+def digest_package(package: Path) -> str:
+    """Return the sha256 over names and contents of the package's Python and HTML files."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".html")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameters: dict[str, Any]) -> None:
+    """Write provenance.json into `folder`: the digests of the inputs, the parameters, the code, the libraries.
+
+    It holds no time and no place, so the same code, inputs and parameters give the same bytes.
+    """
+    libraries = {name: version(name) for name in ("numpy", "torch")}
+    environment = {"python": platform.python_version(), "machine": platform.machine(), **libraries}
+    record = {
+        "schema_version": 1,
+        "stage": stage,
+        "inputs": inputs,
+        "parameters": parameters,
+        "code": code_version(),
+        "environment": environment,
+    }
+    write_json(folder / "provenance.json", record)
+
+
+def _git(*arguments: str) -> str:
+    """Return what git prints in the package's folder, or nothing where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,131 @@
+from pathlib import Path
+
+import pytest
+
+from bss.balance.score import BalanceScore
+from bss.config import config_from_tree, config_to_tree, flatten, load_config
+from bss.config.load import read_yaml
+from bss.config.presets import PRESETS
+from bss.errors import BssError
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def test_the_committed_parameters_load_and_survive_a_round_trip():
+    config = load_config(PARAMS)
+    assert config_from_tree(config_to_tree(config), "again") == config
+
+
+def test_overrides_are_yaml_and_reach_nested_keys():
+    config = load_config(
+        PARAMS,
+        [
+            "train.epochs=5",
+            "train.optimiser.learning_rate=1e-3",
+            "schedule.schedulers.bss-h.pacing.shape=linear",
+            "measure.score.criteria=[training_loss]",
+            "seeds=[7]",
+        ],
+    )
+    assert (config.train.epochs, config.train.optimiser.learning_rate, config.seeds) == (5, 0.001, (7,))
+    assert config.schedule.schedulers["bss-h"].pacing.shape == "linear"
+    assert config.measure.score == BalanceScore(("training_loss",))
+
+
+def test_presets_are_written_out_in_full_and_can_be_overridden():
+    config = load_config(
+        PARAMS,
+        [
+            "schedule.schedulers={a: {preset: official-heuristic, pacing: {start: 0.2}}}",
+            "compare.baseline=a",
+            "compare.control=null",
+        ],
+    )
+    entry = config_to_tree(config.schedule.schedulers["a"])
+    expected = PRESETS["official-heuristic"] | {"pacing": entry["pacing"]}
+    assert entry == expected
+    assert entry["pacing"] == {"shape": "root", "start": 0.2, "grow_epochs": 40, "first_epoch": 1, "steps": 4}
+
+
+def test_the_official_presets_are_what_the_scripts_do():
+    heuristic = PRESETS["official-heuristic"]
+    assert heuristic["pacing"] == {"shape": "root", "start": 0.1, "grow_epochs": 40, "first_epoch": 1}
+    assert (heuristic["scores"], heuristic["stratified"], heuristic["trim"]) == ("initial", False, 0.0)
+    learned = PRESETS["official-learned"]
+    assert (learned["probability"], learned["beta"], learned["every"]) == ("shifted", 1.0, 1)
+    assert (learned["scores"], learned["measuring"], learned["mode"]) == ("initial", "full", "train")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=5", "params.yaml: train.epoch: unknown key; did you mean `epochs`?"),
+        ("trian.epochs=5", "params.yaml: trian: unknown key; did you mean `train`?"),
+        ("prepare.modalities.audio.rate=1", "prepare.modalities.audio.rate: unknown key; known keys of"),
+        ("schedule.schedulers.bss-h.pacing.begin=0.1", "schedule.schedulers.bss-h.pacing.begin: unknown key"),
+        ("train.epochs=0", "train: `epochs` must be at least 1, but got: 0"),
+        ("train.epochs=2.5", "train.epochs: should be a valid integer, but got: 2.5"),
+        ("train.epochs=many", "train.epochs: should be a valid integer"),
+        ("train.batch_size=true", "train.batch_size: should be a valid integer, but got: True"),
+        ("train.optimiser.learning_rate=.nan", "only plain numbers"),
+        (
+            "train.optimiser.kind=lion",
+            "train.optimiser: `kind` must be one of 'sgd', 'adam', but got: 'lion'",
+        ),
+        ("prepare.modalities.image={height: 8}", "prepare.modalities.image: `kind` must be one of"),
+        ("train.optimiser=null", "train.optimiser"),
+        ("train=5", "train: should be a table of keys, but got: 5"),
+        ("protocol=open", "protocol: should be 'honest' or 'published', but got: 'open'"),
+        ("seeds=[1, 1]", "`seeds` must be one or more different numbers"),
+        ("compare.control=contrl", "`compare.control` must be one of the schedulers"),
+        ("schedule.schedulers.x={preset: offical}", "schedule.schedulers.x.preset must be one of"),
+        ("schedule.schedulers.Bad Name={kind: uniform}", "lower-case letters"),
+        (
+            "network.encoders.audio.spectrogram=null",
+            "`network.encoders.audio.spectrogram` must be given for audio",
+        ),
+        ("prepare.modalities.text={kind: features}", "`network.encoders` must be the modalities of"),
+        ("prepare.modalities={audio: {kind: audio}}", "`modalities` must be two or more"),
+        ("measure.score.criteria=[gradient_magnitude]", "training pass does not give"),
+        ("measure.score.criteria=[]", "`criteria` must be one or more of"),
+        ("train.epochs.x=1", "train.epochs is a value, not a section"),
+        ("train.epochs", "expected key=value"),
+        ("train.epochs=[1", "not valid YAML"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(override, message):
+    with pytest.raises(BssError) as caught:
+        load_config(PARAMS, [override])
+    assert message in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(BssError) as caught:
+        load_config(PARAMS, ["train.epoch=5", "protocol=open", "prepare.root=3"])
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected sections"),
+        (b"- a\n", "expected sections"),
+        (b"a: [1\n", "not valid YAML"),
+        (b"a: 1\na: 2\n", "duplicate key"),
+        (b"a: \xff\n", "not a text file in UTF-8"),
+    ],
+)
+def test_a_broken_file(content, message, tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(BssError, match=message):
+        read_yaml(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(BssError, match=r"cannot be read .* --params"):
+        load_config(tmp_path / "params.yaml")
+
+
+def test_flatten():
+    assert flatten({"a": {"b": 1, "c": [1, 2]}, "d": None}) == {"a.b": 1, "a.c": [1, 2], "d": None}
