@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rich.console import Console
+from bss.console import make_console
 
 from bss.config import Config, config_to_tree
 from bss.data.digits import write_digits
@@ -25,4 +25,6 @@ def generate(config: Config, name: str, folder: Path) -> None:
         write_provenance(unfinished, "generate", {}, {"digits": config_to_tree(config.generate.digits)})
     total = sum(kinds.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    Console().print(f"generate: {total} pairs of sound and image in {folder} ({counts})", highlight=False)
+    make_console().print(
+        f"generate: {total} pairs of sound and image in {folder} ({counts})", highlight=False
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from bss.console import make_console
 
 from bss.balance.draw import generator
 from bss.balance.schedulers import Uniform
@@ -33,7 +33,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     """
     make_reproducible()
     data_store = Store.open(store)
-    console = Console()
+    console = make_console()
     summary: dict[str, dict[str, Summary]] = {}
     with whole_folder(scores) as folder:
         for seed in config.seeds:

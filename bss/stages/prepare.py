@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from bss.console import make_console
 from rich.table import Table
 
 from bss.config import Config, config_to_tree
@@ -25,7 +25,7 @@ def prepare(config: Config, root: Path, store: Path) -> None:
 
     Raises `BssError` that lists every problem of the manifest, or every file that cannot be decoded.
     """
-    console = Console()
+    console = make_console()
     settings = config.prepare
     kinds = settings.modalities
     manifest = read_manifest(root, settings.manifest, list(kinds))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from bss.console import make_console
 from rich.table import Table
 
 from bss.balance.ranking import Indices
@@ -138,7 +138,7 @@ def _print(pacings: dict[str, Pacing], n: int, epochs: int, batch_size: int, war
         table.add_row(
             name, f"{pacing[0]['samples']:.0f}", opened, str(steps), f"{100 * steps / uniform:.0f} %"
         )
-    console = Console()
+    console = make_console()
     console.print(table)
     for line in warnings:
         console.print(f"Warning: {line}", soft_wrap=True)

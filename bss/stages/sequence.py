@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
+from bss.console import make_console
 
 from bss.balance.schedulers import Heuristic, Uniform
 from bss.config import Config, config_to_tree
@@ -48,7 +48,7 @@ def check_sequence(
             f"{path}: epoch {epoch} was trained with the sequence {recorded[:12]}, but plan and seed give "
             f"{digest[:12]}: the plan is not the one of this run. Run `bss train` again."
         )
-    Console().print(
+    make_console().print(
         f"{name} seed {seed} epoch {epoch}: {len(shown)} samples, sha256 {digest}, as recorded.\n"
         f"First: {', '.join(str(i) for i in data.ids[shown[:10]])}",
         highlight=False,

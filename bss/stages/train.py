@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from bss.console import make_console
 
 from bss.config import Config, config_to_tree
 from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import digest_json, read_json, whole_folder, write_json
+from bss.files import digest_json, read_json, whole_folder
 from bss.tracking.provenance import code_version, write_provenance
-from bss.tracking.runs import CellRun, Execution, ModelToLog
+from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
 from bss.training.cell import train_cell
 from bss.training.progress import TrainingProgress
 from bss.training.reproducible import resolve_device
@@ -34,8 +34,8 @@ class Task:
     store: Path
     plans: Path
     runs: Path
-    tracking: dict[str, str] | None
-    """tracking_uri, experiment_id and parent_run_id; None without MLflow."""
+    execution: Execution | None
+    """The MLflow run that the trainings belong to; None without MLflow."""
 
 
 def train(
@@ -60,16 +60,9 @@ def train(
     if cells is None:
         _remove_others(runs, set(wanted))
     kept = [cell for cell in wanted if _is_finished(_folder(runs, *cell), keys[cell])]
-    console = Console()
+    console = make_console()
     with _execution(config, data, scores, plans, parent_run_id) as execution:
-        tracking = None
-        if execution is not None:
-            tracking = {
-                "tracking_uri": execution.tracking_uri,
-                "experiment_id": execution.experiment_id,
-                "parent_run_id": execution.parent_run_id,
-            }
-        task = Task(config, store.resolve(), plans.resolve(), runs.resolve(), tracking)
+        task = Task(config, store, plans, runs, execution)
         jobs = [(task, *cell, keys[cell], cell in kept) for cell in wanted]
         processes = min(_processes(config), len(wanted))
         console.print(f"train: {len(wanted)} trainings, {len(kept)} kept, {processes} at a time")
@@ -85,8 +78,8 @@ def train(
                     run_ids[f"{job[1]}/seed={job[2]}"] = run_id
 
             run_jobs(train_one, jobs, processes, lambda event: progress.epoch(*event), on_done)
-    if tracking is not None:
-        write_json(runs / "mlflow.json", {**tracking, "runs": run_ids})
+    if execution is not None:
+        write_tracking(runs / "mlflow.json", execution, run_ids)
     else:
         (runs / "mlflow.json").unlink(missing_ok=True)
 
@@ -193,16 +186,16 @@ def _execution(
     if not config.tracking.enabled:
         yield None
         return
-    with Execution.start(config, data, scores, plans, parent_run_id) as execution:
+    with start_execution(config, data, scores, plans, parent_run_id) as execution:
         yield execution
 
 
 def _start_run(task: Task, name: str, seed: int) -> CellRun | None:
-    if task.tracking is None:
+    if task.execution is None:
         return None
     tags = {"scheduler": name, "seed": str(seed)}
     parameters = cell_parameters(task.config, name, seed)
-    return CellRun.start(**task.tracking, name=f"{name} seed={seed}", params=parameters, tags=tags)
+    return CellRun.start(task.execution, f"{name} seed={seed}", parameters, tags)
 
 
 def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:

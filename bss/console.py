@@ -1,0 +1,14 @@
+"""Where people read what a stage prints."""
+
+from rich.console import Console
+
+PLAIN_WIDTH = 120
+"""Columns of tables that go to a file or a pipe."""
+
+
+def make_console() -> Console:
+    """Return a console as wide as the terminal, or plain text 120 wide where there is none."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console

@@ -1,0 +1,105 @@
+"""The comparison as numbers: every scheduler against the baseline and the control."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.config import Config
+from bss.report.results import Result
+from bss.report.statistics import paired_difference
+
+Results = dict[str, list[Result]]
+Comparison = dict[str, Any]
+
+COMPARED = {"test_acc": "test/acc", "last_test_acc": "last/test_acc"}
+"""Metrics whose paired differences are tested: at the selected epoch, and at the last one."""
+
+
+def compare_results(config: Config, results: Results) -> Comparison:
+    """Return the content of comparison.json.
+
+    Per scheduler the mean and deviation over seeds of each metric (shares in [0, 1]), and the paired
+    differences to baseline and control in percentage points. Nothing in it depends on time.
+    """
+    references = {"vs_baseline": config.compare.baseline, "vs_control": config.compare.control}
+    schedulers = {}
+    for name, cells in results.items():
+        entry: dict[str, Any] = {
+            key.replace("/", "_"): _mean_and_deviation(values(cells, key))
+            for key in cells[0].metrics
+            if key != "protocol"
+        }
+        for key, reference in references.items():
+            if reference is None or reference == name:
+                continue
+            entry[key] = {
+                short: asdict(
+                    paired_difference(
+                        100 * values(cells, metric),
+                        100 * values(results[reference], metric),
+                        config.compare.resamples,
+                    )
+                )
+                for short, metric in COMPARED.items()
+            }
+        schedulers[name] = entry
+    return {
+        "protocol": config.protocol,
+        "seeds": len(config.seeds),
+        "baseline": config.compare.baseline,
+        "control": config.compare.control,
+        "schedulers": schedulers,
+    }
+
+
+def values(cells: list[Result], metric: str) -> npt.NDArray[np.float64]:
+    """Return one metric of each seed, float64 [seeds]."""
+    return np.array([cell.metrics[metric] for cell in cells], dtype=np.float64)
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    """Say in plain words what was found for each scheduler, and what to be careful about."""
+    lines = []
+    if comparison["protocol"] == "published":
+        lines.append(
+            "Selected on the test split (protocol published): comparable with published tables only, and optimistic."
+        )
+    if comparison["seeds"] < 5:
+        lines.append(f"Only {comparison['seeds']} seed(s): too few for a verdict; 5 or more are needed.")
+    for name, entry in comparison["schedulers"].items():
+        parts = [
+            f"{_verdict(entry[key]['test_acc'])} than {comparison[role]}"
+            for key, role in (("vs_baseline", "baseline"), ("vs_control", "control"))
+            if key in entry
+        ]
+        if parts and name != comparison["control"]:
+            lines.append(f"{name}: {', '.join(parts)}.")
+    return lines
+
+
+def is_clear(difference: dict[str, float | None]) -> bool:
+    """Tell whether the interval excludes 0."""
+    low, high = difference["low"], difference["high"]
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def interval(difference: dict[str, float | None]) -> str:
+    """Return a difference in points with its interval, such as ``+1.2 [+0.3, +2.0]``."""
+    text = f"{difference['difference']:+.2f}"
+    if difference["low"] is None:
+        return text
+    return f"{text} [{difference['low']:+.2f}, {difference['high']:+.2f}]"
+
+
+def _verdict(difference: dict[str, float | None]) -> str:
+    if not is_clear(difference):
+        return f"not shown to be better or worse ({interval(difference)} points)"
+    assert difference["difference"] is not None
+    return f"{'better' if difference['difference'] > 0 else 'worse'} ({interval(difference)} points)"
+
+
+def _mean_and_deviation(numbers: npt.NDArray[np.float64]) -> dict[str, float]:
+    deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0
+    return {"mean": float(numbers.mean()), "sd": deviation}

@@ -1,0 +1,63 @@
+"""The comparison as CSV files, for DVC's plots and for spreadsheets."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bss.report.comparison import Comparison, Results
+
+CURVES = {
+    "learning_rate": "learning_rate",
+    "train/loss": "train_loss",
+    "val/acc": "val_acc",
+    "val/f1_macro": "val_f1_macro",
+    "balance/gap": "gap",
+    "schedule/fraction": "fraction",
+}
+"""Column of history.csv to column of curves.csv."""
+
+
+def curve_rows(results: Results) -> list[dict[str, Any]]:
+    """Return a row per scheduler and epoch: the means over seeds, with the steps taken so far."""
+    rows = []
+    for name, cells in results.items():
+        columns = {new: np.mean([cell.history[old] for cell in cells], axis=0) for old, new in CURVES.items()}
+        for old in cells[0].history:
+            if old.startswith("val/acc_"):
+                columns[old.replace("/", "_")] = np.mean([cell.history[old] for cell in cells], axis=0)
+        steps = np.cumsum(cells[0].history["schedule/steps"])
+        for epoch in range(len(steps)):
+            numbers = {key: float(column[epoch]) for key, column in columns.items()}
+            rows.append({"scheduler": name, "epoch": epoch, "steps": int(steps[epoch]), **numbers})
+    return rows
+
+
+def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return a row per scheduler with everything of comparison.json in columns."""
+    names = {
+        f"{key}_{part}": None
+        for entry in comparison["schedulers"].values()
+        for key, value in entry.items()
+        if "mean" in value
+        for part in value
+    }
+    rows = []
+    for scheduler, entry in comparison["schedulers"].items():
+        row: dict[str, Any] = {"scheduler": scheduler}
+        row |= {name: entry[name.rpartition("_")[0]][name.rpartition("_")[2]] for name in names}
+        for key in ("vs_baseline", "vs_control"):
+            for metric, difference in entry.get(key, {}).items():
+                row |= {f"{key}_{metric}_{part}": value for part, value in difference.items()}
+        rows.append(row)
+    return rows
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV; the columns are those of all rows, in order of appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

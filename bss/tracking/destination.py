@@ -1,0 +1,49 @@
+"""Where MLflow records go, and whether anybody answers there."""
+
+import os
+import re
+from pathlib import Path
+
+from bss.errors import BssError
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+"""A database in the working directory; MLFLOW_TRACKING_URI wins."""
+DEFAULT_ARTIFACTS = "mlartifacts"
+"""Folder of the artifacts beside the default database."""
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, or the default database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def artifact_location(uri: str) -> str | None:
+    """Return where a new experiment's artifacts go; None leaves it to the server."""
+    return Path(DEFAULT_ARTIFACTS).resolve().as_uri() if uri == DEFAULT_URI else None
+
+
+def redact(uri: str) -> str:
+    """Return `uri` without the user and password it may carry."""
+    return re.sub(r"://[^/@]*@", "://***@", uri)
+
+
+def quiet_mlflow() -> None:
+    """Fail within seconds where nobody answers, and print nothing that does not help; the user's settings win."""
+    import logging
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def unreachable(uri: str, error: Exception) -> BssError:
+    """Return the error that says that the tracking store does not answer, and what to do."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return BssError(
+        f"MLflow at {redact(uri)} does not answer: {redact(reason)}\n"
+        "Start the server, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
+        "tracking.enabled: false."
+    )

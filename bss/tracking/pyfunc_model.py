@@ -1,0 +1,50 @@
+"""The model that MLflow loads: stored samples in, a table of predictions out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import torch
+from mlflow.pyfunc import PythonModel
+
+from bss.balance.criteria import prediction_similarity
+from bss.models.network import build_network
+
+
+class MultiModalModel(PythonModel):  # type: ignore[misc]
+    """Predicts from a dict of arrays, one per modality, as they lie in the store ([batch, *shape])."""
+
+    def load_context(self, context: Any) -> None:
+        """Rebuild the network and load its weights; nothing is unpickled."""
+        description = json.loads(Path(context.artifacts["network"]).read_text(encoding="utf-8"))
+        self.classes: list[str] = description["classes"]
+        self.network = build_network(description)
+        self.network.load_state_dict(
+            torch.load(context.artifacts["weights"], weights_only=True, map_location="cpu")
+        )
+        self.network.eval()
+
+    # Without type hints: MLflow would read them as a schema, and the signature says it better.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Return a row per sample: label, its probability, each modality's label, and their similarity."""
+        raw = {name: torch.as_tensor(x) for name, x in model_input.items()}
+        with torch.no_grad():
+            outputs = self.network(self.network.transform(raw))
+            probabilities = self.network.scores(outputs).softmax(dim=1)
+        best = probabilities.max(dim=1)
+        columns: dict[str, Any] = {
+            "label": self._names(best.indices),
+            "probability": best.values.double().numpy(),
+        }
+        for name, logits in outputs.logits.items():
+            columns[f"predicted_{name}"] = self._names(logits.argmax(dim=1))
+        columns["similarity"] = prediction_similarity(outputs.logits).double().numpy()
+        return pd.DataFrame(columns)
+
+    def _names(self, indices: torch.Tensor) -> list[str]:
+        return [self.classes[index] for index in indices.tolist()]
+
+
+mlflow.models.set_model(MultiModalModel())
