@@ -152,11 +152,11 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from rich.console import Console
+    from bss.console import make_console
 
     from bss.report.table import show
 
-    show(options.report, Console())
+    show(options.report, make_console())
 
 
 def _sequence(options: argparse.Namespace) -> None:

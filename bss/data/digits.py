@@ -20,9 +20,9 @@ SPEAKERS = {"train": 6, "val": 2, "test": 3}
 """Speakers per split; none is heard in two splits."""
 SHARES = {"train": 1000, "val": 300, "test": 497}
 """Pairs per split."""
-SOUND_NOISE = 0.05
+SOUND_NOISE = 0.14
 """Root mean square of the white noise over every sound (whose own is 0.1), at no advantage."""
-IMAGE_NOISE = 0.20
+IMAGE_NOISE = 0.22
 """Deviation of the noise on every pixel in [0, 1], at no advantage."""
 DROWNED = 6.0
 """How much more noise a drowned modality has."""

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+
 from bss.console import make_console
 
 from bss.balance.draw import generator

@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from bss.console import make_console
 from rich.table import Table
 

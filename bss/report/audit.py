@@ -1,0 +1,77 @@
+"""The score as a data audit: which training samples are the least balanced."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.config import Config
+from bss.data.scores import FILES, scores_path
+from bss.data.store import Store
+from bss.data.tables import read_table
+from bss.report.results import Result
+
+WORST = 20
+"""Samples that are listed."""
+
+
+def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, str]]:
+    """Return the samples with the lowest score after the warm-up, averaged over seeds, the lowest first.
+
+    Each with id, label, the class that each modality's head sees (by majority over the seeds), and files.
+    """
+    tables = [
+        read_table(scores_path(scores, seed, "warm-up"), "measure", ("score",)) for seed in config.seeds
+    ]
+    mean = np.mean([table["score"].to_numpy() for table in tables], axis=0)
+    sources = read_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
+    rows = store.rows("train")
+    listed = []
+    for position in np.argsort(mean, kind="stable")[:WORST]:
+        row = int(rows[position])
+        sample = {
+            "id": store.ids[row],
+            "label": store.classes[store.labels[row]],
+            "score": f"{mean[position]:.3f}",
+        }
+        for name in store.modalities:
+            seen = Counter(int(table[f"predicted_{name}"][int(position)].as_py()) for table in tables)
+            sample[f"{name} says"] = store.classes[seen.most_common(1)[0][0]]
+        sample |= {f"{name} file": sources[name][row].as_py() for name in store.modalities}
+        listed.append(sample)
+    return listed
+
+
+def measurements(
+    config: Config, store: Store, scores: Path, results: dict[str, list[Result]]
+) -> list[tuple[str, npt.NDArray[np.float64]]]:
+    """Return (title, scores of the training samples) of the first seed's measurements.
+
+    The initial network, after the warm-up, and for each BSS-L the middle and the last one in training.
+    """
+    seed = config.seeds[0]
+    found = [
+        (title, read_table(scores_path(scores, seed, timing), "measure", ("score",))["score"].to_numpy())
+        for timing, title in zip(reversed(FILES), ("initial network", "after the warm-up"), strict=True)
+    ]
+    n = len(store.rows("train"))
+    for name, cells in results.items():
+        path = cells[0].folder / "measurements.parquet"
+        if not path.exists():
+            continue
+        table = read_table(path, "train", ("epoch", "score"))
+        epochs = table["epoch"].to_numpy()[::n]
+        columns = table["score"].to_numpy().reshape(-1, n)
+        for k in sorted({len(epochs) // 2, len(epochs) - 1} - {0}):
+            found.append((f"{name}, epoch {epochs[k] + 1}", columns[k]))
+    return found
+
+
+def kinds_of(store: Store) -> npt.NDArray[Any] | None:
+    """Return what is known of each training pair, [n] texts, or None where nothing is."""
+    truth = store.truth()
+    if truth is None:
+        return None
+    return np.array([truth[name] for name in store.ids[store.rows("train")].tolist()])

@@ -1,0 +1,72 @@
+"""The report: one HTML page that needs nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+from bss.config import Config, config_to_tree, flatten
+from bss.data.store import Store
+from bss.report import plots
+from bss.report.audit import kinds_of, measurements, worst_samples
+from bss.report.comparison import Comparison, Results, verdicts
+from bss.report.statistics import auc
+from bss.report.table import cells, columns
+from bss.tracking.provenance import code_version
+
+
+def render_page(
+    config: Config,
+    store: Store,
+    scores: Path,
+    results: Results,
+    comparison: Comparison,
+    times: dict[str, float],
+) -> str:
+    """Return the page: verdicts, the table, the plots, the data audit, parameters and provenance."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("bss.report", "."), autoescape=True, trim_blocks=True)
+    keys = [key for key, role in (("vs_baseline", "baseline"), ("vs_control", "control")) if comparison[role]]
+    code = code_version()
+    return environment.get_template("page.html").render(
+        name=store.name,
+        comparison=comparison,
+        verdicts=verdicts(comparison),
+        titles=columns(comparison),
+        rows={
+            name: cells(entry, comparison, times[name]) for name, entry in comparison["schedulers"].items()
+        },
+        colours=plots.colours(list(results)),
+        differences=[plots.differences_plot(comparison, key, "test_acc") for key in keys],
+        last_differences=[plots.differences_plot(comparison, key, "last_test_acc") for key in keys],
+        curves=plots.curves_plot(results, "epochs"),
+        steps=plots.curves_plot(results, "steps"),
+        pacing=plots.pacing_plot(results),
+        modalities=plots.modality_plot(comparison),
+        histograms=_histograms(config, store, scores, results),
+        audit=worst_samples(config, store, scores),
+        counts={split: len(store.rows(split)) for split in ("train", "val", "test")},
+        classes=len(store.classes),
+        parameters=flatten(config_to_tree(config)),
+        provenance={
+            "commit": code["commit"] + (" (modified)" if code["modified"] else ""),
+            "code": code["digest"],
+            "version": code["version"],
+            "store": store.digest,
+        },
+    )
+
+
+def _histograms(config: Config, store: Store, scores: Path, results: Results) -> list[str]:
+    kinds = kinds_of(store)
+    drawn = []
+    for title, measured in measurements(config, store, scores, results):
+        drawn.append(plots.histogram_plot(title + _auc_text(measured, kinds), measured, kinds))
+    return drawn
+
+
+def _auc_text(measured: Any, kinds: Any) -> str:
+    if kinds is None:
+        return ""
+    clean = measured[kinds == "clean"]
+    found = {kind: auc(clean, measured[kinds == kind]) for kind in sorted(set(kinds.tolist()) - {"clean"})}
+    return "".join(f"; AUC {kind} {value:.2f}" for kind, value in found.items() if value is not None)

@@ -1,0 +1,182 @@
+"""The report's plots as inline SVG: one colour per scheduler throughout."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.report.comparison import Comparison, Results
+from bss.report.table import modality_names
+
+PALETTE = (
+    "#555555",
+    "#e69f00",
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#8c6d31",
+    "#7b4fa3",
+    "#b10026",
+)
+"""Told apart by colour-blind readers as far as ten colours can be."""
+
+Colours = dict[str, str]
+
+
+def colours(names: list[str]) -> Colours:
+    """Return one colour per scheduler, by its place in params.yaml."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def curves_plot(results: Results, against: str) -> str:
+    """Plot validation accuracy against epochs or steps: mean over seeds with its standard error."""
+    with figure(8.6, 4.2) as (axes, finish):
+        for name, colour in colours(list(results)).items():
+            cells = results[name]
+            accuracy = 100 * np.array([cell.history["val/acc"] for cell in cells])
+            steps = np.cumsum(cells[0].history["schedule/steps"])
+            x = steps if against == "steps" else np.arange(1, accuracy.shape[1] + 1)
+            mean, error = accuracy.mean(axis=0), _standard_error(accuracy)
+            axes.plot(x, mean, color=colour, label=name, linewidth=1.6)
+            axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.12, linewidth=0)
+        axes.set_xlabel("training steps" if against == "steps" else "epoch")
+        axes.set_ylabel("validation accuracy, %")
+        axes.set_ylim(bottom=max(0, _low_end(results)))
+        _legend(axes)
+        return finish()
+
+
+def pacing_plot(results: Results) -> str:
+    """Plot how many samples each epoch shows, as a share of the most that any shows."""
+    most = max(max(cells[0].history["schedule/samples"]) for cells in results.values())
+    with figure(8.6, 3.4) as (axes, finish):
+        for i, (name, colour) in enumerate(colours(list(results)).items()):
+            samples = np.array(results[name][0].history["schedule/samples"]) / most
+            dashes = (0, (4, 1 + i % 4)) if i % 2 else "-"  # equal pacings lie on each other
+            axes.step(
+                np.arange(1, len(samples) + 1),
+                100 * samples,
+                where="mid",
+                color=colour,
+                label=name,
+                ls=dashes,
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("samples shown, %")
+        axes.set_ylim(0, 105)
+        _legend(axes)
+        return finish()
+
+
+def modality_plot(comparison: Comparison) -> str:
+    """Plot each modality's accuracy on test beside that of all together."""
+    names = list(comparison["schedulers"])
+    parts = ["all", *modality_names(comparison)]
+    with figure(8.6, 3.6) as (axes, finish):
+        width = 0.8 / len(names)
+        for i, (name, colour) in enumerate(colours(names).items()):
+            entry = comparison["schedulers"][name]
+            keys = ["test_acc", *(f"test_acc_{part}" for part in parts[1:])]
+            means = [100 * entry[key]["mean"] for key in keys]
+            deviations = [100 * entry[key]["sd"] for key in keys]
+            x = np.arange(len(parts)) + (i - (len(names) - 1) / 2) * width
+            axes.bar(
+                x, means, 0.9 * width, yerr=deviations, color=colour, label=name, error_kw={"elinewidth": 0.7}
+            )
+        axes.set_xticks(range(len(parts)), parts)
+        axes.set_ylabel("test accuracy, %")
+        _legend(axes)
+        return finish()
+
+
+def differences_plot(comparison: Comparison, key: str, metric: str) -> str:
+    """Plot the differences to baseline (`key` vs_baseline) or control with their 95 % intervals."""
+    entries = {name: entry[key][metric] for name, entry in comparison["schedulers"].items() if key in entry}
+    palette = colours(list(comparison["schedulers"]))
+    role = comparison["baseline" if key == "vs_baseline" else "control"]
+    with figure(8.6, 0.6 + 0.34 * len(entries)) as (axes, finish):
+        axes.axvline(0, color="#888888", linewidth=1)
+        for y, (name, d) in enumerate(entries.items()):
+            if d["low"] is not None:
+                axes.plot([d["low"], d["high"]], [y, y], color=palette[name], linewidth=2.4)
+            axes.plot(d["difference"], y, "o", color=palette[name])
+        axes.set_yticks(range(len(entries)), list(entries))
+        axes.invert_yaxis()
+        axes.set_xlabel(f"difference to {role} in points of test accuracy, 95 % interval")
+        return finish()
+
+
+def histogram_plot(title: str, scores: npt.NDArray[np.float64], kinds: npt.NDArray[Any] | None) -> str:
+    """Plot the distribution of one measurement's scores; where the truth is known, a colour per kind of pair."""
+    with figure(4.3, 2.7) as (axes, finish):
+        bins = np.linspace(min(-1.0, scores.min()), max(1.0, scores.max()), 41)
+        if kinds is None:
+            axes.hist(scores, bins, color="#0072b2", alpha=0.8)
+        else:
+            for kind, colour in zip(
+                _kinds_in_order(kinds), ("#0072b2", "#d55e00", "#e69f00", "#cc79a7"), strict=False
+            ):
+                axes.hist(scores[kinds == kind], bins, color=colour, alpha=0.6, label=kind)
+            axes.legend(frameon=False, fontsize=8)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("balance score")
+        axes.set_ylabel("samples")
+        return finish()
+
+
+def _kinds_in_order(kinds: npt.NDArray[Any]) -> list[str]:
+    return sorted(set(kinds.tolist()), key=lambda kind: (kind != "clean", kind))
+
+
+@contextmanager
+def figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[], str]]]:
+    """Give axes to draw on and a function that returns the drawing as SVG, the same bytes for the same data."""
+    import matplotlib as mpl
+
+    style = {
+        "svg.hashsalt": "bss",
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+    }
+    with mpl.rc_context(style):
+        # The object-oriented interface: no display, no global state.
+        from matplotlib.figure import Figure
+
+        drawing = Figure(figsize=(width, height), layout="constrained")
+        axes = drawing.add_subplot()
+
+        def finish() -> str:
+            buffer = io.StringIO()
+            drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            text = buffer.getvalue()
+            return text[text.index("<svg") :]
+
+        yield axes, finish
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+
+
+def _standard_error(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if len(values) < 2:
+        return np.zeros(values.shape[1])
+    error: npt.NDArray[np.float64] = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return error
+
+
+def _low_end(results: Results) -> float:
+    """Leave out the steep first epochs, so that the differences later on can be seen."""
+    means = [np.mean([cell.history["val/acc"] for cell in cells], axis=0) for cells in results.values()]
+    later = [mean[len(mean) // 5 :] for mean in means]
+    return float(100 * min(mean.min() for mean in later) - 5)

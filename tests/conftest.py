@@ -1,0 +1,149 @@
+"""A small dataset of one's own, and parameters that train on it in seconds."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from bss.config import config_from_tree
+
+CLASSES = ("cat", "dog", "owl")
+PER_SPLIT = {"train": 16, "val": 6, "test": 6}
+
+
+def write_manifest(root: Path, rows: list[dict[str, str]]) -> Path:
+    path = root / "manifest.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def make_rows(root: Path) -> list[dict[str, str]]:
+    """Write a tone, a picture and a vector per sample whose class can be told from each; return the rows."""
+    random = np.random.default_rng(0)
+    rows = []
+    for split, count in PER_SPLIT.items():
+        for number, label in enumerate(CLASSES):
+            for i in range(count):
+                name = f"{split}-{label}-{i}"
+                time = np.arange(800) / 4000
+                tone = 0.3 * np.sin(2 * np.pi * (300 + 400 * number) * time) + 0.05 * random.standard_normal(800)
+                soundfile.write(root / f"{name}.wav", tone, 4000, subtype="PCM_16")
+                picture = random.integers(0, 120, (6, 6))
+                picture[2 * number : 2 * number + 2] += 120
+                Image.fromarray(picture.astype(np.uint8), mode="L").save(root / f"{name}.png")
+                vector = random.standard_normal(5).astype(np.float32)
+                vector[number] += 2
+                np.save(root / f"{name}.npy", vector)
+                files = {"audio": f"{name}.wav", "image": f"{name}.png", "vector": f"{name}.npy"}
+                rows.append({"id": name, "label": label, "split": split, "group": f"{split}{i % 3}", **files})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def small_root(tmp_path_factory):
+    """A data root with 48 training samples, three modalities and a manifest; do not write into it."""
+    root = tmp_path_factory.mktemp("pets")
+    write_manifest(root, make_rows(root))
+    return root
+
+
+@pytest.fixture
+def own_root(tmp_path):
+    """The same, to write into, with the manifest's rows."""
+    root = tmp_path / "pets"
+    root.mkdir()
+    rows = make_rows(root)
+    write_manifest(root, rows)
+    return root, rows
+
+
+def small_tree(root: Path) -> dict:
+    """Parameters for the small data as plain values, to be changed by a test."""
+    pacing = {"grow_epochs": 2, "start": 0.3}
+    return {
+        "seeds": [0, 1],
+        "prepare": {
+            "root": str(root),
+            "modalities": {
+                "audio": {"kind": "audio", "sample_rate": 4000, "seconds": 0.2},
+                "image": {"kind": "image", "height": 6, "width": 6, "channels": 1},
+                "vector": {"kind": "features"},
+            },
+        },
+        "network": {
+            "encoders": {
+                "audio": {
+                    "kind": "cnn",
+                    "channels": [4],
+                    "features": 8,
+                    "spectrogram": {"n_fft": 64, "hop": 64, "bands": 8},
+                },
+                "image": {"kind": "cnn", "channels": [4], "features": 8},
+                "vector": {"kind": "mlp", "hidden": [8], "features": 8},
+            }
+        },
+        "measure": {"warmup_epochs": 1},
+        "schedule": {
+            "schedulers": {
+                "uniform": {"kind": "uniform"},
+                "control": {"kind": "heuristic", "ranking": "random", "pacing": pacing},
+                "bss-h": {"kind": "heuristic", "stratified": True, "pacing": pacing},
+                "bss-l": {"kind": "learned", "measuring": "full"},
+                "bss-l-online": {"kind": "learned", "measuring": "online", "every": 2},
+                "official-l": {"preset": "official-learned"},
+            }
+        },
+        "train": {
+            "epochs": 3,
+            "batch_size": 16,
+            "optimiser": {"kind": "sgd", "learning_rate": 0.05},
+            "decay": {"at": [2]},
+        },
+        "compare": {"control": "control", "resamples": 1000},
+        "tracking": {"enabled": False},
+        "resources": {"device": "cpu", "jobs": 1},
+    }
+
+
+@pytest.fixture
+def tree(small_root):
+    return small_tree(small_root)
+
+
+@pytest.fixture
+def make_config():
+    return lambda tree: config_from_tree(tree, "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def small_store(small_root, tmp_path_factory):
+    """The small data, prepared."""
+    from bss.stages.prepare import prepare
+
+    store = tmp_path_factory.mktemp("prepared") / "store"
+    prepare(config_from_tree(small_tree(small_root), "params.yaml"), small_root, store)
+    return store
+
+
+@pytest.fixture(scope="session")
+def pipeline(small_root, small_store, tmp_path_factory):
+    """Folder with store, scores, plans, runs and report of the small data, and its config."""
+    from bss.stages.compare import compare
+    from bss.stages.measure import measure
+    from bss.stages.schedule import schedule
+    from bss.stages.train import train
+
+    folder = tmp_path_factory.mktemp("outputs")
+    config = config_from_tree(small_tree(small_root), "params.yaml")
+    scores, plans, runs, report = (folder / name for name in ("scores", "plans", "runs", "report"))
+    measure(config, small_store, scores)
+    schedule(config, small_store, scores, plans)
+    train(config, small_store, scores, plans, runs)
+    compare(config, small_store, scores, runs, report)
+    return folder, config

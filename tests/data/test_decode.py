@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from PIL import Image
+
+from bss.config.schema import AudioKind, FeaturesKind, ImageKind
+from bss.data.decode import BadSampleError, decode, fit_length
+
+AUDIO = AudioKind("audio", sample_rate=8000, seconds=0.5)
+GREY = ImageKind("image", height=4, width=5, channels=1)
+RGB = ImageKind("image", height=4, width=5, channels=3)
+
+
+def write_sound(path, rate=8000, seconds=0.5, channels=1):
+    sound = np.random.default_rng(0).uniform(-0.9, 0.9, (round(rate * seconds), channels)).astype(np.float32)
+    soundfile.write(path, sound, rate, subtype="FLOAT")
+    return sound
+
+
+def test_sound_of_the_right_rate_and_length_is_taken_as_it_is(tmp_path):
+    sound = write_sound(tmp_path / "a.wav")
+    decoded = decode(tmp_path / "a.wav", AUDIO)
+    assert decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded, sound[:, 0])
+
+
+def test_channels_are_mixed_and_the_rate_changed_by_soxr(tmp_path):
+    sound = write_sound(tmp_path / "a.wav", rate=22050, channels=2)
+    expected = np.clip(soxr.resample(sound.mean(axis=1), 22050, 8000), -1, 1)
+    np.testing.assert_array_equal(decode(tmp_path / "a.wav", AUDIO), expected[:4000])
+
+
+def test_length_is_cut_padded_or_tiled():
+    sound = np.array([1, 2, 3], dtype=np.float32)
+    assert fit_length(sound, 2, "pad").tolist() == [1, 2]
+    assert fit_length(sound, 5, "pad").tolist() == [1, 2, 3, 0, 0]
+    assert fit_length(sound, 7, "tile").tolist() == [1, 2, 3, 1, 2, 3, 1]
+
+
+def test_loud_sound_is_clamped(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(4000, 1.7), 8000, subtype="FLOAT")
+    assert decode(tmp_path / "a.wav", AUDIO).max() == 1
+
+
+def test_an_image_of_the_right_size_keeps_its_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", RGB), pixels.transpose(2, 0, 1))
+
+
+def test_another_size_is_resized_bilinearly_and_another_mode_converted(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a.png")
+    expected = np.asarray(image.convert("L").resize((5, 4), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", GREY), expected[None])
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    pixels = (np.arange(20, dtype=np.uint16) * 3000).reshape(4, 5)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", GREY)[0], pixels >> 8)
+
+
+def test_a_photo_lying_on_its_side_is_turned_upright(tmp_path):
+    pixels = np.zeros((5, 4), dtype=np.uint8)
+    pixels[0] = 200
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    image.save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", GREY)[0], np.rot90(pixels, -1))
+
+
+def test_features_become_float32(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3))
+    decoded = decode(tmp_path / "a.npy", FeaturesKind("features"))
+    assert decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded, np.arange(6).reshape(2, 3))
+
+
+def broken(folder):
+    """Write one file of each sort of brokenness; return (file, kind, message)."""
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("no sound")
+    soundfile.write(folder / "silent.wav", np.zeros(0), 8000)
+    soundfile.write(folder / "nan.wav", np.full(10, np.nan), 8000, subtype="FLOAT")
+    (folder / "text.png").write_text("no picture")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(folder / "cut.png")
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:900])
+    Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    np.save(folder / "pickle.npy", np.array([{"a": 1}]), allow_pickle=True)
+    np.save(folder / "words.npy", np.array(["a"]))
+    np.save(folder / "inf.npy", np.array([np.inf]))
+    (folder / "cut.npy").write_bytes(b"\x93NUMPY")
+    features = FeaturesKind("features")
+    return [
+        ("missing.wav", AUDIO, "not found"),
+        ("empty.wav", AUDIO, "empty"),
+        ("text.wav", AUDIO, "not a readable sound file"),
+        ("silent.wav", AUDIO, "holds no sound"),
+        ("nan.wav", AUDIO, "not finite"),
+        ("text.png", GREY, "not a readable image"),
+        ("cut.png", GREY, "not a readable image"),
+        ("bomb.png", GREY, "too many pixels"),
+        ("pickle.npy", features, "not a readable .npy"),
+        ("words.npy", features, "not a .npy array of numbers"),
+        ("inf.npy", features, "not finite"),
+        ("cut.npy", features, "not a readable .npy"),
+    ]
+
+
+def test_broken_files_are_named_by_what_is_wrong(tmp_path):
+    for file, kind, message in broken(tmp_path):
+        with pytest.raises(BadSampleError) as caught:
+            decode(tmp_path / file, kind)
+        assert message in str(caught.value), file
+        assert str(tmp_path) not in str(caught.value)

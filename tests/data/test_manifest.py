@@ -1,0 +1,117 @@
+import pytest
+
+from bss.data.manifest import check_splits, groups_in_two_splits, read_manifest
+from bss.errors import BssError
+
+HEADER = "id,label,split,group,audio,image\n"
+GOOD = "a,x,train,g1,a.wav,a.png\nb,y,train,g1,b.wav,b.png\nc,x,test,g2,c.wav,c.png\n"
+
+
+def read(tmp_path, text, name="manifest.csv", encoding="utf-8"):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    return read_manifest(tmp_path, name, ["audio", "image"])
+
+
+def test_rows_become_samples(tmp_path):
+    manifest = read(tmp_path, HEADER + GOOD)
+    sample = manifest.samples[1]
+    assert (sample.row, sample.id, sample.label, sample.split, sample.group) == (3, "b", "y", "train", "g1")
+    assert sample.files == {"audio": "b.wav", "image": "b.png"}
+    assert manifest.classes == ["x", "y"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_byte_order_mark_and_windows_line_endings_change_nothing(tmp_path, encoding, newline):
+    plain = read(tmp_path, HEADER + GOOD)
+    other = read(tmp_path, (HEADER + GOOD).replace("\n", newline), encoding=encoding)
+    assert other.samples == plain.samples
+
+
+def test_a_parquet_manifest_is_read_like_csv(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    names = HEADER.strip().split(",")
+    columns = zip(*(line.split(",") for line in GOOD.splitlines()), strict=True)
+    table = pyarrow.table(dict(zip(names, map(list, columns), strict=True)))
+    pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
+    found = read_manifest(tmp_path, "m.parquet", ["audio", "image"])
+    expected = read(tmp_path, HEADER + GOOD)
+    assert [s.files for s in found.samples] == [s.files for s in expected.samples]
+    assert [s.row for s in found.samples] == [1, 2, 3]
+
+
+def test_whole_numbers_as_labels_are_ordered_by_number(tmp_path):
+    text = HEADER + "".join(f"{i},{label},train,,a,b\n" for i, label in enumerate(["10", "9", "-1"]))
+    assert read(tmp_path, text).classes == ["-1", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("", ["empty"]),
+        (HEADER, ["no samples"]),
+        ("id,label,split,audio,imge\na,x,train,a,b\n", ["lacks the column 'image' (is it 'imge'?)"]),
+        ("id,id,label,split,audio,image\n", ["named twice"]),
+        (HEADER + GOOD + "a,x,train,g1,d.wav,d.png\n", ["row 2: id 'a' is not unique", "row 5: id 'a'"]),
+        (HEADER + "a,,train,g,a.wav,\n", ["row 2: label is empty", "row 2: image is empty"]),
+        (HEADER + "a,x,dev,g,a.wav,a.png\n", ["row 2: split 'dev' is none of train, val, test"]),
+        (HEADER + "a,x,train,g,../a.wav,/a.png\n", ["audio '../a.wav' is not a path inside", "image '/a.png'"]),
+        (HEADER + "a,x,train,g,a,b.wav,a.png\n", ["row 2: 7 values for 6 columns", "quote the value"]),
+        (HEADER + 'a,x,train,g,"a.wav,a.png\n', ["not a valid CSV file"]),
+    ],
+)
+def test_bad_manifests_name_row_and_cure(tmp_path, text, messages):
+    with pytest.raises(BssError) as caught:
+        read(tmp_path, text)
+    for message in messages:
+        assert message in str(caught.value)
+
+
+def test_all_bad_rows_are_told_at_once_up_to_a_limit(tmp_path):
+    with pytest.raises(BssError) as caught:
+        read(tmp_path, HEADER + "".join(f"{i},x,nope,g,a,b\n" for i in range(25)))
+    message = str(caught.value)
+    assert "25 problems" in message
+    assert message.count("\n  row ") == 20
+    assert "and 5 more" in message
+
+
+def test_not_a_text_file(tmp_path):
+    with pytest.raises(BssError, match="UTF-8"):
+        read(tmp_path, HEADER + "ä,x,train,g,a,b\n", encoding="latin-1")
+
+
+def test_a_missing_folder_or_file(tmp_path):
+    with pytest.raises(BssError, match=r"prepare\.root"):
+        read_manifest(tmp_path / "no", "manifest.csv", [])
+    with pytest.raises(BssError, match=r"prepare\.manifest"):
+        read_manifest(tmp_path, "manifest.csv", [])
+
+
+def test_columns_that_nothing_reads_are_told(tmp_path):
+    text = "id,label,split,audio,image,colour\na,x,train,a,b,red\n"
+    manifest = read(tmp_path, text)
+    assert manifest.unused == ["colour"]
+    assert manifest.samples[0].group is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,x,train,,a,b\nb,y,train,,a,b\n", "no sample has the split 'test'"),
+        ("a,x,test,,a,b\n", "no sample has the split 'train'"),
+        ("a,x,train,,a,b\nb,y,train,,a,b\nc,z,test,,a,b\n", "row 4: label 'z' is in test but never in train"),
+        ("a,x,train,,a,b\nb,x,test,,a,b\n", "one class only"),
+    ],
+)
+def test_wrong_splits(tmp_path, rows, message):
+    with pytest.raises(BssError) as caught:
+        check_splits(read(tmp_path, HEADER + rows))
+    assert message in str(caught.value)
+
+
+def test_a_group_in_two_splits_is_found(tmp_path):
+    manifest = read(tmp_path, HEADER + GOOD + "d,x,val,g1,d,d\n")
+    assert groups_in_two_splits(manifest) == ["group 'g1' is in train and val"]

@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from bss.training.evaluation import macro_f1, mean_average_precision
+
+
+def test_macro_f1_by_hand():
+    labels = np.array([0, 0, 1, 2])
+    scores = np.eye(4, dtype=np.float32)[[0, 1, 1, 3]]  # class 3 never occurs
+    # class 0: p 1, r 1/2, F 2/3; class 1: p 1/2, r 1, F 2/3; class 2: 0
+    assert macro_f1(labels, scores) == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+
+
+def test_mean_average_precision_by_hand():
+    labels = np.array([0, 1, 0])
+    scores = np.log(np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]], dtype=np.float32))
+    # class 0 ranks its samples 1 and 3: (1 + 2/3) / 2; class 1 ranks its sample second: 1/2
+    assert mean_average_precision(labels, scores) == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
+
+
+def test_a_class_that_does_not_occur_is_left_out():
+    labels = np.array([0, 1])
+    scores = np.array([[3.0, 0, 0], [0, 3.0, 0]], dtype=np.float32)
+    assert mean_average_precision(labels, scores) == pytest.approx(1.0)
+    assert macro_f1(labels, scores) == pytest.approx(1.0)

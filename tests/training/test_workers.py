@@ -1,0 +1,83 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bss.training.workers import emit, run_jobs
+
+
+def square(value):
+    emit("started", value)
+    return value * value
+
+
+def fail_on_two(value, folder):
+    if value == 2:
+        raise ValueError("two is not allowed")
+    (folder / str(value)).touch()
+    return value
+
+
+def test_results_and_events_reach_the_parent():
+    events, results = [], {}
+    run_jobs(
+        square, [(i,) for i in range(5)], 2, events.append, lambda job, result: results.update({job[0]: result})
+    )
+    assert results == {i: i * i for i in range(5)}
+    assert sorted(events) == [("started", i) for i in range(5)]
+
+
+def test_the_first_error_is_raised_and_finished_work_is_kept(tmp_path):
+    done = []
+    with pytest.raises(ValueError, match="two is not allowed"):
+        run_jobs(fail_on_two, [(i, tmp_path) for i in (1, 2, 3, 4, 5, 6)], 1, print, lambda job, _: done.append(job[0]))
+    assert done[:1] == [1]
+    assert {path.name for path in tmp_path.iterdir()} >= {"1"}
+
+
+SLEEPERS = """
+import os, sys, time
+from pathlib import Path
+from bss.training.workers import run_jobs
+def sleep(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+if __name__ == "__main__":
+    run_jobs(sleep, [(sys.argv[1],)] * 2, 2, print, print)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_killed_parent_leaves_no_worker_behind(how, tmp_path):
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    (tmp_path / "pids").mkdir()
+    parent = subprocess.Popen([sys.executable, script, tmp_path / "pids"], stderr=subprocess.DEVNULL)
+    try:
+        workers = wait_for(lambda: sorted(p.name for p in (tmp_path / "pids").iterdir()), lambda found: len(found) == 2)
+        parent.send_signal(how)
+        parent.wait(30)
+        wait_for(lambda: [pid for pid in workers if is_running(int(pid))], lambda left: not left)
+    finally:
+        parent.kill()
+
+
+def wait_for(look, enough):
+    for _ in range(600):
+        found = look()
+        if enough(found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"still {found}")
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().split(")")[1].split()[0] != "Z"
