@@ -39,14 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bss {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(
-        name: str, command: Callable[[argparse.Namespace], int | None], text: str
-    ) -> argparse.ArgumentParser:
+    def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
-        sub.add_argument(
-            "--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)"
-        )
+        sub.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
         sub.add_argument(
             "--set",
             action="append",
@@ -153,7 +149,6 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     from bss.console import make_console
-
     from bss.report.table import show
 
     show(options.report, make_console())
@@ -165,9 +160,7 @@ def _sequence(options: argparse.Namespace) -> None:
     config = load_config(options.params, options.overrides)
     from bss.stages.sequence import check_sequence
 
-    check_sequence(
-        config, options.store, options.plans, options.runs, options.scheduler, options.seed, options.epoch
-    )
+    check_sequence(config, options.store, options.plans, options.runs, options.scheduler, options.seed, options.epoch)
 
 
 def _doctor(options: argparse.Namespace) -> int:

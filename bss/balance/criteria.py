@@ -57,7 +57,8 @@ def training_loss(
 ) -> Tensor:
     """Return the paper's l_total, float [batch].
 
-    ``fused_weight * CE(fused) + unimodal_weight * sum of CE(modality)``; `fused` and each of `logits` are [batch, classes]; `labels` are int64 [batch].
+    ``fused_weight * CE(fused) + unimodal_weight * sum of CE(modality)``; `fused` and each of
+    `logits` are [batch, classes]; `labels` are int64 [batch].
     """
     unimodal = torch.stack([F.cross_entropy(z, labels, reduction="none") for z in logits.values()]).sum(dim=0)
     return fused_weight * F.cross_entropy(fused, labels, reduction="none") + unimodal_weight * unimodal
@@ -95,9 +96,7 @@ def gradient_magnitude(
 
         return sample_loss(call, {name: x[None] for name, x in one.items()}, label[None])
 
-    gradients = torch.func.vmap(torch.func.grad(loss_of_one), in_dims=(None, 0, 0))(
-        trainable, dict(inputs), labels
-    )
+    gradients = torch.func.vmap(torch.func.grad(loss_of_one), in_dims=(None, 0, 0))(trainable, dict(inputs), labels)
     squares = [g.flatten(start_dim=1).square().sum(dim=1) for g in gradients.values()]
     return torch.stack(squares).sum(dim=0).sqrt()
 

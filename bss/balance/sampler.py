@@ -64,9 +64,7 @@ class SequenceSampler(Sampler[int]):
         require(seed >= 0, "seed", seed, "at least 0")
         require(ranks >= 1 and 0 <= rank < ranks, "rank", rank, f"in [0, ranks = {ranks})")
         require(warmup_epochs >= 1, "warmup_epochs", warmup_epochs, "at least 1")
-        require(
-            1 <= minimum <= n, "minimum", minimum, f"1 to the {n} samples: lower the batch size, or add data"
-        )
+        require(1 <= minimum <= n, "minimum", minimum, f"1 to the {n} samples: lower the batch size, or add data")
         self.n, self.scheduler, self.seed = n, scheduler, seed
         self.score = score or BalanceScore()
         self.minimum, self.rank, self.ranks = minimum, rank, ranks
@@ -149,9 +147,7 @@ class SequenceSampler(Sampler[int]):
         require(inside, "index", [*rows[:3]], f"within 0 .. {self.n - 1}")
         for name, column in values.items():
             found = np.asarray(column).shape
-            require(
-                found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?"
-            )
+            require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
         self.observations.record(rows, values)
 
     def __iter__(self) -> Iterator[int]:
@@ -192,14 +188,10 @@ class SequenceSampler(Sampler[int]):
         """
         for name, mine in self._identity().items():
             if state[name] != mine:
-                raise ValueError(
-                    f"this state was saved with {name} = {state[name]!r}, but the sampler has {mine!r}"
-                )
+                raise ValueError(f"this state was saved with {name} = {state[name]!r}, but the sampler has {mine!r}")
         position = int(state["position"])
         if position and state["ranks"] != self.ranks:
-            raise ValueError(
-                f"a state inside an epoch of {state['ranks']} ranks cannot go on with {self.ranks}"
-            )
+            raise ValueError(f"a state inside an epoch of {state['ranks']} ranks cannot go on with {self.ranks}")
         self.epoch, self.start_epoch = int(state["epoch"]), int(state["start_epoch"])
         self.scores = None if state["scores"] is None else np.array(state["scores"], dtype=np.float64)
         self.sequence = np.array(state["sequence"], dtype=np.int64)

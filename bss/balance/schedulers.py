@@ -122,9 +122,7 @@ class Learned:
         """Check the ranges."""
         require(self.every >= 1, "every", self.every, "at least 1")
         require(0 < self.beta <= 1, "beta", self.beta, "in (0, 1]")
-        require(
-            self.probability in ("softmax", "shifted"), "probability", self.probability, "softmax or shifted"
-        )
+        require(self.probability in ("softmax", "shifted"), "probability", self.probability, "softmax or shifted")
         require(self.order in ORDERS, "order", self.order, " or ".join(ORDERS))
 
     def fraction(self, epoch: int) -> float:

@@ -103,14 +103,10 @@ class BalanceScore:
             if name not in values:
                 raise ValueError(f"the score needs the criterion `{name}`, but got only: {sorted(values)}")
             column = np.asarray(values[name], dtype=np.float64)
-            require(
-                column.ndim == 1 and len(column) > 0, name, column.shape, "an array [n] with n of at least 1"
-            )
+            require(column.ndim == 1 and len(column) > 0, name, column.shape, "an array [n] with n of at least 1")
             part = SIGNS[name] * self._normalise(name, column)
             if score is not None and len(part) != len(score):
-                raise ValueError(
-                    f"`{name}` has {len(part)} values where the other criteria have {len(score)}"
-                )
+                raise ValueError(f"`{name}` has {len(part)} values where the other criteria have {len(score)}")
             score = part if score is None else score + part
         assert score is not None
         return score
@@ -121,9 +117,7 @@ class BalanceScore:
             raise ValueError(f"no value of `{name}` is finite: the network that measured it has diverged")
         if not finite.all():
             count = int((~finite).sum())
-            message = (
-                f"{count} of {len(column)} values of `{name}` are not finite: taken for the most imbalanced"
-            )
+            message = f"{count} of {len(column)} values of `{name}` are not finite: taken for the most imbalanced"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
         normalise = min_max if self.normalisation == "min-max" else robust_min_max
         result = np.full(len(column), 0.0 if SIGNS[name] > 0 else 1.0)

@@ -77,9 +77,7 @@ def config_from_tree(tree: Mapping[str, Any], source: str) -> Config:
     try:
         text = json.dumps(_expand_presets(tree, source), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise BssError(
-            f"{source}: only plain numbers, texts, lists and tables are allowed: {error}"
-        ) from error
+        raise BssError(f"{source}: only plain numbers, texts, lists and tables are allowed: {error}") from error
     try:
         # Strict JSON mode: 1.0 is no integer, "5" is no number, yet a list may become a tuple.
         config: Config = _adapter().validate_json(text, strict=True)
@@ -123,12 +121,9 @@ def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
             preset = entry["preset"]
             if preset not in PRESETS:
                 raise BssError(
-                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, "
-                    f"but got: {preset!r}"
+                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, but got: {preset!r}"
                 )
-            expanded[name] = _merge(
-                PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"}
-            )
+            expanded[name] = _merge(PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"})
     return {**tree, "schedule": {**schedule, "schedulers": expanded}}  # type: ignore[dict-item]
 
 
@@ -154,9 +149,7 @@ def _describe(problem: dict[str, Any]) -> str:
         section, _, name = key.rpartition(".")
         close = difflib.get_close_matches(name, known, n=1)
         hint = (
-            f"did you mean `{close[0]}`?"
-            if close
-            else f"known keys of `{section or 'the file'}`: {', '.join(known)}"
+            f"did you mean `{close[0]}`?" if close else f"known keys of `{section or 'the file'}`: {', '.join(known)}"
         )
         return f"{key}: unknown key; {hint}"
     if kind in ("missing", "missing_argument"):
@@ -164,9 +157,8 @@ def _describe(problem: dict[str, Any]) -> str:
     if kind == "value_error":
         return f"{key}: {context['error']}" if key else str(context["error"])
     if kind.startswith("union_tag"):
-        return (
-            f"{key}: `kind` must be one of {context.get('expected_tags', 'the known kinds')}, but got: "
-            + (repr(context["tag"]) if "tag" in context else "no `kind`")
+        return f"{key}: `kind` must be one of {context.get('expected_tags', 'the known kinds')}, but got: " + (
+            repr(context["tag"]) if "tag" in context else "no `kind`"
         )
     message = problem["msg"].removeprefix("Input should be ").replace("an object", "a table of keys")
     return f"{key}: should be {message}, but got: {problem['input']!r}"

@@ -410,9 +410,7 @@ class Config:
             require(has == is_audio, f"network.encoders.{name}.spectrogram", has, wanted)
         names = sorted(self.schedule.schedulers)
         for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
-            require(
-                value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}"
-            )
+            require(value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}")
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
             online = isinstance(entry, LearnedEntry) and entry.measuring == "online"

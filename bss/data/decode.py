@@ -11,7 +11,7 @@ from bss.config.schema import AudioKind, FeaturesKind, ImageKind
 Array = npt.NDArray[Any]
 
 
-class BadSample(Exception):
+class BadSampleError(Exception):
     """A file cannot be used; the message says why in a few words."""
 
 
@@ -25,13 +25,13 @@ def decode(path: Path, kind: AudioKind | ImageKind | FeaturesKind) -> Array:
 
     Raises
     ------
-    BadSample
+    BadSampleError
         The file is missing, empty, unreadable, or holds values that are not finite.
     """
     if not path.is_file():
-        raise BadSample("file not found")
+        raise BadSampleError("file not found")
     if path.stat().st_size == 0:
-        raise BadSample("file is empty")
+        raise BadSampleError("file is empty")
     if isinstance(kind, AudioKind):
         return decode_audio(path, kind)
     return decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path)
@@ -45,12 +45,12 @@ def decode_audio(path: Path, kind: AudioKind) -> npt.NDArray[np.float32]:
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (RuntimeError, OSError) as error:  # libsndfile's errors are RuntimeErrors
-        raise BadSample(f"not a readable sound file ({_reason(error)})") from error
+        raise BadSampleError(f"not a readable sound file ({_reason(error)})") from error
     if len(channels) == 0:
-        raise BadSample("holds no sound (0 samples)")
+        raise BadSampleError("holds no sound (0 samples)")
     mono = channels.mean(axis=1)
     if not np.isfinite(mono).all():
-        raise BadSample("holds values that are not finite")
+        raise BadSampleError("holds values that are not finite")
     if rate != kind.sample_rate:
         mono = soxr.resample(mono, rate, kind.sample_rate)
     return np.clip(fit_length(mono, round(kind.seconds * kind.sample_rate), kind.short), -1, 1)
@@ -82,9 +82,9 @@ def decode_image(path: Path, kind: ImageKind) -> npt.NDArray[np.uint8]:
                 image = image.resize((kind.width, kind.height), Image.Resampling.BILINEAR)
             pixels = np.asarray(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise BadSample("too many pixels") from error
+        raise BadSampleError("too many pixels") from error
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise BadSample(f"not a readable image ({_reason(error)})") from error
+        raise BadSampleError(f"not a readable image ({_reason(error)})") from error
     return pixels[None] if kind.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -93,12 +93,12 @@ def decode_features(path: Path) -> npt.NDArray[np.float32]:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BadSample(f"not a readable .npy file ({_reason(error)})") from error
+        raise BadSampleError(f"not a readable .npy file ({_reason(error)})") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.size == 0:
-        raise BadSample("not a .npy array of numbers")
+        raise BadSampleError("not a .npy array of numbers")
     numbers = array.astype(np.float32)
     if not np.isfinite(numbers).all():
-        raise BadSample("holds values that are not finite in float32")
+        raise BadSampleError("holds values that are not finite in float32")
     return numbers
 
 

@@ -38,9 +38,7 @@ def vowel(f1: float, f2: float, f3: float, length: float = 1.0) -> Segment:
     return Segment((f1, f2, f3), 1.0, 0.0, (2000, 1000), length)
 
 
-def fricative(
-    centre: float, width: float, loudness: float, voice: float = 0.0, length: float = 0.7
-) -> Segment:
+def fricative(centre: float, width: float, loudness: float, voice: float = 0.0, length: float = 0.7) -> Segment:
     """Return a noise band, with a little voice for v and z."""
     return Segment((300, 1400, 2500), voice, loudness, (centre, width), length)
 
@@ -112,9 +110,7 @@ def speak(digit: int, speaker: Speaker, random: np.random.Generator) -> Signal:
         return np.interp(time, centres, values)
 
     tract = speaker.tract * random.uniform(0.94, 1.06)
-    formants = [
-        track([s.formants[i] * tract * random.uniform(0.93, 1.07) for s in segments]) for i in range(3)
-    ]
+    formants = [track([s.formants[i] * tract * random.uniform(0.93, 1.07) for s in segments]) for i in range(3)]
     pitch = speaker.pitch * random.uniform(0.9, 1.1) * track(list(random.uniform(0.92, 1.08, len(segments))))
     fade = np.minimum(1, np.minimum(time, spoken - 1 - time) / (0.02 * SAMPLE_RATE))
     voiced = track([s.voice for s in segments]) * _voice(pitch, formants)

@@ -20,9 +20,9 @@ SPEAKERS = {"train": 6, "val": 2, "test": 3}
 """Speakers per split; none is heard in two splits."""
 SHARES = {"train": 1000, "val": 300, "test": 497}
 """Pairs per split."""
-SOUND_NOISE = 0.14
+SOUND_NOISE = 0.18
 """Root mean square of the white noise over every sound (whose own is 0.1), at no advantage."""
-IMAGE_NOISE = 0.22
+IMAGE_NOISE = 0.25
 """Deviation of the noise on every pixel in [0, 1], at no advantage."""
 DROWNED = 6.0
 """How much more noise a drowned modality has."""
@@ -77,8 +77,7 @@ def write_digits(config: DigitsConfig, folder: Path) -> dict[str, int]:
         for pair in pairs
     ]
     truth = [
-        {"id": pair.id, "kind": pair.kind, "modality": pair.modality, "other_label": pair.other_label}
-        for pair in pairs
+        {"id": pair.id, "kind": pair.kind, "modality": pair.modality, "other_label": pair.other_label} for pair in pairs
     ]
     _write_csv(folder / "manifest.csv", manifest)
     _write_csv(folder / "truth.csv", truth)

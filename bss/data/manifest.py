@@ -95,13 +95,9 @@ def check_splits(manifest: Manifest) -> None:
         for s in manifest.samples
         if s.label not in known
     ]
-    raise_problems(
-        str(manifest.path), problems, "A class can only be learned from train: mend label or split."
-    )
+    raise_problems(str(manifest.path), problems, "A class can only be learned from train: mend label or split.")
     if len(known) < 2:
-        raise BssError(
-            f"{manifest.path}: train has one class only ({known.pop()!r}); two or more are needed."
-        )
+        raise BssError(f"{manifest.path}: train has one class only ({known.pop()!r}); two or more are needed.")
 
 
 def groups_in_two_splits(manifest: Manifest) -> list[str]:
@@ -136,9 +132,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                     problems.append(f"row {reader.line_num}: {len(values)} values for {len(columns)} columns")
                 rows.append((reader.line_num, dict(zip(columns, values, strict=False))))
     except UnicodeDecodeError as error:
-        raise BssError(
-            f"{path}: not a text file in UTF-8 (byte {error.start}). Save it as CSV UTF-8."
-        ) from error
+        raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}). Save it as CSV UTF-8.") from error
     except csv.Error as error:
         raise BssError(f"{path}: not a valid CSV file (line {reader.line_num}: {error}).") from error
     raise_problems(str(path), problems, "Is a comma inside a value? Then quote the value.")
@@ -169,9 +163,7 @@ def _sample(number: int, row: dict[str, str], modalities: list[str], problems: l
     for modality in modalities:
         path = PurePosixPath(value[modality])
         if path.is_absolute() or ".." in path.parts:
-            problems.append(
-                f"row {number}: {modality} {value[modality]!r} is not a path inside the data root"
-            )
+            problems.append(f"row {number}: {modality} {value[modality]!r} is not a path inside the data root")
     files = {modality: value[modality] for modality in modalities}
     return Sample(number, value["id"], value["label"], value["split"], value.get("group") or None, files)
 

@@ -48,9 +48,7 @@ def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mappin
             f"is {store.digest[:12]}). Run `bss measure` and `bss schedule` for this store."
         )
     if header["scheduler"] != scheduler:
-        raise BssError(
-            f"{path}: planned with other parameters of `{name}` than params.yaml has. Run `bss schedule`."
-        )
+        raise BssError(f"{path}: planned with other parameters of `{name}` than params.yaml has. Run `bss schedule`.")
     table_path = seed_path(plans, name, seed)
     table = read_table(table_path, "schedule", ("index", "score"))
     if not np.array_equal(table["index"].to_numpy(), store.rows("train")):

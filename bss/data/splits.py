@@ -25,9 +25,7 @@ def carve_val(manifest: Manifest, share: float) -> Manifest:
     names, counts = np.unique(labels, return_counts=True)
     rare = [f"{name!r} ({count})" for name, count in zip(names, counts, strict=True) if count < 2]
     if rare:
-        raise BssError(
-            f"{manifest.path}: no val can be taken from train: only one sample of {', '.join(rare)}. {cure}"
-        )
+        raise BssError(f"{manifest.path}: no val can be taken from train: only one sample of {', '.join(rare)}. {cure}")
     if any(group is not None for group in groups):
         members = np.array(
             [f"group {g}" if g is not None else f"row {s.row}" for g, s in zip(groups, train, strict=True)]
@@ -39,9 +37,7 @@ def carve_val(manifest: Manifest, share: float) -> Manifest:
         parts = [part for _, part in splitter.split(labels, labels, members)]
     else:
         folds = min(folds, int(counts.min()))
-        parts = [
-            part for _, part in StratifiedKFold(folds, shuffle=True, random_state=SEED).split(labels, labels)
-        ]
+        parts = [part for _, part in StratifiedKFold(folds, shuffle=True, random_state=SEED).split(labels, labels)]
     whole = set(labels)
     fitting = [part for part in parts if len(part) and set(np.delete(labels, part)) == whole]
     if not fitting:

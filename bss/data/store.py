@@ -32,9 +32,7 @@ class Modality:
 class Store:
     """A read-only view of outputs/store; open it with `Store.open`."""
 
-    def __init__(
-        self, path: Path, header: dict[str, Any], samples: Any, arrays: dict[str, npt.NDArray[Any]]
-    ) -> None:
+    def __init__(self, path: Path, header: dict[str, Any], samples: Any, arrays: dict[str, npt.NDArray[Any]]) -> None:
         self.path = path
         self.name: str = header["name"]
         self.classes: tuple[str, ...] = tuple(header["classes"])
@@ -60,8 +58,7 @@ class Store:
         version = header.get("schema_version") if isinstance(header, dict) else None
         if version != SCHEMA_VERSION:
             raise BssError(
-                f"{path / 'store.json'}: schema version {version}, expected {SCHEMA_VERSION}. "
-                "Run `bss prepare` again."
+                f"{path / 'store.json'}: schema version {version}, expected {SCHEMA_VERSION}. Run `bss prepare` again."
             )
         samples = read_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))
         arrays = {}

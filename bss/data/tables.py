@@ -28,12 +28,8 @@ def read_table(path: Path, made_by: str, required: tuple[str, ...] = ()) -> Any:
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
     except (OSError, pyarrow.ArrowException) as error:
-        raise BssError(
-            f"{path}: not a readable Parquet file ({error}). Run `bss {made_by}` again."
-        ) from error
+        raise BssError(f"{path}: not a readable Parquet file ({error}). Run `bss {made_by}` again.") from error
     missing = [name for name in required if name not in table.column_names]
     if missing:
-        raise BssError(
-            f"{path}: lacks the columns {missing}, has {table.column_names}. Run `bss {made_by}` again."
-        )
+        raise BssError(f"{path}: lacks the columns {missing}, has {table.column_names}. Run `bss {made_by}` again.")
     return table

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bss.config.schema import ModalityKind
-from bss.data.decode import Array, BadSample, decode
+from bss.data.decode import Array, BadSampleError, decode
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
@@ -50,21 +50,17 @@ def decode_into(
             chunk = manifest.samples[start : start + CHUNK]
             decoded = pool.map(lambda sample: _decode_sample(sample, real_root, kinds), chunk)
             for sample, parts in zip(chunk, decoded, strict=True):
-                reason = "; ".join(
-                    f"{name} {sample.files[name]}: {_why_unfit(part, arrays.get(name))}"
-                    for name, part in parts.items()
-                    if _why_unfit(part, arrays.get(name))
-                )
-                if reason:
-                    skipped.append(Skipped(sample, reason))
+                unfit = {name: _why_unfit(part, arrays.get(name)) for name, part in parts.items()}
+                reasons = [f"{name} {sample.files[name]}: {why}" for name, why in unfit.items() if why]
+                if reasons:
+                    skipped.append(Skipped(sample, "; ".join(reasons)))
                     continue
                 for name, part in parts.items():
+                    assert not isinstance(part, BadSampleError)
                     if name not in arrays:
                         shape = (len(manifest.samples), *part.shape)
                         file = folder / f"{name}.npy"
-                        arrays[name] = np.lib.format.open_memmap(
-                            file, mode="w+", dtype=part.dtype, shape=shape
-                        )
+                        arrays[name] = np.lib.format.open_memmap(file, mode="w+", dtype=part.dtype, shape=shape)
                     arrays[name][filled] = part
                 filled += 1
             on_progress(len(chunk))
@@ -115,24 +111,22 @@ def write_header(
     return header
 
 
-def _decode_sample(
-    sample: Sample, root: Path, kinds: dict[str, ModalityKind]
-) -> dict[str, Array | BadSample]:
-    parts: dict[str, Array | BadSample] = {}
+def _decode_sample(sample: Sample, root: Path, kinds: dict[str, ModalityKind]) -> dict[str, Array | BadSampleError]:
+    parts: dict[str, Array | BadSampleError] = {}
     for name, kind in kinds.items():
         path = (root / sample.files[name]).resolve()
         try:
             if not path.is_relative_to(root):
-                raise BadSample("a link that leaves the data root")
+                raise BadSampleError("a link that leaves the data root")
             parts[name] = decode(path, kind)
-        except BadSample as error:
+        except BadSampleError as error:
             parts[name] = error
     return parts
 
 
-def _why_unfit(part: Array | BadSample, array: Array | None) -> str:
+def _why_unfit(part: Array | BadSampleError, array: Array | None) -> str:
     """Return what is wrong with a decoded part, or nothing."""
-    if isinstance(part, BadSample):
+    if isinstance(part, BadSampleError):
         return str(part)
     if array is not None and part.shape != array.shape[1:]:
         return f"has shape {list(part.shape)}, the samples before it have {list(array.shape[1:])}"

@@ -99,9 +99,7 @@ def build_network(description: Mapping[str, Any], seed: int = 0) -> MultiModalNe
 
     config = TypeAdapter(NetworkConfig).validate_python(description["network"])
     modalities = {
-        name: Modality(
-            kind=m["kind"], shape=tuple(m["shape"]), dtype=m["dtype"], sample_rate=m["sample_rate"]
-        )
+        name: Modality(kind=m["kind"], shape=tuple(m["shape"]), dtype=m["dtype"], sample_rate=m["sample_rate"])
         for name, m in description["modalities"].items()
     }
     with torch.random.fork_rng(devices=[]):

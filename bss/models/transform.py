@@ -25,9 +25,7 @@ class LogSpectrogram(nn.Module):
         super().__init__()
         self.n_fft, self.hop = spectrogram.n_fft, spectrogram.hop
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
-        filters = (
-            None if spectrogram.bands is None else mel_filters(spectrogram.bands, self.n_fft, sample_rate)
-        )
+        filters = None if spectrogram.bands is None else mel_filters(spectrogram.bands, self.n_fft, sample_rate)
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:

@@ -22,9 +22,7 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
 
     Each with id, label, the class that each modality's head sees (by majority over the seeds), and files.
     """
-    tables = [
-        read_table(scores_path(scores, seed, "warm-up"), "measure", ("score",)) for seed in config.seeds
-    ]
+    tables = [read_table(scores_path(scores, seed, "warm-up"), "measure", ("score",)) for seed in config.seeds]
     mean = np.mean([table["score"].to_numpy() for table in tables], axis=0)
     sources = read_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
     rows = store.rows("train")

@@ -16,6 +16,9 @@ Comparison = dict[str, Any]
 COMPARED = {"test_acc": "test/acc", "last_test_acc": "last/test_acc"}
 """Metrics whose paired differences are tested: at the selected epoch, and at the last one."""
 
+FEWEST_SEEDS = 5
+"""Fewer say nothing: the interval of so few differences is far too narrow."""
+
 
 def compare_results(config: Config, results: Results) -> Comparison:
     """Return the content of comparison.json.
@@ -66,11 +69,14 @@ def verdicts(comparison: Comparison) -> list[str]:
         lines.append(
             "Selected on the test split (protocol published): comparable with published tables only, and optimistic."
         )
-    if comparison["seeds"] < 5:
-        lines.append(f"Only {comparison['seeds']} seed(s): too few for a verdict; 5 or more are needed.")
+    if comparison["seeds"] < FEWEST_SEEDS:
+        return [
+            *lines,
+            f"Only {comparison['seeds']} seed(s): too few for a verdict; {FEWEST_SEEDS} or more are needed.",
+        ]
     for name, entry in comparison["schedulers"].items():
         parts = [
-            f"{_verdict(entry[key]['test_acc'])} than {comparison[role]}"
+            _verdict(entry[key]["test_acc"], comparison[role], comparison["seeds"])
             for key, role in (("vs_baseline", "baseline"), ("vs_control", "control"))
             if key in entry
         ]
@@ -79,9 +85,11 @@ def verdicts(comparison: Comparison) -> list[str]:
     return lines
 
 
-def is_clear(difference: dict[str, float | None]) -> bool:
-    """Tell whether the interval excludes 0."""
+def is_clear(difference: dict[str, float | None], seeds: int) -> bool:
+    """Tell whether the interval excludes 0, and rests on enough seeds to mean it."""
     low, high = difference["low"], difference["high"]
+    if seeds < FEWEST_SEEDS:
+        return False
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
@@ -93,11 +101,16 @@ def interval(difference: dict[str, float | None]) -> str:
     return f"{text} [{difference['low']:+.2f}, {difference['high']:+.2f}]"
 
 
-def _verdict(difference: dict[str, float | None]) -> str:
-    if not is_clear(difference):
-        return f"not shown to be better or worse ({interval(difference)} points)"
+def _verdict(difference: dict[str, float | None], reference: str, seeds: int) -> str:
+    if not is_clear(difference, seeds):
+        return f"no difference to {reference} shown ({interval(difference)}{_p(difference)})"
     assert difference["difference"] is not None
-    return f"{'better' if difference['difference'] > 0 else 'worse'} ({interval(difference)} points)"
+    word = "better" if difference["difference"] > 0 else "worse"
+    return f"{word} than {reference} ({interval(difference)}{_p(difference)})"
+
+
+def _p(difference: dict[str, float | None]) -> str:
+    return "" if difference["p"] is None else f", p = {difference['p']:.3f}"
 
 
 def _mean_and_deviation(numbers: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from bss.report import plots
 from bss.report.audit import kinds_of, measurements, worst_samples
 from bss.report.comparison import Comparison, Results, verdicts
 from bss.report.statistics import auc
-from bss.report.table import cells, columns
+from bss.report.table import detail_cells, detail_columns, effect_cells, effect_columns
 from bss.tracking.provenance import code_version
 
 
@@ -31,9 +31,10 @@ def render_page(
         name=store.name,
         comparison=comparison,
         verdicts=verdicts(comparison),
-        titles=columns(comparison),
+        titles=effect_columns(comparison) + detail_columns(comparison),
         rows={
-            name: cells(entry, comparison, times[name]) for name, entry in comparison["schedulers"].items()
+            name: effect_cells(entry, comparison) + detail_cells(entry, comparison, times[name])
+            for name, entry in comparison["schedulers"].items()
         },
         colours=plots.colours(list(results)),
         differences=[plots.differences_plot(comparison, key, "test_acc") for key in keys],

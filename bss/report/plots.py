@@ -85,9 +85,7 @@ def modality_plot(comparison: Comparison) -> str:
             means = [100 * entry[key]["mean"] for key in keys]
             deviations = [100 * entry[key]["sd"] for key in keys]
             x = np.arange(len(parts)) + (i - (len(names) - 1) / 2) * width
-            axes.bar(
-                x, means, 0.9 * width, yerr=deviations, color=colour, label=name, error_kw={"elinewidth": 0.7}
-            )
+            axes.bar(x, means, 0.9 * width, yerr=deviations, color=colour, label=name, error_kw={"elinewidth": 0.7})
         axes.set_xticks(range(len(parts)), parts)
         axes.set_ylabel("test accuracy, %")
         _legend(axes)
@@ -118,9 +116,7 @@ def histogram_plot(title: str, scores: npt.NDArray[np.float64], kinds: npt.NDArr
         if kinds is None:
             axes.hist(scores, bins, color="#0072b2", alpha=0.8)
         else:
-            for kind, colour in zip(
-                _kinds_in_order(kinds), ("#0072b2", "#d55e00", "#e69f00", "#cc79a7"), strict=False
-            ):
+            for kind, colour in zip(_kinds_in_order(kinds), ("#0072b2", "#d55e00", "#e69f00", "#cc79a7"), strict=False):
                 axes.hist(scores[kinds == kind], bins, color=colour, alpha=0.6, label=kind)
             axes.legend(frameon=False, fontsize=8)
         axes.set_title(title, fontsize=9)
@@ -138,7 +134,7 @@ def figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[], str]
     """Give axes to draw on and a function that returns the drawing as SVG, the same bytes for the same data."""
     import matplotlib as mpl
 
-    style = {
+    style: Any = {
         "svg.hashsalt": "bss",
         "svg.fonttype": "none",
         "font.family": "sans-serif",

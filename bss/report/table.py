@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,50 +22,61 @@ def show(report: Path, console: Console) -> None:
 
 
 def print_comparison(comparison: Comparison, times: dict[str, float], console: Console) -> None:
-    """Print a line per scheduler, and what it means."""
+    """Print a line per scheduler in two tables that fit a narrow terminal, and what they mean."""
     seeds, protocol = comparison["seeds"], comparison["protocol"]
-    selected = (
-        "test-selected, protocol published" if protocol == "published" else "val-selected, protocol honest"
-    )
-    table = Table(title=f"Accuracy on test in %, {selected}, mean over {seeds} seeds; * interval excludes 0")
-    table.add_column("scheduler", no_wrap=True)
-    for title in columns(comparison):
-        table.add_column(title, justify="right")
-    for name, entry in comparison["schedulers"].items():
-        table.add_row(name, *cells(entry, comparison, times[name]))
-    console.print(table)
+    selected = "selected on test (protocol published)" if protocol == "published" else "selected on val"
+    schedulers = comparison["schedulers"]
+    effects = {name: effect_cells(entry, comparison) for name, entry in schedulers.items()}
+    title = f"Accuracy on test in %, {selected}, {seeds} seeds; * 95 % interval excludes 0"
+    console.print(_table(title, effect_columns(comparison), effects))
+    details = {name: detail_cells(entry, comparison, times[name]) for name, entry in schedulers.items()}
+    console.print(_table("Means over seeds, in %", detail_columns(comparison), details))
     for line in verdicts(comparison):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
-def columns(comparison: Comparison) -> list[str]:
-    """Return the titles after the scheduler's name."""
-    modalities = [f"{name}" for name in modality_names(comparison)]
-    against = [f"vs {comparison['baseline']}"]
-    if comparison["control"] is not None:
-        against.append(f"vs {comparison['control']}")
-    return ["test ± sd", *against, "last epoch", "F1", "mAP", *modalities, "steps", "s"]
+def effect_columns(comparison: Comparison) -> list[str]:
+    """Return the titles for `effect_cells`."""
+    references = [comparison[role] for role in ("baseline", "control") if comparison[role] is not None]
+    return ["test ± sd", *(f"vs {name}" for name in references)]
 
 
-def cells(entry: dict[str, Any], comparison: Comparison, seconds: float) -> list[str]:
-    """Return one scheduler's texts for `columns`."""
+def effect_cells(entry: dict[str, Any], comparison: Comparison) -> list[str]:
+    """Return one scheduler's accuracy and its differences to baseline and control."""
     row = [f"{100 * entry['test_acc']['mean']:.2f} ± {100 * entry['test_acc']['sd']:.2f}"]
     for key, role in (("vs_baseline", "baseline"), ("vs_control", "control")):
         if comparison[role] is None:
             continue
         difference = entry[key]["test_acc"] if key in entry else None
-        mark = "*" if difference is not None and is_clear(difference) else ""
+        mark = "*" if difference is not None and is_clear(difference, comparison["seeds"]) else " "
         row.append("-" if difference is None else interval(difference) + mark)
-    row += [_percent(entry[key]) for key in ("last_test_acc", "test_f1_macro", "test_map")]
-    row += [_percent(entry[f"test_acc_{name}"]) for name in modality_names(comparison)]
-    return [*row, f"{entry['steps']['mean']:.0f}", f"{seconds:.1f}"]
+    return row
+
+
+def detail_columns(comparison: Comparison) -> list[str]:
+    """Return the titles for `detail_cells`."""
+    return ["last epoch", "macro-F1", "mAP", *modality_names(comparison), "epoch", "steps", "seconds"]
+
+
+def detail_cells(entry: dict[str, Any], comparison: Comparison, seconds: float) -> list[str]:
+    """Return one scheduler's other metrics, the selected epoch (from 1), and what it cost."""
+    keys = ["last_test_acc", "test_f1_macro", "test_map"]
+    keys += [f"test_acc_{name}" for name in modality_names(comparison)]
+    row = [f"{100 * entry[key]['mean']:.1f}" for key in keys]
+    return [*row, f"{entry['selected_epoch']['mean'] + 1:.1f}", f"{entry['steps']['mean']:.0f}", f"{seconds:.1f}"]
+
+
+def _table(title: str, columns: list[str], rows: dict[str, list[str]]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title_justify="left")
+    table.add_column("scheduler", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table
 
 
 def modality_names(comparison: Comparison) -> list[str]:
     """Return the modalities that the comparison has accuracies of."""
     first = next(iter(comparison["schedulers"].values()))
     return [key.removeprefix("test_acc_") for key in first if key.startswith("test_acc_")]
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f}"

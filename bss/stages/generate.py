@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from bss.console import make_console
-
 from bss.config import Config, config_to_tree
+from bss.console import make_console
 from bss.data.digits import write_digits
 from bss.errors import BssError
 from bss.files import whole_folder
@@ -17,14 +16,10 @@ def generate(config: Config, name: str, folder: Path) -> None:
     Raises `BssError` when params.yaml has no section ``generate.<name>``.
     """
     if name != "digits" or config.generate.digits is None:
-        raise BssError(
-            f"generate {name}: params.yaml has no section generate.{name}; `digits` can be generated."
-        )
+        raise BssError(f"generate {name}: params.yaml has no section generate.{name}; `digits` can be generated.")
     with whole_folder(folder) as unfinished:
         kinds = write_digits(config.generate.digits, unfinished)
         write_provenance(unfinished, "generate", {}, {"digits": config_to_tree(config.generate.digits)})
     total = sum(kinds.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    make_console().print(
-        f"generate: {total} pairs of sound and image in {folder} ({counts})", highlight=False
-    )
+    make_console().print(f"generate: {total} pairs of sound and image in {folder} ({counts})", highlight=False)

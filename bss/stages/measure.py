@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from bss.console import make_console
-
 from bss.balance.draw import generator
 from bss.balance.schedulers import Uniform
 from bss.config import Config, config_to_tree
+from bss.console import make_console
 from bss.data.scores import FILES
 from bss.data.store import Store
 from bss.data.tables import write_table
@@ -45,9 +44,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
             for timing, columns in timings.items():
                 table = scores_table(data_store, columns)
                 write_table(folder / f"seed={seed}" / FILES[timing], table)
-            summary[f"seed={seed}"] = {
-                timing: summarise(data_store, columns) for timing, columns in timings.items()
-            }
+            summary[f"seed={seed}"] = {timing: summarise(data_store, columns) for timing, columns in timings.items()}
         summary["mean"] = {timing: _mean([s[timing] for s in summary.values()]) for timing in FILES}
         write_json(folder / "summary.json", summary)
         parameters = {
@@ -115,9 +112,7 @@ def summarise(store: Store, columns: Columns) -> Summary:
 
 def _mean(summaries: list[Summary]) -> Summary:
     return {
-        name: None
-        if any(s[name] is None for s in summaries)
-        else float(np.mean([s[name] for s in summaries]))
+        name: None if any(s[name] is None for s in summaries) else float(np.mean([s[name] for s in summaries]))
         for name in summaries[0]
     }
 

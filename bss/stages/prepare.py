@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-
-from bss.console import make_console
 from rich.table import Table
 
 from bss.config import Config, config_to_tree
+from bss.console import make_console
 from bss.data.manifest import Manifest, Sample, check_splits, groups_in_two_splits, read_manifest
 from bss.data.problems import raise_problems
 from bss.data.splits import carve_val
@@ -79,9 +78,7 @@ def _check_what_is_left(manifest: Manifest, samples: list[Sample]) -> None:
     left = {sample.label for sample in samples if sample.split == "train"}
     gone = [name for name in manifest.classes if name not in left]
     if gone:
-        raise BssError(
-            f"{manifest.path}: all train samples of {', '.join(gone)} were skipped. Mend some of them."
-        )
+        raise BssError(f"{manifest.path}: all train samples of {', '.join(gone)} were skipped. Mend some of them.")
 
 
 def _write_skipped(path: Path, skipped: list[Skipped]) -> None:

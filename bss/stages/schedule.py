@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bss.console import make_console
 from rich.table import Table
 
 from bss.balance.ranking import Indices
@@ -13,6 +12,7 @@ from bss.balance.schedulers import Heuristic, Learned, Scheduler
 from bss.balance.score import Floats
 from bss.config import Config, config_to_tree
 from bss.config.schema import SchedulerEntry, UniformEntry
+from bss.console import make_console
 from bss.data.plans import SCHEMA_VERSION, seed_path
 from bss.data.scores import read_scores, scores_path
 from bss.data.store import Store
@@ -33,9 +33,7 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
     data = Store.open(store)
     n, batch_size = len(data.rows("train")), config.train.batch_size
     if n < batch_size:
-        raise BssError(
-            f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size."
-        )
+        raise BssError(f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size.")
     pacings: dict[str, Pacing] = {}
     warnings: list[str] = []
     with whole_folder(plans) as folder:
@@ -135,9 +133,7 @@ def _print(pacings: dict[str, Pacing], n: int, epochs: int, batch_size: int, war
     for name, pacing in pacings.items():
         steps = int(sum(row["steps"] for row in pacing))
         opened = next((f"{row['epoch'] + 1:.0f}" for row in pacing if row["fraction"] == 1), "never")
-        table.add_row(
-            name, f"{pacing[0]['samples']:.0f}", opened, str(steps), f"{100 * steps / uniform:.0f} %"
-        )
+        table.add_row(name, f"{pacing[0]['samples']:.0f}", opened, str(steps), f"{100 * steps / uniform:.0f} %")
     console = make_console()
     console.print(table)
     for line in warnings:

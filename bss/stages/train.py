@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bss.console import make_console
-
 from bss.config import Config, config_to_tree
+from bss.console import make_console
 from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
@@ -69,9 +68,7 @@ def train(
         run_ids: dict[str, str] = {}
         with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
 
-            def on_done(
-                job: tuple[Any, ...], result: tuple[dict[str, Any], float | None, str | None]
-            ) -> None:
+            def on_done(job: tuple[Any, ...], result: tuple[dict[str, Any], float | None, str | None]) -> None:
                 metrics, seconds, run_id = result
                 progress.done(job[1], job[2], metrics, seconds)
                 if run_id is not None:
@@ -114,9 +111,7 @@ def train_one(
     return metrics, seconds, None if run is None else run.run_id
 
 
-def _train_into(
-    task: Task, data: Store, name: str, seed: int, key: str, run: CellRun | None
-) -> dict[str, Any]:
+def _train_into(task: Task, data: Store, name: str, seed: int, key: str, run: CellRun | None) -> dict[str, Any]:
     config = task.config
     plan = read_plan(task.plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
 

@@ -28,7 +28,7 @@ def redact(uri: str) -> str:
 
 
 def quiet_mlflow() -> None:
-    """Fail within seconds where nobody answers, and print nothing that does not help; the user's settings win."""
+    """Fail within seconds where nobody answers, and print nothing needless; the user's settings win."""
     import logging
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")

@@ -17,8 +17,8 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    inputs = [TensorSpec(x.dtype, (-1, *x.shape[1:]), name) for name, x in input_example.items()]
-    outputs = [ColSpec("string", "label"), ColSpec("double", "probability")]
+    inputs: list[Any] = [TensorSpec(x.dtype, (-1, *x.shape[1:]), name) for name, x in input_example.items()]
+    outputs: list[Any] = [ColSpec("string", "label"), ColSpec("double", "probability")]
     outputs += [ColSpec("string", f"predicted_{name}") for name in input_example]
     outputs += [ColSpec("double", "similarity")]
     mlflow.set_tracking_uri(client.tracking_uri)
@@ -30,7 +30,5 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
             signature=ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=input_example,
             # Named here because finding them out takes MLflow seconds for every model.
-            pip_requirements=[
-                f"{name}=={version(name).split('+')[0]}" for name in ("bss", "numpy", "pandas", "torch")
-            ],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in ("bss", "numpy", "pandas", "torch")],
         )

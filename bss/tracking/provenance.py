@@ -37,7 +37,7 @@ def digest_package(package: Path) -> str:
 
 
 def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameters: dict[str, Any]) -> None:
-    """Write provenance.json into `folder`: the digests of the inputs, the parameters, the code, the libraries.
+    """Write provenance.json into `folder`: digests of the inputs, parameters, code, libraries.
 
     It holds no time and no place, so the same code, inputs and parameters give the same bytes.
     """
@@ -57,9 +57,7 @@ def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameter
 def _git(*arguments: str) -> str:
     """Return what git prints in the package's folder, or nothing where there is no git or no repository."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=20
-        )
+        done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -13,7 +13,7 @@ from bss.balance.criteria import prediction_similarity
 from bss.models.network import build_network
 
 
-class MultiModalModel(PythonModel):  # type: ignore[misc]
+class MultiModalModel(PythonModel):
     """Predicts from a dict of arrays, one per modality, as they lie in the store ([batch, *shape])."""
 
     def load_context(self, context: Any) -> None:
@@ -21,9 +21,7 @@ class MultiModalModel(PythonModel):  # type: ignore[misc]
         description = json.loads(Path(context.artifacts["network"]).read_text(encoding="utf-8"))
         self.classes: list[str] = description["classes"]
         self.network = build_network(description)
-        self.network.load_state_dict(
-            torch.load(context.artifacts["weights"], weights_only=True, map_location="cpu")
-        )
+        self.network.load_state_dict(torch.load(context.artifacts["weights"], weights_only=True, map_location="cpu"))
         self.network.eval()
 
     # Without type hints: MLflow would read them as a schema, and the signature says it better.

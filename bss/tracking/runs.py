@@ -68,9 +68,7 @@ def start_execution(
     if joined:
         yield Execution(uri, experiment_id, joined)
         return
-    run_id = client.create_run(
-        experiment_id, run_name=_run_name(store), tags=_tags(config, store)
-    ).info.run_id
+    run_id = client.create_run(experiment_id, run_name=_run_name(store), tags=_tags(config, store)).info.run_id
     try:
         _log_params(client, run_id, flatten(config_to_tree(config)))
         _log_dataset(client, run_id, config, store)
@@ -95,9 +93,7 @@ class CellRun:
         self._last_flush = time.monotonic()
 
     @classmethod
-    def start(
-        cls, execution: Execution, name: str, params: dict[str, Any], tags: dict[str, str]
-    ) -> "CellRun":
+    def start(cls, execution: Execution, name: str, params: dict[str, Any], tags: dict[str, str]) -> "CellRun":
         """Open a child run of `execution` with flattened `params`."""
         import mlflow
 
@@ -253,7 +249,7 @@ def _log_dataset(client: Any, run_id: str, config: Config, store: Store) -> None
 
 def dvc_digest(lock: Path, root: str) -> str | None:
     """Return the digest that dvc.lock has for the data at `root`, or None where it has none."""
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     if not lock.is_file():
         return None

@@ -22,7 +22,7 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_json
-from bss.models.network import MultiModalNetwork, build_network, describe_network
+from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
 from bss.training.evaluation import evaluate, predict
 from bss.training.measuring import measure, measure_in_train_mode
 from bss.training.reproducible import make_reproducible, resolve_device
@@ -38,9 +38,7 @@ class Records:
 
     history: list[Row] = field(default_factory=list)
     sequences: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    measurements: list[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(
-        default_factory=list
-    )
+    measurements: list[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
     """(epoch, score, smoothed score), the scores [n] in the order of the training split."""
     measuring_seconds: float = 0.0
 
@@ -159,13 +157,15 @@ def _train_one_epoch(
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate
-    batches = split_into_batches(
-        np.fromiter(sampler, dtype=np.int64, count=len(sampler)), config.train.batch_size
-    )
-    observe = None
+    batches = split_into_batches(np.fromiter(sampler, dtype=np.int64, count=len(sampler)), config.train.batch_size)
     if isinstance(entry, LearnedEntry) and entry.measuring == "online":
-        observe = lambda index, out, loss: sampler.observe(index, out.logits, loss, features=out.features)  # noqa: E731
-    loss = train_epoch(network, optimiser, train, batches, observe)
+
+        def observe(index: npt.NDArray[np.int64], outputs: Outputs, loss: torch.Tensor) -> None:
+            sampler.observe(index, outputs.logits, loss, features=outputs.features)
+
+        loss = train_epoch(network, optimiser, train, batches, observe)
+    else:
+        loss = train_epoch(network, optimiser, train, batches)
     if not np.isfinite(loss):
         raise BssError(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "

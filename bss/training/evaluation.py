@@ -11,9 +11,7 @@ from bss.training.measuring import BATCH
 from bss.training.split_data import SplitData
 
 
-def predict(
-    network: MultiModalNetwork, data: SplitData
-) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray]]:
+def predict(network: MultiModalNetwork, data: SplitData) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray]]:
     """Return the scores [n, classes] behind the prediction, and each modality's predicted class [n]."""
     network.eval()
     scores, unimodal = [], []

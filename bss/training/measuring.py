@@ -1,5 +1,8 @@
 """One pass over a split that measures every criterion of every sample."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -93,6 +96,10 @@ def _facts(
 def _gradients(network: MultiModalNetwork, inputs: dict[str, Tensor], labels: Tensor) -> Tensor:
     training = network.training
     network.eval()
-    magnitudes = gradient_magnitude(network, lambda call, x, y: network.loss(call(x), y)[0], inputs, labels)  # type: ignore[arg-type]
+
+    def sample_loss(call: Callable[..., Any], one: Mapping[str, Tensor], label: Tensor) -> Tensor:
+        return network.loss(call(one), label)[0]
+
+    magnitudes = gradient_magnitude(network, sample_loss, inputs, labels)
     network.train(training)
     return magnitudes

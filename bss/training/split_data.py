@@ -45,9 +45,6 @@ class SplitData:
 
     def _load(self, index: npt.NDArray[np.int64]) -> dict[str, Tensor]:
         rows = self.rows[index]
-        raw = {
-            name: torch.from_numpy(self.store.read(name, rows)).to(self.device)
-            for name in self.store.modalities
-        }
+        raw = {name: torch.from_numpy(self.store.read(name, rows)).to(self.device) for name in self.store.modalities}
         with torch.no_grad():
             return self.network.transform(raw)

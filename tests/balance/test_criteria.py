@@ -86,9 +86,7 @@ def test_gradient_magnitude_equals_one_backward_per_sample():
         network.zero_grad()
         nn.functional.cross_entropy(network({"x": inputs["x"][i : i + 1]}), labels[i : i + 1]).backward()
         expected.append(math.sqrt(sum(float(p.grad.square().sum()) for p in network.parameters())))
-    np.testing.assert_allclose(
-        gradient_magnitude(network, sample_loss, inputs, labels).numpy(), expected, rtol=1e-5
-    )
+    np.testing.assert_allclose(gradient_magnitude(network, sample_loss, inputs, labels).numpy(), expected, rtol=1e-5)
     network.train()
     with pytest.raises(ValueError, match="eval mode"):
         gradient_magnitude(network, sample_loss, inputs, labels)

@@ -65,8 +65,6 @@ def test_weights_must_be_finite():
 
 
 def test_generators_differ_by_seed_purpose_and_epoch_and_stay_the_same():
-    draws = {
-        (s, p, e): generator(s, p, e).integers(2**62) for s in (0, 1) for p in ("a", "b") for e in (0, 1)
-    }
+    draws = {(s, p, e): generator(s, p, e).integers(2**62) for s in (0, 1) for p in ("a", "b") for e in (0, 1)}
     assert len(set(draws.values())) == 8
     assert draws[1, "b", 1] == generator(1, "b", 1).integers(2**62)

@@ -38,9 +38,7 @@ def test_trimming_never_admits_the_worst_share(scores, seed, trim):
         assert np.array(scores)[left_out].max() <= np.array(scores)[ranking].min()
 
 
-@given(
-    st.lists(st.tuples(st.floats(-1, 1), st.integers(0, 4)), min_size=1, max_size=80), st.integers(0, 2**31)
-)
+@given(st.lists(st.tuples(st.floats(-1, 1), st.integers(0, 4)), min_size=1, max_size=80), st.integers(0, 2**31))
 def test_every_prefix_of_a_stratified_ranking_has_the_classes_in_proportion(samples, seed):
     scores, labels = (np.array(column) for column in zip(*samples, strict=True))
     ranking = Heuristic(stratified=True).rank(scores, seed, labels)
@@ -50,8 +48,7 @@ def test_every_prefix_of_a_stratified_ranking_has_the_classes_in_proportion(samp
         share = of_class.mean()
         prefix = np.cumsum(of_class)
         assert (
-            np.abs(prefix - share * np.arange(1, len(samples) + 1))
-            <= 0.5 + share * len(set(labels)) / 2 + 1e-9
+            np.abs(prefix - share * np.arange(1, len(samples) + 1)) <= 0.5 + share * len(set(labels)) / 2 + 1e-9
         ).all()
         assert (np.diff(scores[ranking[of_class]]) <= 0).all()
 

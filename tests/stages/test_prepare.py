@@ -41,9 +41,7 @@ def test_every_sample_is_in_the_store_once_decoded(run):
     assert store.classes[store.labels[row]] == "dog"
     sound, _ = soundfile.read(run.root / "val-dog-2.wav", dtype="float32")
     np.testing.assert_array_equal(store.read("audio", np.array([row]))[0], sound)
-    np.testing.assert_array_equal(
-        store.read("vector", np.array([row]))[0], np.load(run.root / "val-dog-2.npy")
-    )
+    np.testing.assert_array_equal(store.read("vector", np.array([row]))[0], np.load(run.root / "val-dog-2.npy"))
     assert store.truth() is None
 
 

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +24,7 @@ def fail_on_two(value, folder):
 
 def test_results_and_events_reach_the_parent():
     events, results = [], {}
-    run_jobs(
-        square, [(i,) for i in range(5)], 2, events.append, lambda job, result: results.update({job[0]: result})
-    )
+    run_jobs(square, [(i,) for i in range(5)], 2, events.append, lambda job, result: results.update({job[0]: result}))
     assert results == {i: i * i for i in range(5)}
     assert sorted(events) == [("started", i) for i in range(5)]
 
@@ -79,5 +78,5 @@ def is_running(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return file.read().split(")")[1].split()[0] != "Z"
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text(encoding="utf-8").split(")")[1].split()[0] != "Z"

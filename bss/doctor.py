@@ -1,0 +1,98 @@
+"""What is installed, which device is used, where tracking goes, and whether all that was asked for is there."""
+
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from bss import __version__
+from bss.config import Config, load_config
+from bss.console import make_console
+from bss.errors import BssError
+from bss.tracking.destination import quiet_mlflow, redact, tracking_uri, unreachable
+from bss.tracking.provenance import code_version
+
+PACKAGES = ("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "soundfile", "soxr", "pillow", "scikit-learn")
+"""What the pipeline imports."""
+
+Finding = tuple[str, str, bool]
+"""What was looked at, what was found, and whether that is fine."""
+
+
+def doctor(params: Path, overrides: Iterable[str]) -> int:
+    """Print what was found; return 0 when all that was asked for is there, 1 when something is not."""
+    findings: list[Finding] = [_code(), *(_package(name) for name in PACKAGES), _processors()]
+    try:
+        config = load_config(params, overrides)
+        findings.append(("parameters", f"{params}: valid", True))
+    except BssError as error:
+        config = None
+        findings.append(("parameters", str(error), False))
+    findings.append(_device(config))
+    findings.append(_tracking(config))
+    if config is not None:
+        findings.append(_data(config))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("", "looked at", "found"):
+        table.add_column(title)
+    for name, found, fine in findings:
+        table.add_row("ok" if fine else "NO", name, found)
+    console = make_console()
+    console.print(table)
+    wrong = [name for name, _, fine in findings if not fine]
+    console.print(f"{len(wrong)} to mend: {', '.join(wrong)}" if wrong else "All that was asked for is there.")
+    return 1 if wrong else 0
+
+
+def _code() -> Finding:
+    code = code_version()
+    return "bss", f"{__version__}, commit {code['commit'][:12]}{' (modified)' if code['modified'] else ''}", True
+
+
+def _package(name: str) -> Finding:
+    try:
+        return name, version(name), True
+    except PackageNotFoundError:
+        return name, "not installed: pip install -r requirements.lock", False
+
+
+def _processors() -> Finding:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return "processors", f"{usable} usable, {platform.machine()}, Python {platform.python_version()}", True
+
+
+def _device(config: Config | None) -> Finding:
+    import torch
+
+    asked = "auto" if config is None else config.resources.device
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        return "device", f"resources.device is {asked}; there is {names}", True
+    return "device", f"resources.device is {asked}; there is no GPU that torch can use", asked != "cuda"
+
+
+def _tracking(config: Config | None) -> Finding:
+    if config is not None and not config.tracking.enabled:
+        return "MLflow", "off (tracking.enabled: false)", True
+    import mlflow
+
+    quiet_mlflow()
+    uri = tracking_uri()
+    try:
+        experiments = mlflow.MlflowClient(uri).search_experiments()
+    except Exception as error:
+        return "MLflow", str(unreachable(uri, error)), False
+    return "MLflow", f"{redact(uri)}, {len(experiments)} experiments", True
+
+
+def _data(config: Config) -> Finding:
+    manifest = Path(config.prepare.root) / config.prepare.manifest
+    if manifest.is_file():
+        return "data", str(manifest), True
+    if config.generate.digits is not None:
+        return "data", f"{manifest}: not yet generated, `dvc repro` will", True
+    return "data", f"{manifest}: not found; set prepare.root and prepare.manifest", False

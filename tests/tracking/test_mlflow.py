@@ -1,0 +1,256 @@
+"""Against a real MLflow: a database in a folder, and a server."""
+
+import csv
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from conftest import small_tree
+
+from bss.config import config_from_tree
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.stages.compare import compare
+from bss.stages.train import train
+from bss.tracking.destination import redact
+from bss.tracking.runs import CellRun, dvc_digest, start_execution
+
+
+def tracked_config(small_root, **changes):
+    tree = small_tree(small_root)
+    tree["tracking"] = {"models": "first-seed"}
+    tree["schedule"]["schedulers"] = {
+        name: tree["schedule"]["schedulers"][name] for name in ("uniform", "control", "bss-l-online")
+    }
+    return config_from_tree(tree | changes, "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def tracked(pipeline, small_root, small_store, tmp_path_factory):
+    """A client and the parent run after training and comparison with the default database."""
+    folder, _ = pipeline
+    work = tmp_path_factory.mktemp("work")
+    before = Path.cwd()
+    os.chdir(work)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            config = tracked_config(small_root)
+            train(config, small_store, folder / "scores", folder / "plans", work / "runs")
+            compare(config, small_store, folder / "scores", work / "runs", work / "report")
+        client = mlflow.MlflowClient(f"sqlite:///{work}/mlflow.db")
+        experiment = client.get_experiment_by_name("pets")
+        runs = client.search_runs([experiment.experiment_id])
+        (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        yield client, parent, [run for run in runs if run is not parent], work
+    finally:
+        os.chdir(before)
+
+
+def artifacts(client, run, path=None):
+    return {item.path for item in client.list_artifacts(run.info.run_id, path)}
+
+
+def test_a_child_per_training_under_one_parent(tracked):
+    _, parent, children, _ = tracked
+    assert len(children) == 6
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert {(c.data.tags["scheduler"], c.data.tags["seed"]) for c in children} >= {
+        ("uniform", "0"),
+        ("bss-l-online", "1"),
+    }
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+
+
+def test_parameters_are_flat_and_tags_tell_what_made_the_run(tracked, small_store):
+    _, parent, children, _ = tracked
+    assert parent.data.params["train.epochs"] == "3"
+    assert parent.data.params["prepare.modalities.audio.sample_rate"] == "4000"
+    child = next(c for c in children if c.data.tags["scheduler"] == "bss-l-online")
+    assert child.data.params["scheduler.beta"] == "0.6"
+    assert parent.data.tags["bss.store_digest"] == Store.open(small_store).digest
+    for tag in ("bss.commit", "bss.code_digest", "bss.version", "bss.protocol"):
+        assert parent.data.tags[tag]
+
+
+def test_every_number_of_the_history_is_a_metric_of_its_epoch(tracked):
+    client, _, children, work = tracked
+    for child in children:
+        cell = work / "runs" / child.data.tags["scheduler"] / f"seed={child.data.tags['seed']}"
+        with (cell / "history.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for name in ("train/loss", "val/acc", "val/acc_vector", "val/map", "balance/gap", "schedule/steps"):
+            found = sorted((m.step, m.value) for m in client.get_metric_history(child.info.run_id, name))
+            assert found == [(int(row["epoch"]), float(row[name])) for row in rows]
+        assert child.data.metrics["final/test/acc"] > 0
+
+
+def test_artifacts_hold_scores_plans_sequences_and_the_report(tracked):
+    client, parent, children, _ = tracked
+    assert {"scores", "plans", "store", "report", "params.json"} <= artifacts(client, parent)
+    assert "report/report.html" in artifacts(client, parent, "report")
+    assert "store/skipped.csv" in artifacts(client, parent, "store")
+    for child in children:
+        assert {"history.csv", "metrics.json", "sequences.parquet", "predictions.parquet"} <= artifacts(client, child)
+    assert parent.data.metrics["bss-l-online/vs_baseline/test_acc/difference"] == pytest.approx(
+        100 * (parent.data.metrics["bss-l-online/test_acc/mean"] - parent.data.metrics["uniform/test_acc/mean"])
+    )
+
+
+def test_the_dataset_is_an_input_with_its_digest(tracked, small_store):
+    _, parent, _, _ = tracked
+    (entry,) = parent.inputs.dataset_inputs
+    assert entry.dataset.name == "pets"
+    assert Store.open(small_store).digest.startswith(entry.dataset.digest)
+
+
+def test_the_model_loads_and_predicts_from_its_input_example(tracked, small_store):
+    _, _, children, work = tracked
+    mlflow.set_tracking_uri(f"sqlite:///{work}/mlflow.db")
+    logged = [c for c in children if c.outputs and c.outputs.model_outputs]
+    assert {c.data.tags["seed"] for c in logged} == {"0"}
+    child = next(c for c in logged if c.data.tags["scheduler"] == "bss-l-online")
+    uri = f"models:/{child.outputs.model_outputs[0].model_id}"
+    folder = mlflow.artifacts.download_artifacts(uri)
+    files = {name for _, _, names in os.walk(folder) for name in names}
+    assert not [name for name in files if name.endswith(".pkl")]
+    model = mlflow.pyfunc.load_model(uri)
+    predicted = model.predict(model.input_example)
+    store = Store.open(small_store)
+    rows = store.rows("test")[:2]
+    for name in store.modalities:
+        np.testing.assert_array_equal(np.asarray(model.input_example[name]), store.read(name, rows))
+    from bss.data.tables import read_table
+
+    saved = read_table(work / "runs" / "bss-l-online" / "seed=0" / "predictions.parquet", "train")
+    assert predicted["label"].tolist() == [store.classes[i] for i in saved["predicted"].to_pylist()[:2]]
+    assert predicted["probability"].between(1 / 3, 1).all()
+    assert set(predicted["predicted_audio"]) <= set(store.classes)
+
+
+def test_metrics_go_in_batches_not_one_by_one(tracked, monkeypatch):
+    client, parent, _, _ = tracked
+    calls = []
+    monkeypatch.setattr(client, "log_batch", lambda run_id, **entities: calls.append(entities))
+    run = CellRun(client, parent.info.run_id)
+    for epoch in range(50):
+        run.log_epoch({"epoch": epoch, "train/loss": 1.0, "val/acc": 0.5, "balance/score_mean": None})
+    run._flush()
+    assert [len(call["metrics"]) for call in calls] == [100]
+
+
+def write_runs(uri, execution, names):
+    for name in names:
+        run = CellRun.start(execution, name, {"a": 1}, {})
+        for epoch in range(20):
+            run.log_epoch({"epoch": epoch, "x": float(epoch)})
+            run._flush()
+        run.client.set_terminated(run.run_id)
+
+
+def test_two_processes_write_into_one_database_at_once(pipeline, small_root, small_store, tmp_path, monkeypatch):
+    folder, _ = pipeline
+    uri = f"sqlite:///{tmp_path}/shared.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with start_execution(
+        tracked_config(small_root), Store.open(small_store), folder / "scores", folder / "plans"
+    ) as execution:
+        context = multiprocessing.get_context("spawn")
+        processes = [
+            context.Process(target=write_runs, args=(uri, execution, [f"{k}-{i}" for i in range(5)])) for k in "ab"
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0]
+    runs = mlflow.MlflowClient(uri).search_runs([execution.experiment_id])
+    assert sum(run.data.metrics.get("x") == 19 for run in runs) == 10
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(process.pid, 9)
+    process.wait()
+
+
+def test_a_server_gets_the_same_records(server, pipeline, small_root, small_store, tmp_path, monkeypatch):
+    folder, _ = pipeline
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.chdir(tmp_path)
+    config = tracked_config(small_root)
+    cells = [("bss-l-online", 0)]
+    train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", cells)
+    client = mlflow.MlflowClient(server)
+    experiment = client.get_experiment_by_name("pets")
+    parent, child = sorted(
+        client.search_runs([experiment.experiment_id]), key=lambda run: "mlflow.parentRunId" in run.data.tags
+    )
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert "sequences.parquet" in artifacts(client, child)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_failed_training_is_marked_and_its_parent_too(pipeline, small_root, small_store, tmp_path, monkeypatch):
+    folder, _ = pipeline
+    uri = f"sqlite:///{tmp_path}/failed.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    tree = small_tree(small_root) | {"tracking": {"experiment": "failing"}}
+    tree["train"]["optimiser"]["learning_rate"] = 1e18
+    config = config_from_tree(tree, "params.yaml")
+    with pytest.raises(BssError, match="diverged"):
+        train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", [("uniform", 0)])
+    client = mlflow.MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("failing").experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED", "FAILED"]
+
+
+def test_a_server_that_does_not_answer_is_told_before_anything_is_trained(
+    pipeline, small_root, small_store, tmp_path, monkeypatch
+):
+    folder, _ = pipeline
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
+    arguments = (small_store, folder / "scores", folder / "plans", tmp_path / "runs")
+    with pytest.raises(BssError) as caught:
+        train(tracked_config(small_root), *arguments)
+    assert "does not answer" in str(caught.value)
+    assert "tracking.enabled: false" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert not list(tmp_path.rglob("metrics.json"))
+
+
+def test_redaction():
+    assert redact("https://me:pw@host:1/x?a=b@c") == "https://***@host:1/x?a=b@c"
+    assert redact("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+
+
+def test_the_digest_of_the_data_comes_from_dvc_where_it_has_one(tmp_path):
+    lock = tmp_path / "dvc.lock"
+    assert dvc_digest(lock, "data/digits") is None
+    lock.write_text("stages:\n  prepare:\n    deps:\n    - path: data/digits\n      md5: abc.dir\n")
+    assert dvc_digest(lock, "data/digits") == "abc.dir"
+    assert dvc_digest(lock, "data/other") is None
