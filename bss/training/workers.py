@@ -13,7 +13,7 @@ from typing import Any
 
 Event = tuple[Any, ...]
 
-_events: Any = None
+_send: Any = None
 
 
 def run_jobs(
@@ -23,15 +23,19 @@ def run_jobs(
     on_event: Callable[[Event], None],
     on_done: Callable[[tuple[Any, ...], Any], None],
 ) -> None:
-    """Call ``work(*job)`` for each job in `processes` processes and report on the way.
+    """Call ``work(*job)`` for each job in `processes` processes, or in this one, and report on the way.
 
     `work` may call `emit` with any picklable values; they reach `on_event` in this process. `on_done` gets
     each finished job and its result. When one job raises, those that are running finish, the others are
     dropped, and the first error is raised.
     """
     jobs = list(jobs)
+    if processes == 1:
+        _run_here(work, jobs, on_event, on_done)
+        return
     context = multiprocessing.get_context("spawn")
-    with _interrupted_kills(context.Queue()) as events:
+    events = context.Queue()
+    with _interrupted_by_sigterm():
         pool = ProcessPoolExecutor(processes, context, _start_worker, (events, os.getpid()))
         try:
             futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(work, *job): job for job in jobs}
@@ -46,9 +50,22 @@ def run_jobs(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _run_here(
+    work: Callable[..., Any],
+    jobs: list[tuple[Any, ...]],
+    on_event: Callable[[Event], None],
+    on_done: Callable[[tuple[Any, ...], Any], None],
+) -> None:
+    global _send  # noqa: PLW0603
+    _send = on_event
+    with _interrupted_by_sigterm():
+        for job in jobs:
+            on_done(job, work(*job))
+
+
 def emit(*values: Any) -> None:
     """Send `values` to the parent's `on_event`, from inside `work`."""
-    _events.put(values)
+    _send(values)
 
 
 def _watch(
@@ -64,9 +81,9 @@ def _watch(
         done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
         for event in _drain(events):
             on_event(event)
+        # A future that the pool cancels never counts as done.
+        pending = {future for future in pending if not future.cancelled()}
         for future in done:
-            if future.cancelled():
-                continue
             error = future.exception()
             if error is None:
                 on_done(futures[future], future.result())
@@ -86,25 +103,25 @@ def _drain(events: Any) -> Iterator[Event]:
 
 
 @contextmanager
-def _interrupted_kills(events: Any) -> Iterator[Any]:
-    """Make SIGTERM an interruption like Ctrl-C, so that the workers are ended too."""
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Make SIGTERM an interruption like Ctrl-C, so that workers are ended and runs marked as killed."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield events
+        yield
         return
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield events
+        yield
     finally:
         signal.signal(signal.SIGTERM, previous)
 
 
 def _start_worker(events: Any, parent: int) -> None:
-    global _events  # noqa: PLW0603
-    _events = events
+    global _send  # noqa: PLW0603
+    _send = events.put
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

@@ -46,7 +46,7 @@ def tracked(pipeline, small_root, small_store, tmp_path_factory):
             train(config, small_store, folder / "scores", folder / "plans", work / "runs")
             compare(config, small_store, folder / "scores", work / "runs", work / "report")
         client = mlflow.MlflowClient(f"sqlite:///{work}/mlflow.db")
-        experiment = client.get_experiment_by_name("pets")
+        experiment = client.get_experiment_by_name(Store.open(small_store).name)
         runs = client.search_runs([experiment.experiment_id])
         (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
         yield client, parent, [run for run in runs if run is not parent], work
@@ -107,7 +107,7 @@ def test_artifacts_hold_scores_plans_sequences_and_the_report(tracked):
 def test_the_dataset_is_an_input_with_its_digest(tracked, small_store):
     _, parent, _, _ = tracked
     (entry,) = parent.inputs.dataset_inputs
-    assert entry.dataset.name == "pets"
+    assert entry.dataset.name == Store.open(small_store).name
     assert Store.open(small_store).digest.startswith(entry.dataset.digest)
 
 
@@ -206,7 +206,7 @@ def test_a_server_gets_the_same_records(server, pipeline, small_root, small_stor
     cells = [("bss-l-online", 0)]
     train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", cells)
     client = mlflow.MlflowClient(server)
-    experiment = client.get_experiment_by_name("pets")
+    experiment = client.get_experiment_by_name(Store.open(small_store).name)
     parent, child = sorted(
         client.search_runs([experiment.experiment_id]), key=lambda run: "mlflow.parentRunId" in run.data.tags
     )
