@@ -28,9 +28,14 @@ def decode(path: Path, kind: AudioKind | ImageKind | FeaturesKind) -> Array:
     BadSampleError
         The file is missing, empty, unreadable, or holds values that are not finite.
     """
-    if not path.is_file():
+    try:
+        found = path.is_file()
+        empty = found and path.stat().st_size == 0
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise BadSampleError(f"not accessible ({error.strerror})") from error
+    if not found:
         raise BadSampleError("file not found")
-    if path.stat().st_size == 0:
+    if empty:
         raise BadSampleError("file is empty")
     if isinstance(kind, AudioKind):
         return decode_audio(path, kind)
@@ -44,8 +49,8 @@ def decode_audio(path: Path, kind: AudioKind) -> npt.NDArray[np.float32]:
 
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (RuntimeError, OSError) as error:  # libsndfile's errors are RuntimeErrors
-        raise BadSampleError(f"not a readable sound file ({_reason(error)})") from error
+    except Exception as error:  # damaged files raise many types, MemoryError for a false length among them
+        raise BadSampleError(f"not a readable sound file ({_reason(error, path)})") from error
     if len(channels) == 0:
         raise BadSampleError("holds no sound (0 samples)")
     mono = channels.mean(axis=1)
@@ -67,13 +72,14 @@ def fit_length(sound: npt.NDArray[np.float32], length: int, short: str) -> npt.N
 
 def decode_image(path: Path, kind: ImageKind) -> npt.NDArray[np.uint8]:
     """Return the image upright, grey or RGB, resized bilinearly where its size differs."""
-    import warnings
-
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path) as opened:
+            # Pillow itself only warns up to twice its limit, and warnings cannot be turned into errors in
+            # one thread alone.
+            if Image.MAX_IMAGE_PIXELS is not None and opened.width * opened.height > Image.MAX_IMAGE_PIXELS:
+                raise BadSampleError("too many pixels")
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16"):  # 16 bits per pixel: Pillow would clip at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -81,27 +87,32 @@ def decode_image(path: Path, kind: ImageKind) -> npt.NDArray[np.uint8]:
             if image.size != (kind.width, kind.height):
                 image = image.resize((kind.width, kind.height), Image.Resampling.BILINEAR)
             pixels = np.asarray(image)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except BadSampleError:
+        raise
+    except Image.DecompressionBombError as error:
         raise BadSampleError("too many pixels") from error
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise BadSampleError(f"not a readable image ({_reason(error)})") from error
+    except Exception as error:  # damaged files raise many types
+        raise BadSampleError(f"not a readable image ({_reason(error, path)})") from error
     return pixels[None] if kind.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def decode_features(path: Path) -> npt.NDArray[np.float32]:
     """Return the numbers of a .npy file as float32; pickled objects are refused."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadSampleError(f"not a readable .npy file ({_reason(error)})") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.size == 0:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # damaged headers raise many types, MemoryError and TokenError among them
+        raise BadSampleError(f"not a readable .npy file ({_reason(error, path)})") from error
+    if array.dtype.kind not in "fiub" or array.size == 0:
         raise BadSampleError("not a .npy array of numbers")
-    numbers = array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        numbers = array.astype(np.float32)
     if not np.isfinite(numbers).all():
         raise BadSampleError("holds values that are not finite in float32")
     return numbers
 
 
-def _reason(error: BaseException) -> str:
-    """Return the error's last line, without the path, which the caller names."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].split(": ")[-1].rstrip(".")[:100]
+def _reason(error: BaseException, path: Path) -> str:
+    """Return the error's last line without the folder of `path`, which differs between machines."""
+    text = str(error).replace(str(path), path.name).strip()
+    return (text.splitlines() or [type(error).__name__])[-1].split(": ")[-1].rstrip(".")[:100]

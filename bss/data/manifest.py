@@ -1,13 +1,14 @@
 """The manifest: which samples there are, their labels, splits, groups and files."""
 
-import csv
 import difflib
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bss.data.problems import raise_problems
+from bss.data.read_csv import read_csv
 from bss.data.store import SPLITS
 from bss.errors import BssError
 
@@ -41,7 +42,7 @@ class Manifest:
     def classes(self) -> list[str]:
         """The label names in order: by number where all are whole numbers, else by name."""
         names = {sample.label for sample in self.samples}
-        if all(name.lstrip("-").isdigit() for name in names):
+        if all(re.fullmatch("-?[0-9]+", name) for name in names):
             return sorted(names, key=lambda name: (int(name), name))
         return sorted(names)
 
@@ -62,7 +63,9 @@ def read_manifest(root: Path, name: str, modalities: list[str]) -> Manifest:
         raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
     if not path.is_file():
         raise BssError(f"{path}: not found. Set prepare.manifest to the manifest's name inside {root}.")
-    columns, rows = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    columns, rows = _read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
+    if len(set(columns)) < len(columns):
+        raise BssError(f"{path}: a column is named twice in {columns}.")
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
         hints = [f"{column!r}{_similar(column, columns)}" for column in missing]
@@ -113,38 +116,13 @@ def groups_in_two_splits(manifest: Manifest) -> list[str]:
     ]
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read a CSV file with a header; a byte-order mark and any line ending are fine."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            columns = next(reader, None)
-            if not columns:
-                raise BssError(f"{path}: empty. Expected a header with id, label, split and the modalities.")
-            if len(set(columns)) < len(columns):
-                raise BssError(f"{path}: a column is named twice in {columns}.")
-            rows = []
-            problems = []
-            for values in reader:
-                if not values:
-                    continue
-                if len(values) != len(columns):
-                    problems.append(f"row {reader.line_num}: {len(values)} values for {len(columns)} columns")
-                rows.append((reader.line_num, dict(zip(columns, values, strict=False))))
-    except UnicodeDecodeError as error:
-        raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}). Save it as CSV UTF-8.") from error
-    except csv.Error as error:
-        raise BssError(f"{path}: not a valid CSV file (line {reader.line_num}: {error}).") from error
-    raise_problems(str(path), problems, "Is a comma inside a value? Then quote the value.")
-    return columns, rows
-
-
 def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        # Not read_table: under a folder such as lang=en it would add a column lang.
+        table = pyarrow.parquet.ParquetFile(path).read()
     except (OSError, pyarrow.ArrowException) as error:
         raise BssError(f"{path}: not a readable Parquet file ({error}).") from error
     rows = [

@@ -60,6 +60,9 @@ class Store:
             raise BssError(
                 f"{path / 'store.json'}: schema version {version}, expected {SCHEMA_VERSION}. Run `bss prepare` again."
             )
+        lacking = [key for key in ("name", "classes", "modalities", "digest") if key not in header]
+        if lacking:
+            raise BssError(f"{path / 'store.json'}: lacks {', '.join(lacking)}. Run `bss prepare` again.")
         samples = read_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))
         arrays = {}
         for name, m in header["modalities"].items():

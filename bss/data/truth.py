@@ -1,24 +1,30 @@
 """What is known of each pair, for evaluation only."""
 
-import csv
+from collections import Counter
 from pathlib import Path
 
+from bss.data.problems import raise_problems
+from bss.data.read_csv import read_csv
 from bss.errors import BssError
 
 
 def read_truth(path: Path, ids: list[str]) -> dict[str, list[str]]:
     """Return the columns of the truth file for `ids`, in their order: id, kind and whatever else it has.
 
-    Raises `BssError` where the file is missing, lacks a column, or does not tell of every id.
+    Raises `BssError` where the file is missing, lacks a column, has an id twice or a kind that is empty, or
+    does not tell of every id.
     """
     if not path.is_file():
         raise BssError(f"{path}: not found. Set prepare.truth to null where nothing is known of the pairs.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, restval=""))
-    columns = list(rows[0]) if rows else []
+    columns, lines = read_csv(path)
     if "id" not in columns or "kind" not in columns:
         raise BssError(f"{path}: needs the columns id and kind, has {columns}.")
-    by_id = {row["id"]: row for row in rows}
+    rows = [(number, {name: value.strip() for name, value in row.items()}) for number, row in lines]
+    counts = Counter(row["id"] for _, row in rows)
+    problems = [f"row {number}: {name} is empty" for number, row in rows for name in ("id", "kind") if not row[name]]
+    problems += [f"row {number}: id {row['id']!r} is not unique" for number, row in rows if counts[row["id"]] > 1]
+    raise_problems(str(path), problems, "Mend these rows of the truth file.")
+    by_id = {row["id"]: row for _, row in rows}
     missing = [name for name in ids if name not in by_id]
     if missing:
         raise BssError(f"{path}: tells nothing of {len(missing)} samples, such as {missing[:3]}.")

@@ -114,14 +114,22 @@ def write_header(
 def _decode_sample(sample: Sample, root: Path, kinds: dict[str, ModalityKind]) -> dict[str, Array | BadSampleError]:
     parts: dict[str, Array | BadSampleError] = {}
     for name, kind in kinds.items():
-        path = (root / sample.files[name]).resolve()
         try:
+            path = _resolve(root / sample.files[name])
             if not path.is_relative_to(root):
                 raise BadSampleError("a link that leaves the data root")
             parts[name] = decode(path, kind)
         except BadSampleError as error:
             parts[name] = error
     return parts
+
+
+def _resolve(path: Path) -> Path:
+    """Follow links; a loop of links or a name that no file can have is a bad sample."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadSampleError("not the name of a file") from error
 
 
 def _why_unfit(part: Array | BadSampleError, array: Array | None) -> str:

@@ -27,7 +27,7 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
     selected = "selected on test (protocol published)" if protocol == "published" else "selected on val"
     schedulers = comparison["schedulers"]
     effects = {name: effect_cells(entry, comparison) for name, entry in schedulers.items()}
-    title = f"Accuracy on test in %, {selected}, {seeds} seeds; * 95 % interval excludes 0"
+    title = f"Accuracy on test in %, {selected}, {seeds} seeds; * 95 % interval excludes 0 and p <= 0.05"
     console.print(_table(title, effect_columns(comparison), effects))
     details = {name: detail_cells(entry, comparison, times[name]) for name, entry in schedulers.items()}
     console.print(_table("Means over seeds, in %", detail_columns(comparison), details))
@@ -48,7 +48,7 @@ def effect_cells(entry: dict[str, Any], comparison: Comparison) -> list[str]:
         if comparison[role] is None:
             continue
         difference = entry[key]["test_acc"] if key in entry else None
-        mark = "*" if difference is not None and is_clear(difference, comparison["seeds"]) else " "
+        mark = "*" if difference is not None and is_clear(difference) else " "
         row.append("-" if difference is None else interval(difference) + mark)
     return row
 

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from bss.balance.draw import generator
 from bss.balance.schedulers import Uniform
@@ -118,13 +120,12 @@ def _mean(summaries: list[Summary]) -> Summary:
 
 
 def _print(console: Console, mean: dict[str, Summary], classes: int) -> None:
-    from rich.table import Table
 
-    table = Table(title="Balance score of the training samples, mean over seeds")
+    table = Table(title="Training samples, means over samples and seeds", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("measured")
     names = list(mean["warm-up"])
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name.removesuffix("_mean").replace("_", " "), justify="right")
     for timing, label in (("initial", "initial network"), ("warm-up", "after the warm-up")):
         table.add_row(label, *(_number(mean[timing][name]) for name in names))
     console.print(table)

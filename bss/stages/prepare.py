@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -96,7 +97,8 @@ def _print(
     val_from: str,
     shared: list[str],
 ) -> None:
-    table = Table(title=f"Store of {header['name']}: {len(header['classes'])} classes, val from {val_from}")
+    title = f"Store of {header['name']}: {len(header['classes'])} classes, val from {val_from}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("modality", "kind", "shape", "type", *SPLITS):
         table.add_column(title)
     counts = [str(header["counts"][split]) for split in SPLITS]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from bss.balance.ranking import Indices
@@ -125,9 +126,10 @@ def pacing_table(entry: Scheduler, admitted: int, epochs: int, batch_size: int) 
 
 
 def _print(pacings: dict[str, Pacing], n: int, epochs: int, batch_size: int, warnings: list[str]) -> None:
-    table = Table(title=f"Plans for {n} training samples and {epochs} epochs")
+    title = f"Plans for {n} training samples and {epochs} epochs"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("scheduler")
-    for title in ("samples in the first epoch", "all open from epoch", "steps", "of uniform"):
+    for title in ("first epoch shows", "all open from epoch", "steps", "of uniform"):
         table.add_column(title, justify="right")
     uniform = count_steps(n, batch_size) * epochs
     for name, pacing in pacings.items():
