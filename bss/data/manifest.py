@@ -121,7 +121,6 @@ def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]
     import pyarrow.parquet
 
     try:
-        # Not read_table: under a folder such as lang=en it would add a column lang.
         table = pyarrow.parquet.ParquetFile(path).read()
     except (OSError, pyarrow.ArrowException) as error:
         raise BssError(f"{path}: not a readable Parquet file ({error}).") from error

@@ -93,8 +93,13 @@ def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
     return {"network": config_to_tree(config), "modalities": modalities, "classes": list(store.classes)}
 
 
-def build_network(description: Mapping[str, Any], seed: int = 0) -> MultiModalNetwork:
-    """Build a freshly initialised network from `describe_network`'s values; `seed` decides the weights."""
+def build_network(
+    description: Mapping[str, Any], seed: int = 0, device: torch.device | None = None
+) -> MultiModalNetwork:
+    """Build a freshly initialised network from `describe_network`'s values; `seed` decides the weights.
+
+    The weights lie channels last in memory, which convolutions are faster with.
+    """
     from pydantic import TypeAdapter
 
     config = TypeAdapter(NetworkConfig).validate_python(description["network"])
@@ -104,4 +109,6 @@ def build_network(description: Mapping[str, Any], seed: int = 0) -> MultiModalNe
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MultiModalNetwork(config, modalities, len(description["classes"]))
+        network = MultiModalNetwork(config, modalities, len(description["classes"]))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device) if device is not None else network

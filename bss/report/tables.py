@@ -19,7 +19,7 @@ CURVES = {
 """Column of history.csv to column of curves.csv."""
 
 
-def curve_rows(results: Results) -> list[dict[str, Any]]:
+def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
     """Return a row per scheduler and epoch: the means over seeds, with the steps taken so far."""
     rows = []
     for name, cells in results.items():
@@ -30,7 +30,8 @@ def curve_rows(results: Results) -> list[dict[str, Any]]:
         steps = np.cumsum(cells[0].history["schedule/steps"])
         for epoch in range(len(steps)):
             numbers = {key: float(column[epoch]) for key, column in columns.items()}
-            rows.append({"scheduler": name, "epoch": epoch, "steps": int(steps[epoch]), **numbers})
+            head = {"scheduler": name, "protocol": protocol, "epoch": epoch, "steps": int(steps[epoch])}
+            rows.append(head | numbers)
     return rows
 
 
@@ -45,7 +46,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     }
     rows = []
     for scheduler, entry in comparison["schedulers"].items():
-        row: dict[str, Any] = {"scheduler": scheduler}
+        row: dict[str, Any] = {"scheduler": scheduler, "protocol": comparison["protocol"]}
         row |= {name: entry[name.rpartition("_")[0]][name.rpartition("_")[2]] for name in names}
         for key in ("vs_baseline", "vs_control"):
             for metric, difference in entry.get(key, {}).items():

@@ -30,7 +30,7 @@ def compare(config: Config, store: Path, scores: Path, runs: Path, report: Path)
         write_json(folder / "comparison.json", comparison)
         write_json(folder / "times.json", times)
         write_rows(folder / "comparison.csv", comparison_rows(comparison))
-        write_rows(folder / "curves.csv", curve_rows(results))
+        write_rows(folder / "curves.csv", curve_rows(results, config.protocol))
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {

@@ -22,4 +22,6 @@ def generate(config: Config, name: str, folder: Path) -> None:
         write_provenance(unfinished, "generate", {}, {"digits": config_to_tree(config.generate.digits)})
     total = sum(kinds.values())
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    make_console().print(f"generate: {total} pairs of sound and image in {folder} ({counts})", highlight=False)
+    make_console().print(
+        f"generate: {total} pairs of sound and image in {folder} ({counts})", highlight=False, markup=False
+    )

@@ -64,11 +64,11 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     """Return the measured columns [n] plus ``score``, for the initial network and after the warm-up."""
     device = resolve_device(config.resources.device)
     description = describe_network(config.network, store)
-    network = build_network(description, seed).to(device)
+    network = build_network(description, seed, device)
     data = SplitData(store, "train", network, device)
     criteria = config.measure.score.criteria
     order = generator(seed, "measuring").permutation(len(data))
-    initial = build_network(description, seed).to(device)
+    initial = build_network(description, seed, device)
     batches = split_into_batches(order, config.train.batch_size)
     timings = {"initial": measure_in_train_mode(initial, data, criteria, batches)}
     warm_up(config, network, data, seed)

@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bss.config import Config, config_to_tree
 from bss.console import make_console
@@ -36,6 +37,9 @@ def prepare(config: Config, root: Path, store: Path) -> None:
     if config.protocol == "honest":
         cure = "A model that knows the group has an easy test. Split by group, or set protocol: published."
         raise_problems(str(manifest.path), shared, cure)
+    truth = None
+    if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
+        truth = read_truth(root / settings.truth, [sample.id for sample in manifest.samples])
     val_from = "the manifest"
     if not any(sample.split == "val" for sample in manifest.samples):
         manifest = carve_val(manifest, settings.val_share)
@@ -47,8 +51,9 @@ def prepare(config: Config, root: Path, store: Path) -> None:
         samples = [sample for sample in manifest.samples if sample.id not in bad]
         _check_what_is_left(manifest, samples)
         write_samples(folder, samples, manifest.classes, list(kinds))
-        if settings.truth is not None:
-            write_table(folder / "truth.parquet", read_truth(root / settings.truth, [s.id for s in samples]))
+        if truth is not None:
+            kept = [i for i, sample in enumerate(manifest.samples) if sample.id not in bad]
+            write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in truth.items()})
         _write_skipped(folder / "skipped.csv", skipped)
         header = write_header(folder, root.resolve().name, samples, manifest.classes, kinds)
         parameters = {"prepare": config_to_tree(settings), "protocol": config.protocol}
@@ -97,10 +102,11 @@ def _print(
     val_from: str,
     shared: list[str],
 ) -> None:
-    title = f"Store of {header['name']}: {len(header['classes'])} classes, val from {val_from}"
+    # Names of the user's folder and columns may hold square brackets, which are no markup here.
+    title = Text(f"Store of {header['name']}: {len(header['classes'])} classes, val from {val_from}")
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("modality", "kind", "shape", "type", *SPLITS):
-        table.add_column(title)
+    for column in ("modality", "kind", "shape", "type", *SPLITS):
+        table.add_column(column)
     counts = [str(header["counts"][split]) for split in SPLITS]
     for name, m in header["modalities"].items():
         table.add_row(name, m["kind"], " x ".join(map(str, m["shape"])), m["dtype"], *counts)
@@ -113,4 +119,4 @@ def _print(
     if shared:
         notes.append(f"{len(shared)} groups are in two splits (protocol published)")
     for note in notes:
-        console.print(f"Note: {note}", highlight=False)
+        console.print(f"Note: {note}", highlight=False, markup=False)

@@ -64,7 +64,10 @@ def train(
         task = Task(config, store, plans, runs, execution)
         jobs = [(task, *cell, keys[cell], cell in kept) for cell in wanted]
         processes = min(_processes(config), len(wanted))
-        console.print(f"train: {len(wanted)} trainings, {len(kept)} kept, {processes} at a time")
+        selected = "test, protocol published" if config.protocol == "published" else "val"
+        console.print(
+            f"train: {len(wanted)} trainings, {len(kept)} kept, {processes} at a time, selected on {selected}"
+        )
         run_ids: dict[str, str] = {}
         with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
 

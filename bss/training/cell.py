@@ -62,7 +62,7 @@ def train_cell(
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)
     description = describe_network(config.network, store)
-    network = build_network(description, seed).to(device)
+    network = build_network(description, seed, device)
     train, val = (SplitData(store, split, network, device) for split in ("train", "val"))
     # The honest protocol reads the test split once, when the training is over.
     published = SplitData(store, "test", network, device) if config.protocol == "published" else None

@@ -33,8 +33,8 @@ def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch
     """Return the optimiser for all parameters of `network`."""
     rate, decay = config.learning_rate, config.weight_decay
     if isinstance(config, AdamConfig):
-        return torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay)
-    return torch.optim.SGD(network.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay)
+        return torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.SGD(network.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)
 
 
 def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> float:

@@ -1,7 +1,11 @@
+import io
+
 import numpy as np
 import pytest
 import soundfile
 import soxr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from bss.config.schema import AudioKind, FeaturesKind, ImageKind
@@ -90,10 +94,18 @@ def broken(folder):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(folder / "cut.png")
     (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:900])
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    Image.new("1", (10_000, 10_000)).save(folder / "half a bomb.png")  # Pillow itself would only warn
     np.save(folder / "pickle.npy", np.array([{"a": 1}]), allow_pickle=True)
     np.save(folder / "words.npy", np.array(["a"]))
     np.save(folder / "inf.npy", np.array([np.inf]))
     (folder / "cut.npy").write_bytes(b"\x93NUMPY")
+    (folder / "zip.npy").write_bytes(b"PK\x03\x04 no archive")
+    with (folder / "huge.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**13,)}
+        np.lib.format.write_array_header_1_0(file, header)
+    whole = (folder / "inf.npy").read_bytes()
+    (folder / "header.npy").write_bytes(whole.replace(b"}", b" "))
+    np.save(folder / "large.npy", np.array([1e300]))
     features = FeaturesKind("features")
     return [
         ("missing.wav", AUDIO, "not found"),
@@ -104,16 +116,60 @@ def broken(folder):
         ("text.png", GREY, "not a readable image"),
         ("cut.png", GREY, "not a readable image"),
         ("bomb.png", GREY, "too many pixels"),
+        ("half a bomb.png", GREY, "too many pixels"),
         ("pickle.npy", features, "not a readable .npy"),
         ("words.npy", features, "not a .npy array of numbers"),
         ("inf.npy", features, "not finite"),
         ("cut.npy", features, "not a readable .npy"),
+        ("zip.npy", features, "not a readable .npy"),
+        ("huge.npy", features, "not a readable .npy"),
+        ("header.npy", features, "not a readable .npy"),
+        ("large.npy", features, "not finite"),
+        ("n" * 300, features, "not accessible"),
     ]
 
 
+@pytest.mark.filterwarnings("ignore:Image size")
 def test_broken_files_are_named_by_what_is_wrong(tmp_path):
     for file, kind, message in broken(tmp_path):
         with pytest.raises(BadSampleError) as caught:
             decode(tmp_path / file, kind)
         assert message in str(caught.value), file
         assert str(tmp_path) not in str(caught.value)
+
+
+def encoded(format):
+    buffer = io.BytesIO()
+    if format == "NPY":
+        np.save(buffer, np.arange(12.0).reshape(3, 4))
+    elif format in ("WAV", "FLAC"):
+        soundfile.write(buffer, np.linspace(-0.5, 0.5, 800), 8000, format=format)
+    else:
+        Image.fromarray(np.arange(60, dtype=np.uint8).reshape(6, 10)).save(buffer, format)
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("format", ["NPY", "WAV", "FLAC", "PNG", "JPEG", "TIFF"])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    damage=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=6),
+    cut=st.none() | st.integers(1, 300),
+)
+def test_damaged_bytes_give_an_array_of_the_right_shape_or_a_bad_sample(tmp_path, format, damage, cut):
+    data = bytearray(encoded(format))
+    for place, value in damage:
+        data[place % len(data)] = value
+    (tmp_path / "x").write_bytes(data[:cut])
+    kind = {"NPY": FeaturesKind("features"), "WAV": AUDIO, "FLAC": AUDIO}.get(format, GREY)
+    try:
+        decoded = decode(tmp_path / "x", kind)
+    except BadSampleError:
+        return
+    if kind is AUDIO:
+        assert decoded.shape == (4000,)
+        assert np.abs(decoded).max() <= 1
+    elif kind is GREY:
+        assert decoded.shape == (1, 4, 5)
+    else:
+        assert np.isfinite(decoded).all()

@@ -6,6 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from bss.config.schema import DigitsConfig
+from bss.data import digits
 from bss.data.digit_sounds import SAMPLE_RATE, make_speaker, speak
 from bss.data.digits import SHARES, plan_pairs, render
 
@@ -92,14 +93,16 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
-def test_generate_writes_a_manifest_and_real_files(tmp_path, tree, make_config):
+def test_generate_writes_a_manifest_and_real_files(tmp_path, tree, make_config, monkeypatch):
     from bss.stages.generate import generate
 
+    shares = {"train": 40, "val": 10, "test": 20}
+    monkeypatch.setattr(digits, "SHARES", shares)
     tree["generate"] = {"digits": {"contradicting": 0.5}}
     generate(make_config(tree), "digits", tmp_path / "digits")
     manifest, truth = (read_rows(tmp_path / "digits" / name) for name in ("manifest.csv", "truth.csv"))
     assert [row["id"] for row in manifest] == [row["id"] for row in truth]
-    assert Counter(row["split"] for row in manifest) == SHARES
+    assert Counter(row["split"] for row in manifest) == shares
     for row in manifest:
         assert (tmp_path / "digits" / row["audio"]).read_bytes()[:4] == b"RIFF"
         assert (tmp_path / "digits" / row["image"]).read_bytes()[1:4] == b"PNG"

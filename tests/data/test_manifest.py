@@ -47,6 +47,35 @@ def test_whole_numbers_as_labels_are_ordered_by_number(tmp_path):
     assert read(tmp_path, text).classes == ["-1", "9", "10"]
 
 
+@pytest.mark.parametrize("labels", [["²", "1"], ["--1", "1"], ["-", "1"]])
+def test_labels_that_only_look_like_numbers_are_ordered_by_name(tmp_path, labels):
+    text = HEADER + "".join(f"{i},{label},train,,a,b\n" for i, label in enumerate(labels))
+    assert read(tmp_path, text).classes == sorted(labels)
+
+
+def test_numbers_in_a_parquet_manifest_become_text(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"id": [7], "label": [3], "split": ["train"], "group": [None], "audio": ["a.wav"]})
+    pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
+    sample = read_manifest(tmp_path, "m.parquet", ["audio"]).samples[0]
+    assert (sample.id, sample.label, sample.group) == ("7", "3", None)
+
+
+def test_a_parquet_manifest_that_is_none_or_names_a_column_twice(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    (tmp_path / "m.parquet").write_text("id,label")
+    with pytest.raises(BssError, match="not a readable Parquet file"):
+        read_manifest(tmp_path, "m.parquet", [])
+    names = ["id", "id", "label", "split"]
+    pyarrow.parquet.write_table(pyarrow.table([["a"]] * 4, names=names), tmp_path / "m.parquet")
+    with pytest.raises(BssError, match="named twice"):
+        read_manifest(tmp_path, "m.parquet", [])
+
+
 @pytest.mark.parametrize(
     ("text", "messages"),
     [

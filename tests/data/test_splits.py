@@ -41,6 +41,19 @@ def test_whole_groups_are_moved_and_every_class_stays_in_train(groups, per_group
     assert {s.label for s in carved.samples if s.split == "train"} == {"a", "b"}
 
 
+def test_a_rare_class_does_not_make_val_larger():
+    carved = carve_val(manifest(["a"] * 500 + ["b"] * 500 + ["c"] * 5), 0.2)
+    val = Counter(s.label for s in carved.samples if s.split == "val")
+    assert val == {"a": 100, "b": 100, "c": 1}
+
+
+def test_samples_without_a_group_stand_alone():
+    groups = ["g"] * 10 + [None] * 40
+    carved = carve_val(manifest(["a", "b"] * 25, groups), 0.2)
+    assert len({s.split for s in carved.samples if s.group == "g"}) == 1
+    assert {s.split for s in carved.samples[:-1] if s.group is None} == {"train", "val"}
+
+
 def test_the_same_data_gives_the_same_val():
     labels = ["a", "b"] * 30
     assert carve_val(manifest(labels), 0.2).samples == carve_val(manifest(labels), 0.2).samples
@@ -49,7 +62,8 @@ def test_the_same_data_gives_the_same_val():
 @pytest.mark.parametrize(
     ("labels", "groups", "message"),
     [
-        (["a", "a", "b"], None, "only one sample of 'b' (1)"),
+        (["a"] * 9 + ["b"] * 4, None, "val_share 0.2 needs 5 train samples of each class, but 'b' has 4"),
+        (["a", "b"] * 4, [f"g{i}" for i in range(8)], "but 'a' has 4, 'b' has 4"),
         (["a", "b"] * 5, ["g"] * 10, "one group only"),
         (["a"] * 5 + ["b"] * 5, ["g"] * 5 + ["h"] * 5, "a class would be missing"),
     ],

@@ -124,6 +124,54 @@ def test_a_link_that_leaves_the_root_is_not_followed(run, tmp_path):
         run()
 
 
+def test_links_in_a_loop_and_impossible_names_are_bad_samples(run):
+    loop = run.root / "train-cat-0.npy"
+    loop.unlink()
+    loop.symlink_to(loop)
+
+    def rename(rows):
+        rows[1]["audio"] = "a\0b"
+        return rows
+
+    with pytest.raises(BssError) as caught:
+        run(rename)
+    assert "2 problems" in str(caught.value)
+    assert "vector train-cat-0.npy: not the name of a file" in str(caught.value)
+    assert "row 3 (id train-cat-1): audio a\0b: not the name of a file" in str(caught.value)
+
+
+def test_skipping_may_not_empty_a_split(run):
+    for path in run.root.glob("val-*.wav"):
+        path.write_bytes(b"")
+    with pytest.raises(BssError, match="every sample of val was skipped"):
+        run(on_bad_sample="skip")
+
+
+def test_what_is_printed_tells_counts_and_what_was_left_out(run, capsys):
+    (run.root / "train-cat-0.wav").write_bytes(b"")
+    run(lambda rows: [row | {"[/note]": "x"} for row in rows], on_bad_sample="skip")
+    out = capsys.readouterr().out
+    assert "3 classes, val from the manifest" in out
+    audio = next(line for line in out.splitlines() if "audio" in line)
+    assert audio.split()[-4:] == ["float32", "47", "18", "18"]
+    assert "1 samples skipped, listed in skipped.csv" in out
+    assert "columns that nothing reads: [/note]" in out
+
+
+def test_the_truth_of_skipped_samples_is_left_out(run):
+    (run.root / "train-cat-0.wav").write_bytes(b"")
+    ids = [line.split(",")[0] for line in (run.root / "manifest.csv").read_text().splitlines()[1:]]
+    (run.root / "truth.csv").write_text("\n".join(["id,kind", *(f"{name},kind of {name}" for name in ids)]))
+    store = run(truth="truth.csv", on_bad_sample="skip")
+    assert store.truth() == {name: f"kind of {name}" for name in store.ids}
+
+
+def test_a_truth_file_that_is_missing_is_told_before_anything_is_decoded(run):
+    (run.root / "train-cat-0.wav").write_bytes(b"")
+    with pytest.raises(BssError, match=r"prepare\.truth"):
+        run(truth="none.csv")
+
+
 def test_the_truth_goes_along_and_must_tell_of_every_sample(run):
     ids = [line.split(",")[0] for line in (run.root / "manifest.csv").read_text().splitlines()[1:]]
     lines = ["id,kind,note", *(f"{name},{'bad' if i == 0 else 'clean'}," for i, name in enumerate(ids))]
@@ -147,6 +195,10 @@ def test_the_truth_goes_along_and_must_tell_of_every_sample(run):
         (lambda store: (store / "store.json").unlink(), "store.json: not found. Run `bss prepare`"),
         (lambda store: (store / "store.json").write_text("{"), "store.json: damaged"),
         (lambda store: (store / "store.json").write_text("{}"), "schema version None, expected 1"),
+        (
+            lambda store: (store / "store.json").write_text('{"schema_version": 1, "name": "pets"}'),
+            "store.json: lacks classes, modalities, digest",
+        ),
         (lambda store: (store / "samples.parquet").write_bytes(b"PAR1"), "not a readable Parquet file"),
         (lambda store: (store / "samples.parquet").unlink(), "samples.parquet: not found"),
     ],

@@ -1,0 +1,127 @@
+"""The pipeline through DVC in a clone of this project, on small data, as a user runs it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import small_tree
+from ruamel.yaml import YAML
+
+PROJECT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def run(folder, *command, check=True):
+    """Run a command in `folder` with this environment's tools; return what it printed."""
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def write_params(folder, tree):
+    YAML().dump(tree, folder / "params.yaml")
+
+
+def commit(folder, message):
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", message)
+
+
+@pytest.fixture(scope="module")
+def clone(small_root, tmp_path_factory):
+    """A repository with this project's files and the small data; `dvc repro` ran once and all is committed."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("bss", ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+        source = PROJECT / name
+        ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
+        shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
+    tree = small_tree(small_root)
+    tree |= {"generate": {}, "protocol": "honest", "tracking": {"enabled": True, "models": "none"}}
+    write_params(folder, tree)
+    run(folder, "git", "init", "-q")
+    commit(folder, "project")
+    folder_output = run(folder, "dvc", "repro")
+    commit(folder, "result")
+    return folder, tree, folder_output
+
+
+def stages_run(output):
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def test_all_stages_run_without_generating_data_that_is_not_asked_for(clone):
+    _, _, output = clone
+    assert stages_run(output) == ["prepare", "measure", "schedule", "train", "compare"]
+
+
+def test_run_again_all_is_up_to_date(clone):
+    folder, _, _ = clone
+    assert "Data and pipelines are up to date." in run(folder, "dvc", "repro")
+
+
+def test_metrics_and_plots_show_and_diff(clone):
+    folder, tree, _ = clone
+    shown = json.loads(run(folder, "dvc", "metrics", "show", "--json"))
+    metrics = shown[""]["data"]["outputs/report/comparison.json"]["data"]["schedulers"]
+    assert set(metrics) == set(tree["schedule"]["schedulers"])
+    changed = json.loads(json.dumps(tree))
+    changed["train"]["epochs"] = 2
+    write_params(folder, changed)
+    output = run(folder, "dvc", "repro")
+    assert stages_run(output) == ["schedule", "train", "compare"]
+    assert "uniform.steps.mean" in run(folder, "dvc", "metrics", "diff", "--md")
+    for command in ("show", "diff"):
+        run(folder, "dvc", "plots", command, "--out", "plots")
+        page = (folder / "plots" / "index.html").read_text()
+        assert "bss-l-online" in page
+        assert '"scheduler"' in page
+        shutil.rmtree(folder / "plots")
+    write_params(folder, tree)
+    # The first result lies in DVC's cache: nothing is trained again.
+    assert "Running stage" not in run(folder, "dvc", "repro").replace("Running stage 'train'", "", 0)
+
+
+def test_an_experiment_with_another_parameter(clone):
+    folder, tree, _ = clone
+    write_params(folder, tree)
+    run(folder, "dvc", "repro")
+    output = run(folder, "dvc", "exp", "run", "--set-param", "train.epochs=1", "--name", "short")
+    assert "schedule" in output
+    shown = run(folder, "dvc", "exp", "show", "--csv")
+    assert "short" in shown
+
+
+def test_killed_in_the_middle_of_training_it_goes_on_where_it_was(clone):
+    folder, tree, _ = clone
+    slow = json.loads(json.dumps(tree))
+    slow["train"]["epochs"] = 40
+    slow["schedule"]["schedulers"] = {name: tree["schedule"]["schedulers"][name] for name in ("uniform", "control")}
+    write_params(folder, slow)
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    first = folder / "outputs" / "runs" / "uniform" / "seed=0"
+    for _ in range(1200):
+        if first.is_dir() and "\n39," in (first / "history.csv").read_text():
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = (first / "metrics.json").stat().st_mtime_ns
+    output = run(folder, "dvc", "repro")
+    assert stages_run(output)[-1] == "compare"
+    assert (first / "metrics.json").stat().st_mtime_ns == finished
+    assert not list((folder / "outputs" / "runs").rglob(".*unfinished"))
+    assert "uniform seed 0" in output
+    assert "kept from before" in output

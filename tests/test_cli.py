@@ -1,0 +1,94 @@
+import subprocess
+import sys
+
+import pytest
+from conftest import small_tree
+from ruamel.yaml import YAML
+
+from bss import __version__
+from bss.cli import main
+
+
+@pytest.fixture
+def params(small_root, tmp_path, monkeypatch):
+    """A folder with a params.yaml for the small data; the command runs in it."""
+    monkeypatch.chdir(tmp_path)
+    tree = small_tree(small_root)
+    tree["schedule"]["schedulers"] = {
+        "uniform": {"kind": "uniform"},
+        "control": tree["schedule"]["schedulers"]["control"],
+    }
+    YAML().dump(tree, tmp_path / "params.yaml")
+    return tmp_path
+
+
+def test_the_five_commands_one_after_the_other(params, capsys):
+    for command in ("prepare", "measure", "schedule", "train", "compare"):
+        assert main([command, "--set", "train.epochs=2", "--set", "seeds=[3]"]) == 0, command
+    assert (params / "outputs" / "report" / "report.html").exists()
+    assert (params / "outputs" / "runs" / "control" / "seed=3" / "metrics.json").exists()
+    capsys.readouterr()
+    assert main(["show"]) == 0
+    shown = capsys.readouterr().out
+    assert "uniform" in shown
+    assert "outputs/report/report.html" in shown
+    command = ["sequence", "--scheduler", "control", "--seed", "3", "--epoch", "1"]
+    assert main([*command, "--set", "train.epochs=2", "--set", "seeds=[3]"]) == 0
+    assert "as recorded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--set", "train.epoch=5"], "params.yaml: train.epoch: unknown key; did you mean `epochs`?"),
+        (["train", "--scheduler", "bss-x"], "--scheduler bss-x: params.yaml has uniform, control."),
+        (["train", "--seed", "9"], "--seed 9: params.yaml has 0, 1."),
+        (["train"], "store.json: not found. Run `bss prepare` (or `dvc repro`) first."),
+        (["show"], "comparison.json: not found. Run `bss compare`"),
+        (["prepare", "--params", "none.yaml"], "none.yaml: cannot be read"),
+        (["prepare", "--set", "prepare.root=nowhere"], "nowhere: no such folder. Set prepare.root"),
+        (["generate", "letters"], "no section generate.letters"),
+    ],
+)
+def test_a_mistake_is_one_message_and_no_traceback(params, capsys, arguments, message):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("bss: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_version_and_help_need_no_heavy_library():
+    script = "import sys; from bss.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    script += "print(sorted({'torch', 'mlflow', 'numpy', 'sklearn', 'rich'} & set(sys.modules)))"
+    for argument, expected in (("--version", f"bss {__version__}"), ("--help", "stage 5")):
+        done = subprocess.run([sys.executable, "-c", script, argument], capture_output=True, text=True, check=True)
+        assert expected in done.stdout
+        assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_balance_core_needs_torch_and_numpy_alone():
+    script = "import sys; import bss.balance; print([m for m in ('mlflow', 'dvc', 'kfp', 'pandas', 'pydantic', 'rich',"
+    script += " 'pyarrow', 'sklearn', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_doctor_tells_what_is_there_and_what_is_not(params, capsys):
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("torch", "processors", "resources.device is cpu", "manifest.csv", "All that was asked for is there."):
+        assert text in shown
+    assert main(["doctor", "--set", "prepare.root=nowhere", "--set", "generate={}"]) == 1
+    assert "1 to mend: data" in capsys.readouterr().out
+    assert main(["doctor", "--set", "train.epoch=1"]) == 1
+    assert "unknown key" in capsys.readouterr().out
+
+
+def test_doctor_asks_the_tracking_server(params, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert main(["doctor", "--set", "tracking.enabled=true"]) == 1
+    shown = capsys.readouterr().out
+    assert "1 to mend: MLflow" in shown
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///here.db")
+    assert main(["doctor", "--set", "tracking.enabled=true"]) == 0

@@ -1,0 +1,81 @@
+"""What the README shows works as it stands."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from bss.config import config_from_tree, config_to_tree, load_config
+from bss.config.load import read_yaml
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def code_block(language, containing):
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+    (found,) = [block for block in blocks if containing in block]
+    return found
+
+
+class TwoModalities(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleDict({"audio": nn.Linear(4, 3), "video": nn.Linear(4, 3)})
+        self.fusion = nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        parts = dict(zip(self.heads, inputs.split(4, dim=1), strict=True))
+        return {name: head(parts[name]) for name, head in self.heads.items()}, self.fusion(inputs)
+
+
+def test_the_lines_for_ones_own_loop_train_a_model():
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(150, 8), torch.randint(0, 3, (150,))
+    inputs[torch.arange(150), labels] += 3
+    inputs[torch.arange(150), labels + 4] += 3
+    model = TwoModalities()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def per_sample_loss(logits, fused, y):
+        cross_entropy = nn.functional.cross_entropy
+        return cross_entropy(fused, y, reduction="none") + sum(
+            cross_entropy(z, y, reduction="none") for z in logits.values()
+        )
+
+    code = code_block("python", "SequenceSampler").replace(
+        "        ...\n", "        optimiser.step()\n        optimiser.zero_grad()\n"
+    )
+    assert "optimiser.step()" in code
+    names = {"train_set": TensorDataset(inputs, labels), "model": model, "per_sample_loss": per_sample_loss}
+    names |= {"epochs": 6, "optimiser": optimiser}
+    exec(compile(code, "README.md", "exec"), names)
+    logits, fused = model(inputs)
+    assert ((fused + sum(logits.values())).argmax(1) == labels).float().mean() > 0.9
+    assert names["sampler"].scores is not None
+    assert names["sampler"].scores.shape == (150,)
+
+
+def test_the_parameters_for_ones_own_data_are_valid():
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    tree = config_to_tree(load_config(PROJECT / "params.yaml"))
+    own = YAML(typ="safe").load(StringIO(code_block("yaml", "data/birds")))
+    config = config_from_tree(tree | own, "README.md")
+    assert config.generate.digits is None
+    assert set(config.prepare.modalities) == {"audio", "image", "motion"}
+
+
+def test_every_command_and_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), flags=re.M))
+    assert set(re.findall(r"make (\w+)", README)) <= targets
+    from bss.cli import _parser
+
+    commands = _parser()._subparsers._group_actions[0].choices
+    assert set(re.findall(r"`bss (\w+)", README)) <= set(commands)
+    stages = set(read_yaml(PROJECT / "dvc.yaml")["stages"])
+    assert {"generate", "prepare", "measure", "schedule", "train", "compare"} == stages
