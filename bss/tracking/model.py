@@ -1,6 +1,5 @@
 """Logging a trained network to MLflow as a model that `mlflow.pyfunc` loads, with nothing pickled."""
 
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,7 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
     outputs += [ColSpec("string", f"predicted_{name}") for name in input_example]
     outputs += [ColSpec("double", "similarity")]
     mlflow.set_tracking_uri(client.tracking_uri)
-    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-        # MLflow advises type hints; the signature above says more than they could.
-        warnings.filterwarnings("ignore", ".*type hint.*", UserWarning)
+    with mlflow.start_run(run_id=run_id):
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),

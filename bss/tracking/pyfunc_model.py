@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
+import numpy as np
 import pandas as pd
 import torch
 from mlflow.pyfunc import PythonModel
@@ -24,10 +25,14 @@ class MultiModalModel(PythonModel):
         self.network.load_state_dict(torch.load(context.artifacts["weights"], weights_only=True, map_location="cpu"))
         self.network.eval()
 
-    # Without type hints: MLflow would read them as a schema, and the signature says it better.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Return a row per sample: label, its probability, each modality's label, and their similarity."""
-        raw = {name: torch.as_tensor(x) for name, x in model_input.items()}
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Return a row per sample: label, its probability, each modality's label, and their similarity.
+
+        `model_input` is a dict of arrays as the model's signature says. The hint is the one with which
+        MLflow does not derive another signature from hints, or warn that it cannot.
+        """
+        arrays = cast("dict[str, np.ndarray]", model_input)
+        raw = {name: torch.as_tensor(x) for name, x in arrays.items()}
         with torch.no_grad():
             outputs = self.network(self.network.transform(raw))
             probabilities = self.network.scores(outputs).softmax(dim=1)
