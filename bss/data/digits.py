@@ -5,10 +5,8 @@ synthesised. Every file is a function of the seed and of its own number, so the 
 same bytes in whatever order they are written.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from bss.balance.ranking import rank_stratified
 from bss.config.schema import DigitsConfig
 from bss.data.digit_sounds import SAMPLE_RATE, Signal, Speaker, make_speaker, speak
+from bss.files import write_csv
 
 SPEAKERS = {"train": 6, "val": 2, "test": 3}
 """Speakers per split; none is heard in two splits."""
@@ -80,8 +79,8 @@ def write_digits(config: DigitsConfig, folder: Path) -> dict[str, int]:
     truth = [
         {"id": pair.id, "kind": pair.kind, "modality": pair.modality, "other_label": pair.other_label} for pair in pairs
     ]
-    _write_csv(folder / "manifest.csv", manifest)
-    _write_csv(folder / "truth.csv", truth)
+    write_csv(folder / "manifest.csv", manifest)
+    write_csv(folder / "truth.csv", truth)
     kinds = [pair.kind for pair in pairs]
     return {kind: kinds.count(kind) for kind in ("clean", "contradicting", "noisy")}
 
@@ -137,10 +136,3 @@ def _draw_faults(config: DigitsConfig, split: str, count: int, random: np.random
     kinds = ["contradicting"] * contradicting + ["noisy"] * noisy
     kinds += ["clean"] * (count - len(kinds))
     return [kinds[i] for i in random.permutation(count)]
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,13 +1,14 @@
 """Reading what the trainings left behind."""
 
-import csv
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from bss.config import Config
 from bss.errors import BssError
 from bss.files import read_json
+from bss.training.history import read_history
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,7 @@ def _read_result(config: Config, folder: Path, name: str, seed: int) -> Result:
         raise BssError(
             f"{folder}: trained under protocol {metrics.get('protocol')}, but params.yaml has {config.protocol}. {cure}"
         )
-    try:
-        history = read_history(folder / "history.csv")
-    except (OSError, ValueError) as error:
-        raise BssError(f"{folder / 'history.csv'}: damaged ({error}). {cure}") from error
-    return Result(metrics, history, read_json(folder / "timing.json", "train")["seconds"], folder)
-
-
-def read_history(path: Path) -> dict[str, list[float]]:
-    """Return the numeric columns of history.csv."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise ValueError("no epochs")
+    rows = read_history(folder / "history.csv")
     columns = [name for name in rows[0] if name != "schedule/digest"]
-    return {name: [float(row[name]) if row[name] else float("nan") for row in rows] for name in columns}
+    history = {name: [nan if row[name] is None else row[name] for row in rows] for name in columns}
+    return Result(metrics, history, read_json(folder / "timing.json", "train")["seconds"], folder)

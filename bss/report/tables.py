@@ -1,7 +1,5 @@
 """The comparison as CSV files, for DVC's plots and for spreadsheets."""
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,12 +51,3 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 row |= {f"{key}_{metric}_{part}": value for part, value in difference.items()}
         rows.append(row)
     return rows
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as CSV; the columns are those of all rows, in order of appearance."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -7,12 +7,12 @@ import numpy as np
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.store import Store
-from bss.files import digest_file, read_json, whole_folder, write_json
+from bss.files import digest_file, read_json, whole_folder, write_csv, write_json
 from bss.report.comparison import compare_results
 from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.table import print_comparison
-from bss.report.tables import comparison_rows, curve_rows, write_rows
+from bss.report.tables import comparison_rows, curve_rows
 from bss.tracking.provenance import write_provenance
 from bss.tracking.runs import log_report
 
@@ -29,8 +29,8 @@ def compare(config: Config, store: Path, scores: Path, runs: Path, report: Path)
     with whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
         write_json(folder / "times.json", times)
-        write_rows(folder / "comparison.csv", comparison_rows(comparison))
-        write_rows(folder / "curves.csv", curve_rows(results, config.protocol))
+        write_csv(folder / "comparison.csv", comparison_rows(comparison))
+        write_csv(folder / "curves.csv", curve_rows(results, config.protocol))
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {

@@ -1,6 +1,5 @@
 """Stage 3: turn scores into a plan per scheduler and seed."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from bss.data.scores import read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
-from bss.files import digest_file, whole_folder, write_json
+from bss.files import digest_file, whole_folder, write_csv, write_json
 from bss.tracking.provenance import write_provenance
 from bss.training.steps import count_steps
 
@@ -77,10 +76,7 @@ def _write_plan(
         write_table(seed_path(folder, name, seed), columns)
     admitted = len(rows) if ranking is None else len(ranking)
     pacing = pacing_table(entry, admitted, config.train.epochs, batch_size)
-    with (folder / name / "pacing.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(pacing[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(pacing)
+    write_csv(folder / name / "pacing.csv", pacing)
     header = {
         "schema_version": SCHEMA_VERSION,
         "scheduler": config_to_tree(entry),

@@ -17,6 +17,7 @@ from bss.files import digest_json, read_json, whole_folder
 from bss.tracking.provenance import code_version, write_provenance
 from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
 from bss.training.cell import train_cell
+from bss.training.history import read_history
 from bss.training.progress import TrainingProgress
 from bss.training.reproducible import resolve_device
 from bss.training.workers import emit, run_jobs
@@ -98,7 +99,7 @@ def train_one(
         if finished:
             metrics = read_json(folder / "metrics.json", "train")
             if run is not None:
-                for row in _history(folder):
+                for row in read_history(folder / "history.csv"):
                     run.log_epoch(row)
         else:
             metrics = _train_into(task, data, name, seed, key, run)
@@ -202,17 +203,6 @@ def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> Model
         return None
     rows = data.rows("test")[:2]
     return ModelToLog(folder, {name: data.read(name, rows) for name in data.modalities})
-
-
-def _history(folder: Path) -> Iterator[dict[str, Any]]:
-    import csv
-
-    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield {
-                name: value if name == "schedule/digest" else float(value) if value else None
-                for name, value in row.items()
-            }
 
 
 def _processes(config: Config) -> int:

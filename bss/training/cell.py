@@ -1,7 +1,6 @@
 """One training: a scheduler and a seed, from the plan to a folder of results."""
 
 import copy
-import csv
 import hashlib
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from bss.data.plans import Plan
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
-from bss.files import write_json
+from bss.files import write_csv, write_json
 from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
 from bss.training.evaluation import evaluate, predict
 from bss.training.measuring import measure, measure_in_train_mode
@@ -215,10 +214,7 @@ def _write(
     records: Records,
     folder: Path,
 ) -> None:
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(records.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records.history)
+    write_csv(folder / "history.csv", records.history)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "network.json", description)
     torch.save(network.state_dict(), folder / "model.pt")
