@@ -6,20 +6,20 @@ from pathlib import Path
 
 from bss.errors import BssError
 
-DEFAULT_URI = "sqlite:///mlflow.db"
-"""A database in the working directory; MLFLOW_TRACKING_URI wins."""
-DEFAULT_ARTIFACTS = "mlartifacts"
+DATABASE = "mlflow.db"
+"""The default store, in the working directory; MLFLOW_TRACKING_URI wins."""
+ARTIFACTS = "mlartifacts"
 """Folder of the artifacts beside the default database."""
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the default database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    """Return MLFLOW_TRACKING_URI, or the default database by its full path."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
 
 
 def artifact_location(uri: str) -> str | None:
     """Return where a new experiment's artifacts go; None leaves it to the server."""
-    return Path(DEFAULT_ARTIFACTS).resolve().as_uri() if uri == DEFAULT_URI else None
+    return Path(ARTIFACTS).resolve().as_uri() if uri == f"sqlite:///{Path(DATABASE).resolve()}" else None
 
 
 def redact(uri: str) -> str:

@@ -38,13 +38,15 @@ def test_the_first_error_is_raised_and_finished_work_is_kept(tmp_path):
 
 
 SLEEPERS = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from bss.training.workers import run_jobs
 def sleep(folder):
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)
 if __name__ == "__main__":
+    # A shell starts background jobs deaf to SIGINT, and these tests may run in one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run_jobs(sleep, [(sys.argv[1],)] * 2, 2, print, print)
 """
 
