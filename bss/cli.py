@@ -5,9 +5,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bss import __version__
 from bss.errors import BssError
+
+if TYPE_CHECKING:
+    from bss.config import Config
 
 STORE = Path("outputs/store")
 SCORES = Path("outputs/scores")
@@ -84,43 +88,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _generate(options: argparse.Namespace) -> None:
+def _config(options: argparse.Namespace) -> "Config":
     from bss.config import load_config
+
+    return load_config(options.params, options.overrides)
+
+
+def _generate(options: argparse.Namespace) -> None:
     from bss.stages.generate import generate
 
-    generate(load_config(options.params, options.overrides), options.name, Path("data") / options.name)
+    generate(_config(options), options.name, Path("data") / options.name)
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from bss.config import load_config
     from bss.stages.prepare import prepare
 
-    config = load_config(options.params, options.overrides)
+    config = _config(options)
     prepare(config, Path(config.prepare.root), options.store)
 
 
 def _measure(options: argparse.Namespace) -> None:
-    from bss.config import load_config
-
-    config = load_config(options.params, options.overrides)
     from bss.stages.measure import measure
 
-    measure(config, options.store, options.scores)
+    measure(_config(options), options.store, options.scores)
 
 
 def _schedule(options: argparse.Namespace) -> None:
-    from bss.config import load_config
-
-    config = load_config(options.params, options.overrides)
     from bss.stages.schedule import schedule
 
-    schedule(config, options.store, options.scores, options.plans)
+    schedule(_config(options), options.store, options.scores, options.plans)
 
 
 def _train(options: argparse.Namespace) -> None:
-    from bss.config import load_config
-
-    config = load_config(options.params, options.overrides)
+    config = _config(options)
     names, seeds = list(config.schedule.schedulers), list(config.seeds)
     for found, key, known in ((options.scheduler, "scheduler", names), (options.seed, "seed", seeds)):
         if found is not None and found not in known:
@@ -139,9 +139,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from bss.config import load_config
-
-    config = load_config(options.params, options.overrides)
+    config = _config(options)
     from bss.stages.compare import compare
 
     compare(config, options.store, options.scores, options.runs, options.report)
@@ -155,9 +153,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _sequence(options: argparse.Namespace) -> None:
-    from bss.config import load_config
-
-    config = load_config(options.params, options.overrides)
+    config = _config(options)
     from bss.stages.sequence import check_sequence
 
     check_sequence(config, options.store, options.plans, options.runs, options.scheduler, options.seed, options.epoch)

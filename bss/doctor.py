@@ -82,6 +82,8 @@ def _tracking(config: Config | None) -> Finding:
 
     quiet_mlflow()
     uri = tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return "MLflow", f"{uri}, not yet there, the first run makes it", True
     try:
         experiments = mlflow.MlflowClient(uri).search_experiments()
     except Exception as error:

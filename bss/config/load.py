@@ -44,7 +44,8 @@ def read_yaml(path: Path) -> Tree:
     except YAMLError as error:
         raise BssError(f"{path}: not valid YAML:\n{error}") from error
     if not isinstance(tree, dict):
-        raise BssError(f"{path}: expected sections such as `train:`, found {type(tree).__name__}.")
+        found = "nothing" if tree is None else type(tree).__name__
+        raise BssError(f"{path}: expected sections such as `train:`, found {found}.")
     return tree
 
 

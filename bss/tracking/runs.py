@@ -185,8 +185,10 @@ def _experiment(client: Any, name: str, uri: str) -> str:
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+    # Without this tag MLflow's UI opens with its pages for language models.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
     try:
-        return str(client.create_experiment(name, artifact_location=artifact_location(uri)))
+        return str(client.create_experiment(name, artifact_location=artifact_location(uri), tags=tags))
     except MlflowException:  # another process was faster
         found = client.get_experiment_by_name(name)
         if found is None:

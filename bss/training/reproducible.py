@@ -4,6 +4,8 @@ import os
 
 import torch
 
+from bss.errors import BssError
+
 
 def make_reproducible() -> None:
     """Make this process deterministic: one thread per training on CPU, deterministic kernels on GPU.
@@ -20,7 +22,12 @@ def make_reproducible() -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device for resources.device: auto takes a GPU where there is one."""
+    """Return the device for resources.device: auto takes a GPU where there is one.
+
+    Raises `BssError` where a GPU is asked for and there is none.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda" and not torch.cuda.is_available():
+        raise BssError("params.yaml: resources.device: there is no GPU that torch can use. Set it to auto or cpu.")
     return torch.device(name)
