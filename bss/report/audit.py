@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config import Config
-from bss.data.scores import FILES, scores_path
+from bss.data.scores import FILES, read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import read_table
+from bss.errors import BssError
 from bss.report.results import Result
 
 WORST = 20
@@ -21,9 +22,12 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
     """Return the samples with the lowest score after the warm-up, averaged over seeds, the lowest first.
 
     Each with id, label, the class that each modality's head sees (by majority over the seeds), and files.
+    Raises `BssError` where a seed's scores are missing or of other samples than the store's.
     """
-    tables = [read_table(scores_path(scores, seed, "warm-up"), "measure", ("score",)) for seed in config.seeds]
-    mean = np.mean([table["score"].to_numpy() for table in tables], axis=0)
+    paths = [scores_path(scores, seed, "warm-up") for seed in config.seeds]
+    mean = np.mean([read_scores(path, store) for path in paths], axis=0)
+    predictions = tuple(f"predicted_{name}" for name in store.modalities)
+    tables = [read_table(path, "measure", predictions) for path in paths]
     sources = read_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
     rows = store.rows("train")
     listed = []
@@ -51,20 +55,30 @@ def measurements(
     """
     seed = config.seeds[0]
     found = [
-        (title, read_table(scores_path(scores, seed, timing), "measure", ("score",))["score"].to_numpy())
+        (title, read_scores(scores_path(scores, seed, timing), store))
         for timing, title in zip(reversed(FILES), ("initial network", "after the warm-up"), strict=True)
     ]
-    n = len(store.rows("train"))
     for name, cells in results.items():
         path = cells[0].folder / "measurements.parquet"
-        if not path.exists():
-            continue
-        table = read_table(path, "train", ("epoch", "score"))
-        epochs = table["epoch"].to_numpy()[::n]
-        columns = table["score"].to_numpy().reshape(-1, n)
-        for k in sorted({len(epochs) // 2, len(epochs) - 1} - {0}):
-            found.append((f"{name}, epoch {epochs[k] + 1}", columns[k]))
+        if path.exists():
+            epochs, columns = _read_measurements(path, store.rows("train"))
+            # A learned scheduler starts from the scores after the warm-up: its first measurement is those.
+            for k in sorted({len(epochs) // 2, len(epochs) - 1} - {0}):
+                found.append((f"{name}, epoch {epochs[k] + 1}", columns[k]))
     return found
+
+
+def _read_measurements(path: Path, rows: npt.NDArray[np.int64]) -> tuple[list[int], npt.NDArray[np.float64]]:
+    """Return the epochs [k] that were measured and their scores [k, n] of the training samples `rows` [n]."""
+    table = read_table(path, "train", ("epoch", "index", "score"))
+    n = len(rows)
+    whole = len(table) % n == 0 and np.array_equal(table["index"].to_numpy(), np.tile(rows, len(table) // n))
+    if not whole:
+        raise BssError(
+            f"{path}: {len(table)} rows, which are not each of the store's {n} training samples once per measurement. "
+            f"`bss train` keeps what is finished, so remove {path.parent}, then run it."
+        )
+    return table["epoch"].to_numpy()[::n].tolist(), table["score"].to_numpy().reshape(-1, n)
 
 
 def kinds_of(store: Store) -> npt.NDArray[Any] | None:

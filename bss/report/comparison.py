@@ -64,26 +64,56 @@ def values(cells: list[Result], metric: str) -> npt.NDArray[np.float64]:
     return np.array([cell.metrics[metric] for cell in cells], dtype=np.float64)
 
 
+ROLES = (("vs_baseline", "baseline"), ("vs_control", "control"))
+"""Key of a scheduler's differences, and of the name of what they are to."""
+
+
 def verdicts(comparison: Comparison) -> list[str]:
-    """Say in plain words what was found for each scheduler, and what to be careful about."""
+    """Say in plain words what to be careful about and what was found for each scheduler."""
+    return cautions(comparison) + findings(comparison)
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """Say what keeps the numbers from being taken at their word."""
     lines = []
     if comparison["protocol"] == "published":
         lines.append(
             "Selected on the test split (protocol published): comparable with published tables only, and optimistic."
         )
     if comparison["seeds"] < FEWEST_SEEDS:
-        return [
-            *lines,
-            f"Only {comparison['seeds']} seed(s): too few for a verdict; {FEWEST_SEEDS} or more are needed.",
-        ]
+        lines.append(f"Only {comparison['seeds']} seed(s): too few for a verdict; {FEWEST_SEEDS} or more are needed.")
+    return lines
+
+
+def findings(comparison: Comparison) -> list[str]:
+    """Say what was found for each scheduler but the control; nothing where there are too few seeds."""
+    if comparison["seeds"] < FEWEST_SEEDS:
+        return []
+    lines = []
     for name, entry in comparison["schedulers"].items():
-        parts = [
-            _verdict(entry[key]["test_acc"], comparison[role])
-            for key, role in (("vs_baseline", "baseline"), ("vs_control", "control"))
-            if key in entry
-        ]
+        parts = [_verdict(entry[key]["test_acc"], comparison[role]) for key, role in ROLES if key in entry]
         if parts and name != comparison["control"]:
             lines.append(f"{name}: {', '.join(parts)}.")
+    return lines
+
+
+def headlines(comparison: Comparison) -> list[str]:
+    """Sum up the findings, one sentence for the baseline and one for the control."""
+    if comparison["seeds"] < FEWEST_SEEDS:
+        return []
+    references = [comparison[role] for _, role in ROLES]
+    lines = []
+    for key, role in ROLES:
+        found: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
+        for name, entry in comparison["schedulers"].items():
+            if name not in references and key in entry:
+                found[_direction(entry[key]["test_acc"])].append(name)
+        unclear = found.pop("unclear")
+        parts = [f"{word}: {', '.join(names)}" for word, names in found.items() if names]
+        if unclear:
+            parts.append(f"no difference shown: {', '.join(unclear)}")
+        if parts:
+            lines.append(f"Against {comparison[role]}, {'; '.join(parts)}.")
     return lines
 
 
@@ -107,11 +137,16 @@ def interval(difference: dict[str, float | None]) -> str:
 
 
 def _verdict(difference: dict[str, float | None], reference: str) -> str:
+    word = _direction(difference)
+    found = f"no difference to {reference} shown" if word == "unclear" else f"{word} than {reference}"
+    return f"{found} ({interval(difference)}{_p(difference)})"
+
+
+def _direction(difference: dict[str, float | None]) -> str:
     if not is_clear(difference):
-        return f"no difference to {reference} shown ({interval(difference)}{_p(difference)})"
+        return "unclear"
     assert difference["difference"] is not None
-    word = "better" if difference["difference"] > 0 else "worse"
-    return f"{word} than {reference} ({interval(difference)}{_p(difference)})"
+    return "better" if difference["difference"] > 0 else "worse"
 
 
 def _p(difference: dict[str, float | None]) -> str:

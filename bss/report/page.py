@@ -7,7 +7,7 @@ from bss.config import Config, config_to_tree, flatten
 from bss.data.store import Store
 from bss.report import plots
 from bss.report.audit import kinds_of, measurements, worst_samples
-from bss.report.comparison import Comparison, Results, verdicts
+from bss.report.comparison import Comparison, Results, cautions, findings, headlines
 from bss.report.statistics import auc
 from bss.report.table import detail_cells, detail_columns, effect_cells, effect_columns
 from bss.tracking.provenance import code_version
@@ -30,13 +30,16 @@ def render_page(
     return environment.get_template("page.html").render(
         name=store.name,
         comparison=comparison,
-        verdicts=verdicts(comparison),
+        cautions=cautions(comparison),
+        headlines=headlines(comparison),
+        findings=findings(comparison),
         titles=effect_columns(comparison) + detail_columns(comparison),
         rows={
             name: effect_cells(entry, comparison) + detail_cells(entry, comparison, times[name])
             for name, entry in comparison["schedulers"].items()
         },
-        colours=plots.colours(list(results)),
+        colours={name: plots.css_colour(colour) for name, colour in plots.colours(list(results)).items()},
+        palettes={"light": plots.PALETTE, "dark": plots.PALETTE_DARK},
         differences=[plots.differences_plot(comparison, key, "test_acc") for key in keys],
         last_differences=[plots.differences_plot(comparison, key, "last_test_acc") for key in keys],
         curves=plots.curves_plot(results, "epochs"),
@@ -57,12 +60,13 @@ def render_page(
     )
 
 
-def _histograms(config: Config, store: Store, scores: Path, results: Results) -> list[str]:
+def _histograms(config: Config, store: Store, scores: Path, results: Results) -> list[tuple[str, str]]:
+    """Return (caption, drawing) of each measurement."""
     kinds = kinds_of(store)
-    drawn = []
-    for title, measured in measurements(config, store, scores, results):
-        drawn.append(plots.histogram_plot(title + _auc_text(measured, kinds), measured, kinds))
-    return drawn
+    return [
+        (title + _auc_text(measured, kinds), plots.histogram_plot(title, measured, kinds))
+        for title, measured in measurements(config, store, scores, results)
+    ]
 
 
 def _auc_text(measured: Any, kinds: Any) -> str:

@@ -1,8 +1,11 @@
 """The report's plots as inline SVG: one colour per scheduler throughout."""
 
 import io
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -24,18 +27,41 @@ PALETTE = (
     "#b10026",
 )
 """Told apart by colour-blind readers as far as ten colours can be."""
+PALETTE_DARK = (
+    "#b4bcc6",
+    "#f0b429",
+    "#4aa3df",
+    "#ff8a4c",
+    "#2fc79a",
+    "#e39ac5",
+    "#8fd0f5",
+    "#c9a45c",
+    "#b48be0",
+    "#ff6b7d",
+)
+"""The same on a dark page."""
+KIND_COLOURS = tuple(PALETTE[i] for i in (2, 3, 1, 5, 4, 8, 7))
+"""Kinds of pairs in the histograms; clean comes first."""
+INK = "#1c2733"
+"""Text and axes; in the page they take the colour of the text around them."""
 
 Colours = dict[str, str]
 
 
 def colours(names: list[str]) -> Colours:
-    """Return one colour per scheduler, by its place in params.yaml."""
+    """Return one colour per scheduler, by its place in params.yaml; from the eleventh on they repeat."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+def css_colour(colour: str) -> str:
+    """Return the name under which the page's style holds a colour of `PALETTE`, light or dark."""
+    return f"var(--c{PALETTE.index(colour)})"
 
 
 def curves_plot(results: Results, against: str) -> str:
     """Plot validation accuracy against epochs or steps: mean over seeds with its standard error."""
-    with figure(8.6, 4.2) as (axes, finish):
+    label = f"Validation accuracy of each scheduler against {against}, mean over seeds"
+    with figure(8.6, 4.2, label) as (axes, finish):
         for name, colour in colours(list(results)).items():
             cells = results[name]
             accuracy = 100 * np.array([cell.history["val/acc"] for cell in cells])
@@ -54,18 +80,16 @@ def curves_plot(results: Results, against: str) -> str:
 def pacing_plot(results: Results) -> str:
     """Plot how many samples each epoch shows, as a share of the most that any shows."""
     most = max(max(cells[0].history["schedule/samples"]) for cells in results.values())
-    with figure(8.6, 3.4) as (axes, finish):
-        for i, (name, colour) in enumerate(colours(list(results)).items()):
-            samples = np.array(results[name][0].history["schedule/samples"]) / most
-            dashes = (0, (4, 1 + i % 4)) if i % 2 else "-"  # equal pacings lie on each other
-            axes.step(
-                np.arange(1, len(samples) + 1),
-                100 * samples,
-                where="mid",
-                color=colour,
-                label=name,
-                ls=dashes,
-            )
+    with figure(8.6, 3.4, "Share of the training samples that each scheduler shows in each epoch") as (axes, finish):
+        shown = {name: tuple(cells[0].history["schedule/samples"]) for name, cells in results.items()}
+        left = Counter(shown.values())
+        for name, colour in colours(list(results)).items():
+            samples = shown[name]
+            left[samples] -= 1
+            x, y = np.arange(1, len(samples) + 1), 100 * np.array(samples) / most
+            # Equal pacings lie on each other: the later ones are thinner, so that all of them are seen.
+            width = 1.6 + 2 * left[samples]
+            axes.step(x, y, where="mid", color=colour, label=name, linewidth=width, solid_capstyle="butt")
         axes.set_xlabel("epoch")
         axes.set_ylabel("samples shown, %")
         axes.set_ylim(0, 105)
@@ -77,7 +101,7 @@ def modality_plot(comparison: Comparison) -> str:
     """Plot each modality's accuracy on test beside that of all together."""
     names = list(comparison["schedulers"])
     parts = ["all", *modality_names(comparison)]
-    with figure(8.6, 3.6) as (axes, finish):
+    with figure(8.6, 3.6, "Test accuracy of each scheduler, all modalities together and each alone") as (axes, finish):
         width = 0.8 / len(names)
         for i, (name, colour) in enumerate(colours(names).items()):
             entry = comparison["schedulers"][name]
@@ -97,7 +121,8 @@ def differences_plot(comparison: Comparison, key: str, metric: str) -> str:
     entries = {name: entry[key][metric] for name, entry in comparison["schedulers"].items() if key in entry}
     palette = colours(list(comparison["schedulers"]))
     role = comparison["baseline" if key == "vs_baseline" else "control"]
-    with figure(8.6, 0.6 + 0.34 * len(entries)) as (axes, finish):
+    label = f"Differences of each scheduler to {role} with their 95 % intervals"
+    with figure(8.6, 0.6 + 0.34 * len(entries), label) as (axes, finish):
         axes.axvline(0, color="#888888", linewidth=1)
         for y, (name, d) in enumerate(entries.items()):
             if d["low"] is not None:
@@ -109,17 +134,19 @@ def differences_plot(comparison: Comparison, key: str, metric: str) -> str:
         return finish()
 
 
-def histogram_plot(title: str, scores: npt.NDArray[np.float64], kinds: npt.NDArray[Any] | None) -> str:
+def histogram_plot(label: str, scores: npt.NDArray[np.float64], kinds: npt.NDArray[Any] | None) -> str:
     """Plot the distribution of one measurement's scores; where the truth is known, a colour per kind of pair."""
-    with figure(4.3, 2.7) as (axes, finish):
+    with figure(4.3, 2.5, f"Histogram of the balance score, {label}") as (axes, finish):
         bins = np.linspace(min(-1.0, scores.min()), max(1.0, scores.max()), 41)
         if kinds is None:
-            axes.hist(scores, bins, color="#0072b2", alpha=0.8)
+            axes.hist(scores, bins, color=PALETTE[2], alpha=0.8)
         else:
-            for kind, colour in zip(_kinds_in_order(kinds), ("#0072b2", "#d55e00", "#e69f00", "#cc79a7"), strict=False):
+            for i, kind in enumerate(_kinds_in_order(kinds)):
+                colour = KIND_COLOURS[i % len(KIND_COLOURS)]
                 axes.hist(scores[kinds == kind], bins, color=colour, alpha=0.6, label=kind)
             axes.legend(frameon=False, fontsize=8)
-        axes.set_title(title, fontsize=9)
+        axes.set_xticks(np.arange(np.ceil(2 * bins[0]), 2 * bins[-1] + 1) / 2)
+        axes.set_xlim(bins[0], bins[-1])
         axes.set_xlabel("balance score")
         axes.set_ylabel("samples")
         return finish()
@@ -130,19 +157,25 @@ def _kinds_in_order(kinds: npt.NDArray[Any]) -> list[str]:
 
 
 @contextmanager
-def figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[], str]]]:
-    """Give axes to draw on and a function that returns the drawing as SVG, the same bytes for the same data."""
+def figure(width: float, height: float, label: str) -> Iterator[tuple[Any, Callable[[], str]]]:
+    """Give axes to draw on and a function that returns the drawing as SVG, the same bytes for the same data.
+
+    `label` tells readers who do not see the drawing what it shows.
+    """
     import matplotlib as mpl
 
     style: Any = {
         "svg.hashsalt": "bss",
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a dollar sign in a name of the data is a dollar sign
         "font.family": "sans-serif",
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
         "grid.alpha": 0.25,
+        "savefig.transparent": True,
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     }
     with mpl.rc_context(style):
         # The object-oriented interface: no display, no global state.
@@ -154,14 +187,27 @@ def figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[], str]
         def finish() -> str:
             buffer = io.StringIO()
             drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-            text = buffer.getvalue()
-            return text[text.index("<svg") :]
+            return _for_page(buffer.getvalue(), label)
 
         yield axes, finish
 
 
+def _for_page(svg: str, label: str) -> str:
+    """Return the drawing without what only a file of its own needs, in the colours of the page around it."""
+    svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    # Groups are numbered anew in every drawing, so their names would be in the page many times.
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = svg.replace(INK, "currentColor")
+    for colour in PALETTE:
+        svg = svg.replace(colour, css_colour(colour))
+    return svg
+
+
 def _legend(axes: Any) -> None:
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+    legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+    for line in legend.get_lines():
+        line.set_linewidth(1.6)
 
 
 def _standard_error(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""Reading what the trainings left behind."""
+"""Reading what the trainings left behind, strictly: a comparison must not rest on half a training."""
 
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,23 @@ class Result:
     folder: Path
 
 
+METRICS = (
+    *("selected_epoch", "steps", "samples"),
+    *(f"{split}/{name}" for split in ("val", "test") for name in ("acc", "f1_macro", "map")),
+    *(f"last/test_{name}" for name in ("acc", "f1_macro", "map")),
+)
+"""What each metrics.json must tell; per modality m also val/acc_m and test/acc_m."""
+COLUMNS = (
+    *("learning_rate", "train/loss", "val/acc", "val/f1_macro", "balance/gap"),
+    *(f"schedule/{name}" for name in ("fraction", "samples", "steps")),
+)
+"""What each history.csv must tell of every epoch; per modality m also val/acc_m."""
+
+
 def read_results(config: Config, runs: Path) -> dict[str, list[Result]]:
     """Return scheduler name to its results in the order of ``config.seeds``.
 
-    Raises `BssError` that names a training that is missing, damaged, or of another protocol.
+    Raises `BssError` that names a training that is missing, damaged, cut short or of another protocol.
     """
     return {
         name: [_read_result(config, runs / name / f"seed={seed}", name, seed) for seed in config.seeds]
@@ -35,15 +48,40 @@ def read_results(config: Config, runs: Path) -> dict[str, list[Result]]:
 
 
 def _read_result(config: Config, folder: Path, name: str, seed: int) -> Result:
-    cure = f"Run `bss train --scheduler {name} --seed {seed}`."
+    command = f"`bss train --scheduler {name} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
-        raise BssError(f"{folder}: this training is missing. {cure}")
-    metrics = read_json(folder / "metrics.json", "train")
+        raise BssError(f"{folder}: this training is missing. Run {command}.")
+    cure = f"`bss train` keeps what is finished, so remove {folder}, then run {command}."
+    try:
+        metrics = read_json(folder / "metrics.json", "train")
+        timing = read_json(folder / "timing.json", "train")
+        rows = read_history(folder / "history.csv")
+    except BssError as error:
+        raise BssError(f"{error} {cure}") from error
+    names = tuple(config.prepare.modalities)
+    accuracies = tuple(f"{split}/acc_{modality}" for split in ("val", "test") for modality in names)
+    _require_numbers(folder / "metrics.json", metrics, METRICS + accuracies, cure)
+    _require_numbers(folder / "timing.json", timing, ("seconds",), cure)
     if metrics.get("protocol") != config.protocol:
         raise BssError(
-            f"{folder}: trained under protocol {metrics.get('protocol')}, but params.yaml has {config.protocol}. {cure}"
+            f"{folder}: trained under protocol {metrics.get('protocol')}, but params.yaml has {config.protocol}. "
+            f"Run {command}."
         )
-    rows = read_history(folder / "history.csv")
-    columns = [name for name in rows[0] if name != "schedule/digest"]
-    history = {name: [nan if row[name] is None else row[name] for row in rows] for name in columns}
-    return Result(metrics, history, read_json(folder / "timing.json", "train")["seconds"], folder)
+    path = folder / "history.csv"
+    if len(rows) != config.train.epochs:
+        raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {config.train.epochs}. {cure}")
+    for epoch, row in enumerate(rows):
+        _require_numbers(f"{path}, epoch {epoch}", row, COLUMNS + accuracies[: len(names)], cure)
+    columns = [column for column in rows[0] if column != "schedule/digest"]
+    history = {column: [nan if row[column] is None else row[column] for row in rows] for column in columns}
+    return Result(metrics, history, timing["seconds"], folder)
+
+
+def _require_numbers(where: Path | str, values: Any, names: tuple[str, ...], cure: str) -> None:
+    """Raise `BssError` unless `values` is a dictionary with a finite number under each of `names`."""
+    if not isinstance(values, dict):
+        raise BssError(f"{where}: damaged (holds no names, but a {type(values).__name__}). {cure}")
+    for name in names:
+        value = values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise BssError(f"{where}: {name} is {value!r}, not a number. {cure}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bss.report.comparison import Comparison, Results
+from bss.report.comparison import Comparison, Results, is_clear
 
 CURVES = {
     "learning_rate": "learning_rate",
@@ -30,6 +30,20 @@ def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
             numbers = {key: float(column[epoch]) for key, column in columns.items()}
             head = {"scheduler": name, "protocol": protocol, "epoch": epoch, "steps": int(steps[epoch])}
             rows.append(head | numbers)
+    return rows
+
+
+def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return a row per scheduler, reference and metric: the paired difference in points and its interval.
+
+    `clear` is 1 where interval and test agree that there is one. Empty for a single scheduler.
+    """
+    rows = []
+    for scheduler, entry in comparison["schedulers"].items():
+        for key, role in (("vs_baseline", "baseline"), ("vs_control", "control")):
+            for metric, difference in entry.get(key, {}).items():
+                head = {"scheduler": scheduler, "reference": comparison[role], "metric": metric}
+                rows.append(head | difference | {"clear": int(is_clear(difference))})
     return rows
 
 

@@ -12,15 +12,15 @@ from bss.report.comparison import compare_results
 from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.table import print_comparison
-from bss.report.tables import comparison_rows, curve_rows
+from bss.report.tables import comparison_rows, curve_rows, difference_rows
 from bss.tracking.provenance import write_provenance
 from bss.tracking.runs import log_report
 
 
 def compare(config: Config, store: Path, scores: Path, runs: Path, report: Path) -> None:
-    """Write comparison.json and .csv, curves.csv, times.json and report.html, and log them to MLflow.
+    """Write comparison.json and the CSV files, times.json and report.html, and log them to MLflow.
 
-    Raises `BssError` where a training is missing or was made under another protocol.
+    Raises `BssError` where a training is missing, damaged or was made under another protocol.
     """
     data = Store.open(store)
     results = read_results(config, runs)
@@ -31,6 +31,7 @@ def compare(config: Config, store: Path, scores: Path, runs: Path, report: Path)
         write_json(folder / "times.json", times)
         write_csv(folder / "comparison.csv", comparison_rows(comparison))
         write_csv(folder / "curves.csv", curve_rows(results, config.protocol))
+        write_csv(folder / "differences.csv", difference_rows(comparison))
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {

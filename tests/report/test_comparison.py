@@ -4,7 +4,7 @@ from conftest import small_tree
 from rich.console import Console
 
 from bss.config import config_from_tree
-from bss.report.comparison import compare_results, interval, is_clear, verdicts
+from bss.report.comparison import cautions, compare_results, headlines, interval, is_clear, verdicts
 from bss.report.results import Result
 from bss.report.table import print_comparison
 
@@ -61,6 +61,24 @@ def test_verdicts_say_what_was_found_and_no_more(comparison):
     assert lines["worse"].startswith("worse: worse than uniform (-3.25 [")
     assert "no difference to control shown" in lines["uniform"]
     assert "control" not in lines
+
+
+def test_the_headline_sums_up_each_reference(comparison):
+    assert headlines(comparison) == [
+        "Against uniform, better: better; worse: worse.",
+        "Against control, better: better; worse: worse.",
+    ]
+    entry = comparison["schedulers"]["worse"]
+    entry["vs_control"]["test_acc"] |= {"low": -6.0, "high": 0.5}
+    assert headlines(comparison)[1] == "Against control, better: better; no difference shown: worse."
+    assert headlines(comparison | {"seeds": 5}) == []
+
+
+def test_cautions_come_before_the_findings(comparison):
+    assert cautions(comparison) == []
+    both = comparison | {"protocol": "published", "seeds": 2}
+    assert [line.split()[0] for line in cautions(both)] == ["Selected", "Only"]
+    assert verdicts(both) == cautions(both)
 
 
 def test_an_interval_that_excludes_zero_is_not_enough_without_the_test():

@@ -1,7 +1,9 @@
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from bss.stages.compare import compare
@@ -35,6 +37,9 @@ def test_the_page_needs_nothing_else(page):
     assert Page(page).external == []
     assert "@import" not in page
     assert "<script" not in page
+    assert "url(" not in page.replace("url(#", "")
+    # ... and the browser itself is told to load nothing.
+    assert "default-src 'none'" in page
 
 
 def test_it_holds_all_that_it_should(page, pipeline):
@@ -49,8 +54,6 @@ def test_it_holds_all_that_it_should(page, pipeline):
 
 
 def test_the_least_balanced_samples_are_those_with_the_lowest_scores(page, pipeline, small_store):
-    import numpy as np
-
     from bss.data.tables import read_table
 
     tables = [read_table(pipeline[0] / "scores" / f"seed={s}" / "scores.parquet", "measure") for s in (0, 1)]
@@ -74,11 +77,54 @@ def test_names_from_the_data_cannot_become_markup(pipeline, small_store, tmp_pat
     assert "<b>" not in text
 
 
+def test_every_colour_of_a_drawing_has_a_light_and_a_dark_shade(page):
+    style = page[: page.index("</style>")]
+    used = set(re.findall(r"var\((--c\d+)\)", page))
+    assert used >= {f"--c{i}" for i in range(6)}
+    for name in used:
+        assert len(set(re.findall(rf"{name}: (#[0-9a-f]{{6}});", style))) == 2
+
+
+def test_few_seeds_and_the_published_protocol_are_warned_of(page):
+    warnings = re.findall(r'<p class="warning">(.*?)</p>', page)
+    assert warnings == ["Only 2 seed(s): too few for a verdict; 6 or more are needed."]
+
+
+def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline, small_store, tmp_path):
+    from bss.data.scores import scores_path
+    from bss.data.store import Store
+    from bss.data.tables import read_table, write_table
+
+    folder, config = pipeline
+    store = tmp_path / "store"
+    shutil.copytree(small_store, store)
+    ids = Store.open(store).ids.tolist()
+    scores = read_table(scores_path(folder / "scores", 0, "warm-up"), "measure")
+    worst = [scores["id"].to_pylist()[i] for i in np.argsort(scores["score"].to_numpy())[:12]]
+    kinds = {name: f"kind${i % 6}$" for i, name in enumerate(worst)}
+    write_table(store / "truth.parquet", {"id": ids, "kind": [kinds.get(name, "clean") for name in ids]})
+    compare(config, store, folder / "scores", folder / "runs", tmp_path / "report")
+    text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    caption = re.search("<figcaption>after the warm-up(.*?)</figcaption>", text).group(1)
+    assert caption == "".join(f"; AUC kind${i}$ 1.00" for i in range(6))
+    drawing = text[: text.index("<figcaption>after the warm-up")].rpartition("<svg")[2]
+    for kind in ("clean", *(f"kind${i}$" for i in range(6))):
+        assert f">{kind}</text>" in drawing
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser on this machine")
-def test_a_browser_shows_it_without_complaint(pipeline, tmp_path):
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-    command += [f"--user-data-dir={tmp_path}", "--dump-dom", (pipeline[0] / "report" / "report.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+def test_a_browser_shows_it_without_complaint(page, tmp_path):
+    def open_in_browser(text):
+        (tmp_path / "page.html").write_text(text, encoding="utf-8")
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        command += ["--disable-quic", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
+        command += ["--dump-dom", (tmp_path / "page.html").as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+    done = open_in_browser(page)
     assert "Does balance-aware sequence sampling help" in done.stdout
     assert "CONSOLE" not in done.stderr
+    # A request to anywhere is a violation of the page's own policy, and would be told.
+    done = open_in_browser(page.replace("<h1>", '<img src="http://localhost:9/x.png"><h1>', 1))
+    assert "Content Security Policy" in done.stderr

@@ -1,0 +1,151 @@
+"""What the comparison writes, and what it refuses to rest on."""
+
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from bss.data.tables import read_table
+from bss.errors import BssError
+from bss.files import digest_file, read_json, write_json
+from bss.stages.compare import compare
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def own(pipeline, small_store, tmp_path):
+    """Folders of one's own to damage, and a function that compares what is in them."""
+    for name in ("scores", "runs"):
+        shutil.copytree(pipeline[0] / name, tmp_path / name)
+
+    def run():
+        compare(pipeline[1], small_store, tmp_path / "scores", tmp_path / "runs", tmp_path / "report")
+
+    return tmp_path, run
+
+
+def test_every_difference_is_the_mean_of_the_seeds_own(pipeline):
+    folder, config = pipeline
+    rows = {(r["scheduler"], r["reference"], r["metric"]): r for r in read_csv(folder / "report" / "differences.csv")}
+    metrics = {
+        (name, seed): read_json(folder / "runs" / name / f"seed={seed}" / "metrics.json", "train")
+        for name in config.schedule.schedulers
+        for seed in config.seeds
+    }
+    # six schedulers against two references, themselves left out, at the selected and at the last epoch
+    assert len(rows) == (5 + 5) * 2
+    for (name, reference, metric), row in rows.items():
+        key = {"test_acc": "test/acc", "last_test_acc": "last/test_acc"}[metric]
+        own = [100 * (metrics[name, seed][key] - metrics[reference, seed][key]) for seed in config.seeds]
+        assert float(row["difference"]) == pytest.approx(np.mean(own))
+        # The means of two seeds' resamples are the two values and their middle, the outer ones a quarter each.
+        assert (float(row["low"]), float(row["high"])) == pytest.approx((min(own), max(own)))
+        assert row["clear"] == "0"  # two seeds cannot show one
+
+
+def test_curves_are_means_over_seeds_with_steps_that_add_up(pipeline):
+    folder, config = pipeline
+    rows = [row for row in read_csv(folder / "report" / "curves.csv") if row["scheduler"] == "bss-h"]
+    histories = [read_csv(folder / "runs" / "bss-h" / f"seed={seed}" / "history.csv") for seed in config.seeds]
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
+    steps = 0
+    for epoch, row in enumerate(rows):
+        steps += int(float(histories[0][epoch]["schedule/steps"]))
+        assert int(row["steps"]) == steps
+        for short, long in (("val_acc_image", "val/acc_image"), ("gap", "balance/gap"), ("train_loss", "train/loss")):
+            assert float(row[short]) == pytest.approx(np.mean([float(h[epoch][long]) for h in histories]))
+
+
+def test_the_report_is_the_same_bytes_again_but_for_times(own, pipeline):
+    folder, run = own
+    for seed, seconds in ((0, 2.0), (1, 5.0)):
+        write_json(folder / "runs" / "bss-l" / f"seed={seed}" / "timing.json", {"seconds": seconds})
+    run()
+    assert read_json(folder / "report" / "times.json", "compare")["bss-l"] == 3.5
+    for name in ("comparison.json", "comparison.csv", "curves.csv", "differences.csv"):
+        assert digest_file(folder / "report" / name) == digest_file(pipeline[0] / "report" / name), name
+    first, second = ((path / "report" / "report.html").read_text() for path in (pipeline[0], folder))
+    drawings = [re.findall(r"<svg.*?</svg>", page, re.DOTALL) for page in (first, second)]
+    assert len(drawings[0]) >= 10
+    assert drawings[1] == drawings[0]
+
+
+def change_metrics(cell, **values):
+    metrics = json.loads((cell / "metrics.json").read_text())
+    (cell / "metrics.json").write_text(json.dumps(metrics | values))
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+DAMAGES = {
+    "not JSON": (lambda c: (c / "metrics.json").write_text("{"), r"metrics\.json: damaged"),
+    "not an object": (lambda c: (c / "metrics.json").write_text("[]"), r"metrics\.json: damaged .* a list"),
+    "null": (lambda c: change_metrics(c, **{"test/map": None}), r"metrics\.json: test/map is None, not a number"),
+    "text": (lambda c: change_metrics(c, **{"test/acc_image": "0.5"}), r"test/acc_image is '0\.5', not a number"),
+    "NaN": (lambda c: change_metrics(c, **{"last/test_acc": float("nan")}), r"last/test_acc is nan, not a number"),
+    "no times": (lambda c: (c / "timing.json").unlink(), r"timing\.json: not found"),
+    "empty times": (lambda c: (c / "timing.json").write_text("{}"), r"timing\.json: seconds is None"),
+    "no history": (lambda c: (c / "history.csv").unlink(), r"history\.csv: missing or damaged"),
+    "cut history": (
+        lambda c: (c / "history.csv").write_text("".join((c / "history.csv").read_text().splitlines(True)[:-1])),
+        r"history\.csv: has 2 epochs, but train\.epochs is 3",
+    ),
+    "no column": (
+        lambda c: edit(c / "history.csv", "val/acc_audio", "other"),
+        r"history\.csv, epoch 0: val/acc_audio is None",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_training_is_named_with_its_cure(own, damage):
+    folder, run = own
+    cell = folder / "runs" / "bss-l" / "seed=1"
+    break_it, message = DAMAGES[damage]
+    break_it(cell)
+    with pytest.raises(BssError, match=message) as caught:
+        run()
+    assert f"remove {cell}, then run `bss train --scheduler bss-l --seed 1`." in str(caught.value)
+    assert not (folder / "report").exists()
+
+
+def test_scores_in_another_order_would_name_the_wrong_samples_and_are_refused(own):
+    folder, run = own
+    path = folder / "scores" / "seed=1" / "scores.parquet"
+    table = read_table(path, "measure")
+    pyarrow.parquet.write_table(table.take(list(range(len(table)))[::-1]), path)
+    with pytest.raises(BssError, match=r"seed=1/scores\.parquet: measured on 48 other training samples"):
+        run()
+
+
+def test_measurements_that_are_cut_short_are_refused(own):
+    folder, run = own
+    path = folder / "runs" / "bss-l" / "seed=0" / "measurements.parquet"
+    table = read_table(path, "train")
+    pyarrow.parquet.write_table(table.slice(1), path)
+    with pytest.raises(BssError, match=rf"measurements\.parquet: {len(table) - 1} rows, which are not each of"):
+        run()
+
+
+def test_a_failed_comparison_leaves_the_last_report(own, pipeline):
+    folder, run = own
+    shutil.copytree(pipeline[0] / "report", folder / "report")
+    (folder / "scores" / "seed=0" / "scores.parquet").write_bytes(b"no parquet")
+    with pytest.raises(BssError, match="not a readable Parquet file"):
+        run()
+    before, after = (digest_file(path / "report" / "report.html") for path in (pipeline[0], folder))
+    assert after == before
+    assert [path.name for path in folder.glob(".report*")] == []
