@@ -14,11 +14,11 @@ help:
 setup: $(READY)
 
 # Installed anew when the lock or the package's metadata change; `ready` is written last.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %s. Name one: make $(MAKECMDGOALS) PYTHON=python3.11" % sys.version.split()[0])'
 	@echo "Installing into $(VENV) (once; about two minutes) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock 2> $(VENV)/pip.log \
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock 2> $(VENV)/pip.log \
 		|| { cat $(VENV)/pip.log; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . 2>> $(VENV)/pip.log \
 		|| { cat $(VENV)/pip.log; exit 1; }

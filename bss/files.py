@@ -61,10 +61,16 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def digest_file(path: Path) -> str:
-    """Return the sha256 of the file's bytes as hex."""
+def digest_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of the file's bytes as hex."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def digest_folder(path: Path) -> str:
+    """Return the sha256 over the names and contents of all files below `path`."""
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_json({file.relative_to(path).as_posix(): digest_file(file) for file in files})
 
 
 def digest_json(value: Any) -> str:

@@ -45,13 +45,14 @@ def train(
     plans: Path,
     runs: Path,
     cells: list[Cell] | None = None,
-    parent_run_id: str | None = None,
+    execution: Execution | None = None,
 ) -> None:
     """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `cells` (None: all of params.yaml).
 
     A cell that is there already, made by the same code from the same data, plan and parameters, is kept:
     an interrupted stage goes on where it stopped, and a new seed trains that seed only. Folders of
-    schedulers and seeds that params.yaml no longer has are removed when all cells are asked for.
+    schedulers and seeds that params.yaml no longer has are removed when all cells are asked for. Their
+    MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
@@ -61,8 +62,8 @@ def train(
         _remove_others(runs, set(wanted))
     kept = [cell for cell in wanted if _is_finished(_folder(runs, *cell), keys[cell])]
     console = make_console()
-    with _execution(config, data, scores, plans, parent_run_id) as execution:
-        task = Task(config, store, plans, runs, execution)
+    with _execution(config, data, scores, plans, execution) as parent:
+        task = Task(config, store, plans, runs, parent)
         jobs = [(task, *cell, keys[cell], cell in kept) for cell in wanted]
         processes = min(_processes(config), len(wanted))
         selected = "test, protocol published" if config.protocol == "published" else "val"
@@ -79,8 +80,8 @@ def train(
                     run_ids[f"{job[1]}/seed={job[2]}"] = run_id
 
             run_jobs(train_one, jobs, processes, lambda event: progress.epoch(*event), on_done)
-    if execution is not None:
-        write_tracking(runs / "mlflow.json", execution, run_ids)
+    if parent is not None:
+        write_tracking(runs / "mlflow.json", parent, run_ids)
     else:
         (runs / "mlflow.json").unlink(missing_ok=True)
 
@@ -180,12 +181,12 @@ def _remove_others(runs: Path, wanted: set[Cell]) -> None:
 
 @contextmanager
 def _execution(
-    config: Config, data: Store, scores: Path, plans: Path, parent_run_id: str | None
+    config: Config, data: Store, scores: Path, plans: Path, given: Execution | None
 ) -> Iterator[Execution | None]:
-    if not config.tracking.enabled:
-        yield None
+    if given is not None or not config.tracking.enabled:
+        yield given
         return
-    with start_execution(config, data, scores, plans, parent_run_id) as execution:
+    with start_execution(config, data, scores, plans) as execution:
         yield execution
 
 

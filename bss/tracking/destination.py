@@ -9,7 +9,7 @@ from bss.errors import BssError
 DATABASE = "mlflow.db"
 """The default store, in the working directory; MLFLOW_TRACKING_URI wins."""
 ARTIFACTS = "mlartifacts"
-"""Folder of the artifacts beside the default database."""
+"""Folder of the artifacts, beside the database."""
 
 
 def tracking_uri() -> str:
@@ -18,8 +18,10 @@ def tracking_uri() -> str:
 
 
 def artifact_location(uri: str) -> str | None:
-    """Return where a new experiment's artifacts go; None leaves it to the server."""
-    return Path(ARTIFACTS).resolve().as_uri() if uri == f"sqlite:///{Path(DATABASE).resolve()}" else None
+    """Return where a new experiment's artifacts go: beside a database file; None leaves it to the server."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / ARTIFACTS).as_uri()
 
 
 def redact(uri: str) -> str:

@@ -1,10 +1,9 @@
 """MLflow runs: one parent per execution of the pipeline, one child per scheduler and seed."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config import Config, config_to_tree, flatten
+from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.files import digest_file, write_json
 from bss.tracking.destination import artifact_location, quiet_mlflow, tracking_uri, unreachable
@@ -41,47 +41,82 @@ class Execution:
     tracking_uri: str
     experiment_id: str
     parent_run_id: str
+    tags: dict[str, str] = field(default_factory=dict)
+    """Set on every run of the execution: the image and the Kubeflow run, where there are such."""
 
 
 @contextmanager
-def start_execution(
-    config: Config, store: Store, scores: Path, plans: Path, parent_run_id: str | None = None
-) -> Iterator[Execution]:
-    """Open the parent run, or join `parent_run_id`, and log what is known before training.
+def start_execution(config: Config, store: Store, scores: Path, plans: Path) -> Iterator[Execution]:
+    """Open the parent run and log what is known before training.
 
-    An own parent run ends with the block: FINISHED, FAILED on an error, KILLED on an interruption. Raises
-    `BssError` at once where nobody answers.
+    The run ends with the block: FINISHED, FAILED on an error, KILLED on an interruption. Raises `BssError`
+    at once where nobody answers.
+    """
+    execution = open_execution(config, store.name, tracking_uri(), {})
+    try:
+        log_inputs(execution, config, store, scores, plans)
+        yield execution
+    except BaseException as error:
+        end_execution(execution, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    end_execution(execution, "FINISHED")
+
+
+def open_execution(config: Config, name: str, uri: str, tags: dict[str, str]) -> Execution:
+    """Create the parent run for the data called `name` at the tracking store `uri`, and log the parameters.
+
+    Raises `BssError` where nobody answers.
     """
     import mlflow
 
     quiet_mlflow()
-    uri = tracking_uri()
-    joined = parent_run_id or os.environ.get("BSS_PARENT_RUN_ID")
+    client = mlflow.MlflowClient(uri)
     try:
-        client = mlflow.MlflowClient(uri)
-        if joined:
-            experiment_id = client.get_run(joined).info.experiment_id
-        else:
-            experiment_id = _experiment(client, config.tracking.experiment or store.name, uri)
+        experiment_id = _experiment(client, config.tracking.experiment or name, uri)
+        run_name = f"pipeline {code_version()['commit'][:8]} on {name}"
+        all_tags = {**_code_tags(), **tags, "bss.protocol": config.protocol}
+        run_id = client.create_run(experiment_id, run_name=run_name, tags=all_tags).info.run_id
+        _log_params(client, run_id, flatten(config_to_tree(config)))
+        client.log_dict(run_id, config_to_tree(config), "params.json")
     except Exception as error:
         raise unreachable(uri, error) from error
-    if joined:
-        yield Execution(uri, experiment_id, joined)
-        return
-    run_id = client.create_run(experiment_id, run_name=_run_name(store), tags=_tags(config, store)).info.run_id
+    return Execution(uri, experiment_id, run_id, tags)
+
+
+def log_inputs(
+    execution: Execution,
+    config: Config,
+    store: Store,
+    scores: Path,
+    plans: Path,
+    version: DataVersion | None = None,
+) -> None:
+    """Log to the parent run what the trainings start from: data, scores and plans.
+
+    `version` tells where the data came from; None takes the digest that dvc.lock has for it.
+    """
+    import mlflow
+
+    client = mlflow.MlflowClient(execution.tracking_uri)
+    run_id = execution.parent_run_id
     try:
-        _log_params(client, run_id, flatten(config_to_tree(config)))
-        _log_dataset(client, run_id, config, store)
-        for folder in (scores, plans):
-            client.log_artifacts(run_id, str(folder), folder.name)
+        client.set_tag(run_id, "bss.store_digest", store.digest)
+        if Path("dvc.lock").is_file():
+            client.set_tag(run_id, "bss.dvc_lock_digest", digest_file(Path("dvc.lock")))
+        _log_dataset(client, run_id, config, store, version)
+        for name, folder in (("scores", scores), ("plans", plans)):
+            client.log_artifacts(run_id, str(folder), name)
         for name in ("store.json", "skipped.csv", "provenance.json"):
             client.log_artifact(run_id, str(store.path / name), "store")
-        client.log_dict(run_id, config_to_tree(config), "params.json")
-        yield Execution(uri, experiment_id, run_id)
-    except BaseException as error:
-        client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
+    except Exception as error:
+        raise unreachable(execution.tracking_uri, error) from error
+
+
+def end_execution(execution: Execution, status: str) -> None:
+    """End the parent run as FINISHED, FAILED or KILLED."""
+    import mlflow
+
+    mlflow.MlflowClient(execution.tracking_uri).set_terminated(execution.parent_run_id, status)
 
 
 class CellRun:
@@ -99,7 +134,7 @@ class CellRun:
 
         quiet_mlflow()
         client = mlflow.MlflowClient(execution.tracking_uri)
-        all_tags = {**tags, **_code_tags(), "mlflow.parentRunId": execution.parent_run_id}
+        all_tags = {**tags, **_code_tags(), **execution.tags, "mlflow.parentRunId": execution.parent_run_id}
         run = client.create_run(execution.experiment_id, run_name=name, tags=all_tags)
         _log_params(client, run.info.run_id, flatten(params))
         return cls(client, run.info.run_id)
@@ -196,30 +231,15 @@ def _experiment(client: Any, name: str, uri: str) -> str:
         return str(found.experiment_id)
 
 
-def _run_name(store: Store) -> str:
-    return f"pipeline {code_version()['commit'][:8]} on {store.name}"
-
-
 def _code_tags() -> dict[str, str]:
     code = code_version()
-    tags = {
+    return {
         "bss.version": code["version"],
         "bss.commit": code["commit"],
         "bss.modified": str(code["modified"]).lower(),
         "bss.code_digest": code["digest"],
         "mlflow.source.git.commit": code["commit"],
     }
-    for tag, variable in (("bss.image_digest", "BSS_IMAGE_DIGEST"), ("bss.kfp_run_id", "BSS_KFP_RUN_ID")):
-        if os.environ.get(variable):
-            tags[tag] = os.environ[variable]
-    return tags
-
-
-def _tags(config: Config, store: Store) -> dict[str, str]:
-    tags = {**_code_tags(), "bss.store_digest": store.digest, "bss.protocol": config.protocol}
-    if Path("dvc.lock").is_file():
-        tags["bss.dvc_lock_digest"] = digest_file(Path("dvc.lock"))
-    return tags
 
 
 def _log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
@@ -230,20 +250,24 @@ def _log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
         client.log_batch(run_id, params=entities[start : start + PARAMS_PER_CALL])
 
 
-def _log_dataset(client: Any, run_id: str, config: Config, store: Store) -> None:
-    """Log the data as an input: its DVC digest where dvc.lock has one, else the store's."""
+def _log_dataset(client: Any, run_id: str, config: Config, store: Store, version: DataVersion | None) -> None:
+    """Log the data as an input, with the digest that tells one version of it from another."""
     import json
 
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    digest = dvc_digest(Path("dvc.lock"), config.prepare.root) or store.digest
+    if version is None:
+        digest = dvc_digest(Path("dvc.lock"), config.prepare.root) or store.digest
+        source = {"path": config.prepare.root, "digest": digest}
+    else:
+        digest, source = version.digest, vars(version)
     counts = {split: len(store.rows(split)) for split in ("train", "val", "test")}
     profile = {"samples": counts, "classes": len(store.classes), "modalities": sorted(store.modalities)}
     dataset = Dataset(
         name=store.name,
         digest=digest[:36],
         source_type="dvc",
-        source=json.dumps({"path": config.prepare.root, "digest": digest}),
+        source=json.dumps(source),
         profile=json.dumps(profile),
     )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
