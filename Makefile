@@ -1,19 +1,32 @@
-# make run   the whole pipeline on the built-in data     make ui    the MLflow UI on this machine
-# make test  every test                                  make lint  ruff and the type checker
+# make run              the whole pipeline on the built-in data
+# make test             every test
+# make lint             ruff and the type checker
+# make ui               the MLflow UI on this machine
+# make image            the image of the Kubeflow pipeline, by its commit
+# make kubeflow-local   the Kubeflow pipeline on this machine, each step a process
+# make kubeflow-docker  the same, each step a container of the image
+# make compiled         compile pipelines/pipeline.yaml anew
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
+# For GPU nodes name a CUDA runtime image with Python 3.11, and let pip give a CUDA build of torch.
+BASE_IMAGE ?= python:3.11-slim-bookworm
+# Put your registry before it: make image IMAGE=registry.example.org/team/bss
+IMAGE ?= bss
+COMMIT = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD -- . || echo -modified)
+TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint
+.PHONY: help setup run ui test lint image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
 setup: $(READY)
 
-# Installed anew when the lock or the package's metadata change; `ready` is written last.
+# Installed anew when the locks or the package's metadata change; `ready` is written last.
 $(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %s. Name one: make $(MAKECMDGOALS) PYTHON=python3.11" % sys.version.split()[0])'
 	@echo "Installing into $(VENV) (once; about two minutes) ..."
@@ -38,3 +51,23 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# The torch build comes from the pip of this machine: it knows which index has the one for your GPUs.
+image: $(READY)
+	@command -v docker > /dev/null || { echo "make image: docker is not installed."; exit 1; }
+	@mkdir -p outputs/wheels
+	@ls outputs/wheels/torch-*.whl > /dev/null 2>&1 || $(BIN)/pip download --quiet --disable-pip-version-check \
+		--no-deps --dest outputs/wheels $$(grep '^torch==' requirements.lock) 2>> $(VENV)/pip.log \
+		|| { tail -n 5 $(VENV)/pip.log; exit 1; }
+	@docker build --quiet --tag $(TAGGED) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg COMMIT=$(COMMIT) \
+		--build-arg VERSION=$$($(BIN)/bss --version | cut -d ' ' -f 2) . > /dev/null
+	@echo "image: $(TAGGED)"
+
+kubeflow-local: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss run-local
+
+kubeflow-docker: image
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss run-local --image $(TAGGED) --root outputs/kubeflow-docker
+
+compiled: $(READY)
+	@$(BIN)/bss compile

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bss import __version__
 from bss.errors import BssError
+from bss.kubeflow.commands import add_commands
 
 if TYPE_CHECKING:
     from bss.config import Config
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, required=True)
     sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
     add("doctor", _doctor, "say what is installed, which device is used and where tracking goes")
+    add_commands(add)
     sub = add("ui", _ui, "start the MLflow UI on this machine")
     sub.add_argument("--port", type=int, default=5000, help="default: %(default)s")
     return parser

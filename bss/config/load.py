@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bss.config.presets import PRESETS
 from bss.config.schema import Config
 from bss.errors import BssError
 
 Tree = dict[str, Any]
+Section = TypeVar("Section")
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -73,19 +74,27 @@ def apply_override(tree: Tree, text: str) -> None:
 
 def config_from_tree(tree: Mapping[str, Any], source: str) -> Config:
     """Check a mapping of plain values against the schema; `source` is named in messages."""
+    return check_tree(_expand_presets(tree, source), Config, source)
+
+
+def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> Section:
+    """Return `tree` as the dataclass `schema`; `source` is named in messages.
+
+    Raises `BssError` for every key that is wrong, all at once.
+    """
     from pydantic import ValidationError
 
     try:
-        text = json.dumps(_expand_presets(tree, source), allow_nan=False)
+        text = json.dumps(tree, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BssError(f"{source}: only plain numbers, texts, lists and tables are allowed: {error}") from error
     try:
         # Strict JSON mode: 1.0 is no integer, "5" is no number, yet a list may become a tuple.
-        config: Config = _adapter().validate_json(text, strict=True)
+        checked: Section = _adapter(schema).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [_describe(dict(problem)) for problem in error.errors()]
+        lines = [_describe(dict(problem), schema) for problem in error.errors()]
         raise BssError("\n".join(f"{source}: {line}" for line in lines)) from error
-    return config
+    return checked
 
 
 def config_to_tree(config: Any) -> Any:
@@ -135,16 +144,16 @@ def _merge(base: Any, over: Any) -> Any:
 
 
 @functools.cache
-def _adapter() -> Any:
+def _adapter(schema: Any) -> Any:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Config)
+    return TypeAdapter(schema)
 
 
-def _describe(problem: dict[str, Any]) -> str:
+def _describe(problem: dict[str, Any], schema: Any) -> str:
     """Say in one line which key is wrong, what was found, and what would be right."""
     kind, context = problem["type"], problem.get("ctx", {})
-    path, known = _walk(problem["loc"])
+    path, known = _walk(problem["loc"], schema)
     key = ".".join(path)
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         section, _, name = key.rpartition(".")
@@ -165,15 +174,15 @@ def _describe(problem: dict[str, Any]) -> str:
     return f"{key}: should be {message}, but got: {problem['input']!r}"
 
 
-def _walk(location: tuple[Any, ...]) -> tuple[list[str], list[str]]:
+def _walk(location: tuple[Any, ...], schema: Any) -> tuple[list[str], list[str]]:
     """Follow an error's location through the schema.
 
     Returns the key's path without the union tags that pydantic puts between, and the keys that are known
     in the last section on the way.
     """
     path: list[str] = []
-    known = [f.name for f in fields(Config)]
-    hint: Any = Config
+    known = [f.name for f in fields(schema)]
+    hint = schema
     for part in location:
         if isinstance(hint, tuple):  # a union: this part is the tag of the member that was chosen
             hint = next(member for member in hint if part in get_args(get_type_hints(member)["kind"]))

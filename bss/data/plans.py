@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError
-from bss.files import digest_file, read_json
+from bss.files import digest_file, digest_json, read_json
 
 SCHEMA_VERSION = 1
 
@@ -25,7 +25,7 @@ class Plan:
     scores: npt.NDArray[np.float64] | None
     """Balance scores of the training samples [n] in the store's order; None for uniform shuffling."""
     digest: str
-    """Of plan.json and the seed's file together."""
+    """Of the scheduler, the data and the seed's file; other seeds and schedulers do not change it."""
 
 
 def seed_path(plans: Path, scheduler: str, seed: int) -> Path:
@@ -54,4 +54,5 @@ def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mappin
     if not np.array_equal(table["index"].to_numpy(), store.rows("train")):
         raise BssError(f"{table_path}: lists other samples than {store.path}. Run `bss schedule` again.")
     scores = None if table["score"].null_count else table["score"].to_numpy()
-    return Plan(header["scheduler"], scores, f"{digest_file(path)}-{digest_file(table_path)}")
+    decides = {name: header[name] for name in ("scheduler", "store_digest", "epochs", "batch_size")}
+    return Plan(header["scheduler"], scores, digest_json({**decides, "seed": digest_file(table_path)}))

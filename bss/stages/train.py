@@ -100,8 +100,7 @@ def train_one(
         if finished:
             metrics = read_json(folder / "metrics.json", "train")
             if run is not None:
-                for row in read_history(folder / "history.csv"):
-                    run.log_epoch(row)
+                _log_history(run, folder)
         else:
             metrics = _train_into(task, data, name, seed, key, run)
         if run is not None:
@@ -114,6 +113,20 @@ def train_one(
         raise
     seconds = None if finished else read_json(folder / "timing.json", "train")["seconds"]
     return metrics, seconds, None if run is None else run.run_id
+
+
+def log_finished(config: Config, data: Store, folder: Path, name: str, seed: int, execution: Execution) -> str:
+    """Log the finished training in `folder` as a run of `execution`; return its id."""
+    parameters, tags = cell_parameters(config, name, seed), {"scheduler": name, "seed": str(seed)}
+    run = CellRun.start(execution, f"{name} seed={seed}", parameters, tags)
+    _log_history(run, folder)
+    run.finish(folder, read_json(folder / "metrics.json", "train"), _model_to_log(config, data, folder, seed))
+    return run.run_id
+
+
+def _log_history(run: CellRun, folder: Path) -> None:
+    for row in read_history(folder / "history.csv"):
+        run.log_epoch(row)
 
 
 def _train_into(task: Task, data: Store, name: str, seed: int, key: str, run: CellRun | None) -> dict[str, Any]:

@@ -19,11 +19,14 @@ PACKAGE = Path(__file__).parents[1]
 def code_version() -> dict[str, Any]:
     """Return version, commit, whether tracked files differ from it, and the digest of the package's files.
 
-    A container has no repository: there the environment's BSS_COMMIT tells the commit. "unknown" where
-    neither does.
+    A container has no repository: there the environment's BSS_COMMIT tells the commit, with "-modified"
+    behind it where the image was built from changed files. "unknown" where neither does.
     """
-    commit = os.environ.get("BSS_COMMIT") or _git("rev-parse", "HEAD") or "unknown"
-    modified = bool(_git("status", "--porcelain", "--untracked-files=no", "--", "."))
+    built_from = os.environ.get("BSS_COMMIT", "")
+    commit = built_from.removesuffix("-modified") or _git("rev-parse", "HEAD") or "unknown"
+    modified = built_from.endswith("-modified") or bool(
+        not built_from and _git("status", "--porcelain", "--untracked-files=no", "--", ".")
+    )
     return {"version": __version__, "commit": commit, "modified": modified, "digest": digest_package(PACKAGE)}
 
 

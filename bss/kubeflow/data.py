@@ -1,0 +1,57 @@
+"""The raw data of a pipeline run: a folder of a git repository, under DVC or not, or the built-in data."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bss.config import Config, config_to_tree
+from bss.data.fetch import DataVersion, fetch, locate
+from bss.errors import BssError
+from bss.files import digest_json
+
+BUILT_IN = "digits"
+
+
+def find_data(config: Config, repository: str, revision: str, path: str) -> DataVersion:
+    """Return which data a run uses; without a repository that is the built-in data of `generate`.
+
+    Raises `BssError` where it cannot be had.
+    """
+    if repository:
+        if not path.strip("/"):
+            raise BssError("data_path: name the folder of the data in data_repository, such as data/birds.")
+        return locate(repository, revision, path.strip("/"))
+    if revision or path:
+        raise BssError("data_repository: not given, but data_revision or data_path is. Name the git repository.")
+    if config.generate.digits is None:
+        raise BssError(
+            "data_repository: not given, and params.yaml generates no built-in data. Name a git repository with "
+            "data under DVC, its data_revision and data_path."
+        )
+    return DataVersion("", "", BUILT_IN, digest_json(config_to_tree(config.generate.digits)))
+
+
+@contextmanager
+def raw_data(config: Config, repository: str, revision: str, path: str, digest: str) -> Iterator[Path]:
+    """Give a temporary folder, of the name that the data has, with the raw data.
+
+    Raises `BssError` where it is not what `digest` says: a branch or tag has moved on since the run started.
+    """
+    version = find_data(config, repository, revision, path)
+    if version.digest != digest:
+        raise BssError(
+            f"{repository} at {revision or 'its default branch'}, {path}: now holds other data "
+            f"({version.digest[:12]}) than when this run started ({digest[:12]}). Run it again; name a commit as "
+            "data_revision to be safe from this."
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / Path(version.path).name
+        if version.repository:
+            fetch(version, folder)
+        else:
+            from bss.data.digits import write_digits
+
+            assert config.generate.digits is not None
+            write_digits(config.generate.digits, folder)
+        yield folder

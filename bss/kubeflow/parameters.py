@@ -1,0 +1,107 @@
+"""The part of the parameters that decides a stage.
+
+Kubeflow reuses a step when the values it gets are the same. So each step gets the parameters that its stage
+reads and no others: a change of `compare` must not train again. What a part leaves out is filled in with
+values that the stage does not look at.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from bss.config import Config, config_from_tree, config_to_tree
+
+Tree = dict[str, Any]
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "prepare": ("generate", "prepare", "protocol"),
+    "measure": ("measure", "network", "seeds", "train.batch_size", "train.optimiser"),
+    "schedule": ("schedule", "seeds", "train.batch_size", "train.epochs"),
+    "train": ("measure.score", "network", "protocol", "seeds", "tracking", "train"),
+}
+"""Stage to what it reads of params.yaml, as dvc.yaml has it; preparing includes generating the built-in data."""
+
+
+def pick(tree: Tree, keys: Iterable[str]) -> Tree:
+    """Return the part of `tree` below `keys` such as ``train.epochs``."""
+    part: Tree = {}
+    for key in keys:
+        *parents, last = key.split(".")
+        source, target = tree, part
+        for name in parents:
+            source, target = source[name], target.setdefault(name, {})
+        target[last] = source[last]
+    return part
+
+
+def config_to_json(config: Config) -> str:
+    """Return the whole configuration as JSON, the inverse of `config_from_json`."""
+    return json.dumps(config_to_tree(config), sort_keys=True)
+
+
+def config_from_json(text: str) -> Config:
+    """Return the configuration that `config_to_json` wrote."""
+    return config_from_tree(json.loads(text), "parameters of this run")
+
+
+def stage_parameters(config: Config, stage: str) -> str:
+    """Return as JSON what decides `stage`: what it reads of params.yaml, and for measuring the device.
+
+    The plan of `schedule` says what is to be trained, so its part includes that of `train`.
+    """
+    keys = (*STAGES["schedule"], *STAGES["train"]) if stage == "schedule" else STAGES[stage]
+    part = pick(config_to_tree(config), keys)
+    if stage in ("measure", "schedule"):
+        part["resources"] = {"device": config.resources.device}
+    return json.dumps(part, sort_keys=True)
+
+
+def cell_parameters(config: Config, scheduler: str, seed: int) -> str:
+    """Return as JSON what decides one training: no other scheduler or seed, and whether its model is logged."""
+    part = pick(config_to_tree(config), (*STAGES["train"], f"schedule.schedulers.{scheduler}"))
+    models = config.tracking.models
+    if models == "first-seed":
+        models = "all" if seed == config.seeds[0] else "none"
+    part["seeds"] = [seed]
+    part["tracking"] = {
+        "enabled": config.tracking.enabled,
+        "models": models,
+        "sequences_mib": config.tracking.sequences_mib,
+    }
+    part["resources"] = {"device": config.resources.device, "jobs": 1}
+    return json.dumps(part, sort_keys=True)
+
+
+def config_from_part(text: str) -> Config:
+    """Return the configuration for one stage from the JSON of `stage_parameters` or `cell_parameters`.
+
+    Raises `BssError` where a value is not what the schema says.
+    """
+    part = json.loads(text)
+    modalities = part.get("prepare", {}).get("modalities")
+    encoders = part.get("network", {}).get("encoders")
+    if modalities is None:
+        modalities = {name: _any_modality(e) for name, e in encoders.items()} if encoders else _ANY_TWO
+    if encoders is None:
+        encoders = {name: _any_encoder(m) for name, m in modalities.items()}
+    schedulers = part.get("schedule", {}).get("schedulers", {"uniform": {"kind": "uniform"}})
+    tree = {
+        **part,
+        "prepare": {"root": ".", **part.get("prepare", {}), "modalities": modalities},
+        "network": {**part.get("network", {}), "encoders": encoders},
+        "schedule": {"schedulers": schedulers},
+        "train": {"optimiser": {"kind": "sgd"}, **part.get("train", {})},
+        "compare": {"baseline": next(iter(schedulers))},
+    }
+    return config_from_tree(tree, "parameters of this step")
+
+
+_ANY_TWO: Tree = {"first": {"kind": "features"}, "second": {"kind": "features"}}
+
+
+def _any_modality(encoder: Tree) -> Tree:
+    return {"kind": "audio" if encoder.get("spectrogram") else "features"}
+
+
+def _any_encoder(modality: Tree) -> Tree:
+    return {"kind": "mlp", "spectrogram": {} if modality["kind"] == "audio" else None}

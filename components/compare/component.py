@@ -1,0 +1,62 @@
+"""Stage 5 as a Kubeflow component."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def compare(
+    parameters: str,
+    data: str,
+    mlflow_tracking_uri: str,
+    store: Input[Dataset],
+    scores: Input[Dataset],
+    plans: Input[Dataset],
+    models: Input[list[Model]],
+    report: Output[Artifact],
+    page: Output[HTML],
+    metrics: Output[Metrics],
+):
+    """Compare the schedulers over the seeds, and log data, scores, plans and the report to MLflow.
+
+    Args:
+        parameters: The parameters of the run, from the step start.
+        data: Version of the data, from the step start.
+        mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        store: The decoded samples.
+        scores: A row per training sample and seed.
+        plans: A folder per scheduler.
+        models: All trainings.
+        report: Table, metrics and the page.
+        page: The page alone, shown in the Kubeflow UI.
+        metrics: Test accuracy of each scheduler, in percent, the mean over the seeds.
+    """
+    import json
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    from bss.data.fetch import DataVersion
+    from bss.data.store import Store
+    from bss.kubeflow.execution import join_execution
+    from bss.kubeflow.messages import plain_errors
+    from bss.kubeflow.parameters import config_from_json
+    from bss.kubeflow.trainings import collect_cells, track_cells
+    from bss.stages.compare import compare as compare_stage
+    from bss.tracking.runs import log_inputs
+
+    with plain_errors(), tempfile.TemporaryDirectory() as temporary:
+        config, runs = config_from_json(parameters), Path(temporary)
+        collect_cells([Path(model.path) for model in models], runs)
+        execution = join_execution(config, mlflow_tracking_uri)
+        if execution is not None:
+            opened, version = Store.open(Path(store.path)), DataVersion(**json.loads(data))
+            log_inputs(execution, config, opened, Path(scores.path), Path(plans.path), version)
+            print(f"compare: {track_cells(config, opened, runs, execution)} trainings were reused")
+        compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path))
+        shutil.copy(Path(report.path) / "report.html", page.path)
+        comparison = json.loads((Path(report.path) / "comparison.json").read_text(encoding="utf-8"))
+    for name, entry in comparison["schedulers"].items():
+        metrics.log_metric(f"{name} test accuracy", round(100 * entry["test_acc"]["mean"], 2))

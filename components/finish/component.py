@@ -1,0 +1,21 @@
+"""End a pipeline run, whatever became of it."""
+
+from kfp import dsl
+from kfp.dsl import PipelineTaskFinalStatus
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def finish(status: PipelineTaskFinalStatus, mlflow_tracking_uri: str):
+    """End the MLflow run as finished, failed or killed.
+
+    Args:
+        status: What became of the steps.
+        mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+    """
+    from bss.kubeflow.execution import end
+    from bss.kubeflow.messages import plain_errors
+
+    with plain_errors():
+        print(end(mlflow_tracking_uri, status.state))

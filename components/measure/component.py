@@ -1,0 +1,45 @@
+"""Stage 2 as a Kubeflow component."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Markdown, Output
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def measure(
+    parameters: str,
+    store_digest: str,
+    store: Input[Dataset],
+    scores: Output[Dataset],
+    summary: Output[Markdown],
+) -> NamedTuple("Measured", [("digest", str)]):
+    """Measure the balance score of every training sample, once per seed, after the warm-up and before it.
+
+    Args:
+        parameters: What decides this step, from the step start.
+        store_digest: Digest of the store: another store is never taken from the cache.
+        store: The decoded samples.
+        scores: A row per training sample and seed.
+        summary: Means of what was measured.
+
+    Returns:
+        Digest of the scores.
+    """
+    from pathlib import Path
+
+    from bss.files import digest_folder
+    from bss.kubeflow.messages import plain_errors
+    from bss.kubeflow.parameters import config_from_part
+    from bss.kubeflow.summaries import scores_summary
+    from bss.stages.measure import measure as measure_stage
+
+    with plain_errors():
+        folder = Path(scores.path)
+        measure_stage(config_from_part(parameters), Path(store.path), folder)
+        Path(summary.path).write_text(scores_summary(folder), encoding="utf-8")
+        digest = digest_folder(folder)
+    scores.metadata.update(digest=digest, store_digest=store_digest)
+    return (digest,)

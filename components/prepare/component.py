@@ -1,0 +1,51 @@
+"""Stage 1 as a Kubeflow component."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Dataset, Markdown, Output
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def prepare(
+    parameters: str,
+    data_repository: str,
+    data_revision: str,
+    data_path: str,
+    data_digest: str,
+    store: Output[Dataset],
+    summary: Output[Markdown],
+) -> NamedTuple("Prepared", [("digest", str)]):
+    """Fetch the data, check its manifest and decode every sample once.
+
+    Args:
+        parameters: What decides this step, from the step start.
+        data_repository: Address of a git repository with data under DVC; empty for the built-in data.
+        data_revision: Branch, tag or commit; empty for the default branch.
+        data_path: Folder in the repository.
+        data_digest: Digest of the data, from the step start: changed data is never taken from the cache.
+        store: Every sample, decoded, memory-mapped.
+        summary: Samples per class and split.
+
+    Returns:
+        Digest of the store.
+    """
+    from pathlib import Path
+
+    from bss.data.store import Store
+    from bss.kubeflow.data import raw_data
+    from bss.kubeflow.messages import plain_errors
+    from bss.kubeflow.parameters import config_from_part
+    from bss.kubeflow.summaries import store_summary
+    from bss.stages.prepare import prepare as prepare_stage
+
+    with plain_errors():
+        config, folder = config_from_part(parameters), Path(store.path)
+        with raw_data(config, data_repository, data_revision, data_path, data_digest) as root:
+            prepare_stage(config, root, folder)
+        Path(summary.path).write_text(store_summary(folder), encoding="utf-8")
+        digest = Store.open(folder).digest
+    store.metadata.update(digest=digest, data_digest=data_digest)
+    return (digest,)

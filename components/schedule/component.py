@@ -1,0 +1,47 @@
+"""Stage 3 as a Kubeflow component."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Markdown, Output
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def schedule(
+    parameters: str,
+    store_digest: str,
+    scores_digest: str,
+    store: Input[Dataset],
+    scores: Input[Dataset],
+    plans: Output[Dataset],
+    summary: Output[Markdown],
+) -> list:
+    """Turn the scores into a plan per scheduler and seed, and list the trainings that they make.
+
+    Args:
+        parameters: What decides this step and the trainings, from the step start.
+        store_digest: Digest of the store: another store is never taken from the cache.
+        scores_digest: Digest of the scores: other scores are never taken from the cache.
+        store: The decoded samples.
+        scores: A row per training sample and seed.
+        plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks.
+        summary: What each scheduler shows.
+
+    Returns:
+        A training per scheduler and seed: both names, the digest of its plan, and what decides it.
+    """
+    from pathlib import Path
+
+    from bss.kubeflow.messages import plain_errors
+    from bss.kubeflow.parameters import config_from_part
+    from bss.kubeflow.summaries import plans_summary
+    from bss.kubeflow.trainings import list_cells
+    from bss.stages.schedule import schedule as schedule_stage
+
+    with plain_errors():
+        config, folder = config_from_part(parameters), Path(plans.path)
+        schedule_stage(config, Path(store.path), Path(scores.path), folder)
+        Path(summary.path).write_text(plans_summary(folder), encoding="utf-8")
+        cells = list_cells(config, Path(store.path), folder)
+    plans.metadata.update(store_digest=store_digest, scores_digest=scores_digest)
+    return cells

@@ -1,0 +1,64 @@
+"""Begin a pipeline run: check every parameter, find the data, open the MLflow run."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def start(
+    parameters: str,
+    overrides: list,
+    schedulers: list,
+    seeds: list,
+    data_repository: str,
+    data_revision: str,
+    data_path: str,
+    mlflow_tracking_uri: str,
+    image: str,
+    gpus: int,
+) -> NamedTuple(
+    "Started", [("run", str), ("prepare", str), ("measure", str), ("schedule", str), ("data", str), ("digest", str)]
+):
+    """Check all parameters, find the data and open the MLflow run, before anything costs a GPU.
+
+    Args:
+        parameters: Text of a params.yaml.
+        overrides: Texts such as "train.epochs=5", as for `--set`.
+        schedulers: Names of schedulers in the parameters; empty takes all.
+        seeds: Seeds; empty takes those of the parameters.
+        data_repository: Address of a git repository with data under DVC; empty for the built-in data.
+        data_revision: Branch, tag or commit; empty for the default branch.
+        data_path: Folder in the repository.
+        mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        image: Image of the steps, recorded in MLflow.
+        gpus: GPUs of a training pod.
+
+    Returns:
+        The parameters of the run and of each step, the version of the data, and its digest.
+    """
+    import json
+
+    from bss.kubeflow.data import find_data
+    from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
+    from bss.kubeflow.messages import plain_errors
+    from bss.kubeflow.start import require_gpus, resolve, resolve_config
+
+    with plain_errors():
+        config = require_gpus(resolve_config(parameters, overrides, schedulers, seeds), gpus)
+        version = find_data(config, data_repository, data_revision, data_path)
+        if config.tracking.enabled:
+            name = version.path.rstrip("/").rpartition("/")[2]
+            open_or_find(config, name, tracking_address(mlflow_tracking_uri), {IMAGE_TAG: image})
+        resolved = resolve(config, version)
+        print(f"data: {version.path} {version.commit} digest {version.digest}")
+    return (
+        resolved.parameters,
+        resolved.prepare,
+        resolved.measure,
+        resolved.schedule,
+        json.dumps(vars(version)),
+        version.digest,
+    )

@@ -1,0 +1,1 @@
+"""The Kubeflow pipeline, what it asks of a cluster, and its submission."""

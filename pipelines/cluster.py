@@ -1,0 +1,118 @@
+"""What the pipeline asks of a cluster: pipelines/cluster.yaml, checked strictly."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from bss.balance.checks import require
+from bss.config.load import check_tree, read_yaml
+
+QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?")
+"""A Kubernetes quantity such as 500m, 4 or 16Gi."""
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+"""A Kubernetes object's name."""
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """A taint of GPU nodes that pods accept."""
+
+    key: str
+    """Key of the taint."""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    """Whether the value matters."""
+    value: str | None = None
+    """Value of the taint, for `Equal`."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint; null accepts all."""
+
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        right = "given for operator Equal and left out for Exists"
+        require((self.value is not None) == (self.operator == "Equal"), "value", self.value, right)
+
+
+@dataclass(frozen=True)
+class Pods:
+    """What the pods of a step ask for; requests equal limits, so that no pod is evicted for another's greed."""
+
+    cpu: str = "1"
+    """Processors."""
+    memory: str = "4Gi"
+    """Memory; shared memory counts against it."""
+    gpus: int = 0
+    """GPUs of each pod; 0 runs on CPU."""
+    gpu_resource: str = "nvidia.com/gpu"
+    """Name of the GPUs, as the device plugin gives it."""
+    shared_memory: str = "64Mi"
+    """Size of /dev/shm, which lies in memory."""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    """Labels that the node must have."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints of the node that the pods accept."""
+    timeout_minutes: int = 60
+    """A pod that runs longer is ended."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for key in ("cpu", "memory", "shared_memory"):
+            value = getattr(self, key)
+            require(QUANTITY.fullmatch(value) is not None, key, value, "a quantity such as 500m, 4 or 16Gi")
+        require(self.gpus >= 0, "gpus", self.gpus, "at least 0")
+        require(self.timeout_minutes >= 1, "timeout_minutes", self.timeout_minutes, "at least 1")
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a step that failed is tried again, and after how long."""
+
+    count: int = 3
+    """Tries after the first; 0 never tries again."""
+    backoff_seconds: int = 60
+    """Wait before the second try."""
+    factor: float = 2.0
+    """Each wait is this much longer than the one before."""
+    longest_seconds: int = 900
+    """No wait is longer."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.count >= 0, "count", self.count, "at least 0")
+        require(self.backoff_seconds >= 1, "backoff_seconds", self.backoff_seconds, "at least 1")
+        require(self.factor >= 1, "factor", self.factor, "at least 1")
+        require(self.longest_seconds >= 1, "longest_seconds", self.longest_seconds, "at least 1")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The whole of cluster.yaml."""
+
+    # Strict types, and unknown keys are errors, here and in every section.
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
+
+    secret: str = "bss"
+    """Kubernetes secret with the credentials of the object store and of MLflow, as environment variables."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets for a registry that asks for a password."""
+    parallel_trainings: int = 0
+    """Trainings at a time; 0 leaves it to the cluster."""
+    retries: Retries = field(default_factory=Retries)
+    measure: Pods = field(default_factory=Pods)
+    """Measuring trains the warm-up network and passes over all training data."""
+    train: Pods = field(default_factory=Pods)
+    """Each training."""
+    others: Pods = field(default_factory=Pods)
+    """All other steps."""
+
+    def __post_init__(self) -> None:
+        """Check the names and ranges."""
+        for key, name in (("secret", self.secret), *(("image_pull_secrets", name) for name in self.image_pull_secrets)):
+            require(NAME.fullmatch(name) is not None, key, name, "a name of lower-case letters, digits, - and .")
+        require(self.parallel_trainings >= 0, "parallel_trainings", self.parallel_trainings, "at least 0")
+        require(self.others.gpus == 0, "others.gpus", self.others.gpus, "0: these steps run on CPU")
+
+
+def load_cluster(path: Path) -> Cluster:
+    """Read and check the settings in `path`; `BssError` for every key that is wrong, all at once."""
+    return check_tree(read_yaml(path), Cluster, path.name)

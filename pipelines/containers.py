@@ -1,0 +1,52 @@
+"""Running one step in a container of the Docker engine, for kfp.local's DockerRunner."""
+
+import codecs
+from collections.abc import Sequence
+from typing import Any
+
+from bss.errors import BssError
+
+
+def connect() -> Any:
+    """Return a client of the Docker engine that DOCKER_HOST or the default socket names.
+
+    Raises `BssError` where none answers.
+    """
+    import docker
+
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        raise BssError(
+            f"Docker does not answer: {error}. Start the engine, or set DOCKER_HOST to its socket; without Docker "
+            "the same pipeline runs as processes: `make kubeflow-local`."
+        ) from error
+    return client
+
+
+def find_image(client: Any, image: str) -> Any:
+    """Return the image `image` of the engine; `BssError` where it has none of this name."""
+    import docker
+
+    try:
+        return client.images.get(image)
+    except docker.errors.ImageNotFound as error:
+        raise BssError(f"{image}: the Docker engine has no such image. `make image` builds one.") from error
+
+
+def run_container(client: Any, image: str, command: Sequence[str], volumes: dict[str, Any], **settings: Any) -> int:
+    """Run `command` in a new container of `image`, print its log as it comes, and return its exit status.
+
+    kfp 2.17's own function lets the engine remove the container as soon as it ends, and takes one whose
+    status is gone for a success. Here it is removed after its status was read, whatever happens meanwhile.
+    """
+    container = client.containers.create(image, command=list(command), volumes=volumes, **settings)
+    try:
+        container.start()
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for chunk in container.logs(stream=True, follow=True):
+            print(decoder.decode(chunk), end="", flush=True)
+        return int(container.wait()["StatusCode"])
+    finally:
+        container.remove(force=True)

@@ -1,0 +1,171 @@
+"""The pipeline: start, prepare, measure, schedule, a training per scheduler and seed in parallel, compare, finish."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from bss.kubeflow.execution import RUN_ID
+from components.compare.component import compare
+from components.finish.component import finish
+from components.measure.component import measure
+from components.prepare.component import prepare
+from components.schedule.component import schedule
+from components.start.component import start
+from components.train.component import train
+from pipelines.cluster import Cluster, Pods
+
+NAME = "bss"
+DESCRIPTION = "Balance-aware sequence sampling: measure how balanced each sample is, schedule, train, compare."
+
+SECRET_VARIABLES = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"),
+    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+)
+"""Keys of the secret, and the environment variables that they become; each may be left out."""
+
+
+def build_pipeline(cluster: Cluster, parameters: str) -> Callable[..., Any]:
+    """Return the pipeline for `cluster`, with the text `parameters` (params.yaml) as its default."""
+
+    def on(task: Any, pods: Pods, image: Any) -> Any:
+        return _set_up(task, pods, cluster, image)
+
+    @dsl.pipeline(name=NAME, description=DESCRIPTION)
+    def bss_pipeline(
+        image: str,
+        parameters: str = parameters,
+        overrides: list = [],  # noqa: B006 - kfp takes the default from here and changes nothing
+        schedulers: list = [],  # noqa: B006
+        seeds: list = [],  # noqa: B006
+        data_repository: str = "",
+        data_revision: str = "",
+        data_path: str = "",
+        mlflow_tracking_uri: str = "",
+    ) -> None:
+        """Measure, schedule, train and compare.
+
+        Args:
+            image: Image of all steps, by digest or by a tag that never moves, such as a commit.
+            parameters: Text of a params.yaml.
+            overrides: Texts such as "train.epochs=5".
+            schedulers: Names of schedulers in the parameters; empty takes all.
+            seeds: Seeds; empty takes those of the parameters.
+            data_repository: Address of a git repository with data under DVC; empty for the built-in data.
+            data_revision: Branch, tag or commit; empty for the default branch.
+            data_path: Folder in the repository.
+            mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        """
+        last = on(finish(mlflow_tracking_uri=mlflow_tracking_uri), cluster.others, image)
+        last.set_caching_options(False)
+        with dsl.ExitHandler(last, name="steps"):
+            started = on(
+                start(
+                    parameters=parameters,
+                    overrides=overrides,
+                    schedulers=schedulers,
+                    seeds=seeds,
+                    data_repository=data_repository,
+                    data_revision=data_revision,
+                    data_path=data_path,
+                    mlflow_tracking_uri=mlflow_tracking_uri,
+                    image=image,
+                    gpus=cluster.train.gpus,
+                ),
+                cluster.others,
+                image,
+            )
+            # It looks where data and MLflow are now; a result from last week says nothing about that.
+            started.set_caching_options(False)
+            prepared = on(
+                prepare(
+                    parameters=started.outputs["prepare"],
+                    data_repository=data_repository,
+                    data_revision=data_revision,
+                    data_path=data_path,
+                    data_digest=started.outputs["digest"],
+                ),
+                cluster.others,
+                image,
+            )
+            store, store_digest = prepared.outputs["store"], prepared.outputs["digest"]
+            measured = on(
+                measure(parameters=started.outputs["measure"], store=store, store_digest=store_digest),
+                cluster.measure,
+                image,
+            )
+            scores = measured.outputs["scores"]
+            scheduled = on(
+                schedule(
+                    parameters=started.outputs["schedule"],
+                    store=store,
+                    store_digest=store_digest,
+                    scores=scores,
+                    scores_digest=measured.outputs["digest"],
+                ),
+                cluster.others,
+                image,
+            )
+            plans = scheduled.outputs["plans"]
+            with dsl.ParallelFor(
+                scheduled.outputs["Output"], name="trainings", parallelism=cluster.parallel_trainings
+            ) as cell:
+                trained = on(
+                    train(
+                        parameters=cell.parameters,
+                        scheduler=cell.scheduler,
+                        seed=cell.seed,
+                        plan_digest=cell.plan,
+                        mlflow_tracking_uri=mlflow_tracking_uri,
+                        store=store,
+                        scores=scores,
+                        plans=plans,
+                    ),
+                    cluster.train,
+                    image,
+                )
+            compared = on(
+                compare(
+                    parameters=started.outputs["run"],
+                    data=started.outputs["data"],
+                    mlflow_tracking_uri=mlflow_tracking_uri,
+                    store=store,
+                    scores=scores,
+                    plans=plans,
+                    models=dsl.Collected(trained.outputs["model"]),
+                ),
+                cluster.others,
+                image,
+            )
+            # It logs the report to the MLflow run of this pipeline run, whatever was reused.
+            compared.set_caching_options(False)
+
+    return bss_pipeline
+
+
+def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
+    """Give `task` its image and what the cluster's settings say."""
+    task.set_container_image(image)
+    task.set_cpu_request(pods.cpu).set_cpu_limit(pods.cpu)
+    task.set_memory_request(pods.memory).set_memory_limit(pods.memory)
+    if pods.gpus:
+        task.set_accelerator_type(pods.gpu_resource).set_accelerator_limit(pods.gpus)
+    if cluster.retries.count:
+        task.set_retry(
+            cluster.retries.count,
+            backoff_duration=f"{cluster.retries.backoff_seconds}s",
+            backoff_factor=cluster.retries.factor,
+            backoff_max_duration=f"{cluster.retries.longest_seconds}s",
+        )
+    kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=pods.shared_memory)
+    kubernetes.set_timeout(task, pods.timeout_minutes * 60)
+    for key, value in pods.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in pods.tolerations:
+        kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
+    kubernetes.use_secret_as_env(task, cluster.secret, {name: name for name in SECRET_VARIABLES}, optional=True)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
+    # Not a parameter: the id of the run would keep every step from being reused.
+    kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
+    return task

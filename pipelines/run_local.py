@@ -1,0 +1,110 @@
+"""The pipeline on this machine, each step a process or a container, by kfp's own local runners."""
+
+import os
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bss.errors import BssError
+from bss.kubeflow.execution import RUN_ID
+from pipelines.cluster import Cluster
+from pipelines.containers import connect, find_image, run_container
+from pipelines.pipeline import SECRET_VARIABLES, build_pipeline
+
+PROCESSES = "none"
+"""Stands for the image where the steps are processes."""
+
+
+def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None) -> Path:
+    """Run the pipeline with `arguments` (its parameters but the image); return the folder of the report.
+
+    With `image` each step runs in a container of it, without as a process. All that the steps write goes
+    below `root`, with MLflow's records in ``root/mlflow.db`` unless ``mlflow_tracking_uri`` says otherwise.
+    Steps whose inputs are the same as in an earlier run below `root` are reused. Raises `BssError` where a
+    step fails.
+    """
+    from kfp import local
+
+    root = root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    address = arguments.get("mlflow_tracking_uri") or f"sqlite:///{root}/mlflow.db"
+    run_id = str(uuid.uuid4())
+    if image is not None:
+        # The steps need no network unless the data or MLflow lie beyond it: nothing is installed at run time.
+        offline = not arguments.get("data_repository") and address.startswith("sqlite:")
+        place = _docker(local, root, image, run_id, offline)
+    else:
+        place = _subprocess(local, run_id)
+    before = set(root.iterdir())
+    with place as chosen:
+        local.init(chosen, pipeline_root=str(root), enable_caching=True)
+        try:
+            build_pipeline(Cluster(), arguments["parameters"])(
+                **dict(arguments) | {"image": image or PROCESSES, "mlflow_tracking_uri": address}
+            )
+        except RuntimeError as error:
+            raise BssError(f"{error} The step's own log stands above.") from error
+    (folder,) = [path for path in set(root.iterdir()) - before if path.name.startswith("bss-")]
+    return folder / "compare" / "report"
+
+
+@contextmanager
+def _subprocess(local: Any, run_id: str) -> Iterator[Any]:
+    """Give the runner of processes; they inherit the environment."""
+    before = os.environ.get(RUN_ID)
+    os.environ[RUN_ID] = run_id
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You may be attemping to run a task", RuntimeWarning)
+            yield local.SubprocessRunner(use_venv=False)
+    finally:
+        if before is None:
+            del os.environ[RUN_ID]
+        else:
+            os.environ[RUN_ID] = before
+
+
+@contextmanager
+def _docker(local: Any, root: Path, image: str, run_id: str, offline: bool) -> Iterator[Any]:
+    """Give the runner of containers, with our way of running one."""
+    from kfp.local import docker_task_handler
+
+    client = connect()
+    user = _user(find_image(client, image), root)
+    settings: dict[str, Any] = {
+        "environment": {RUN_ID: run_id, "HOME": "/tmp", **_passed_on()},
+        "shm_size": "1g",
+        "user": user,
+    }
+    if offline:
+        settings["network_mode"] = "none"
+
+    def run(client: Any, image: str, command: Any, volumes: Any, **given: Any) -> int:
+        return run_container(client, chosen, command, volumes, **given)
+
+    # The step's image is the pipeline's parameter, which kfp.local leaves unresolved.
+    chosen, theirs = image, docker_task_handler.run_docker_container
+    docker_task_handler.run_docker_container = run
+    try:
+        yield local.DockerRunner(**settings)
+    finally:
+        docker_task_handler.run_docker_container = theirs
+        client.close()
+
+
+def _user(image: Any, root: Path) -> str:
+    """Return the user of the containers: this one, or the image's own where this one is root."""
+    if os.getuid() != 0:
+        return f"{os.getuid()}:{os.getgid()}"
+    user = str(image.attrs["Config"]["User"] or "0")
+    if user.isdigit():
+        os.chown(root, int(user), 0)
+    return user
+
+
+def _passed_on() -> dict[str, str]:
+    """Return the variables of this environment that a cluster's secret would hold."""
+    return {name: os.environ[name] for name in SECRET_VARIABLES if name in os.environ}
