@@ -3,26 +3,24 @@
 import tempfile
 from pathlib import Path
 
-from bss.config.load import load_config
+from bss.config import Config
+from bss.kubeflow.parameters import config_to_json
 from pipelines.cluster import load_cluster
 
-CLUSTER = Path("pipelines/cluster.yaml")
-PARAMS = Path("params.yaml")
-COMPILED = Path("pipelines/pipeline.yaml")
 
+def compile_pipeline(cluster: Path, config: Config) -> str:
+    """Return the compiled pipeline for the settings in `cluster`, with `config` as its default parameters.
 
-def compile_pipeline(cluster: Path, params: Path) -> str:
-    """Return the compiled pipeline for the settings in `cluster`, with `params` as its default parameters.
-
-    Raises `BssError` where a file is missing or wrong.
+    Raises `BssError` where the settings are missing or wrong.
     """
     from kfp import compiler
 
     from pipelines.pipeline import build_pipeline
 
     settings = load_cluster(cluster)
-    load_config(params)  # a mistake in the default parameters is told here, not on the cluster
+    # On one line: kfp repeats defaults in comments at the top of the file, and a second line would be no comment.
+    default = config_to_json(config)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(build_pipeline(settings, params.read_text(encoding="utf-8")), str(path))
+        compiler.Compiler().compile(build_pipeline(settings, default), str(path))
         return path.read_text(encoding="utf-8")

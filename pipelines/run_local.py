@@ -79,8 +79,8 @@ def _docker(local: Any, root: Path, image: str, run_id: str, offline: bool) -> I
         "shm_size": "1g",
         "user": user,
     }
-    if offline:
-        settings["network_mode"] = "none"
+    # Otherwise the steps see this machine's own services, as processes would.
+    settings["network_mode"] = "none" if offline else "host"
 
     def run(client: Any, image: str, command: Any, volumes: Any, **given: Any) -> int:
         return run_container(client, chosen, command, volumes, **given)

@@ -1,5 +1,7 @@
 """Submitting the pipeline to Kubeflow, and waiting for it."""
 
+import contextlib
+import io
 import logging
 import re
 import tempfile
@@ -107,16 +109,18 @@ def submit(
     client = connect(endpoint)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pipeline.yaml"
-        package.write_text(compile_pipeline(cluster, arguments["parameters"]), encoding="utf-8")
+        package.write_text(compile_pipeline(cluster, config), encoding="utf-8")
         try:
-            run = client.create_run_from_pipeline_package(
-                str(package),
-                arguments={**arguments, "image": image},
-                run_name=run_name,
-                experiment_name=experiment,
-                namespace=endpoint.namespace,
-                enable_caching=caching,
-            )
+            # The client prints addresses of its own; the caller prints one.
+            with contextlib.redirect_stdout(io.StringIO()):
+                run = client.create_run_from_pipeline_package(
+                    str(package),
+                    arguments={**arguments, "image": image},
+                    run_name=run_name,
+                    experiment_name=experiment,
+                    namespace=endpoint.namespace,
+                    enable_caching=caching,
+                )
         except Exception as error:
             raise _refused(endpoint, error) from error
     return str(run.run_id)
@@ -154,7 +158,7 @@ def connect(endpoint: Endpoint) -> Any:
         return kfp.Client(host=endpoint.url, existing_token=endpoint.token, namespace=endpoint.namespace or "kubeflow")
 
 
-def wait(endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float = POLL_SECONDS) -> int:
+def wait(endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float) -> int:
     """Print each step's state as it changes until the run has ended; return 0 where it succeeded, else 1.
 
     Raises `BssError` where the run cannot be looked at for long; it goes on by itself.

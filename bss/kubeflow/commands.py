@@ -66,11 +66,10 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def _compile(options: argparse.Namespace) -> None:
     _require_project()
+    from bss.config import load_config
     from pipelines.compile import compile_pipeline
 
-    if options.overrides:
-        raise BssError("--set: a compiled pipeline takes overrides when it is submitted: `bss submit --set ...`.")
-    text = compile_pipeline(options.cluster, options.params)
+    text = compile_pipeline(options.cluster, load_config(options.params, options.overrides))
     options.output.write_text(text, encoding="utf-8")
     print(f"compile: {options.output}, {len(text.splitlines())} lines")
 
@@ -81,7 +80,7 @@ def _submit(options: argparse.Namespace) -> int:
 
     from bss.console import make_console
     from bss.tracking.provenance import code_version
-    from pipelines.submit import Endpoint, submit, wait
+    from pipelines.submit import POLL_SECONDS, Endpoint, submit, wait
 
     url = options.endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not url:
@@ -104,7 +103,7 @@ def _submit(options: argparse.Namespace) -> int:
     if not options.wait:
         return 0
     try:
-        return wait(endpoint, run_id, console)
+        return wait(endpoint, run_id, console, POLL_SECONDS)
     except KeyboardInterrupt:
         print(f"bss: stopped waiting; the run {run_id} goes on", file=sys.stderr)
         return 130

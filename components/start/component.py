@@ -37,7 +37,8 @@ def start(
         gpus: GPUs of a training pod.
 
     Returns:
-        The parameters of the run and of each step, the version of the data, and its digest.
+        As JSON the parameters of the run (run) and of the steps (prepare, measure, schedule) and the version of
+        the data (data); the digest of the data (digest).
     """
     import json
 

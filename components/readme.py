@@ -1,0 +1,54 @@
+"""The README of each component, written from its signature: `make compiled` writes them anew."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+
+STEPS = ("start", "prepare", "measure", "schedule", "train", "compare", "finish")
+"""The components in the order in which they run."""
+
+
+def component(step: str) -> Any:
+    """Return the component of `step`."""
+    return getattr(importlib.import_module(f"components.{step}.component"), step)
+
+
+def readme(step: str) -> str:
+    """Return the text of the README of `step`: what it does, and what goes in and out."""
+    spec = component(step).component_spec
+    told = docstring_parser.parse(component(step).python_func.__doc__)
+    texts = {parameter.arg_name: " ".join((parameter.description or "").split()) for parameter in told.params}
+    returned = " ".join((told.returns.description or "").split()) if told.returns else ""
+    cached = step not in ("start", "compare", "finish")
+    reuse = (
+        "Kubeflow reuses an earlier result where all of these values are the same and the image is."
+        if cached
+        else "It runs in every pipeline run: nothing of it is reused."
+    )
+    inputs = _rows(spec.inputs or {}, texts, "")
+    outputs = _rows(spec.outputs or {}, texts, returned)
+    return (
+        f"# {step}\n\n{spec.description}\n\n{reuse}\n\n"
+        f"## In\n\n{inputs}\n## Out\n\n{outputs}\n"
+        f"Written from the signature in `component.py` by `make compiled`.\n"
+    )
+
+
+def _rows(values: dict[str, Any], texts: dict[str, str], returned: str) -> str:
+    if not values:
+        return "Nothing.\n"
+    lines = ["| name | type | what |", "| --- | --- | --- |"]
+    for name, value in values.items():
+        kind = value.type.removeprefix("system.").partition("@")[0]
+        kind = f"list of {kind}" if getattr(value, "is_artifact_list", False) else kind
+        lines.append(f"| {name} | {kind} | {texts.get(name, returned)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    for name in STEPS:
+        path = Path(__file__).parent / name / "README.md"
+        path.write_text(readme(name), encoding="utf-8")
+        print(path.relative_to(Path(__file__).parents[1]))

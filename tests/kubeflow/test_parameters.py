@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+from conftest import small_tree
+from ruamel.yaml import YAML
+
+from bss.config import config_to_tree
+from bss.kubeflow.parameters import (
+    STAGES,
+    cell_parameters,
+    config_from_json,
+    config_from_part,
+    config_to_json,
+    pick,
+    stage_parameters,
+)
+
+PROJECT = Path(__file__).parents[2]
+
+
+def dvc_params(stage):
+    return set(YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"][stage]["params"])
+
+
+@pytest.mark.parametrize("stage", ["measure", "schedule", "train"])
+def test_a_stage_reads_what_dvc_yaml_says(stage):
+    assert set(STAGES[stage]) == dvc_params(stage)
+
+
+def test_preparing_includes_generating():
+    assert set(STAGES["prepare"]) == dvc_params("prepare") | {"generate"}
+
+
+def test_pick_takes_the_named_parts_only():
+    tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    assert pick(tree, ["a.c.d", "e"]) == {"a": {"c": {"d": 2}}, "e": 3}
+
+
+@pytest.mark.parametrize("stage", ["prepare", "measure", "schedule"])
+def test_a_part_gives_the_values_that_its_stage_reads(stage, tree, make_config):
+    config = make_config(tree)
+    rebuilt = config_from_part(stage_parameters(config, stage))
+    keys = STAGES[stage]
+    assert pick(config_to_tree(rebuilt), keys) == pick(config_to_tree(config), keys)
+
+
+def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
+    config = make_config(tree)
+    planned = config_from_part(stage_parameters(config, "schedule"))
+    assert pick(config_to_tree(planned), STAGES["train"]) == pick(config_to_tree(config), STAGES["train"])
+    for name in config.schedule.schedulers:
+        assert cell_parameters(planned, name, 1) == cell_parameters(config, name, 1)
+
+
+def changed(tree, key, value):
+    tree = json.loads(json.dumps(tree))
+    *parents, last = key.split(".")
+    target = tree
+    for name in parents:
+        target = target.setdefault(name, {})
+    target[last] = value
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "decided"),
+    [
+        ("compare.resamples", 2000, set()),
+        ("tracking.experiment", "other", {"schedule"}),
+        ("train.decay.at", [1], {"schedule", "cell"}),
+        ("train.epochs", 2, {"schedule", "cell"}),
+        ("train.batch_size", 8, {"measure", "schedule", "cell"}),
+        ("measure.warmup_epochs", 2, {"measure"}),
+        ("schedule.schedulers.bss-l.beta", 0.5, {"schedule"}),
+        ("schedule.schedulers.uniform", {"kind": "uniform"}, set()),
+        ("prepare.val_share", 0.3, {"prepare"}),
+        ("seeds", [0, 1, 2], {"measure", "schedule"}),
+        ("network.encoders.image.features", 4, {"measure", "schedule", "cell"}),
+    ],
+)
+def test_only_what_a_stage_reads_decides_it(key, value, decided, tree, make_config):
+    def parts(config):
+        stages = {stage: stage_parameters(config, stage) for stage in ("prepare", "measure", "schedule")}
+        return stages | {"cell": cell_parameters(config, "uniform", 0)}
+
+    before, after = parts(make_config(tree)), parts(make_config(changed(tree, key, value)))
+    assert {name for name in before if before[name] != after[name]} == decided
+
+
+def test_only_the_first_seed_logs_its_model(tree, make_config):
+    config = make_config(tree | {"tracking": {"models": "first-seed"}})
+    models = [json.loads(cell_parameters(config, "uniform", seed))["tracking"]["models"] for seed in (0, 1)]
+    assert models == ["all", "none"]
+
+
+def test_the_whole_configuration_survives_as_json(small_root, make_config):
+    config = make_config(small_tree(small_root))
+    assert config_from_json(config_to_json(config)) == config

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from bss.data.fetch import DataVersion
+from bss.errors import BssError
+from bss.kubeflow.data import find_data, raw_data
+from bss.kubeflow.parameters import config_from_part
+from bss.kubeflow.start import require_gpus, resolve, resolve_config
+
+TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
+
+
+def test_schedulers_are_picked_and_seeds_replaced():
+    config = resolve_config(TEXT, ["train.epochs=2", "compare.control=null"], ["uniform", "bss-l"], [3.0, 5.0])
+    assert list(config.schedule.schedulers) == ["uniform", "bss-l"]
+    assert config.seeds == (3, 5)
+    assert config.train.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "schedulers", "seeds", "message"),
+    [
+        (["train.epoch=2"], [], [], "train.epoch: unknown key; did you mean `epochs`"),
+        ([], ["bss-x"], [], "schedulers: bss-x: not in params.yaml, which has uniform"),
+        ([], ["uniform"], [], "compare.control"),
+        ([], [], [0.5], "seeds"),
+        ([], [], [1, 1], "seeds"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(overrides, schedulers, seeds, message):
+    with pytest.raises(BssError, match=message.replace(".", r"\.")):
+        resolve_config(TEXT, overrides, schedulers, seeds)
+
+
+def test_training_pods_with_gpus_must_find_one():
+    config = resolve_config(TEXT, [], [], [])
+    assert require_gpus(config, 0) == config
+    assert require_gpus(config, 1).resources.device == "cuda"
+    with pytest.raises(BssError, match=r"resources\.device: cpu"):
+        require_gpus(resolve_config(TEXT, ["resources.device=cpu"], [], []), 1)
+
+
+def test_built_in_data_is_known_by_its_parameters():
+    one, other = (resolve_config(TEXT, [f"generate.digits.seed={seed}"], [], []) for seed in (0, 1))
+    version = find_data(one, "", "", "")
+    assert version == find_data(one, "", "", "")
+    assert version.digest != find_data(other, "", "", "").digest
+    assert resolve(one, version).prepare != resolve(other, version).prepare
+
+
+def test_the_place_of_the_data_decides_nothing():
+    config, moved = (resolve_config(TEXT, [f"prepare.root={root}"], [], []) for root in ("data/digits", "elsewhere"))
+    version = find_data(config, "", "", "")
+    assert resolve(config, version).prepare == resolve(moved, version).prepare
+
+
+def test_data_of_a_repository_does_not_depend_on_built_in_data():
+    one, other = (resolve_config(TEXT, [f"generate.digits.seed={seed}"], [], []) for seed in (0, 1))
+    version = DataVersion("https://example.org/data.git", "1" * 40, "data/birds", "d" * 32)
+    assert resolve(one, version).prepare == resolve(other, version).prepare
+    assert config_from_part(resolve(one, version).prepare).prepare.root == "birds"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place", "message"),
+    [
+        ([], ("https://example.org/x.git", "", ""), "data_path: name the folder"),
+        ([], ("", "main", ""), "data_repository: not given, but data_revision"),
+        (["generate={}"], ("", "", ""), "generates no built-in data"),
+    ],
+)
+def test_data_that_is_not_named_is_asked_for(overrides, place, message):
+    with pytest.raises(BssError, match=message):
+        find_data(resolve_config(TEXT, overrides, [], []), *place)
+
+
+def test_data_that_changed_since_the_run_started_is_refused():
+    config = resolve_config(TEXT, [], [], [])
+    with pytest.raises(BssError, match="now holds other data"), raw_data(config, "", "", "", "0" * 64):
+        pass

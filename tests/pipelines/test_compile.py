@@ -1,0 +1,247 @@
+"""The compiled pipeline that is checked in: what it is, and what it asks of a cluster."""
+
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes_pb
+from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb
+
+from bss.config import load_config
+from bss.errors import BssError
+from components.readme import STEPS, readme
+from pipelines.cluster import Cluster, Retries, load_cluster
+from pipelines.compile import compile_pipeline
+from pipelines.pipeline import SECRET_VARIABLES
+
+PROJECT = Path(__file__).parents[2]
+CLUSTER = PROJECT / "pipelines" / "cluster.yaml"
+COMPILED = PROJECT / "pipelines" / "pipeline.yaml"
+PARAMS = load_config(PROJECT / "params.yaml")
+KUBERNETES = "1.31"
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """The two documents that are checked in: the pipeline and its Kubernetes settings."""
+    return tuple(yaml.safe_load_all(COMPILED.read_text()))
+
+
+@pytest.fixture(scope="module")
+def executors(compiled):
+    return compiled[0]["deploymentSpec"]["executors"]
+
+
+@pytest.fixture(scope="module")
+def settings(compiled):
+    return compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def test_the_checked_in_pipeline_is_what_the_sources_compile_to():
+    text = compile_pipeline(CLUSTER, PARAMS)
+    assert text == COMPILED.read_text(), "run `make compiled` and commit pipelines/pipeline.yaml"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_readme_of_a_component_tells_its_signature(step):
+    path = PROJECT / "components" / step / "README.md"
+    assert path.read_text() == readme(step), f"run `make compiled` and commit {path.name}"
+
+
+def test_it_is_a_pipeline_by_kubeflows_own_schema(compiled, settings):
+    spec, platforms = compiled
+    parsed = json_format.ParseDict(spec, pipeline_pb.PipelineSpec())
+    assert parsed.pipeline_info.name == "bss"
+    assert set(parsed.root.input_definitions.parameters) >= {"image", "parameters", "overrides", "data_revision"}
+    json_format.ParseDict(platforms, pipeline_pb.PlatformSpec())
+    for executor in settings.values():  # unknown fields are errors
+        json_format.ParseDict(executor, kubernetes_pb.KubernetesExecutorConfig())
+
+
+def test_every_step_runs_in_the_image_that_the_run_names(executors, compiled):
+    assert len(executors) == len(STEPS)
+    for executor in executors.values():
+        assert executor["container"]["image"] == "{{$.inputs.parameters['pipelinechannel--image']}}"
+        assert "pip install" not in str(executor["container"]["command"])
+    image = compiled[0]["root"]["inputDefinitions"]["parameters"]["image"]
+    assert "defaultValue" not in image
+
+
+def test_gpus_processors_and_memory(executors):
+    def resources(step):
+        return executors[f"exec-{step}"]["container"]["resources"]
+
+    train = resources("train")
+    assert train["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert train["accelerator"]["resourceCount"] == "1"
+    assert train["resourceCpuRequest"] == train["resourceCpuLimit"] == "4"
+    assert train["resourceMemoryRequest"] == train["resourceMemoryLimit"] == "32Gi"
+    for step in ("start", "prepare", "schedule", "compare", "finish"):
+        assert "accelerator" not in resources(step)
+
+
+def pod(settings, executors, step):
+    """The pod that these settings make, as the Kubernetes API wants it."""
+    own, container = settings[f"exec-{step}"], executors[f"exec-{step}"]["container"]
+    (mount,) = own["emptyDirMounts"]
+    (secret,) = own["secretAsEnv"]
+    limits = {
+        "cpu": container["resources"]["resourceCpuLimit"],
+        "memory": container["resources"]["resourceMemoryLimit"],
+    }
+    if "accelerator" in container["resources"]:
+        accelerator = container["resources"]["accelerator"]
+        limits[accelerator["resourceType"]] = accelerator["resourceCount"]
+    name = secret["secretNameParameter"]["runtimeValue"]["constant"]
+    variables = [
+        {
+            "name": item["envVar"],
+            "valueFrom": {"secretKeyRef": {"name": name, "key": item["secretKey"], "optional": secret["optional"]}},
+        }
+        for item in secret["keyToEnv"]
+    ] + [
+        {"name": field["name"], "valueFrom": {"fieldRef": {"fieldPath": field["fieldPath"]}}}
+        for field in own["fieldPathAsEnv"]
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": step},
+        "spec": {
+            "activeDeadlineSeconds": int(own["activeDeadlineSeconds"]),
+            "nodeSelector": own.get("nodeSelector", {}).get("labels", {}),
+            "tolerations": own.get("tolerations", []),
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "bss:1234567",
+                    "resources": {"limits": limits},
+                    "env": variables,
+                    "volumeMounts": [{"name": mount["volumeName"], "mountPath": mount["mountPath"]}],
+                }
+            ],
+            "volumes": [
+                {
+                    "name": mount["volumeName"],
+                    "emptyDir": {"medium": mount["medium"], "sizeLimit": mount["sizeLimit"]},
+                }
+            ],
+        },
+    }
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_settings_make_a_pod_that_kubernetes_accepts(step, settings, executors):
+    kubernetes_validate.validate(pod(settings, executors, step), KUBERNETES, strict=True)
+
+
+def test_training_pods_have_shared_memory_tolerations_timeout_and_credentials(settings, executors):
+    made = pod(settings, executors, "train")["spec"]
+    assert made["volumes"][0]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Gi"}
+    assert made["containers"][0]["volumeMounts"][0]["mountPath"] == "/dev/shm"
+    assert made["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert made["activeDeadlineSeconds"] == 24 * 3600
+    env = {variable["name"]: variable["valueFrom"] for variable in made["containers"][0]["env"]}
+    assert set(env) == {*SECRET_VARIABLES, "BSS_KFP_RUN_ID"}
+    assert env["BSS_KFP_RUN_ID"]["fieldRef"]["fieldPath"] == "metadata.labels['pipeline/runid']"
+    assert env["AWS_SECRET_ACCESS_KEY"]["secretKeyRef"] == {
+        "name": "bss",
+        "key": "AWS_SECRET_ACCESS_KEY",
+        "optional": True,
+    }
+
+
+def tasks(component):
+    return component["dag"]["tasks"]
+
+
+def all_tasks(compiled):
+    dags = [compiled[0]["root"], *compiled[0]["components"].values()]
+    return {task["taskInfo"]["name"]: task for dag in dags if "dag" in dag for task in dag["dag"]["tasks"].values()}
+
+
+def test_failed_steps_are_tried_again_with_growing_waits(compiled):
+    found = all_tasks(compiled)
+    for step in STEPS:
+        policy = found[step]["retryPolicy"]
+        assert policy["maxRetryCount"] == 3
+        assert policy["backoffDuration"] == "60s"
+        assert policy["backoffFactor"] == 2
+        assert policy["backoffMaxDuration"] == "900s"
+
+
+def test_steps_are_reused_but_those_that_look_at_the_world(compiled):
+    found = all_tasks(compiled)
+    reused = {step for step in STEPS if found[step]["cachingOptions"].get("enableCache")}
+    assert reused == {"prepare", "measure", "schedule", "train"}
+
+
+def test_what_decides_a_reused_step_is_a_value_never_an_artifact_alone(compiled):
+    found = all_tasks(compiled)
+    assert "data_digest" in found["prepare"]["inputs"]["parameters"]
+    assert "store_digest" in found["measure"]["inputs"]["parameters"]
+    assert {"store_digest", "scores_digest"} <= set(found["schedule"]["inputs"]["parameters"])
+    assert {"plan_digest", "parameters", "scheduler", "seed"} <= set(found["train"]["inputs"]["parameters"])
+    # Parameters of the whole run would make every step run again for any change.
+    assert found["train"]["inputs"]["parameters"]["parameters"]["parameterExpressionSelector"]
+
+
+def test_trainings_fan_out_and_the_comparison_collects_them(compiled):
+    found = all_tasks(compiled)
+    assert found["trainings"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--schedule-Output"
+    models = found["compare"]["inputs"]["artifacts"]["models"]["taskOutputArtifact"]
+    assert models["producerTask"].startswith("for-loop")
+
+
+def test_other_settings_reach_the_pods(tmp_path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "secret: mine\nimage_pull_secrets: [registry]\nparallel_trainings: 4\nretries: {count: 0}\n"
+        "train:\n  gpus: 8\n  gpu_resource: amd.com/gpu\n  node_selector: {zone: a}\n"
+        "  tolerations: [{key: team, operator: Equal, value: x}]\n"
+    )
+    spec, platforms = yaml.safe_load_all(compile_pipeline(path, PARAMS))
+    train = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    assert train["nodeSelector"] == {"labels": {"zone": "a"}}
+    assert train["tolerations"] == [{"key": "team", "operator": "Equal", "value": "x"}]
+    assert train["imagePullSecret"][0]["secretName"] == "registry"
+    assert train["secretAsEnv"][0]["secretName"] == "mine"
+    accelerator = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("amd.com/gpu", "8")
+    assert all_tasks((spec, platforms))["trainings"]["iteratorPolicy"]["parallelismLimit"] == 4
+    assert "retryPolicy" not in all_tasks((spec, platforms))["train"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trian: {}\n", "trian: unknown key; did you mean `train`?"),
+        ("train: {gpus: -1}\n", "train: `gpus` must be at least 0, but got: -1"),
+        ("train: {memory: 32GB}\n", "`memory` must be a quantity such as 500m, 4 or 16Gi"),
+        ("train: {cpu: 4}\n", "train.cpu: should be a valid string, but got: 4"),
+        ("secret: My_Secret\n", "`secret` must be a name of lower-case letters"),
+        ("others: {gpus: 1}\n", "others.gpus` must be 0"),
+        ("train: {tolerations: [{key: a, operator: Equal}]}\n", "given for operator Equal"),
+        ("", "expected sections"),
+    ],
+)
+def test_wrong_settings_are_named(text, message, tmp_path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text)
+    with pytest.raises(BssError) as error:
+        load_cluster(path)
+    assert message in str(error.value)
+
+
+def test_the_committed_settings_are_valid():
+    cluster = load_cluster(CLUSTER)
+    assert cluster.retries == Retries()
+    assert cluster != Cluster()
+
+
+def test_no_secret_and_no_place_of_this_machine_is_in_the_compiled_pipeline():
+    text = COMPILED.read_text()
+    assert str(PROJECT) not in text
+    assert "password:" not in text.lower()

@@ -1,0 +1,209 @@
+"""Submission through kfp's own client to a server that speaks its API."""
+
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from kubeflow_server import RUN_ID, Server, serve
+
+import pipelines.submit
+from bss.cli import main
+from bss.console import make_console
+from bss.errors import BssError
+from pipelines.submit import Endpoint, check_image, run_arguments, wait
+
+PROJECT = Path(__file__).parents[2]
+IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.delenv("KFP_TOKEN", raising=False)
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    monkeypatch.setattr(pipelines.submit, "POLL_SECONDS", 0.01)
+
+
+def submit(address, *more):
+    return main(["submit", "--endpoint", address, "--image", IMAGE, *more])
+
+
+def test_a_run_is_submitted_with_its_parameters(capsys):
+    server = Server()
+    with serve(server) as address:
+        status = submit(address, *"""
+            --set train.epochs=5 --seed 3 --scheduler uniform --scheduler random-ranking
+            --experiment birds --run-name first --mlflow http://mlflow:5000
+            --data-repository https://example.org/data.git --data-revision v1 --data-path data/birds
+        """.split())  # fmt: skip
+    assert status == 0
+    (body,) = server.submitted
+    assert body["display_name"] == "first"
+    assert body["experiment_id"] == "id-of-birds"
+    given = body["runtime_config"]["parameters"]
+    assert given["image"] == IMAGE
+    assert given["overrides"] == ["train.epochs=5"]
+    assert given["schedulers"] == ["uniform", "random-ranking"]
+    assert given["seeds"] == [3]
+    assert given["parameters"] == (PROJECT / "params.yaml").read_text()
+    assert (given["data_revision"], given["data_path"]) == ("v1", "data/birds")
+    assert given["mlflow_tracking_uri"] == "http://mlflow:5000"
+    assert body["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "bss"
+    output = capsys.readouterr().out
+    assert f"/#/runs/details/{RUN_ID}" in output
+
+
+def test_waiting_shows_each_step_and_tells_a_success(capsys):
+    train = ("train", "RUNNING")
+    server = Server(
+        states=[
+            ("RUNNING", [("start", "RUNNING")]),
+            ("RUNNING", [("start", "SUCCEEDED"), train, train, ("train-driver", "RUNNING")]),
+            ("RUNNING", [("start", "SUCCEEDED"), ("train", "SUCCEEDED"), train]),
+            ("SUCCEEDED", [("start", "SUCCEEDED"), ("train", "SUCCEEDED"), ("train", "SUCCEEDED")]),
+        ]
+    )
+    with serve(server) as address:
+        assert submit(address, "--wait") == 0
+    lines = [line.strip().split("  ", 1)[-1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines == [
+        "start: running",
+        "start: succeeded",
+        "train: 2 running",
+        "train: 1 running, 1 succeeded",
+        "train: 2 succeeded",
+        f"run {RUN_ID}: succeeded",
+    ]
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
+def test_waiting_tells_a_failure(state, capsys):
+    with serve(Server(states=[(state, [("train", "FAILED")])])) as address:
+        assert submit(address, "--wait") == 1
+    output = capsys.readouterr().out
+    assert f"run {RUN_ID}: {state.lower()}" in output
+    assert ("a step has failed" in output) == (state == "FAILED")
+
+
+def test_a_server_that_is_away_for_a_while_does_not_end_the_waiting():
+    server = Server(states=[("SUCCEEDED", [])])
+    server.broken = 5
+    with serve(server) as address:
+        assert wait(Endpoint(address), RUN_ID, make_console(), 0.01) == 0
+
+
+def test_a_server_that_stays_away_ends_the_waiting_but_not_the_run():
+    server = Server(states=[("SUCCEEDED", [])])
+    server.broken = 1000
+    with serve(server) as address, pytest.raises(BssError, match=f"The run {RUN_ID} goes on by itself"):
+        wait(Endpoint(address), RUN_ID, make_console(), 0.001)
+
+
+def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, capsys):
+    server = Server(token="s3cret")
+    path = tmp_path / "token"
+    path.write_text("s3cret\n")
+    with serve(server) as address:
+        assert submit(address, "--token-file", str(path)) == 0
+        monkeypatch.setenv("KFP_TOKEN", "s3cret")
+        assert submit(address) == 0
+        assert len(server.submitted) == 2
+        monkeypatch.setenv("KFP_TOKEN", "wrong")
+        assert submit(address) == 1
+        monkeypatch.delenv("KFP_TOKEN")
+        assert submit(address) == 1
+    captured = capsys.readouterr()
+    assert "refuses this token (status 401)" in captured.err
+    assert "asks for a token (status 401). Give a valid one with --token-file or in KFP_TOKEN" in captured.err
+    assert "s3cret" not in captured.out + captured.err + json.dumps(server.submitted)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "holds nothing"), ("a b\n", "holds more than one word")])
+def test_a_file_without_a_token_is_named(text, message, tmp_path, capsys):
+    path = tmp_path / "token"
+    path.write_text(text)
+    assert submit("http://127.0.0.1:1", "--token-file", str(path)) == 1
+    assert f"--token-file {path}: {message}" in capsys.readouterr().err
+
+
+def test_nobody_at_the_endpoint_is_said_at_once(capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert submit(f"http://127.0.0.1:{port}") == 1
+    error = capsys.readouterr().err
+    assert f"http://127.0.0.1:{port}: does not answer" in error
+    assert "kubectl port-forward" in error
+    assert "Traceback" not in error
+
+
+def test_something_else_at_the_endpoint_is_said(capsys):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<h1>welcome</h1>")
+
+        def log_message(self, *arguments):
+            pass
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    assert submit(f"http://127.0.0.1:{http.server_port}") == 1
+    http.shutdown()
+    http.server_close()
+    assert "answers, but not as Kubeflow Pipelines 2 does" in capsys.readouterr().err
+
+
+def test_what_the_server_refuses_is_said_in_its_words(capsys):
+    server = Server()
+    server.refusal = "namespace is empty"
+    with serve(server) as address:
+        assert submit(address) == 1
+    assert "Kubeflow Pipelines refused: namespace is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "train.epoch=5"], "train.epoch: unknown key; did you mean `epochs`?"),
+        (["--scheduler", "bss-x"], "schedulers: bss-x: not in params.yaml"),
+        (["--set", "resources.device=cpu"], "resources.device: cpu, but each training pod asks for 1 GPU"),
+        (["--data-path", "data/birds"], "--data-repository and --data-path belong together"),
+        (["--params", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["--cluster", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_submitted(options, message, capsys):
+    server = Server()
+    with serve(server) as address:
+        assert submit(address, *options) == 1
+    assert message in capsys.readouterr().err
+    assert server.submitted == []
+
+
+def test_the_endpoint_is_asked_for(capsys):
+    assert main(["submit", "--image", IMAGE]) == 1
+    assert "--endpoint: not given, and KF_PIPELINES_ENDPOINT is not set" in capsys.readouterr().err
+    assert submit("localhost:8080") == 1
+    assert "must begin with http:// or https://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("image", [IMAGE, "bss@sha256:" + "0" * 64, "bss:v1.2.0-1a2b3c4", "bss:1a2b3c4d5e6f-modified"])
+def test_images_whose_name_stays(image):
+    check_image(image)
+
+
+@pytest.mark.parametrize("image", ["bss", "bss:latest", "registry:5000/bss", "bss:main", "bss:v1", "bss@sha256:12"])
+def test_images_whose_name_moves_are_refused(image):
+    with pytest.raises(BssError, match="name it by digest"):
+        check_image(image)
+
+
+def test_without_a_repository_the_built_in_data_is_used():
+    given = run_arguments(PROJECT / "params.yaml", [], [], [], ("", "", ""), "")
+    assert (given["data_repository"], given["seeds"], given["schedulers"]) == ("", [], [])
