@@ -5,52 +5,24 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from clones import clone_project, commit, environment, run, write_params
 from conftest import small_tree
-from ruamel.yaml import YAML
 
 from bss.config import config_from_tree, config_to_tree
-
-PROJECT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-
-
-def run(folder, *command, check=True):
-    """Run a command in `folder` with this environment's tools; return what it printed."""
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done.stdout + done.stderr
-
-
-def write_params(folder, tree):
-    YAML().dump(tree, folder / "params.yaml")
-
-
-def commit(folder, message):
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", message)
 
 
 @pytest.fixture(scope="module")
 def clone(small_root, tmp_path_factory):
     """A repository with this project's files and the small data; `dvc repro` ran once and all is committed."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("bss", ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
-        source = PROJECT / name
-        ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
-        shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
+    clone_project(folder)
     tree = small_tree(small_root) | {"tracking": {"enabled": True, "models": "none"}}
     # DVC wants every parameter that dvc.yaml names to be written out, as in the committed params.yaml.
     tree = config_to_tree(config_from_tree(tree, "params.yaml")) | {"generate": {}}
     write_params(folder, tree)
-    run(folder, "git", "init", "-q")
     commit(folder, "project")
     folder_output = run(folder, "dvc", "repro")
     commit(folder, "result")
@@ -111,9 +83,8 @@ def test_killed_in_the_middle_of_training_it_goes_on_where_it_was(clone):
     slow["train"]["epochs"] = 40
     slow["schedule"]["schedulers"] = {name: tree["schedule"]["schedulers"][name] for name in ("uniform", "control")}
     write_params(folder, slow)
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
     process = subprocess.Popen(
-        ["dvc", "repro"], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ["dvc", "repro"], cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
     first = folder / "outputs" / "runs" / "uniform" / "seed=0"

@@ -17,6 +17,11 @@ from pipelines.submit import Endpoint, check_image, run_arguments, wait
 
 PROJECT = Path(__file__).parents[2]
 IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
+OPTIONS = """
+--set train.epochs=5 --seed 3 --scheduler uniform --scheduler random-ranking
+--experiment birds --run-name first --mlflow http://mlflow:5000
+--data-repository https://example.org/data.git --data-revision v1 --data-path data/birds
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +39,7 @@ def submit(address, *more):
 def test_a_run_is_submitted_with_its_parameters(capsys):
     server = Server()
     with serve(server) as address:
-        status = submit(address, *"""
-            --set train.epochs=5 --seed 3 --scheduler uniform --scheduler random-ranking
-            --experiment birds --run-name first --mlflow http://mlflow:5000
-            --data-repository https://example.org/data.git --data-revision v1 --data-path data/birds
-        """.split())  # fmt: skip
+        status = submit(address, *OPTIONS.split())
     assert status == 0
     (body,) = server.submitted
     assert body["display_name"] == "first"
