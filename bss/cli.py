@@ -13,6 +13,7 @@ from bss.errors import BssError
 if TYPE_CHECKING:
     from bss.config import Config
 
+PARAMS = Path("params.yaml")
 STORE = Path("outputs/store")
 SCORES = Path("outputs/scores")
 PLANS = Path("outputs/plans")
@@ -43,10 +44,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bss {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+    def add(
+        name: str,
+        command: Callable[[argparse.Namespace], int | None],
+        text: str,
+        parameters: bool = True,
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
-        sub.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
+        if not parameters:
+            return sub
+        sub.add_argument("--params", type=Path, default=PARAMS, help=f"parameters (default: {PARAMS})")
         sub.add_argument(
             "--set",
             action="append",
@@ -63,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("generate", _generate, "write built-in data as files")
     sub.add_argument("name", help="which data: digits")
+    sub = add("fetch", _fetch, "fetch a version of a dataset that DVC tracks in a git repository", parameters=False)
+    sub.add_argument("repository", metavar="REPOSITORY", help="path or address of the git repository")
+    sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
+    sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
+    sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     path(sub, STORE)
     sub = add("measure", _measure, "stage 2: measure the balance score of each sample")
@@ -98,6 +111,20 @@ def _generate(options: argparse.Namespace) -> None:
     from bss.stages.generate import generate
 
     generate(_config(options), options.name, Path("data") / options.name)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from bss.addresses import redact
+    from bss.data.fetch import fetch, locate
+    from bss.files import require_new
+
+    require_new(options.to)
+    version = locate(options.repository, options.revision, options.path)
+    files = fetch(version, options.to)
+    print(f"repository  {redact(version.repository)}, {version.path}")
+    print(f"commit      {version.commit}")
+    print(f"digest      {version.digest}")
+    print(f"files       {files} in {options.to}")
 
 
 def _prepare(options: argparse.Namespace) -> None:
