@@ -95,10 +95,20 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--scheduler", required=True)
     sub.add_argument("--seed", type=int, required=True)
     sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
-    add("doctor", _doctor, "say what is installed, which device is used and where tracking goes")
+    sub = add("doctor", _doctor, "say what is installed, which device is used, and which servers answer")
+    sub.set_defaults(params=None)
+    sub.add_argument("--bucket", metavar="S3_URL", help="the object store must answer for s3://bucket[/prefix]")
+    sub.add_argument("--need-shared-memory", type=_above_zero, metavar="GIB", help="/dev/shm must have this size")
     sub = add("ui", _ui, "start the MLflow UI on this machine")
     sub.add_argument("--port", type=int, default=5000, help="default: %(default)s")
     return parser
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, but got: {text}")
+    return number
 
 
 def _config(options: argparse.Namespace) -> "Config":
@@ -189,7 +199,10 @@ def _sequence(options: argparse.Namespace) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from bss.doctor import doctor
 
-    return doctor(options.params, options.overrides)
+    params = options.params
+    if params is None and (PARAMS.exists() or options.overrides):
+        params = PARAMS
+    return doctor(params, options.overrides, options.bucket, options.need_shared_memory)
 
 
 def _ui(options: argparse.Namespace) -> int:
