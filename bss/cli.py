@@ -14,6 +14,7 @@ from bss.kubeflow.commands import add_commands
 if TYPE_CHECKING:
     from bss.config import Config
 
+PARAMS = Path("params.yaml")
 STORE = Path("outputs/store")
 SCORES = Path("outputs/scores")
 PLANS = Path("outputs/plans")
@@ -44,10 +45,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bss {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+    def add(
+        name: str,
+        command: Callable[[argparse.Namespace], int | None],
+        text: str,
+        parameters: bool = True,
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
-        sub.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
+        if not parameters:
+            return sub
+        sub.add_argument("--params", type=Path, default=PARAMS, help=f"parameters (default: {PARAMS})")
         sub.add_argument(
             "--set",
             action="append",
@@ -64,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("generate", _generate, "write built-in data as files")
     sub.add_argument("name", help="which data: digits")
+    sub = add("fetch", _fetch, "fetch a version of a dataset that DVC tracks in a git repository", parameters=False)
+    sub.add_argument("repository", metavar="REPOSITORY", help="path or address of the git repository")
+    sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
+    sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
+    sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     path(sub, STORE)
     sub = add("measure", _measure, "stage 2: measure the balance score of each sample")
@@ -83,11 +96,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--scheduler", required=True)
     sub.add_argument("--seed", type=int, required=True)
     sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
-    add("doctor", _doctor, "say what is installed, which device is used and where tracking goes")
+    sub = add("doctor", _doctor, "say what is installed, which device is used, and which servers answer")
+    sub.set_defaults(params=None)
+    sub.add_argument("--bucket", metavar="S3_URL", help="the object store must answer for s3://bucket[/prefix]")
+    sub.add_argument("--need-shared-memory", type=_above_zero, metavar="GIB", help="/dev/shm must have this size")
     add_commands(add)
     sub = add("ui", _ui, "start the MLflow UI on this machine")
     sub.add_argument("--port", type=int, default=5000, help="default: %(default)s")
     return parser
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, but got: {text}")
+    return number
 
 
 def _config(options: argparse.Namespace) -> "Config":
@@ -100,6 +123,20 @@ def _generate(options: argparse.Namespace) -> None:
     from bss.stages.generate import generate
 
     generate(_config(options), options.name, Path("data") / options.name)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from bss.addresses import redact
+    from bss.data.fetch import fetch, locate
+    from bss.files import require_new
+
+    require_new(options.to)
+    version = locate(options.repository, options.revision, options.path)
+    files = fetch(version, options.to)
+    print(f"repository  {redact(version.repository)}, {version.path}")
+    print(f"commit      {version.commit}")
+    print(f"digest      {version.digest}")
+    print(f"files       {files} in {options.to}")
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -164,7 +201,10 @@ def _sequence(options: argparse.Namespace) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from bss.doctor import doctor
 
-    return doctor(options.params, options.overrides)
+    params = options.params
+    if params is None and (PARAMS.exists() or options.overrides):
+        params = PARAMS
+    return doctor(params, options.overrides, options.bucket, options.need_shared_memory)
 
 
 def _ui(options: argparse.Namespace) -> int:

@@ -1,46 +1,61 @@
-"""What is installed, which device is used, where tracking goes, and whether all that was asked for is there."""
+"""What is installed, which device is used, which servers answer, and whether all that was asked for is there."""
 
 import os
 import platform
+import shutil
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from bss import __version__
+from bss.addresses import redact
 from bss.config import Config, load_config
 from bss.console import make_console
 from bss.errors import BssError
-from bss.tracking.destination import quiet_mlflow, redact, tracking_uri, unreachable
+from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
 from bss.tracking.provenance import code_version
 
 PACKAGES = ("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "soundfile", "soxr", "pillow", "scikit-learn")
 """What the pipeline imports."""
 
+SHARED_MEMORY = Path("/dev/shm")
+GIB = 1024**3
+
 Finding = tuple[str, str, bool]
 """What was looked at, what was found, and whether that is fine."""
 
 
-def doctor(params: Path, overrides: Iterable[str]) -> int:
-    """Print what was found; return 0 when all that was asked for is there, 1 when something is not."""
+def doctor(params: Path | None, overrides: Iterable[str], bucket: str | None, shared_memory: float | None) -> int:
+    """Print what was found; return 0 when all that was asked for is there, 1 when something is not.
+
+    Asked for is what the parameters need (`params` None: there are none, as in a container), what the
+    environment names, the place `bucket` (s3://bucket[/prefix]) and `shared_memory` GiB in /dev/shm.
+    """
     findings: list[Finding] = [_code(), *(_package(name) for name in PACKAGES), _processors()]
-    try:
-        config = load_config(params, overrides)
-        findings.append(("parameters", f"{params}: valid", True))
-    except BssError as error:
-        config = None
-        findings.append(("parameters", str(error), False))
+    findings.append(_shared_memory(shared_memory))
+    config = None
+    if params is None:
+        findings.append(("parameters", "none here", True))
+    else:
+        try:
+            config = load_config(params, overrides)
+            findings.append(("parameters", f"{params}: valid", True))
+        except BssError as error:
+            findings.append(("parameters", str(error), False))
     findings.append(_device(config))
     findings.append(_tracking(config))
+    findings.append(_object_store(bucket))
     if config is not None:
         findings.append(_data(config))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("", "looked at", "found"):
         table.add_column(title)
     for name, found, fine in findings:
-        table.add_row("ok" if fine else "NO", name, found)
+        table.add_row("ok" if fine else "NO", name, Text(found))
     console = make_console()
     console.print(table)
     wrong = [name for name, _, fine in findings if not fine]
@@ -63,6 +78,17 @@ def _package(name: str) -> Finding:
 def _processors() -> Finding:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return "processors", f"{usable} usable, {platform.machine()}, Python {platform.python_version()}", True
+
+
+def _shared_memory(needed: float | None) -> Finding:
+    """Worker processes hand batches over in it; containers get 64 MiB where nobody asks for more."""
+    if not SHARED_MEMORY.is_dir():
+        return "shared memory", f"{SHARED_MEMORY}: not there", needed is None
+    usage = shutil.disk_usage(SHARED_MEMORY)
+    found = f"{SHARED_MEMORY}: {usage.total / GIB:.2f} GiB, {usage.free / GIB:.2f} GiB free"
+    if needed is None or usage.total >= needed * GIB:
+        return "shared memory", found, True
+    return "shared memory", f"{found}; {needed:g} GiB are needed", False
 
 
 def _device(config: Config | None) -> Finding:
@@ -89,6 +115,23 @@ def _tracking(config: Config | None) -> Finding:
     except Exception as error:
         return "MLflow", str(unreachable(uri, error)), False
     return "MLflow", f"{redact(uri)}, {len(experiments)} experiments", True
+
+
+def _object_store(bucket: str | None) -> Finding:
+    """Ask the store that `bucket` or the environment names."""
+    named = [name for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name)]
+    if bucket is None and not named:
+        return "object store", "none asked for (--bucket, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID)", True
+    from bss.data.object_store import check_bucket, check_credentials
+
+    endpoint = redact(os.environ.get("AWS_ENDPOINT_URL") or "AWS")
+    try:
+        if bucket is None:
+            return "object store", f"{endpoint} answers: {check_credentials()}", True
+        check_bucket(bucket)
+        return "object store", f"{endpoint} answers: {bucket} can be listed", True
+    except BssError as error:
+        return "object store", f"{endpoint}: {error}", False
 
 
 def _data(config: Config) -> Finding:

@@ -37,6 +37,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         unfinished.rename(path)
 
 
+def require_new(path: Path) -> None:
+    """Raise `BssError` where something is at `path` that a new folder there would replace."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BssError(f"{path}: is there already and would be replaced. Remove it, or name a new folder.")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON; NaN and infinity are refused."""
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,6 +1,8 @@
-"""A small dataset of one's own, and parameters that train on it in seconds."""
+"""A small dataset of one's own, parameters that train on it in seconds, and an object store."""
 
 import csv
+import os
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +149,57 @@ def pipeline(small_root, small_store, tmp_path_factory):
     train(config, small_store, scores, plans, runs)
     compare(config, small_store, scores, runs, report)
     return folder, config
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    """An object store that speaks S3, with its data in memory; its address."""
+    import logging
+
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def aws(s3_endpoint, tmp_path, monkeypatch):
+    """The environment of a user of the object store, who has no AWS files at home; the store's address."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    # Set beforehand, so that what `bss` sets by default goes when the test ends.
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    monkeypatch.setenv("AWS_RETRY_MODE", "standard")
+    return s3_endpoint
+
+
+@pytest.fixture
+def strict_aws(aws, monkeypatch):
+    """The same, but the store knows one user only and refuses all others."""
+    import boto3
+
+    def first_calls_without_asking(count):
+        headers = {"Content-Type": "text/plain"}
+        request = urllib.request.Request(f"{aws}/moto-api/reset-auth", count.encode(), headers, method="POST")
+        with urllib.request.urlopen(request, timeout=20):
+            pass
+
+    iam = boto3.Session().client("iam", region_name="us-east-1")
+    iam.create_user(UserName="known")
+    allow = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+    iam.put_user_policy(UserName="known", PolicyName="all", PolicyDocument=allow)
+    key = iam.create_access_key(UserName="known")["AccessKey"]
+    first_calls_without_asking("0")
+    yield key["AccessKeyId"], key["SecretAccessKey"]
+    first_calls_without_asking("inf")
+    iam.delete_access_key(UserName="known", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user_policy(UserName="known", PolicyName="all")
+    iam.delete_user(UserName="known")

@@ -1,13 +1,15 @@
 """Fetching a dataset that DVC tracks in a git repository, wherever its remote stores it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from bss.addresses import redact
+from bss.console import make_console
+from bss.data.problems import raise_problems
+from bss.data.transfer import TransferProgress
 from bss.errors import BssError
-from bss.files import digest_file, digest_json, whole_folder
+from bss.files import require_new, whole_folder
 
 
 @dataclass(frozen=True)
@@ -27,67 +29,58 @@ class DataVersion:
 def locate(repository: str, revision: str, path: str) -> DataVersion:
     """Return the version of the folder `path` at `revision` (branch, tag or commit; empty: the default branch).
 
-    Nothing of the data is transferred but its list of files. Raises `BssError` where the repository, the
-    revision or the folder cannot be had.
+    `repository` is a folder on this machine, or an address that git clones. Nothing of the data is
+    transferred but, where `path` is not itself what DVC tracks, the list of its files. Raises `BssError` where
+    the repository, the revision or the folder cannot be had.
     """
-    with _open(repository, revision, path) as (files, commit):
-        info = files.info(path).get("dvc_info") or {}
-        digest = info.get("md5") or digest_json(_digests(files, path))
+    from bss.data.repository import digest_files, open_folder
+
+    path = _relative(path)
+    with open_folder(repository, revision, path) as (folder, commit):
+        digest = folder.dvc_digest or digest_files(folder.list_files(), as_dvc=False)
     return DataVersion(repository, commit, path, digest)
 
 
-def fetch(version: DataVersion, folder: Path) -> None:
-    """Write the files of `version` into `folder`, from the DVC remote, each checked against its digest.
+def fetch(version: DataVersion, folder: Path) -> int:
+    """Write the files of `version` into `folder`, which must be new or empty; return their number.
 
-    Credentials and the endpoint are those that DVC takes: the remote's own configuration, then the
-    environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL). Raises `BssError` where a file
-    cannot be had or is not what the repository says; nothing is then left in `folder`.
+    Each file is checked against its digest, and their list against the version's. Credentials and the endpoint
+    are those that DVC takes: the remote's own configuration, then the environment (AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL). Raises `BssError` where a file cannot be had or is not what the
+    repository says; nothing is then left of `folder`.
     """
-    with (
-        _open(version.repository, version.commit, version.path) as (files, _),
-        whole_folder(folder) as unfinished,
-    ):
-        expected = _digests(files, version.path)
-        files.get(version.path, str(unfinished), recursive=True)
-        for name, md5 in expected.items():
-            path = unfinished / name
-            found = digest_file(path, "md5") if path.is_file() else "nothing"
-            if md5 is not None and found != md5:
-                raise BssError(
-                    f"{version.repository} at {version.commit[:12]}, {version.path}/{name}: the remote gave a file "
-                    f"with md5 {found}, expected {md5}. Push it again: `dvc push --force`."
-                )
+    from bss.data.repository import digest_as, digest_files, open_folder
+
+    require_new(folder)
+    where = f"{redact(version.repository)} at {version.commit[:12]}, {version.path}"
+    with open_folder(version.repository, version.commit, version.path) as (source, _):
+        files = source.list_files()
+        found = digest_files(files, as_dvc=source.dvc_digest is not None)
+        if found != version.digest:
+            raise BssError(
+                f"{where}: the list of its files has the digest {found}, expected {version.digest}. Locate the version "
+                "again; if that does not help, the list in the DVC remote is damaged: `dvc push` it again."
+            )
+        with whole_folder(folder) as unfinished:
+            unfinished.rmdir()  # DVC puts a folder into one that is there
+            with TransferProgress("fetching", "fetched", len(files), make_console()) as progress:
+                source.copy(unfinished, progress)
+            problems = []
+            for file in files:
+                path = unfinished / file.name
+                if not path.is_file():
+                    problems.append(f"{file.name}: missing")
+                elif file.kind != "git" and (digest := digest_as(file, path)) != file.digest:
+                    problems.append(f"{file.name}: md5 {digest}, expected {file.digest}")
+            raise_problems(
+                where, problems, "The DVC remote holds damaged files; remove them there and `dvc push` again."
+            )
+    return len(files)
 
 
-@contextmanager
-def _open(repository: str, revision: str, path: str) -> Iterator[tuple[Any, str]]:
-    """Give DVC's file system of the repository and the commit; whatever goes wrong becomes a `BssError`."""
-    import logging
-
-    from dvc.api import DVCFileSystem
-
-    logging.getLogger("dvc").setLevel(logging.ERROR)
-    where = f"{repository}{f' at {revision}' if revision else ''}, {path}"
-    try:
-        files = DVCFileSystem(repository, rev=revision or None)
-        if not files.isdir(path):
-            raise BssError(f"{where}: no such folder in this revision. Name a folder that DVC or git tracks there.")
-        yield files, files.repo.get_rev()
-    except BssError:
-        raise
-    except Exception as error:  # DVC, git, the remote's client and the network all raise their own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BssError(
-            f"{where}: {reason[:400]}\nCheck the repository's address, the revision, and that the DVC remote is "
-            "reachable with the credentials of this environment."
-        ) from error
-
-
-def _digests(files: Any, path: str) -> dict[str, str | None]:
-    """Return the path of every file below `path`, relative to it, with its md5 where DVC tracks it."""
-    found = files.find(path, detail=True)
-    root = path.strip("/") + "/"
-    return {
-        name.lstrip("/").removeprefix(root): (info.get("dvc_info") or {}).get("md5")
-        for name, info in sorted(found.items())
-    }
+def _relative(path: str) -> str:
+    """Return `path` in its shortest form, relative to the repository; `.` is the repository's folder."""
+    short = posixpath.normpath(path.strip("/") or ".")
+    if short.split("/")[0] == "..":
+        raise BssError(f"{path}: outside of the repository. Give a path relative to the repository's folder.")
+    return short

@@ -1,9 +1,9 @@
 """Where MLflow records go, and whether anybody answers there."""
 
 import os
-import re
 from pathlib import Path
 
+from bss.addresses import redact
 from bss.errors import BssError
 
 DATABASE = "mlflow.db"
@@ -22,11 +22,6 @@ def artifact_location(uri: str) -> str | None:
     if not uri.startswith("sqlite:///"):
         return None
     return (Path(uri.removeprefix("sqlite:///")).resolve().parent / ARTIFACTS).as_uri()
-
-
-def redact(uri: str) -> str:
-    """Return `uri` without the user and password it may carry."""
-    return re.sub(r"://[^/@]*@", "://***@", uri)
 
 
 def quiet_mlflow() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bss.addresses import redact
 from bss.config import Config, config_to_tree, flatten
 from bss.data.fetch import DataVersion
 from bss.data.store import Store
@@ -260,7 +261,7 @@ def _log_dataset(client: Any, run_id: str, config: Config, store: Store, version
         digest = dvc_digest(Path("dvc.lock"), config.prepare.root) or store.digest
         source = {"path": config.prepare.root, "digest": digest}
     else:
-        digest, source = version.digest, vars(version)
+        digest, source = version.digest, {**vars(version), "repository": redact(version.repository)}
     counts = {split: len(store.rows(split)) for split in ("train", "val", "test")}
     profile = {"samples": counts, "classes": len(store.classes), "modalities": sorted(store.modalities)}
     dataset = Dataset(

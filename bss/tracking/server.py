@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from bss.tracking.destination import redact, tracking_uri
+from bss.addresses import redact
+from bss.tracking.destination import tracking_uri
 
 
 def run_ui(port: int) -> int:

@@ -1,6 +1,7 @@
 """Against a real MLflow: a database in a folder, and a server."""
 
 import csv
+import json
 import multiprocessing
 import os
 import socket
@@ -15,12 +16,12 @@ import pytest
 from conftest import small_tree
 
 from bss.config import config_from_tree
+from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.stages.compare import compare
 from bss.stages.train import train
-from bss.tracking.destination import redact
-from bss.tracking.runs import CellRun, dvc_digest, start_execution
+from bss.tracking.runs import CellRun, dvc_digest, end_execution, log_inputs, open_execution, start_execution
 
 
 def tracked_config(small_root, **changes):
@@ -243,9 +244,17 @@ def test_a_server_that_does_not_answer_is_told_before_anything_is_trained(
     assert not list(tmp_path.rglob("metrics.json"))
 
 
-def test_redaction():
-    assert redact("https://me:pw@host:1/x?a=b@c") == "https://***@host:1/x?a=b@c"
-    assert redact("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+def test_a_fetched_dataset_is_logged_with_its_version_and_without_passwords(pipeline, small_store, tmp_path):
+    folder, config = pipeline
+    uri = f"sqlite:///{tmp_path / 'here.db'}"
+    version = DataVersion("https://me:secret@example.org/data.git", "c" * 40, "data/pets", "0123.dir")
+    execution = open_execution(config, "pets", uri, {})
+    log_inputs(execution, config, Store.open(small_store), folder / "scores", folder / "plans", version)
+    end_execution(execution, "FINISHED")
+    run = mlflow.MlflowClient(uri).get_run(execution.parent_run_id)
+    (found,) = run.inputs.dataset_inputs
+    assert found.dataset.digest == "0123.dir"
+    assert json.loads(found.dataset.source) == vars(version) | {"repository": "https://***@example.org/data.git"}
 
 
 def test_the_digest_of_the_data_comes_from_dvc_where_it_has_one(tmp_path):
