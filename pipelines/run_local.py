@@ -10,7 +10,7 @@ from typing import Any
 
 from bss.errors import BssError
 from bss.kubeflow.execution import RUN_ID
-from pipelines.cluster import Cluster
+from pipelines.cluster import Cluster, Retries
 from pipelines.containers import connect, find_image, run_container
 from pipelines.pipeline import SECRET_VARIABLES, build_pipeline
 
@@ -42,7 +42,8 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     with place as chosen:
         local.init(chosen, pipeline_root=str(root), enable_caching=True)
         try:
-            build_pipeline(Cluster(), arguments["parameters"])(
+            # On this machine a step fails for the same reason again: it is not retried.
+            build_pipeline(Cluster(retries=Retries(count=0)), arguments["parameters"])(
                 **dict(arguments) | {"image": image or PROCESSES, "mlflow_tracking_uri": address}
             )
         except RuntimeError as error:

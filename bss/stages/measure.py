@@ -15,6 +15,7 @@ from bss.console import make_console
 from bss.data.scores import FILES
 from bss.data.store import Store
 from bss.data.tables import write_table
+from bss.errors import BssError
 from bss.files import whole_folder, write_json
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.report.statistics import auc
@@ -74,7 +75,12 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     warm_up(config, network, data, seed)
     timings["warm-up"] = measure_split(network, data, criteria)
     for columns in timings.values():
-        columns["score"] = config.measure.score(columns)
+        try:
+            columns["score"] = config.measure.score(columns)
+        except ValueError as error:
+            raise BssError(
+                f"seed {seed}: {error}. Lower train.optimiser.learning_rate, with which the warm-up is trained."
+            ) from error
     return timings
 
 
