@@ -48,6 +48,8 @@ def run_jobs(
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+    for event in _drain(events):  # what a worker sent last may arrive after its result
+        on_event(event)
 
 
 def _run_here(
