@@ -140,6 +140,8 @@ def test_a_training_that_diverges_is_named_and_leaves_nothing(pipeline, small_st
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeline, small_store, tmp_path):
     def on_epoch(row):
+        if row["epoch"] > 0:
+            return
         assert {"0", "1"} <= set(ranks_of(tmp_path))
         if not killed:
             raise KeyboardInterrupt
