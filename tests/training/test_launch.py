@@ -108,7 +108,7 @@ def test_two_machines_with_a_rank_each_give_the_bytes_of_one_with_two(trained, p
         port = listener.getsockname()[1]
     out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    command += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    command += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--log-dir", str(tmp_path / "logs")]
     module = ["-m", "bss.training.rank", "--params", tmp_path / "params.yaml", "--store", small_store]
     module += ["--plans", pipeline[0] / "plans", "--scheduler", "bss-l", "--seed", "0", "--out", out]
     machines = [

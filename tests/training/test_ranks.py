@@ -1,6 +1,7 @@
 """Ranks that share a training, as real processes of a gloo group, against one process alone."""
 
 import csv
+import multiprocessing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,10 +100,12 @@ class Group:
 def groups(pipeline, small_store, tmp_path_factory):
     outputs, config = pipeline
     made = {}
+    # One process imports what all ranks need, and they are forked from it.
+    multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.metrics", "bss.training.cell_folder"])
     for count in (2, 4):
         folder = tmp_path_factory.mktemp(f"ranks-{count}")
         arguments = (count, config, small_store, outputs / "plans", folder)
-        torch.multiprocessing.spawn(run_rank, arguments, nprocs=count)
+        torch.multiprocessing.start_processes(run_rank, arguments, nprocs=count, start_method="forkserver")
         found = [torch.load(folder / f"{rank}.pt") for rank in range(count)]
         made[count] = Group(found, folder / "runs")
     return made
