@@ -19,7 +19,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     When the body raises, what stood at `path` stays and the unfinished folder is removed. One left by a
     killed process is removed by the next.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = _unfinished(path)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
@@ -41,6 +41,27 @@ def require_new(path: Path) -> None:
     """Raise `BssError` where something is at `path` that a new folder there would replace."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BssError(f"{path}: is there already and would be replaced. Remove it, or name a new folder.")
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Give a fresh folder beside `path` for the time of the block; one left by a killed process is replaced."""
+    scratch = path.with_name(f".{path.name}.scratch")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a killed process may have left of `whole_folder` at `path`."""
+    shutil.rmtree(_unfinished(path), ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.unfinished")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from bss.errors import BssError
-from bss.kubeflow.start import require_gpus, resolve_config
+from bss.kubeflow.start import config_for_pods, resolve_config
 from pipelines.cluster import load_cluster
 from pipelines.compile import compile_pipeline
 
@@ -105,7 +105,7 @@ def submit(
     config = resolve_config(
         arguments["parameters"], arguments["overrides"], arguments["schedulers"], arguments["seeds"]
     )
-    require_gpus(config, load_cluster(cluster).train.gpus)
+    config_for_pods(config, load_cluster(cluster).train.gpus)
     client = connect(endpoint)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pipeline.yaml"

@@ -87,6 +87,8 @@ def gradient_magnitude(
     """
     if network.training:
         raise ValueError("gradient_magnitude needs the network in eval mode: call network.eval() first")
+    if len(labels) == 0:  # vmap cannot tell the shapes of no sample
+        return torch.zeros(0, device=labels.device)
     trainable = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     fixed = dict(network.named_buffers())
 

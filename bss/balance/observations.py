@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+NEVER = -2
+"""The epoch of a sample that was not observed; -1 stands for observations before the first `set_epoch`."""
+
 
 class Observations:
     """A table of criterion values per sample, filled batch by batch.
@@ -15,35 +18,49 @@ class Observations:
 
     def __init__(self, n: int, criteria: Iterable[str]) -> None:
         self.values = {name: np.full(n, np.nan) for name in criteria}
-        self.seen = np.zeros(n, dtype=bool)
+        self.epochs = np.full(n, NEVER, dtype=np.int64)
+        """The epoch in which each sample was last observed."""
         self.fresh = False
 
-    def record(self, index: npt.NDArray[np.int64], values: Mapping[str, npt.ArrayLike]) -> None:
-        """Store `values` ([k] per criterion) for the samples `index` [k]."""
+    @property
+    def seen(self) -> npt.NDArray[np.bool_]:
+        """Which samples have been observed, [n]."""
+        return self.epochs != NEVER
+
+    def record(self, index: npt.NDArray[np.int64], values: Mapping[str, npt.ArrayLike], epoch: int) -> None:
+        """Store `values` ([k] per criterion) for the samples `index` [k], observed in `epoch`."""
         for name, column in self.values.items():
             if name not in values:
                 raise ValueError(f"the score needs the criterion `{name}`, but got only: {sorted(values)}")
             column[index] = np.asarray(values[name], dtype=np.float64)
-        self.seen[index] = True
+        self.epochs[index] = epoch
         self.fresh = True
 
     def exchange(self) -> None:
-        """Give every rank of the process group what the others observed; the mean where several did."""
+        """Give every rank of the process group what the others observed.
+
+        Of a sample that several ranks observed the latest epoch counts; the mean where that is the same.
+        """
         group = torch.distributed
         device = torch.device("cuda" if group.get_backend() == "nccl" else "cpu")
-        table = np.stack([*self.values.values(), np.ones(len(self.seen))]) * self.seen
-        table[:, ~self.seen] = 0.0  # a value that was never observed is NaN, and NaN * 0 is NaN
+        latest = torch.from_numpy(self.epochs).to(device, copy=True)
+        group.all_reduce(latest, op=group.ReduceOp.MAX)
+        epochs = latest.cpu().numpy()
+        mine = self.seen & (self.epochs == epochs)
+        table = np.stack([*self.values.values(), np.ones(len(epochs))])
+        table[:, ~mine] = 0.0
         total = torch.from_numpy(table).to(device)
         group.all_reduce(total)
         *sums, counts = total.cpu().numpy()
-        self.seen = counts > 0
+        self.epochs = epochs
+        seen = self.seen
         for column, values in zip(self.values.values(), sums, strict=True):
-            column[self.seen] = values[self.seen] / counts[self.seen]
-        self.fresh = bool(self.seen.any())
+            column[seen] = values[seen] / counts[seen]
+        self.fresh = bool(seen.any())
 
     def clear(self) -> None:
         """Forget everything."""
         for column in self.values.values():
             column.fill(np.nan)
-        self.seen.fill(False)
+        self.epochs.fill(NEVER)
         self.fresh = False

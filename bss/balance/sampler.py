@@ -38,7 +38,8 @@ class SequenceSampler(Sampler[int]):
     minimum : the least number of samples an epoch may show. Give ``batch_size * ranks`` where the
         loader drops the last batch, or a young curriculum trains on nothing.
     rank, ranks : this process and how many there are. Where n does not divide evenly the last ranks
-        repeat samples from the beginning of the sequence, so that all make the same number of steps.
+        repeat samples from the beginning of the sequence, so that all make the same number of steps. A
+        loop that can do with shares of different size cuts them from `sequence` itself.
 
     Raises
     ------
@@ -148,7 +149,7 @@ class SequenceSampler(Sampler[int]):
         for name, column in values.items():
             found = np.asarray(column).shape
             require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
-        self.observations.record(rows, values)
+        self.observations.record(rows, values, self.epoch)
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's indices of the current epoch, from the position that was loaded, if any."""
@@ -178,7 +179,7 @@ class SequenceSampler(Sampler[int]):
             "scores": None if self.scores is None else self.scores.copy(),
             "sequence": self.sequence.copy(),
             "values": {name: column.copy() for name, column in self.observations.values.items()},
-            "seen": self.observations.seen.copy(),
+            "observed": self.observations.epochs.copy(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -197,7 +198,7 @@ class SequenceSampler(Sampler[int]):
         self.sequence = np.array(state["sequence"], dtype=np.int64)
         for name, column in self.observations.values.items():
             column[:] = state["values"][name]
-        self.observations.seen[:] = state["seen"]
+        self.observations.epochs[:] = state["observed"]
         self.observations.fresh = bool(self.observations.seen.any())
         self._ranking = None
         self._resume_at = self._position = position

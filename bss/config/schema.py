@@ -322,14 +322,30 @@ class TrainConfig:
     epochs: int = 30
     """Passes over the data, or over the open part of it, at least 1."""
     batch_size: int = 64
-    """Samples per step, at least 2."""
+    """Samples per step, over all processes together; at least 2, and 2 per process."""
     decay: StepDecay = field(default_factory=StepDecay)
     """When the learning rate falls."""
+    processes: int = 1
+    """Processes (ranks) of one training on one machine, one GPU each where there are GPUs.
+
+    They share every batch: batches, sequences and steps are those of one process. Gradients are those of
+    the mean over the whole batch, batch normalisation takes its statistics over the whole batch, and
+    evaluation and measuring are spread, so a result differs from that of one process by the order of
+    floating-point sums alone; the same number of processes gives the same bytes again. Measuring's warm-up
+    takes one process.
+    """
+    nodes: int = 1
+    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
+        require(self.processes >= 1, "processes", self.processes, "at least 1")
+        require(self.nodes >= 1, "nodes", self.nodes, "at least 1")
+        least = 2 * self.nodes * self.processes
+        right = f"at least {least}, 2 for each of {self.nodes} x {self.processes} processes (nodes x processes)"
+        require(self.nodes * self.processes == 1 or self.batch_size >= least, "batch_size", self.batch_size, right)
 
 
 @dataclass(frozen=True)
@@ -369,7 +385,7 @@ class ResourcesConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
     jobs: int | None = None
-    """Trainings at a time; null: one per processor on CPU, one on a GPU."""
+    """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs."""
 
     def __post_init__(self) -> None:
         """Check the range."""

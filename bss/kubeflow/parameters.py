@@ -44,7 +44,7 @@ def config_from_json(text: str) -> Config:
     return config_from_tree(json.loads(text), "parameters of this run")
 
 
-def stage_parameters(config: Config, stage: str) -> str:
+def stage_part(config: Config, stage: str) -> str:
     """Return as JSON what decides `stage`: what it reads of params.yaml, and for measuring the device.
 
     The plan of `schedule` says what is to be trained, so its part includes that of `train`.
@@ -56,7 +56,7 @@ def stage_parameters(config: Config, stage: str) -> str:
     return json.dumps(part, sort_keys=True)
 
 
-def cell_parameters(config: Config, scheduler: str, seed: int) -> str:
+def cell_part(config: Config, scheduler: str, seed: int) -> str:
     """Return as JSON what decides one training: no other scheduler or seed, and whether its model is logged."""
     part = pick(config_to_tree(config), (*STAGES["train"], f"schedule.schedulers.{scheduler}"))
     models = config.tracking.models
@@ -73,7 +73,7 @@ def cell_parameters(config: Config, scheduler: str, seed: int) -> str:
 
 
 def config_from_part(text: str) -> Config:
-    """Return the configuration for one stage from the JSON of `stage_parameters` or `cell_parameters`.
+    """Return the configuration for one stage from the JSON of `stage_part` or `cell_part`.
 
     Raises `BssError` where a value is not what the schema says.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bss.config import Config, config_from_tree, config_to_tree, load_config
 from bss.data.fetch import DataVersion
 from bss.errors import BssError
-from bss.kubeflow.parameters import config_to_json, stage_parameters
+from bss.kubeflow.parameters import config_to_json, stage_part
 
 
 class Resolved(NamedTuple):
@@ -47,7 +47,7 @@ def resolve_config(
     return config_from_tree(tree, "params.yaml")
 
 
-def require_gpus(config: Config, gpus: int) -> Config:
+def config_for_pods(config: Config, gpus: int) -> Config:
     """Return `config` for training pods with `gpus` GPUs; 0 leaves it as it is.
 
     With GPUs the device is `cuda`, so that a pod that got none fails instead of training on its CPU for days.
@@ -57,6 +57,11 @@ def require_gpus(config: Config, gpus: int) -> Config:
         return config
     if config.resources.device == "cpu":
         raise BssError(f"resources.device: cpu, but each training pod asks for {gpus} GPU: set train.gpus to 0.")
+    if config.train.nodes == 1 and config.train.processes != gpus:
+        raise BssError(
+            f"train.processes: {config.train.processes}, but each training pod asks for {gpus} GPU: set train.gpus in "
+            f"cluster.yaml to {config.train.processes}, or train.processes to {gpus}."
+        )
     tree = config_to_tree(config)
     tree["resources"]["device"] = "cuda"
     return config_from_tree(tree, "params.yaml")
@@ -70,5 +75,5 @@ def resolve(config: Config, version: DataVersion) -> Resolved:
     if version.repository:
         tree["generate"] = {"digits": None}
     config = config_from_tree(tree, "params.yaml")
-    steps = {stage: stage_parameters(config, stage) for stage in ("prepare", "measure", "schedule")}
+    steps = {stage: stage_part(config, stage) for stage in ("prepare", "measure", "schedule")}
     return Resolved(config_to_json(config), **steps)

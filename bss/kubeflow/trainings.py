@@ -9,7 +9,7 @@ from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import read_json, write_json
-from bss.kubeflow.parameters import cell_parameters
+from bss.kubeflow.parameters import cell_part
 from bss.stages.train import log_finished
 from bss.tracking.runs import Execution, write_tracking
 
@@ -29,7 +29,7 @@ def list_cells(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]
             "scheduler": name,
             "seed": seed,
             "plan": read_plan(plans, name, seed, data, config_to_tree(entry)).digest,
-            "parameters": cell_parameters(config, name, seed),
+            "parameters": cell_part(config, name, seed),
         }
         for seed in config.seeds
         for name, entry in config.schedule.schedulers.items()

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bss.config import Config, config_to_tree
+from bss.config import Config
 from bss.console import make_console
-from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import digest_json, read_json, whole_folder
-from bss.tracking.provenance import code_version, write_provenance
+from bss.files import read_json
 from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
-from bss.training.cell import train_cell
+from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.history import read_history
+from bss.training.launch import train_on_ranks
 from bss.training.progress import TrainingProgress
+from bss.training.ranks import require_gpus
 from bss.training.reproducible import resolve_device
 from bss.training.workers import emit, run_jobs
 
@@ -55,20 +55,24 @@ def train(
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
+    if config.train.nodes == 1 < config.train.processes and resolve_device(config.resources.device).type == "cuda":
+        require_gpus(config.train.processes)
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
     keys = {cell: cell_key(config, data, plans, *cell) for cell in wanted}
     runs.mkdir(parents=True, exist_ok=True)
     if cells is None:
         _remove_others(runs, set(wanted))
-    kept = [cell for cell in wanted if _is_finished(_folder(runs, *cell), keys[cell])]
+    kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
     console = make_console()
     with _execution(config, data, scores, plans, execution) as parent:
         task = Task(config, store, plans, runs, parent)
-        jobs = [(task, *cell, keys[cell], cell in kept) for cell in wanted]
-        processes = min(_processes(config), len(wanted))
+        jobs = [(task, *cell, cell in kept) for cell in wanted]
+        at_a_time = min(_trainings_at_a_time(config), len(wanted))
+        ranks = config.train.nodes * config.train.processes
+        each = f" with {ranks} processes each" if ranks > 1 else ""
         selected = "test, protocol published" if config.protocol == "published" else "val"
         console.print(
-            f"train: {len(wanted)} trainings, {len(kept)} kept, {processes} at a time, selected on {selected}"
+            f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} at a time{each}, selected on {selected}"
         )
         run_ids: dict[str, str] = {}
         with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
@@ -79,16 +83,14 @@ def train(
                 if run_id is not None:
                     run_ids[f"{job[1]}/seed={job[2]}"] = run_id
 
-            run_jobs(train_one, jobs, processes, lambda event: progress.epoch(*event), on_done)
+            run_jobs(train_one, jobs, at_a_time, lambda event: progress.epoch(*event), on_done)
     if parent is not None:
         write_tracking(runs / "mlflow.json", parent, run_ids)
     else:
         (runs / "mlflow.json").unlink(missing_ok=True)
 
 
-def train_one(
-    task: Task, name: str, seed: int, key: str, finished: bool
-) -> tuple[dict[str, Any], float | None, str | None]:
+def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
     """Train one cell in a worker process, or log again one that is finished.
 
     Returns its metrics, its seconds (None where it was finished before) and its MLflow run.
@@ -102,7 +104,7 @@ def train_one(
             if run is not None:
                 _log_history(run, folder)
         else:
-            metrics = _train_into(task, data, name, seed, key, run)
+            metrics = _train(task, data, name, seed, run)
         if run is not None:
             run.finish(folder, metrics, _model_to_log(config, data, folder, seed))
     except BaseException as error:
@@ -129,53 +131,18 @@ def _log_history(run: CellRun, folder: Path) -> None:
         run.log_epoch(row)
 
 
-def _train_into(task: Task, data: Store, name: str, seed: int, key: str, run: CellRun | None) -> dict[str, Any]:
-    config = task.config
-    plan = read_plan(task.plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+def _train(task: Task, data: Store, name: str, seed: int, run: CellRun | None) -> dict[str, Any]:
+    """Train one cell in this process, or in several that this one starts and follows."""
+    config, folder = task.config, _folder(task.runs, name, seed)
 
     def on_epoch(row: dict[str, Any]) -> None:
         emit(name, seed, row)
         if run is not None:
             run.log_epoch(row)
 
-    with whole_folder(_folder(task.runs, name, seed)) as folder:
-        metrics = train_cell(config, data, plan, name, seed, folder, on_epoch)
-        inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
-        write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
-    return metrics
-
-
-def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
-    """Return every parameter that decides the result of one cell, as plain values."""
-    return {
-        "scheduler_name": name,
-        "scheduler": config_to_tree(config.schedule.schedulers[name]),
-        "seed": seed,
-        "protocol": config.protocol,
-        "train": config_to_tree(config.train),
-        "network": config_to_tree(config.network),
-        "score": config_to_tree(config.measure.score),
-        "sequences_mib": config.tracking.sequences_mib,
-    }
-
-
-def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> str:
-    """Return the digest of all that decides one cell: parameters, store, plan, code and kind of device."""
-    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
-    decides = {
-        "parameters": cell_parameters(config, name, seed),
-        "store": data.digest,
-        "plan": plan.digest,
-        "code": code_version()["digest"],
-        "device": resolve_device(config.resources.device).type,
-    }
-    return digest_json(decides)
-
-
-def _is_finished(folder: Path, key: str) -> bool:
-    if not (folder / "provenance.json").is_file():
-        return False
-    return bool(read_json(folder / "provenance.json", "train")["inputs"].get("cell") == key)
+    if config.train.nodes * config.train.processes > 1:
+        return train_on_ranks(folder, config, task.store, task.plans, name, seed, on_epoch)
+    return train_into(folder, config, data, task.plans, name, seed, on_epoch)
 
 
 def _folder(runs: Path, name: str, seed: int) -> Path:
@@ -219,9 +186,10 @@ def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> Model
     return ModelToLog(folder, {name: data.read(name, rows) for name in data.modalities})
 
 
-def _processes(config: Config) -> int:
+def _trainings_at_a_time(config: Config) -> int:
     if config.resources.jobs is not None:
         return config.resources.jobs
     if resolve_device(config.resources.device).type == "cuda":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, processors // config.train.processes)

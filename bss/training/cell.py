@@ -23,7 +23,8 @@ from bss.errors import BssError
 from bss.files import write_csv, write_json
 from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
 from bss.training.evaluation import evaluate, predict
-from bss.training.measuring import measure, measure_in_train_mode
+from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
+from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.split_data import SplitData
 from bss.training.steps import learning_rate, make_optimiser, split_into_batches, train_epoch
@@ -48,13 +49,15 @@ def train_cell(
     plan: Plan,
     name: str,
     seed: int,
-    folder: Path,
+    folder: Path | None,
     on_epoch: Callable[[Row], None],
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Train scheduler `name` with `seed` and write everything but the provenance into `folder`.
 
     `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json.
-    Raises `BssError` when the loss stops being finite.
+    All of `ranks` call this together and get the same; those with `folder` None write nothing. Raises
+    `BssError` when the loss stops being finite.
     """
     started = time.perf_counter()
     make_reproducible()
@@ -73,37 +76,43 @@ def train_cell(
         labels=store.labels[train.rows],
         score=config.measure.score,
         minimum=config.train.batch_size,
+        rank=ranks.rank,
+        ranks=ranks.count,
     )
+    wrapped = ranks.wrap(network)
     optimiser = make_optimiser(network, config.train.optimiser)
     records = Records()
     best: tuple[float, int, dict[str, torch.Tensor]] = (-1.0, -1, {})
     for epoch in range(config.train.epochs):
         if isinstance(entry, LearnedEntry):
-            _measure_if_due(config, entry, network, train, sampler, epoch, seed, records)
+            _measure_if_due(config, entry, network, train, sampler, epoch, seed, records, ranks)
         sampler.set_epoch(epoch)
+        sampler.sequence = ranks.agree(sampler.sequence, device)
         _record_sequence(sampler, epoch, records)
-        row = _train_one_epoch(config, entry, network, optimiser, train, sampler, epoch)
-        row |= _evaluate_epoch(network, val, published, sampler, records.sequences[-1], train.rows)
+        row = _train_one_epoch(config, entry, network, wrapped, optimiser, train, sampler, epoch, ranks)
+        row |= _evaluate_epoch(network, val, published, sampler, records.sequences[-1], train.rows, ranks)
         records.history.append(row)
         on_epoch(row)
         selected_on = row["test/acc"] if published is not None else row["val/acc"]
         if selected_on > best[0]:
             best = (selected_on, epoch, copy.deepcopy(network.state_dict()))
     test = published or SplitData(store, "test", network, device)
-    last = evaluate(network, test, "last/test")
+    last = evaluate(network, test, "last/test", ranks)
     network.load_state_dict(best[2])
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": best[1],
         "steps": sum(row["schedule/steps"] for row in records.history),
         "samples": sum(row["schedule/samples"] for row in records.history),
-        **evaluate(network, val, "val"),
-        **evaluate(network, test, "test"),
+        **evaluate(network, val, "val", ranks),
+        **evaluate(network, test, "test", ranks),
         **{f"last/test_{key}": last[f"last/test/{key}"] for key in ("acc", "f1_macro", "map")},
     }
-    _write(config, store, network, test, train.rows, description, metrics, records, folder)
-    seconds = {"seconds": time.perf_counter() - started, "measuring_seconds": records.measuring_seconds}
-    write_json(folder / "timing.json", seconds)
+    predictions = predictions_table(network, store, test, ranks)
+    if folder is not None:
+        _write(config, network, train.rows, description, metrics, records, predictions, folder)
+        seconds = {"seconds": time.perf_counter() - started, "measuring_seconds": records.measuring_seconds}
+        write_json(folder / "timing.json", seconds)
     return metrics
 
 
@@ -116,19 +125,25 @@ def _measure_if_due(
     epoch: int,
     seed: int,
     records: Records,
+    ranks: Ranks,
 ) -> None:
-    """Measure every sample again with a pass of its own, where the scheduler asks for one now."""
+    """Measure every sample again with a pass of its own, where the scheduler asks for one now.
+
+    Each rank records what it measured; the sampler exchanges it.
+    """
     if entry.measuring == "online" or epoch == 0 or epoch % entry.every:
         return
     started = time.perf_counter()
     criteria = config.measure.score.criteria
     if entry.mode == "eval":
-        columns = measure(network, train, criteria)
+        batches = ranks.deal(batches_of_all(len(train)))
+        columns = measure(network, train, criteria, batches)
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
-        batches = split_into_batches(order, config.train.batch_size)
+        batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
         columns = measure_in_train_mode(network, train, criteria, batches)
-    sampler.record(np.arange(len(train)), {criterion: columns[criterion] for criterion in criteria})
+    for index in batches:
+        sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started
 
 
@@ -148,23 +163,24 @@ def _train_one_epoch(
     config: Config,
     entry: Any,
     network: MultiModalNetwork,
+    wrapped: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     train: SplitData,
     sampler: SequenceSampler,
     epoch: int,
+    ranks: Ranks,
 ) -> Row:
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate
-    batches = split_into_batches(np.fromiter(sampler, dtype=np.int64, count=len(sampler)), config.train.batch_size)
+    batches = split_into_batches(sampler.sequence, config.train.batch_size)
+    observe = None
     if isinstance(entry, LearnedEntry) and entry.measuring == "online":
 
         def observe(index: npt.NDArray[np.int64], outputs: Outputs, loss: torch.Tensor) -> None:
             sampler.observe(index, outputs.logits, loss, features=outputs.features)
 
-        loss = train_epoch(network, optimiser, train, batches, observe)
-    else:
-        loss = train_epoch(network, optimiser, train, batches)
+    loss = train_epoch(network, optimiser, train, batches, observe, wrapped, ranks)
     if not np.isfinite(loss):
         raise BssError(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "
@@ -187,14 +203,15 @@ def _evaluate_epoch(
     sampler: SequenceSampler,
     sequence: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
+    ranks: Ranks,
 ) -> Row:
-    row: Row = evaluate(network, val, "val")
+    row: Row = evaluate(network, val, "val", ranks)
     accuracies = [row[f"val/acc_{name}"] for name in network.heads]
     row["balance/gap"] = max(accuracies) - min(accuracies)
     row["balance/score_mean"] = None if sampler.scores is None else float(sampler.scores.mean())
     row["schedule/digest"] = sequence_digest(rows[sequence])
     if test is not None:
-        row["test/acc"] = evaluate(network, test, "test")["test/acc"]
+        row["test/acc"] = evaluate(network, test, "test", ranks)["test/acc"]
     return row
 
 
@@ -203,15 +220,21 @@ def sequence_digest(rows: npt.NDArray[np.int64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows, dtype="<i8").tobytes()).hexdigest()
 
 
+def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:
+    """Return predictions.parquet: the test samples, their labels, and what the network takes them for."""
+    logits, unimodal = predict(network, test, ranks)
+    columns = {"index": test.rows, "id": store.ids[test.rows].tolist(), "label": store.labels[test.rows]}
+    return columns | {"predicted": logits.argmax(axis=1), **{f"predicted_{m}": p for m, p in unimodal.items()}}
+
+
 def _write(
     config: Config,
-    store: Store,
     network: MultiModalNetwork,
-    test: SplitData,
     train_rows: npt.NDArray[np.int64],
     description: dict[str, Any],
     metrics: dict[str, Any],
     records: Records,
+    predictions: dict[str, Any],
     folder: Path,
 ) -> None:
     write_csv(folder / "history.csv", records.history)
@@ -235,7 +258,4 @@ def _write(
             "smoothed": np.concatenate(smoothed),
         }
         write_table(folder / "measurements.parquet", columns)
-    logits, unimodal = predict(network, test)
-    columns = {"index": test.rows, "id": store.ids[test.rows].tolist(), "label": store.labels[test.rows]}
-    columns |= {"predicted": logits.argmax(axis=1), **{f"predicted_{m}": p for m, p in unimodal.items()}}
-    write_table(folder / "predictions.parquet", columns)
+    write_table(folder / "predictions.parquet", predictions)

@@ -7,27 +7,36 @@ import numpy.typing as npt
 import torch
 
 from bss.models.network import MultiModalNetwork
-from bss.training.measuring import BATCH
+from bss.training.measuring import batches_of_all
+from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
 
-def predict(network: MultiModalNetwork, data: SplitData) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray]]:
-    """Return the scores [n, classes] behind the prediction, and each modality's predicted class [n]."""
+def predict(
+    network: MultiModalNetwork, data: SplitData, ranks: Ranks = ALONE
+) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray]]:
+    """Return the scores [n, classes] behind the prediction, and each modality's predicted class [n].
+
+    The ranks share the work; all of them get all of the result, the same as one rank alone would.
+    """
     network.eval()
-    scores, unimodal = [], []
-    order = np.arange(len(data))
+    scores = torch.zeros(len(data), network.fusion.out_features, device=data.device)
+    predicted = {name: torch.zeros(len(data), dtype=torch.int64, device=data.device) for name in network.heads}
     with torch.no_grad():
-        for index in np.array_split(order, -(-len(order) // BATCH)):
+        for index in ranks.deal(batches_of_all(len(data))):
             outputs = network(data.batch(index)[0])
-            scores.append(network.scores(outputs))
-            unimodal.append({name: z.argmax(dim=1) for name, z in outputs.logits.items()})
-    predicted = {name: torch.cat([part[name] for part in unimodal]).cpu().numpy() for name in unimodal[0]}
-    return torch.cat(scores).float().cpu().numpy(), predicted
+            where = slice(int(index[0]), int(index[-1]) + 1)
+            scores[where] = network.scores(outputs)
+            for name, z in outputs.logits.items():
+                predicted[name][where] = z.argmax(dim=1)
+    for column in (scores, *predicted.values()):
+        ranks.add(column)  # each row is zero on all ranks but one
+    return scores.cpu().numpy(), {name: column.cpu().numpy() for name, column in predicted.items()}
 
 
-def evaluate(network: MultiModalNetwork, data: SplitData, prefix: str) -> dict[str, float]:
+def evaluate(network: MultiModalNetwork, data: SplitData, prefix: str, ranks: Ranks = ALONE) -> dict[str, float]:
     """Return ``<prefix>/acc``, ``f1_macro``, ``map`` and ``acc_<modality>``, all in [0, 1]."""
-    scores, unimodal = predict(network, data)
+    scores, unimodal = predict(network, data, ranks)
     labels = data.labels.cpu().numpy()
     metrics = {
         "acc": float((scores.argmax(axis=1) == labels).mean()),

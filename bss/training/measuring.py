@@ -24,17 +24,27 @@ BATCH = 256
 Columns = dict[str, npt.NDArray[np.float64]]
 
 
-def measure(network: MultiModalNetwork, data: SplitData, criteria: tuple[str, ...]) -> Columns:
-    """Measure all samples in eval mode, without gradient or augmentation.
+def batches_of_all(n: int) -> list[npt.NDArray[np.int64]]:
+    """Return the positions 0 .. n - 1 as batches for a pass in eval mode."""
+    return np.array_split(np.arange(n), -(-n // BATCH))
+
+
+def measure(
+    network: MultiModalNetwork,
+    data: SplitData,
+    criteria: tuple[str, ...],
+    batches: list[npt.NDArray[np.int64]] | None = None,
+) -> Columns:
+    """Measure the samples at the positions `batches` (None: all) in eval mode, without gradient or augmentation.
 
     Returns
     -------
-    float64 arrays [n]: each of `criteria`, ``confidence``, and per modality m ``loss_m`` (cross-entropy of
-    its head), ``p_true_m`` (probability of the label) and ``predicted_m`` (class).
+    float64 arrays [n], NaN where nothing was measured: each of `criteria`, ``confidence``, and per modality
+    m ``loss_m`` (cross-entropy of its head), ``p_true_m`` (probability of the label) and ``predicted_m``
+    (class).
     """
     network.eval()
-    order = np.arange(len(data))
-    return _pass(network, data, criteria, np.array_split(order, -(-len(order) // BATCH)))
+    return _pass(network, data, criteria, batches_of_all(len(data)) if batches is None else batches)
 
 
 def measure_in_train_mode(
@@ -45,8 +55,9 @@ def measure_in_train_mode(
 ) -> Columns:
     """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move.
 
-    `batches` are positions that together hold every sample once. The criterion gradient_magnitude has no
-    meaning where batch normalisation mixes samples; it is measured in eval mode.
+    `batches` are positions that together hold every sample once, or a rank's shares of such batches. The
+    criterion gradient_magnitude has no meaning where batch normalisation mixes samples; it is measured in
+    eval mode.
     """
     network.train()
     columns = _pass(network, data, criteria, batches)
@@ -68,7 +79,7 @@ def _pass(
         if "gradient_magnitude" in criteria:
             facts["gradient_magnitude"] = _gradients(network, inputs, labels)
         for name, values in facts.items():
-            column = columns.setdefault(name, np.empty(len(data)))
+            column = columns.setdefault(name, np.full(len(data), np.nan))
             column[index] = values.double().cpu().numpy()
     return columns
 

@@ -44,6 +44,8 @@ class SplitData:
         return {name: x[where] for name, x in self._cache.items()}, self.labels[where]
 
     def _load(self, index: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        if len(index) == 0 < len(self):  # a rank's share of a small batch; torch.stft refuses empty ones
+            return {name: x[:0] for name, x in self._load(np.zeros(1, dtype=np.int64)).items()}
         rows = self.rows[index]
         raw = {name: torch.from_numpy(self.store.read(name, rows)).to(self.device) for name in self.store.modalities}
         with torch.no_grad():

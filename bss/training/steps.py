@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bss.config.schema import AdamConfig, OptimiserConfig, StepDecay
 from bss.models.network import MultiModalNetwork, Outputs
+from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
 
@@ -48,22 +49,29 @@ def train_epoch(
     data: SplitData,
     batches: list[npt.NDArray[np.int64]],
     observe: Callable[[npt.NDArray[np.int64], Outputs, Tensor], None] | None = None,
+    wrapped: nn.Module | None = None,
+    ranks: Ranks = ALONE,
 ) -> float:
-    """Train on `batches` (positions in `data`) in order; return the mean training loss per sample.
+    """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
-    `observe(index, outputs, loss)` is called for each batch with the outputs and losses of the training
-    pass itself.
+    Each rank takes its share of each batch through `wrapped` (`Ranks.wrap` of `network`; None: `network`
+    itself); the update is that of the mean loss over the global batch. `observe(index, outputs, loss)` is
+    called for each share with the outputs and losses of the training pass itself.
     """
     network.train()
+    call = network if wrapped is None else wrapped
     total = torch.zeros((), dtype=torch.float64, device=data.device)
-    for index in batches:
+    for batch in batches:
+        index = ranks.share(batch)
         inputs, labels = data.batch(index)
-        outputs = network(inputs)
+        outputs = call(inputs)
         loss = network.loss(outputs, labels)
         if observe is not None:
             observe(index, outputs, loss)
         optimiser.zero_grad(set_to_none=True)
-        loss.mean().backward()
+        # The gradients are averaged over the ranks, whose shares may differ in size; a share may be empty.
+        (loss.sum() / (len(batch) / ranks.count)).backward()
         optimiser.step()
         total += loss.detach().sum()
-    return float(total) / sum(len(index) for index in batches)
+    ranks.add(total)
+    return float(total) / sum(len(batch) for batch in batches)

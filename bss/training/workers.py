@@ -35,7 +35,7 @@ def run_jobs(
         return
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
-    with _interrupted_by_sigterm():
+    with interrupted_by_sigterm():
         pool = ProcessPoolExecutor(processes, context, _start_worker, (events, os.getpid()))
         try:
             futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(work, *job): job for job in jobs}
@@ -48,6 +48,8 @@ def run_jobs(
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+    for event in _drain(events):  # what a worker sent last may arrive after its result
+        on_event(event)
 
 
 def _run_here(
@@ -58,7 +60,7 @@ def _run_here(
 ) -> None:
     global _send  # noqa: PLW0603
     _send = on_event
-    with _interrupted_by_sigterm():
+    with interrupted_by_sigterm():
         for job in jobs:
             on_done(job, work(*job))
 
@@ -103,7 +105,7 @@ def _drain(events: Any) -> Iterator[Event]:
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
+def interrupted_by_sigterm() -> Iterator[None]:
     """Make SIGTERM an interruption like Ctrl-C, so that workers are ended and runs marked as killed."""
 
     def interrupt(number: int, frame: Any) -> None:

@@ -45,10 +45,10 @@ def start(
     from bss.kubeflow.data import find_data
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
-    from bss.kubeflow.start import require_gpus, resolve, resolve_config
+    from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
     with plain_errors():
-        config = require_gpus(resolve_config(parameters, overrides, schedulers, seeds), gpus)
+        config = config_for_pods(resolve_config(parameters, overrides, schedulers, seeds), gpus)
         version = find_data(config, data_repository, data_revision, data_path)
         if config.tracking.enabled:
             name = version.path.rstrip("/").rpartition("/")[2]

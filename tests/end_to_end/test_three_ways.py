@@ -88,11 +88,11 @@ def test_a_second_run_reuses_what_did_not_change(clone):
         assert {"report", "scores", "plans", "store", "params.json"} <= names
 
 
+DIVERGING = "--set train.optimiser.learning_rate=1e30 --set measure.warmup_epochs=0 --scheduler uniform --seed 0"
+
+
 def test_a_step_that_fails_fails_the_run_and_says_why(clone):
-    output = run(
-        clone, "bss", "run-local", "--root", "failing", "--set", "train.optimiser.learning_rate=1e30", "--set", "measure.warmup_epochs=0",
-        "--scheduler", "uniform", "--seed", "0", check=False,
-    )  # fmt: skip
+    output = run(clone, "bss", "run-local", "--root", "failing", *DIVERGING.split(), check=False)
     assert "bss: uniform seed 0: the training loss is" in output
     assert "Lower train.optimiser.learning_rate" in output
     assert output.rstrip().splitlines()[-1].startswith("bss: ")
@@ -115,9 +115,8 @@ def test_containers_give_what_dvc_gives(clone):
 @in_containers
 def test_a_container_that_fails_fails_the_run(clone):
     output = run(
-        clone, "bss", "run-local", "--root", "failing-containers", "--image", IMAGE, "--scheduler", "uniform",
-        "--seed", "0", "--set", "train.optimiser.learning_rate=1e30", "--set", "measure.warmup_epochs=0", check=False,
-    )  # fmt: skip
+        clone, "bss", "run-local", "--root", "failing-containers", "--image", IMAGE, *DIVERGING.split(), check=False
+    )
     assert "bss: uniform seed 0: the training loss is" in output
     assert output.rstrip().splitlines()[-1].startswith("bss: ")
 

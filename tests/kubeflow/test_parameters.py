@@ -8,12 +8,12 @@ from ruamel.yaml import YAML
 from bss.config import config_to_tree
 from bss.kubeflow.parameters import (
     STAGES,
-    cell_parameters,
+    cell_part,
     config_from_json,
     config_from_part,
     config_to_json,
     pick,
-    stage_parameters,
+    stage_part,
 )
 
 PROJECT = Path(__file__).parents[2]
@@ -40,17 +40,17 @@ def test_pick_takes_the_named_parts_only():
 @pytest.mark.parametrize("stage", ["prepare", "measure", "schedule"])
 def test_a_part_gives_the_values_that_its_stage_reads(stage, tree, make_config):
     config = make_config(tree)
-    rebuilt = config_from_part(stage_parameters(config, stage))
+    rebuilt = config_from_part(stage_part(config, stage))
     keys = STAGES[stage]
     assert pick(config_to_tree(rebuilt), keys) == pick(config_to_tree(config), keys)
 
 
 def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
     config = make_config(tree)
-    planned = config_from_part(stage_parameters(config, "schedule"))
+    planned = config_from_part(stage_part(config, "schedule"))
     assert pick(config_to_tree(planned), STAGES["train"]) == pick(config_to_tree(config), STAGES["train"])
     for name in config.schedule.schedulers:
-        assert cell_parameters(planned, name, 1) == cell_parameters(config, name, 1)
+        assert cell_part(planned, name, 1) == cell_part(config, name, 1)
 
 
 def changed(tree, key, value):
@@ -81,8 +81,8 @@ def changed(tree, key, value):
 )
 def test_only_what_a_stage_reads_decides_it(key, value, decided, tree, make_config):
     def parts(config):
-        stages = {stage: stage_parameters(config, stage) for stage in ("prepare", "measure", "schedule")}
-        return stages | {"cell": cell_parameters(config, "uniform", 0)}
+        stages = {stage: stage_part(config, stage) for stage in ("prepare", "measure", "schedule")}
+        return stages | {"cell": cell_part(config, "uniform", 0)}
 
     before, after = parts(make_config(tree)), parts(make_config(changed(tree, key, value)))
     assert {name for name in before if before[name] != after[name]} == decided
@@ -90,7 +90,7 @@ def test_only_what_a_stage_reads_decides_it(key, value, decided, tree, make_conf
 
 def test_only_the_first_seed_logs_its_model(tree, make_config):
     config = make_config(tree | {"tracking": {"models": "first-seed"}})
-    models = [json.loads(cell_parameters(config, "uniform", seed))["tracking"]["models"] for seed in (0, 1)]
+    models = [json.loads(cell_part(config, "uniform", seed))["tracking"]["models"] for seed in (0, 1)]
     assert models == ["all", "none"]
 
 

@@ -6,7 +6,7 @@ from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.kubeflow.data import find_data, raw_data
 from bss.kubeflow.parameters import config_from_part
-from bss.kubeflow.start import require_gpus, resolve, resolve_config
+from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
 TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
 
@@ -35,10 +35,13 @@ def test_what_is_wrong_is_said_before_anything_runs(overrides, schedulers, seeds
 
 def test_training_pods_with_gpus_must_find_one():
     config = resolve_config(TEXT, [], [], [])
-    assert require_gpus(config, 0) == config
-    assert require_gpus(config, 1).resources.device == "cuda"
+    assert config_for_pods(config, 0) == config
+    assert config_for_pods(config, 1).resources.device == "cuda"
     with pytest.raises(BssError, match=r"resources\.device: cpu"):
-        require_gpus(resolve_config(TEXT, ["resources.device=cpu"], [], []), 1)
+        config_for_pods(resolve_config(TEXT, ["resources.device=cpu"], [], []), 1)
+    with pytest.raises(BssError, match=r"train\.processes: 2, but each training pod asks for 1 GPU"):
+        config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 1)
+    assert config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 2).train.processes == 2
 
 
 def test_built_in_data_is_known_by_its_parameters():

@@ -1,0 +1,84 @@
+"""Batch normalisation whose statistics are those of the global batch, whatever the number of ranks."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class GlobalBatchNorm(_BatchNorm):
+    """torch's SyncBatchNorm for CPU, where torch has none: inputs [batch, channels, ...], batch 0 and up.
+
+    In train mode every rank must call it, in the same order. Mean and variance are those of all ranks'
+    samples together, so they and the running statistics are the same on each.
+    """
+
+    def _check_input_dim(self, inputs: Tensor) -> None:
+        if inputs.dim() < 2:
+            raise ValueError(f"expected inputs [batch, channels, ...], got {inputs.dim()} dimensions")
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self._check_input_dim(inputs)
+        if not self.training:
+            return F.batch_norm(inputs, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        others = [d for d in range(inputs.dim()) if d != 1]
+        shape = [-1 if d == 1 else 1 for d in range(inputs.dim())]
+        count = torch.tensor(float(inputs.numel() // inputs.shape[1]), device=inputs.device)
+        torch.distributed.all_reduce(count)
+        mean = _sum_over_ranks(inputs.sum(dim=others)) / count
+        centred = inputs - mean.view(shape)
+        # The mean first: a sum of squares less a square of sums would lose digits where the mean is large.
+        variance = _sum_over_ranks(centred.square().sum(dim=others)) / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return centred * scale.view(shape) + self.bias.view(shape)
+
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+def share_batch_norm(network: nn.Module) -> None:
+    """Change the batch normalisations inside `network` to take their statistics over all ranks.
+
+    Parameters, buffers and their names stay, so the trained network loads into an unchanged one.
+    """
+    for name, child in network.named_children():
+        if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            share_batch_norm(child)
+        elif next(child.parameters()).is_cuda:
+            setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+        else:
+            shared = GlobalBatchNorm(child.num_features, child.eps, child.momentum)
+            shared.load_state_dict(child.state_dict())
+            setattr(network, name, shared)
+
+
+def _sum_over_ranks(tensor: Tensor) -> Tensor:
+    total: Tensor = _SumOverRanks.apply(tensor)
+    return total
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """All-reduce whose gradient is the all-reduce of the gradients: every rank's loss depends on the sum."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        return _all_reduced(tensor)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return _all_reduced(gradients[0])
+
+
+def _all_reduced(tensor: Tensor) -> Tensor:
+    total = tensor.contiguous().clone()
+    torch.distributed.all_reduce(total)
+    return total

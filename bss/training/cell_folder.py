@@ -1,0 +1,72 @@
+"""The folder of one training: what decides its content, and making it whole or not at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bss.config import Config, config_to_tree
+from bss.data.plans import read_plan
+from bss.data.store import Store
+from bss.files import digest_json, read_json, whole_folder
+from bss.tracking.provenance import code_version, write_provenance
+from bss.training.cell import Row, train_cell
+from bss.training.ranks import ALONE, Ranks
+from bss.training.reproducible import resolve_device
+
+
+def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
+    """Return every parameter that decides the result of one cell, as plain values."""
+    return {
+        "scheduler_name": name,
+        "scheduler": config_to_tree(config.schedule.schedulers[name]),
+        "seed": seed,
+        "protocol": config.protocol,
+        "train": config_to_tree(config.train),
+        "network": config_to_tree(config.network),
+        "score": config_to_tree(config.measure.score),
+        "sequences_mib": config.tracking.sequences_mib,
+    }
+
+
+def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> str:
+    """Return the digest of all that decides one cell: parameters, store, plan, code and kind of device."""
+    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+    decides = {
+        "parameters": cell_parameters(config, name, seed),
+        "store": data.digest,
+        "plan": plan.digest,
+        "code": code_version()["digest"],
+        "device": resolve_device(config.resources.device).type,
+    }
+    return digest_json(decides)
+
+
+def is_finished(folder: Path, key: str) -> bool:
+    """Return whether `folder` holds the cell whose `cell_key` is `key`."""
+    if not (folder / "provenance.json").is_file():
+        return False
+    return bool(read_json(folder / "provenance.json", "train")["inputs"].get("cell") == key)
+
+
+def train_into(
+    path: Path,
+    config: Config,
+    data: Store,
+    plans: Path,
+    name: str,
+    seed: int,
+    on_epoch: Callable[[Row], None],
+    ranks: Ranks = ALONE,
+) -> dict[str, Any]:
+    """Train one cell and put its folder at `path`; return the content of metrics.json.
+
+    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone.
+    """
+    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+    if ranks.rank > 0:
+        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks)
+    inputs = {"store": data.digest, "plan": plan.digest, "cell": cell_key(config, data, plans, name, seed)}
+    with whole_folder(path) as folder:
+        metrics = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks)
+        write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
+    return metrics

@@ -1,0 +1,120 @@
+"""Starts one training over several ranks, follows it, and ends it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from bss.config import Config, config_to_tree
+from bss.errors import BssError
+from bss.files import read_json, remove_unfinished, scratch_folder, write_json
+from bss.training.cell import Row
+
+POLL_SECONDS = 0.1
+STOP_SECONDS = 20.0
+"""So long may torchrun take to end its ranks before it is killed; then they end by themselves."""
+
+
+def train_on_ranks(
+    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
+) -> dict[str, Any]:
+    """Train one cell over train.nodes x train.processes ranks and put its folder at `path`.
+
+    `on_epoch` gets each row of history.csv soon after it is known. Returns the content of metrics.json.
+    Raises `BssError` with the message of the rank that failed first. Leaves no process and nothing
+    unfinished behind.
+    """
+    start = train_on_this_machine if config.train.nodes == 1 else train_on_nodes
+    start(path, config, store, plans, name, seed, on_epoch)
+    metrics: dict[str, Any] = read_json(path / "metrics.json", "train")
+    return metrics
+
+
+def train_on_nodes(
+    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
+) -> None:
+    """Refuse a training over several machines."""
+    raise BssError(
+        f"params.yaml: train.nodes: {config.train.nodes} machines need the Kubeflow Trainer, which `bss train` "
+        "does not start. Set it to 1."
+    )
+
+
+def train_on_this_machine(
+    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
+) -> None:
+    """Train one cell over train.processes ranks on this machine, through torchrun."""
+    with scratch_folder(path) as scratch:
+        params, progress, error, output = (scratch / n for n in ("params.json", "progress", "error.json", "output"))
+        write_json(params, config_to_tree(config))
+        progress.touch()
+        module = ["--params", params, "--store", store, "--plans", plans, "--scheduler", name, "--seed", seed]
+        module += ["--out", path, "--progress", progress, "--end-with-stdin"]
+        torchrun = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", config.train.processes]
+        torchrun += ["--redirects", 3, "--log-dir", scratch / "logs", "-m", "bss.training.rank"]
+        with output.open("wb") as log, progress.open(encoding="utf-8") as rows:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "torch.distributed.run", *map(str, torchrun + module)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "TORCHELASTIC_ERROR_FILE": str(error), "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end the others
+            )
+            try:
+                for row in _follow(process, rows):
+                    on_epoch(row)
+            finally:
+                _stop(process)
+                remove_unfinished(path)
+        if process.returncode != 0:
+            raise BssError(_why(error, output, config.train.processes))
+        for file in scratch.glob("logs/**/0/stderr.log"):  # warnings of rank 0
+            sys.stderr.write(file.read_text(encoding="utf-8"))
+
+
+def _follow(process: subprocess.Popen[bytes], rows: TextIO) -> Iterator[Row]:
+    """Yield each row that is added to the file `rows` until the process has ended."""
+    unfinished, running = "", True
+    while running:
+        running = process.poll() is None
+        *lines, unfinished = (unfinished + rows.read()).split("\n")
+        for line in lines:
+            yield json.loads(line)
+        if running:
+            time.sleep(POLL_SECONDS)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()  # every rank watches it
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _why(error: Path, output: Path, processes: int) -> str:
+    """Return why the training failed: a rank's own message, the signal that ended one, or a traceback."""
+    told = read_json(error, "train")["message"] if error.is_file() else None
+    if told is not None:
+        kind, _, message = str(told["message"]).partition(": ")
+        if kind == BssError.__name__:
+            return message
+    text = output.read_text(encoding="utf-8", errors="replace")
+    # A rank that is killed tells nothing, and the others that waited for it tell of a lost connection.
+    for number in map(int, re.findall(r"Signal (\d+) \(\w+\) received by PID", text)):
+        if number != signal.SIGTERM:
+            name = signal.Signals(number).name
+            hint = ", as the system does when memory runs out" if number == signal.SIGKILL else ""
+            return f"one of its {processes} processes was ended by {name}{hint}."
+    return f"one of its {processes} processes failed:\n{text if told is None else told['extraInfo']['py_callstack']}"

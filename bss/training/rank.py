@@ -1,0 +1,108 @@
+"""One rank of a training, started by torchrun on one machine or on several.
+
+``torchrun --nnodes N --nproc-per-node P -m bss.training.rank --params FILE --store DIR --plans DIR
+--scheduler NAME --seed S --out DIR``, on every machine with the same arguments and the same files. N and P
+are `train.nodes` and `train.processes` of the parameters. Rank 0 alone writes: the training's folder to
+--out, whole or not at all, and a row of history.csv per epoch, as a line of JSON, to --progress.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+from bss.config import Config, load_config
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.training.cell import Row
+from bss.training.cell_folder import train_into
+from bss.training.ranks import join_ranks
+from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.workers import interrupted_by_sigterm
+
+END_SECONDS = 5.0
+"""A rank that is told to end has so long to remove what it has not finished."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as one rank; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
+    options = _parser().parse_args(arguments)
+    if options.end_with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    handler = get_error_handler()  # tells torchrun what went wrong, in a file that its environment names
+    try:
+        with interrupted_by_sigterm():
+            _train(options)
+    except BssError as error:
+        handler.record_exception(error)
+        print(f"bss: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        handler.record_exception(error)
+        raise
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bss.training.rank", description="One rank of a training, for torchrun.")
+    for name in ("params", "store", "plans", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--scheduler", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--progress", type=Path, help="file that rank 0 adds a line of JSON to after each epoch")
+    parser.add_argument(
+        "--end-with-stdin", action="store_true", help="end when standard input is closed: who started this has gone"
+    )
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = load_config(options.params)
+    _check(config, options)
+    make_reproducible()
+    data = Store.open(options.store)
+    with join_ranks(resolve_device(config.resources.device)) as ranks:
+
+        def on_epoch(row: Row) -> None:
+            if options.progress is not None:
+                with options.progress.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+
+        train_into(options.out, config, data, options.plans, options.scheduler, options.seed, on_epoch, ranks)
+
+
+def _check(config: Config, options: argparse.Namespace) -> None:
+    lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
+    if lacking:
+        raise BssError(f"{lacking[0]}: not in the environment. Start `-m bss.training.rank` with torchrun.")
+    started, asked = int(os.environ["WORLD_SIZE"]), config.train.nodes * config.train.processes
+    if started != asked:
+        raise BssError(
+            f"{options.params}: train.nodes x train.processes is {config.train.nodes} x {config.train.processes}, "
+            f"but torchrun started {started} processes. Give torchrun the same numbers."
+        )
+    known = list(config.schedule.schedulers)
+    if options.scheduler not in known:
+        raise BssError(f"--scheduler {options.scheduler}: {options.params} has {', '.join(known)}.")
+
+
+def _end_with_stdin() -> None:
+    """End this rank when standard input is closed, gently first."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Trainings over several processes as torchrun starts them, and how they end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import small_tree
+
+from bss.config import config_from_tree, config_to_tree
+from bss.errors import BssError
+from bss.files import digest_file, read_json, write_json
+from bss.stages.train import train
+from bss.training.history import read_history
+from bss.training.launch import train_on_this_machine
+from bss.training.rank import main
+
+CELL = ("bss-l", 0)
+EXACT = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
+LAUNCH = """
+import sys
+from pathlib import Path
+from bss.config import load_config
+from bss.training.launch import train_on_this_machine
+runs, params, store, plans = map(Path, sys.argv[1:])
+train_on_this_machine(runs / "cell", load_config(params), store, plans, "bss-l", 0, lambda row: print(row, flush=True))
+"""
+
+
+def changed(pipeline, **train):
+    """The pipeline's parameters with criteria of which each needs a path of its own, and `train` changed."""
+    tree = config_to_tree(pipeline[1])
+    del tree["schedule"]["schedulers"]["bss-l-online"]  # gradients are not measured online
+    tree["measure"]["score"]["criteria"] = ["feature_similarity", "gradient_magnitude"]
+    tree["train"].update(train)
+    return config_from_tree(tree, "params.yaml")
+
+
+def ranks_of(place):
+    """Return {rank: process id} of the running ranks whose command names `place`."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        try:
+            command = (process / "cmdline").read_bytes().decode()
+            environment = (process / "environ").read_bytes().decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if str(place) in command and "bss.training.rank" in command:
+            variables = dict(line.split("=", 1) for line in environment.split("\0") if "=" in line)
+            found[variables.get("RANK", "torchrun")] = int(process.name)
+    return found
+
+
+def nothing_is_left(folder, but=()):
+    return not ranks_of(folder) and {path.name for path in folder.iterdir()} <= set(but)
+
+
+def wait_for(look):
+    for _ in range(600):
+        if look():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture(scope="module")
+def trained(pipeline, small_store, tmp_path_factory):
+    """A cell that the stage trained with two processes."""
+    runs = tmp_path_factory.mktemp("two") / "runs"
+    folder = pipeline[0]
+    train(changed(pipeline, processes=2), small_store, folder / "scores", folder / "plans", runs, [CELL])
+    return runs
+
+
+def test_the_stage_trains_with_two_processes_and_leaves_only_the_result(trained, pipeline):
+    assert nothing_is_left(trained, but=["bss-l"])
+    assert [path.name for path in (trained / "bss-l").iterdir()] == ["seed=0"]
+    cell = trained / "bss-l" / "seed=0"
+    assert [row["epoch"] for row in read_history(cell / "history.csv")] == [0, 1, 2]
+    one = pipeline[0] / "runs" / "bss-l" / "seed=0"
+    assert {path.name for path in cell.iterdir()} == {path.name for path in one.iterdir()}
+    provenance = read_json(cell / "provenance.json", "train")
+    assert provenance["parameters"]["train"]["processes"] == 2
+
+
+def test_a_finished_training_is_kept_and_another_number_of_processes_is_another_result(
+    trained, pipeline, small_store, capsys
+):
+    folder = pipeline[0]
+    arguments = (small_store, folder / "scores", folder / "plans", trained, [CELL])
+    train(changed(pipeline, processes=2), *arguments)
+    assert "1 trainings, 1 kept, 1 at a time with 2 processes each" in capsys.readouterr().out
+    with pytest.raises(BssError, match=r"bss-l seed 0: params\.yaml: train\.nodes: 2 machines need"):
+        train(changed(pipeline, nodes=2), *arguments)
+    assert "0 kept" in capsys.readouterr().out
+    assert (trained / "bss-l" / "seed=0" / "metrics.json").is_file()
+
+
+def test_two_machines_with_a_rank_each_give_the_bytes_of_one_with_two(trained, pipeline, small_store, tmp_path):
+    write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, nodes=2)))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    command += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--log-dir", str(tmp_path / "logs")]
+    module = ["-m", "bss.training.rank", "--params", tmp_path / "params.yaml", "--store", small_store]
+    module += ["--plans", pipeline[0] / "plans", "--scheduler", "bss-l", "--seed", "0", "--out", out]
+    machines = [
+        subprocess.Popen(
+            [*command, "--node-rank", str(i), *map(str, module), "--progress", str(progress)], stdin=subprocess.DEVNULL
+        )
+        for i in range(2)
+    ]
+    assert [machine.wait(120) for machine in machines] == [0, 0]
+    for name in EXACT:
+        assert digest_file(out / name) == digest_file(trained / "bss-l" / "seed=0" / name), name
+    rows = [json.loads(line) for line in progress.read_text(encoding="utf-8").splitlines()]
+    recorded = read_history(out / "history.csv")
+    assert [(row["epoch"], row["train/loss"]) for row in rows] == [(r["epoch"], r["train/loss"]) for r in recorded]
+
+
+def test_a_training_that_diverges_is_named_and_leaves_nothing(pipeline, small_store, tmp_path):
+    tree = config_to_tree(changed(pipeline, processes=2))
+    tree["train"]["optimiser"]["learning_rate"] = 1e18
+    config, folder = config_from_tree(tree, "params.yaml"), pipeline[0]
+    with pytest.raises(
+        BssError, match=r"^uniform seed 1: the training loss is .* Lower train\.optimiser\.learning_rate"
+    ):
+        train(config, small_store, folder / "scores", folder / "plans", tmp_path, [("uniform", 1)])
+    assert nothing_is_left(tmp_path, but=["uniform"])
+    assert not list((tmp_path / "uniform").iterdir())
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeline, small_store, tmp_path):
+    def on_epoch(row):
+        if row["epoch"] > 0:
+            return
+        assert {"0", "1"} <= set(ranks_of(tmp_path))
+        if not killed:
+            raise KeyboardInterrupt
+        os.kill(ranks_of(tmp_path)["1"], signal.SIGKILL)
+
+    config = changed(pipeline, processes=2, epochs=100_000)
+    with pytest.raises(BssError if killed else KeyboardInterrupt, match="ended by SIGKILL" if killed else None):
+        train_on_this_machine(tmp_path / "cell", config, small_store, pipeline[0] / "plans", *CELL, on_epoch)
+    assert wait_for(lambda: nothing_is_left(tmp_path))
+
+
+def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
+    runs = tmp_path / "runs"
+    write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, processes=2, epochs=100_000)))
+    arguments = [runs, tmp_path / "params.yaml", small_store, pipeline[0] / "plans"]
+    parent = subprocess.Popen([sys.executable, "-c", LAUNCH, *map(str, arguments)], stdout=subprocess.PIPE)
+    try:
+        assert parent.stdout is not None
+        assert b"train/loss" in parent.stdout.readline()
+        assert len(ranks_of(runs)) >= 2
+    finally:
+        parent.kill()
+        parent.wait()
+    # What it could not remove is replaced by the next training.
+    assert wait_for(lambda: nothing_is_left(runs, but=[".cell.scratch"]))
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "message"),
+    [
+        ({}, {}, "RANK: not in the environment. Start `-m bss.training.rank` with torchrun."),
+        ({"WORLD_SIZE": "3"}, {}, "train.nodes x train.processes is 1 x 2, but torchrun started 3 processes"),
+        ({"WORLD_SIZE": "2"}, {"--scheduler": "bss-x"}, "--scheduler bss-x: "),
+    ],
+)
+def test_a_rank_that_is_started_wrongly_says_so(
+    environment, arguments, message, small_root, tmp_path, monkeypatch, capsys
+):
+    tree = small_tree(small_root)
+    tree["train"]["processes"] = 2
+    write_json(tmp_path / "params.yaml", tree)
+    if environment:
+        for name, value in ({"RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"} | environment).items():
+            monkeypatch.setenv(name, value)
+    options = {"--params": "params.yaml", "--store": "s", "--plans": "p", "--out": "o", "--scheduler": "bss-l"}
+    options |= {"--seed": "0"} | arguments
+    monkeypatch.chdir(tmp_path)
+    assert main([part for option in options.items() for part in option]) == 1
+    assert f"bss: {message}" in capsys.readouterr().err.replace("params.yaml: ", "")
+    assert not (tmp_path / "o").exists()
