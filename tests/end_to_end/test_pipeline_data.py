@@ -1,0 +1,160 @@
+"""The pipeline on data that DVC keeps in an object store: fetched, recorded, and never stale."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+import boto3
+import mlflow
+import pytest
+from clones import BIN, PROJECT, commit, run, write_params
+from conftest import small_tree
+
+from components.readme import STEPS
+
+IMAGE = os.environ.get("BSS_TEST_IMAGE")
+in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
+
+
+@pytest.fixture(scope="module")
+def repository(s3_endpoint, small_root, tmp_path_factory):
+    """A git repository whose data/pets lies in the object store."""
+    store = boto3.Session().client(
+        "s3", endpoint_url=s3_endpoint, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y"
+    )
+    store.create_bucket(Bucket="pets")
+    folder = tmp_path_factory.mktemp("pets-repository")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "the-planted-secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        run(folder, "git", "init", "-q", "-b", "main")
+        run(folder, "dvc", "init", "-q")
+        run(folder, "dvc", "remote", "add", "-d", "store", "s3://pets/cache")
+        run(folder, "dvc", "remote", "modify", "store", "endpointurl", s3_endpoint)
+        shutil.copytree(small_root, folder / "data" / "pets")
+        push(folder, "data")
+        yield folder
+
+
+def push(folder, message):
+    run(folder, "dvc", "add", "-q", "data/pets")
+    commit(folder, message)
+    run(folder, "dvc", "push", "-q")
+    shutil.rmtree(folder / ".dvc" / "cache")  # what is fetched must come from the object store
+
+
+@pytest.fixture(scope="module")
+def place(small_root, tmp_path_factory):
+    """A folder with parameters for the small data."""
+    folder = tmp_path_factory.mktemp("place")
+    tree = small_tree(small_root)
+    tree["prepare"]["root"] = "data/pets"
+    tree["schedule"]["schedulers"] = {name: tree["schedule"]["schedulers"][name] for name in ("uniform", "bss-l")}
+    tree["compare"] = {"resamples": 1000}
+    tree["tracking"] = {"models": "none"}
+    tree["seeds"] = [0]
+    write_params(folder, tree)
+    return folder
+
+
+def run_pipeline(place, repository, *more, check=True):
+    """Run the pipeline on the repository's main branch; return what it printed and the steps that ran."""
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(PROJECT)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    command = ["bss", "run-local", "--root", "runs", "--data-repository", f"file://{repository}"]
+    done = subprocess.run(
+        [*command, "--data-path", "data/pets", "--data-revision", "main", *more],
+        cwd=place, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    if check:
+        assert done.returncode == 0, output
+    executed = set(re.findall(r"Executing task \S*?'(\w+)'", output))
+    return output, [step for step in STEPS if step in executed]
+
+
+def newest(place):
+    return max((place / "runs").glob("bss-*"), key=lambda path: path.name)
+
+
+def store_digest(place):
+    return json.loads((newest(place) / "prepare" / "store" / "store.json").read_text())["digest"]
+
+
+def test_data_comes_from_the_object_store_and_is_recorded(place, repository):
+    output, steps = run_pipeline(place, repository)
+    assert steps == list(STEPS)
+    assert "the-planted-secret" not in output
+    head = run(repository, "git", "rev-parse", "HEAD").strip()
+    tracked = (repository / "data" / "pets.dvc").read_text()
+    client = mlflow.MlflowClient(f"sqlite:///{place}/runs/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "pets"]
+    (parent,) = [r for r in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags]
+    (used,) = parent.inputs.dataset_inputs
+    source = json.loads(used.dataset.source)
+    assert source["commit"] == head
+    assert source["path"] == "data/pets"
+    assert used.dataset.digest == source["digest"][:36]
+    assert source["digest"] in tracked
+    assert parent.data.tags["bss.store_digest"] == store_digest(place)
+
+
+def test_a_commit_that_leaves_the_data_alone_reuses_everything(place, repository):
+    (repository / "README.md").write_text("birds and cats\n")
+    commit(repository, "readme")
+    _, steps = run_pipeline(place, repository)
+    assert steps == ["start", "compare", "finish"]
+
+
+def test_changed_data_is_never_stale(place, repository):
+    before = max((place / "runs").glob("bss-*/prepare/store/store.json")).read_text()
+    run(repository, "dvc", "pull", "-q")
+    manifest = repository / "data" / "pets" / "manifest.csv"
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.unlink()
+    manifest.write_text("".join(line for line in lines if not line.startswith("train-cat-0,")))
+    push(repository, "one sample less")
+    _, steps = run_pipeline(place, repository)
+    assert steps == list(STEPS)
+    assert store_digest(place) != json.loads(before)["digest"]
+
+
+def test_a_revision_that_is_not_there_fails_in_the_first_step(place, repository):
+    output, steps = run_pipeline(place, repository, "--data-revision", "v9", check=False)
+    assert steps == ["start", "finish"]
+    assert "v9" in output
+    assert "Traceback" not in output.partition("Executing task")[2].partition("finish")[0]
+
+
+@pytest.fixture
+def git_address(repository):
+    """The address at which git serves the repository to containers, that do not see this machine's files."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = f"--base-path={repository.parent}"
+    command = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}", place]
+    daemon = subprocess.Popen([*command, str(repository)], stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.1)
+    yield f"git://127.0.0.1:{port}/{repository.name}"
+    daemon.terminate()
+    daemon.wait()
+
+
+@in_containers
+def test_containers_fetch_data_without_git_and_without_installing_anything(place, repository, git_address):
+    _, steps = run_pipeline(
+        place, repository, "--root", "containers", "--image", IMAGE, "--data-repository", git_address
+    )
+    assert "prepare" in steps
+    (in_container,) = (place / "containers").glob("bss-*/prepare/store/store.json")
+    assert json.loads(in_container.read_text())["digest"] == store_digest(place)
