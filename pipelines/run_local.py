@@ -1,6 +1,7 @@
 """The pipeline on this machine, each step a process or a container, by kfp's own local runners."""
 
 import os
+import re
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -39,7 +40,10 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     else:
         place = _subprocess(local, run_id)
     before = set(root.iterdir())
-    with place as chosen:
+    with place as chosen, warnings.catch_warnings():
+        # That images and what is asked of a cluster have no effect here is known.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp")
+        warnings.filterwarnings("ignore", category=UserWarning, module="kfp")
         local.init(chosen, pipeline_root=str(root), enable_caching=True)
         try:
             # On this machine a step fails for the same reason again: it is not retried.
@@ -47,7 +51,8 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
                 **dict(arguments) | {"image": image or PROCESSES, "mlflow_tracking_uri": address}
             )
         except RuntimeError as error:
-            raise BssError(f"{error} The step's own log stands above.") from error
+            message = re.sub(r"\x1b\[\d+m", "", str(error))  # kfp colours it, terminal or not
+            raise BssError(f"{message} The step's own log stands above.") from error
     (folder,) = [path for path in set(root.iterdir()) - before if path.name.startswith("bss-")]
     return folder / "compare" / "report"
 
@@ -58,9 +63,7 @@ def _subprocess(local: Any, run_id: str) -> Iterator[Any]:
     before = os.environ.get(RUN_ID)
     os.environ[RUN_ID] = run_id
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "You may be attemping to run a task", RuntimeWarning)
-            yield local.SubprocessRunner(use_venv=False)
+        yield local.SubprocessRunner(use_venv=False)
     finally:
         if before is None:
             del os.environ[RUN_ID]

@@ -119,7 +119,7 @@ def open_folder(repository: str, revision: str, path: str) -> Iterator[tuple[Tra
     where the repository, the revision or the folder cannot be had.
     """
     logging.getLogger("dvc").setLevel(logging.ERROR)
-    _fail_early()
+    _set_defaults()
     where = f"{redact(repository)}{f' at {revision}' if revision else ''}, {path}"
     with tempfile.TemporaryDirectory(prefix="bss-", ignore_cleanup_errors=True) as temporary:
         root = _root(repository, Path(temporary))
@@ -141,8 +141,9 @@ def _open_repository(root: str, commit: str, config: dict[str, Any], where: str)
         raise BssError(f"{where}: DVC cannot open the repository ({_reasons(error)[0]}).") from error
 
 
-def _fail_early() -> None:
-    """Ask a remote on S3 three times, not 25; the user's settings win."""
+def _set_defaults() -> None:
+    """Ask a remote on S3 three times, not 25, and do without a git program; the user's settings win."""
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # one of the ways of cloning needs it, the others go on
     os.environ.setdefault("AWS_RETRY_MODE", "standard")
     os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")
 
