@@ -112,10 +112,9 @@ def build_pipeline(cluster: Cluster, parameters: str) -> Callable[..., Any]:
             ) as cell:
                 trained = on(
                     train(
-                        parameters=cell.parameters,
                         scheduler=cell.scheduler,
                         seed=cell.seed,
-                        plan_digest=cell.plan,
+                        digest=cell.digest,
                         mlflow_tracking_uri=mlflow_tracking_uri,
                         store=store,
                         scores=scores,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bss.addresses import redact
 from bss.config import Config, config_to_tree
 from bss.data.fetch import DataVersion, fetch, locate
 from bss.errors import BssError
@@ -30,6 +31,18 @@ def find_data(config: Config, repository: str, revision: str, path: str) -> Data
             "data under DVC, its data_revision and data_path."
         )
     return DataVersion("", "", BUILT_IN, digest_json(config_to_tree(config.generate.digits)))
+
+
+def data_tags(version: DataVersion, revision: str) -> dict[str, str]:
+    """Return the tags that tell in MLflow which data a run uses; `revision` is what the user named."""
+    tags = {
+        "bss.data_repository": redact(version.repository),
+        "bss.data_revision": revision,
+        "bss.data_commit": version.commit,
+        "bss.data_path": version.path,
+        "bss.data_digest": version.digest,
+    }
+    return {name: value for name, value in tags.items() if value}
 
 
 @contextmanager

@@ -8,32 +8,53 @@ from bss.config import Config, config_to_tree
 from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import read_json, write_json
-from bss.kubeflow.parameters import cell_part
+from bss.files import digest_json, read_json, write_json
+from bss.kubeflow.parameters import cell_part, config_from_part
 from bss.stages.train import log_finished
 from bss.tracking.runs import Execution, write_tracking
 
+CELLS = "cells.json"
+"""File among the plans that tells what decides each training."""
 TRACKING = "mlflow.json"
 """File in a training's folder that tells its MLflow run."""
 
 
 def list_cells(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
-    """Return a training per seed and scheduler: what decides it, as values that a parallel loop passes on.
+    """Write what decides each training into `plans` and return the trainings, one per seed and scheduler.
 
-    ``plan`` is the digest of all that the training takes from `store` and `plans`: Kubeflow compares values
-    and the names of artifacts, never their contents.
+    ``digest`` covers all that a training takes from `store` and `plans`, its parameters included: Kubeflow
+    compares values and the names of artifacts, never their contents, and long values are better kept out of it.
     """
     data = Store.open(store)
-    return [
-        {
-            "scheduler": name,
-            "seed": seed,
-            "plan": read_plan(plans, name, seed, data, config_to_tree(entry)).digest,
-            "parameters": cell_part(config, name, seed),
-        }
-        for seed in config.seeds
-        for name, entry in config.schedule.schedulers.items()
-    ]
+    cells, parts = [], {}
+    for seed in config.seeds:
+        for name, entry in config.schedule.schedulers.items():
+            plan = read_plan(plans, name, seed, data, config_to_tree(entry))
+            part = parts[_key(name, seed)] = {"plan": plan.digest, "parameters": cell_part(config, name, seed)}
+            cells.append({"scheduler": name, "seed": seed, "digest": digest_json(part)})
+    write_json(plans / CELLS, parts)
+    return cells
+
+
+def cell_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
+    """Return the configuration of one training that `list_cells` listed.
+
+    Raises `BssError` where `plans` holds another training than the one of `digest`, or none.
+    """
+    parts = read_json(plans / CELLS, "schedule")
+    part = parts.get(_key(scheduler, seed))
+    if part is None:
+        raise BssError(f"{plans / CELLS}: has no training of {scheduler} with seed {seed}, but {', '.join(parts)}.")
+    if digest_json(part) != digest:
+        raise BssError(
+            f"{plans / CELLS}: {scheduler} with seed {seed} is {digest_json(part)[:12]} there, expected "
+            f"{digest[:12]}: these plans are of another run. Run the pipeline without its cache."
+        )
+    return config_from_part(part["parameters"])
+
+
+def _key(scheduler: str, seed: int) -> str:
+    return f"{scheduler}/seed={seed}"
 
 
 def take_cell(runs: Path, scheduler: str, seed: int, cell: Path) -> dict[str, Any]:
@@ -42,7 +63,7 @@ def take_cell(runs: Path, scheduler: str, seed: int, cell: Path) -> dict[str, An
     folder = runs / scheduler / f"seed={seed}"
     if tracking.is_file():
         known = read_json(tracking, "train")
-        run_id = known["runs"][f"{scheduler}/seed={seed}"]
+        run_id = known["runs"][_key(scheduler, seed)]
         write_json(folder / TRACKING, {"run": run_id, "parent": known["parent_run_id"]})
     folder.rename(cell)
     metrics: dict[str, Any] = read_json(cell / "metrics.json", "train")
@@ -77,6 +98,6 @@ def track_cells(config: Config, data: Store, runs: Path, execution: Execution) -
             if known.get("parent") != execution.parent_run_id:
                 known["run"] = log_finished(config, data, folder, name, seed, execution)
                 reused += 1
-            run_ids[f"{name}/seed={seed}"] = known["run"]
+            run_ids[_key(name, seed)] = known["run"]
     write_tracking(runs / TRACKING, execution, run_ids)
     return reused

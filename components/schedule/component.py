@@ -24,11 +24,12 @@ def schedule(
         scores_digest: Digest of the scores: other scores are never taken from the cache.
         store: The decoded samples.
         scores: A row per training sample and seed.
-        plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks.
+        plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks; and cells.json, which
+            tells what decides each training.
         summary: What each scheduler shows.
 
     Returns:
-        A training per scheduler and seed: both names, the digest of its plan, and what decides it.
+        A training per scheduler and seed: the scheduler's name, the seed, the digest of all that decides it.
     """
     from pathlib import Path
 

@@ -42,7 +42,7 @@ def start(
     """
     import json
 
-    from bss.kubeflow.data import find_data
+    from bss.kubeflow.data import data_tags, find_data
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
@@ -52,7 +52,8 @@ def start(
         version = find_data(config, data_repository, data_revision, data_path)
         if config.tracking.enabled:
             name = version.path.rstrip("/").rpartition("/")[2]
-            open_or_find(config, name, tracking_address(mlflow_tracking_uri), {IMAGE_TAG: image})
+            tags = {IMAGE_TAG: image, **data_tags(version, data_revision)}
+            open_or_find(config, name, tracking_address(mlflow_tracking_uri), tags)
         resolved = resolve(config, version)
         print(f"data: {version.path} {version.commit} digest {version.digest}")
     return (

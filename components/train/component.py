@@ -8,10 +8,9 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train(
-    parameters: str,
     scheduler: str,
     seed: int,
-    plan_digest: str,
+    digest: str,
     mlflow_tracking_uri: str,
     store: Input[Dataset],
     scores: Input[Dataset],
@@ -22,14 +21,13 @@ def train(
     """Train one scheduler with one seed, seen live in MLflow.
 
     Args:
-        parameters: What decides this training, from the step schedule.
         scheduler: Name of the scheduler.
         seed: The seed.
-        plan_digest: Digest of what is taken from store and plans: others are never taken from the cache.
+        digest: Digest of its plan, parameters and data: another training is never taken from the cache.
         mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
         store: The decoded samples.
         scores: A row per training sample and seed.
-        plans: A folder per scheduler.
+        plans: A folder per scheduler, and what decides each training.
         model: Weights, network, history, metrics, predictions, and the sequence of every epoch.
         metrics: The numbers of metrics.json.
     """
@@ -39,12 +37,11 @@ def train(
 
     from bss.kubeflow.execution import join_execution
     from bss.kubeflow.messages import plain_errors
-    from bss.kubeflow.parameters import config_from_part
-    from bss.kubeflow.trainings import take_cell
+    from bss.kubeflow.trainings import cell_config, take_cell
     from bss.stages.train import train as train_stage
 
     with plain_errors():
-        config, place = config_from_part(parameters), Path(model.path)
+        config, place = cell_config(Path(plans.path), scheduler, seed, digest), Path(model.path)
         execution = join_execution(config, mlflow_tracking_uri)
         with tempfile.TemporaryDirectory(dir=place.parent) as runs:
             paths = (Path(store.path), Path(scores.path), Path(plans.path), Path(runs))
@@ -55,4 +52,4 @@ def train(
             metrics.log_metric(name, value)
     # Kubeflow keeps the numbers with the artifact; without a file kfp.local takes it for lost.
     Path(metrics.path).write_text(json.dumps(numbers), encoding="utf-8")
-    model.metadata.update(framework="pytorch", scheduler=scheduler, seed=seed, plan_digest=plan_digest)
+    model.metadata.update(framework="pytorch", scheduler=scheduler, seed=seed, digest=digest)

@@ -79,12 +79,9 @@ def run_pipeline(place, repository, *more, check=True):
     return output, [step for step in STEPS if step in executed]
 
 
-def newest(place):
-    return max((place / "runs").glob("bss-*"), key=lambda path: path.name)
-
-
 def store_digest(place):
-    return json.loads((newest(place) / "prepare" / "store" / "store.json").read_text())["digest"]
+    """The digest of the store that was prepared last."""
+    return json.loads(max((place / "runs").glob("bss-*/prepare/store/store.json")).read_text())["digest"]
 
 
 def test_data_comes_from_the_object_store_and_is_recorded(place, repository):
@@ -102,7 +99,10 @@ def test_data_comes_from_the_object_store_and_is_recorded(place, repository):
     assert source["path"] == "data/pets"
     assert used.dataset.digest == source["digest"][:36]
     assert source["digest"] in tracked
-    assert parent.data.tags["bss.store_digest"] == store_digest(place)
+    tags = parent.data.tags
+    assert tags["bss.store_digest"] == store_digest(place)
+    assert (tags["bss.data_revision"], tags["bss.data_commit"]) == ("main", head)
+    assert tags["bss.data_digest"] == source["digest"]
 
 
 def test_a_commit_that_leaves_the_data_alone_reuses_everything(place, repository):
@@ -113,7 +113,7 @@ def test_a_commit_that_leaves_the_data_alone_reuses_everything(place, repository
 
 
 def test_changed_data_is_never_stale(place, repository):
-    before = max((place / "runs").glob("bss-*/prepare/store/store.json")).read_text()
+    before = store_digest(place)
     run(repository, "dvc", "pull", "-q")
     manifest = repository / "data" / "pets" / "manifest.csv"
     lines = manifest.read_text().splitlines(keepends=True)
@@ -122,7 +122,7 @@ def test_changed_data_is_never_stale(place, repository):
     push(repository, "one sample less")
     _, steps = run_pipeline(place, repository)
     assert steps == list(STEPS)
-    assert store_digest(place) != json.loads(before)["digest"]
+    assert store_digest(place) != before
 
 
 def test_a_revision_that_is_not_there_fails_in_the_first_step(place, repository):

@@ -183,9 +183,9 @@ def test_what_decides_a_reused_step_is_a_value_never_an_artifact_alone(compiled)
     assert "data_digest" in found["prepare"]["inputs"]["parameters"]
     assert "store_digest" in found["measure"]["inputs"]["parameters"]
     assert {"store_digest", "scores_digest"} <= set(found["schedule"]["inputs"]["parameters"])
-    assert {"plan_digest", "parameters", "scheduler", "seed"} <= set(found["train"]["inputs"]["parameters"])
-    # Parameters of the whole run would make every step run again for any change.
-    assert found["train"]["inputs"]["parameters"]["parameters"]["parameterExpressionSelector"]
+    assert {"digest", "scheduler", "seed"} <= set(found["train"]["inputs"]["parameters"])
+    # Parameters of the whole run would make every training run again for any change.
+    assert "parameters" not in found["train"]["inputs"]["parameters"]
 
 
 def test_trainings_fan_out_and_the_comparison_collects_them(compiled):
