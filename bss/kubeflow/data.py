@@ -54,7 +54,7 @@ def raw_data(config: Config, repository: str, revision: str, path: str, digest: 
     version = find_data(config, repository, revision, path)
     if version.digest != digest:
         raise BssError(
-            f"{repository} at {revision or 'its default branch'}, {path}: now holds other data "
+            f"{redact(repository)} at {revision or 'its default branch'}, {path}: now holds other data "
             f"({version.digest[:12]}) than when this run started ({digest[:12]}). Run it again; name a commit as "
             "data_revision to be safe from this."
         )
