@@ -379,6 +379,24 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointsConfig:
+    """How often a training saves where it stands, to go on from there after a stop."""
+
+    minutes: float | None = 5.0
+    """A checkpoint at the first step after so many minutes; null: not by time."""
+    steps: int | None = None
+    """A checkpoint after so many steps; null: not by steps."""
+    keep: int = 2
+    """The last so many are kept, in case the newest is damaged."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "null or greater than 0")
+        require(self.steps is None or self.steps >= 1, "steps", self.steps, "null or at least 1")
+        require(self.keep >= 1, "keep", self.keep, "at least 1")
+
+
+@dataclass(frozen=True)
 class ResourcesConfig:
     """What of the machine is used; none of it changes a result on CPU."""
 
@@ -386,6 +404,8 @@ class ResourcesConfig:
     """auto takes a GPU where there is one."""
     jobs: int | None = None
     """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs."""
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    """Beside the folder of a training until it is finished."""
 
     def __post_init__(self) -> None:
         """Check the range."""

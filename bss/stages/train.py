@@ -12,9 +12,10 @@ from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import read_json
+from bss.files import read_json, write_json
 from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
+from bss.training.checkpoints import checkpoints_folder
 from bss.training.history import read_history
 from bss.training.launch import train_on_ranks
 from bss.training.progress import TrainingProgress
@@ -97,7 +98,7 @@ def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[st
     """
     config, data = task.config, Store.open(task.store)
     folder = _folder(task.runs, name, seed)
-    run = _start_run(task, name, seed)
+    run = _start_run(task, data, name, seed, finished)
     try:
         if finished:
             metrics = read_json(folder / "metrics.json", "train")
@@ -151,6 +152,7 @@ def _folder(runs: Path, name: str, seed: int) -> Path:
 
 def _remove_others(runs: Path, wanted: set[Cell]) -> None:
     keep = {_folder(runs, *cell) for cell in wanted}
+    keep |= {checkpoints_folder(folder) for folder in keep}
     for folder in [*runs.glob("*/seed=*"), *runs.glob("*/.seed=*")]:
         if folder not in keep:
             shutil.rmtree(folder)
@@ -170,12 +172,23 @@ def _execution(
         yield execution
 
 
-def _start_run(task: Task, name: str, seed: int) -> CellRun | None:
+def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> CellRun | None:
+    """Open the MLflow run of a training, or go on with that of one which was stopped."""
     if task.execution is None:
         return None
+    note = checkpoints_folder(_folder(task.runs, name, seed)) / "mlflow.json"
+    key = cell_key(task.config, data, task.plans, name, seed)
+    if not finished and note.is_file():
+        known = read_json(note, "train")
+        run = CellRun.resume(task.execution, known["run"]) if known["cell"] == key else None
+        if run is not None:
+            return run
     tags = {"scheduler": name, "seed": str(seed)}
-    parameters = cell_parameters(task.config, name, seed)
-    return CellRun.start(task.execution, f"{name} seed={seed}", parameters, tags)
+    run = CellRun.start(task.execution, f"{name} seed={seed}", cell_parameters(task.config, name, seed), tags)
+    if not finished:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_json(note, {"run": run.run_id, "cell": key})
+    return run
 
 
 def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:

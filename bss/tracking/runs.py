@@ -125,6 +125,8 @@ class CellRun:
 
     def __init__(self, client: Any, run_id: str) -> None:
         self.client, self.run_id = client, run_id
+        self.logged_epochs = 0
+        """Epochs that an earlier process has logged already."""
         self._metrics: list[Any] = []
         self._last_flush = time.monotonic()
 
@@ -140,8 +142,28 @@ class CellRun:
         _log_params(client, run.info.run_id, flatten(params))
         return cls(client, run.info.run_id)
 
+    @classmethod
+    def resume(cls, execution: Execution, run_id: str) -> "CellRun | None":
+        """Go on with the run of a training that was stopped, as a child of `execution`; None where it is gone."""
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        quiet_mlflow()
+        client = mlflow.MlflowClient(execution.tracking_uri)
+        try:
+            client.set_tag(run_id, "mlflow.parentRunId", execution.parent_run_id)
+            client.update_run(run_id, "RUNNING")
+            steps = [metric.step for metric in client.get_metric_history(run_id, "train/loss")]
+        except MlflowException:
+            return None
+        run = cls(client, run_id)
+        run.logged_epochs = max(steps, default=-1) + 1
+        return run
+
     def log_epoch(self, row: Mapping[str, Any]) -> None:
         """Add a row of history.csv: its numbers become metrics of step ``row["epoch"]``."""
+        if row["epoch"] < self.logged_epochs:
+            return
         self._add({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
         if time.monotonic() - self._last_flush > FLUSH_SECONDS:
             self._flush()

@@ -4,7 +4,6 @@ import copy
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +21,15 @@ from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
 from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
+from bss.training.checkpoints import Checkpoints
 from bss.training.evaluation import evaluate, predict
+from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.split_data import SplitData
+from bss.training.state import Best, Position, Records, Row, TrainingState
 from bss.training.steps import learning_rate, make_optimiser, split_into_batches, train_epoch
-
-Row = dict[str, Any]
-
-
-@dataclass
-class Records:
-    """What a training leaves behind besides the network."""
-
-    history: list[Row] = field(default_factory=list)
-    sequences: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    measurements: list[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
-    """(epoch, score, smoothed score), the scores [n] in the order of the training split."""
-    measuring_seconds: float = 0.0
 
 
 def train_cell(
@@ -52,12 +41,15 @@ def train_cell(
     folder: Path | None,
     on_epoch: Callable[[Row], None],
     ranks: Ranks = ALONE,
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any]:
     """Train scheduler `name` with `seed` and write everything but the provenance into `folder`.
 
     `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json.
-    All of `ranks` call this together and get the same; those with `folder` None write nothing. Raises
-    `BssError` when the loss stops being finite.
+    All of `ranks` call this together and get the same; those with `folder` None write nothing. With
+    `checkpoints` the training goes on from the last one, and ends as if it had never stopped. Raises
+    `BssError` when the loss stops being finite, KeyboardInterrupt when it is stopped, having saved where it
+    stands.
     """
     started = time.perf_counter()
     make_reproducible()
@@ -81,27 +73,32 @@ def train_cell(
     )
     wrapped = ranks.wrap(network)
     optimiser = make_optimiser(network, config.train.optimiser)
-    records = Records()
-    best: tuple[float, int, dict[str, torch.Tensor]] = (-1.0, -1, {})
-    for epoch in range(config.train.epochs):
-        if isinstance(entry, LearnedEntry):
-            _measure_if_due(config, entry, network, train, sampler, epoch, seed, records, ranks)
-        sampler.set_epoch(epoch)
-        sampler.sequence = ranks.agree(sampler.sequence, device)
-        _record_sequence(sampler, epoch, records)
-        row = _train_one_epoch(config, entry, network, wrapped, optimiser, train, sampler, epoch, ranks)
+    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started)
+    state.load()
+    records = state.records
+    for row in records.history:
+        on_epoch(row)
+    for epoch in range(state.position.epoch, config.train.epochs):
+        if state.position.step == 0:
+            if isinstance(entry, LearnedEntry):
+                _measure_if_due(config, entry, network, train, sampler, epoch, seed, records, ranks)
+            sampler.set_epoch(epoch)
+            sampler.sequence = ranks.agree(sampler.sequence, device)
+            _record_sequence(sampler, epoch, records)
+        row = _train_one_epoch(config, entry, state, wrapped, train)
         row |= _evaluate_epoch(network, val, published, sampler, records.sequences[-1], train.rows, ranks)
         records.history.append(row)
         on_epoch(row)
         selected_on = row["test/acc"] if published is not None else row["val/acc"]
-        if selected_on > best[0]:
-            best = (selected_on, epoch, copy.deepcopy(network.state_dict()))
+        if selected_on > state.best.accuracy:
+            state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
+        state.position = Position(epoch + 1)
     test = published or SplitData(store, "test", network, device)
     last = evaluate(network, test, "last/test", ranks)
-    network.load_state_dict(best[2])
+    network.load_state_dict(state.best.weights)
     metrics = {
         "protocol": config.protocol,
-        "selected_epoch": best[1],
+        "selected_epoch": state.best.epoch,
         "steps": sum(row["schedule/steps"] for row in records.history),
         "samples": sum(row["schedule/samples"] for row in records.history),
         **evaluate(network, val, "val", ranks),
@@ -111,7 +108,7 @@ def train_cell(
     predictions = predictions_table(network, store, test, ranks)
     if folder is not None:
         _write(config, network, train.rows, description, metrics, records, predictions, folder)
-        seconds = {"seconds": time.perf_counter() - started, "measuring_seconds": records.measuring_seconds}
+        seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
         write_json(folder / "timing.json", seconds)
     return metrics
 
@@ -160,18 +157,12 @@ def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> 
 
 
 def _train_one_epoch(
-    config: Config,
-    entry: Any,
-    network: MultiModalNetwork,
-    wrapped: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    train: SplitData,
-    sampler: SequenceSampler,
-    epoch: int,
-    ranks: Ranks,
+    config: Config, entry: Any, state: TrainingState, wrapped: torch.nn.Module, train: SplitData
 ) -> Row:
+    """Train on what is left of the epoch; return the part of its row that training tells."""
+    epoch, sampler = state.position.epoch, state.sampler
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
-    for group in optimiser.param_groups:
+    for group in state.optimiser.param_groups:
         group["lr"] = rate
     batches = split_into_batches(sampler.sequence, config.train.batch_size)
     observe = None
@@ -180,7 +171,18 @@ def _train_one_epoch(
         def observe(index: npt.NDArray[np.int64], outputs: Outputs, loss: torch.Tensor) -> None:
             sampler.observe(index, outputs.logits, loss, features=outputs.features)
 
-    loss = train_epoch(network, optimiser, train, batches, observe, wrapped, ranks)
+    with finishing_steps() as stop_asked:
+        loss = train_epoch(
+            state.network,
+            state.optimiser,
+            train,
+            batches,
+            observe,
+            wrapped,
+            state.ranks,
+            (state.position.step, state.position.loss),
+            lambda step, total: state.after_step(step, total, stop_asked()),
+        )
     if not np.isfinite(loss):
         raise BssError(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "

@@ -9,9 +9,11 @@ from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.files import digest_json, read_json, whole_folder
 from bss.tracking.provenance import code_version, write_provenance
-from bss.training.cell import Row, train_cell
+from bss.training.cell import train_cell
+from bss.training.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import resolve_device
+from bss.training.state import Row
 
 
 def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
@@ -60,13 +62,17 @@ def train_into(
 ) -> dict[str, Any]:
     """Train one cell and put its folder at `path`; return the content of metrics.json.
 
-    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone.
+    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. One that
+    was stopped goes on from its last checkpoint, and `on_epoch` gets the earlier rows too.
     """
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+    key = cell_key(config, data, plans, name, seed)
+    checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     if ranks.rank > 0:
-        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks)
-    inputs = {"store": data.digest, "plan": plan.digest, "cell": cell_key(config, data, plans, name, seed)}
+        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, checkpoints)
+    inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
     with whole_folder(path) as folder:
-        metrics = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks)
+        metrics = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
         write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
+    checkpoints.remove()
     return metrics

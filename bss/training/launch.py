@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from bss.config import Config, config_to_tree
 from bss.errors import BssError
 from bss.files import read_json, remove_unfinished, scratch_folder, write_json
-from bss.training.cell import Row
+from bss.training.state import Row
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0

@@ -21,11 +21,11 @@ from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from bss.config import Config, load_config
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.training.cell import Row
 from bss.training.cell_folder import train_into
+from bss.training.interruption import interrupted_by_sigterm
 from bss.training.ranks import join_ranks
 from bss.training.reproducible import make_reproducible, resolve_device
-from bss.training.workers import interrupted_by_sigterm
+from bss.training.state import Row
 
 END_SECONDS = 5.0
 """A rank that is told to end has so long to remove what it has not finished."""

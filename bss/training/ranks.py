@@ -51,6 +51,14 @@ class Ranks:
         if self.count > 1:
             torch.distributed.all_reduce(tensor)
 
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Return whether `flag` is true on any rank, the same answer on all of them."""
+        if self.count == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=device)
+        self.add(flags)
+        return bool(flags)
+
     def agree(self, values: npt.NDArray[np.int64], device: torch.device) -> npt.NDArray[np.int64]:
         """Return rank 0's `values`: machines of different make may round a logarithm differently."""
         if self.count == 1:

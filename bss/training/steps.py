@@ -51,17 +51,22 @@ def train_epoch(
     observe: Callable[[npt.NDArray[np.int64], Outputs, Tensor], None] | None = None,
     wrapped: nn.Module | None = None,
     ranks: Ranks = ALONE,
+    done: tuple[int, float] = (0, 0.0),
+    after_step: Callable[[int, Tensor], None] | None = None,
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
     Each rank takes its share of each batch through `wrapped` (`Ranks.wrap` of `network`; None: `network`
     itself); the update is that of the mean loss over the global batch. `observe(index, outputs, loss)` is
-    called for each share with the outputs and losses of the training pass itself.
+    called for each share with the outputs and losses of the training pass itself. `done` tells how many
+    batches are done already and the sum of this rank's losses in them; `after_step` is called after each
+    batch with both.
     """
     network.train()
     call = network if wrapped is None else wrapped
-    total = torch.zeros((), dtype=torch.float64, device=data.device)
-    for batch in batches:
+    first, loss_so_far = done
+    total = torch.tensor(loss_so_far, dtype=torch.float64, device=data.device)
+    for step, batch in enumerate(batches[first:], first + 1):
         index = ranks.share(batch)
         inputs, labels = data.batch(index)
         outputs = call(inputs)
@@ -73,5 +78,7 @@ def train_epoch(
         (loss.sum() / (len(batch) / ranks.count)).backward()
         optimiser.step()
         total += loss.detach().sum()
+        if after_step is not None:
+            after_step(step, total)
     ranks.add(total)
     return float(total) / sum(len(batch) for batch in batches)

@@ -8,12 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from typing import Any
+
+from bss.training.interruption import interrupted_by_sigterm
 
 Event = tuple[Any, ...]
 
+STOPPED = 143
+"""Exit status of a worker that SIGTERM has ended, after its training has saved where it stands."""
+
 _send: Any = None
+_busy = False
 
 
 def run_jobs(
@@ -38,10 +43,10 @@ def run_jobs(
     with interrupted_by_sigterm():
         pool = ProcessPoolExecutor(processes, context, _start_worker, (events, os.getpid()))
         try:
-            futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(work, *job): job for job in jobs}
+            futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(_work, work, *job): job for job in jobs}
             _watch(pool, futures, events, on_event, on_done)
         except BaseException as error:
-            # An error lets the running jobs finish; an interruption ends them at once.
+            # An error lets the running jobs finish; an interruption ends them as soon as they have saved.
             if not isinstance(error, Exception):
                 for process in list((pool._processes or {}).values()):
                     process.terminate()
@@ -104,28 +109,30 @@ def _drain(events: Any) -> Iterator[Event]:
             return
 
 
-@contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM an interruption like Ctrl-C, so that workers are ended and runs marked as killed."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 def _start_worker(events: Any, parent: int) -> None:
     global _send  # noqa: PLW0603
     _send = events.put
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _stop(number: int, frame: Any) -> None:
+    if not _busy:
+        os._exit(STOPPED)
+    raise KeyboardInterrupt
+
+
+def _work(work: Callable[..., Any], *job: Any) -> Any:
+    """Call ``work(*job)`` in a worker; when it is interrupted the worker ends, and no other job begins."""
+    global _busy  # noqa: PLW0603
+    _busy = True
+    try:
+        return work(*job)
+    except KeyboardInterrupt:
+        os._exit(STOPPED)
+    finally:
+        _busy = False
 
 
 def _end_with(parent: int) -> None:

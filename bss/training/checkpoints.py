@@ -1,0 +1,105 @@
+"""Checkpoints of one training: whole or not at all, checked before they are used, the last few kept."""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bss.config.schema import CheckpointsConfig
+from bss.console import make_console
+
+NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.pt")
+"""Steps that were done, and the sha256 of the file."""
+
+
+def checkpoints_folder(cell: Path) -> Path:
+    """Return the folder of the checkpoints of the training whose own folder is `cell`."""
+    return cell.with_name(f".{cell.name}.checkpoints")
+
+
+class Checkpoints:
+    """The checkpoints of one training in `folder`; `key` is the digest of all that decides the training."""
+
+    def __init__(self, folder: Path, key: str, config: CheckpointsConfig) -> None:
+        self.folder, self.key, self.config = folder, key, config
+        self._last_time, self._last_steps = time.monotonic(), 0
+
+    def due(self, steps: int) -> bool:
+        """Return whether it is time for one, `steps` being done since the training began."""
+        by_time = self.config.minutes is not None and time.monotonic() - self._last_time >= 60 * self.config.minutes
+        by_steps = self.config.steps is not None and steps - self._last_steps >= self.config.steps
+        return by_time or by_steps
+
+    def save(self, state: dict[str, Any], steps: int) -> None:
+        """Write `state` (tensors, numbers, texts, lists, dicts) and remove all but the last few.
+
+        A process that is killed meanwhile leaves the ones before it as they were.
+        """
+        buffer = io.BytesIO()
+        torch.save({"key": self.key, "state": state}, buffer)
+        content = buffer.getvalue()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self.folder / "unfinished"
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(self.folder / f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt")
+        _sync_folder(self.folder)
+        for path in self._found()[: -self.config.keep]:
+            path.unlink()
+        self.saved(steps)
+
+    def saved(self, steps: int) -> None:
+        """Count from now to the next one; for the ranks that do not write it themselves."""
+        self._last_time, self._last_steps = time.monotonic(), steps
+
+    def latest(self) -> dict[str, Any] | None:
+        """Return the newest state that is sound and of this training, or None; nothing in it is unpickled.
+
+        One that is damaged is passed over with a message. Those of another training are removed.
+        """
+        for path in reversed(self._found()):
+            content = path.read_bytes()
+            match = NAME.fullmatch(path.name)
+            if match is None or hashlib.sha256(content).hexdigest() != match[2]:
+                _say(f"{path}: damaged, {len(content)} bytes that are not what was written; the one before it is used.")
+                continue
+            saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+            if saved["key"] != self.key:
+                _say(f"{path.parent}: of other data, parameters or code; the training begins anew.")
+                self.remove()
+                return None
+            self.saved(int(match[1]))
+            state: dict[str, Any] = saved["state"]
+            return state
+        return None
+
+    def remove(self) -> None:
+        """Remove them all: the training is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _found(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("*.pt") if NAME.fullmatch(path.name))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable too; where folders cannot be opened there is nothing to do."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _say(line: str) -> None:
+    make_console().print(line, highlight=False, markup=False, soft_wrap=True)

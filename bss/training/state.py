@@ -1,0 +1,179 @@
+"""What a training is in between two steps: enough to go on as if it had never stopped."""
+
+import copy
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bss.balance.sampler import SequenceSampler
+from bss.models.network import MultiModalNetwork
+from bss.training.checkpoints import Checkpoints
+from bss.training.ranks import Ranks
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Records:
+    """What a training leaves behind besides the network."""
+
+    history: list[Row] = field(default_factory=list)
+    sequences: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    measurements: list[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
+    """(epoch, score, smoothed score), the scores [n] in the order of the training split."""
+    measuring_seconds: float = 0.0
+    seconds: float = 0.0
+    """Time that earlier processes spent on this training."""
+
+
+@dataclass
+class Best:
+    """The epoch that is selected so far."""
+
+    accuracy: float = -1.0
+    epoch: int = -1
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Position:
+    """Where a training stands: `step` steps of `epoch` are done, and its sequence is planned if any is."""
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    """Sum of the losses of the samples that this rank has seen in this epoch."""
+
+
+class TrainingState:
+    """All that changes during a training, and its checkpoints; `save` and `load` are called by all ranks together.
+
+    `checkpoints` None keeps none; `started` is when this process began with the training, by time.perf_counter.
+    """
+
+    def __init__(
+        self,
+        network: MultiModalNetwork,
+        optimiser: torch.optim.Optimizer,
+        sampler: SequenceSampler,
+        ranks: Ranks,
+        checkpoints: Checkpoints | None,
+        started: float,
+    ) -> None:
+        self.network, self.optimiser, self.sampler = network, optimiser, sampler
+        self.ranks, self.checkpoints = ranks, checkpoints
+        self.device = next(network.parameters()).device
+        self.records, self.best, self.position = Records(), Best(), Position()
+        self._started = started
+
+    def seconds(self) -> float:
+        """Return the time that this training took so far, in all the processes that worked on it."""
+        return self.records.seconds + time.perf_counter() - self._started
+
+    def after_step(self, step: int, loss: Tensor, stop_asked: bool) -> None:
+        """Save where that is due, or where a rank was asked to stop; then raise KeyboardInterrupt.
+
+        `step` counts the steps of the epoch that are done, `loss` is the sum of this rank's losses in them.
+        """
+        stop = self.ranks.any(stop_asked, self.device)
+        if self.checkpoints is not None:
+            steps = step + sum(row["schedule/steps"] for row in self.records.history)
+            if stop or self.ranks.any(self.checkpoints.due(steps), self.device):
+                self.position.step, self.position.loss = step, float(loss)
+                self.save(self.checkpoints, steps)
+        if stop:
+            raise KeyboardInterrupt
+
+    def save(self, checkpoints: Checkpoints, steps: int) -> None:
+        """Write a checkpoint; what the ranks have each, losses and observations, is brought together."""
+        losses = torch.zeros(self.ranks.count, dtype=torch.float64, device=self.device)
+        losses[self.ranks.rank] = self.position.loss
+        self.ranks.add(losses)
+        planned = self.sampler.state_dict(position=0)
+        if self.ranks.count > 1:
+            observations = copy.deepcopy(self.sampler.observations)
+            observations.exchange()
+            planned |= {"values": observations.values, "observed": observations.epochs}
+        if self.ranks.rank > 0:
+            checkpoints.saved(steps)
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "sampler": planned,
+            "records": {**vars(self.records), "seconds": self.seconds()},
+            "best": vars(self.best),
+            "position": {"epoch": self.position.epoch, "step": self.position.step},
+            "losses": losses.cpu(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+        checkpoints.save(_to_tensors(state), steps)
+
+    def load(self) -> None:
+        """Go to where the last checkpoint was made, if there is one."""
+        state = share_state(None if self.checkpoints is None else self.checkpoints.latest(), self.ranks, self.device)
+        if state is None:
+            return
+        rank = self.ranks.rank
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.sampler.load_state_dict(_to_arrays(state["sampler"]))
+        if rank > 0:  # rank 0 holds what all had observed; the next exchange gives it to the others
+            self.sampler.observations.clear()
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"])
+        self.records = Records(**_to_arrays(state["records"]))
+        self.best = Best(**state["best"])
+        self.position = Position(**state["position"], loss=float(state["losses"][rank]))
+
+
+def share_state(state: dict[str, Any] | None, ranks: Ranks, device: torch.device) -> dict[str, Any] | None:
+    """Return rank 0's `state` on all ranks: on other machines its file does not exist."""
+    if ranks.count == 1:
+        return state
+    content = b""
+    if ranks.rank == 0 and state is not None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+    size = torch.tensor([len(content)], device=device)
+    torch.distributed.broadcast(size, src=0)
+    if int(size) == 0:
+        return None
+    tensor = torch.empty(int(size), dtype=torch.uint8, device=device)
+    if ranks.rank == 0:
+        tensor.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    torch.distributed.broadcast(tensor, src=0)
+    shared: dict[str, Any] = torch.load(
+        io.BytesIO(tensor.cpu().numpy().tobytes()), weights_only=True, map_location="cpu"
+    )
+    return shared
+
+
+def _to_tensors(value: Any) -> Any:
+    """Return `value` with arrays as tensors: they load without unpickling."""
+    return _convert(value, np.ndarray, lambda array: torch.from_numpy(array.copy()))
+
+
+def _to_arrays(value: Any) -> Any:
+    """Return `value` with tensors as arrays."""
+    return _convert(value, Tensor, lambda tensor: tensor.numpy())
+
+
+def _convert(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
+    if isinstance(value, kind):
+        return convert(value)
+    if isinstance(value, dict):
+        return {key: _convert(item, kind, convert) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_convert(item, kind, convert) for item in value)
+    return value
