@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,35 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old)
     else:
         unfinished.rename(path)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other processes from writing what is at `path`; the hold ends with the block or the process.
+
+    Raises `BssError` where another process has it.
+    """
+    import fcntl
+
+    lock = path.with_name(f".{path.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BssError(
+                    f"{path}: another process is writing it. Wait until it has ended, or end it; `fuser {lock}` tells "
+                    "which one it is."
+                ) from error
+            # The one before us removes its file when it ends, perhaps between our opening and locking it.
+            if not lock.exists() or lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
 
 
 def require_new(path: Path) -> None:

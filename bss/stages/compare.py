@@ -7,7 +7,7 @@ import numpy as np
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.store import Store
-from bss.files import digest_file, read_json, whole_folder, write_csv, write_json
+from bss.files import digest_file, held, read_json, whole_folder, write_csv, write_json
 from bss.report.comparison import compare_results
 from bss.report.page import render_page
 from bss.report.results import read_results
@@ -26,7 +26,7 @@ def compare(config: Config, store: Path, scores: Path, runs: Path, report: Path)
     results = read_results(config, runs)
     comparison = compare_results(config, results)
     times = {name: float(np.mean([cell.seconds for cell in cells])) for name, cells in results.items()}
-    with whole_folder(report) as folder:
+    with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
         write_json(folder / "times.json", times)
         write_csv(folder / "comparison.csv", comparison_rows(comparison))

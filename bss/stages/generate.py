@@ -6,7 +6,7 @@ from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.digits import write_digits
 from bss.errors import BssError
-from bss.files import whole_folder
+from bss.files import held, whole_folder
 from bss.tracking.provenance import write_provenance
 
 
@@ -17,7 +17,7 @@ def generate(config: Config, name: str, folder: Path) -> None:
     """
     if name != "digits" or config.generate.digits is None:
         raise BssError(f"generate {name}: params.yaml has no section generate.{name}; `digits` can be generated.")
-    with whole_folder(folder) as unfinished:
+    with held(folder), whole_folder(folder) as unfinished:
         kinds = write_digits(config.generate.digits, unfinished)
         write_provenance(unfinished, "generate", {}, {"digits": config_to_tree(config.generate.digits)})
     total = sum(kinds.values())

@@ -16,7 +16,7 @@ from bss.data.scores import FILES
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
-from bss.files import whole_folder, write_json
+from bss.files import held, whole_folder, write_json
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.report.statistics import auc
 from bss.tracking.provenance import write_provenance
@@ -39,7 +39,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     data_store = Store.open(store)
     console = make_console()
     summary: dict[str, dict[str, Summary]] = {}
-    with whole_folder(scores) as folder:
+    with held(scores), whole_folder(scores) as folder:
         for seed in config.seeds:
             console.print(f"measure: seed {seed}, {config.measure.warmup_epochs} warm-up epochs")
             timings = measure_seed(config, data_store, seed)

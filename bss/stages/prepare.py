@@ -19,7 +19,7 @@ from bss.data.tables import write_table
 from bss.data.truth import read_truth
 from bss.data.write_store import Skipped, decode_into, write_header, write_samples
 from bss.errors import BssError
-from bss.files import digest_file, whole_folder
+from bss.files import digest_file, held, whole_folder
 from bss.tracking.provenance import write_provenance
 
 
@@ -45,7 +45,7 @@ def prepare(config: Config, root: Path, store: Path) -> None:
         manifest = carve_val(manifest, settings.val_share)
         grouped = any(sample.group is not None for sample in manifest.samples)
         val_from = f"train, by {'group and class' if grouped else 'class'}"
-    with whole_folder(store) as folder:
+    with held(store), whole_folder(store) as folder:
         skipped = _decode(config, manifest, root, folder, console)
         bad = {entry.sample.id for entry in skipped}
         samples = [sample for sample in manifest.samples if sample.id not in bad]

@@ -18,7 +18,7 @@ from bss.data.scores import read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
-from bss.files import digest_file, whole_folder, write_csv, write_json
+from bss.files import digest_file, held, whole_folder, write_csv, write_json
 from bss.tracking.provenance import write_provenance
 from bss.training.steps import count_steps
 
@@ -36,7 +36,7 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
         raise BssError(f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size.")
     pacings: dict[str, Pacing] = {}
     warnings: list[str] = []
-    with whole_folder(plans) as folder:
+    with held(plans), whole_folder(plans) as folder:
         for name, entry in config.schedule.schedulers.items():
             (folder / name).mkdir()
             pacings[name], missing = _write_plan(config, name, entry, data, scores, folder)

@@ -12,7 +12,7 @@ from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import read_json, write_json
+from bss.files import held, read_json, write_json
 from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.checkpoints import checkpoints_folder
@@ -61,11 +61,11 @@ def train(
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
     keys = {cell: cell_key(config, data, plans, *cell) for cell in wanted}
     runs.mkdir(parents=True, exist_ok=True)
-    if cells is None:
-        _remove_others(runs, set(wanted))
-    kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
     console = make_console()
-    with _execution(config, data, scores, plans, execution) as parent:
+    with held(runs), _execution(config, data, scores, plans, execution) as parent:
+        if cells is None:
+            _remove_others(runs, set(wanted))
+        kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
         task = Task(config, store, plans, runs, parent)
         jobs = [(task, *cell, cell in kept) for cell in wanted]
         at_a_time = min(_trainings_at_a_time(config), len(wanted))

@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -234,3 +236,28 @@ def test_a_missing_training_and_one_of_another_protocol_are_named(pipeline, smal
     (runs / "uniform" / "seed=0" / "metrics.json").write_text("{")
     with pytest.raises(BssError, match=r"metrics\.json: damaged"):
         compare(config, small_store, folder / "scores", runs, tmp_path / "r")
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from bss.files import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_run_in_the_same_folder_is_refused(pipeline, small_store, tmp_path):
+    folder, config = pipeline
+    runs = tmp_path / "runs"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, runs], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(BssError, match="runs: another process is writing it"):
+            train(config, small_store, folder / "scores", folder / "plans", runs, [("uniform", 0)])
+    finally:
+        holder.kill()
+        holder.wait()
+    train(config, small_store, folder / "scores", folder / "plans", runs, [("uniform", 0)])
+    assert (runs / "uniform" / "seed=0" / "metrics.json").is_file()
