@@ -11,7 +11,7 @@ from bss.files import digest_json, read_json, whole_folder
 from bss.tracking.provenance import code_version, write_provenance
 from bss.training.cell import Row, train_cell
 from bss.training.ranks import ALONE, Ranks
-from bss.training.reproducible import resolve_device
+from bss.training.reproducible import device_type
 
 
 def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> 
         "store": data.digest,
         "plan": plan.digest,
         "code": code_version()["digest"],
-        "device": resolve_device(config.resources.device).type,
+        "device": device_type(config),
     }
     return digest_json(decides)
 
