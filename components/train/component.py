@@ -13,13 +13,14 @@ def train(
     seed: int,
     plan_digest: str,
     mlflow_tracking_uri: str,
+    image: str,
     store: Input[Dataset],
     scores: Input[Dataset],
     plans: Input[Dataset],
     model: Output[Model],
     metrics: Output[Metrics],
 ):
-    """Train one scheduler with one seed, seen live in MLflow.
+    """Train one scheduler with one seed, here or on several nodes that this step starts; seen live in MLflow.
 
     Args:
         parameters: What decides this training, from the step schedule.
@@ -27,6 +28,7 @@ def train(
         seed: The seed.
         plan_digest: Digest of what is taken from store and plans: others are never taken from the cache.
         mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        image: Image of the nodes where train.nodes is greater than 1.
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler.
@@ -34,6 +36,7 @@ def train(
         metrics: The numbers of metrics.json.
     """
     import json
+    import os
     import tempfile
     from pathlib import Path
 
@@ -43,6 +46,7 @@ def train(
     from bss.kubeflow.trainings import take_cell
     from bss.stages.train import train as train_stage
 
+    os.environ.setdefault("BSS_IMAGE", image)
     with plain_errors():
         config, place = config_from_part(parameters), Path(model.path)
         execution = join_execution(config, mlflow_tracking_uri)
