@@ -105,7 +105,7 @@ def make_train_job(name: str, config: Config, image: str, arguments: Sequence[st
 
 def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str], asked: NodePods) -> TrainJob:
     from kubeflow.trainer import CustomTrainerContainer, TrainerClient
-    from kubeflow.trainer.options import Name, TrainerCommand
+    from kubeflow.trainer.options import ActiveDeadlineSeconds, Name, TrainerCommand
 
     try:
         client = TrainerClient()
@@ -122,7 +122,10 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
     )
     # The runtime's own guess counts processors; torchrun takes the rest (nodes, rank, address) from its environment.
     command = ["torchrun", "--nproc-per-node", str(config.train.processes), "-m", "bss.training.node", *arguments]
-    return TrainJob(name, client, trainer, [Name(name), TrainerCommand(command), _pod_patch(asked)], on_cluster=True)
+    # Who started the job and was killed outright deletes nothing; the job ends by itself then.
+    limit = ActiveDeadlineSeconds(asked.pods.timeout_minutes * 60)
+    options = [Name(name), TrainerCommand(command), _pod_patch(asked), limit]
+    return TrainJob(name, client, trainer, options, on_cluster=True)
 
 
 def _pod_patch(asked: NodePods) -> Any:

@@ -1,10 +1,13 @@
 """Trainings over several pods: the TrainJob as a cluster would get it, and the whole way with pods as processes."""
 
 import json
+import re
+from pathlib import Path
 
 import kubernetes.client
 import kubernetes_validate
 import pytest
+import yaml
 from cluster import Cluster
 from kubeflow_trainer_api import models
 
@@ -97,6 +100,7 @@ def test_the_trainjob_is_what_the_trainers_schema_says(cluster, pipeline):
     parsed = models.TrainerV1alpha1TrainJob.from_dict(body)
     assert parsed.to_dict() == body  # unknown fields would have been dropped
     assert body["spec"]["runtimeRef"] == {"kind": "ClusterTrainingRuntime", "name": "torch-distributed"}
+    assert body["spec"]["activeDeadlineSeconds"] == 60 * 60
     trainer = body["spec"]["trainer"]
     assert trainer["image"] == IMAGE
     assert trainer["numNodes"] == 2
@@ -137,6 +141,15 @@ def test_pods_with_a_role_need_no_secret(cluster, pipeline, monkeypatch):
     pod = pod_of(manifest(cluster, changed(pipeline, nodes=2)))
     kubernetes_validate.validate(pod, "1.31", strict=True)
     assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["shared-memory"]
+
+
+def test_the_rights_that_the_documentation_gives_are_objects_of_kubernetes():
+    text = (Path(__file__).parents[2] / "docs" / "multi-node.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.S) if "ClusterRole" in block]
+    objects = list(yaml.safe_load_all(block))
+    assert [made["kind"] for made in objects] == ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]
+    for made in objects:
+        kubernetes_validate.validate(made, "1.31", strict=True)
 
 
 def test_two_pods_train_as_two_processes_do_and_leave_only_the_result(cluster, bucket, pipeline, small_store, tmp_path):
