@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import kubernetes.client
@@ -18,7 +19,7 @@ from bss.files import digest_file
 from bss.training.launch import train_on_ranks
 from bss.training.pods import NODE_PODS, NodePods, Pods, Toleration, node_pods
 from bss.training.train_job import check_nodes, train_on_nodes
-from bss.training.trainer import make_train_job
+from bss.training.trainer import TrainJob, make_train_job
 
 IMAGE = "registry.example.org/team/bss@sha256:" + "0" * 64
 CELL = ("bss-l", 0)
@@ -179,6 +180,45 @@ def test_a_pod_that_fails_is_told_with_its_own_words(cluster, bucket, pipeline, 
     assert cluster.jobs == {}
     assert list((tmp_path / "runs").iterdir()) == []
     assert all(key.startswith("test/stores/") for key in keys(bucket))
+
+
+def test_a_job_that_looks_complete_without_a_result_is_no_training(
+    cluster, bucket, pipeline, small_store, tmp_path, monkeypatch
+):
+    def ended(trainer, job, node, port):
+        (cluster.place / job / str(node)).mkdir(parents=True)
+        (cluster.place / job / str(node) / "log").touch()
+        pod = subprocess.Popen(["true"])
+        pod.wait()
+        return pod
+
+    cluster.start_pod = ended
+    config, plans = changed(pipeline, nodes=2), pipeline[0] / "plans"
+    with pytest.raises(BssError, match=r"bss-.* is complete, but its result cannot be had\. .*no folder there"):
+        train_on_nodes(tmp_path / "runs" / "cell", config, small_store, plans, *CELL, lambda row: None)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_rows_that_are_told_again_count_once_and_lost_ones_come_at_the_end(
+    cluster, bucket, pipeline, small_store, tmp_path, monkeypatch
+):
+    log = TrainJob.log
+    monkeypatch.setattr(TrainJob, "log", lambda job, node: cut(log(job, node)) * 2)
+    epochs, plans = [], pipeline[0] / "plans"
+    train_on_nodes(
+        tmp_path / "cell",
+        changed(pipeline, nodes=2),
+        small_store,
+        plans,
+        *CELL,
+        lambda row: epochs.append(row["epoch"]),
+    )
+    assert epochs == [0, 1, 2]
+
+
+def cut(log):
+    """The log as it is while the last epoch's row is being written."""
+    return log.partition('"epoch": 2')[0] + "\n"
 
 
 def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path, monkeypatch):
