@@ -9,7 +9,7 @@ from bss.config import Config, config_to_tree
 from bss.console import make_plain_console
 from bss.data.object_store import download_folder, upload_folder, upload_once
 from bss.data.store import Store
-from bss.files import write_json
+from bss.files import digest_file, digest_json, write_json
 
 POLL_SECONDS = 0.2
 
@@ -19,7 +19,7 @@ class Staging:
     """The places of one training."""
 
     store: str
-    """The decoded samples, below their digest; shared with other trainings."""
+    """The decoded samples, in a folder named by its content; shared with other trainings."""
     inputs: str
     """Parameters and plan."""
     result: str
@@ -43,7 +43,13 @@ def staging_of(config: Config, data: Store, training: str, attempt: str) -> Stag
     root = config.resources.staging.rstrip("/")
     place = f"{root}/trainings/{training}"
     here = f"{place}/{attempt}"
-    return Staging(f"{root}/stores/{data.digest}", f"{here}/inputs", f"{here}/result", place)
+    return Staging(f"{root}/stores/{_content(data)}", f"{here}/inputs", f"{here}/result", place)
+
+
+def _content(data: Store) -> str:
+    """Return a digest of all files of a store, without reading its arrays again."""
+    small = {file.name: digest_file(file) for file in sorted(data.path.iterdir()) if file.suffix != ".npy"}
+    return digest_json({"digest": data.digest, "files": small})
 
 
 def upload_inputs(staging: Staging, config: Config, store: Path, plans: Path, name: str, scratch: Path) -> None:
