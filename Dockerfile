@@ -14,7 +14,9 @@ RUN python3 -m venv /opt/bss \
     && /opt/bss/bin/pip install --no-cache-dir --no-deps --requirement /build/kfp.txt
 
 FROM ${BASE_IMAGE}
-RUN useradd --uid 10001 --gid 0 --create-home --home-dir /home/bss bss && chmod g=u /home/bss
+# The Trainer's container backend starts its nodes in a login shell, whose profile sets PATH anew.
+RUN useradd --uid 10001 --gid 0 --create-home --home-dir /home/bss bss && chmod g=u /home/bss \
+    && echo 'PATH=/opt/bss/bin:$PATH' > /etc/profile.d/bss.sh
 # The dependencies in a layer of their own: a change of the source pushes and pulls the small layer below.
 COPY --from=environment /opt/bss /opt/bss
 COPY pyproject.toml README.md /build/

@@ -12,3 +12,10 @@ def make_console() -> Console:
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
+
+
+def make_plain_console() -> Console:
+    """Return a console of plain lines, for what is printed while another shows a bar."""
+    console = Console(force_terminal=False, highlight=False)
+    console.width = PLAIN_WIDTH
+    return console

@@ -3,64 +3,14 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from bss.balance.checks import require
 from bss.config.load import check_tree, read_yaml
+from bss.training.pods import Pods
 
-QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?")
-"""A Kubernetes quantity such as 500m, 4 or 16Gi."""
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 """A Kubernetes object's name."""
-
-
-@dataclass(frozen=True)
-class Toleration:
-    """A taint of GPU nodes that pods accept."""
-
-    key: str
-    """Key of the taint."""
-    operator: Literal["Exists", "Equal"] = "Exists"
-    """Whether the value matters."""
-    value: str | None = None
-    """Value of the taint, for `Equal`."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Effect of the taint; null accepts all."""
-
-    def __post_init__(self) -> None:
-        """Check what belongs together."""
-        right = "given for operator Equal and left out for Exists"
-        require((self.value is not None) == (self.operator == "Equal"), "value", self.value, right)
-
-
-@dataclass(frozen=True)
-class Pods:
-    """What the pods of a step ask for; requests equal limits, so that no pod is evicted for another's greed."""
-
-    cpu: str = "1"
-    """Processors."""
-    memory: str = "4Gi"
-    """Memory; shared memory counts against it."""
-    gpus: int = 0
-    """GPUs of each pod; 0 runs on CPU."""
-    gpu_resource: str = "nvidia.com/gpu"
-    """Name of the GPUs, as the device plugin gives it."""
-    shared_memory: str = "64Mi"
-    """Size of /dev/shm, which lies in memory."""
-    node_selector: dict[str, str] = field(default_factory=dict)
-    """Labels that the node must have."""
-    tolerations: tuple[Toleration, ...] = ()
-    """Taints of the node that the pods accept."""
-    timeout_minutes: int = 60
-    """A pod that runs longer is ended."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for key in ("cpu", "memory", "shared_memory"):
-            value = getattr(self, key)
-            require(QUANTITY.fullmatch(value) is not None, key, value, "a quantity such as 500m, 4 or 16Gi")
-        require(self.gpus >= 0, "gpus", self.gpus, "at least 0")
-        require(self.timeout_minutes >= 1, "timeout_minutes", self.timeout_minutes, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -101,7 +51,7 @@ class Cluster:
     measure: Pods = field(default_factory=Pods)
     """Measuring trains the warm-up network and passes over all training data."""
     train: Pods = field(default_factory=Pods)
-    """Each training."""
+    """Each training; on several nodes, the pod of each node."""
     others: Pods = field(default_factory=Pods)
     """All other steps."""
 

@@ -22,5 +22,5 @@ def compile_pipeline(cluster: Path, config: Config) -> str:
     default = config_to_json(config)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(build_pipeline(settings, default), str(path))
+        compiler.Compiler().compile(build_pipeline(settings, default, config.train.nodes), str(path))
         return path.read_text(encoding="utf-8")

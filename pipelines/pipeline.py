@@ -1,11 +1,14 @@
 """The pipeline: start, prepare, measure, schedule, a training per scheduler and seed in parallel, compare, finish."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kfp import dsl, kubernetes
 
-from bss.kubeflow.execution import RUN_ID
+from bss.config import config_to_tree
+from bss.training.pods import NODE_PODS, RUN_ID, NodePods, Pods
 from components.compare.component import compare
 from components.finish.component import finish
 from components.measure.component import measure
@@ -13,7 +16,7 @@ from components.prepare.component import prepare
 from components.schedule.component import schedule
 from components.start.component import start
 from components.train.component import train
-from pipelines.cluster import Cluster, Pods
+from pipelines.cluster import Cluster
 
 NAME = "bss"
 DESCRIPTION = "Balance-aware sequence sampling: measure how balanced each sample is, schedule, train, compare."
@@ -25,8 +28,13 @@ SECRET_VARIABLES = (
 """Keys of the secret, and the environment variables that they become; each may be left out."""
 
 
-def build_pipeline(cluster: Cluster, parameters: str) -> Callable[..., Any]:
-    """Return the pipeline for `cluster`, with the text `parameters` (params.yaml) as its default."""
+def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..., Any]:
+    """Return the pipeline for `cluster`, with the text `parameters` (params.yaml) as its default.
+
+    With `nodes` (train.nodes) greater than 1 the step train only starts a TrainJob and waits for it: its pod
+    asks for what the other steps do, and those of the TrainJob for what `cluster.train` says.
+    """
+    launcher = replace(cluster.others, timeout_minutes=cluster.train.timeout_minutes)
 
     def on(task: Any, pods: Pods, image: Any) -> Any:
         return _set_up(task, pods, cluster, image)
@@ -71,6 +79,7 @@ def build_pipeline(cluster: Cluster, parameters: str) -> Callable[..., Any]:
                     mlflow_tracking_uri=mlflow_tracking_uri,
                     image=image,
                     gpus=cluster.train.gpus,
+                    nodes=nodes,
                 ),
                 cluster.others,
                 image,
@@ -116,13 +125,18 @@ def build_pipeline(cluster: Cluster, parameters: str) -> Callable[..., Any]:
                         seed=cell.seed,
                         digest=cell.digest,
                         mlflow_tracking_uri=mlflow_tracking_uri,
+                        image=image,
                         store=store,
                         scores=scores,
                         plans=plans,
                     ),
-                    cluster.train,
+                    cluster.train if nodes == 1 else launcher,
                     image,
                 )
+                if nodes > 1:
+                    # Not a parameter: more memory for the nodes is no reason to train again.
+                    asked = NodePods(cluster.train, cluster.secret, cluster.image_pull_secrets)
+                    trained.set_env_variable(NODE_PODS, json.dumps(config_to_tree(asked), sort_keys=True))
             compared = on(
                 compare(
                     parameters=started.outputs["run"],

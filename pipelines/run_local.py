@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bss.errors import BssError
-from bss.kubeflow.execution import RUN_ID
+from bss.kubeflow.start import resolve_config
+from bss.training.pods import RUN_ID
 from pipelines.cluster import Cluster, Retries
 from pipelines.containers import connect, find_image, run_container
 from pipelines.pipeline import SECRET_VARIABLES, build_pipeline
 
+RESOLVED = ("parameters", "overrides", "schedulers", "seeds")
 PROCESSES = "none"
 """Stands for the image where the steps are processes."""
 
@@ -33,6 +35,7 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     root.mkdir(parents=True, exist_ok=True)
     address = arguments.get("mlflow_tracking_uri") or f"sqlite:///{root}/mlflow.db"
     run_id = str(uuid.uuid4())
+    nodes = resolve_config(*(arguments[name] for name in RESOLVED)).train.nodes
     if image is not None:
         # The steps need no network unless the data or MLflow lie beyond it: nothing is installed at run time.
         offline = not arguments.get("data_repository") and address.startswith("sqlite:")
@@ -47,7 +50,7 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
         local.init(chosen, pipeline_root=str(root), enable_caching=True)
         try:
             # On this machine a step fails for the same reason again: it is not retried.
-            build_pipeline(Cluster(retries=Retries(count=0)), arguments["parameters"])(
+            build_pipeline(Cluster(retries=Retries(count=0)), arguments["parameters"], nodes)(
                 **dict(arguments) | {"image": image or PROCESSES, "mlflow_tracking_uri": address}
             )
         except RuntimeError as error:

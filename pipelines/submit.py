@@ -105,7 +105,7 @@ def submit(
     config = resolve_config(
         arguments["parameters"], arguments["overrides"], arguments["schedulers"], arguments["seeds"]
     )
-    config_for_pods(config, load_cluster(cluster).train.gpus)
+    config_for_pods(config, load_cluster(cluster).train.gpus, config.train.nodes)
     client = connect(endpoint)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pipeline.yaml"

@@ -4,6 +4,7 @@ One frozen dataclass per section; the text under a field is its documentation. N
 file: `bss.config.load` does, and reports what is wrong with the key's full name.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,6 +15,8 @@ from bss.balance.schedulers import Heuristic, Learned, Uniform
 from bss.balance.score import BalanceScore
 
 Protocol = Literal["honest", "published"]
+
+S3_FOLDER = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 
 
 @dataclass(frozen=True)
@@ -335,7 +338,10 @@ class TrainConfig:
     takes one process.
     """
     nodes: int = 1
-    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks."""
+    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks.
+
+    Pods on a cluster, containers elsewhere; resources.staging says how files reach them.
+    """
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -403,13 +409,21 @@ class ResourcesConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
     jobs: int | None = None
-    """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs."""
+    """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs or nodes."""
+    staging: str | None = None
+    """Place on an object store, s3://bucket/prefix, through which the nodes of a training get their files.
+
+    Needed where train.nodes is greater than 1. A training's own files there are removed when it ends; the
+    store, below `stores/<digest>`, stays for the next one.
+    """
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     """Beside the folder of a training until it is finished."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
+        """Check the ranges."""
         require(self.jobs is None or self.jobs >= 1, "jobs", self.jobs, "null or at least 1")
+        ok = self.staging is None or S3_FOLDER.fullmatch(self.staging) is not None
+        require(ok, "staging", self.staging, "null or a place on an object store, s3://bucket/prefix")
 
 
 @dataclass(frozen=True)
@@ -444,6 +458,8 @@ class Config:
             is_audio = isinstance(modality, AudioKind)
             wanted = "given for audio" if is_audio else f"left out for kind {modality.kind}"
             require(has == is_audio, f"network.encoders.{name}.spectrogram", has, wanted)
+        place = f"s3://bucket/prefix, because train.nodes is {self.train.nodes}: nodes get their files there"
+        require(self.train.nodes == 1 or self.resources.staging is not None, "resources.staging", None, place)
         names = sorted(self.schedule.schedulers)
         for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
             require(value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}")

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rich.console import Console
+
 from bss.addresses import redact
 from bss.console import make_console
 from bss.data.problems import raise_problems
@@ -51,19 +53,41 @@ class StoredFile:
     sha256: str
 
 
-def upload_folder(folder: Path, url: str) -> None:
+def upload_folder(folder: Path, url: str, console: Console | None = None) -> None:
     """Upload all files below `folder` to `url` (s3://bucket/prefix), in place of a folder uploaded there before.
 
-    An upload that did not finish is never taken for a folder. Raises `BssError` where the folder holds no
-    files, and where the store does not answer, has no such bucket or refuses the credentials.
+    An upload that did not finish is never taken for a folder. Progress goes to `console`, or to a new one.
+    Raises `BssError` where the folder holds no files, and where the store does not answer, has no such bucket
+    or refuses the credentials.
     """
     bucket, prefix = _place(url)
+    with explain(url):
+        client = connect()
+        client.delete_object(Bucket=bucket, Key=prefix + MANIFEST)
+        _upload(client, folder, bucket, prefix, console)
+
+
+def upload_once(folder: Path, url: str, console: Console | None = None) -> None:
+    """Upload as `upload_folder` does, unless a whole folder is at `url` already.
+
+    For a `url` that is named by the folder's content: whoever uploads there at the same time writes the same.
+    """
+    bucket, prefix = _place(url)
+    with explain(url):
+        client = connect()
+        try:
+            client.head_object(Bucket=bucket, Key=prefix + MANIFEST)
+        except Exception as error:
+            if _code(error) not in ("404", "NoSuchKey"):
+                raise
+            _upload(client, folder, bucket, prefix, console)
+
+
+def _upload(client: Any, folder: Path, bucket: str, prefix: str, console: Console | None) -> None:
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     if not paths:
         raise BssError(f"{folder}: no files to upload.")
-    with explain(url), TransferProgress("uploading", "uploaded", len(paths), make_console()) as progress:
-        client = connect()
-        client.delete_object(Bucket=bucket, Key=prefix + MANIFEST)
+    with TransferProgress("uploading", "uploaded", len(paths), console or make_console()) as progress:
 
         def upload(name: str) -> tuple[str, dict[str, Any]]:
             with paths[name].open("rb") as file:
@@ -76,9 +100,22 @@ def upload_folder(folder: Path, url: str) -> None:
         client.put_object(Bucket=bucket, Key=prefix + MANIFEST, Body=body)
 
 
-def download_folder(url: str, folder: Path) -> None:
+def remove_folder(url: str) -> None:
+    """Remove all that is below `url` (s3://bucket/prefix), a folder or folders, whole or not; `BssError` as above."""
+    bucket, prefix = _place(url)
+    with explain(url):
+        client = connect()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+        keys.sort(key=lambda key: not key.endswith("/" + MANIFEST))  # what is half removed is no folder
+        for key in keys:
+            client.delete_object(Bucket=bucket, Key=key)
+
+
+def download_folder(url: str, folder: Path, console: Console | None = None) -> None:
     """Download what `upload_folder` put at `url` into `folder`, which must be new or empty.
 
+    Progress goes to `console`, or to a new one.
     Raises `BssError`, and leaves nothing of `folder`, where no whole folder is there, an object is missing or
     is not what was uploaded, and where the store does not answer, has no such bucket or refuses the credentials.
     """
@@ -90,7 +127,7 @@ def download_folder(url: str, folder: Path) -> None:
     with (
         whole_folder(folder) as unfinished,
         explain(url),
-        TransferProgress("downloading", "downloaded", len(files), make_console()) as progress,
+        TransferProgress("downloading", "downloaded", len(files), console or make_console()) as progress,
     ):
 
         def download(name: str) -> str | None:

@@ -10,9 +10,8 @@ from bss.config import Config
 from bss.errors import BssError
 from bss.tracking.destination import quiet_mlflow, unreachable
 from bss.tracking.runs import Execution, end_execution, open_execution
+from bss.training.pods import RUN_ID
 
-RUN_ID = "BSS_KFP_RUN_ID"
-"""Environment variable with the id of the Kubeflow run."""
 RUN_TAG, IMAGE_TAG = "bss.kfp_run_id", "bss.image"
 STATUS = {"SUCCEEDED": "FINISHED", "CANCELLED": "KILLED"}
 """Kubeflow's final state to MLflow's; all others are FAILED."""

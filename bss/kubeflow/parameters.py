@@ -53,6 +53,8 @@ def stage_part(config: Config, stage: str) -> str:
     part = pick(config_to_tree(config), keys)
     if stage in ("measure", "schedule"):
         part["resources"] = {"device": config.resources.device}
+    if stage == "schedule":
+        part["resources"] |= _staging(config)
     return json.dumps(part, sort_keys=True)
 
 
@@ -68,8 +70,13 @@ def cell_part(config: Config, scheduler: str, seed: int) -> str:
         "models": models,
         "sequences_mib": config.tracking.sequences_mib,
     }
-    part["resources"] = {"device": config.resources.device, "jobs": 1}
+    part["resources"] = {"device": config.resources.device, "jobs": 1, **_staging(config)}
     return json.dumps(part, sort_keys=True)
+
+
+def _staging(config: Config) -> Tree:
+    """Return the place that several nodes get their files from; it decides nothing where there is one node."""
+    return {"staging": config.resources.staging} if config.train.nodes > 1 else {}
 
 
 def config_from_part(text: str) -> Config:

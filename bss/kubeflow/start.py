@@ -9,6 +9,7 @@ from bss.config import Config, config_from_tree, config_to_tree, load_config
 from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.kubeflow.parameters import config_to_json, stage_part
+from bss.training.reproducible import device_type
 
 
 class Resolved(NamedTuple):
@@ -47,17 +48,25 @@ def resolve_config(
     return config_from_tree(tree, "params.yaml")
 
 
-def config_for_pods(config: Config, gpus: int) -> Config:
+def config_for_pods(config: Config, gpus: int, nodes: int) -> Config:
     """Return `config` for training pods with `gpus` GPUs; 0 leaves it as it is.
 
     With GPUs the device is `cuda`, so that a pod that got none fails instead of training on its CPU for days.
-    Raises `BssError` where the parameters want another number of GPUs than a pod has.
+    `nodes` is the train.nodes that the pipeline was compiled for. Raises `BssError` where the parameters want
+    another number of GPUs than a pod has, or several nodes of a pipeline for one, or the reverse.
     """
+    if (config.train.nodes > 1) != (nodes > 1):
+        raise BssError(
+            f"train.nodes: {config.train.nodes}, but this pipeline was compiled for {nodes}: a step that trains asks "
+            "for other resources than one that starts nodes. Compile it with these parameters, as `bss submit` does."
+        )
     if gpus == 0:
+        if nodes > 1:
+            device_type(config)  # refuses auto: this pod does not see theirs
         return config
     if config.resources.device == "cpu":
         raise BssError(f"resources.device: cpu, but each training pod asks for {gpus} GPU: set train.gpus to 0.")
-    if config.train.nodes == 1 and config.train.processes != gpus:
+    if config.train.processes != gpus:
         raise BssError(
             f"train.processes: {config.train.processes}, but each training pod asks for {gpus} GPU: set train.gpus in "
             f"cluster.yaml to {config.train.processes}, or train.processes to {gpus}."

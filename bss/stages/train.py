@@ -20,7 +20,8 @@ from bss.training.history import read_history
 from bss.training.launch import train_on_ranks
 from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus
-from bss.training.reproducible import resolve_device
+from bss.training.reproducible import device_type
+from bss.training.train_job import check_nodes
 from bss.training.workers import emit, run_jobs
 
 Cell = tuple[str, int]
@@ -56,11 +57,13 @@ def train(
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
-    if config.train.nodes == 1 < config.train.processes and resolve_device(config.resources.device).type == "cuda":
+    if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
     keys = {cell: cell_key(config, data, plans, *cell) for cell in wanted}
     runs.mkdir(parents=True, exist_ok=True)
+    if config.train.nodes > 1 and not all(is_finished(_folder(runs, *cell), keys[cell]) for cell in wanted):
+        check_nodes(config)
     console = make_console()
     with held(runs), _execution(config, data, scores, plans, execution) as parent:
         if cells is None:
@@ -71,6 +74,7 @@ def train(
         at_a_time = min(_trainings_at_a_time(config), len(wanted))
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
+        each += f" on {config.train.nodes} nodes" if config.train.nodes > 1 else ""
         selected = "test, protocol published" if config.protocol == "published" else "val"
         console.print(
             f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} at a time{each}, selected on {selected}"
@@ -202,7 +206,7 @@ def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> Model
 def _trainings_at_a_time(config: Config) -> int:
     if config.resources.jobs is not None:
         return config.resources.jobs
-    if resolve_device(config.resources.device).type == "cuda":
+    if config.train.nodes > 1 or device_type(config) == "cuda":
         return 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, processors // config.train.processes)

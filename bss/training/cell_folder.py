@@ -12,7 +12,7 @@ from bss.tracking.provenance import code_version, write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.ranks import ALONE, Ranks
-from bss.training.reproducible import resolve_device
+from bss.training.reproducible import device_type
 from bss.training.state import Row
 
 
@@ -38,7 +38,7 @@ def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> 
         "store": data.digest,
         "plan": plan.digest,
         "code": code_version()["digest"],
-        "device": resolve_device(config.resources.device).type,
+        "device": device_type(config),
     }
     return digest_json(decides)
 

@@ -53,5 +53,23 @@ def finishing_steps() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def interruptions_wait() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block has ended: for what must not be left half done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt

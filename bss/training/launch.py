@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +12,9 @@ from typing import Any, TextIO
 from bss.config import Config, config_to_tree
 from bss.errors import BssError
 from bss.files import read_json, remove_unfinished, scratch_folder, write_json
+from bss.training.node_log import describe_signal, killed_by
 from bss.training.state import Row
+from bss.training.train_job import train_on_nodes
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0
@@ -34,16 +34,6 @@ def train_on_ranks(
     start(path, config, store, plans, name, seed, on_epoch)
     metrics: dict[str, Any] = read_json(path / "metrics.json", "train")
     return metrics
-
-
-def train_on_nodes(
-    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
-) -> None:
-    """Refuse a training over several machines."""
-    raise BssError(
-        f"params.yaml: train.nodes: {config.train.nodes} machines need the Kubeflow Trainer, which `bss train` "
-        "does not start. Set it to 1."
-    )
 
 
 def train_on_this_machine(
@@ -112,9 +102,7 @@ def _why(error: Path, output: Path, processes: int) -> str:
             return message
     text = output.read_text(encoding="utf-8", errors="replace")
     # A rank that is killed tells nothing, and the others that waited for it tell of a lost connection.
-    for number in map(int, re.findall(r"Signal (\d+) \(\w+\) received by PID", text)):
-        if number != signal.SIGTERM:
-            name = signal.Signals(number).name
-            hint = ", as the system does when memory runs out" if number == signal.SIGKILL else ""
-            return f"one of its {processes} processes was ended by {name}{hint}."
+    number = killed_by(text)
+    if number is not None:
+        return f"one of its {processes} processes was ended by {describe_signal(number)}."
     return f"one of its {processes} processes failed:\n{text if told is None else told['extraInfo']['py_callstack']}"

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
@@ -36,10 +36,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    handler = get_error_handler()  # tells torchrun what went wrong, in a file that its environment names
+
+    def on_epoch(row: Row) -> None:
+        if options.progress is not None:
+            with options.progress.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def work() -> None:
+        require_torchrun()
+        files = (options.params, options.store, options.plans, options.out)
+        train_as_rank(*files, options.scheduler, options.seed, on_epoch)
+
+    return run_rank(work)
+
+
+def run_rank(work: Callable[[], None]) -> int:
+    """Call `work`, tell torchrun what went wrong in it, and return the exit status as `main` does."""
+    handler = get_error_handler()  # writes a file that torchrun's environment names
     try:
         with interrupted_by_sigterm():
-            _train(options)
+            work()
     except BssError as error:
         handler.record_exception(error)
         print(f"bss: {error}", file=sys.stderr)
@@ -65,34 +81,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(options: argparse.Namespace) -> None:
-    config = load_config(options.params)
-    _check(config, options)
-    make_reproducible()
-    data = Store.open(options.store)
-    with join_ranks(resolve_device(config.resources.device)) as ranks:
-
-        def on_epoch(row: Row) -> None:
-            if options.progress is not None:
-                with options.progress.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-
-        train_into(options.out, config, data, options.plans, options.scheduler, options.seed, on_epoch, ranks)
-
-
-def _check(config: Config, options: argparse.Namespace) -> None:
+def require_torchrun() -> None:
+    """Raise `BssError` where the environment is not that of a process that torchrun started."""
     lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
     if lacking:
         raise BssError(f"{lacking[0]}: not in the environment. Start `-m bss.training.rank` with torchrun.")
+
+
+def train_as_rank(
+    params: Path, store: Path, plans: Path, out: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
+) -> None:
+    """Train one cell as the rank that torchrun's environment names, with all others; rank 0 writes `out`.
+
+    Raises `BssError` where torchrun started another number of ranks than the file `params` says.
+    """
+    config = load_config(params)
+    _check(config, params, name)
+    make_reproducible()
+    data = Store.open(store)
+    with join_ranks(resolve_device(config.resources.device)) as ranks:
+        train_into(out, config, data, plans, name, seed, on_epoch, ranks)
+
+
+def _check(config: Config, params: Path, name: str) -> None:
     started, asked = int(os.environ["WORLD_SIZE"]), config.train.nodes * config.train.processes
     if started != asked:
         raise BssError(
-            f"{options.params}: train.nodes x train.processes is {config.train.nodes} x {config.train.processes}, "
+            f"{params}: train.nodes x train.processes is {config.train.nodes} x {config.train.processes}, "
             f"but torchrun started {started} processes. Give torchrun the same numbers."
         )
     known = list(config.schedule.schedulers)
-    if options.scheduler not in known:
-        raise BssError(f"--scheduler {options.scheduler}: {options.params} has {', '.join(known)}.")
+    if name not in known:
+        raise BssError(f"--scheduler {name}: {params} has {', '.join(known)}.")
 
 
 def _end_with_stdin() -> None:

@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from bss.config import Config
 from bss.errors import BssError
 
 
@@ -31,3 +32,19 @@ def resolve_device(name: str) -> torch.device:
     elif name == "cuda" and not torch.cuda.is_available():
         raise BssError("params.yaml: resources.device: there is no GPU that torch can use. Set it to auto or cpu.")
     return torch.device(name)
+
+
+def device_type(config: Config) -> str:
+    """Return cpu or cuda: what a training of `config` runs on, wherever its nodes are.
+
+    Raises `BssError` where this machine cannot know it, or lacks the GPU that is asked for.
+    """
+    device = config.resources.device
+    if config.train.nodes == 1:
+        return resolve_device(device).type
+    if device == "auto":
+        raise BssError(
+            "params.yaml: resources.device: auto looks at this machine, but train.nodes is "
+            f"{config.train.nodes} and other machines train. Set it to cpu or cuda."
+        )
+    return device

@@ -19,6 +19,7 @@ def start(
     mlflow_tracking_uri: str,
     image: str,
     gpus: int,
+    nodes: int,
 ) -> NamedTuple(
     "Started", [("run", str), ("prepare", str), ("measure", str), ("schedule", str), ("data", str), ("digest", str)]
 ):
@@ -35,6 +36,7 @@ def start(
         mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
         image: Image of the steps, recorded in MLflow.
         gpus: GPUs of a training pod.
+        nodes: The train.nodes that this pipeline was compiled for.
 
     Returns:
         As JSON the parameters of the run (run) and of the steps (prepare, measure, schedule) and the version of
@@ -48,7 +50,7 @@ def start(
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
     with plain_errors():
-        config = config_for_pods(resolve_config(parameters, overrides, schedulers, seeds), gpus)
+        config = config_for_pods(resolve_config(parameters, overrides, schedulers, seeds), gpus, nodes)
         version = find_data(config, data_repository, data_revision, data_path)
         if config.tracking.enabled:
             name = version.path.rstrip("/").rpartition("/")[2]

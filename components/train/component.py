@@ -12,19 +12,21 @@ def train(
     seed: int,
     digest: str,
     mlflow_tracking_uri: str,
+    image: str,
     store: Input[Dataset],
     scores: Input[Dataset],
     plans: Input[Dataset],
     model: Output[Model],
     metrics: Output[Metrics],
 ):
-    """Train one scheduler with one seed, seen live in MLflow.
+    """Train one scheduler with one seed, here or on several nodes that this step starts; seen live in MLflow.
 
     Args:
         scheduler: Name of the scheduler.
         seed: The seed.
         digest: Digest of its plan, parameters and data: another training is never taken from the cache.
         mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        image: Image of the nodes where train.nodes is greater than 1.
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler, and what decides each training.
@@ -32,6 +34,7 @@ def train(
         metrics: The numbers of metrics.json.
     """
     import json
+    import os
     import tempfile
     from pathlib import Path
 
@@ -40,6 +43,7 @@ def train(
     from bss.kubeflow.trainings import cell_config, take_cell
     from bss.stages.train import train as train_stage
 
+    os.environ.setdefault("BSS_IMAGE", image)
     with plain_errors():
         config, place = cell_config(Path(plans.path), scheduler, seed, digest), Path(model.path)
         execution = join_execution(config, mlflow_tracking_uri)

@@ -3,7 +3,16 @@ import json
 import boto3
 import pytest
 
-from bss.data.object_store import MANIFEST, check_bucket, check_credentials, download_folder, split_url, upload_folder
+from bss.data.object_store import (
+    MANIFEST,
+    check_bucket,
+    check_credentials,
+    download_folder,
+    remove_folder,
+    split_url,
+    upload_folder,
+    upload_once,
+)
 from bss.errors import BssError
 from bss.files import digest_folder
 
@@ -50,6 +59,29 @@ def test_a_folder_comes_back_as_it_was(client, folder, tmp_path, capsys):
     download_folder(URL + "/", tmp_path / "copy")
     assert "downloaded 3 files, 10.2 MB" in capsys.readouterr().out
     assert digest_folder(tmp_path / "copy") == digest_folder(folder)
+
+
+def test_what_is_named_by_its_content_goes_over_once(client, folder, tmp_path, capsys):
+    upload_once(folder, URL)
+    assert "uploaded 3 files" in capsys.readouterr().out
+    upload_once(folder, URL)
+    assert capsys.readouterr().out == ""
+    client.delete_object(Bucket="trainings", Key=f"run-1/store/{MANIFEST}")  # as if the first had not finished
+    upload_once(folder, URL)
+    download_folder(URL, tmp_path / "copy")
+    assert digest_folder(tmp_path / "copy") == digest_folder(folder)
+
+
+def test_all_that_is_below_a_place_is_removed_and_no_more(client, folder, tmp_path):
+    upload_folder(folder, URL)
+    upload_folder(folder, URL + "-other")
+    client.put_object(Bucket="trainings", Key="run-1/store/left", Body=b"of an upload that did not finish")
+    remove_folder(URL)
+    assert all(key.startswith("run-1/store-other/") for key in keys(client))
+    download_folder(URL + "-other", tmp_path / "copy")
+    remove_folder(URL)  # nothing there
+    with pytest.raises(BssError, match="names a whole bucket"):
+        remove_folder("s3://trainings")
 
 
 def test_another_folder_at_the_same_place_replaces_the_first(client, folder, tmp_path):

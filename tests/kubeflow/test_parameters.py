@@ -94,6 +94,15 @@ def test_only_the_first_seed_logs_its_model(tree, make_config):
     assert models == ["all", "none"]
 
 
+def test_the_place_of_the_nodes_files_reaches_trainings_on_several_nodes_and_no_others(tree, make_config):
+    tree["resources"]["staging"] = "s3://bucket/staging"
+    for nodes, staging in ((1, None), (2, "s3://bucket/staging")):
+        config = make_config(changed(tree, "train.nodes", nodes))
+        planned = config_from_part(stage_part(config, "schedule"))
+        assert config_from_part(cell_part(planned, "uniform", 0)).resources.staging == staging
+        assert cell_part(planned, "uniform", 0) == cell_part(config, "uniform", 0)
+
+
 def test_the_whole_configuration_survives_as_json(small_root, make_config):
     config = make_config(small_tree(small_root))
     assert config_from_json(config_to_json(config)) == config

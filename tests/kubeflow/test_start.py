@@ -35,13 +35,29 @@ def test_what_is_wrong_is_said_before_anything_runs(overrides, schedulers, seeds
 
 def test_training_pods_with_gpus_must_find_one():
     config = resolve_config(TEXT, [], [], [])
-    assert config_for_pods(config, 0) == config
-    assert config_for_pods(config, 1).resources.device == "cuda"
+    assert config_for_pods(config, 0, 1) == config
+    assert config_for_pods(config, 1, 1).resources.device == "cuda"
     with pytest.raises(BssError, match=r"resources\.device: cpu"):
-        config_for_pods(resolve_config(TEXT, ["resources.device=cpu"], [], []), 1)
+        config_for_pods(resolve_config(TEXT, ["resources.device=cpu"], [], []), 1, 1)
     with pytest.raises(BssError, match=r"train\.processes: 2, but each training pod asks for 1 GPU"):
-        config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 1)
-    assert config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 2).train.processes == 2
+        config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 1, 1)
+    assert config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 2, 1).train.processes == 2
+
+
+def test_nodes_need_a_pipeline_that_was_compiled_for_them():
+    several = ["train.nodes=2", "resources.staging=s3://bucket/staging"]
+    config = resolve_config(TEXT, several, [], [])
+    assert config_for_pods(config, 1, 2).resources.device == "cuda"
+    assert config_for_pods(config, 1, 4).train.nodes == 2
+    with pytest.raises(BssError, match=r"train\.nodes: 2, but this pipeline was compiled for 1"):
+        config_for_pods(config, 1, 1)
+    with pytest.raises(BssError, match=r"train\.nodes: 1, but this pipeline was compiled for 2"):
+        config_for_pods(resolve_config(TEXT, [], [], []), 1, 2)
+    with pytest.raises(BssError, match=r"train\.processes: 1, but each training pod asks for 4 GPU"):
+        config_for_pods(config, 4, 2)
+    with pytest.raises(BssError, match=r"resources\.device: auto looks at this machine"):
+        config_for_pods(config, 0, 2)
+    assert config_for_pods(resolve_config(TEXT, [*several, "resources.device=cpu"], [], []), 0, 2).train.nodes == 2
 
 
 def test_built_in_data_is_known_by_its_parameters():

@@ -1,5 +1,6 @@
 """The compiled pipeline that is checked in: what it is, and what it asks of a cluster."""
 
+import json
 from pathlib import Path
 
 import kubernetes_validate
@@ -10,7 +11,9 @@ from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes_pb
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb
 
 from bss.config import load_config
+from bss.config.load import check_tree
 from bss.errors import BssError
+from bss.training.pods import NODE_PODS, NodePods
 from components.readme import STEPS, readme
 from pipelines.cluster import Cluster, Retries, load_cluster
 from pipelines.compile import compile_pipeline
@@ -212,6 +215,22 @@ def test_other_settings_reach_the_pods(tmp_path):
     assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("amd.com/gpu", "8")
     assert all_tasks((spec, platforms))["trainings"]["iteratorPolicy"]["parallelismLimit"] == 4
     assert "retryPolicy" not in all_tasks((spec, platforms))["train"]
+
+
+def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_they_ask_for(settings):
+    nodes = load_config(PROJECT / "params.yaml", ["train.nodes=2", "resources.staging=s3://bucket/staging"])
+    spec, platforms = yaml.safe_load_all(compile_pipeline(CLUSTER, nodes))
+    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+    cluster = load_cluster(CLUSTER)
+    assert "accelerator" not in container["resources"]
+    assert container["resources"]["resourceMemoryLimit"] == cluster.others.memory
+    (variable,) = container["env"]
+    asked = check_tree(json.loads(variable["value"]), NodePods, NODE_PODS)
+    assert (variable["name"], asked) == (NODE_PODS, NodePods(cluster.train, "bss"))
+    train = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    assert train["activeDeadlineSeconds"] == settings["exec-train"]["activeDeadlineSeconds"]
+    inputs = all_tasks((spec, platforms))["train"]["inputs"]["parameters"]
+    assert inputs["image"]["componentInputParameter"] == "pipelinechannel--image"
 
 
 @pytest.mark.parametrize(

