@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
     sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
+    sub = add("init", _init, "write a first params.yaml for data of your own", parameters=False)
+    sub.add_argument("--manifest", type=Path, required=True, help="CSV or Parquet file in the folder of your data")
+    sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
+    sub.add_argument("--force", action="store_true", help="replace the file that is there")
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     path(sub, STORE)
     sub = add("measure", _measure, "stage 2: measure the balance score of each sample")
@@ -137,6 +141,12 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"commit      {version.commit}")
     print(f"digest      {version.digest}")
     print(f"files       {files} in {options.to}")
+
+
+def _init(options: argparse.Namespace) -> None:
+    from bss.init.command import init
+
+    init(options.manifest, options.output, options.force)
 
 
 def _prepare(options: argparse.Namespace) -> None:
