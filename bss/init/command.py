@@ -26,13 +26,13 @@ def init(manifest: Path, output: Path, force: bool) -> None:
 
 def _print(console: Console, made: Suggestion, output: Path) -> None:
     # Names of the user's columns and labels may hold square brackets, which are no markup here.
-    table = _table("Modalities", ["modality", "kind", "encoder", "seen"])
+    table = _table(["modality", "kind", "encoder", "seen"])
     for name, guess in made.guesses.items():
         table.add_row(Text(name), guess.kind["kind"], guess.encoder["kind"], Text(guess.seen))
     console.print(table)
     counts = class_counts(made.manifest)
-    taken = " (val carved out of train)" if made.carved else ""
-    table = _table(f"Samples{taken}", ["label", *SPLITS])
+    console.print("Samples, val carved out of train:" if made.carved else "Samples:")
+    table = _table(["label", *SPLITS])
     for label, count in list(counts.items())[:SHOWN]:
         table.add_row(Text(label), *[str(count[split]) for split in SPLITS])
     if len(counts) > SHOWN:
@@ -44,8 +44,8 @@ def _print(console: Console, made: Suggestion, output: Path) -> None:
     console.print(f"Wrote {output}. Next: dvc repro", markup=False)
 
 
-def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+def _table(columns: list[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column)
     return table

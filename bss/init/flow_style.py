@@ -17,4 +17,5 @@ def flow_style(value: Any) -> str:
         return "[" + ", ".join(map(flow_style, value)) + "]"
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in RESERVED:
         return value
-    return json.dumps(value)  # quoted as JSON, which YAML reads
+    # Quoted as JSON, which YAML reads, but for letters beyond ASCII.
+    return re.sub("[^ -~]", lambda match: f"\\U{ord(match[0]):08x}", json.dumps(value, ensure_ascii=False))
