@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import write_manifest
-from media import brightness, grey_steps, write_tokenizer, write_video
-from PIL import Image
+from media import brightness, every_kind_sections, write_every_kind
 
 from bss.data.store import Store
 from bss.errors import BssError
@@ -216,50 +215,26 @@ def test_a_damaged_store_is_named(small_store, tmp_path, damage, message):
 
 def test_every_kind_has_its_shape_and_type_in_the_store(tmp_path, make_config, tree):
     root = tmp_path / "birds"
-    write_tokenizer(root / "tokenizer", ["owl", "cat"])
-    rows = []
-    for i in range(12):
-        frames = grey_steps(8, step=5) + np.uint8(i)
-        sound = (8000, np.full((1, 8000), 0.01 * i, dtype=np.float32))
-        write_video(root / f"{i}.mkv", frames, codec="ffv1", sound=sound, sound_codec="flac")
-        (root / f"{i}").mkdir()
-        for number, pixels in enumerate(frames):
-            Image.fromarray(pixels).save(root / f"{i}" / f"{number}.png")
-        np.save(root / f"{i}.npy", np.full((4, 2, 5, 6), i, dtype=np.float32))
-        rows.append(
-            {"id": f"b{i}", "label": ("cat", "owl")[i % 2], "split": ("train", "train", "val", "test")[i // 2 % 4]}
-            | {"sound": f"{i}.mkv", "shots": f"{i}.mkv", "view": f"{i}", "view_start": str(i % 3), "view_end": ""}
-            | {"motion": f"{i}.npy", "words": "An owl, a cat!"}
-        )
-    write_manifest(root, rows)
-    kinds = {
-        "sound": {"kind": "audio", "sample_rate": 8000, "seconds": 0.5},
-        "shots": {"kind": "frames", "count": 3, "height": 8, "width": 10},
-        "view": {"kind": "clip", "frames": 4, "height": 8, "width": 10, "channels": 1, "long": "start"},
-        "motion": {"kind": "flow", "frames": 2, "height": 5, "width": 6},
-        "words": {"kind": "text", "tokenizer": "tokenizer", "tokens": 7},
-    }
-    tree["prepare"] = {"root": str(root), "modalities": kinds}
-    sound = {"kind": "mlp", "spectrogram": {"n_fft": 64, "hop": 64}}
-    tree["network"]["encoders"] = {name: sound if name == "sound" else {"kind": "mlp"} for name in kinds}
-    prepare(make_config(tree), root, tmp_path / "store")
+    write_manifest(root, write_every_kind(root))
+    config = make_config(tree | every_kind_sections(root))
+    prepare(config, root, tmp_path / "store")
     store = Store.open(tmp_path / "store")
     assert {name: (m.kind, m.shape, m.dtype) for name, m in store.modalities.items()} == {
         "sound": ("audio", (4000,), "float32"),
         "shots": ("frames", (3, 3, 8, 10), "uint8"),
         "view": ("clip", (4, 1, 8, 10), "uint8"),
         "motion": ("flow", (2, 2, 5, 6), "float16"),
-        "words": ("text", (7,), "int32"),
+        "words": ("text", (9,), "int32"),
     }
     row = np.array([11])
     assert store.ids[11] == "b11"
     # Frame j of video i has the brightness 20 + 5 j + i; the clip of row 11 starts at frame 2.
     assert brightness(store.read("shots", row)[0]) == [36, 51, 61]
     assert brightness(store.read("view", row)[0]) == [41, 46, 51, 56]
-    assert store.read("words", row).tolist() == [[2, 1, 5, 1, 6, 3, 0]]
+    assert store.read("words", row).tolist() == [[2, 1, 5, 1, 1, 6, 1, 3, 0]]
     np.testing.assert_array_equal(store.read("motion", row)[0], np.full((2, 2, 5, 6), 11))
     first = digests(tmp_path / "store")
-    prepare(make_config(tree), root, tmp_path / "store")
+    prepare(config, root, tmp_path / "store")
     assert digests(tmp_path / "store") == first
 
 
