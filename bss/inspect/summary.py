@@ -65,9 +65,13 @@ def _count(values: list[str], splits: list[str], order: list[str]) -> Counts:
 
 def _describe(store: Store, name: str) -> list[str]:
     modality = store.modalities[name]
-    size = (store.path / f"{name}.npy").stat().st_size / 2**20
+    size = (store.path / f"{name}.npy").stat().st_size
     rate = "" if modality.sample_rate is None else f"{modality.sample_rate} Hz"
-    return [modality.kind, " x ".join(map(str, modality.shape)), modality.dtype, rate, f"{size:.1f} MiB"]
+    return [modality.kind, " x ".join(map(str, modality.shape)), modality.dtype, rate, _readable(size)]
+
+
+def _readable(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
 
 
 def _groups(store: Store) -> dict[str, GroupsOfSplit]:

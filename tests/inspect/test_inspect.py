@@ -99,7 +99,7 @@ def test_counts_and_groups_are_printed_and_on_the_page(small_store, tmp_path, ca
     assert ["owl", "16", "6", "6"] in shown
     assert ["all", "48", "18", "18"] in shown
     assert ["train", "3", "18", "0"] in shown  # groups, the largest, samples without
-    assert ["audio", "audio", "800", "float32", "4000", "Hz", "0.3", "MiB"] in shown
+    assert ["audio", "audio", "800", "float32", "4000", "Hz", "262.6", "KiB"] in shown
     text = " ".join("".join(Page((tmp_path / "page.html").read_text(encoding="utf-8")).text).split())
     assert "train3180" in text
     assert "owl1666" in text.replace(" ", "")
