@@ -20,6 +20,7 @@ SCORES = Path("outputs/scores")
 PLANS = Path("outputs/plans")
 RUNS = Path("outputs/runs")
 REPORT = Path("outputs/report")
+INSPECTION = Path("outputs/inspect.html")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,15 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         for place in places:
             sub.add_argument(f"--{place.name}", type=Path, default=place, help="default: %(default)s")
 
-    sub = add("generate", _generate, "write built-in data as files")
-    sub.add_argument("name", help="which data: digits")
-    sub = add("fetch", _fetch, "fetch a version of a dataset that DVC tracks in a git repository", parameters=False)
-    sub.add_argument("repository", metavar="REPOSITORY", help="path or address of the git repository")
-    sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
-    sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
-    sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
-    sub = add("prepare", _prepare, "stage 1: decode the data into a store")
-    path(sub, STORE)
+    _add_data_commands(add, path)
     sub = add("measure", _measure, "stage 2: measure the balance score of each sample")
     path(sub, STORE, SCORES)
     sub = add("schedule", _schedule, "stage 3: plan the sequences")
@@ -104,6 +97,25 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("ui", _ui, "start the MLflow UI on this machine")
     sub.add_argument("--port", type=int, default=5000, help="default: %(default)s")
     return parser
+
+
+def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callable[..., None]) -> None:
+    sub = add("generate", _generate, "write built-in data as files")
+    sub.add_argument("name", help="which data: digits")
+    sub = add("fetch", _fetch, "fetch a version of a dataset that DVC tracks in a git repository", parameters=False)
+    sub.add_argument("repository", metavar="REPOSITORY", help="path or address of the git repository")
+    sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
+    sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
+    sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
+    sub = add("init", _init, "write a first params.yaml for data of your own", parameters=False)
+    sub.add_argument("--manifest", type=Path, required=True, help="CSV or Parquet file in the folder of your data")
+    sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
+    sub.add_argument("--force", action="store_true", help="replace the file that is there")
+    sub = add("prepare", _prepare, "stage 1: decode the data into a store")
+    path(sub, STORE)
+    sub = add("inspect", _inspect, "show a prepared store as one HTML page", parameters=False)
+    path(sub, STORE)
+    sub.add_argument("--output", type=Path, default=INSPECTION, help="default: %(default)s")
 
 
 def _above_zero(text: str) -> float:
@@ -139,11 +151,23 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"files       {files} in {options.to}")
 
 
+def _init(options: argparse.Namespace) -> None:
+    from bss.init.command import init
+
+    init(options.manifest, options.output, options.force)
+
+
 def _prepare(options: argparse.Namespace) -> None:
     from bss.stages.prepare import prepare
 
     config = _config(options)
     prepare(config, Path(config.prepare.root), options.store)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from bss.inspect.command import inspect
+
+    inspect(options.store, options.output)
 
 
 def _measure(options: argparse.Namespace) -> None:

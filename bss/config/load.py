@@ -30,11 +30,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 def read_yaml(path: Path) -> Tree:
     """Read a YAML 1.2 mapping, the way DVC reads params.yaml: 1e-3 is a number, a repeated key an error."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BssError(
             f"{path}: cannot be read ({error.strerror}). Run bss in a folder with a params.yaml, "
@@ -42,11 +39,21 @@ def read_yaml(path: Path) -> Tree:
         ) from error
     except UnicodeDecodeError as error:
         raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}).") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> Tree:
+    """Return the mapping that `text` is, as `read_yaml` does; `source` is named in messages."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        tree = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise BssError(f"{path}: not valid YAML:\n{error}") from error
+        raise BssError(f"{source}: not valid YAML:\n{error}") from error
     if not isinstance(tree, dict):
         found = "nothing" if tree is None else type(tree).__name__
-        raise BssError(f"{path}: expected sections such as `train:`, found {found}.")
+        raise BssError(f"{source}: expected sections such as `train:`, found {found}.")
     return tree
 
 

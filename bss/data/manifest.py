@@ -3,10 +3,13 @@
 import difflib
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bss.config.schema import ClipKind, FlowKind, ModalityKind, TextKind
+from bss.data.decode.spans import WHOLE, Span
 from bss.data.problems import raise_problems
 from bss.data.read_csv import read_csv
 from bss.data.store import SPLITS
@@ -26,7 +29,13 @@ class Sample:
     split: str
     group: str | None
     files: dict[str, str]
-    """Path of each modality, relative to the data root."""
+    """Path of each modality, relative to the data root; or the text itself."""
+    spans: dict[str, Span] = field(default_factory=dict)
+    """Part of the file, of modalities of which the manifest tells one."""
+
+    def span(self, modality: str) -> Span:
+        """Return the part of the modality's file that this sample is."""
+        return self.spans.get(modality, WHOLE)
 
 
 @dataclass(frozen=True)
@@ -52,20 +61,19 @@ class Manifest:
         return replace(self, samples=samples)
 
 
-def read_manifest(root: Path, name: str, modalities: list[str]) -> Manifest:
+def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind]) -> Manifest:
     """Read ``root / name`` and check everything that the table alone can tell, all problems at once.
 
     Raises `BssError` for a missing, empty or unreadable file, missing columns, and for every row with an
-    empty value, an unknown split, a repeated id, or a path that leaves the root.
+    empty value, an unknown split, a repeated id, a path that leaves the root, or a part of a file that is
+    none.
     """
     path = root / name
     if not root.is_dir():
         raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
     if not path.is_file():
         raise BssError(f"{path}: not found. Set prepare.manifest to the manifest's name inside {root}.")
-    columns, rows = _read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
-    if len(set(columns)) < len(columns):
-        raise BssError(f"{path}: a column is named twice in {columns}.")
+    columns, rows = read_rows(path)
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
         hints = [f"{column!r}{_similar(column, columns)}" for column in missing]
@@ -80,7 +88,8 @@ def read_manifest(root: Path, name: str, modalities: list[str]) -> Manifest:
     counts = Counter(sample.id for sample in samples)
     problems += [f"row {s.row}: id {s.id!r} is not unique" for s in samples if s.id and counts[s.id] > 1]
     raise_problems(str(path), problems, "Mend these rows of the manifest.")
-    unused = [column for column in columns if column not in (*REQUIRED, "group", *modalities)]
+    ends = [column for name, kind in modalities.items() if _has_span(kind) for column in _span_columns(name)]
+    unused = [column for column in columns if column not in (*REQUIRED, "group", *modalities, *ends)]
     return Manifest(path, samples, unused)
 
 
@@ -116,6 +125,14 @@ def groups_in_two_splits(manifest: Manifest) -> list[str]:
     ]
 
 
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns, and the number and values of each row, of a CSV or Parquet file; all values are text."""
+    columns, rows = _read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
+    if len(set(columns)) < len(columns):
+        raise BssError(f"{path}: a column is named twice in {columns}.")
+    return columns, rows
+
+
 def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     import pyarrow
     import pyarrow.parquet
@@ -131,18 +148,44 @@ def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]
     return table.column_names, rows
 
 
-def _sample(number: int, row: dict[str, str], modalities: list[str], problems: list[str]) -> Sample:
+def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind], problems: list[str]) -> Sample:
     value = {name: text.strip() for name, text in row.items()}
     empty = [name for name in (*REQUIRED, *modalities) if not value[name]]
     problems += [f"row {number}: {name} is empty" for name in empty]
     if value["split"] and value["split"] not in SPLITS:
         problems.append(f"row {number}: split {value['split']!r} is none of {', '.join(SPLITS)}")
-    for modality in modalities:
+    spans = {}
+    for modality, kind in modalities.items():
+        if _has_span(kind):
+            spans[modality] = _span(number, value, modality, problems)
+        if isinstance(kind, TextKind) and kind.source == "column":
+            continue
         path = PurePosixPath(value[modality])
         if path.is_absolute() or ".." in path.parts:
             problems.append(f"row {number}: {modality} {value[modality]!r} is not a path inside the data root")
     files = {modality: value[modality] for modality in modalities}
-    return Sample(number, value["id"], value["label"], value["split"], value.get("group") or None, files)
+    return Sample(number, value["id"], value["label"], value["split"], value.get("group") or None, files, spans)
+
+
+def _has_span(kind: ModalityKind) -> bool:
+    return isinstance(kind, ClipKind | FlowKind)
+
+
+def _span_columns(modality: str) -> tuple[str, str]:
+    return f"{modality}_start", f"{modality}_end"
+
+
+def _span(number: int, value: dict[str, str], modality: str, problems: list[str]) -> Span:
+    """Return the part of the file that a row asks for; columns that are missing or empty ask for the whole."""
+    texts = {column: value.get(column, "") for column in _span_columns(modality)}
+    bad = [column for column, text in texts.items() if not re.fullmatch("[0-9]{0,9}", text)]
+    problems += [f"row {number}: {column} {texts[column]!r} is no number of a frame, counted from 0" for column in bad]
+    if bad:
+        return WHOLE
+    start, end = (int(text) if text else None for text in texts.values())
+    if end is not None and end <= (start or 0):
+        problems.append(f"row {number}: {modality}_end {end} is not above the start {start or 0}")
+    return Span(start, end)
 
 
 def _similar(column: str, columns: list[Any]) -> str:

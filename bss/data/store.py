@@ -20,11 +20,13 @@ class Modality:
     """What the array of one modality holds."""
 
     kind: str
-    """audio, image or features."""
+    """audio, image, frames, clip, flow, text or features."""
     shape: tuple[int, ...]
     """Of one sample."""
     dtype: str
-    """float32 (audio in [-1, 1], features) or uint8 (images [channels, height, width])."""
+    """float32 (audio [samples] in [-1, 1], features), uint8 (image [channels, height, width]; frames and clip
+    [frames, channels, height, width]), float16 (flow [frames, 2, height, width]) or int32 (text [tokens], 0 is
+    padding)."""
     sample_rate: int | None
     """Hz; audio only."""
 

@@ -1,5 +1,6 @@
 """Writing a store: every file decoded once, memory bounded whatever the size of the data."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,14 +10,18 @@ from typing import Any
 import numpy as np
 
 from bss.config.schema import ModalityKind
-from bss.data.decode import Array, BadSampleError, decode
+from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
 from bss.files import write_json
 
 CHUNK = 256
-"""Samples in memory at a time."""
+"""Samples in memory at a time, at most."""
+CHUNK_BYTES = 256 << 20
+"""Size of the samples in memory at a time, where the processors are kept busy with fewer than `CHUNK`."""
+NAMED = 100
+"""Letters of a path or text that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,16 @@ def decode_into(
     skipped: list[Skipped] = []
     arrays: dict[str, Array] = {}
     filled = 0
-    # Resolved once: a link inside the root may not lead out of it.
-    real_root = root.resolve()
+    decoders = {name: make_decoder(kind, root, name) for name, kind in kinds.items()}
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(manifest.samples), CHUNK):
-            chunk = manifest.samples[start : start + CHUNK]
-            decoded = pool.map(lambda sample: _decode_sample(sample, real_root, kinds), chunk)
+        start = 0
+        while start < len(manifest.samples):
+            chunk = manifest.samples[start : start + _chunk_length(arrays)]
+            start += len(chunk)
+            decoded = pool.map(lambda sample: _decode_sample(sample, decoders), chunk)
             for sample, parts in zip(chunk, decoded, strict=True):
                 unfit = {name: _why_unfit(part, arrays.get(name)) for name, part in parts.items()}
-                reasons = [f"{name} {sample.files[name]}: {why}" for name, why in unfit.items() if why]
+                reasons = [f"{name} {sample.files[name][:NAMED]}: {why}" for name, why in unfit.items() if why]
                 if reasons:
                     skipped.append(Skipped(sample, "; ".join(reasons)))
                     continue
@@ -111,25 +117,21 @@ def write_header(
     return header
 
 
-def _decode_sample(sample: Sample, root: Path, kinds: dict[str, ModalityKind]) -> dict[str, Array | BadSampleError]:
+def _chunk_length(arrays: dict[str, Array]) -> int:
+    """Return how many samples are decoded next; few at first, while nothing tells how large they are."""
+    workers = os.cpu_count() or 1
+    size = sum(array.nbytes // len(array) for array in arrays.values())
+    return min(CHUNK, max(2 * workers, CHUNK_BYTES // size if size else 0))
+
+
+def _decode_sample(sample: Sample, decoders: dict[str, Decoder]) -> dict[str, Array | BadSampleError]:
     parts: dict[str, Array | BadSampleError] = {}
-    for name, kind in kinds.items():
+    for name, decode in decoders.items():
         try:
-            path = _resolve(root / sample.files[name])
-            if not path.is_relative_to(root):
-                raise BadSampleError("a link that leaves the data root")
-            parts[name] = decode(path, kind)
+            parts[name] = decode(sample.files[name], sample.span(name))
         except BadSampleError as error:
             parts[name] = error
     return parts
-
-
-def _resolve(path: Path) -> Path:
-    """Follow links; a loop of links or a name that no file can have is a bad sample."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BadSampleError("not the name of a file") from error
 
 
 def _why_unfit(part: Array | BadSampleError, array: Array | None) -> str:

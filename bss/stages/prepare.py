@@ -31,7 +31,7 @@ def prepare(config: Config, root: Path, store: Path) -> None:
     console = make_console()
     settings = config.prepare
     kinds = settings.modalities
-    manifest = read_manifest(root, settings.manifest, list(kinds))
+    manifest = read_manifest(root, settings.manifest, kinds)
     check_splits(manifest)
     shared = groups_in_two_splits(manifest)
     if config.protocol == "honest":

@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bss.config.schema import AudioKind, FeaturesKind, ImageKind
-from bss.data.decode import BadSampleError, decode, fit_length
+from bss.data.decode import BadSampleError, make_decoder
+from bss.data.decode.audio import fit_length
+from bss.data.decode.spans import WHOLE
 
 AUDIO = AudioKind("audio", sample_rate=8000, seconds=0.5)
 GREY = ImageKind("image", height=4, width=5, channels=1)
 RGB = ImageKind("image", height=4, width=5, channels=3)
+
+
+def decode(path, kind, span=WHOLE):
+    return make_decoder(kind, path.parent, "m")(path.name, span)
 
 
 def write_sound(path, rate=8000, seconds=0.5, channels=1):
@@ -40,6 +46,41 @@ def test_length_is_cut_padded_or_tiled():
     assert fit_length(sound, 2, "pad").tolist() == [1, 2]
     assert fit_length(sound, 5, "pad").tolist() == [1, 2, 3, 0, 0]
     assert fit_length(sound, 7, "tile").tolist() == [1, 2, 3, 1, 2, 3, 1]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_of_a_long_sound_the_start_or_the_middle_is_kept(tmp_path, suffix):
+    sound = np.random.default_rng(0).uniform(-0.9, 0.9, 8000 * 9)
+    soundfile.write(tmp_path / f"a.{suffix}", sound, 8000, subtype="PCM_16")
+    whole = soundfile.read(tmp_path / f"a.{suffix}", dtype="float32")[0]
+    for long, start in (("start", 0), ("centre", 34_000)):
+        kind = AudioKind("audio", sample_rate=8000, seconds=0.5, long=long)
+        np.testing.assert_array_equal(decode(tmp_path / f"a.{suffix}", kind), whole[start : start + 4000])
+
+
+@pytest.mark.parametrize("rate", [11_025, 48_000])
+def test_the_middle_of_a_resampled_sound_is_that_of_the_whole_one(tmp_path, rate):
+    samples = len(write_sound(tmp_path / "a.wav", rate=rate, seconds=7.3))
+    whole = soxr.resample(soundfile.read(tmp_path / "a.wav", dtype="float32")[0], rate, 8000)
+    kind = AudioKind("audio", sample_rate=8000, seconds=2.0, long="centre")
+    start = (samples * 8000 // rate - 16_000) // 2
+    expected = whole[start : start + 16_000]
+    np.testing.assert_allclose(decode(tmp_path / "a.wav", kind), np.clip(expected, -1, 1), atol=2e-6)
+
+
+def test_of_hours_of_sound_only_the_part_that_is_kept_is_read(tmp_path):
+    import tracemalloc
+
+    with soundfile.SoundFile(tmp_path / "long.flac", "w", 8000, 2) as file:
+        for _ in range(60):
+            file.write(np.zeros((8000 * 60, 2)))  # 60 minutes, 230 MB as float32
+    kind = AudioKind("audio", sample_rate=16_000, seconds=1.0, long="centre")
+    tracemalloc.start()
+    decoded = decode(tmp_path / "long.flac", kind)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert decoded.shape == (16_000,)
+    assert peak < 5e6
 
 
 def test_loud_sound_is_clamped(tmp_path):

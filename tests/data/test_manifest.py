@@ -1,15 +1,19 @@
 import pytest
 
+from bss.config.schema import ClipKind, FeaturesKind, TextKind
+from bss.data.decode.spans import Span
 from bss.data.manifest import check_splits, groups_in_two_splits, read_manifest
 from bss.errors import BssError
 
 HEADER = "id,label,split,group,audio,image\n"
 GOOD = "a,x,train,g1,a.wav,a.png\nb,y,train,g1,b.wav,b.png\nc,x,test,g2,c.wav,c.png\n"
 
+VECTOR = FeaturesKind("features")
+
 
 def read(tmp_path, text, name="manifest.csv", encoding="utf-8"):
     (tmp_path / name).write_bytes(text.encode(encoding))
-    return read_manifest(tmp_path, name, ["audio", "image"])
+    return read_manifest(tmp_path, name, {"audio": VECTOR, "image": VECTOR})
 
 
 def test_rows_become_samples(tmp_path):
@@ -36,7 +40,7 @@ def test_a_parquet_manifest_is_read_like_csv(tmp_path):
     columns = zip(*(line.split(",") for line in GOOD.splitlines()), strict=True)
     table = pyarrow.table(dict(zip(names, map(list, columns), strict=True)))
     pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
-    found = read_manifest(tmp_path, "m.parquet", ["audio", "image"])
+    found = read_manifest(tmp_path, "m.parquet", {"audio": VECTOR, "image": VECTOR})
     expected = read(tmp_path, HEADER + GOOD)
     assert [s.files for s in found.samples] == [s.files for s in expected.samples]
     assert [s.row for s in found.samples] == [1, 2, 3]
@@ -59,7 +63,7 @@ def test_numbers_in_a_parquet_manifest_become_text(tmp_path):
 
     table = pyarrow.table({"id": [7], "label": [3], "split": ["train"], "group": [None], "audio": ["a.wav"]})
     pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
-    sample = read_manifest(tmp_path, "m.parquet", ["audio"]).samples[0]
+    sample = read_manifest(tmp_path, "m.parquet", {"audio": VECTOR}).samples[0]
     assert (sample.id, sample.label, sample.group) == ("7", "3", None)
 
 
@@ -69,11 +73,11 @@ def test_a_parquet_manifest_that_is_none_or_names_a_column_twice(tmp_path):
 
     (tmp_path / "m.parquet").write_text("id,label")
     with pytest.raises(BssError, match="not a readable Parquet file"):
-        read_manifest(tmp_path, "m.parquet", [])
+        read_manifest(tmp_path, "m.parquet", {})
     names = ["id", "id", "label", "split"]
     pyarrow.parquet.write_table(pyarrow.table([["a"]] * 4, names=names), tmp_path / "m.parquet")
     with pytest.raises(BssError, match="named twice"):
-        read_manifest(tmp_path, "m.parquet", [])
+        read_manifest(tmp_path, "m.parquet", {})
 
 
 @pytest.mark.parametrize(
@@ -114,9 +118,9 @@ def test_not_a_text_file(tmp_path):
 
 def test_a_missing_folder_or_file(tmp_path):
     with pytest.raises(BssError, match=r"prepare\.root"):
-        read_manifest(tmp_path / "no", "manifest.csv", [])
+        read_manifest(tmp_path / "no", "manifest.csv", {})
     with pytest.raises(BssError, match=r"prepare\.manifest"):
-        read_manifest(tmp_path, "manifest.csv", [])
+        read_manifest(tmp_path, "manifest.csv", {})
 
 
 def test_columns_that_nothing_reads_are_told(tmp_path):
@@ -144,3 +148,38 @@ def test_wrong_splits(tmp_path, rows, message):
 def test_a_group_in_two_splits_is_found(tmp_path):
     manifest = read(tmp_path, HEADER + GOOD + "d,x,val,g1,d,d\n")
     assert groups_in_two_splits(manifest) == ["group 'g1' is in train and val"]
+
+
+def test_a_text_stands_in_the_manifest_itself_or_in_a_file(tmp_path):
+    text = "id,label,split,words\n1,a,train,/ is no path\n2,b,train,../other\n"
+    (tmp_path / "manifest.csv").write_text(text)
+    inline = read_manifest(tmp_path, "manifest.csv", {"words": TextKind("text", "tokenizer")})
+    assert [sample.files["words"] for sample in inline.samples] == ["/ is no path", "../other"]
+    with pytest.raises(BssError, match="2 problems") as caught:
+        read_manifest(tmp_path, "manifest.csv", {"words": TextKind("text", "tokenizer", source="file")})
+    assert "row 3: words '../other' is not a path inside the data root" in str(caught.value)
+
+
+def test_a_clip_may_be_a_part_of_a_file(tmp_path):
+    text = "id,label,split,view,view_start,view_end\n1,a,train,v,3,19\n2,b,train,v,,\n3,b,test,v,,7\n"
+    (tmp_path / "manifest.csv").write_text(text)
+    clips = read_manifest(tmp_path, "manifest.csv", {"view": ClipKind("clip")})
+    assert [s.span("view") for s in clips.samples] == [Span(3, 19), Span(), Span(None, 7)]
+    assert clips.unused == []
+    others = read_manifest(tmp_path, "manifest.csv", {"view": VECTOR})
+    assert others.samples[0].span("view") == Span()
+    assert others.unused == ["view_start", "view_end"]
+
+
+def test_parts_of_files_that_are_none_are_told(tmp_path):
+    text = (
+        "id,label,split,view,view_start,view_end\n1,a,train,v,-1,5\n2,b,train,v,1.5,\n3,b,test,v,7,7\n4,b,test,v,,0\n"
+    )
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(BssError, match="4 problems") as caught:
+        read_manifest(tmp_path, "manifest.csv", {"view": ClipKind("clip")})
+    message = str(caught.value)
+    assert "row 2: view_start '-1' is no number of a frame, counted from 0" in message
+    assert "row 3: view_start '1.5' is no number" in message
+    assert "row 4: view_end 7 is not above the start 7" in message
+    assert "row 5: view_end 0 is not above the start 0" in message

@@ -1,10 +1,10 @@
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import needs_browser, open_in_browser
 
 from bss.stages.compare import compare
 
@@ -112,19 +112,11 @@ def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline
         assert f">{kind}</text>" in drawing
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser on this machine")
+@needs_browser
 def test_a_browser_shows_it_without_complaint(page, tmp_path):
-    def open_in_browser(text):
-        (tmp_path / "page.html").write_text(text, encoding="utf-8")
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-        command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        command += ["--disable-quic", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
-        command += ["--dump-dom", (tmp_path / "page.html").as_uri()]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-
-    done = open_in_browser(page)
+    done = open_in_browser(page, tmp_path)
     assert "Does balance-aware sequence sampling help" in done.stdout
     assert "CONSOLE" not in done.stderr
     # A request to anywhere is a violation of the page's own policy, and would be told.
-    done = open_in_browser(page.replace("<h1>", '<img src="http://localhost:9/x.png"><h1>', 1))
+    done = open_in_browser(page.replace("<h1>", '<img src="http://localhost:9/x.png"><h1>', 1), tmp_path)
     assert "Content Security Policy" in done.stderr

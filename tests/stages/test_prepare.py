@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import write_manifest
+from media import brightness, every_kind_sections, write_every_kind
 
 from bss.data.store import Store
 from bss.errors import BssError
@@ -210,3 +211,36 @@ def test_a_damaged_store_is_named(small_store, tmp_path, damage, message):
     with pytest.raises(BssError) as caught:
         Store.open(store)
     assert message in str(caught.value)
+
+
+def test_every_kind_has_its_shape_and_type_in_the_store(tmp_path, make_config, tree):
+    root = tmp_path / "birds"
+    write_manifest(root, write_every_kind(root))
+    config = make_config(tree | every_kind_sections(root))
+    prepare(config, root, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert {name: (m.kind, m.shape, m.dtype) for name, m in store.modalities.items()} == {
+        "sound": ("audio", (4000,), "float32"),
+        "shots": ("frames", (3, 3, 8, 10), "uint8"),
+        "view": ("clip", (4, 1, 8, 10), "uint8"),
+        "motion": ("flow", (2, 2, 5, 6), "float16"),
+        "words": ("text", (9,), "int32"),
+    }
+    row = np.array([11])
+    assert store.ids[11] == "b11"
+    # Frame j of video i has the brightness 20 + 5 j + i; the clip of row 11 starts at frame 2.
+    assert brightness(store.read("shots", row)[0]) == [36, 51, 61]
+    assert brightness(store.read("view", row)[0]) == [41, 46, 51, 56]
+    assert store.read("words", row).tolist() == [[2, 1, 5, 1, 1, 6, 1, 3, 0]]
+    np.testing.assert_array_equal(store.read("motion", row)[0], np.full((2, 2, 5, 6), 11))
+    first = digests(tmp_path / "store")
+    prepare(config, root, tmp_path / "store")
+    assert digests(tmp_path / "store") == first
+
+
+def test_a_tokenizer_that_is_missing_is_told_before_anything_is_decoded(run, tree, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (run.root / "train-cat-0.wav").write_bytes(b"")
+    tree["prepare"]["modalities"]["image"] = {"kind": "text", "tokenizer": "none"}
+    with pytest.raises(BssError, match=r"prepare\.modalities\.image\.tokenizer"):
+        run()

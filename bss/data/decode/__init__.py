@@ -1,0 +1,55 @@
+"""Decoding one sample of a modality into an array of fixed shape and type."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bss.config.schema import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
+from bss.data.decode.audio import decode_audio
+from bss.data.decode.bad_sample import Array, BadSampleError, require_file
+from bss.data.decode.features import decode_features
+from bss.data.decode.flow import decode_flow, require_opencv
+from bss.data.decode.frames import decode_clip, decode_frames
+from bss.data.decode.image import decode_image
+from bss.data.decode.paths import inside
+from bss.data.decode.spans import Span
+from bss.data.decode.text import Tokenizer, read_text
+
+__all__ = ["Array", "BadSampleError", "Decoder", "make_decoder"]
+
+Decoder = Callable[[str, Span], Array]
+"""From the manifest's value (a path or a text) and the part that is wanted to the stored array.
+
+audio: float32 [samples] in [-1, 1]; image: uint8 [channels, height, width]; frames and clip: uint8 [frames,
+channels, height, width]; flow: float16 [frames, 2, height, width]; text: int32 [tokens], 0 is padding;
+features: float32 of the file's shape. Raises `BadSampleError` for what is missing, unreadable, outside the
+data root, or holds values that are not finite.
+"""
+
+
+def make_decoder(kind: ModalityKind, root: Path, modality: str) -> Decoder:
+    """Return the decoder of a modality whose paths are relative to `root`; threads may share it.
+
+    Raises `BssError` where its tokenizer or a library is missing; `modality` is named in messages.
+    """
+    root = root.resolve()  # once: a link inside the root may not lead out of it
+    if isinstance(kind, TextKind):
+        encode = Tokenizer(kind, root, modality).encode
+        if kind.source == "column":
+            return lambda text, _: encode(text)
+        return lambda name, _: encode(read_text(inside(root, name)))
+    if isinstance(kind, FlowKind) and kind.compute:
+        require_opencv(modality)
+    return lambda name, span: _decode(inside(root, name), kind, root, span)
+
+
+def _decode(path: Path, kind: ModalityKind, root: Path, span: Span) -> Array:
+    if isinstance(kind, FramesKind):
+        return decode_frames(path, kind, root)
+    if isinstance(kind, ClipKind):
+        return decode_clip(path, kind, root, span)
+    if isinstance(kind, FlowKind):
+        return decode_flow(path, kind, root, span)
+    require_file(path)
+    if isinstance(kind, AudioKind):
+        return decode_audio(path, kind)
+    return decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path)

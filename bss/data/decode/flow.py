@@ -1,0 +1,117 @@
+"""Optical flow: read from .npy files, or computed from frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.config.schema import FlowKind
+from bss.data.decode.bad_sample import BadSampleError, finite, reason, require_file, require_pixels
+from bss.data.decode.frame_source import open_frames
+from bss.data.decode.spans import Span, consecutive
+from bss.errors import BssError
+
+Flow = npt.NDArray[np.float16]
+
+FARNEBACK: dict[str, Any] = {
+    "pyr_scale": 0.5,
+    "levels": 3,
+    "winsize": 15,
+    "iterations": 3,
+    "poly_n": 5,
+    "poly_sigma": 1.2,
+    "flags": 0,
+}
+"""OpenCV's parameters: three halvings, windows of 15 pixels."""
+
+
+@dataclass(frozen=True)
+class _Grey:
+    """Size of the frames that flow is computed from."""
+
+    height: int
+    width: int
+    channels: int = 1
+
+
+def decode_flow(path: Path, kind: FlowKind, root: Path, span: Span) -> Flow:
+    """Return `kind.frames` consecutive flows of the part `span`, float16 [frames, 2, height, width].
+
+    The two are the movement to the right and down, in pixels of the stored size.
+    """
+    flows = _compute(path, kind, root, span) if kind.compute else _read(path, kind, span)
+    with np.errstate(over="ignore"):
+        return finite(flows.astype(np.float16))
+
+
+def require_opencv(modality: str) -> None:
+    """Raise `BssError` where OpenCV is not installed; `modality` is named in the message."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise BssError(
+            f"params.yaml: prepare.modalities.{modality}.compute: computing optical flow needs OpenCV: "
+            "pip install opencv-python-headless (or bss[flow])."
+        ) from error
+
+
+def _compute(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[np.float32]:
+    import cv2
+
+    source = open_frames(path, root)
+    if len(source) < 2:
+        raise BadSampleError("has one frame only: nothing moves")
+    # Flow i is what happens between the frames i and i + 1.
+    indices = consecutive(len(source) - 1, span, kind.frames, kind.short, kind.long)
+    needed = np.unique([indices, indices + 1])
+    grey = source.read(needed, _Grey(kind.height, kind.width))[:, 0]
+    flows: dict[int, Any] = {}
+    for index in np.unique(indices).tolist():
+        at = int(np.searchsorted(needed, index))
+        out = np.zeros((kind.height, kind.width, 2), dtype=np.float32)
+        flow = cv2.calcOpticalFlowFarneback(grey[at], grey[at + 1], out, **FARNEBACK)
+        flows[index] = flow.transpose(2, 0, 1)
+    return np.stack([flows[index] for index in indices.tolist()])
+
+
+def _read(path: Path, kind: FlowKind, span: Span) -> npt.NDArray[np.float32]:
+    require_file(path)
+    try:
+        # Mapped, so that only the frames that are kept are read.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # damaged headers raise many types
+        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
+    if array.dtype.kind not in "fiu" or array.size == 0:
+        raise BadSampleError("not a .npy array of numbers")
+    if array.ndim != 4 or 2 not in array.shape[:2]:
+        raise BadSampleError(
+            f"has shape {list(array.shape)}; flow is [frames, 2, height, width] or [2, frames, height, width]"
+        )
+    if array.shape[1] != 2:
+        array = array.swapaxes(0, 1)
+    require_pixels(array.shape[3], array.shape[2])
+    indices = consecutive(len(array), span, kind.frames, kind.short, kind.long)
+    with np.errstate(over="ignore"):
+        flows = finite(array[indices].astype(np.float32))
+    return _resized(flows, kind.height, kind.width)
+
+
+def _resized(flows: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return `flows` [frames, 2, ...] at another size, bilinearly, the vectors in proportion."""
+    from PIL import Image
+
+    old_height, old_width = flows.shape[2:]
+    if (old_height, old_width) == (height, width):
+        return flows
+    scale = width / old_width, height / old_height
+    return np.stack(
+        [
+            [
+                np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)) * factor
+                for plane, factor in zip(flow, scale, strict=True)
+            ]
+            for flow in flows
+        ]
+    ).astype(np.float32)

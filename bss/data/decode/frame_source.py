@@ -1,0 +1,150 @@
+"""The frames of a video file or of a folder of images, in order."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.data.decode.bad_sample import BadSampleError, require_file
+from bss.data.decode.container import decode_track
+from bss.data.decode.image import Size, decode_image, to_pixels
+from bss.data.decode.paths import inside
+from bss.data.decode.spans import Indices
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+MAX_FRAMES = 1_000_000
+"""Of one video: eleven hours at 25 per second. More is a damaged or hostile file."""
+
+Frames = npt.NDArray[np.uint8]
+
+
+class FrameSource(Protocol):
+    """Frames that can be counted without being kept."""
+
+    @property
+    def times(self) -> npt.NDArray[np.float64] | None:
+        """When each frame is shown in seconds, ascending, float64 [frames]; None where nothing tells it."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Indices, size: Size) -> Frames:
+        """Return the frames `indices`, in this order, uint8 [k, channels, height, width]."""
+
+
+def open_frames(path: Path, root: Path) -> FrameSource:
+    """Return the frames at `path`: a folder of images or a video file; links may not leave `root`.
+
+    Raises `BadSampleError` where there are none.
+    """
+    if _is_folder(path):
+        return ImageFolder(path, root)
+    require_file(path)
+    return Video(path)
+
+
+class ImageFolder:
+    """The images directly inside a folder, by name in natural order; other files are passed over."""
+
+    times = None
+
+    def __init__(self, path: Path, root: Path) -> None:
+        try:
+            names = [p.name for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
+        except OSError as error:
+            raise BadSampleError(f"not accessible ({error.strerror})") from error
+        if not names:
+            raise BadSampleError("a folder without images")
+        self.files = [path / name for name in sorted(names, key=natural_order)]
+        self.root = root
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, indices: Indices, size: Size) -> Frames:
+        """Return the images `indices`, uint8 [k, channels, height, width]."""
+        images = {index: self._decode(self.files[index], size) for index in dict.fromkeys(indices.tolist())}
+        return np.stack([images[index] for index in indices.tolist()])
+
+    def _decode(self, file: Path, size: Size) -> Frames:
+        try:
+            path = inside(self.root, str(file))
+            require_file(path)
+            return decode_image(path, size)
+        except BadSampleError as error:
+            raise BadSampleError(f"{file.name}: {error}") from error
+
+
+class Video:
+    """The frames of a file's first video track, in the order they are shown.
+
+    The file is decoded once to find the frames' times, which no container tells reliably, and once more to
+    take those that are wanted; one frame is in memory at a time.
+    """
+
+    times: npt.NDArray[np.float64]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.times = np.array([_time(frame, track, i) for i, (frame, track) in enumerate(self._frames())])
+        if len(self.times) == 0:
+            raise BadSampleError("a video without frames")
+        if np.any(np.diff(self.times) < 0):
+            raise BadSampleError("a video whose frames go back in time")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def read(self, indices: Indices, size: Size) -> Frames:
+        """Return the frames `indices`, uint8 [k, channels, height, width]."""
+        wanted, last = set(indices.tolist()), int(indices.max())
+        frames = {}
+        for number, (frame, _) in enumerate(self._frames()):
+            if number in wanted:
+                frames[number] = to_pixels(_upright(frame), size)
+            if number == last:
+                break
+        return np.stack([frames[index] for index in indices.tolist()])
+
+    def _frames(self) -> Iterator[tuple[Any, Any]]:
+        for number, (frame, track) in enumerate(decode_track(self.path, "video")):
+            if number == MAX_FRAMES:
+                raise BadSampleError(f"a video of more than {MAX_FRAMES} frames")
+            yield frame, track
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return a key that sorts the numbers in names by value: 2.jpg before 10.jpg.
+
+    Names that differ in leading zeros or case alone are ordered as text.
+    """
+    parts = re.split("([0-9]+)", name.casefold())
+    return [(int(part), "") if part.isdigit() and part.isascii() else (-1, part) for part in parts], name
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a name that is too long
+        raise BadSampleError(f"not accessible ({error.strerror})") from error
+
+
+def _time(frame: Any, track: Any, number: int) -> float:
+    """Return when a frame is shown in seconds; by the frame rate where the file does not stamp its frames."""
+    if frame.time is not None:
+        return float(frame.time)
+    if not track.average_rate:
+        raise BadSampleError("a video that tells neither its frames' times nor its frame rate")
+    return number / float(track.average_rate)
+
+
+def _upright(frame: Any) -> Any:
+    """Return the frame as an image, turned as the file says that it should be shown."""
+    from PIL import Image
+
+    image = frame.to_image()
+    turns = round(frame.rotation / 90) % 4
+    turn = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
+    return image.transpose(turn[turns]) if turns else image

@@ -1,0 +1,115 @@
+"""Text as the numbers of its tokens."""
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.config.schema import TextKind
+from bss.data.decode.bad_sample import BadSampleError, require_file
+from bss.errors import BssError
+
+Tokens = npt.NDArray[np.int32]
+
+MAX_BYTES = 1 << 20
+"""Of one .txt file; what is larger is no text of one sample."""
+
+
+class Tokenizer:
+    """A tokenizer that cuts at a fixed length, and whose padding is 0. Threads may share it."""
+
+    def __init__(self, kind: TextKind, root: Path, modality: str) -> None:
+        """Load it.
+
+        Raises `BssError` where it cannot be had, cannot cut to `kind.tokens`, or pads with another number.
+        """
+        self.kind = kind
+        self.key = f"params.yaml: prepare.modalities.{modality}"
+        self._tokenizer = self._load(root)
+
+    def encode(self, text: str) -> Tokens:
+        """Return the numbers of the text's tokens, int32 [tokens], filled with 0 at the end."""
+        numbers = self._tokenizer.encode(clean(text, self.kind)).ids
+        if not numbers:
+            raise BadSampleError("holds no words")
+        if 0 in numbers:
+            raise BadSampleError("holds the tokenizer's mark for padding")
+        return np.pad(np.array(numbers, dtype=np.int32), (0, self.kind.tokens - len(numbers)))
+
+    def _load(self, root: Path) -> Any:
+        kind = self.kind
+        folder = root / kind.tokenizer
+        try:
+            loaded = _from_folder(folder) if folder.is_dir() else _from_hub(kind.tokenizer, kind.revision)
+        except ImportError as error:
+            raise BssError(f"{self.key}: text needs transformers ({error}): pip install transformers.") from error
+        except Exception as error:  # whatever a damaged file or a missing network raises
+            found = "cannot be read" if folder.is_dir() else f"no folder {folder}, and the hub did not give it"
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise BssError(
+                f"{self.key}.tokenizer: {kind.tokenizer!r}: {found} ({why[:200]}). Put the tokenizer's files "
+                "(tokenizer.json, tokenizer_config.json) into a folder of your data and name that folder."
+            ) from error
+        if loaded.pad_token_id != 0:
+            raise BssError(
+                f"{self.key}.tokenizer: {kind.tokenizer!r} pads with {loaded.pad_token_id}, "
+                "but 0 is needed, as BERT's tokenizers have it."
+            )
+        fast = getattr(loaded, "backend_tokenizer", None)
+        if fast is None:
+            raise BssError(f"{self.key}.tokenizer: {kind.tokenizer!r} has no tokenizer.json and none can be made.")
+        marks = fast.num_special_tokens_to_add(False)
+        if kind.tokens <= marks:
+            raise BssError(f"{self.key}.tokens must be more than the tokenizer's {marks} marks, but got: {kind.tokens}")
+        fast.no_padding()
+        fast.enable_truncation(kind.tokens)
+        return fast
+
+
+def _from_folder(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _from_hub(name: str, revision: str | None) -> Any:
+    """Return a tokenizer of the hub: what was fetched before, else by the network."""
+    from huggingface_hub import HfApi
+    from transformers import AutoTokenizer
+
+    settings: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
+    try:
+        return AutoTokenizer.from_pretrained(name, local_files_only=True, **settings)
+    except Exception:  # nothing was fetched before
+        # Asked once: transformers itself would try again for a minute where there is no network.
+        HfApi().model_info(name, revision=revision, timeout=10)
+    return AutoTokenizer.from_pretrained(name, **settings)
+
+
+def clean(text: str, kind: TextKind) -> str:
+    """Return `text` in lower case and without punctuation, as `kind` says; a word keeps single spaces around."""
+    if kind.lower_case:
+        text = text.lower()
+    if kind.remove_punctuation:
+        text = "".join(" " if _is_punctuation(letter) else letter for letter in text)
+    return " ".join(text.split())
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8."""
+    require_file(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadSampleError(f"larger than {MAX_BYTES >> 20} MiB: no text of one sample")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadSampleError(f"not a text file in UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise BadSampleError(f"not accessible ({error.strerror})") from error
+
+
+def _is_punctuation(letter: str) -> bool:
+    """Tell punctuation in Unicode's sense, and the symbols of ASCII such as $ and +."""
+    return unicodedata.category(letter)[0] == "P" or letter in "$+<=>^`|~"

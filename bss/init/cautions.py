@@ -1,0 +1,102 @@
+"""What a user should know of a manifest before training on it."""
+
+from collections import Counter
+
+from bss.data.manifest import Manifest
+from bss.data.store import SPLITS
+
+FEW = 10
+"""Training samples of a class, below which little can be learned of it."""
+FEW_TEST = 5
+"""Test samples of a class, below which its share says nothing."""
+
+
+def manifest_cautions(manifest: Manifest) -> list[str]:
+    """Return a line for each oddity of labels, splits, groups and files."""
+    return [*_labels(manifest), *_classes(manifest), *_splits(manifest), *_files(manifest)]
+
+
+def class_counts(manifest: Manifest) -> dict[str, dict[str, int]]:
+    """Return the number of samples of each class and split."""
+    counts = Counter((sample.label, sample.split) for sample in manifest.samples)
+    return {label: {split: counts[label, split] for split in SPLITS} for label in manifest.classes}
+
+
+def _labels(manifest: Manifest) -> list[str]:
+    labels = [sample.label for sample in manifest.samples]
+    distinct = set(labels)
+    cautions = []
+    numbers = [_number(label) for label in distinct]
+    if all(number is not None for number in numbers):
+        broken = any(number != int(number) for number in numbers if number is not None)
+        if broken or (len(distinct) > 20 and len(labels) < FEW * len(distinct)):
+            cautions.append(
+                f"the labels look like measurements ({len(distinct)} different numbers): classes are wanted, "
+                "each number would be one"
+            )
+    by_fold: dict[str, list[str]] = {}
+    for label in sorted(distinct):
+        by_fold.setdefault(label.casefold(), []).append(label)
+    alike = [" and ".join(map(repr, names)) for names in by_fold.values() if len(names) > 1]
+    return cautions + [f"labels that differ by case alone are different classes: {', '.join(alike)}"] * bool(alike)
+
+
+def _classes(manifest: Manifest) -> list[str]:
+    counts = class_counts(manifest)
+    few = [f"{label} ({count['train']})" for label, count in counts.items() if count["train"] < FEW]
+    cautions = [f"fewer than {FEW} training samples: {_some(few)}"] * bool(few)
+    train = [count["train"] for count in counts.values()]
+    if max(train) > 10 * min(train):
+        cautions.append(
+            f"the classes are of very different size ({min(train)} to {max(train)} in train): look at macro-F1"
+        )
+    unseen = [label for label, count in counts.items() if not count["test"]]
+    return cautions + [f"not in test: {_some(unseen)}"] * bool(unseen)
+
+
+def _splits(manifest: Manifest) -> list[str]:
+    counts = class_counts(manifest)
+    totals = {split: sum(count[split] for count in counts.values()) for split in SPLITS}
+    everything = sum(totals.values())
+    cautions = []
+    for split in ("val", "test"):
+        if 0 < totals[split] < 0.05 * everything:
+            cautions.append(f"{split} holds {totals[split]} of {everything} samples: accuracies on it are coarse")
+        if totals[split] > totals["train"]:
+            cautions.append(f"{split} is larger than train ({totals[split]} against {totals['train']})")
+        uneven = [
+            label
+            for label, count in counts.items()
+            if count[split] >= FEW_TEST
+            and not 0.5 <= (count[split] / totals[split]) / (count["train"] / totals["train"]) <= 2
+        ]
+        if uneven:
+            cautions.append(f"more than twice or less than half as frequent in {split} as in train: {_some(uneven)}")
+    if all(sample.group is None for sample in manifest.samples):
+        cautions.append(
+            "no column `group`: nothing tells whether a speaker, actor or video is in two splits, which makes a "
+            "test easy"
+        )
+    return cautions
+
+
+def _files(manifest: Manifest) -> list[str]:
+    """Find the same value of a modality in two splits."""
+    seen: dict[tuple[str, str, object], set[str]] = {}
+    for sample in manifest.samples:
+        for modality, value in sample.files.items():
+            seen.setdefault((modality, value, sample.span(modality)), set()).add(sample.split)
+    shared = Counter(modality for (modality, _, _), splits in seen.items() if len(splits) > 1)
+    return [f"{count} of the values of {modality} are in two splits" for modality, count in shared.items()]
+
+
+def _number(label: str) -> float | None:
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,174 @@
+"""What the values of one manifest column look like: a look at a few files, chosen by rule."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bss.data.decode.bad_sample import BadSampleError, reason, require_file
+from bss.data.decode.container import SUFFIXES as CONTAINERS
+from bss.data.decode.container import decode_track
+from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
+from bss.data.decode.paths import inside
+from bss.data.decode.spans import spread
+from bss.errors import BssError
+
+LOOKED_AT = 24
+"""Values per column, evenly spread over the manifest."""
+
+SOUND_SUFFIXES = frozenset({".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"})
+"""What libsndfile reads."""
+
+
+@dataclass
+class Facts:
+    """What was found in one column."""
+
+    values: int
+    """How many were looked at."""
+    forms: Counter[str] = field(default_factory=Counter)
+    """How many are each of: sound, image, container, folder, array, textfile, missing, words, other."""
+    unreadable: list[str] = field(default_factory=list)
+    """Value and what is wrong with it."""
+    rates: list[int] = field(default_factory=list)
+    """Hz, of each sound."""
+    seconds: list[float] = field(default_factory=list)
+    """Length of each sound."""
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Height and width of each image, video or flow."""
+    colours: int = 0
+    """Images that are not grey."""
+    frames: list[int] = field(default_factory=list)
+    """Of each video, folder or flow."""
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """Of each array."""
+    words: list[int] = field(default_factory=list)
+    """Of each text."""
+    tracks: Counter[str] = field(default_factory=Counter)
+    """How many containers have a video and an audio track."""
+
+
+def look(root: Path, column: Sequence[str]) -> Facts:
+    """Look at some of the column's values, the same ones every time; paths are relative to `root`."""
+    real_root = root.resolve()
+    values = [column[i] for i in np.unique(spread(len(column), LOOKED_AT)).tolist()]
+    facts = Facts(len(values))
+    for value in values:
+        try:
+            _look_at(real_root, value.strip(), facts)
+        except BadSampleError as error:
+            facts.unreadable.append(f"{value}: {error}")
+    return facts
+
+
+def _look_at(root: Path, value: str, facts: Facts) -> None:
+    suffix = Path(value).suffix.lower()
+    if suffix in SOUND_SUFFIXES | IMAGE_SUFFIXES | CONTAINERS | {".npy", ".txt"}:
+        facts.forms[_form(suffix)] += 1
+        path = inside(root, value)
+        require_file(path)
+        {"sound": _sound, "image": _image, "container": _container, "array": _array, "textfile": _text_file}[
+            _form(suffix)
+        ](path, facts)
+    elif _is_folder(root, value):
+        facts.forms["folder"] += 1
+        folder = ImageFolder(inside(root, value), root)
+        facts.frames.append(len(folder))
+        _image(folder.files[0], facts)
+    else:
+        words = len(value.split())
+        facts.forms["words" if words > 2 else "other"] += 1
+        facts.words.append(words)
+
+
+def _form(suffix: str) -> str:
+    if suffix in SOUND_SUFFIXES:
+        return "sound"
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return {".npy": "array", ".txt": "textfile"}.get(suffix, "container")
+
+
+def _is_folder(root: Path, value: str) -> bool:
+    try:
+        return inside(root, value).is_dir()
+    except (BadSampleError, OSError):  # a sentence is no name of a file
+        return False
+
+
+def _sound(path: Path, facts: Facts) -> None:
+    import soundfile
+
+    try:
+        told = soundfile.info(path)
+    except Exception as error:  # damaged files raise many types
+        raise BadSampleError(f"not a readable sound file ({reason(error, path)})") from error
+    facts.rates.append(told.samplerate)
+    facts.seconds.append(told.frames / told.samplerate)
+
+
+def _image(path: Path, facts: Facts) -> None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            facts.sizes.append((image.height, image.width))
+            facts.colours += image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16")
+    except Exception as error:  # damaged files raise many types
+        raise BadSampleError(f"not a readable image ({reason(error, path)})") from error
+
+
+def _container(path: Path, facts: Facts) -> None:
+    found = 0
+    for kind in ("video", "audio"):
+        try:
+            frames = samples = rate = 0
+            for frame, _ in decode_track(path, kind):
+                if kind == "video":
+                    size = (frame.height, frame.width)
+                else:
+                    samples, rate = samples + frame.samples, frame.sample_rate
+                frames += 1
+        except BadSampleError as error:
+            if str(error) == f"has no {kind} track":
+                continue
+            raise
+        if frames == 0:
+            continue
+        found += 1
+        facts.tracks[kind] += 1
+        if kind == "video":
+            facts.sizes.append(size)
+            facts.colours += 1
+            facts.frames.append(frames)
+        else:
+            facts.rates.append(rate)
+            facts.seconds.append(samples / rate)
+    if not found:
+        raise BadSampleError("has neither a video nor an audio track")
+
+
+def _array(path: Path, facts: Facts) -> None:
+    try:
+        array: Any = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # damaged headers raise many types
+        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
+    facts.shapes.append(array.shape)
+
+
+def _text_file(path: Path, facts: Facts) -> None:
+    from bss.data.decode.text import read_text
+
+    facts.words.append(len(read_text(path).split()))
+
+
+def require_some_readable(column: str, facts: Facts) -> None:
+    """Raise `BssError` where not one of the files that were looked at can be used."""
+    if facts.unreadable and len(facts.unreadable) == facts.values:
+        raise BssError(
+            f"column {column!r}: none of {facts.values} files that were looked at can be used, such as "
+            f"{facts.unreadable[0]}. Paths are relative to the manifest's folder."
+        )

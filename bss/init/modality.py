@@ -1,0 +1,188 @@
+"""From what a column looks like to a kind of modality and an encoder, as plain values of params.yaml."""
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bss.init.facts import Facts
+
+Tree = dict[str, Any]
+
+MAX_IMAGE = 64
+"""Pixels of the longer side of images, which a small network from scratch can learn from."""
+MAX_FRAME = 32
+"""The same of each of several frames, all of which go into one vector."""
+MAX_RATE = 22_050
+"""Hz."""
+MAX_SECONDS = 10.0
+MAX_TOKENS = 128
+MAX_FRAMES = 16
+FRAMES = 3
+"""Still frames that are taken of a video."""
+SOUND_NAMES = re.compile("audio|sound|speech|voice|music", re.IGNORECASE)
+"""A column of such a name wants the sound of its videos."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One modality of the new params.yaml."""
+
+    kind: Tree
+    """Its entry in prepare.modalities."""
+    encoder: Tree
+    """Its entry in network.encoders."""
+    seen: str
+    """What the kind was guessed from."""
+    caution: str = ""
+    """What the user should know of it."""
+
+
+def guess(column: str, facts: Facts, has_span: bool, root: Path) -> Guess | None:
+    """Return the modality that a column is, or None where it looks like a note about the samples.
+
+    `has_span` tells that the manifest has a column <column>_start or <column>_end.
+    """
+    form = facts.forms.most_common(1)[0][0]
+    if form == "container":
+        wants_sound = SOUND_NAMES.search(column) and facts.tracks["audio"]
+        form = "sound" if wants_sound or not facts.tracks["video"] else "video"
+    if form == "folder":
+        form = "video"
+    if form == "array":
+        form = "flow" if all(_is_flow(shape) for shape in facts.shapes) else "features"
+    makers = {"sound": _audio, "image": _image, "features": _features, "flow": _flow}
+    if form in makers:
+        return makers[form](facts)
+    if form == "video":
+        return _clip(facts) if has_span else _frames(facts)
+    return _text(facts, form, root) if form in ("words", "textfile") else None
+
+
+def _audio(facts: Facts) -> Guess:
+    rate = min(MAX_RATE, max(1000, _most_common(facts.rates)))
+    longest = _upper(facts.seconds)
+    seconds = min(MAX_SECONDS, max(0.1, math.ceil(round(longest * 10, 3)) / 10))
+    n_fft = 2 ** max(6, round(math.log2(0.032 * rate)))
+    bands = min(64, n_fft // 4)
+    return Guess(
+        {"kind": "audio", "sample_rate": rate, "seconds": seconds},
+        {"kind": "cnn", "channels": [16, 32, 64], "features": 64}
+        | {"spectrogram": {"n_fft": n_fft, "hop": n_fft // 2, "bands": bands}},
+        f"sounds of {_range(facts.seconds, '.2f')} s at {_listed(facts.rates)} Hz",
+        f"9 of 10 sounds last up to {longest:.1f} s; {seconds:g} s are kept" if longest > MAX_SECONDS else "",
+    )
+
+
+def _image(facts: Facts) -> Guess:
+    height, width = _size(facts, MAX_IMAGE)
+    channels = [32, 64] if max(height, width) <= 16 else [16, 32, 64]
+    return Guess(
+        {"kind": "image", "height": height, "width": width, "channels": _channels(facts)},
+        {"kind": "cnn", "channels": channels, "features": 64},
+        f"images of {_sizes(facts)} pixels",
+    )
+
+
+def _frames(facts: Facts) -> Guess:
+    height, width = _size(facts, MAX_FRAME)
+    kind = {"kind": "frames", "count": FRAMES, "height": height, "width": width, "channels": _channels(facts)}
+    return Guess(kind, _vector_encoder(128), _video(facts), _STAND_IN)
+
+
+def _clip(facts: Facts) -> Guess:
+    height, width = _size(facts, MAX_FRAME)
+    kind = {"kind": "clip", "frames": _length(facts), "height": height, "width": width, "channels": _channels(facts)}
+    return Guess(kind, _vector_encoder(128), f"{_video(facts)}, of which parts are named", _STAND_IN)
+
+
+def _flow(facts: Facts) -> Guess:
+    shapes = [shape if shape[1] == 2 else (shape[1], shape[0], *shape[2:]) for shape in facts.shapes]
+    facts.frames = [shape[0] for shape in shapes]
+    facts.sizes = [shape[2:] for shape in shapes]  # type: ignore[misc]
+    height, width = _size(facts, MAX_FRAME)
+    kind = {"kind": "flow", "frames": _length(facts), "height": height, "width": width}
+    return Guess(kind, _vector_encoder(128), f"flow of {_range(facts.frames)} frames, {_sizes(facts)}", _STAND_IN)
+
+
+def _features(facts: Facts) -> Guess:
+    shapes = list(Counter(facts.shapes))
+    caution = f"the arrays have different shapes ({_listed(shapes)}); all must have one" if len(shapes) > 1 else ""
+    return Guess({"kind": "features"}, _vector_encoder(256), f"arrays of shape {_listed(shapes)}", caution)
+
+
+def _text(facts: Facts, form: str, root: Path) -> Guess:
+    # About four tokens for three words, and two marks.
+    tokens = min(MAX_TOKENS, 8 * math.ceil((2 + _upper(facts.words) * 4 / 3) / 8))
+    tokenizer = _tokenizer_folder(root)
+    kind: Tree = {"kind": "text", "tokenizer": tokenizer or "google-bert/bert-base-uncased", "tokens": tokens}
+    if form == "textfile":
+        kind["source"] = "file"
+    caution = "this version has no encoder for text: an mlp over the numbers of tokens is a stand-in that learns little"
+    if tokenizer is None:
+        caution += "; the tokenizer is had from the Hugging Face hub, put one into the data to work without a network"
+    return Guess(kind, _vector_encoder(128), f"texts of {_range(facts.words)} words", caution)
+
+
+_STAND_IN = "this version has no encoder for frames in order: an mlp over small frames is a stand-in"
+
+
+def _vector_encoder(hidden: int) -> Tree:
+    return {"kind": "mlp", "hidden": [hidden], "features": 64}
+
+
+def _tokenizer_folder(root: Path) -> str | None:
+    """Return the first folder directly in the data root that holds a tokenizer."""
+    names = ("tokenizer.json", "vocab.txt")
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and any((path / n).is_file() for n in names)]
+    return folders[0].name if folders else None
+
+
+def _is_flow(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and 2 in shape[:2] and min(shape[2:]) > 2
+
+
+def _size(facts: Facts, limit: int) -> tuple[int, int]:
+    """Return the median height and width, made smaller in proportion until the longer is at most `limit`."""
+    height, width = (float(np.median([size[i] for size in facts.sizes])) for i in (0, 1))
+    scale = min(1.0, limit / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _channels(facts: Facts) -> int:
+    return 3 if facts.colours else 1
+
+
+def _length(facts: Facts) -> int:
+    return max(1, min(MAX_FRAMES, int(np.median(facts.frames))))
+
+
+def _upper(values: list[Any]) -> float:
+    """Return the value that 9 of 10 do not exceed."""
+    return float(np.quantile(values, 0.9, method="inverted_cdf"))
+
+
+def _most_common(values: list[int]) -> int:
+    return min(Counter(values).items(), key=lambda item: (-item[1], item[0]))[0]
+
+
+def _video(facts: Facts) -> str:
+    return f"{_range(facts.frames)} frames of {_sizes(facts)} pixels"
+
+
+def _sizes(facts: Facts) -> str:
+    return _listed([f"{height} x {width}" for height, width in facts.sizes])
+
+
+def _listed(values: list[Any]) -> str:
+    distinct = sorted(set(map(str, values)))
+    return ", ".join(distinct[:3]) + (", ..." if len(distinct) > 3 else "")
+
+
+def _range(values: list[Any], form: str = "") -> str:
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low} to {high}"

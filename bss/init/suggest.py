@@ -1,0 +1,191 @@
+"""A first params.yaml for a manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bss.config import config_from_tree
+from bss.config.load import parse_yaml
+from bss.config.schema import PrepareConfig
+from bss.data.manifest import REQUIRED, Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
+from bss.data.splits import carve_val
+from bss.errors import BssError
+from bss.init.cautions import manifest_cautions
+from bss.init.facts import Facts, look, require_some_readable
+from bss.init.flow_style import flow_style
+from bss.init.modality import Guess, guess
+
+VAL_SHARES = (PrepareConfig.val_share, 0.25, 0.34, 0.5)
+"""Tried one after the other until a val split can be carved."""
+MANY = 5000
+"""Training samples from which fewer epochs do."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What `bss init` found and what it would write."""
+
+    manifest: Manifest
+    """With the val split that would be carved."""
+    guesses: dict[str, Guess]
+    """By modality, in the manifest's order."""
+    carved: bool
+    """Whether val comes out of train."""
+    cautions: list[str]
+    text: str
+    """The new params.yaml; it passes every check of the parameters."""
+
+
+def suggest(path: Path, project: Path) -> Suggestion:
+    """Look at the manifest at `path` and some of its files, and suggest parameters.
+
+    `project` is the folder that params.yaml is for. Raises `BssError` for a manifest that cannot be
+    trained on, fewer than two modalities, and a data folder that DVC could not watch.
+    """
+    root = path.parent
+    name = _root_for(root, project)
+    columns, rows = _table(path)
+    facts = {
+        column: look(root, [row[column] for _, row in rows]) for column in columns if column not in (*REQUIRED, "group")
+    }
+    ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
+    guesses = {}
+    for column, found in facts.items():
+        if column in ends:
+            continue
+        require_some_readable(column, found)
+        made = guess(column, found, bool({f"{column}_start", f"{column}_end"} & set(columns)), root)
+        if made is not None:
+            guesses[column] = made
+    _check_modalities(path, guesses, columns)
+    kinds = _kinds(name, guesses)
+    manifest = read_manifest(root, path.name, kinds.modalities)
+    check_splits(manifest)
+    shared = groups_in_two_splits(manifest)
+    carved = not any(sample.split == "val" for sample in manifest.samples)
+    val_share = kinds.val_share
+    if carved:
+        manifest, val_share = _carve(manifest)
+    train = sum(sample.split == "train" for sample in manifest.samples)
+    epochs = 24 if train < MANY else 12
+    text = _render(
+        root=flow_style(name),
+        manifest=flow_style(path.name),
+        protocol="published" if shared else "honest",
+        guesses=guesses,
+        val_share=val_share,
+        epochs=epochs,
+        decay_at=epochs * 2 // 3,
+        grow_epochs=epochs // 3,
+        batch_size=_batch_size(train),
+    )
+    config_from_tree(parse_yaml(text, "params.yaml"), "params.yaml")
+    cautions = [*manifest_cautions(manifest), *_column_cautions(guesses, facts, columns)]
+    if shared:
+        leak = (
+            f"{len(shared)} groups are in two splits ({shared[0]}): protocol published is set, whose accuracies are "
+            "too high. Split by group and set protocol: honest"
+        )
+        cautions.insert(0, leak)
+    return Suggestion(manifest, guesses, carved, cautions, text)
+
+
+def _root_for(root: Path, project: Path) -> str:
+    """Return the data folder as params.yaml should name it: relative where it lies inside the project."""
+    if not root.is_dir():
+        raise BssError(f"{root}: no such folder.")
+    real, home = root.resolve(), project.resolve()
+    if home.is_relative_to(real):
+        raise BssError(
+            f"{root}: the manifest lies in the project's folder or above it, and DVC watches all of the manifest's "
+            "folder. Put manifest and files into a folder of their own, such as data/birds."
+        )
+    return real.relative_to(home).as_posix() if real.is_relative_to(home) else real.as_posix()
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    if not path.is_file():
+        raise BssError(f"{path}: not found. Name a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
+    columns, rows = read_rows(path)
+    missing = [column for column in REQUIRED if column not in columns]
+    if missing:
+        raise BssError(
+            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {columns}. "
+            "Needed: id, label, split (train, val, test), and one column per modality."
+        )
+    if not rows:
+        raise BssError(f"{path}: has a header but no samples.")
+    return columns, rows
+
+
+def _check_modalities(path: Path, guesses: dict[str, Guess], columns: list[str]) -> None:
+    if len(guesses) < 2:
+        found = ", ".join(f"{name} ({guess.kind['kind']})" for name, guess in guesses.items()) or "none"
+        raise BssError(
+            f"{path}: two or more modalities are needed, found {found} among the columns {columns}. A modality's "
+            "column holds paths relative to the manifest's folder (sounds, images, videos, folders of images, .npy, "
+            ".txt) or a text of several words."
+        )
+    odd = [name for name in guesses if not name.isidentifier()]
+    if odd:
+        raise BssError(f"{path}: rename the columns {odd}: a modality's name has letters, digits and _ only.")
+
+
+def _kinds(root: str, guesses: dict[str, Guess]) -> PrepareConfig:
+    from bss.config.load import check_tree
+
+    modalities = {name: made.kind for name, made in guesses.items()}
+    return check_tree({"root": root, "modalities": modalities}, PrepareConfig, "params.yaml: prepare")
+
+
+def _carve(manifest: Manifest) -> tuple[Manifest, float]:
+    """Return the manifest with a val split, and the smallest share of train for which there is one."""
+    for share in VAL_SHARES:
+        try:
+            return carve_val(manifest, share), share
+        except BssError as error:
+            refused = error
+    raise refused
+
+
+def _batch_size(train: int) -> int:
+    """Return a power of two from 2 to 64 that makes at least 16 steps an epoch where it can."""
+    return max(2, min(64, 2 ** ((train // 16).bit_length() - 1))) if train >= 32 else 2
+
+
+def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts], columns: list[str]) -> list[str]:
+    cautions = [f"{name}: {made.caution}" for name, made in guesses.items() if made.caution]
+    for name in guesses:
+        bad = facts[name].unreadable
+        if bad:
+            cautions.append(f"{name}: {len(bad)} of {facts[name].values} values cannot be used, such as {bad[0]}")
+        if len(facts[name].forms) > 1:
+            mixed = ", ".join(f"{count} {form}" for form, count in facts[name].forms.most_common())
+            cautions.append(f"{name}: holds different things ({mixed})")
+    used = {f"{name}{end}" for name in guesses for end in ("", "_start", "_end")}
+    unused = [column for column in columns if column not in used | {*REQUIRED, "group"}]
+    return cautions + [f"columns that nothing reads: {', '.join(unused)}"] * bool(unused)
+
+
+def _render(**values: object) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("bss.init", "."), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["flow"] = flow_style
+    return environment.get_template("params.yaml.j2").render(values)
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Raise `BssError` where a file is at `path`, unless `force`, and where its folder is missing."""
+    if path.exists() and not force:
+        raise BssError(f"{path}: is there already. Name another with --output, or replace it with --force.")
+    if not path.parent.is_dir():
+        raise BssError(f"{path.parent}: no such folder.")
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

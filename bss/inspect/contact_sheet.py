@@ -1,0 +1,61 @@
+"""A few samples of each class, always the same ones."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bss.data.decode.spans import spread
+from bss.data.store import Store
+from bss.data.tables import read_table
+from bss.inspect.pictures import picture
+
+PER_CLASS = 4
+"""Samples of a class."""
+AT_MOST = 96
+"""Samples in all; with many classes fewer of each, and in the end fewer classes."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One modality of a sample."""
+
+    modality: str
+    address: str | None
+    """A ``data:`` address of its picture, or None."""
+    text: str
+    """Its text, or the path that it was decoded from."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One sample."""
+
+    id: str
+    split: str
+    group: str | None
+    parts: list[Part]
+
+
+def contact_sheet(store: Store) -> dict[str, list[Card]]:
+    """Return cards by class: samples that are spread evenly over those of the class, in the store's order."""
+    shown = np.unique(spread(len(store.classes), min(len(store.classes), AT_MOST))).tolist()
+    each = max(1, min(PER_CLASS, AT_MOST // len(shown)))
+    values = read_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
+    cards = {}
+    for label in shown:
+        rows = np.flatnonzero(store.labels == label)
+        chosen = rows[spread(len(rows), min(len(rows), each))]
+        cards[store.classes[label]] = [_card(store, values, int(row)) for row in chosen]
+    return cards
+
+
+def _card(store: Store, values: Any, row: int) -> Card:
+    parts = []
+    for name, modality in store.modalities.items():
+        sample = store.read(name, np.array([row]))[0]
+        text = values[name][row].as_py()
+        if modality.kind == "text":
+            text += f" ({np.count_nonzero(sample)} of {len(sample)} tokens)"
+        parts.append(Part(name, picture(modality, sample), text))
+    return Card(store.ids[row], str(store.splits[row]), store.groups[row], parts)

@@ -1,0 +1,102 @@
+"""Stored samples as small PNG pictures."""
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.data.decode.spans import spread
+from bss.data.store import Modality
+
+Pixels = npt.NDArray[np.uint8]
+
+LARGEST = 128
+"""Pixels of a picture's longer side; what is larger is made smaller."""
+SHOWN = 4
+"""Frames that are shown of a sample."""
+WINDOW = 256
+"""Samples per column of a spectrogram, at most."""
+
+
+def picture(modality: Modality, sample: npt.NDArray[Any]) -> str | None:
+    """Return a stored sample as a ``data:`` address of a PNG; None for text, which is shown as it is.
+
+    Sound is shown as its spectrogram, low frequencies at the bottom; of frames and flows a few are set side
+    by side; in a flow the colour tells the direction and the strength how far; other numbers are a strip
+    from low (dark) to high.
+    """
+    if modality.kind == "text":
+        return None
+    makers: dict[str, Callable[[npt.NDArray[Any]], Pixels]]
+    makers = {"audio": spectrogram, "image": image, "frames": frames, "clip": frames, "flow": flows}
+    return _data_address(makers.get(modality.kind, strip)(sample))
+
+
+def spectrogram(sound: npt.NDArray[np.float32]) -> Pixels:
+    """Return the log-magnitude spectrogram of float32 [samples] in colours, uint8 [height, width, 3]."""
+    from scipy.signal import ShortTimeFFT
+    from scipy.signal.windows import hann
+
+    window = min(WINDOW, max(2, len(sound) // 4))
+    transform = ShortTimeFFT(hann(window, sym=False), hop=max(1, len(sound) // LARGEST), fs=1.0)
+    if len(sound) < window:
+        sound = np.pad(sound, (0, window - len(sound)))
+    strength = np.log10(np.abs(transform.stft(sound.astype(np.float64))) + 1e-5)
+    return _coloured(strength[::-1])
+
+
+def image(pixels: Pixels) -> Pixels:
+    """Return uint8 [channels, height, width] as [height, width, 3]."""
+    return np.broadcast_to(pixels.transpose(1, 2, 0), (*pixels.shape[1:], 3)).astype(np.uint8)
+
+
+def frames(stack: Pixels) -> Pixels:
+    """Return a few of uint8 [frames, channels, height, width] side by side, [height, width, 3]."""
+    return np.concatenate([image(stack[i]) for i in _some(len(stack))], axis=1)
+
+
+def flows(stack: npt.NDArray[np.float16]) -> Pixels:
+    """Return a few of float16 [frames, 2, height, width] side by side, in colours, uint8 [height, width, 3]."""
+    from matplotlib.colors import hsv_to_rgb
+
+    right, down = np.concatenate([stack[i].astype(np.float64) for i in _some(len(stack))], axis=2)
+    length = np.hypot(right, down)
+    hue = np.arctan2(-down, right) / (2 * np.pi) % 1
+    return _bytes(hsv_to_rgb(np.stack([hue, np.ones_like(hue), length / max(length.max(), 1e-6)], axis=-1)))
+
+
+def strip(numbers: npt.NDArray[Any]) -> Pixels:
+    """Return numbers of any shape as a strip of colours, uint8 [height, width, 3]."""
+    flat = numbers.reshape(-1).astype(np.float64)
+    width = min(len(flat), LARGEST)
+    return _coloured(np.repeat(flat[spread(len(flat), width)][None], max(1, width // 8), axis=0))
+
+
+def _some(count: int) -> list[int]:
+    return np.unique(spread(count, min(count, SHOWN))).tolist()
+
+
+def _coloured(values: npt.NDArray[np.float64]) -> Pixels:
+    from matplotlib import colormaps
+
+    low, high = values.min(), values.max()
+    return _bytes(colormaps["viridis"]((values - low) / max(high - low, 1e-9))[..., :3])
+
+
+def _bytes(colours: npt.NDArray[np.float64]) -> Pixels:
+    return np.rint(255 * colours).astype(np.uint8)
+
+
+def _data_address(pixels: Pixels) -> str:
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    # Side by side the frames of a sample may be wider than high: each may have the whole size.
+    limit = LARGEST * max(1, min(SHOWN, round(picture.width / picture.height)))
+    picture.thumbnail((limit, LARGEST))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
