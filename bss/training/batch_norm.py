@@ -51,7 +51,7 @@ def share_batch_norm(network: nn.Module) -> None:
     Parameters, buffers and their names stay, so the trained network loads into an unchanged one.
     """
     for name, child in network.named_children():
-        if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+        if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             share_batch_norm(child)
         elif next(child.parameters()).is_cuda:
             setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))

@@ -22,6 +22,8 @@ from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
 from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
+from bss.models.pretrained import load_pretrained
+from bss.training.dropout import with_dropout_of
 from bss.training.evaluation import evaluate, predict
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
 from bss.training.ranks import ALONE, Ranks
@@ -65,6 +67,7 @@ def train_cell(
     device = resolve_device(config.resources.device)
     description = describe_network(config.network, store)
     network = build_network(description, seed, device)
+    load_pretrained(network, config.network)
     train, val = (SplitData(store, split, network, device) for split in ("train", "val"))
     # The honest protocol reads the test split once, when the training is over.
     published = SplitData(store, "test", network, device) if config.protocol == "published" else None
@@ -89,7 +92,7 @@ def train_cell(
         sampler.set_epoch(epoch)
         sampler.sequence = ranks.agree(sampler.sequence, device)
         _record_sequence(sampler, epoch, records)
-        row = _train_one_epoch(config, entry, network, wrapped, optimiser, train, sampler, epoch, ranks)
+        row = _train_one_epoch(config, entry, network, wrapped, optimiser, train, sampler, epoch, seed, ranks)
         row |= _evaluate_epoch(network, val, published, sampler, records.sequences[-1], train.rows, ranks)
         records.history.append(row)
         on_epoch(row)
@@ -136,12 +139,13 @@ def _measure_if_due(
     started = time.perf_counter()
     criteria = config.measure.score.criteria
     if entry.mode == "eval":
-        batches = ranks.deal(batches_of_all(len(train)))
+        batches = ranks.deal(batches_of_all(train))
         columns = measure(network, train, criteria, batches)
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
         batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
-        columns = measure_in_train_mode(network, train, criteria, batches)
+        steps = with_dropout_of(batches, seed, "measuring", epoch, ranks.rank)
+        columns = measure_in_train_mode(network, train, criteria, steps)
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started
@@ -168,6 +172,7 @@ def _train_one_epoch(
     train: SplitData,
     sampler: SequenceSampler,
     epoch: int,
+    seed: int,
     ranks: Ranks,
 ) -> Row:
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
@@ -180,7 +185,7 @@ def _train_one_epoch(
         def observe(index: npt.NDArray[np.int64], outputs: Outputs, loss: torch.Tensor) -> None:
             sampler.observe(index, outputs.logits, loss, features=outputs.features)
 
-    loss = train_epoch(network, optimiser, train, batches, observe, wrapped, ranks)
+    loss = train_epoch(network, optimiser, train, batches, observe, wrapped, ranks, seed=seed, epoch=epoch)
     if not np.isfinite(loss):
         raise BssError(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "

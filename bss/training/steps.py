@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bss.config.schema import AdamConfig, OptimiserConfig, StepDecay
 from bss.models.network import MultiModalNetwork, Outputs
+from bss.training.dropout import with_dropout_of
 from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
@@ -51,17 +52,21 @@ def train_epoch(
     observe: Callable[[npt.NDArray[np.int64], Outputs, Tensor], None] | None = None,
     wrapped: nn.Module | None = None,
     ranks: Ranks = ALONE,
+    *,
+    seed: int,
+    epoch: int,
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
     Each rank takes its share of each batch through `wrapped` (`Ranks.wrap` of `network`; None: `network`
     itself); the update is that of the mean loss over the global batch. `observe(index, outputs, loss)` is
-    called for each share with the outputs and losses of the training pass itself.
+    called for each share with the outputs and losses of the training pass itself. What dropout draws is
+    decided by `seed`, `epoch`, the step and the rank.
     """
     network.train()
     call = network if wrapped is None else wrapped
     total = torch.zeros((), dtype=torch.float64, device=data.device)
-    for batch in batches:
+    for batch in with_dropout_of(batches, seed, "training", epoch, ranks.rank):
         index = ranks.share(batch)
         inputs, labels = data.batch(index)
         outputs = call(inputs)
@@ -70,7 +75,9 @@ def train_epoch(
             observe(index, outputs, loss)
         optimiser.zero_grad(set_to_none=True)
         # The gradients are averaged over the ranks, whose shares may differ in size; a share may be empty.
-        (loss.sum() / (len(batch) / ranks.count)).backward()
+        objective = loss.sum() / (len(batch) / ranks.count)
+        penalty = network.fusion.penalty()
+        (objective if penalty is None else objective + penalty).backward()
         optimiser.step()
         total += loss.detach().sum()
     ranks.add(total)
