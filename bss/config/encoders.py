@@ -111,11 +111,14 @@ class I3dConfig:
     features: int | None = None
     """Length of the feature vector, by a linear layer; null keeps the 1024 pooled channels."""
     normalisation: Normalisation = "half"
-    """Of frames and clips; optical flow is taken as it is stored."""
+    """Of frames and clips."""
+    flow_limit: float = 20.0
+    """Pixels; optical flow is cut to [-flow_limit, flow_limit] and divided by it."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
+        """Check the ranges."""
         _check_features(self.features)
+        require(self.flow_limit > 0, "flow_limit", self.flow_limit, "greater than 0")
 
 
 @dataclass(frozen=True)

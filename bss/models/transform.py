@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, Normalisation, Spectrogram
+from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3dConfig, Normalisation, Spectrogram
 from bss.data.store import Modality
 from bss.errors import BssError
 
@@ -91,6 +91,17 @@ class Numbers(nn.Module):
         return features.float()
 
 
+class Flow(nn.Module):
+    """Optical flow in pixels, cut to [-limit, limit] and divided by it, float32 of the same shape."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, flow: Tensor) -> Tensor:
+        return flow.float().clamp(-self.limit, self.limit) / self.limit
+
+
 class Tokens(nn.Module):
     """Token ids [batch, tokens] as int64; raises `BssError` where one is not in [0, vocabulary)."""
 
@@ -120,5 +131,7 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
         return Pixels(getattr(encoder, "normalisation", "none"), modality.shape[-3])
     if modality.kind == "text" and isinstance(encoder, BertConfig | ClipTextConfig):
         return Tokens(encoder.vocabulary, name)
+    if modality.kind == "flow" and isinstance(encoder, I3dConfig):
+        return Flow(encoder.flow_limit)
     assert modality.kind in ("features", "flow"), modality.kind
     return Numbers()

@@ -1,6 +1,5 @@
 """What the encoders that are transformers have in common."""
 
-import torch
 from torch import Tensor
 
 from bss.models.encoders.base import Encoder, require_shape
@@ -18,7 +17,7 @@ class Transformer(Encoder):
 
     def encode(self, inputs: Tensor) -> Tensor:
         if len(inputs) == 0:  # a rank's share of a small batch; its parameters still take part
-            return self.encode_some(torch.zeros_like(inputs[:1].expand(1, *inputs.shape[1:])))[:0]
+            return self.encode_some(inputs.new_zeros(1, *inputs.shape[1:]))[:0]
         return self.encode_some(inputs)
 
 
