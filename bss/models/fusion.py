@@ -1,9 +1,10 @@
 """Fusion: the features of all modalities to the logits of one head. docs/networks.md has the formulas."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bss.config.fusion import (
@@ -130,6 +131,21 @@ class GatedFusion(Fusion):
         return logits
 
 
+class LstmLayer(nn.LSTMCell):
+    """An LSTM over a short sequence of float [batch, size], in operations that have per-sample gradients."""
+
+    def forward(self, sequence: Sequence[Tensor]) -> list[Tensor]:  # type: ignore[override]
+        hidden = cell = sequence[0].new_zeros(len(sequence[0]), self.hidden_size)
+        outputs = []
+        for inputs in sequence:
+            gates = F.linear(inputs, self.weight_ih, self.bias_ih) + F.linear(hidden, self.weight_hh, self.bias_hh)
+            enter, keep, new, leave = gates.chunk(4, dim=1)
+            cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
+            hidden = leave.sigmoid() * cell.tanh()
+            outputs.append(hidden)
+        return outputs
+
+
 class MlLstmFusion(Fusion):
     """A linear layer on the state of the top layer after an LSTM has read the modalities in order."""
 
@@ -138,17 +154,13 @@ class MlLstmFusion(Fusion):
         widths = _widths(encoders)
         self.same_width = SameWidth(widths)
         sizes = [self.same_width.width] + [config.hidden] * (config.layers - 1)
-        # Cells, as per-sample gradients of torch's fused LSTM do not exist on GPUs.
-        self.cells = nn.ModuleList([nn.LSTMCell(size, config.hidden) for size in sizes])
+        self.layers = nn.ModuleList([LstmLayer(size, config.hidden) for size in sizes])
         self.head = nn.Linear(config.hidden, classes)
 
     def forward(self, features: Features) -> Tensor:
-        sequence = list(self.same_width(features).unbind(dim=1))
-        for cell in self.cells:
-            state = None
-            for step, inputs in enumerate(sequence):
-                state = cell(inputs, state)
-                sequence[step] = state[0]
+        sequence = self.same_width(features).unbind(dim=1)
+        for layer in self.layers:
+            sequence = layer(sequence)
         logits: Tensor = self.head(sequence[-1])
         return logits
 
