@@ -56,7 +56,7 @@ def share_batch_norm(network: nn.Module) -> None:
         elif next(child.parameters()).is_cuda:
             setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
         else:
-            shared = GlobalBatchNorm(child.num_features, child.eps, child.momentum)
+            shared = GlobalBatchNorm(child.num_features, child.eps, child.momentum, dtype=child.weight.dtype)
             shared.load_state_dict(child.state_dict())
             setattr(network, name, shared)
 

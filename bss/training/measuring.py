@@ -15,6 +15,7 @@ from bss.balance.criteria import (
     logit_similarity,
     prediction_similarity,
 )
+from bss.errors import BssError
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.split_data import SplitData
 
@@ -78,6 +79,7 @@ def _pass(
     criteria: tuple[str, ...],
     batches: Iterable[npt.NDArray[np.int64]],
 ) -> Columns:
+    _check_widths(network, criteria)
     columns: Columns = {}
     for index in batches:
         inputs, labels = data.batch(index)
@@ -89,6 +91,15 @@ def _pass(
             column = columns.setdefault(name, np.full(len(data), np.nan))
             column[index] = values.double().cpu().numpy()
     return columns
+
+
+def _check_widths(network: MultiModalNetwork, criteria: tuple[str, ...]) -> None:
+    widths = {name: encoder.width for name, encoder in network.encoders.items()}
+    if "feature_similarity" in criteria and len(set(widths.values())) > 1:
+        raise BssError(
+            "params.yaml: measure.score.criteria: `feature_similarity` compares features of one length, but the "
+            f"encoders' have {widths}: give network.encoders.<modality>.features."
+        )
 
 
 def _facts(

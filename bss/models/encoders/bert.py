@@ -33,7 +33,7 @@ class Bert(Transformer):
         # A text of padding alone attends to its first token. The mask is made here, as the library's own
         # looks at its values, which per-sample gradients cannot.
         attended = (inputs != 0) | (torch.arange(inputs.shape[1], device=inputs.device) == 0)
-        lowest = torch.finfo(self.model.dtype).min
-        mask = torch.where(attended, 0.0, lowest).to(self.model.dtype)[:, None, None]
+        dtype = self.model.dtype
+        mask = (~attended).to(dtype)[:, None, None] * torch.finfo(dtype).min
         pooled: Tensor = self.model(input_ids=inputs, attention_mask=mask).pooler_output
         return pooled
