@@ -281,8 +281,8 @@ class TrainConfig:
     They share every batch: batches, sequences and steps are those of one process. Gradients are those of
     the mean over the whole batch, batch normalisation takes its statistics over the whole batch, and
     evaluation and measuring are spread, so a result differs from that of one process by the order of
-    floating-point sums alone; the same number of processes gives the same bytes again. Measuring's warm-up
-    takes one process.
+    floating-point sums, and by what dropout draws; the same number of processes gives the same bytes again.
+    Measuring's warm-up takes one process.
     """
     nodes: int = 1
     """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks."""

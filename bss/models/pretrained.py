@@ -64,6 +64,7 @@ def find_weights(weights: str, modality: str) -> Path:
     return _fetch(name, revision or None, weights, modality)
 
 
+@functools.cache
 def _fetch(name: str, revision: str | None, weights: str, modality: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
