@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from bss.config import config_from_tree, config_to_tree, load_config
+from bss.config.encoders import AnyEncoderConfig
+from bss.config.fusion import AnyFusion
 from bss.config.load import read_yaml
 
 PROJECT = Path(__file__).parents[1]
@@ -79,3 +82,11 @@ def test_every_command_and_target_that_is_named_exists():
     assert set(re.findall(r"`bss (\w+)", README)) <= set(commands)
     stages = set(read_yaml(PROJECT / "dvc.yaml")["stages"])
     assert {"generate", "prepare", "measure", "schedule", "train", "compare"} == stages
+
+
+def test_the_tables_of_networks_have_a_row_for_every_kind_of_encoder_and_fusion():
+    text = (PROJECT / "docs" / "networks.md").read_text(encoding="utf-8")
+    encoders, fusions = text.split("## Fusions")
+    for union, part in ((AnyEncoderConfig, encoders), (AnyFusion, fusions)):
+        kinds = [get_args(get_type_hints(config)["kind"])[0] for config in get_args(union)]
+        assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", part, flags=re.M)) == sorted([*kinds, "kind"])

@@ -69,6 +69,7 @@ def gradient_magnitude(
     sample_loss: Callable[[Callable[[Mapping[str, Tensor]], object], Mapping[str, Tensor], Tensor], Tensor],
     inputs: Mapping[str, Tensor],
     labels: Tensor,
+    chunk: int | None = None,
 ) -> Tensor:
     """Return the L2 norm of each sample's gradient with respect to all trainable parameters, float [batch].
 
@@ -79,6 +80,7 @@ def gradient_magnitude(
         the network on inputs.
     inputs : tensors [batch, ...] per modality.
     labels : int64 [batch].
+    chunk : samples whose gradients are in memory at a time; None: all of the batch's.
 
     Raises
     ------
@@ -98,9 +100,12 @@ def gradient_magnitude(
 
         return sample_loss(call, {name: x[None] for name, x in one.items()}, label[None])
 
-    gradients = torch.func.vmap(torch.func.grad(loss_of_one), in_dims=(None, 0, 0))(trainable, dict(inputs), labels)
-    squares = [g.flatten(start_dim=1).square().sum(dim=1) for g in gradients.values()]
-    return torch.stack(squares).sum(dim=0).sqrt()
+    def magnitude(one: dict[str, Tensor], label: Tensor) -> Tensor:
+        gradients = torch.func.grad(loss_of_one)(trainable, one, label)
+        return torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
+
+    magnitudes: Tensor = torch.func.vmap(magnitude, chunk_size=chunk)(dict(inputs), labels)
+    return magnitudes
 
 
 def confidence(logits: Mapping[str, Tensor]) -> Tensor:

@@ -6,13 +6,15 @@ file: `bss.config.load` does, and reports what is wrong with the key's full name
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from pydantic import Field
 
 from bss.balance.checks import require
 from bss.balance.schedulers import Heuristic, Learned, Uniform
 from bss.balance.score import BalanceScore
+from bss.config.encoders import AnyEncoderConfig, EncoderConfig
+from bss.config.fusion import Concatenation, Film, FusionConfig
 
 Protocol = Literal["honest", "published"]
 
@@ -256,65 +258,6 @@ class MeasureConfig:
 
 
 @dataclass(frozen=True)
-class Spectrogram:
-    """Log-magnitude spectrogram of a waveform: log(|STFT| + 1e-7), Hann window, centred."""
-
-    n_fft: int = 512
-    """Window length in samples."""
-    hop: int = 256
-    """Step between windows in samples."""
-    bands: int | None = None
-    """Mel bands; null keeps all n_fft / 2 + 1 frequencies."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.n_fft >= 16, "n_fft", self.n_fft, "at least 16")
-        require(self.hop >= 1, "hop", self.hop, "at least 1")
-        right = f"null or 1 to n_fft / 4 = {self.n_fft // 4}"
-        require(self.bands is None or 1 <= self.bands <= self.n_fft // 4, "bands", self.bands, right)
-
-
-@dataclass(frozen=True)
-class CnnConfig:
-    """A small convolutional encoder for images and, through a spectrogram, audio."""
-
-    kind: Literal["cnn"]
-    channels: tuple[int, ...] = (16, 32, 64)
-    """Channels of each 3 x 3 convolution; each halves height and width."""
-    features: int = 64
-    """Length of the feature vector."""
-    spectrogram: Spectrogram | None = None
-    """Needed for audio and only there."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        ok = len(self.channels) >= 1 and all(c >= 1 for c in self.channels)
-        require(ok, "channels", self.channels, "one or more positive numbers")
-        require(self.features >= 1, "features", self.features, "at least 1")
-
-
-@dataclass(frozen=True)
-class MlpConfig:
-    """A multi-layer perceptron for features and small images."""
-
-    kind: Literal["mlp"]
-    hidden: tuple[int, ...] = (256,)
-    """Width of each hidden layer; may be empty."""
-    features: int = 64
-    """Length of the feature vector."""
-    spectrogram: Spectrogram | None = None
-    """Needed for audio and only there."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(all(h >= 1 for h in self.hidden), "hidden", self.hidden, "positive numbers")
-        require(self.features >= 1, "features", self.features, "at least 1")
-
-
-EncoderConfig = Annotated[CnnConfig | MlpConfig, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True)
 class LossWeights:
     """Weights of the training loss ``fused * CE(fused) + unimodal * sum of CE(modality)``."""
 
@@ -336,12 +279,19 @@ class NetworkConfig:
 
     encoders: dict[str, EncoderConfig]
     """Modality name to its encoder; the same names as prepare.modalities."""
-    fusion: Literal["concatenation"] = "concatenation"
+    fusion: FusionConfig = field(default_factory=Concatenation)
     """How the features are fused."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     """The training loss."""
     prediction: Literal["all-heads", "unimodal-heads"] = "all-heads"
     """Argmax of the sum of all logits, or of the unimodal ones alone (CREMA-D in the paper)."""
+
+    def __post_init__(self) -> None:
+        """Check what concerns encoders and fusion at once."""
+        if isinstance(self.fusion, Film) and self.fusion.conditioner is not None:
+            known = list(self.encoders)
+            right = f"null or one of the modalities {known}"
+            require(self.fusion.conditioner in known, "fusion.conditioner", self.fusion.conditioner, right)
 
 
 @dataclass(frozen=True)
@@ -454,8 +404,8 @@ class TrainConfig:
     They share every batch: batches, sequences and steps are those of one process. Gradients are those of
     the mean over the whole batch, batch normalisation takes its statistics over the whole batch, and
     evaluation and measuring are spread, so a result differs from that of one process by the order of
-    floating-point sums alone; the same number of processes gives the same bytes again. Measuring's warm-up
-    takes one process.
+    floating-point sums, and by what dropout draws; the same number of processes gives the same bytes again.
+    Measuring's warm-up takes one process.
     """
     nodes: int = 1
     """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks.
@@ -574,10 +524,7 @@ class Config:
         found, right = sorted(self.network.encoders), sorted(self.prepare.modalities)
         require(found == right, "network.encoders", found, f"the modalities of prepare.modalities, {right}")
         for name, modality in self.prepare.modalities.items():
-            has = self.network.encoders[name].spectrogram is not None
-            is_audio = isinstance(modality, AudioKind)
-            wanted = "given for audio" if is_audio else f"left out for kind {modality.kind}"
-            require(has == is_audio, f"network.encoders.{name}.spectrogram", has, wanted)
+            _check_encoder(name, self.network.encoders[name], modality.kind)
         place = f"s3://bucket/prefix, because train.nodes is {self.train.nodes}: nodes get their files there"
         require(self.train.nodes == 1 or self.resources.staging is not None, "resources.staging", None, place)
         names = sorted(self.schedule.schedulers)
@@ -589,3 +536,13 @@ class Config:
             wanted = "full where the score needs gradient_magnitude, which the training pass does not give"
             bad = online and "gradient_magnitude" in criteria
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
+
+
+def _check_encoder(name: str, encoder: AnyEncoderConfig, kind: str) -> None:
+    """Check that modality `name` has an encoder for its kind, and a spectrogram where it is audio."""
+    fit = [get_args(get_type_hints(c)["kind"])[0] for c in get_args(AnyEncoderConfig) if kind in c.inputs]
+    right = f"one that takes kind {kind}: {', '.join(fit)}"
+    require(kind in encoder.inputs, f"network.encoders.{name}.kind", encoder.kind, right)
+    has = getattr(encoder, "spectrogram", None) is not None
+    wanted = "given for audio" if kind == "audio" else f"left out for kind {kind}"
+    require(has == (kind == "audio"), f"network.encoders.{name}.spectrogram", has, wanted)

@@ -104,11 +104,22 @@ def config_from_part(text: str) -> Config:
 
 
 _ANY_TWO: Tree = {"first": {"kind": "features"}, "second": {"kind": "features"}}
+_TEXT: Tree = {"kind": "text", "tokenizer": "any"}
+_MODALITIES: dict[str, Tree] = {
+    "bert": _TEXT,
+    "clip-text": _TEXT,
+    "i3d": {"kind": "frames"},
+    "vit": {"kind": "image"},
+    "clip-image": {"kind": "image"},
+}
+"""Kind of encoder to a modality that it takes; all others take features."""
 
 
 def _any_modality(encoder: Tree) -> Tree:
-    return {"kind": "audio" if encoder.get("spectrogram") else "features"}
+    return {"kind": "audio"} if encoder.get("spectrogram") else _MODALITIES.get(encoder["kind"], {"kind": "features"})
 
 
 def _any_encoder(modality: Tree) -> Tree:
+    if modality["kind"] == "text":
+        return {"kind": "bert"}
     return {"kind": "mlp", "spectrogram": {} if modality["kind"] == "audio" else None}

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from bss.balance.criteria import training_loss
 from bss.config.load import config_to_tree
-from bss.config.schema import EncoderConfig, NetworkConfig
+from bss.config.schema import NetworkConfig
 from bss.data.store import Modality, Store
-from bss.models.encoders import build_encoder
-from bss.models.transform import LogSpectrogram, Numbers, Pixels
+from bss.models.encoders.build import build_encoder
+from bss.models.fusion import build_fusion
+from bss.models.transform import build_transform
 
 
 @dataclass
@@ -35,17 +36,16 @@ class MultiModalNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig, modalities: Mapping[str, Modality], classes: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.classes = config, classes
+        encoders = {name: config.encoders[name] for name in modalities}
         self.transforms = nn.ModuleDict(
-            {name: build_transform(config.encoders[name], modality) for name, modality in modalities.items()}
+            {name: build_transform(encoders[name], modality, name) for name, modality in modalities.items()}
         )
-        shapes = {name: input_shape(self.transforms[name], modality) for name, modality in modalities.items()}
-        self.encoders = nn.ModuleDict(
-            {name: build_encoder(config.encoders[name], shape, name) for name, shape in shapes.items()}
-        )
-        widths = {name: config.encoders[name].features for name in modalities}
-        self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, width in widths.items()})
-        self.fusion = nn.Linear(sum(widths.values()), classes)
+        samples = {name: input_sample(self.transforms[name], modality) for name, modality in modalities.items()}
+        built = {name: build_encoder(encoders[name], sample, name) for name, sample in samples.items()}
+        self.encoders = nn.ModuleDict(built)
+        self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
+        self.fusion = build_fusion(config.fusion, built, classes)
 
     def transform(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Turn stored samples (waveforms, pixels, numbers; [batch, ...] each) into network inputs."""
@@ -54,9 +54,9 @@ class MultiModalNetwork(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
         """Run encoders and heads on inputs from `transform`."""
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
-        logits = {name: head(torch.relu(features[name])) for name, head in self.heads.items()}
-        fused = self.fusion(torch.relu(torch.cat(list(features.values()), dim=1)))
-        return Outputs(logits, fused, features)
+        active = {name: self.encoders[name].activate(x) for name, x in features.items()}  # type: ignore[operator]
+        logits = {name: head(active[name]) for name, head in self.heads.items()}
+        return Outputs(logits, self.fusion(active), features)
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Return each sample's training loss, float [batch]; `labels` are int64 [batch]."""
@@ -69,28 +69,26 @@ class MultiModalNetwork(nn.Module):
         return total if self.config.prediction == "unimodal-heads" else total + outputs.fused
 
 
-def build_transform(encoder: EncoderConfig, modality: Modality) -> nn.Module:
-    """Return what turns this modality's stored samples into inputs."""
-    if modality.kind == "audio":
-        assert encoder.spectrogram is not None
-        assert modality.sample_rate is not None
-        return LogSpectrogram(encoder.spectrogram, modality.sample_rate)
-    return Pixels() if modality.kind == "image" else Numbers()
-
-
-def input_shape(transform: nn.Module, modality: Modality) -> tuple[int, ...]:
-    """Return the shape of one input, found by transforming one stored sample of zeros."""
-    sample = torch.zeros(1, *modality.shape, dtype=getattr(torch, modality.dtype))
-    return tuple(transform(sample).shape[1:])
+def input_sample(transform: nn.Module, modality: Modality) -> Tensor:
+    """Return one input without the batch, found by transforming one stored sample of zeros."""
+    sample: Tensor = transform(torch.zeros(1, *modality.shape, dtype=getattr(torch, modality.dtype)))[0]
+    return sample
 
 
 def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
-    """Return the plain values from which `build_network` makes the same network (network.json)."""
+    """Return the plain values from which `build_network` makes the same network (network.json).
+
+    They name no pretrained weights: `bss.models.pretrained` loads those, before a training starts.
+    """
     modalities = {
         name: {"kind": m.kind, "shape": list(m.shape), "dtype": m.dtype, "sample_rate": m.sample_rate}
         for name, m in store.modalities.items()
     }
-    return {"network": config_to_tree(config), "modalities": modalities, "classes": list(store.classes)}
+    network = config_to_tree(config)
+    for encoder in network["encoders"].values():
+        if "weights" in encoder:
+            encoder["weights"] = None
+    return {"network": network, "modalities": modalities, "classes": list(store.classes)}
 
 
 def build_network(
@@ -98,7 +96,7 @@ def build_network(
 ) -> MultiModalNetwork:
     """Build a freshly initialised network from `describe_network`'s values; `seed` decides the weights.
 
-    The weights lie channels last in memory, which convolutions are faster with.
+    The weights of two-dimensional convolutions lie channels last in memory, with which those are faster.
     """
     from pydantic import TypeAdapter
 
@@ -110,5 +108,7 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MultiModalNetwork(config, modalities, len(description["classes"]))
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
     return network.to(device) if device is not None else network

@@ -5,10 +5,20 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bss.config.schema import Spectrogram
+from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3dConfig, Normalisation, Spectrogram
+from bss.data.store import Modality
+from bss.errors import BssError
 
 FLOOR = 1e-7
 """Added to the magnitude before the logarithm, as in the published scripts."""
+
+MEAN_AND_DEVIATION: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "half": ((0.5,), (0.5,)),
+    "none": ((), ()),
+}
+"""Of pixels in [0, 1], per channel or for all."""
 
 
 class LogSpectrogram(nn.Module):
@@ -56,10 +66,22 @@ def mel_filters(bands: int, n_fft: int, sample_rate: int) -> Tensor:
 
 
 class Pixels(nn.Module):
-    """Images uint8 [batch, channels, height, width] to float32 in [0, 1]."""
+    """Pixels uint8 [batch, ..., channels, height, width] to float32: in [0, 1], then less mean, over deviation."""
+
+    mean: Tensor | None
+    deviation: Tensor
+
+    def __init__(self, normalisation: Normalisation, channels: int) -> None:
+        super().__init__()
+        mean, deviation = MEAN_AND_DEVIATION[normalisation]
+        # Those of three channels mean nothing for other images.
+        known = len(mean) in (1, channels)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None] if known else None, persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.float() / 255
+        pixels = images.float() / 255
+        return pixels if self.mean is None else (pixels - self.mean) / self.deviation
 
 
 class Numbers(nn.Module):
@@ -67,3 +89,49 @@ class Numbers(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features.float()
+
+
+class Flow(nn.Module):
+    """Optical flow in pixels, cut to [-limit, limit] and divided by it, float32 of the same shape."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, flow: Tensor) -> Tensor:
+        return flow.float().clamp(-self.limit, self.limit) / self.limit
+
+
+class Tokens(nn.Module):
+    """Token ids [batch, tokens] as int64; raises `BssError` where one is not in [0, vocabulary)."""
+
+    def __init__(self, vocabulary: int, modality: str) -> None:
+        super().__init__()
+        self.vocabulary, self.modality = vocabulary, modality
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if tokens.numel() > 0:
+            least, greatest = (int(x) for x in tokens.aminmax())
+            if least < 0 or greatest >= self.vocabulary:
+                raise BssError(
+                    f"params.yaml: network.encoders.{self.modality}.vocabulary is {self.vocabulary}, but "
+                    f"`{self.modality}` has the token id {least if least < 0 else greatest}: give the tokenizer's."
+                )
+        return tokens.long()
+
+
+def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) -> nn.Module:
+    """Return what turns the stored samples of the modality `name` into inputs of its encoder."""
+    if modality.kind == "audio":
+        spectrogram = getattr(encoder, "spectrogram", None)
+        assert spectrogram is not None
+        assert modality.sample_rate is not None
+        return LogSpectrogram(spectrogram, modality.sample_rate)
+    if modality.kind in ("image", "frames", "clip"):
+        return Pixels(getattr(encoder, "normalisation", "none"), modality.shape[-3])
+    if modality.kind == "text" and isinstance(encoder, BertConfig | ClipTextConfig):
+        return Tokens(encoder.vocabulary, name)
+    if modality.kind == "flow" and isinstance(encoder, I3dConfig):
+        return Flow(encoder.flow_limit)
+    assert modality.kind in ("features", "flow"), modality.kind
+    return Numbers()

@@ -1,5 +1,6 @@
 """Stage 2: measure the balance score of every training sample, once per seed."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
 from bss.models.network import MultiModalNetwork, build_network, describe_network
+from bss.models.pretrained import digest_weights, load_pretrained
 from bss.report.statistics import auc
 from bss.tracking.provenance import write_provenance
+from bss.training.dropout import with_dropout_of
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.reproducible import make_reproducible, resolve_device
@@ -57,7 +60,8 @@ def measure(config: Config, store: Path, scores: Path) -> None:
             "optimiser": config_to_tree(config.train.optimiser),
             "seeds": list(config.seeds),
         }
-        write_provenance(folder, "measure", {"store": data_store.digest}, parameters)
+        inputs = {"store": data_store.digest, **digest_weights(config.network)}
+        write_provenance(folder, "measure", inputs, parameters)
     _print(console, summary["mean"], len(data_store.classes))
 
 
@@ -66,11 +70,12 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     device = resolve_device(config.resources.device)
     description = describe_network(config.network, store)
     network = build_network(description, seed, device)
+    load_pretrained(network, config.network)
     data = SplitData(store, "train", network, device)
     criteria = config.measure.score.criteria
     order = generator(seed, "measuring").permutation(len(data))
-    initial = build_network(description, seed, device)
-    batches = split_into_batches(order, config.train.batch_size)
+    initial = copy.deepcopy(network)
+    batches = with_dropout_of(split_into_batches(order, config.train.batch_size), seed, "measuring", 0)
     timings = {"initial": measure_in_train_mode(initial, data, criteria, batches)}
     warm_up(config, network, data, seed)
     timings["warm-up"] = measure_split(network, data, criteria)
@@ -89,7 +94,8 @@ def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: i
     optimiser = make_optimiser(network, config.train.optimiser)
     for epoch in range(config.measure.warmup_epochs):
         sequence = Uniform().sequence(len(data), epoch, seed)
-        train_epoch(network, optimiser, data, split_into_batches(sequence, config.train.batch_size))
+        batches = split_into_batches(sequence, config.train.batch_size)
+        train_epoch(network, optimiser, data, batches, seed=seed, epoch=epoch)
 
 
 def scores_table(store: Store, columns: Columns) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """Logging a trained network to MLflow as a model that `mlflow.pyfunc` loads, with nothing pickled."""
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+
+from bss.config.encoders import FROM_TRANSFORMERS
 
 
 def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, npt.NDArray[Any]]) -> None:
@@ -30,5 +33,12 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
             signature=ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=input_example,
             # Named here because finding them out takes MLflow seconds for every model.
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in ("bss", "numpy", "pandas", "torch")],
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _needed(folder)],
         )
+
+
+def _needed(folder: Path) -> list[str]:
+    """Return the packages that the network of `folder` needs to predict."""
+    encoders = json.loads((folder / "network.json").read_text(encoding="utf-8"))["network"]["encoders"]
+    kinds = {encoder["kind"] for encoder in encoders.values()}
+    return ["bss", "numpy", "pandas", "torch"] + (["transformers"] if kinds & set(FROM_TRANSFORMERS) else [])

@@ -51,12 +51,12 @@ def share_batch_norm(network: nn.Module) -> None:
     Parameters, buffers and their names stay, so the trained network loads into an unchanged one.
     """
     for name, child in network.named_children():
-        if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+        if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             share_batch_norm(child)
         elif next(child.parameters()).is_cuda:
             setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
         else:
-            shared = GlobalBatchNorm(child.num_features, child.eps, child.momentum)
+            shared = GlobalBatchNorm(child.num_features, child.eps, child.momentum, dtype=child.weight.dtype)
             shared.load_state_dict(child.state_dict())
             setattr(network, name, shared)
 

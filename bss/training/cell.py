@@ -21,7 +21,9 @@ from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
 from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
+from bss.models.pretrained import load_pretrained
 from bss.training.checkpoints import Checkpoints
+from bss.training.dropout import with_dropout_of
 from bss.training.evaluation import evaluate, predict
 from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
@@ -57,6 +59,7 @@ def train_cell(
     device = resolve_device(config.resources.device)
     description = describe_network(config.network, store)
     network = build_network(description, seed, device)
+    load_pretrained(network, config.network)
     train, val = (SplitData(store, split, network, device) for split in ("train", "val"))
     # The honest protocol reads the test split once, when the training is over.
     published = SplitData(store, "test", network, device) if config.protocol == "published" else None
@@ -85,7 +88,7 @@ def train_cell(
             sampler.set_epoch(epoch)
             sampler.sequence = ranks.agree(sampler.sequence, device)
             _record_sequence(sampler, epoch, records)
-        row = _train_one_epoch(config, entry, state, wrapped, train)
+        row = _train_one_epoch(config, entry, state, wrapped, train, seed)
         row |= _evaluate_epoch(network, val, published, sampler, records.sequences[-1], train.rows, ranks)
         records.history.append(row)
         on_epoch(row)
@@ -133,12 +136,13 @@ def _measure_if_due(
     started = time.perf_counter()
     criteria = config.measure.score.criteria
     if entry.mode == "eval":
-        batches = ranks.deal(batches_of_all(len(train)))
+        batches = ranks.deal(batches_of_all(train))
         columns = measure(network, train, criteria, batches)
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
         batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
-        columns = measure_in_train_mode(network, train, criteria, batches)
+        steps = with_dropout_of(batches, seed, "measuring", epoch, ranks.rank)
+        columns = measure_in_train_mode(network, train, criteria, steps)
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started
@@ -157,7 +161,7 @@ def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> 
 
 
 def _train_one_epoch(
-    config: Config, entry: Any, state: TrainingState, wrapped: torch.nn.Module, train: SplitData
+    config: Config, entry: Any, state: TrainingState, wrapped: torch.nn.Module, train: SplitData, seed: int
 ) -> Row:
     """Train on what is left of the epoch; return the part of its row that training tells."""
     epoch, sampler = state.position.epoch, state.sampler
@@ -182,6 +186,8 @@ def _train_one_epoch(
             state.ranks,
             (state.position.step, state.position.loss),
             lambda step, total: state.after_step(step, total, stop_asked()),
+            seed=seed,
+            epoch=epoch,
         )
     if not np.isfinite(loss):
         raise BssError(

@@ -8,6 +8,7 @@ from bss.config import Config, config_to_tree
 from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.files import digest_json, read_json, whole_folder
+from bss.models.pretrained import digest_weights
 from bss.tracking.provenance import code_version, write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
@@ -31,7 +32,7 @@ def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
 
 
 def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> str:
-    """Return the digest of all that decides one cell: parameters, store, plan, code and kind of device."""
+    """Return the digest of all that decides one cell: parameters, store, plan, code, kind of device, weights."""
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
     decides = {
         "parameters": cell_parameters(config, name, seed),
@@ -39,6 +40,7 @@ def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> 
         "plan": plan.digest,
         "code": code_version()["digest"],
         "device": device_type(config),
+        "weights": digest_weights(config.network),
     }
     return digest_json(decides)
 

@@ -20,10 +20,10 @@ def predict(
     The ranks share the work; all of them get all of the result, the same as one rank alone would.
     """
     network.eval()
-    scores = torch.zeros(len(data), network.fusion.out_features, device=data.device)
+    scores = torch.zeros(len(data), network.classes, device=data.device)
     predicted = {name: torch.zeros(len(data), dtype=torch.int64, device=data.device) for name in network.heads}
     with torch.no_grad():
-        for index in ranks.deal(batches_of_all(len(data))):
+        for index in ranks.deal(batches_of_all(data)):
             outputs = network(data.batch(index)[0])
             where = slice(int(index[0]), int(index[-1]) + 1)
             scores[where] = network.scores(outputs)

@@ -1,6 +1,6 @@
 """One pass over a split that measures every criterion of every sample."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,26 @@ from bss.balance.criteria import (
     logit_similarity,
     prediction_similarity,
 )
+from bss.errors import BssError
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.split_data import SplitData
 
 BATCH = 256
-"""Samples per step of a pass in eval mode, where the batch does not change a result."""
+"""Samples at most per step of a pass in eval mode, where the batch does not change a result."""
+
+BATCH_BYTES = 64 << 20
+"""Inputs at most per step of such a pass, unless one sample is larger: feature maps are many times as large."""
+
+GRADIENT_BYTES = 1 << 30
+"""Per-sample gradients at most in memory at a time, unless one sample's are larger."""
 
 Columns = dict[str, npt.NDArray[np.float64]]
 
 
-def batches_of_all(n: int) -> list[npt.NDArray[np.int64]]:
-    """Return the positions 0 .. n - 1 as batches for a pass in eval mode."""
-    return np.array_split(np.arange(n), -(-n // BATCH))
+def batches_of_all(data: SplitData) -> list[npt.NDArray[np.int64]]:
+    """Return all positions in `data` as batches for a pass in eval mode."""
+    size = max(1, min(BATCH, BATCH_BYTES // max(1, data.sample_bytes)))
+    return np.array_split(np.arange(len(data)), -(-len(data) // size))
 
 
 def measure(
@@ -44,14 +52,14 @@ def measure(
     (class).
     """
     network.eval()
-    return _pass(network, data, criteria, batches_of_all(len(data)) if batches is None else batches)
+    return _pass(network, data, criteria, batches_of_all(data) if batches is None else batches)
 
 
 def measure_in_train_mode(
     network: MultiModalNetwork,
     data: SplitData,
     criteria: tuple[str, ...],
-    batches: list[npt.NDArray[np.int64]],
+    batches: Iterable[npt.NDArray[np.int64]],
 ) -> Columns:
     """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move.
 
@@ -69,8 +77,9 @@ def _pass(
     network: MultiModalNetwork,
     data: SplitData,
     criteria: tuple[str, ...],
-    batches: list[npt.NDArray[np.int64]],
+    batches: Iterable[npt.NDArray[np.int64]],
 ) -> Columns:
+    _check_widths(network, criteria)
     columns: Columns = {}
     for index in batches:
         inputs, labels = data.batch(index)
@@ -82,6 +91,15 @@ def _pass(
             column = columns.setdefault(name, np.full(len(data), np.nan))
             column[index] = values.double().cpu().numpy()
     return columns
+
+
+def _check_widths(network: MultiModalNetwork, criteria: tuple[str, ...]) -> None:
+    widths = {name: encoder.width for name, encoder in network.encoders.items()}
+    if "feature_similarity" in criteria and len(set(widths.values())) > 1:
+        raise BssError(
+            "params.yaml: measure.score.criteria: `feature_similarity` compares features of one length, but the "
+            f"encoders' have {widths}: give network.encoders.<modality>.features."
+        )
 
 
 def _facts(
@@ -111,6 +129,8 @@ def _gradients(network: MultiModalNetwork, inputs: dict[str, Tensor], labels: Te
     def sample_loss(call: Callable[..., Any], one: Mapping[str, Tensor], label: Tensor) -> Tensor:
         return network.loss(call(one), label)[0]
 
-    magnitudes = gradient_magnitude(network, sample_loss, inputs, labels)
+    per_sample = sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad)
+    chunk = max(1, GRADIENT_BYTES // per_sample)
+    magnitudes = gradient_magnitude(network, sample_loss, inputs, labels, chunk)
     network.train(training)
     return magnitudes

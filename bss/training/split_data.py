@@ -19,7 +19,7 @@ class SplitData:
     """Inputs and labels of one split, by position in the split.
 
     `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
-    the device.
+    the device; `sample_bytes` is the size of the inputs of one sample.
     """
 
     def __init__(self, store: Store, split: str, network: MultiModalNetwork, device: torch.device) -> None:
@@ -28,8 +28,8 @@ class SplitData:
         self.labels = torch.from_numpy(store.labels[self.rows]).to(device)
         self._cache: dict[str, Tensor] | None = None
         first = self._load(np.arange(min(1, len(self.rows))))
-        size = sum(x.element_size() * x.numel() for x in first.values()) * len(self.rows)
-        if size <= CACHE_BYTES:
+        self.sample_bytes = sum(x.element_size() * x.numel() for x in first.values())
+        if self.sample_bytes * len(self.rows) <= CACHE_BYTES:
             chunks = [self._load(np.arange(i, min(i + CHUNK, len(self)))) for i in range(0, len(self), CHUNK)]
             self._cache = {name: torch.cat([chunk[name] for chunk in chunks]) for name in store.modalities}
 

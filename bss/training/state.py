@@ -112,8 +112,6 @@ class TrainingState:
             "best": vars(self.best),
             "position": {"epoch": self.position.epoch, "step": self.position.step},
             "losses": losses.cpu(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
         }
         checkpoints.save(_to_tensors(state), steps)
 
@@ -128,9 +126,6 @@ class TrainingState:
         self.sampler.load_state_dict(_to_arrays(state["sampler"]))
         if rank > 0:  # rank 0 holds what all had observed; the next exchange gives it to the others
             self.sampler.observations.clear()
-        torch.set_rng_state(state["random"])
-        if self.device.type == "cuda" and state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"])
         self.records = Records(**_to_arrays(state["records"]))
         self.best = Best(**state["best"])
         self.position = Position(**state["position"], loss=float(state["losses"][rank]))

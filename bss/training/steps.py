@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bss.config.schema import AdamConfig, OptimiserConfig, StepDecay
 from bss.models.network import MultiModalNetwork, Outputs
+from bss.training.dropout import with_dropout_of
 from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
@@ -53,6 +54,9 @@ def train_epoch(
     ranks: Ranks = ALONE,
     done: tuple[int, float] = (0, 0.0),
     after_step: Callable[[int, Tensor], None] | None = None,
+    *,
+    seed: int,
+    epoch: int,
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
@@ -60,13 +64,14 @@ def train_epoch(
     itself); the update is that of the mean loss over the global batch. `observe(index, outputs, loss)` is
     called for each share with the outputs and losses of the training pass itself. `done` tells how many
     batches are done already and the sum of this rank's losses in them; `after_step` is called after each
-    batch with both.
+    batch with both. What dropout draws is decided by `seed`, `epoch`, the step and the rank.
     """
     network.train()
     call = network if wrapped is None else wrapped
     first, loss_so_far = done
     total = torch.tensor(loss_so_far, dtype=torch.float64, device=data.device)
-    for step, batch in enumerate(batches[first:], first + 1):
+    drawn = with_dropout_of(batches[first:], seed, "training", epoch, ranks.rank, first)
+    for step, batch in enumerate(drawn, first + 1):
         index = ranks.share(batch)
         inputs, labels = data.batch(index)
         outputs = call(inputs)
@@ -75,7 +80,9 @@ def train_epoch(
             observe(index, outputs, loss)
         optimiser.zero_grad(set_to_none=True)
         # The gradients are averaged over the ranks, whose shares may differ in size; a share may be empty.
-        (loss.sum() / (len(batch) / ranks.count)).backward()
+        objective = loss.sum() / (len(batch) / ranks.count)
+        penalty = network.fusion.penalty()
+        (objective if penalty is None else objective + penalty).backward()
         optimiser.step()
         total += loss.detach().sum()
         if after_step is not None:

@@ -106,3 +106,23 @@ def test_the_place_of_the_nodes_files_reaches_trainings_on_several_nodes_and_no_
 def test_the_whole_configuration_survives_as_json(small_root, make_config):
     config = make_config(small_tree(small_root))
     assert config_from_json(config_to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("modality", "encoder"),
+    [
+        ({"kind": "text", "tokenizer": "a"}, {"kind": "bert"}),
+        ({"kind": "text", "tokenizer": "a"}, {"kind": "clip-text"}),
+        ({"kind": "clip"}, {"kind": "i3d"}),
+        ({"kind": "frames"}, {"kind": "resnet"}),
+        ({"kind": "image"}, {"kind": "vit"}),
+        ({"kind": "image"}, {"kind": "clip-image"}),
+        ({"kind": "flow"}, {"kind": "i3d"}),
+    ],
+)
+def test_every_kind_of_modality_and_encoder_makes_a_part(modality, encoder, tree, make_config):
+    tree["prepare"]["modalities"]["image"], tree["network"]["encoders"]["image"] = modality, encoder
+    config = make_config(tree)
+    for stage in ("prepare", "measure", "schedule"):
+        rebuilt = config_from_part(stage_part(config, stage))
+        assert pick(config_to_tree(rebuilt), STAGES[stage]) == pick(config_to_tree(config), STAGES[stage])

@@ -41,7 +41,8 @@ def take_steps(network, data, ranks):
     batches = split_into_batches(np.random.default_rng(0).permutation(len(data))[:47], 15)
     wrapped = ranks.wrap(network)
     optimiser = make_optimiser(network, SgdConfig("sgd", learning_rate=0.1, momentum=0.5))
-    loss = train_epoch(network, optimiser, data, batches, lambda i, *_: taken.append(i.tolist()), wrapped, ranks)
+    observe = lambda i, *_: taken.append(i.tolist())  # noqa: E731
+    loss = train_epoch(network, optimiser, data, batches, observe, wrapped, ranks, seed=0, epoch=0)
     return {"batches": [b.tolist() for b in batches], "taken": taken, "loss": loss, "weights": network.state_dict()}
 
 

@@ -1,0 +1,275 @@
+"""The encoders of params.yaml: one dataclass per kind; the text under a field is its documentation."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from bss.balance.checks import require
+
+Normalisation = Literal["imagenet", "clip", "half", "none"]
+"""How pixels in [0, 1] are normalised: ImageNet's or CLIP's mean and deviation per channel (images of three
+channels; others keep [0, 1]), "half" to [-1, 1] whatever the channels, or not at all."""
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """Log-magnitude spectrogram of a waveform: log(|STFT| + 1e-7), Hann window, centred."""
+
+    n_fft: int = 512
+    """Window length in samples."""
+    hop: int = 256
+    """Step between windows in samples."""
+    bands: int | None = None
+    """Mel bands; null keeps all n_fft / 2 + 1 frequencies."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.n_fft >= 16, "n_fft", self.n_fft, "at least 16")
+        require(self.hop >= 1, "hop", self.hop, "at least 1")
+        right = f"null or 1 to n_fft / 4 = {self.n_fft // 4}"
+        require(self.bands is None or 1 <= self.bands <= self.n_fft // 4, "bands", self.bands, right)
+
+
+@dataclass(frozen=True)
+class CnnConfig:
+    """A small convolutional encoder for images and, through a spectrogram, audio."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("audio", "image", "features")
+
+    kind: Literal["cnn"]
+    channels: tuple[int, ...] = (16, 32, 64)
+    """Channels of each 3 x 3 convolution; each halves height and width."""
+    features: int = 64
+    """Length of the feature vector."""
+    spectrogram: Spectrogram | None = None
+    """Needed for audio and only there."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        ok = len(self.channels) >= 1 and all(c >= 1 for c in self.channels)
+        require(ok, "channels", self.channels, "one or more positive numbers")
+        require(self.features >= 1, "features", self.features, "at least 1")
+
+
+@dataclass(frozen=True)
+class MlpConfig:
+    """A multi-layer perceptron for features and small images."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("audio", "image", "features", "frames", "clip", "flow")
+
+    kind: Literal["mlp"]
+    hidden: tuple[int, ...] = (256,)
+    """Width of each hidden layer; may be empty."""
+    features: int = 64
+    """Length of the feature vector."""
+    spectrogram: Spectrogram | None = None
+    """Needed for audio and only there."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(all(h >= 1 for h in self.hidden), "hidden", self.hidden, "positive numbers")
+        require(self.features >= 1, "features", self.features, "at least 1")
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """ResNet-18 or ResNet-50 (He et al., 2016) for spectrograms, images and frames of any number of channels.
+
+    Frames are encoded one by one and their features averaged.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("audio", "image", "features", "frames", "clip", "flow")
+
+    kind: Literal["resnet"]
+    depth: Literal[18, 50] = 18
+    """Layers."""
+    width: int = 64
+    """Channels of the stem, from which those of all stages follow; the published networks have 64."""
+    features: int | None = None
+    """Length of the feature vector, by a linear layer; null keeps the pooled channels (512 or 2048)."""
+    normalisation: Normalisation = "imagenet"
+    """Of images, frames and clips."""
+    weights: str | None = None
+    """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
+    spectrogram: Spectrogram | None = None
+    """Needed for audio and only there."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.width >= 1, "width", self.width, "at least 1")
+        _check_features(self.features)
+
+
+@dataclass(frozen=True)
+class I3dConfig:
+    """Inflated Inception-V1 (I3D; Carreira and Zisserman, 2017) for clips of any number of channels."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("frames", "clip", "flow")
+
+    kind: Literal["i3d"]
+    features: int | None = None
+    """Length of the feature vector, by a linear layer; null keeps the 1024 pooled channels."""
+    normalisation: Normalisation = "half"
+    """Of frames and clips."""
+    flow_limit: float = 20.0
+    """Pixels; optical flow is cut to [-flow_limit, flow_limit] and divided by it."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check_features(self.features)
+        require(self.flow_limit > 0, "flow_limit", self.flow_limit, "greater than 0")
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """BERT (Devlin et al., 2019) for token ids, 0 = padding; the pooled [CLS] output. Defaults: bert-base."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("text",)
+
+    kind: Literal["bert"]
+    vocabulary: int = 30522
+    """Number of token ids."""
+    hidden: int = 768
+    """Width of a token's vector, a multiple of `heads`."""
+    layers: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    """Width between the two linear layers of a block."""
+    positions: int = 512
+    """Tokens of the longest text."""
+    dropout: float = 0.1
+    """Of vectors and attention weights while training, in [0, 1)."""
+    features: int | None = None
+    """Length of the feature vector, by a linear layer; null keeps the pooled output (`hidden`)."""
+    weights: str | None = None
+    """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.vocabulary >= 2, "vocabulary", self.vocabulary, "at least 2")
+        require(self.positions >= 1, "positions", self.positions, "at least 1")
+        _check_transformer(self.hidden, self.layers, self.heads, self.intermediate)
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        _check_features(self.features)
+
+
+@dataclass(frozen=True)
+class VitConfig:
+    """Vision transformer (Dosovitskiy et al., 2021) for images and frames; defaults: ViT-B/16.
+
+    The features are the class token's. Frames are encoded one by one and their features averaged.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("image", "frames", "clip")
+
+    kind: Literal["vit"]
+    patch: int = 16
+    """Height and width of a patch; those of the images are multiples of it."""
+    hidden: int = 768
+    """Width of a patch's vector, a multiple of `heads`."""
+    layers: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    """Width between the two linear layers of a block."""
+    dropout: float = 0.0
+    """Of vectors and attention weights while training, in [0, 1)."""
+    pooler: bool = False
+    """A linear layer and tanh on the class token, as while pretraining on ImageNet-21k."""
+    features: int | None = None
+    """Length of the feature vector, by a linear layer; null keeps `hidden`."""
+    normalisation: Normalisation = "half"
+    """Of images, frames and clips."""
+    weights: str | None = None
+    """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.patch >= 1, "patch", self.patch, "at least 1")
+        _check_transformer(self.hidden, self.layers, self.heads, self.intermediate)
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        _check_features(self.features)
+
+
+@dataclass(frozen=True)
+class ClipImageConfig:
+    """CLIP's image encoder (Radford et al., 2021) with its projection; defaults: ViT-B/32.
+
+    Images are square. Frames are encoded one by one and their features averaged.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("image", "frames", "clip")
+
+    kind: Literal["clip-image"]
+    patch: int = 32
+    """Height and width of a patch; those of the images are multiples of it."""
+    hidden: int = 768
+    """Width of a patch's vector, a multiple of `heads`."""
+    layers: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    """Width between the two linear layers of a block."""
+    features: int = 512
+    """Length of the feature vector: CLIP's projection."""
+    normalisation: Normalisation = "clip"
+    """Of images, frames and clips."""
+    weights: str | None = None
+    """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.patch >= 1, "patch", self.patch, "at least 1")
+        _check_transformer(self.hidden, self.layers, self.heads, self.intermediate)
+        _check_features(self.features)
+
+
+@dataclass(frozen=True)
+class ClipTextConfig:
+    """CLIP's text encoder (Radford et al., 2021) with its projection; defaults: ViT-B/32.
+
+    Token ids as CLIP's tokenizer makes them: the greatest id ends a text, 0 fills up behind it.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("text",)
+
+    kind: Literal["clip-text"]
+    vocabulary: int = 49408
+    """Number of token ids."""
+    hidden: int = 512
+    """Width of a token's vector, a multiple of `heads`."""
+    layers: int = 12
+    heads: int = 8
+    intermediate: int = 2048
+    """Width between the two linear layers of a block."""
+    positions: int = 77
+    """Tokens of the longest text."""
+    features: int = 512
+    """Length of the feature vector: CLIP's projection."""
+    weights: str | None = None
+    """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.vocabulary >= 3, "vocabulary", self.vocabulary, "at least 3")
+        require(self.positions >= 1, "positions", self.positions, "at least 1")
+        _check_transformer(self.hidden, self.layers, self.heads, self.intermediate)
+        _check_features(self.features)
+
+
+AnyEncoderConfig = (
+    CnnConfig | MlpConfig | ResNetConfig | I3dConfig | BertConfig | VitConfig | ClipImageConfig | ClipTextConfig
+)
+EncoderConfig = Annotated[AnyEncoderConfig, Field(discriminator="kind")]
+
+FROM_TRANSFORMERS = ("resnet", "bert", "vit", "clip-image", "clip-text")
+"""Kinds that are built from the package transformers; they alone may have pretrained weights."""
+
+
+def _check_features(features: int | None) -> None:
+    require(features is None or features >= 1, "features", features, "at least 1")
+
+
+def _check_transformer(hidden: int, layers: int, heads: int, intermediate: int) -> None:
+    for name, value in (("layers", layers), ("heads", heads), ("intermediate", intermediate)):
+        require(value >= 1, name, value, "at least 1")
+    require(hidden >= 1 and hidden % heads == 0, "hidden", hidden, f"a multiple of `heads` ({heads})")

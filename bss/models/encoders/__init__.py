@@ -1,0 +1,1 @@
+"""Encoders: one modality's inputs to a feature vector."""

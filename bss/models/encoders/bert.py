@@ -1,0 +1,39 @@
+"""BERT."""
+
+import torch
+from torch import Tensor
+from transformers.models.bert.configuration_bert import BertConfig as Sizes
+from transformers.models.bert.modeling_bert import BertModel
+
+from bss.config.encoders import BertConfig
+from bss.models.encoders.transformer import ATTENTION, Transformer, require_tokens
+
+
+class Bert(Transformer):
+    """Token ids int64 [batch, tokens], 0 = padding, to features float [batch, width]."""
+
+    def __init__(self, config: BertConfig, shape: tuple[int, ...], modality: str) -> None:
+        super().__init__(config.hidden, config.features)
+        require_tokens(shape, config.positions, modality, "bert")
+        self.model = BertModel(
+            Sizes(
+                vocab_size=config.vocabulary,
+                hidden_size=config.hidden,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=config.intermediate,
+                max_position_embeddings=config.positions,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+                attn_implementation=ATTENTION,
+            )
+        )
+
+    def encode_some(self, inputs: Tensor) -> Tensor:
+        # A text of padding alone attends to its first token. The mask is made here, as the library's own
+        # looks at its values, which per-sample gradients cannot.
+        attended = (inputs != 0) | (torch.arange(inputs.shape[1], device=inputs.device) == 0)
+        dtype = self.model.dtype
+        mask = (~attended).to(dtype)[:, None, None] * torch.finfo(dtype).min
+        pooled: Tensor = self.model(input_ids=inputs, attention_mask=mask).pooler_output
+        return pooled

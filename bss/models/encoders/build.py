@@ -1,0 +1,72 @@
+"""Which class is built for which kind of encoder."""
+
+from torch import Tensor
+
+from bss.config.encoders import (
+    FROM_TRANSFORMERS,
+    AnyEncoderConfig,
+    BertConfig,
+    ClipImageConfig,
+    ClipTextConfig,
+    CnnConfig,
+    I3dConfig,
+    MlpConfig,
+    ResNetConfig,
+    VitConfig,
+)
+from bss.errors import BssError
+from bss.models.encoders.base import Encoder
+from bss.models.encoders.cnn import Cnn
+from bss.models.encoders.i3d import I3d
+from bss.models.encoders.mlp import Mlp
+
+
+def build_encoder(config: AnyEncoderConfig, sample: Tensor, modality: str) -> Encoder:
+    """Return the encoder of `modality`, freshly initialised, for inputs like `sample` (without the batch).
+
+    Raises `BssError` where the inputs do not fit the kind of encoder, or where the package transformers is
+    needed and not installed; it is imported here and nowhere else, as that takes seconds.
+    """
+    shape = tuple(sample.shape)
+    if sample.is_floating_point() == isinstance(config, BertConfig | ClipTextConfig):
+        found = "numbers" if sample.is_floating_point() else "token ids"
+        raise BssError(
+            f"params.yaml: network.encoders.{modality}.kind: `{config.kind}` does not take {found}, "
+            f"which `{modality}` has."
+        )
+    if isinstance(config, MlpConfig):
+        return Mlp(config, shape)
+    if isinstance(config, CnnConfig):
+        return Cnn(config, shape, modality)
+    if isinstance(config, I3dConfig):
+        return I3d(config, shape, modality)
+    assert config.kind in FROM_TRANSFORMERS
+    try:
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise BssError(
+            f"params.yaml: network.encoders.{modality}.kind: `{config.kind}` needs the package transformers, "
+            f"which cannot be imported ({error}). Install it, or take another kind."
+        ) from error
+    return _from_transformers(config, shape, modality)
+
+
+def _from_transformers(config: AnyEncoderConfig, shape: tuple[int, ...], modality: str) -> Encoder:
+    if isinstance(config, ResNetConfig):
+        from bss.models.encoders.resnet import ResNet
+
+        return ResNet(config, shape, modality)
+    if isinstance(config, BertConfig):
+        from bss.models.encoders.bert import Bert
+
+        return Bert(config, shape, modality)
+    if isinstance(config, VitConfig):
+        from bss.models.encoders.vit import Vit
+
+        return Vit(config, shape, modality)
+    from bss.models.encoders.clip import ClipImage, ClipText
+
+    if isinstance(config, ClipImageConfig):
+        return ClipImage(config, shape, modality)
+    assert isinstance(config, ClipTextConfig)
+    return ClipText(config, shape, modality)

@@ -1,0 +1,41 @@
+"""A small convolutional encoder."""
+
+from torch import Tensor, nn
+
+from bss.config.encoders import CnnConfig
+from bss.models.encoders.base import Encoder, require_shape
+
+POOLED = 4
+"""Height and width that the feature map is pooled to, where it is larger."""
+
+
+class Cnn(Encoder):
+    """Inputs [batch, channels, height, width], standardised, to features float [batch, features].
+
+    Each 3 x 3 convolution halves height and width; what is left is pooled to at most 4 x 4.
+    """
+
+    def __init__(self, config: CnnConfig, shape: tuple[int, ...], modality: str) -> None:
+        super().__init__(config.features, None)
+        self.linear = True
+        require_shape(len(shape) == 3, modality, "cnn", "[channels, height, width]", shape, ": use `mlp`")
+        channels, height, width = shape
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels)]
+        for out in config.channels:
+            layers += [
+                nn.Conv2d(channels, out, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(out),
+                nn.ReLU(),
+            ]
+            channels, height, width = out, (height + 1) // 2, (width + 1) // 2
+        height, width = min(height, POOLED), min(width, POOLED)
+        self.layers = nn.Sequential(
+            *layers,
+            nn.AdaptiveAvgPool2d((height, width)),
+            nn.Flatten(),
+            nn.Linear(channels * height * width, config.features),
+        )
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        features: Tensor = self.layers(inputs)
+        return features

@@ -1,0 +1,34 @@
+"""What the encoders that are transformers have in common."""
+
+from torch import Tensor
+
+from bss.models.encoders.base import Encoder, require_shape
+
+ATTENTION = "eager"
+"""The one of the library's attentions that is deterministic on GPUs and has per-sample gradients."""
+
+
+class Transformer(Encoder):
+    """An encoder whose `encode_some` takes one sample or more."""
+
+    def encode_some(self, inputs: Tensor) -> Tensor:
+        """Return float [batch, own] for a batch that is not empty."""
+        raise NotImplementedError
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        if len(inputs) == 0:  # a rank's share of a small batch; its parameters still take part
+            return self.encode_some(inputs.new_zeros(1, *inputs.shape[1:]))[:0]
+        return self.encode_some(inputs)
+
+
+def require_tokens(shape: tuple[int, ...], positions: int, modality: str, kind: str) -> None:
+    """Raise `BssError` where texts are longer than the network has positions."""
+    needs = f"[tokens] of at most network.encoders.{modality}.positions = {positions} tokens"
+    require_shape(len(shape) == 1 and shape[0] <= positions, modality, kind, needs, shape)
+
+
+def require_patches(shape: tuple[int, ...], patch: int, modality: str, kind: str) -> None:
+    """Raise `BssError` where images are not cut into whole patches."""
+    ok = len(shape) in (3, 4) and all(size % patch == 0 for size in shape[-2:])
+    needs = f"[(frames,) channels, height, width] with height and width multiples of the patch, {patch}"
+    require_shape(ok, modality, kind, needs, shape)

@@ -1,0 +1,152 @@
+"""Pretrained weights of encoders: found on this machine or on the Hugging Face Hub, and read without unpickling."""
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bss.config.schema import NetworkConfig
+from bss.errors import BssError
+from bss.files import digest_file
+from bss.models.network import MultiModalNetwork
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+"""What a folder or a repository of the Hub holds, the first of these that is there."""
+
+
+def weights_of(config: NetworkConfig) -> dict[str, str]:
+    """Return what `config` asks for: modality to the file, folder or name in `weights`, where it is not null."""
+    asked = {name: getattr(encoder, "weights", None) for name, encoder in config.encoders.items()}
+    return {name: weights for name, weights in asked.items() if weights is not None}
+
+
+def digest_weights(config: NetworkConfig) -> dict[str, str]:
+    """Return ``{"weights_<modality>": sha256}`` of the files with pretrained weights, which decide a result too."""
+    digests = {}
+    for name, weights in weights_of(config).items():
+        path = find_weights(weights, name)
+        status = path.stat()
+        digests[f"weights_{name}"] = _digest(path, status.st_mtime_ns, status.st_size)
+    return digests
+
+
+@functools.cache
+def _digest(path: Path, changed: int, size: int) -> str:
+    return digest_file(path)
+
+
+def load_pretrained(network: MultiModalNetwork, config: NetworkConfig) -> None:
+    """Replace the encoders' weights by the pretrained ones that `config` names; projections and heads stay.
+
+    Raises `BssError` where they cannot be found or read, or are not those of such an encoder.
+    """
+    for name, weights in weights_of(config).items():
+        path = find_weights(weights, name)
+        _load_into(network.encoders[name].model, read_weights(path, name), path, name)
+
+
+def find_weights(weights: str, modality: str) -> Path:
+    """Return the file that `weights` means: itself, or a file of the folder or of the Hub's repository."""
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        for name in FILES:
+            if (path / name).is_file():
+                return path / name
+        raise BssError(f"{_key(modality)}: the folder {weights} has neither {' nor '.join(FILES)}.")
+    name, _, revision = weights.partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise BssError(f"{_key(modality)}: {weights} is no file, no folder, and no name on the Hugging Face Hub.")
+    return _fetch(name, revision or None, weights, modality)
+
+
+@functools.cache
+def _fetch(name: str, revision: str | None, weights: str, modality: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    reasons = []
+    for file in FILES:
+        try:
+            return Path(hf_hub_download(name, file, revision=revision))
+        except RemoteEntryNotFoundError:
+            reasons.append(f"{file} is not there")
+        except Exception as error:  # offline, no such repository, no access: many types, of several packages
+            reasons.append(f"{file}: {_first_line(error)}")
+            break
+    raise BssError(
+        f"{_key(modality)}: {weights} is no file or folder here, and could not be had from the Hugging Face Hub "
+        f"({'; '.join(reasons)}). Without a network, copy {' or '.join(FILES)} into a folder and name that folder."
+    )
+
+
+def read_weights(path: Path, modality: str) -> dict[str, Tensor]:
+    """Read a file of safetensors, or one that torch saved, of which anything but tensors is refused."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            weights: Any = load_file(path)
+        else:
+            weights = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # damaged files raise many types
+        raise BssError(
+            f"{_key(modality)}: {path} is no safe file of weights ({_first_line(error)}). It must hold tensors alone, "
+            "as safetensors or torch.save of a state_dict; nothing else is unpickled."
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise BssError(f"{_key(modality)}: {path} holds something else than names and their tensors (a state_dict).")
+    return weights
+
+
+def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str) -> None:
+    """Load `weights` into a model of transformers, whose own loading knows older names and prefixes."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            loaded, report = type(model).from_pretrained(
+                None,
+                config=model.config,
+                state_dict=weights,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **_extra(model),
+            )
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+    problems = [f"lacks {key}" for key in sorted(report["missing_keys"])]
+    problems += [f"{key} is {list(a)}, not {list(b)}" for key, a, b in sorted(report["mismatched_keys"])]
+    # What is left over may be the head of another task, but not a part of what this encoder has.
+    parts = {name for name, _ in model.named_children()}
+    left = [key for key in sorted(report["unexpected_keys"]) if parts & set(key.split("."))]
+    problems += [f"has {key}, for which there is no place" for key in left if not key.endswith("position_ids")]
+    if problems:
+        shown = problems[:20] + ([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])
+        lines = "\n  ".join(shown)
+        raise BssError(
+            f"{_key(modality)}: {path} does not fit this encoder; set its sizes to those of the weights:\n  {lines}"
+        )
+    model.load_state_dict(loaded.state_dict())
+
+
+def _extra(model: Any) -> dict[str, Any]:
+    """Return the arguments with which the model was built besides its config."""
+    return {"add_pooling_layer": model.pooler is not None} if type(model).__name__ == "ViTModel" else {}
+
+
+def _key(modality: str) -> str:
+    return f"params.yaml: network.encoders.{modality}.weights"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

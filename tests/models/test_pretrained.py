@@ -1,0 +1,203 @@
+"""Pretrained weights: from folders and files in both formats, nothing unpickled, and what does not fit is told."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers.models.bert.configuration_bert import BertConfig as BertSizes
+from transformers.models.bert.modeling_bert import BertForMaskedLM
+from transformers.models.clip.configuration_clip import CLIPConfig
+from transformers.models.clip.modeling_clip import CLIPModel
+
+from bss.config import config_to_tree
+from bss.config.encoders import BertConfig, ClipImageConfig, ClipTextConfig, MlpConfig, ResNetConfig, VitConfig
+from bss.config.schema import NetworkConfig
+from bss.data.store import Modality
+from bss.errors import BssError
+from bss.files import digest_file
+from bss.models.network import build_network, describe_network
+from bss.models.pretrained import digest_weights, find_weights, load_pretrained
+
+TINY = {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 32}
+ENCODERS = {
+    "resnet": ResNetConfig("resnet", width=2),
+    "bert": BertConfig("bert", 30, **TINY, positions=6, features=5),
+    "vit": VitConfig("vit", 8, **TINY),
+    "vit-pooler": VitConfig("vit", 8, **TINY, pooler=True),
+    "clip-image": ClipImageConfig("clip-image", 8, **TINY, features=5),
+    "clip-text": ClipTextConfig("clip-text", 30, **TINY, positions=6, features=5),
+}
+IMAGE, TEXT = Modality("image", (3, 16, 16), "uint8", None), Modality("text", (6,), "int32", None)
+
+
+class TwoModalities:
+    """What `describe_network` reads of a store."""
+
+    classes = ("cat", "dog")
+
+    def __init__(self, encoder):
+        thing = TEXT if encoder.kind in ("bert", "clip-text") else IMAGE
+        self.modalities = {"thing": thing, "other": Modality("features", (3,), "float32", None)}
+
+
+def network_of(encoder, seed):
+    config = NetworkConfig({"thing": encoder, "other": MlpConfig("mlp")})
+    return config, build_network(describe_network(config, TwoModalities(encoder)), seed)
+
+
+def load(encoder, weights, seed=1):
+    config, network = network_of(replace(encoder, weights=str(weights)), seed)
+    load_pretrained(network, config)
+    return network
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("form", ["safetensors", "bin", "file"])
+def test_a_saved_model_is_loaded_and_the_rest_stays(kind, form, tmp_path):
+    encoder = ENCODERS[kind]
+    saved = network_of(encoder, 0)[1].encoders["thing"].model
+    if form == "safetensors":
+        saved.save_pretrained(tmp_path)
+        assert (tmp_path / "model.safetensors").is_file()
+    else:
+        torch.save(saved.state_dict(), tmp_path / "pytorch_model.bin")
+    random = torch.get_rng_state()
+    network = load(encoder, tmp_path if form != "file" else tmp_path / "pytorch_model.bin")
+    fresh = network_of(encoder, 1)[1]
+    assert torch.equal(torch.get_rng_state(), random)
+    for name, value in network.state_dict().items():
+        if name.startswith("encoders.thing.model."):
+            expected = saved.state_dict()[name.removeprefix("encoders.thing.model.")]
+        else:
+            expected = fresh.state_dict()[name]
+        assert torch.equal(value, expected), name
+
+
+def test_a_model_of_another_task_and_older_names_are_understood(tmp_path):
+    saved = BertForMaskedLM(
+        BertSizes(
+            vocab_size=30,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=6,
+        )
+    )
+    weights = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): x for name, x in saved.state_dict().items()}
+    weights |= {"bert.pooler.dense.weight": torch.eye(16), "bert.pooler.dense.bias": torch.ones(16)}
+    weights |= {"bert.embeddings.position_ids": torch.arange(6)[None]}
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    model = load(ENCODERS["bert"], tmp_path).encoders["thing"].model
+    assert torch.equal(model.embeddings.word_embeddings.weight, saved.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(model.pooler.dense.weight, torch.eye(16))
+
+
+@pytest.mark.parametrize("kind", ["clip-image", "clip-text"])
+def test_each_encoder_of_clip_is_taken_out_of_the_whole(kind, tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    text = sizes | {"vocab_size": 30, "max_position_embeddings": 6, "bos_token_id": None, "eos_token_id": 2}
+    vision = sizes | {"image_size": 16, "patch_size": 8}
+    whole = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=5))
+    whole.save_pretrained(tmp_path)
+    model = load(ENCODERS[kind], tmp_path).encoders["thing"].model
+    projection = "visual_projection" if kind == "clip-image" else "text_projection"
+    assert torch.equal(getattr(model, projection).weight, getattr(whole, projection).weight)
+
+
+def wrong_sizes(tmp_path):
+    saved = network_of(replace(ENCODERS["bert"], vocabulary=31, layers=3), 0)[1].encoders["thing"].model
+    saved.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def too_small(tmp_path):
+    network_of(replace(ENCODERS["bert"], layers=1), 0)[1].encoders["thing"].model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def other_network(tmp_path):
+    network_of(ENCODERS["resnet"], 0)[1].encoders["thing"].model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("save", "messages"),
+    [
+        (
+            wrong_sizes,
+            ["embeddings.word_embeddings.weight is [31, 16], not [30, 16]", "has encoder.layer.2.", "no place"],
+        ),
+        (too_small, ["lacks encoder.layer.1.attention.self.query.weight"]),
+        (other_network, ["lacks embeddings.word_embeddings.weight", "more"]),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_in_one_error_with_their_names(save, messages, tmp_path):
+    with pytest.raises(BssError) as caught:
+        load(ENCODERS["bert"], save(tmp_path))
+    text = str(caught.value)
+    assert text.startswith("params.yaml: network.encoders.thing.weights: ")
+    assert all(message in text for message in messages), text
+
+
+class Malicious:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("write", [lambda x, path: path.write_bytes(pickle.dumps(x)), torch.save])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "weights.pt"])
+def test_a_malicious_file_is_refused_and_runs_nothing(write, name, tmp_path):
+    write({"weight": Malicious(tmp_path / "ran")}, tmp_path / name)
+    with pytest.raises(BssError, match=r"network\.encoders\.thing\.weights: .* is no safe file of weights"):
+        load(ENCODERS["bert"], tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    torch.save({"epoch": 3, "model": {}}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BssError, match="something else than names and their tensors"):
+        load(ENCODERS["bert"], tmp_path)
+
+
+def test_what_is_found_nowhere_is_told_with_what_was_tried(tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(BssError) as caught:
+        find_weights("google-bert/bert-base-uncased@main", "thing")
+    text = str(caught.value)
+    assert "network.encoders.thing.weights: google-bert/bert-base-uncased@main is no file or folder here" in text
+    assert "model.safetensors" in text
+    assert "copy model.safetensors or pytorch_model.bin into a folder" in text
+    with pytest.raises(BssError, match="is no file, no folder, and no name on the Hugging Face Hub"):
+        find_weights(str(tmp_path / "a" / "b"), "thing")
+    with pytest.raises(BssError, match=r"has neither model\.safetensors nor pytorch_model\.bin"):
+        find_weights(str(tmp_path), "thing")
+
+
+def test_a_description_of_a_network_names_no_weights(tmp_path):
+    encoder = replace(ENCODERS["resnet"], weights=str(tmp_path / "gone"))
+    config = NetworkConfig({"thing": encoder, "other": MlpConfig("mlp")})
+    description = describe_network(config, TwoModalities(encoder))
+    assert description["network"]["encoders"]["thing"]["weights"] is None
+    assert str(tmp_path) not in str(description)
+    build_network(description)
+    assert config_to_tree(config)["encoders"]["thing"]["weights"] == encoder.weights
+
+
+def test_the_digest_of_weights_is_that_of_their_content(tmp_path):
+    path = tmp_path / "model.safetensors"
+    config = NetworkConfig({"thing": replace(ENCODERS["resnet"], weights=str(tmp_path)), "other": MlpConfig("mlp")})
+    save_file({"a": torch.zeros(2)}, path)
+    first = digest_weights(config)
+    assert first == {"weights_thing": digest_file(path)}
+    save_file({"a": torch.ones(3)}, path)
+    assert digest_weights(config) != first

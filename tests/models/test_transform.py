@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from bss.config.encoders import BertConfig, CnnConfig, I3dConfig, ResNetConfig, VitConfig
+from bss.data.store import Modality
+from bss.errors import BssError
+from bss.models.transform import build_transform
+
+
+def transform(encoder, kind, raw):
+    shape, dtype = tuple(raw.shape[1:]), str(raw.dtype).removeprefix("torch.")
+    return build_transform(encoder, Modality(kind, shape, dtype, None), "thing")(raw)
+
+
+def test_pixels_are_normalised_as_the_encoder_says():
+    raw = torch.tensor([0, 51, 255], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 2, 2)
+    unit = transform(CnnConfig("cnn"), "image", raw)[0, :, 0, 0]
+    np.testing.assert_allclose(unit.numpy(), [0, 0.2, 1], rtol=1e-6)
+    half = transform(VitConfig("vit"), "image", raw)[0, :, 0, 0]
+    np.testing.assert_allclose(half.numpy(), [-1, -0.6, 1], rtol=1e-6)
+    expected = [(0 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    imagenet = transform(ResNetConfig("resnet"), "image", raw)[0, :, 0, 0]
+    np.testing.assert_allclose(imagenet.numpy(), expected, rtol=1e-5)
+    plain = transform(ResNetConfig("resnet", normalisation="none"), "image", raw)[0, :, 0, 0]
+    torch.testing.assert_close(plain, unit)
+
+
+def test_frames_are_normalised_as_images_and_grey_ones_not_with_the_mean_of_colours():
+    raw = torch.full((2, 4, 3, 2, 2), 51, dtype=torch.uint8)
+    assert transform(ResNetConfig("resnet"), "frames", raw)[1, 3, 1, 0, 0] == pytest.approx((0.2 - 0.456) / 0.224)
+    grey = transform(ResNetConfig("resnet"), "frames", raw[:, :, :1])
+    torch.testing.assert_close(grey, torch.full((2, 4, 1, 2, 2), 0.2))
+    torch.testing.assert_close(transform(I3dConfig("i3d"), "clip", raw[:, :, :1]), torch.full((2, 4, 1, 2, 2), -0.6))
+
+
+def test_flow_is_cut_and_scaled_for_i3d_and_kept_for_others():
+    raw = torch.tensor([-50, -10, 0, 5, 20, 30], dtype=torch.float16).reshape(1, 3, 2, 1, 1)
+    scaled = transform(I3dConfig("i3d"), "flow", raw)
+    assert scaled.dtype == torch.float32
+    assert scaled.flatten().tolist() == [-1, -0.5, 0, 0.25, 1, 1]
+    assert transform(ResNetConfig("resnet"), "flow", raw).flatten().tolist() == [-50, -10, 0, 5, 20, 30]
+
+
+def test_token_ids_stay_whole_numbers_and_those_beyond_the_vocabulary_are_told():
+    raw = torch.tensor([[5, 9, 0]], dtype=torch.int32)
+    tokens = transform(BertConfig("bert", vocabulary=10), "text", raw)
+    assert tokens.dtype == torch.int64
+    assert tokens.tolist() == [[5, 9, 0]]
+    assert transform(BertConfig("bert"), "text", raw[:0]).shape == (0, 3)
+    with pytest.raises(BssError, match=r"network\.encoders\.thing\.vocabulary is 9, but `thing` has the token id 9"):
+        transform(BertConfig("bert", vocabulary=9), "text", raw)
+    with pytest.raises(BssError, match="the token id -1"):
+        transform(BertConfig("bert"), "text", -torch.ones(1, 2, dtype=torch.int32))
