@@ -11,6 +11,7 @@ from torch import Tensor
 from bss.config.schema import NetworkConfig
 from bss.errors import BssError
 from bss.files import digest_file
+from bss.models.encoders.torchvision_names import are_torchvision_names, rename_from_torchvision
 from bss.models.network import MultiModalNetwork
 
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -104,9 +105,12 @@ def read_weights(path: Path, modality: str) -> dict[str, Tensor]:
 
 
 def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str) -> None:
-    """Load `weights` into a model of transformers, whose own loading knows older names and prefixes."""
+    """Load `weights` into a model of transformers, whose own loading knows its older names and prefixes."""
+    from transformers.models.resnet.modeling_resnet import ResNetModel
     from transformers.utils import logging
 
+    if isinstance(model, ResNetModel) and are_torchvision_names(weights):
+        weights = rename_from_torchvision(weights)
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

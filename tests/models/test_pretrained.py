@@ -18,6 +18,7 @@ from bss.config.schema import NetworkConfig
 from bss.data.store import Modality
 from bss.errors import BssError
 from bss.files import digest_file
+from bss.models.encoders.torchvision_names import rename_from_torchvision
 from bss.models.network import build_network, describe_network
 from bss.models.pretrained import digest_weights, find_weights, load_pretrained
 
@@ -94,6 +95,39 @@ def test_a_model_of_another_task_and_older_names_are_understood(tmp_path):
     model = load(ENCODERS["bert"], tmp_path).encoders["thing"].model
     assert torch.equal(model.embeddings.word_embeddings.weight, saved.bert.embeddings.word_embeddings.weight)
     assert torch.equal(model.pooler.dense.weight, torch.eye(16))
+
+
+def torchvision_names(depth):
+    """The names of the weights of torchvision's resnet18 and resnet50, in its order, as its code makes them."""
+    blocks, convolutions = {18: ((2, 2, 2, 2), 2), 50: ((3, 4, 6, 3), 3)}[depth]
+
+    def norm(name):
+        return [f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
+
+    names = ["conv1.weight", *norm("bn1")]
+    for stage, count in enumerate(blocks, start=1):
+        for block in range(count):
+            prefix = f"layer{stage}.{block}"
+            for i in range(1, convolutions + 1):
+                names += [f"{prefix}.conv{i}.weight", *norm(f"{prefix}.bn{i}")]
+            if block == 0 and (stage > 1 or depth == 50):
+                names += [f"{prefix}.downsample.0.weight", *norm(f"{prefix}.downsample.1")]
+    return names
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_resnet_of_torchvision_is_understood(depth, tmp_path):
+    encoder = replace(ENCODERS["resnet"], depth=depth)
+    saved = network_of(encoder, 0)[1].encoders["thing"].model.state_dict()
+    placeholder = torch.zeros(1)
+    renamed = rename_from_torchvision(dict.fromkeys(torchvision_names(depth), placeholder))
+    assert renamed.keys() == saved.keys()
+    assert "encoder.stages.3.layers.1.layer.1.convolution.weight" in renamed
+    back = {new: old for old, new in zip(torchvision_names(depth), renamed, strict=True)}
+    weights = {back[name]: value for name, value in saved.items()} | {"fc.weight": placeholder, "fc.bias": placeholder}
+    torch.save(weights, tmp_path / "resnet.pth")
+    loaded = load(encoder, tmp_path / "resnet.pth").encoders["thing"].model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in saved.items())
 
 
 @pytest.mark.parametrize("kind", ["clip-image", "clip-text"])
