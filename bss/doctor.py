@@ -19,7 +19,10 @@ from bss.errors import BssError
 from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
 from bss.tracking.provenance import code_version
 
-PACKAGES = ("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "soundfile", "soxr", "pillow", "scikit-learn")
+PACKAGES = (
+    *("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "scikit-learn"),
+    *("soundfile", "soxr", "pillow", "av", "transformers"),
+)
 """What the pipeline imports."""
 
 SHARED_MEMORY = Path("/dev/shm")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from bss.console import counts_table, make_console, make_table
 from bss.init.cautions import class_counts
@@ -12,9 +13,11 @@ from bss.init.suggest import Suggestion, check_new, suggest, write_new
 def init(manifest: Path, output: Path, force: bool) -> None:
     """Look at `manifest` and write `output`; raise `BssError` where it cannot be made, or is there already."""
     check_new(output, force)
-    made = suggest(manifest, output.parent)
+    console = make_console()
+    with console.status("init: looking at the manifest") as status:
+        made = suggest(manifest, output.parent, lambda name: status.update(f"init: looking at {escape(name)}"))
     write_new(output, made.text)
-    _print(make_console(), made, output)
+    _print(console, made, output)
 
 
 def _print(console: Console, made: Suggestion, output: Path) -> None:

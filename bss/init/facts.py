@@ -1,7 +1,7 @@
 """What the values of one manifest column look like: a look at a few files, chosen by rule."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,11 @@ class Facts:
     values: int
     """How many were looked at."""
     forms: Counter[str] = field(default_factory=Counter)
-    """How many are each of: sound, image, container, folder, array, textfile, missing, words, other."""
+    """How many are each of: sound, image, container, folder, array, textfile, words, other."""
+    readable: Counter[str] = field(default_factory=Counter)
+    """How many of each form can be used."""
+    distinct: int = 0
+    """How many different values were looked at."""
     unreadable: list[str] = field(default_factory=list)
     """Value and what is wrong with it."""
     rates: list[int] = field(default_factory=list)
@@ -54,49 +58,54 @@ class Facts:
 def look(root: Path, column: Sequence[str]) -> Facts:
     """Look at some of the column's values, the same ones every time; paths are relative to `root`."""
     real_root = root.resolve()
-    values = [column[i] for i in np.unique(spread(len(column), LOOKED_AT)).tolist()]
-    facts = Facts(len(values))
+    values = [column[i].strip() for i in np.unique(spread(len(column), LOOKED_AT)).tolist()]
+    facts = Facts(len(values), distinct=len(set(values)))
     for value in values:
+        form = _form(real_root, value)
+        facts.forms[form] += 1
         try:
-            _look_at(real_root, value.strip(), facts)
+            if form in _READERS:
+                path = inside(real_root, value)
+                require_file(path)
+                _READERS[form](path, facts)
+            elif form == "folder":
+                _folder(inside(real_root, value), real_root, facts)
+            else:
+                facts.words.append(len(value.split()))
         except BadSampleError as error:
             facts.unreadable.append(f"{value}: {error}")
+        else:
+            facts.readable[form] += 1
     return facts
 
 
-def _look_at(root: Path, value: str, facts: Facts) -> None:
+def _form(root: Path, value: str) -> str:
     suffix = Path(value).suffix.lower()
-    if suffix in SOUND_SUFFIXES | IMAGE_SUFFIXES | CONTAINERS | {".npy", ".txt"}:
-        facts.forms[_form(suffix)] += 1
-        path = inside(root, value)
-        require_file(path)
-        {"sound": _sound, "image": _image, "container": _container, "array": _array, "textfile": _text_file}[
-            _form(suffix)
-        ](path, facts)
-    elif _is_folder(root, value):
-        facts.forms["folder"] += 1
-        folder = ImageFolder(inside(root, value), root)
-        facts.frames.append(len(folder))
-        _image(folder.files[0], facts)
-    else:
-        words = len(value.split())
-        facts.forms["words" if words > 2 else "other"] += 1
-        facts.words.append(words)
-
-
-def _form(suffix: str) -> str:
     if suffix in SOUND_SUFFIXES:
         return "sound"
     if suffix in IMAGE_SUFFIXES:
         return "image"
-    return {".npy": "array", ".txt": "textfile"}.get(suffix, "container")
+    if suffix in CONTAINERS:
+        return "container"
+    if suffix in (".npy", ".txt"):
+        return "array" if suffix == ".npy" else "textfile"
+    if _is_folder_of_images(root, value):
+        return "folder"
+    return "words" if len(value.split()) > 2 else "other"
 
 
-def _is_folder(root: Path, value: str) -> bool:
+def _is_folder_of_images(root: Path, value: str) -> bool:
     try:
-        return inside(root, value).is_dir()
-    except (BadSampleError, OSError):  # a sentence is no name of a file
+        path = inside(root, value)
+        return path != root and path.is_dir() and len(ImageFolder(path, root)) > 0
+    except (BadSampleError, OSError):  # a sentence is no name of a file, and a speaker's folder may hold no images
         return False
+
+
+def _folder(path: Path, root: Path, facts: Facts) -> None:
+    folder = ImageFolder(path, root)
+    _image(folder.files[0], facts)
+    facts.frames.append(len(folder))
 
 
 def _sound(path: Path, facts: Facts) -> None:
@@ -165,10 +174,20 @@ def _text_file(path: Path, facts: Facts) -> None:
     facts.words.append(len(read_text(path).split()))
 
 
+_READERS: dict[str, Callable[[Path, Facts], None]] = {
+    "sound": _sound,
+    "image": _image,
+    "container": _container,
+    "array": _array,
+    "textfile": _text_file,
+}
+
+
 def require_some_readable(column: str, facts: Facts) -> None:
-    """Raise `BssError` where not one of the files that were looked at can be used."""
-    if facts.unreadable and len(facts.unreadable) == facts.values:
+    """Raise `BssError` where not one of the files of the column's most frequent form can be used."""
+    form, count = facts.forms.most_common(1)[0]
+    if not facts.readable[form]:
         raise BssError(
-            f"column {column!r}: none of {facts.values} files that were looked at can be used, such as "
+            f"column {column!r}: none of {count} files that were looked at can be used, such as "
             f"{facts.unreadable[0]}. Paths are relative to the manifest's folder."
         )

@@ -52,7 +52,7 @@ def guess(column: str, facts: Facts, has_span: bool, root: Path) -> Guess | None
         wants_sound = SOUND_NAMES.search(column) and facts.tracks["audio"]
         form = "sound" if wants_sound or not facts.tracks["video"] else "video"
     if form == "folder":
-        form = "video"
+        form = "video" if facts.distinct > 1 else "other"
     if form == "array":
         form = "flow" if all(_is_flow(shape) for shape in facts.shapes) else "features"
     makers = {"sound": _audio, "image": _image, "features": _features, "flow": _flow}

@@ -1,5 +1,6 @@
 """A first params.yaml for a manifest."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,18 +36,21 @@ class Suggestion:
     """The new params.yaml; it passes every check of the parameters."""
 
 
-def suggest(path: Path, project: Path) -> Suggestion:
+def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda name: None) -> Suggestion:
     """Look at the manifest at `path` and some of its files, and suggest parameters.
 
-    `project` is the folder that params.yaml is for. Raises `BssError` for a manifest that cannot be
+    `project` is the folder that params.yaml is for; `on_column` gets the name of each column before its files
+    are looked at. Raises `BssError` for a manifest that cannot be
     trained on, fewer than two modalities, and a data folder that DVC could not watch.
     """
     root = path.parent
     name = _root_for(root, project)
     columns, rows = _table(path)
-    facts = {
-        column: look(root, [row[column] for _, row in rows]) for column in columns if column not in (*REQUIRED, "group")
-    }
+    facts = {}
+    for column in columns:
+        if column not in (*REQUIRED, "group"):
+            on_column(column)
+            facts[column] = look(root, [row[column] for _, row in rows])
     ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
     guesses = {}
     for column, found in facts.items():
@@ -57,12 +61,12 @@ def suggest(path: Path, project: Path) -> Suggestion:
         if made is not None:
             guesses[column] = made
     _check_modalities(path, guesses, columns)
-    kinds = _kinds(name, guesses)
-    manifest = read_manifest(root, path.name, kinds.modalities)
+    prepare = _prepare_section(name, guesses)
+    manifest = read_manifest(root, path.name, prepare.modalities)
     check_splits(manifest)
     shared = groups_in_two_splits(manifest)
     carved = not any(sample.split == "val" for sample in manifest.samples)
-    val_share = kinds.val_share
+    val_share = prepare.val_share
     if carved:
         manifest, val_share = _carve(manifest)
     train = sum(sample.split == "train" for sample in manifest.samples)
@@ -130,7 +134,7 @@ def _check_modalities(path: Path, guesses: dict[str, Guess], columns: list[str])
         raise BssError(f"{path}: rename the columns {odd}: a modality's name has letters, digits and _ only.")
 
 
-def _kinds(root: str, guesses: dict[str, Guess]) -> PrepareConfig:
+def _prepare_section(root: str, guesses: dict[str, Guess]) -> PrepareConfig:
     from bss.config.load import check_tree
 
     modalities = {name: made.kind for name, made in guesses.items()}

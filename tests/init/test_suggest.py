@@ -132,6 +132,27 @@ def test_files_that_cannot_be_used_are_told(own_root, project):
         suggest(root / "manifest.csv", project)
 
 
+def test_notes_about_the_samples_are_no_modalities(own_root, project):
+    root, rows = own_root
+    (root / "george").mkdir()
+    (root / "pictures").mkdir()
+    Image.new("L", (4, 4)).save(root / "pictures" / "1.png")
+    notes = {"remark": "", "folder": "george", "all": "pictures", "year": "2020", "where": "New York"}
+    write_manifest(root, [row | notes for row in rows])
+    made = suggest(root / "manifest.csv", project)
+    assert set(made.guesses) == {"audio", "image", "vector"}
+    assert "columns that nothing reads: remark, folder, all, year, where" in made.cautions
+
+
+def test_a_column_whose_files_are_broken_but_for_one_of_another_form_is_refused(own_root, project):
+    root, rows = own_root
+    for row in rows[1:]:
+        (root / row["image"]).write_text("no image")
+    write_manifest(root, [rows[0] | {"image": rows[0]["audio"]}, *rows[1:]])
+    with pytest.raises(BssError, match=r"column 'image': none of \d+ files that were looked at can be used"):
+        suggest(root / "manifest.csv", project)
+
+
 def without(*columns):
     return lambda rows: [{key: value for key, value in row.items() if key not in columns} for row in rows]
 
