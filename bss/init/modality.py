@@ -91,13 +91,13 @@ def _image(facts: Facts) -> Guess:
 def _frames(facts: Facts) -> Guess:
     height, width = _size(facts, MAX_FRAME)
     kind = {"kind": "frames", "count": FRAMES, "height": height, "width": width, "channels": _channels(facts)}
-    return Guess(kind, _vector_encoder(128), _video(facts), _STAND_IN)
+    return Guess(kind, _RESNET, _video(facts))
 
 
 def _clip(facts: Facts) -> Guess:
     height, width = _size(facts, MAX_FRAME)
     kind = {"kind": "clip", "frames": _length(facts), "height": height, "width": width, "channels": _channels(facts)}
-    return Guess(kind, _vector_encoder(128), f"{_video(facts)}, of which parts are named", _STAND_IN)
+    return Guess(kind, _RESNET, f"{_video(facts)}, of which parts are named", _NO_MOTION)
 
 
 def _flow(facts: Facts) -> Guess:
@@ -106,13 +106,18 @@ def _flow(facts: Facts) -> Guess:
     facts.sizes = [shape[2:] for shape in shapes]  # type: ignore[misc]
     height, width = _size(facts, MAX_FRAME)
     kind = {"kind": "flow", "frames": _length(facts), "height": height, "width": width}
-    return Guess(kind, _vector_encoder(128), f"flow of {_range(facts.frames)} frames, {_sizes(facts)}", _STAND_IN)
+    return Guess(kind, _RESNET, f"flow of {_range(facts.frames)} frames, {_sizes(facts)}", _NO_MOTION)
 
 
 def _features(facts: Facts) -> Guess:
     shapes = list(Counter(facts.shapes))
     caution = f"the arrays have different shapes ({_listed(shapes)}); all must have one" if len(shapes) > 1 else ""
-    return Guess({"kind": "features"}, _vector_encoder(256), f"arrays of shape {_listed(shapes)}", caution)
+    return Guess(
+        {"kind": "features"},
+        {"kind": "mlp", "hidden": [256], "features": 64},
+        f"arrays of shape {_listed(shapes)}",
+        caution,
+    )
 
 
 def _text(facts: Facts, form: str, root: Path) -> Guess:
@@ -122,17 +127,15 @@ def _text(facts: Facts, form: str, root: Path) -> Guess:
     kind: Tree = {"kind": "text", "tokenizer": tokenizer or "google-bert/bert-base-uncased", "tokens": tokens}
     if form == "textfile":
         kind["source"] = "file"
-    caution = "this version has no encoder for text: an mlp over the numbers of tokens is a stand-in that learns little"
+    caution = "a small BERT that knows no language yet: a pretrained one, named by its `weights`, knows more"
     if tokenizer is None:
         caution += "; the tokenizer is had from the Hugging Face hub, put one into the data to work without a network"
-    return Guess(kind, _vector_encoder(128), f"texts of {_range(facts.words)} words", caution)
+    return Guess(kind, _BERT, f"texts of {_range(facts.words)} words", caution)
 
 
-_STAND_IN = "this version has no encoder for frames in order: an mlp over small frames is a stand-in"
-
-
-def _vector_encoder(hidden: int) -> Tree:
-    return {"kind": "mlp", "hidden": [hidden], "features": 64}
+_RESNET: Tree = {"kind": "resnet", "depth": 18, "width": 16, "features": 64}
+_BERT: Tree = {"kind": "bert", "hidden": 128, "layers": 2, "heads": 2, "intermediate": 512, "features": 64}
+_NO_MOTION = "a small ResNet sees each frame by itself; `kind: i3d` sees motion too, at many times the cost"
 
 
 def _tokenizer_folder(root: Path) -> str | None:

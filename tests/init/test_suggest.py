@@ -110,7 +110,7 @@ def test_every_form_of_media_is_told_from_the_others(tmp_path, project):
     cautions = "\n".join(made.cautions)
     assert "long_sound: 9 of 10 sounds last up to 12.0 s; 10 s are kept" in cautions
     assert "columns that nothing reads: age, speaker" in cautions
-    assert "tweet: this version has no encoder for text" in cautions
+    assert "tweet: a small BERT that knows no language yet" in cautions
     assert made.carved
     assert {s.split for s in made.manifest.samples} == {"train", "val", "test"}
     # A group is in one split: the carved val has whole ones.
