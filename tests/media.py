@@ -80,6 +80,6 @@ def every_kind_sections(root: Path) -> dict:
         "motion": {"kind": "flow", "frames": 2, "height": 5, "width": 6},
         "words": {"kind": "text", "tokenizer": "tokenizer", "tokens": 9},
     }
-    encoders = {name: {"kind": "mlp"} for name in kinds}
+    encoders = {name: {"kind": "bert" if kind["kind"] == "text" else "mlp"} for name, kind in kinds.items()}
     encoders["sound"]["spectrogram"] = {"n_fft": 64, "hop": 64}
     return {"prepare": {"root": str(root), "modalities": kinds}, "network": {"encoders": encoders}}

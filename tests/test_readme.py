@@ -74,12 +74,12 @@ def test_the_parameters_for_ones_own_data_are_valid():
 
 
 def test_every_command_and_target_that_is_named_exists():
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), flags=re.M))
-    assert set(re.findall(r"(?:^|`)make (\w+)", README, flags=re.M)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), flags=re.M))
+    assert set(re.findall(r"(?:^|`)make ([\w-]+)", README, flags=re.M)) <= targets
     from bss.cli import _parser
 
     commands = _parser()._subparsers._group_actions[0].choices
-    assert set(re.findall(r"`bss (\w+)", README)) <= set(commands)
+    assert set(re.findall(r"`bss ([\w-]+)", README)) <= set(commands)
     stages = set(read_yaml(PROJECT / "dvc.yaml")["stages"])
     assert {"generate", "prepare", "measure", "schedule", "train", "compare"} == stages
 

@@ -242,5 +242,6 @@ def test_a_tokenizer_that_is_missing_is_told_before_anything_is_decoded(run, tre
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (run.root / "train-cat-0.wav").write_bytes(b"")
     tree["prepare"]["modalities"]["image"] = {"kind": "text", "tokenizer": "none"}
+    tree["network"]["encoders"]["image"] = {"kind": "bert"}
     with pytest.raises(BssError, match=r"prepare\.modalities\.image\.tokenizer"):
         run()
