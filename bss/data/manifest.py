@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bss.config.schema import ClipKind, FlowKind, ModalityKind, TextKind
+from bss.config.modalities import ClipKind, FlowKind, ModalityKind, TextKind
 from bss.data.decode.spans import WHOLE, Span
 from bss.data.problems import raise_problems
 from bss.data.read_csv import read_csv

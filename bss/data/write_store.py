@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bss.config.schema import ModalityKind
+from bss.config.modalities import ModalityKind
 from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bss.config.schema import AudioKind, FeaturesKind, ImageKind
+from bss.config.modalities import AudioKind, FeaturesKind, ImageKind
 from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.audio import fit_length
 from bss.data.decode.spans import WHOLE

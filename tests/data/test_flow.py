@@ -5,7 +5,7 @@ import pytest
 from media import grey_steps, write_video
 from PIL import Image
 
-from bss.config.schema import FlowKind
+from bss.config.modalities import FlowKind
 from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.spans import WHOLE, Span
 from bss.errors import BssError

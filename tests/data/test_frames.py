@@ -5,7 +5,7 @@ import pytest
 from media import brightness, grey_steps, write_video
 from PIL import Image
 
-from bss.config.schema import AudioKind, ClipKind, FramesKind
+from bss.config.modalities import AudioKind, ClipKind, FramesKind
 from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.frame_source import natural_order
 from bss.data.decode.spans import WHOLE, Span

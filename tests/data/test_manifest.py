@@ -1,6 +1,6 @@
 import pytest
 
-from bss.config.schema import ClipKind, FeaturesKind, TextKind
+from bss.config.modalities import ClipKind, FeaturesKind, TextKind
 from bss.data.decode.spans import Span
 from bss.data.manifest import check_splits, groups_in_two_splits, read_manifest
 from bss.errors import BssError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from media import write_tokenizer
 
-from bss.config.schema import TextKind
+from bss.config.modalities import TextKind
 from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.spans import WHOLE
 from bss.data.decode.text import MAX_BYTES, clean

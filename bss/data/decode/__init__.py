@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bss.config.schema import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
+from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.data.decode.audio import decode_audio
 from bss.data.decode.bad_sample import Array, BadSampleError, require_file
 from bss.data.decode.features import decode_features

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bss.config.schema import AudioKind
+from bss.config.modalities import AudioKind
 from bss.data.decode.bad_sample import BadSampleError, finite, reason
 from bss.data.decode.container import SUFFIXES, decode_track
 

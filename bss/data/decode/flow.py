@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bss.config.schema import FlowKind
+from bss.config.modalities import FlowKind
 from bss.data.decode.bad_sample import BadSampleError, finite, reason, require_file, require_pixels
 from bss.data.decode.frame_source import open_frames
 from bss.data.decode.spans import Span, consecutive

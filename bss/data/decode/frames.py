@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bss.config.schema import ClipKind, FramesKind
+from bss.config.modalities import ClipKind, FramesKind
 from bss.data.decode.frame_source import Frames, open_frames
 from bss.data.decode.spans import Span, consecutive, spread, thin
 

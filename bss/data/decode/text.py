@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bss.config.schema import TextKind
+from bss.config.modalities import TextKind
 from bss.data.decode.bad_sample import BadSampleError, require_file
 from bss.errors import BssError
 

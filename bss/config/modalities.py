@@ -1,0 +1,172 @@
+"""How the files of a modality are decoded: one frozen dataclass per kind, for prepare.modalities."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bss.balance.checks import require
+
+
+@dataclass(frozen=True)
+class AudioKind:
+    """A sound file that libsndfile reads, or the audio track of a video file, mixed to mono and resampled."""
+
+    kind: Literal["audio"]
+    sample_rate: int = 16000
+    """Hz after resampling, 1000 to 768000."""
+    seconds: float = 1.0
+    """Length of every sample."""
+    short: Literal["pad", "tile"] = "pad"
+    """A shorter sound is padded with silence at its end, or repeated."""
+    long: Literal["start", "centre"] = "start"
+    """What is kept of a longer sound."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(1000 <= self.sample_rate <= 768_000, "sample_rate", self.sample_rate, "1000 to 768000 Hz")
+        require(self.seconds * self.sample_rate >= 1, "seconds", self.seconds, "long enough for one sample")
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """An image file that Pillow reads, resized to one size."""
+
+    kind: Literal["image"]
+    height: int = 224
+    """Pixels."""
+    width: int = 224
+    """Pixels."""
+    channels: Literal[1, 3] = 3
+    """1 = grey, 3 = RGB."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require_size(self.height, self.width)
+
+
+@dataclass(frozen=True)
+class FramesKind:
+    """A few still frames of a video file or of a folder of images, spread evenly over the whole.
+
+    The images of a folder are ordered by name, numbers in it by value (2.jpg before 10.jpg); the frames of
+    a video by time.
+    """
+
+    kind: Literal["frames"]
+    count: int = 3
+    """Frames that are kept: the middle ones of `count` equal parts; of fewer frames some are repeated."""
+    rate: float | None = None
+    """Frames per second that a video is thinned to before `count` are taken: those shown at 0, 1 / rate,
+    2 / rate, ... seconds. Null takes every frame. A folder of images is taken as it is."""
+    height: int = 224
+    """Pixels."""
+    width: int = 224
+    """Pixels."""
+    channels: Literal[1, 3] = 3
+    """1 = grey, 3 = RGB."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.count >= 1, "count", self.count, "at least 1")
+        require(self.rate is None or 0 < self.rate <= 1000, "rate", self.rate, "null or above 0 and at most 1000")
+        _require_size(self.height, self.width)
+
+
+@dataclass(frozen=True)
+class ClipKind:
+    """Consecutive frames of a video file or of a folder of images, for a network that convolves over time.
+
+    The manifest's columns <modality>_start and <modality>_end, where it has them, say which part of the
+    file a sample is: frames counted from 0, the end not included; an empty value is the file's own start or
+    end.
+    """
+
+    kind: Literal["clip"]
+    frames: int = 16
+    """Consecutive frames that are kept."""
+    short: Literal["pad", "tile"] = "pad"
+    """A shorter part is filled with its last frame, or repeated."""
+    long: Literal["start", "centre"] = "centre"
+    """What is kept of a longer part."""
+    height: int = 112
+    """Pixels."""
+    width: int = 112
+    """Pixels."""
+    channels: Literal[1, 3] = 3
+    """1 = grey, 3 = RGB."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.frames >= 1, "frames", self.frames, "at least 1")
+        _require_size(self.height, self.width)
+
+
+@dataclass(frozen=True)
+class FlowKind:
+    """Optical flow: how far each pixel moves from one frame to the next, to the right and down, in pixels.
+
+    A .npy file of numbers, [frames, 2, height, width] or [2, frames, height, width] (the first where both
+    fit), or computed from a video file or a folder of images. Columns <modality>_start and <modality>_end
+    as for a clip.
+    """
+
+    kind: Literal["flow"]
+    frames: int = 16
+    """Consecutive flows that are kept."""
+    compute: bool = False
+    """True computes the flow between consecutive frames, resized before (Farneback's method; needs OpenCV)."""
+    short: Literal["pad", "tile"] = "pad"
+    """A shorter part is filled with its last flow, or repeated."""
+    long: Literal["start", "centre"] = "centre"
+    """What is kept of a longer part."""
+    height: int = 112
+    """Pixels; a flow of another size is resized, its vectors in proportion."""
+    width: int = 112
+    """Pixels."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.frames >= 1, "frames", self.frames, "at least 1")
+        _require_size(self.height, self.width)
+
+
+@dataclass(frozen=True)
+class TextKind:
+    """A text as the numbers of its tokens; 0 stands for padding."""
+
+    kind: Literal["text"]
+    tokenizer: str
+    """Folder with a tokenizer's files, inside the data root or absolute, or a name on the Hugging Face hub."""
+    revision: str | None = None
+    """Commit, tag or branch of a tokenizer on the hub; null takes its main branch. What was fetched is kept."""
+    tokens: int = 32
+    """Length of every sample with the tokenizer's own marks; a longer text is cut, a shorter one padded."""
+    source: Literal["column", "file"] = "column"
+    """The manifest's column holds the text itself, or the path of a .txt file in UTF-8."""
+    lower_case: bool = True
+    """Turn the text into lower case."""
+    remove_punctuation: bool = True
+    """Replace punctuation by spaces."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(bool(self.tokenizer.strip()), "tokenizer", self.tokenizer, "a folder or a name on the hub")
+        require(1 <= self.tokens <= 100_000, "tokens", self.tokens, "1 to 100000")
+
+
+@dataclass(frozen=True)
+class FeaturesKind:
+    """A .npy file of numbers; all files of the modality have the same shape."""
+
+    kind: Literal["features"]
+
+
+def _require_size(height: int, width: int) -> None:
+    require(height >= 1, "height", height, "at least 1")
+    require(width >= 1, "width", width, "at least 1")
+
+
+ModalityKind = Annotated[
+    AudioKind | ImageKind | FramesKind | ClipKind | FlowKind | TextKind | FeaturesKind, Field(discriminator="kind")
+]
