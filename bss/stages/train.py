@@ -124,8 +124,7 @@ def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[st
 
 def log_finished(config: Config, data: Store, folder: Path, name: str, seed: int, execution: Execution) -> str:
     """Log the finished training in `folder` as a run of `execution`; return its id."""
-    parameters, tags = cell_parameters(config, name, seed), {"scheduler": name, "seed": str(seed)}
-    run = CellRun.start(execution, f"{name} seed={seed}", parameters, tags)
+    run = _new_run(config, name, seed, execution)
     _log_history(run, folder)
     run.finish(folder, read_json(folder / "metrics.json", "train"), _model_to_log(config, data, folder, seed))
     return run.run_id
@@ -180,19 +179,24 @@ def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) ->
     """Open the MLflow run of a training, or go on with that of one which was stopped."""
     if task.execution is None:
         return None
+    if finished:
+        return _new_run(task.config, name, seed, task.execution)
     note = checkpoints_folder(_folder(task.runs, name, seed)) / "mlflow.json"
     key = cell_key(task.config, data, task.plans, name, seed)
-    if not finished and note.is_file():
+    if note.is_file():
         known = read_json(note, "train")
         run = CellRun.resume(task.execution, known["run"]) if known["cell"] == key else None
         if run is not None:
             return run
-    tags = {"scheduler": name, "seed": str(seed)}
-    run = CellRun.start(task.execution, f"{name} seed={seed}", cell_parameters(task.config, name, seed), tags)
-    if not finished:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_json(note, {"run": run.run_id, "cell": key})
+    run = _new_run(task.config, name, seed, task.execution)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_json(note, {"run": run.run_id, "cell": key})
     return run
+
+
+def _new_run(config: Config, name: str, seed: int, execution: Execution) -> CellRun:
+    tags = {"scheduler": name, "seed": str(seed)}
+    return CellRun.start(execution, f"{name} seed={seed}", cell_parameters(config, name, seed), tags)
 
 
 def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
