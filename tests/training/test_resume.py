@@ -228,7 +228,7 @@ def test_a_resumed_training_goes_on_with_its_mlflow_run(small_root, small_store,
         with pytest.raises(KeyboardInterrupt):
             train(config, *paths, cells=[("uniform", 0)])
     train(config, *paths, cells=[("uniform", 0)])
-    client = mlflow.MlflowClient()
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == Store.open(small_store).name]
     runs = client.search_runs([experiment.experiment_id])
     (child,) = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
