@@ -82,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, help="only this seed")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
+    sub = add("sync", _sync, "send to MLflow what could not be sent while the trainings ran", parameters=False)
+    path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")
     path(sub, REPORT)
     sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
@@ -206,6 +208,12 @@ def _compare(options: argparse.Namespace) -> None:
     from bss.stages.compare import compare
 
     compare(config, options.store, options.scores, options.runs, options.report)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from bss.stages.sync import sync
+
+    sync(options.runs)
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -289,6 +289,8 @@ class TrackingConfig:
     """Which trained models are logged."""
     sequences_mib: int = 64
     """Sequences are logged in full up to this size per run, beyond it as digests."""
+    strict: bool = False
+    """True ends the work at once where MLflow does not answer; false goes on and leaves the records to `bss sync`."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def cell_part(config: Config, scheduler: str, seed: int) -> str:
         "enabled": config.tracking.enabled,
         "models": models,
         "sequences_mib": config.tracking.sequences_mib,
+        "strict": config.tracking.strict,
     }
     part["resources"] = {"device": config.resources.device, "jobs": 1, **_staging(config)}
     return json.dumps(part, sort_keys=True)
