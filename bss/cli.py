@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bss import __version__
+from bss.disk import full_disk
 from bss.errors import BssError
 from bss.kubeflow.commands import add_commands
 
@@ -31,12 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BssError as error:
         print(f"bss: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        told = full_disk(error)
+        if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `bss show | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        elif told is None:
+            raise
+        else:
+            print(f"bss: {told}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("bss: stopped; what was finished is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `bss show | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bss.disk import on_disk
 from bss.errors import BssError
 
 
@@ -24,7 +25,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        yield unfinished
+        with on_disk(path):
+            yield unfinished
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

@@ -14,6 +14,7 @@ from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
+from bss.disk import new_array
 from bss.files import write_json
 
 CHUNK = 256
@@ -65,8 +66,7 @@ def decode_into(
                     assert not isinstance(part, BadSampleError)
                     if name not in arrays:
                         shape = (len(manifest.samples), *part.shape)
-                        file = folder / f"{name}.npy"
-                        arrays[name] = np.lib.format.open_memmap(file, mode="w+", dtype=part.dtype, shape=shape)
+                        arrays[name] = new_array(folder / f"{name}.npy", part.dtype, shape)
                     arrays[name][filled] = part
                 filled += 1
             on_progress(len(chunk))
@@ -147,7 +147,7 @@ def _shorten(path: Path, rows: int) -> None:
     """Rewrite the array at `path` with its first `rows` rows."""
     whole = np.load(path, mmap_mode="r")
     shorter = path.with_suffix(".short.npy")
-    out = np.lib.format.open_memmap(shorter, mode="w+", dtype=whole.dtype, shape=(rows, *whole.shape[1:]))
+    out = new_array(shorter, whole.dtype, (rows, *whole.shape[1:]))
     for start in range(0, rows, CHUNK):
         out[start : start + CHUNK] = whole[start : min(start + CHUNK, rows)]
     out.flush()

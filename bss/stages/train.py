@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,8 @@ def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[st
             run.finish(folder, metrics, _model_to_log(config, data, folder, seed))
     except BaseException as error:
         if run is not None:
-            run.fail("FAILED" if isinstance(error, Exception) else "KILLED")
+            with suppress(BssError):  # on a full disk; the next start ends it
+                run.fail("FAILED" if isinstance(error, Exception) else "KILLED")
         if isinstance(error, BssError):
             raise BssError(f"{name} seed {seed}: {error}") from error
         raise
@@ -206,15 +207,15 @@ def _tracked(
             execution, journal = open_execution(spool, config, data.name, tracking_uri(), {})
             log_inputs(journal, config, data, scores, plans)
         with sending(runs, execution.tracking_uri, config.tracking.strict, say) as sender:
-            status = "FINISHED"
             try:
                 yield execution, sender.check
             except BaseException as error:
-                status = "FAILED" if isinstance(error, Exception) else "KILLED"
-                raise
-            finally:
                 if journal is not None:
-                    journal.append("end", status=status)
+                    with suppress(BssError):
+                        journal.append("end", status="FAILED" if isinstance(error, Exception) else "KILLED")
+                raise
+            if journal is not None:
+                journal.append("end", status="FINISHED")
 
 
 def _to_be_resumed(runs: Path) -> list[str]:

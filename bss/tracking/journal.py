@@ -3,6 +3,7 @@
 A training writes here and never waits for a server. `bss.tracking.replay` sends it, now or days later.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bss.disk import on_disk
 from bss.errors import BssError
 from bss.files import read_json, write_json
 
@@ -45,19 +47,12 @@ class Journal:
     def append(self, op: str, **values: Any) -> None:
         """Add a line and return when it is on the disk; `BssError` where it does not fit there."""
         line = json.dumps({"op": op, "time": int(time.time() * 1000), **values}, allow_nan=False).encode() + b"\n"
-        try:
-            with self._path.open("ab") as file:
-                whole = self.size()  # behind it lies what a killed process has not finished
-                file.truncate(whole)
-                try:
-                    file.write(line)
-                    file.flush()
-                except OSError:
-                    file.truncate(whole)
-                    raise
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise BssError(f"{self._path}: cannot be written, {len(line)} bytes ({error.strerror}).") from error
+        whole = self.size()  # behind it lies what a killed process has not finished
+        with on_disk(self._path, len(line)), self._path.open("ab", buffering=0) as file:
+            file.truncate(whole)
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
 
     def read(self, offset: int = 0) -> list[tuple[Record, int]]:
         """Return each whole line from byte `offset` on, and the offset behind it; `BssError` where one is damaged."""
@@ -98,7 +93,8 @@ class Journal:
             try:
                 target.hardlink_to(source.resolve())
             except OSError:
-                _copy(source, target)
+                with on_disk(target, source.stat().st_size):
+                    shutil.copyfile(source, target)
         return name
 
     def sent(self) -> Record:
@@ -161,15 +157,6 @@ def _walk(folder: Path, without: set[str]) -> Iterator[tuple[str, Path]]:
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in without:
             yield name, path
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        shutil.copyfile(source, target)
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        size = source.stat().st_size
-        raise BssError(f"{target}: cannot be written, {size} bytes ({error.strerror}).") from error
 
 
 def _sync(folder: Path) -> None:

@@ -13,6 +13,8 @@ import torch
 
 from bss.config.schema import CheckpointsConfig
 from bss.console import make_console
+from bss.disk import on_disk
+from bss.errors import BssError
 
 NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.pt")
 """Steps that were done, and the sha256 of the file."""
@@ -46,10 +48,14 @@ class Checkpoints:
         content = buffer.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / "unfinished"
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with on_disk(self.folder, len(content)), unfinished.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BssError:
+            unfinished.unlink()
+            raise
         unfinished.rename(self.folder / f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt")
         _sync_folder(self.folder)
         for path in self._found()[: -self.config.keep]:

@@ -7,6 +7,7 @@ import time
 import mlflow
 import pytest
 from conftest import small_tree
+from mlflow.entities import LoggedModelStatus
 from proxy import Proxy
 from servers import mlflow_server
 
@@ -86,8 +87,11 @@ def recorded(server, experiment, work=None):
             "datasets": [entry.dataset.digest for entry in run.inputs.dataset_inputs],
             "parent": None if parent is None else client.get_run(parent).info.run_name,
         }
-        assert all(mlflow.pyfunc.load_model(f"models:/{model}") for model in models)
-    assert len(client.search_logged_models([found.experiment_id])) == sum(run["models"] for run in runs.values())
+        for model in models:
+            assert client.get_logged_model(model).status == LoggedModelStatus.READY
+            assert "MLmodel" in {item.path for item in client.list_logged_model_artifacts(model)}
+    if found is not None:
+        assert len(client.search_logged_models([found.experiment_id])) == sum(run["models"] for run in runs.values())
     return runs
 
 
@@ -109,8 +113,7 @@ def expected(server, proxy, work):
     found = recorded(server, "undisturbed")
     assert sorted(run["parent"] is None for run in found.values()) == [False, True]
     assert {run["status"] for run in found.values()} == {"FINISHED"}
-    mlflow.set_tracking_uri(f"http://127.0.0.1:{server}")
-    client = mlflow.MlflowClient()
+    client = mlflow.MlflowClient(f"http://127.0.0.1:{server}")
     experiment = client.get_experiment_by_name("undisturbed")
     yield found
     for model in client.search_logged_models([experiment.experiment_id]):
