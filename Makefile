@@ -1,6 +1,8 @@
 # make run              the whole pipeline on the built-in data
 # make test             every test
 # make lint             ruff and the type checker
+# make data-push        what this checkout's dvc.lock names, checked, to the DVC remote
+# make data-pull        the same from the DVC remote, checked, into the working tree
 # make ui               the MLflow UI on this machine
 # make image            the image of the Kubeflow pipeline, by its commit
 # make kubeflow-local   the Kubeflow pipeline on this machine, each step a process
@@ -19,7 +21,7 @@ COMMIT = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD -- . || echo -
 TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test lint image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -40,6 +42,15 @@ $(READY): requirements.lock requirements-dev.lock pyproject.toml
 run: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@$(BIN)/bss show
+
+data-push: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss check-cache
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc push
+
+data-pull: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc fetch
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss check-cache
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc checkout
 
 ui: $(READY)
 	@$(BIN)/bss ui

@@ -116,6 +116,7 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
     sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
+    add("check-cache", _check_cache, "read the objects that this checkout uses in DVC's cache again", parameters=False)
     sub = add("init", _init, "write a first params.yaml for data of your own", parameters=False)
     sub.add_argument("--manifest", type=Path, required=True, help="CSV or Parquet file in the folder of your data")
     sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
@@ -158,6 +159,12 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"commit      {version.commit}")
     print(f"digest      {version.digest}")
     print(f"files       {files} in {options.to}")
+
+
+def _check_cache(options: argparse.Namespace) -> None:
+    from bss.dvc_cache import check_cache
+
+    check_cache(Path())
 
 
 def _init(options: argparse.Namespace) -> None:

@@ -53,3 +53,16 @@ def new_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> "np.m
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
     return array
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all; raises `BssError` where the disk is full."""
+    content = text.encode()
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with on_disk(path, len(content)):
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
