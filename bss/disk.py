@@ -6,10 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from bss.errors import BssError
 
@@ -40,19 +36,6 @@ def on_disk(path: Path, wanted: int | None = None) -> Iterator[None]:
         if told is None:
             raise
         raise told from error
-
-
-def new_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
-    """Return a new .npy file as an array to be filled, all of its room taken at once.
-
-    A file with holes would end the process by a signal when the disk is full. Raises `BssError`.
-    """
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    size = path.stat().st_size
-    with on_disk(path, size), path.open("r+b") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-    return array
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -12,8 +12,9 @@ from conftest import small_tree
 from bss.cli import main
 from bss.config import config_from_tree
 from bss.config.schema import CheckpointsConfig
+from bss.data.arrays import new_array
 from bss.data.store import Store
-from bss.disk import full_disk, new_array
+from bss.disk import full_disk
 from bss.errors import BssError
 from bss.files import digest_folder
 from bss.stages.compare import compare

@@ -94,7 +94,7 @@ def _upload(client: Any, folder: Path, bucket: str, prefix: str, console: Consol
 
         def upload(name: str) -> tuple[str, dict[str, Any]]:
             with paths[name].open("rb") as file:
-                client.upload_fileobj(file, bucket, prefix + name, Callback=progress.add_bytes, Config=_transfers())
+                client.upload_fileobj(file, bucket, prefix + name, Callback=progress.add_bytes, Config=transfers())
             progress.add_file()
             return name, asdict(StoredFile(paths[name].stat().st_size, digest_file(paths[name])))
 
@@ -139,7 +139,7 @@ def download_folder(url: str, folder: Path, console: Console | None = None) -> N
             with path.open("wb") as file:
                 try:
                     client.download_fileobj(
-                        bucket, prefix + name, file, Callback=progress.add_bytes, Config=_transfers()
+                        bucket, prefix + name, file, Callback=progress.add_bytes, Config=transfers()
                     )
                 except Exception as error:
                     if _code(error) in ("404", "NoSuchKey"):
@@ -216,7 +216,7 @@ def read_object(client: Any, bucket: str, key: str) -> bytes:
     raise AssertionError
 
 
-def _transfers() -> Any:
+def transfers() -> Any:
     """Return how boto3 sends and gets large files: a part that breaks off is asked for again."""
     from boto3.s3.transfer import TransferConfig
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from bss.config.modalities import ModalityKind
+from bss.data.arrays import new_array
 from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
-from bss.disk import new_array
 from bss.files import write_json
 
 CHUNK = 256

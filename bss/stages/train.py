@@ -21,7 +21,7 @@ from bss.tracking.execution import TRACKING, Execution, log_inputs, open_executi
 from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
-from bss.training.checkpoints import checkpoints_folder
+from bss.training.checkpoints import checkpoint_store, checkpoints_folder
 from bss.training.history import read_history
 from bss.training.launch import train_on_ranks
 from bss.training.progress import TrainingProgress
@@ -237,9 +237,14 @@ def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) ->
         run = CellRun.resume(spool, task.execution, known["journal"]) if known["cell"] == key else None
         if run is not None:
             return run
-    run = _new_run(spool, task.config, name, seed, task.execution)
+    # Of one on another disk only the name is left; this one tells all that it told, and more.
+    store = checkpoint_store(key, task.config.resources.checkpoints)
+    before = store.read_note() if store is not None else None
+    run = _new_run(spool, task.config, name, seed, task.execution, replaces=before["record"] if before else None)
     note.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, {"journal": run.journal.folder.name, "cell": key})
+    if store is not None:
+        store.write_note({"record": run.record})
     return run
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -15,9 +14,7 @@ from bss.config.schema import CheckpointsConfig
 from bss.console import make_console
 from bss.disk import on_disk
 from bss.errors import BssError
-
-NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.pt")
-"""Steps that were done, and the sha256 of the file."""
+from bss.training.checkpoint_store import NAME, CheckpointStore
 
 
 def checkpoints_folder(cell: Path) -> Path:
@@ -25,11 +22,19 @@ def checkpoints_folder(cell: Path) -> Path:
     return cell.with_name(f".{cell.name}.checkpoints")
 
 
+def checkpoint_store(key: str, config: CheckpointsConfig) -> CheckpointStore | None:
+    """Return the place on the object store of the training whose digest is `key`, or None where there is none."""
+    if config.store is None:
+        return None
+    return CheckpointStore(f"{config.store.rstrip('/')}/{key}", config.keep, _say)
+
+
 class Checkpoints:
     """The checkpoints of one training in `folder`; `key` is the digest of all that decides the training."""
 
     def __init__(self, folder: Path, key: str, config: CheckpointsConfig) -> None:
         self.folder, self.key, self.config = folder, key, config
+        self.store = checkpoint_store(key, config)
         self._last_time, self._last_steps = time.monotonic(), 0
 
     def due(self, steps: int) -> bool:
@@ -56,10 +61,13 @@ class Checkpoints:
         except BssError:
             unfinished.unlink()
             raise
-        unfinished.rename(self.folder / f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt")
+        name = f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt"
+        unfinished.rename(self.folder / name)
         _sync_folder(self.folder)
         for path in self._found()[: -self.config.keep]:
             path.unlink()
+        if self.store is not None:
+            self.store.upload(name, content)
         self.saved(steps)
 
     def saved(self, steps: int) -> None:
@@ -69,8 +77,20 @@ class Checkpoints:
     def latest(self) -> dict[str, Any] | None:
         """Return the newest state that is sound and of this training, or None; nothing in it is unpickled.
 
-        One that is damaged is passed over with a message. Those of another training are removed.
+        One that is damaged is passed over with a message. Those of another training are removed. One on the object
+        store is taken where it is newer; raises `BssError` where that does not answer.
         """
+        steps, content = self._latest_here()
+        if self.store is not None:
+            steps, content = self.store.newest(after=steps) or (steps, content)
+        if content is None:
+            return None
+        self.saved(steps)
+        state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")["state"]
+        return state
+
+    def _latest_here(self) -> tuple[int, bytes | None]:
+        """Return steps and content of the newest sound one on this disk; (-1, None) where there is none."""
         for path in reversed(self._found()):
             content = path.read_bytes()
             match = NAME.fullmatch(path.name)
@@ -80,15 +100,23 @@ class Checkpoints:
             saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
             if saved["key"] != self.key:
                 _say(f"{path.parent}: of other data, parameters or code; the training begins anew.")
-                self.remove()
-                return None
-            self.saved(int(match[1]))
-            state: dict[str, Any] = saved["state"]
-            return state
-        return None
+                self._remove_here()
+                return -1, None
+            return int(match[1]), content
+        return -1, None
+
+    def wait(self) -> None:
+        """Return when the last one is on the object store too, or has failed to get there."""
+        if self.store is not None:
+            self.store.wait()
 
     def remove(self) -> None:
         """Remove them all: the training is finished."""
+        self._remove_here()
+        if self.store is not None:
+            self.store.remove()
+
+    def _remove_here(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> list[Path]:
