@@ -118,14 +118,14 @@ class Sender:
 
 
 def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> None:
-    """Send the journals in `spool` that `only` picks, and remove those that no one will add to.
+    """Send the journals in `spool` that `only` picks (none that is empty), and remove those that no one will add to.
 
     A record that the store refuses holds up no other run; the first such error is raised at the end.
     """
     refused: Exception | None = None
-    for journal in journals(spool):
-        if not only(journal):
-            continue
+    chosen = [journal for journal in journals(spool) if only(journal)]
+    # A training that goes on has an older journal than the execution that it now belongs to.
+    for journal in sorted(chosen, key=lambda journal: journal.read()[0][0].get("parent") is not None):
         try:
             replay.send(journal)
         except Exception as error:
@@ -134,7 +134,7 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
             refused = refused or error
             continue
         lines = journal.read()
-        if lines and lines[-1][0]["op"] == "end" and journal.is_sent():
+        if lines[-1][0]["op"] == "end" and journal.is_sent():
             stopped_training = lines[0][0].get("parent") is not None and lines[-1][0]["status"] != "FINISHED"
             if not stopped_training:  # which may go on
                 journal.remove()
@@ -170,7 +170,7 @@ def remove_empty(spool: Path) -> None:
 def require_sent(spool: Path, uri: str) -> None:
     """Send every journal in `spool` now and here; `BssError` where the store does not answer or refuses one."""
     try:
-        send_all(spool, Replay(uri), lambda journal: True)
+        send_all(spool, Replay(uri), lambda journal: journal.uri() is not None)
     except BssError:
         raise
     except Exception as error:
