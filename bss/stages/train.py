@@ -21,7 +21,7 @@ from bss.tracking.execution import TRACKING, Execution, log_inputs, open_executi
 from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
-from bss.training.checkpoints import checkpoint_store, checkpoints_folder
+from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
 from bss.training.history import read_history
 from bss.training.launch import train_on_ranks
 from bss.training.progress import TrainingProgress
@@ -75,6 +75,10 @@ def train(
         if cells is None:
             _remove_others(runs, set(wanted))
         kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
+        for cell in kept:
+            checkpoints = checkpoints_folder(_folder(runs, *cell))
+            if checkpoints.exists():  # of a process that was killed between its end and their removal
+                Checkpoints(checkpoints, keys[cell], config.resources.checkpoints).remove()
         task = Task(config, store, plans, runs, parent)
         jobs = [(task, *cell, cell in kept) for cell in wanted]
         at_a_time = min(_trainings_at_a_time(config), len(wanted))
