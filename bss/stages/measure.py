@@ -59,9 +59,6 @@ def measure(config: Config, store: Path, scores: Path) -> None:
                 progress.done(job[-1], mean)
 
             run_jobs(_measure_into, jobs, at_a_time, lambda event: progress.epoch(*event), on_done)
-        summary = {f"seed={seed}": summaries[seed] for seed in config.seeds}
-        summary["mean"] = {timing: _mean([s[timing] for s in summary.values()]) for timing in FILES}
-        write_json(folder / "summary.json", summary)
         parameters = {
             "measure": config_to_tree(config.measure),
             "network": config_to_tree(config.network),
@@ -70,8 +67,21 @@ def measure(config: Config, store: Path, scores: Path) -> None:
             "seeds": list(config.seeds),
         }
         inputs = {"store": data_store.digest, **digest_weights(config.network)}
-        write_provenance(folder, "measure", inputs, parameters)
-    _print(console, summary["mean"], len(data_store.classes))
+        in_order = {seed: summaries[seed] for seed in config.seeds}
+        mean = write_summary(folder, in_order, inputs, parameters)
+    _print(console, mean, len(data_store.classes))
+
+
+def write_summary(
+    folder: Path, summaries: dict[int, dict[str, Summary]], inputs: dict[str, str], parameters: dict[str, Any]
+) -> dict[str, Summary]:
+    """Write summary.json, by seed and the mean over the seeds, and the provenance into `folder`; return the mean."""
+    mean = {timing: _mean([summary[timing] for summary in summaries.values()]) for timing in FILES}
+    write_json(
+        folder / "summary.json", {f"seed={seed}": summary for seed, summary in summaries.items()} | {"mean": mean}
+    )
+    write_provenance(folder, "measure", inputs, parameters)
+    return mean
 
 
 def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[str, Summary]:
