@@ -15,10 +15,12 @@ SMALL_KINDS = {
     "frames": {"height": 40, "width": 40},
     "clip": {"height": 40, "width": 40, "frames": 8},
     "flow": {"height": 40, "width": 40, "frames": 8},
+    "text": {"tokens": 12},
 }
 SMALL_ENCODERS = {
     "resnet": {"width": 2, "depth": 18, "features": 8, "weights": None},
     "bert": {"hidden": 8, "layers": 1, "heads": 2, "intermediate": 16, "weights": None, "vocabulary": 40},
+    "mlp": {"hidden": [8], "features": 8},
 }
 
 
