@@ -104,7 +104,10 @@ def test_missing_and_broken_files_and_folders_are_named(tmp_path):
     [
         (lambda root: (root / "labels.csv").unlink(), r"has none of labels\.csv"),
         (lambda root: (root / "labels.csv").write_text("id,class,split\na,b,train\n"), r"lacks label; it has"),
-        (lambda root: [path.rename(path.with_suffix(".bin")) for path in root.glob("*/*.npy")], r"no folder with \.npy"),
+        (
+            lambda root: [path.rename(path.with_suffix(".bin")) for path in root.glob("*/*.npy")],
+            r"no folder with \.npy",
+        ),
     ],
 )
 def test_a_folder_of_another_layout_is_refused_by_name(tmp_path, damage, message):

@@ -27,7 +27,7 @@ def write_published(root):
         for dish in DISHES:
             for i in range(size):
                 name = f"{dish}_{i if split == 'train' else 100 + i}.jpg"
-                title = f"The {dish}, good" if i == 0 else f"A pie, {split} {dish} \"no. {i}\""
+                title = f"The {dish}, good" if i == 0 else f'A pie, {split} {dish} "no. {i}"'
                 title = title.upper().replace(" ", "  ") if i == 0 and split == "test" else title
                 rows.append((name, "" if i == 3 and split == "train" else title, dish))
                 write_image(root / "images" / split / dish / name, 60 * DISHES.index(dish))

@@ -27,7 +27,9 @@ def write_published(root):
         entries = []
         for i in range(size):
             image = shared.get((split, i), 1000 * len(split) + i if i % 2 else f"{split}{i}.jpg")
-            entries.append({"image": image, "text": f"The <owl> sees a cat #{'good' if i % 2 else 'bad'}", "label": i % 2})
+            entries.append(
+                {"image": image, "text": f"The <owl> sees a cat #{'good' if i % 2 else 'bad'}", "label": i % 2}
+            )
             name = str(image) if "." in str(image) else f"{image}.jpg"
             write_image(root / "images" / name, 100 * (i % 2))
         (root / "annotations" / f"{split}_data.json").write_text(json.dumps(entries), encoding="utf-8")
@@ -85,7 +87,10 @@ def test_missing_and_broken_images_are_named_and_can_be_left_out(tmp_path):
         (None, r"annotations/val_data\.json: cannot be read"),
         ("{", r"val_data\.json: not valid JSON"),
         ("{}", r"expected a list of image, text, label, found dict"),
-        ('[{"image": "a.jpg", "label": 0}, 3]', r"(?s)2 problems.*entry 1: lacks text.*entry 2: lacks image, text, label"),
+        (
+            '[{"image": "a.jpg", "label": 0}, 3]',
+            r"(?s)2 problems.*entry 1: lacks text.*entry 2: lacks image, text, label",
+        ),
         ('[{"image": "a.jpg", "text": null, "label": 0}]', r"entry 1: text is neither text nor number: None"),
         ('[{"image": "a.jpg", "text": "b", "label": 2}]', r"label '2' is none of 0, 1"),
     ],
