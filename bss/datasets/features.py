@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bss.data.read_csv import read_csv
-from bss.datasets.dataset import Dataset, Row
+from bss.datasets.dataset import Dataset, Row, Tree
 from bss.datasets.layout import first_there
 from bss.datasets.preset import FROM_SCRATCH, extracted_features, paper_preset
 from bss.errors import BssError
@@ -37,7 +37,7 @@ def folders(root: Path) -> list[str]:
     return found
 
 
-def suggest(root: Path) -> dict[str, dict[str, object]]:
+def suggest(root: Path) -> Tree:
     """Return modalities and encoders for the folders of `root`."""
     return extracted_features(folders(root))
 

@@ -82,7 +82,7 @@ def sound_and_frames(
     }
 
 
-def text_and_image(*, text_first: bool = True) -> dict[str, Tree]:
+def text_and_image(*, text_first: bool = True) -> Tree:
     """Return modalities and encoders of text and image: BERT-base and ResNet-50, both pretrained.
 
     30 tokens of a text besides its two marks; images are stored with 256 x 256 pixels and cropped to 224 x 224.
@@ -105,7 +105,7 @@ def text_and_image(*, text_first: bool = True) -> dict[str, Tree]:
     return {"modalities": {name: kinds[name] for name in order}, "encoders": {name: encoders[name] for name in order}}
 
 
-def extracted_features(names: Iterable[str]) -> dict[str, Tree]:
+def extracted_features(names: Iterable[str]) -> Tree:
     """Return modalities and encoders of features that were extracted before: a multi-layer perceptron on each."""
     names = tuple(names)
     return {
