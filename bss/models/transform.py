@@ -5,9 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from bss.config.crop import Crop
 from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3dConfig, Normalisation, Spectrogram
 from bss.data.store import Modality
 from bss.errors import BssError
+from bss.models.crop import Cropped
 
 FLOOR = 1e-7
 """Added to the magnitude before the logarithm, as in the published scripts."""
@@ -66,7 +68,7 @@ def mel_filters(bands: int, n_fft: int, sample_rate: int) -> Tensor:
 
 
 class Pixels(nn.Module):
-    """Pixels uint8 [batch, ..., channels, height, width] to float32: in [0, 1], then less mean, over deviation."""
+    """Pixels in 0 .. 255, [batch, ..., channels, height, width], to float32: in [0, 1], less mean, over deviation."""
 
     mean: Tensor | None
     deviation: Tensor
@@ -135,3 +137,18 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
         return Flow(encoder.flow_limit)
     assert modality.kind in ("features", "flow"), modality.kind
     return Numbers()
+
+
+def build_crop(encoder: AnyEncoderConfig, modality: Modality, name: str) -> Cropped | None:
+    """Return what takes parts of the stored images of the modality `name`, or None where they are taken whole.
+
+    Raises `BssError` where what is stored is too small for them.
+    """
+    crop: Crop | None = getattr(encoder, "crop", None)
+    if crop is None:
+        return None
+    try:
+        crop.check_fit(modality.kind, modality.shape, f"network.encoders.{name}.crop")
+    except ValueError as error:
+        raise BssError(f"params.yaml: {error}. Or run `bss prepare` again with a larger size.") from error
+    return Cropped(crop, modality.kind, modality.shape)

@@ -18,6 +18,7 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
+from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.models.pretrained import digest_weights, load_pretrained
 from bss.report.statistics import auc
@@ -76,7 +77,8 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     order = generator(seed, "measuring").permutation(len(data))
     initial = copy.deepcopy(network)
     batches = with_dropout_of(split_into_batches(order, config.train.batch_size), seed, "measuring", 0)
-    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches)}
+    augmentation = Augmentation(seed, "measuring", 0)
+    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, augmentation)}
     warm_up(config, network, data, seed)
     timings["warm-up"] = measure_split(network, data, criteria)
     for columns in timings.values():

@@ -27,6 +27,7 @@ THREE = {
     },
     "fusion": {"kind": "gated"},
 }
+CROP = {"height": 12, "width": 14, "train": "random", "evaluation": "centre", "frames": 3}
 CELLS = ("uniform", "bss-h", "bss-l", "official-l")
 
 
@@ -118,7 +119,11 @@ def test_pretrained_weights_start_every_training_and_are_not_needed_afterwards(r
 @pytest.mark.parametrize(
     ("encoders", "fusion", "criteria"),
     [
-        ({"clip": {"kind": "i3d"}, "flow": {"kind": "i3d"}}, "channel-exchange", ["training_loss"]),
+        (
+            {"clip": {"kind": "i3d", "crop": CROP}, "flow": {"kind": "i3d", "crop": CROP}},
+            "channel-exchange",
+            ["training_loss"],
+        ),
         (
             {"audio": RESNET | {"spectrogram": SPECTROGRAM}, "frames": RESNET, "text": BERT},
             "film",
