@@ -6,6 +6,8 @@ from bss.datasets.dataset import Tree
 
 HONEST_SEEDS = [0, 1, 2, 3, 4, 5]
 """Fewer than six cannot show a difference: the sign-flip test could not fall to 0.05."""
+RUN: Tree = {"frames": 80, "short": "pad", "long": "centre", "height": 256, "width": 256}
+"""What is stored of a clip and its flow; one size, so that augmentation is the same for all of a sample."""
 
 
 def paper_preset(
@@ -60,9 +62,30 @@ def sound_and_frames(
         },
         "encoders": {
             "audio": resnet | {"spectrogram": {"n_fft": 512, "hop": 353, "bands": None}},
-            "video": resnet | {"normalisation": "imagenet"},
+            "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop)},
         },
     }
+
+
+def sgd(learning_rate: float) -> Tree:
+    """Return SGD with the momentum and weight decay of CREMA-D's scripts; those of the others tell the rate alone."""
+    return {"kind": "sgd", "learning_rate": learning_rate, "momentum": 0.9, "weight_decay": 0.0001}
+
+
+def video_clip(channels: int) -> Tree:
+    """Return a modality of 80 consecutive frames, 256 x 256 pixels."""
+    return {"kind": "clip", "channels": channels} | RUN
+
+
+def optical_flow() -> Tree:
+    """Return a modality of the flow in a `video_clip`, computed where it is not in .npy files."""
+    return {"kind": "flow", "compute": True} | RUN
+
+
+def with_i3d(modalities: Tree, *, flip: bool) -> dict[str, Tree]:
+    """Return `modalities` and an I3D from scratch for each, which sees 64 consecutive frames of 224 x 224 pixels."""
+    crop = {"height": 224, "width": 224, "train": "random", "flip": flip, "evaluation": "centre", "frames": 64}
+    return {"modalities": modalities, "encoders": {name: {"kind": "i3d", "crop": crop} for name in modalities}}
 
 
 def random_resized_crop(size: int) -> Tree:
