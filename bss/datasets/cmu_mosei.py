@@ -5,7 +5,7 @@ from pathlib import Path
 from bss.data.problems import raise_problems
 from bss.datasets.dataset import Dataset, Row
 from bss.datasets.layout import read_table_with_header
-from bss.datasets.preset import FROM_SCRATCH, extracted_features, paper_preset
+from bss.datasets.preset import CREMA_D_TRAINING, extracted_features, paper_preset
 from bss.errors import BssError
 
 MODALITIES = ("audio", "vision", "text")
@@ -79,7 +79,7 @@ vision/<video_id>_<segment>.npy      [50, 35], Facet's
 text/<video_id>_<segment>.npy        [50, 768], BERT's; all of a modality have one shape, whichever that is
 """,
     conversion=CONVERSION,
-    preset=paper_preset(**extracted_features(MODALITIES), **FROM_SCRATCH),
+    preset=paper_preset(**extracted_features(MODALITIES), **CREMA_D_TRAINING),
     notes=(
         "Not in the paper: the training is CREMA-D's, with a multi-layer perceptron on each modality's features.",
         "The sentiment is rounded to seven classes, -3 to 3, halves to the even number, as the field's Acc-7 has it.",

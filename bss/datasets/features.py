@@ -5,7 +5,7 @@ from pathlib import Path
 from bss.data.read_csv import read_csv
 from bss.datasets.dataset import Dataset, Row, Tree
 from bss.datasets.layout import first_there
-from bss.datasets.preset import FROM_SCRATCH, extracted_features, paper_preset
+from bss.datasets.preset import CREMA_D_TRAINING, extracted_features, paper_preset
 from bss.errors import BssError
 
 COLUMNS = ("id", "label", "split")
@@ -53,7 +53,7 @@ DATASET = Dataset(
 labels.csv              id,label,split, and a column group where samples belong together; split is train, val or test
 <modality>/<id>.npy     numbers; all files of a modality have one shape
 """,
-    preset=paper_preset(**extracted_features(()), **FROM_SCRATCH),
+    preset=paper_preset(**extracted_features(()), **CREMA_D_TRAINING),
     suggest=suggest,
     notes=(
         "Its modalities are the folders: `bss init` writes them, and the short form names those that it wants in "

@@ -21,14 +21,17 @@ def first_there(root: Path, *choices: str) -> str:
 
 
 def read_lines(root: Path, name: str) -> list[tuple[int, str]]:
-    """Return number (from 1) and text of each line of ``root / name`` that is not empty."""
-    return [(number, line) for number, line in enumerate(_text(root, name).splitlines(), 1) if line.strip()]
+    """Return number (from 1) and text of each line of ``root / name`` that is not empty; `BssError` for none."""
+    lines = [(number, line) for number, line in enumerate(_text(root, name).splitlines(), 1) if line.strip()]
+    if not lines:
+        raise BssError(f"{root / name}: empty.")
+    return lines
 
 
 def read_table(
-    root: Path, name: str, columns: Sequence[str], delimiter: str = ",", quoted: bool = True
+    root: Path, name: str, columns: Sequence[str], delimiter: str = ",", quoted: bool = True, more: bool = False
 ) -> list[dict[str, str]]:
-    """Return the rows of a table without a header, its columns named `columns`.
+    """Return the rows of a table without a header, its columns named `columns`; with `more` others may follow them.
 
     Raises `BssError` for a file that is missing, empty or not a table, and for every row of another width.
     """
@@ -40,7 +43,7 @@ def read_table(
         for values in reader:
             if not values:
                 continue
-            if len(values) != len(columns):
+            if len(values) < len(columns) or (len(values) > len(columns) and not more):
                 problems.append(f"row {reader.line_num}: {len(values)} values for the columns {', '.join(columns)}")
             rows.append({column: value.strip() for column, value in zip(columns, values, strict=False)})
     except csv.Error as error:
@@ -97,6 +100,11 @@ def read_json_list(root: Path, name: str, keys: Sequence[str]) -> list[dict[str,
         problems += [f"entry {number}: {key} is neither text nor number: {table[key]!r}" for key in bad]
     raise_problems(str(root / name), problems, "Is it the file of the distribution?")
     return [{key: str(entry[key]) for key in keys} for entry in entries]
+
+
+def youtube_video(clip: str) -> str:
+    """Return the YouTube video that a clip is of: the first eleven characters of its name."""
+    return clip[:11]
 
 
 def _text(root: Path, name: str) -> str:

@@ -50,8 +50,9 @@ def small_config(name: str, root: Path, protocol: str = "honest", **prepare_keys
     modalities = {m: SMALL_KINDS.get(kind["kind"], {}) for m, kind in preset["prepare"]["modalities"].items()}
     encoders = {m: SMALL_ENCODERS.get(e["kind"], {}) for m, e in preset["network"]["encoders"].items()}
     for m, encoder in preset["network"]["encoders"].items():
-        if encoder.get("crop"):
-            encoders[m] = encoders[m] | {"crop": {"height": 32, "width": 32}}
+        if crop := encoder.get("crop"):
+            frames = {"frames": SMALL_KINDS["clip"]["frames"] - 2} if crop.get("frames") else {}
+            encoders[m] = encoders[m] | {"crop": {"height": 32, "width": 32} | frames}
     config = config_from_tree(small_tree(name, root, modalities, encoders, protocol, **prepare_keys), "params.yaml")
     keep = {k: v for k, v in config.schedule.schedulers.items() if k in ("uniform", "random-ranking", "bss-h", "bss-l")}
     config.schedule.schedulers.clear()

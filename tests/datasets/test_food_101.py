@@ -47,7 +47,6 @@ def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path
     store = Store.open(tmp_path / "store")
     assert Counter(store.splits.tolist()) == {"train": 30, "test": 12}
     assert store.classes == DISHES
-    assert list(store.modalities) == ["image", "text"]
     texts = store.read("text", np.array([1, 3]))
     assert words_of(texts[0]).startswith("a pie [UNK]")
     assert words_of(texts[1]) == ""  # no title: the marks alone
