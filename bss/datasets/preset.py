@@ -40,9 +40,7 @@ def paper_preset(
     }
 
 
-def sound_and_frames(
-    *, sample_rate: int, seconds: float, frames: int, height: int, width: int, crop: int
-) -> dict[str, Tree]:
+def sound_and_frames(*, sample_rate: int, seconds: float, frames: int, height: int, width: int, crop: int) -> Tree:
     """Return modalities and encoders of the paper's audio-visual datasets: two ResNet-18 from scratch.
 
     Sound is repeated or cut to `seconds`; `frames` of those shown at each full second are stored with `height`
@@ -127,7 +125,7 @@ def optical_flow() -> Tree:
     return {"kind": "flow", "compute": True} | RUN
 
 
-def with_i3d(modalities: Tree, *, flip: bool) -> dict[str, Tree]:
+def with_i3d(modalities: Tree, *, flip: bool) -> Tree:
     """Return `modalities` and an I3D from scratch for each, which sees 64 consecutive frames of 224 x 224 pixels."""
     crop = {"height": 224, "width": 224, "train": "random", "flip": flip, "evaluation": "centre", "frames": 64}
     return {"modalities": modalities, "encoders": {name: {"kind": "i3d", "crop": crop} for name in modalities}}

@@ -1,0 +1,60 @@
+"""docs/datasets.md: written from the datasets, and its example works as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bss.cli import _parser
+from bss.config import load_config
+from bss.datasets.docs import docs_text
+from bss.datasets.find import all_datasets
+
+PROJECT = Path(__file__).parents[2]
+DOCS = PROJECT / "docs" / "datasets.md"
+
+
+def block(language: str, containing: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.S)
+    (found,) = [text for text in blocks if containing in text]
+    return found
+
+
+def test_it_is_as_the_datasets_say():
+    assert DOCS.read_text(encoding="utf-8") == docs_text(), "run `make compiled` and commit docs/datasets.md"
+
+
+def test_every_dataset_is_in_both_tables_with_a_section():
+    text = DOCS.read_text(encoding="utf-8")
+    for name, dataset in all_datasets().items():
+        assert len(re.findall(rf"^\| `{name}` \|", text, flags=re.M)) == 2
+        assert f"\n## {dataset.title}\n\n`{name}`, below the root:\n" in text
+
+
+def test_the_short_form_is_whole(tmp_path):
+    (tmp_path / "short.yaml").write_text(block("yaml", "dataset: crema-d"))
+    config = load_config(tmp_path / "short.yaml", ["train.epochs=5"])
+    assert (config.prepare.source, config.protocol, config.train.epochs) == ("crema-d", "published", 5)
+
+
+def test_every_command_that_is_named_exists():
+    commands = _parser()._subparsers._group_actions[0].choices
+    assert set(re.findall(r"(?:^|`)bss ([a-z][\w-]+)", DOCS.read_text(encoding="utf-8"), flags=re.M)) <= set(commands)
+
+
+def test_the_example_of_a_new_dataset_passes_its_own_test(tmp_path):
+    """In a process of its own, whose bss.datasets has one folder more."""
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "bird_songs.py").write_text(block("python", "DATASET = Dataset("))
+    (tmp_path / "test_bird_songs.py").write_text(block("python", "import pytest"))
+    (tmp_path / "conftest.py").write_text(
+        f"import bss.datasets\nbss.datasets.__path__.append({str(tmp_path / 'datasets')!r})\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    folders = [PROJECT, PROJECT / "tests", PROJECT / "tests" / "datasets", *filter(None, sys.path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
