@@ -13,6 +13,7 @@ HONEST: dict[Honest, str] = {
     "published splits": "published, shared groups left out",
     "groups anew": "anew, about 80 / 10 / 10 %",
 }
+OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
 NETWORKS = {"resnet": "ResNet-{depth}", "bert": "BERT", "i3d": "I3D", "mlp": "MLP"}
 
 
@@ -33,8 +34,8 @@ def docs_text() -> str:
 def _entry(dataset: Dataset) -> dict[str, Any]:
     """Return what the template shows of a dataset, as texts."""
     sections = dataset.preset
-    optimiser, train = sections["train"]["optimiser"], sections["train"]
-    rate = f"{optimiser['learning_rate']:f}".rstrip("0")
+    train = sections["train"]
+    optimiser = f"{OPTIMISERS[train['optimiser']['kind']]} {train['optimiser']['learning_rate']:g}"
     return {
         "dataset": dataset,
         "modalities": ", ".join(sections["prepare"]["modalities"]) or "any",
@@ -42,8 +43,7 @@ def _entry(dataset: Dataset) -> dict[str, Any]:
         "counts": " / ".join(f"{dataset.counts[s]:,}" if s in dataset.counts else "-" for s in SPLITS),
         "honest": HONEST[dataset.honest],
         "networks": ", ".join(dict.fromkeys(map(_network, sections["network"]["encoders"].values()))) or "MLP",
-        "training": f"{optimiser['kind'].upper() if optimiser['kind'] == 'sgd' else 'Adam'} {rate}, batch "
-        f"{train['batch_size']}, {train['epochs']} epochs",
+        "training": f"{optimiser}, batch {train['batch_size']}, {train['epochs']} epochs",
         "accuracy": [f"{dataset.accuracy[name]:.2f}" if name in dataset.accuracy else "-" for name in METHODS],
     }
 
