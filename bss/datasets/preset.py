@@ -41,7 +41,7 @@ def paper_preset(
 
 def sound_and_frames(
     *, sample_rate: int, seconds: float, frames: int, height: int, width: int, crop: int
-) -> dict[str, Tree]:
+) -> tuple[Tree, Tree]:
     """Return modalities and encoders of the paper's audio-visual datasets: two ResNet-18 from scratch.
 
     Sound is repeated or cut to `seconds`; `frames` of those shown at each full second are stored with `height`
@@ -49,22 +49,15 @@ def sound_and_frames(
     """
     resnet = {"kind": "resnet", "depth": 18, "weights": None}
     frame = {"kind": "frames", "count": frames, "rate": 1.0, "height": height, "width": width, "channels": 3}
-    return {
-        "modalities": {
-            "audio": {
-                "kind": "audio",
-                "sample_rate": sample_rate,
-                "seconds": seconds,
-                "short": "tile",
-                "long": "start",
-            },
-            "video": frame,
-        },
-        "encoders": {
-            "audio": resnet | {"spectrogram": {"n_fft": 512, "hop": 353, "bands": None}},
-            "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop)},
-        },
+    modalities = {
+        "audio": {"kind": "audio", "sample_rate": sample_rate, "seconds": seconds, "short": "tile", "long": "start"},
+        "video": frame,
     }
+    encoders = {
+        "audio": resnet | {"spectrogram": {"n_fft": 512, "hop": 353, "bands": None}},
+        "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop)},
+    }
+    return modalities, encoders
 
 
 def sgd(learning_rate: float) -> Tree:
@@ -82,10 +75,10 @@ def optical_flow() -> Tree:
     return {"kind": "flow", "compute": True} | RUN
 
 
-def with_i3d(modalities: Tree, *, flip: bool) -> dict[str, Tree]:
+def with_i3d(modalities: Tree, *, flip: bool) -> tuple[Tree, Tree]:
     """Return `modalities` and an I3D from scratch for each, which sees 64 consecutive frames of 224 x 224 pixels."""
     crop = {"height": 224, "width": 224, "train": "random", "flip": flip, "evaluation": "centre", "frames": 64}
-    return {"modalities": modalities, "encoders": {name: {"kind": "i3d", "crop": crop} for name in modalities}}
+    return modalities, {name: {"kind": "i3d", "crop": crop} for name in modalities}
 
 
 def random_resized_crop(size: int) -> Tree:
