@@ -79,7 +79,7 @@ vision/<video_id>_<segment>.npy      [50, 35], Facet's
 text/<video_id>_<segment>.npy        [50, 768], BERT's; all of a modality have one shape, whichever that is
 """,
     conversion=CONVERSION,
-    preset=paper_preset(**extracted_features(MODALITIES), **CREMA_D_TRAINING),
+    preset=paper_preset(*extracted_features(MODALITIES), **CREMA_D_TRAINING),
     notes=(
         "Not in the paper: the training is CREMA-D's, with a multi-layer perceptron on each modality's features.",
         "The sentiment is rounded to seven classes, -3 to 3, halves to the even number, as the field's Acc-7 has it.",

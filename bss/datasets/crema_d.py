@@ -40,7 +40,7 @@ AudioWAV/<clip>.wav                           or the sound of VideoFlash/<clip>.
 Image-01-FPS/<clip>/*.jpg                     or VideoFlash/<clip>.flv, one frame per second
 """,
     preset=paper_preset(
-        **sound_and_frames(sample_rate=22050, seconds=20.0, frames=1, height=360, width=480, crop=224),
+        *sound_and_frames(sample_rate=22050, seconds=20.0, frames=1, height=360, width=480, crop=224),
         **CREMA_D_TRAINING,
         loss_weights={"fused": 0.1, "unimodal": 0.9},
         prediction="unimodal-heads",

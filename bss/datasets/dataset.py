@@ -42,8 +42,8 @@ class Dataset:
     """Published samples per split; empty where none are published."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Method to the published test accuracy in percent (Guan et al., IJCAI 2025, protocol published)."""
-    suggest: Callable[[Path], Tree] | None = None
-    """Where the preset has no modalities because the files decide: the root to `modalities` and `encoders`."""
+    suggest: Callable[[Path], tuple[Tree, Tree]] | None = None
+    """Where the preset has no modalities because the files decide: the root to modalities and encoders."""
     conversion: str = ""
     """A Python script that a user runs first, where the distribution has files that are not read."""
     notes: tuple[str, ...] = ()

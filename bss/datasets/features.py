@@ -37,7 +37,7 @@ def folders(root: Path) -> list[str]:
     return found
 
 
-def suggest(root: Path) -> Tree:
+def suggest(root: Path) -> tuple[Tree, Tree]:
     """Return modalities and encoders for the folders of `root`."""
     return extracted_features(folders(root))
 
@@ -53,7 +53,7 @@ DATASET = Dataset(
 labels.csv              id,label,split, and a column group where samples belong together; split is train, val or test
 <modality>/<id>.npy     numbers; all files of a modality have one shape
 """,
-    preset=paper_preset(**extracted_features(()), **CREMA_D_TRAINING),
+    preset=paper_preset(*extracted_features(()), **CREMA_D_TRAINING),
     suggest=suggest,
     notes=(
         "Its modalities are the folders: `bss init` writes them, and the short form names those that it wants in "

@@ -38,7 +38,7 @@ DATASET = Dataset(
 texts/train_titles.csv, test_titles.csv   apple_pie_0.jpg,"The title, as on its page",apple_pie; no header
 images/train/<class>/<image>.jpg          images/test/<class>/<image>.jpg
 """,
-    preset=paper_preset(**text_and_image(), **FINE_TUNING),
+    preset=paper_preset(*text_and_image(), **FINE_TUNING),
     notes=(
         "Not in the paper: encoders and training are those of Twitter-2015 and Sarcasm.",
         "The numbers of samples are those of rows in the titles' files of the redistribution that toolkits read; where "

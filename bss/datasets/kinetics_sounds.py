@@ -39,7 +39,7 @@ train_wav/<youtube_id>.wav                    sound; test_wav, val_wav for the o
 train_img/Image-01-FPS/<youtube_id>/*.jpg     one frame per second; test_img, val_img for the other splits
 """,
     preset=paper_preset(
-        **sound_and_frames(sample_rate=35400, seconds=10.0, frames=3, height=256, width=340, crop=224),
+        *sound_and_frames(sample_rate=35400, seconds=10.0, frames=3, height=256, width=340, crop=224),
         optimiser=sgd(0.1),
         batch_size=64,
         epochs=100,
@@ -48,7 +48,7 @@ train_img/Image-01-FPS/<youtube_id>/*.jpg     one frame per second; test_img, va
     notes=(
         "Without annotations/val.csv the honest protocol takes val from train, whole videos.",
         "Of the frames of a clip, ordered by name, the middle ones of three equal parts are taken, always the same.",
-        "Momentum, weight decay, batch and the epoch of the decay are CREMA-D's, as published are rate and epochs alone.",
+        "Momentum, weight decay, batch and the epoch of the decay are CREMA-D's; rate and epochs are published.",
         "Frames are stored with 256 x 340 pixels whatever their own size; the store takes about 41 GB.",
     ),
 )

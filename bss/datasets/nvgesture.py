@@ -82,7 +82,7 @@ Video_data/<class>/<subject>_r<number>/*.avi   sk_color.avi and sk_depth.avi; fr
 flow_data/<split>/<index>.npy                  optical flow of line <index>, from 0; without flow_data it is computed
 """,
     preset=paper_preset(
-        **with_i3d({"rgb": video_clip(3), "flow": optical_flow(), "depth": video_clip(1)}, flip=False),
+        *with_i3d({"rgb": video_clip(3), "flow": optical_flow(), "depth": video_clip(1)}, flip=False),
         optimiser=sgd(0.01),
         batch_size=2,
         epochs=120,
@@ -94,10 +94,10 @@ flow_data/<split>/<index>.npy                  optical flow of line <index>, fro
         "Without the folder flow_data optical flow is computed from the colour frames with Farneback's method, which "
         "needs OpenCV; which method the published files were made with is not known. With it, "
         "prepare.modalities.flow.compute: false does without OpenCV.",
-        "All 80 frames of a gesture are stored; 64 consecutive ones, a random part of 224 of 256 pixels, are trained on, "
-        "the middle ones and the centre evaluated.",
+        "All 80 frames of a gesture are stored with 256 x 256 pixels. Training sees 64 consecutive ones and a part of "
+        "224 x 224 pixels at random, evaluation the middle ones and the centre.",
         "No gesture is mirrored: moving the hand to the left is another class than to the right.",
-        "Momentum, weight decay, epochs and the epoch of the decay are CREMA-D's, as published are rate and batch alone.",
+        "Momentum, weight decay, epochs and the epoch of the decay are CREMA-D's; rate and batch are published.",
         "The store takes about 64 GB.",
     ),
 )

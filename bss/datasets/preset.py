@@ -40,7 +40,9 @@ def paper_preset(
     }
 
 
-def sound_and_frames(*, sample_rate: int, seconds: float, frames: int, height: int, width: int, crop: int) -> Tree:
+def sound_and_frames(
+    *, sample_rate: int, seconds: float, frames: int, height: int, width: int, crop: int
+) -> tuple[Tree, Tree]:
     """Return modalities and encoders of the paper's audio-visual datasets: two ResNet-18 from scratch.
 
     Sound is repeated or cut to `seconds`; `frames` of those shown at each full second are stored with `height`
@@ -48,55 +50,40 @@ def sound_and_frames(*, sample_rate: int, seconds: float, frames: int, height: i
     """
     resnet = {"kind": "resnet", "depth": 18, "weights": None}
     frame = {"kind": "frames", "count": frames, "rate": 1.0, "height": height, "width": width, "channels": 3}
-    return {
-        "modalities": {
-            "audio": {
-                "kind": "audio",
-                "sample_rate": sample_rate,
-                "seconds": seconds,
-                "short": "tile",
-                "long": "start",
-            },
-            "video": frame,
-        },
-        "encoders": {
-            "audio": resnet | {"spectrogram": {"n_fft": 512, "hop": 353, "bands": None}},
-            "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop)},
-        },
+    modalities = {
+        "audio": {"kind": "audio", "sample_rate": sample_rate, "seconds": seconds, "short": "tile", "long": "start"},
+        "video": frame,
     }
+    encoders = {
+        "audio": resnet | {"spectrogram": {"n_fft": 512, "hop": 353, "bands": None}},
+        "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop)},
+    }
+    return modalities, encoders
 
 
-def text_and_image() -> Tree:
+def text_and_image() -> tuple[Tree, Tree]:
     """Return modalities and encoders of text and image: BERT-base and ResNet-50, both pretrained.
 
     30 tokens of a text besides its two marks; images are stored with 256 x 256 pixels and cropped to 224 x 224.
     """
     bert = "google-bert/bert-base-uncased"
-    return {
-        "modalities": {
-            "text": {"kind": "text", "tokenizer": bert, "tokens": 32, "lower_case": True, "remove_punctuation": True},
-            "image": {"kind": "image", "height": 256, "width": 256, "channels": 3},
-        },
-        "encoders": {
-            "text": {"kind": "bert", "weights": bert},
-            "image": {
-                "kind": "resnet",
-                "depth": 50,
-                "weights": "microsoft/resnet-50",
-                "normalisation": "imagenet",
-                "crop": random_resized_crop(224),
-            },
-        },
+    modalities = {
+        "text": {"kind": "text", "tokenizer": bert, "tokens": 32, "lower_case": True, "remove_punctuation": True},
+        "image": {"kind": "image", "height": 256, "width": 256, "channels": 3},
     }
+    resnet = {"kind": "resnet", "depth": 50, "weights": "microsoft/resnet-50", "normalisation": "imagenet"}
+    encoders = {
+        "text": {"kind": "bert", "weights": bert},
+        "image": resnet | {"crop": random_resized_crop(224)},
+    }
+    return modalities, encoders
 
 
-def extracted_features(names: Iterable[str]) -> Tree:
+def extracted_features(names: Iterable[str]) -> tuple[Tree, Tree]:
     """Return modalities and encoders of features that were extracted before: a multi-layer perceptron on each."""
     names = tuple(names)
-    return {
-        "modalities": {name: {"kind": "features"} for name in names},
-        "encoders": {name: {"kind": "mlp", "hidden": [256], "features": 64} for name in names},
-    }
+    modalities = {name: {"kind": "features"} for name in names}
+    return modalities, {name: {"kind": "mlp", "hidden": [256], "features": 64} for name in names}
 
 
 def sgd(learning_rate: float) -> Tree:
@@ -125,10 +112,10 @@ def optical_flow() -> Tree:
     return {"kind": "flow", "compute": True} | RUN
 
 
-def with_i3d(modalities: Tree, *, flip: bool) -> Tree:
+def with_i3d(modalities: Tree, *, flip: bool) -> tuple[Tree, Tree]:
     """Return `modalities` and an I3D from scratch for each, which sees 64 consecutive frames of 224 x 224 pixels."""
     crop = {"height": 224, "width": 224, "train": "random", "flip": flip, "evaluation": "centre", "frames": 64}
-    return {"modalities": modalities, "encoders": {name: {"kind": "i3d", "crop": crop} for name in modalities}}
+    return modalities, {name: {"kind": "i3d", "crop": crop} for name in modalities}
 
 
 def random_resized_crop(size: int) -> Tree:

@@ -44,7 +44,7 @@ DATASET = Dataset(
 annotations/train_data.json, val_data.json, test_data.json   [{"image": ..., "text": ..., "label": 0 or 1}, ...]
 images/<image>                                               .jpg, which may be left out in the lists
 """,
-    preset=paper_preset(**text_and_image(), **FINE_TUNING),
+    preset=paper_preset(*text_and_image(), **FINE_TUNING),
     notes=(
         "The sample <split>-<n> is entry n of the list, from 1; the label 1 is sarcastic.",
         "A text keeps 30 tokens of BERT: the published 20 to 30 words are counted in words.",

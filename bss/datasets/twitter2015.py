@@ -47,7 +47,7 @@ annotations/train.tsv, dev.tsv, test.tsv   index, #1 Label, #2 ImageID, #3 Strin
                                            $T$, and the target that stands for it; quotes are plain letters
 twitter2015_images/<ImageID>               .jpg
 """,
-    preset=paper_preset(**text_and_image(), **FINE_TUNING),
+    preset=paper_preset(*text_and_image(), **FINE_TUNING),
     notes=(
         "The sample <file>-<n> is row n below the header; the labels 0, 1, 2 are negative, neutral, positive.",
         "Two targets of one tweet have the same image and, once they stand for $T$, the same text.",

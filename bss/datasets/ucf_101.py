@@ -61,13 +61,14 @@ DATASET = Dataset(
     classes=101,
     counts={"train": 9537, "test": 3783},
     layout="""
-ucfTrainTestlist/classInd.txt                              1 ApplyEyeMakeup
-ucfTrainTestlist/trainlist01.txt, .../testlist01.txt       ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1; the first split
-UCF-101/<class>/v_<class>_gXX_cYY.avi
-flow_data/v_<class>_gXX_cYY.npy                            optical flow; without flow_data it is computed
+ucfTrainTestlist/classInd.txt           1 ApplyEyeMakeup
+ucfTrainTestlist/trainlist01.txt        ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1; the first published split
+ucfTrainTestlist/testlist01.txt         the same without the number
+UCF-101/<class>/v_<class>_gXX_cYY.avi   video
+flow_data/v_<class>_gXX_cYY.npy         optical flow; without flow_data it is computed
 """,
     preset=paper_preset(
-        **with_i3d({"rgb": video_clip(3), "flow": optical_flow()}, flip=True),
+        *with_i3d({"rgb": video_clip(3), "flow": optical_flow()}, flip=True),
         optimiser=sgd(0.01),
         batch_size=2,
         epochs=120,

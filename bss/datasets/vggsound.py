@@ -64,7 +64,7 @@ Image-01-FPS/<clip>/*.jpg    or video/<clip>.mp4, one frame per second
                              of vggsound.csv a <clip> is <youtube_id>_<start in six digits>
 """,
     preset=paper_preset(
-        **sound_and_frames(sample_rate=35400, seconds=20.0, frames=1, height=384, width=512, crop=384),
+        *sound_and_frames(sample_rate=35400, seconds=20.0, frames=1, height=384, width=512, crop=384),
         optimiser=sgd(0.01),
         batch_size=16,
         epochs=120,
@@ -76,7 +76,7 @@ Image-01-FPS/<clip>/*.jpg    or video/<clip>.mp4, one frame per second
         "The number of its classes is told as 309 or 310.",
         "The official table names more clips than the paper has, of which many can no longer be had: "
         "prepare.on_bad_sample: skip leaves out and lists those that are missing.",
-        "Momentum, weight decay, epochs and the epoch of the decay are CREMA-D's, as published are rate and batch alone.",
+        "Momentum, weight decay, epochs and the epoch of the decay are CREMA-D's; rate and batch are published.",
         "Frames are stored with 384 x 512 pixels whatever their own size. The store takes about 620 GB; clips last "
         "10 seconds, which are repeated to fill the published 20: prepare.modalities.audio.seconds: 10.0 takes 370 GB.",
     ),

@@ -35,9 +35,9 @@ def full_parameters(name: str, protocol: str, root: str, files: Path | None = No
             raise BssError(
                 f"{name}: its files decide about its modalities. `bss init --dataset {name} --root DIR` writes them."
             )
-        suggested = suggest(files)
-        tree["prepare"] = tree["prepare"] | {"modalities": suggested["modalities"]}
-        tree["network"] = tree["network"] | {"encoders": suggested["encoders"]}
+        modalities, encoders = suggest(files)
+        tree["prepare"] = tree["prepare"] | {"modalities": modalities}
+        tree["network"] = tree["network"] | {"encoders": encoders}
     tree["prepare"] = {"root": root, **tree["prepare"]}
     full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
     full["generate"] = {}  # as params.yaml says that nothing is generated

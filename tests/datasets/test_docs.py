@@ -1,11 +1,12 @@
 """docs/datasets.md: written from the datasets, and its example works as it stands."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import bss.datasets
 from bss.cli import _parser
 from bss.config import load_config
 from bss.datasets.docs import docs_text
@@ -43,18 +44,26 @@ def test_every_command_that_is_named_exists():
     assert set(re.findall(r"(?:^|`)bss ([a-z][\w-]+)", DOCS.read_text(encoding="utf-8"), flags=re.M)) <= set(commands)
 
 
-def test_the_example_of_a_new_dataset_passes_its_own_test(tmp_path):
-    """In a process of its own, whose bss.datasets has one folder more."""
+class Passed(list):
+    """A plugin that keeps the names of the tests that passed."""
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" and report.passed:
+            self.append(report.nodeid.partition("::")[2])
+
+
+def test_the_example_of_a_new_dataset_passes_its_own_test(tmp_path, monkeypatch):
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "bird_songs.py").write_text(block("python", "DATASET = Dataset("))
     (tmp_path / "test_bird_songs.py").write_text(block("python", "import pytest"))
-    (tmp_path / "conftest.py").write_text(
-        f"import bss.datasets\nbss.datasets.__path__.append({str(tmp_path / 'datasets')!r})\n"
-    )
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    folders = [PROJECT, PROJECT / "tests", PROJECT / "tests" / "datasets", *filter(None, sys.path)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    monkeypatch.setattr(bss.datasets, "__path__", [*bss.datasets.__path__, str(tmp_path / "datasets")])
+    all_datasets.cache_clear()
+    passed = Passed()
+    try:
+        assert pytest.main(["-q", "-p", "no:cacheprovider", str(tmp_path)], plugins=[passed]) == pytest.ExitCode.OK
+    finally:
+        all_datasets.cache_clear()
+        for name in ("bss.datasets.bird_songs", "test_bird_songs"):
+            sys.modules.pop(name, None)
+    assert len(passed) == 4

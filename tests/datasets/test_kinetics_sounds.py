@@ -24,7 +24,7 @@ TWICE = "-video-tr00"
 
 def clips(split):
     names = [f"-video-{split[:2]}{i:02d}" for i in range(COUNTS[split])]
-    names = [TWICE] + names[1:] if split == "test" else names
+    names = [TWICE, *names[1:]] if split == "test" else names
     return [(name, CLASSES[i % 3]) for i, name in enumerate(names)]
 
 

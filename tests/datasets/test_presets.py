@@ -43,5 +43,5 @@ def test_a_modality_that_the_dataset_has_not_is_refused_but_where_files_decide()
     tree = {"dataset": "features", "prepare": {"root": "x", "modalities": {n: {"kind": "features"} for n in names}}}
     config = config_from_tree(tree | {"network": {"encoders": {n: {"kind": "mlp"} for n in names}}}, "t")
     assert tuple(config.prepare.modalities) == names
-    with pytest.raises(BssError, match="modalities must be two or more"):
+    with pytest.raises(BssError, match="`modalities` must be two or more"):
         config_from_tree({"dataset": "features", "prepare": {"root": "x"}}, "t")
