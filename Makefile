@@ -72,4 +72,4 @@ kubeflow-docker: image
 compiled: $(READY)
 	@$(BIN)/bss compile
 	@$(BIN)/python -m components.readme
-	@$(BIN)/python -m bss.datasets.docs
+	@$(BIN)/python -m bss.init.datasets_page

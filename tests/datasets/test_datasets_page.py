@@ -9,8 +9,8 @@ import pytest
 import bss.datasets
 from bss.cli import _parser
 from bss.config import load_config
-from bss.datasets.docs import docs_text
 from bss.datasets.find import all_datasets
+from bss.init.datasets_page import page_text
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs" / "datasets.md"
@@ -23,7 +23,7 @@ def block(language: str, containing: str) -> str:
 
 
 def test_it_is_as_the_datasets_say():
-    assert DOCS.read_text(encoding="utf-8") == docs_text(), "run `make compiled` and commit docs/datasets.md"
+    assert DOCS.read_text(encoding="utf-8") == page_text(), "run `make compiled` and commit docs/datasets.md"
 
 
 def test_every_dataset_is_in_both_tables_with_a_section():

@@ -17,18 +17,18 @@ OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
 NETWORKS = {"resnet": "ResNet-{depth}", "bert": "BERT", "i3d": "I3D", "mlp": "MLP"}
 
 
-def docs_text() -> str:
+def page_text() -> str:
     """Return the text of docs/datasets.md."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("bss.datasets", "."),
+        loader=PackageLoader("bss.init", "."),
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
     entries = [_entry(dataset) for dataset in all_datasets().values()]
-    return environment.get_template("docs.md.j2").render(entries=entries, methods=METHODS)
+    return environment.get_template("datasets.md.j2").render(entries=entries, methods=METHODS)
 
 
 def _entry(dataset: Dataset) -> dict[str, Any]:
@@ -55,5 +55,5 @@ def _network(encoder: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    OUTPUT.write_text(docs_text(), encoding="utf-8")
+    OUTPUT.write_text(page_text(), encoding="utf-8")
     print(OUTPUT)
