@@ -46,7 +46,7 @@ images/<image>                                               .jpg, which may be 
 """,
     preset=paper_preset(*text_and_image(), **FINE_TUNING),
     notes=(
-        "The sample <split>-<n> is entry n of the list, from 1; the label 1 is sarcastic.",
+        "The sample train-7 is entry 7 of train_data.json, from 1; the label 1 is sarcastic.",
         "A text keeps 30 tokens of BERT: the published 20 to 30 words are counted in words.",
         "Published is the optimiser; batch 32, 120 epochs and no decay are as in the paper's other trainings.",
         "Images are stored with 256 x 256 pixels, from which random crops of 224 are taken; evaluation sees the whole.",

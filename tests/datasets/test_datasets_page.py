@@ -67,3 +67,7 @@ def test_the_example_of_a_new_dataset_passes_its_own_test(tmp_path, monkeypatch)
         for name in ("bss.datasets.bird_songs", "test_bird_songs"):
             sys.modules.pop(name, None)
     assert len(passed) == 4
+
+
+def test_no_note_would_be_lost_as_a_tag_of_html():
+    assert not [note for dataset in all_datasets().values() for note in dataset.notes if "<" in note]
