@@ -49,7 +49,7 @@ twitter2015_images/<ImageID>               .jpg
 """,
     preset=paper_preset(*text_and_image(), **FINE_TUNING),
     notes=(
-        "The sample train-7 is row 7 of train.tsv, the header not counted; labels 0, 1, 2: negative, neutral, positive.",
+        "The sample train-7 is row 7 of train.tsv below the header; labels 0, 1, 2: negative, neutral, positive.",
         "Two targets of one tweet have the same image and, once they stand for $T$, the same text.",
         "A text keeps 30 tokens of BERT: the published 20 to 30 words are counted in words.",
         "Published is the optimiser; batch 32, 120 epochs and no decay are as in the paper's other trainings.",
