@@ -1,22 +1,9 @@
-"""The presets of all datasets: whole, readable again, and as the paper has them."""
+"""What presets share, and the short form where the files decide about modalities."""
 
 import pytest
 
-from bss.config import config_from_tree, load_config
-from bss.datasets.find import all_datasets
+from bss.config import config_from_tree
 from bss.errors import BssError
-from bss.init.dataset import dataset_text
-
-FIXED = [name for name, dataset in all_datasets().items() if dataset.suggest is None]
-
-
-@pytest.mark.parametrize("protocol", ["honest", "published"])
-@pytest.mark.parametrize("name", FIXED)
-def test_what_is_written_out_is_what_the_short_form_stands_for(tmp_path, name, protocol):
-    (tmp_path / "params.yaml").write_text(dataset_text(name, protocol, "data/x"), encoding="utf-8")
-    written = load_config(tmp_path / "params.yaml")
-    assert written == config_from_tree({"dataset": name, "protocol": protocol, "prepare": {"root": "data/x"}}, "t")
-    assert (written.protocol, written.prepare.source) == (protocol, name)
 
 
 @pytest.mark.parametrize("name", ["twitter2015", "sarcasm", "food-101"])
