@@ -1,7 +1,7 @@
 """The multi-modal network: encoders, unimodal heads, a fusion head (paper section "Network")."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,8 @@ class MultiModalNetwork(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
         self.fusion = build_fusion(config.fusion, built, classes)
 
-    def transform(self, raw: Mapping[str, Tensor], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
-        """Turn stored samples (waveforms, pixels, numbers; [batch, ...] each) into network inputs.
+    def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
+        """Turn stored samples (tensors [batch, ...], or `Sounds` of a tensor) into network inputs.
 
         `drawn` [batch, DRAWS], from `Augmentation.draw`, decides how images are augmented; None augments nothing.
         """
@@ -89,10 +89,7 @@ def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
 
     They name no pretrained weights: `bss.models.pretrained` loads those, before a training starts.
     """
-    modalities = {
-        name: {"kind": m.kind, "shape": list(m.shape), "dtype": m.dtype, "sample_rate": m.sample_rate}
-        for name, m in store.modalities.items()
-    }
+    modalities = {name: {**asdict(m), "shape": list(m.shape)} for name, m in store.modalities.items()}
     network = config_to_tree(config)
     for encoder in network["encoders"].values():
         if "weights" in encoder:
@@ -110,10 +107,7 @@ def build_network(
     from pydantic import TypeAdapter
 
     config = TypeAdapter(NetworkConfig).validate_python(description["network"])
-    modalities = {
-        name: Modality(kind=m["kind"], shape=tuple(m["shape"]), dtype=m["dtype"], sample_rate=m["sample_rate"])
-        for name, m in description["modalities"].items()
-    }
+    modalities = {name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MultiModalNetwork(config, modalities, len(description["classes"]))

@@ -10,6 +10,7 @@ from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3
 from bss.data.store import Modality
 from bss.errors import BssError
 from bss.models.crop import Cropped
+from bss.models.waveforms import Waveforms
 
 FLOOR = 1e-7
 """Added to the magnitude before the logarithm, as in the published scripts."""
@@ -105,34 +106,33 @@ class Flow(nn.Module):
 
 
 class Tokens(nn.Module):
-    """Token ids [batch, tokens] as int64; raises `BssError` where one is not in [0, vocabulary)."""
-
-    def __init__(self, vocabulary: int, modality: str) -> None:
-        super().__init__()
-        self.vocabulary, self.modality = vocabulary, modality
+    """Token ids [batch, tokens] as int64."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        if tokens.numel() > 0:
-            least, greatest = (int(x) for x in tokens.aminmax())
-            if least < 0 or greatest >= self.vocabulary:
-                raise BssError(
-                    f"params.yaml: network.encoders.{self.modality}.vocabulary is {self.vocabulary}, but "
-                    f"`{self.modality}` has the token id {least if least < 0 else greatest}: give the tokenizer's."
-                )
         return tokens.long()
 
 
 def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) -> nn.Module:
-    """Return what turns the stored samples of the modality `name` into inputs of its encoder."""
+    """Return what turns the stored samples of the modality `name` into inputs of its encoder.
+
+    Raises `BssError` where a token id is stored that the encoder's vocabulary lacks.
+    """
     if modality.kind == "audio":
         spectrogram = getattr(encoder, "spectrogram", None)
         assert spectrogram is not None
         assert modality.sample_rate is not None
-        return LogSpectrogram(spectrogram, modality.sample_rate)
+        assert modality.short is not None
+        waveforms = Waveforms(modality.shape[0], modality.short)
+        return nn.Sequential(waveforms, LogSpectrogram(spectrogram, modality.sample_rate))
     if modality.kind in ("image", "frames", "clip"):
         return Pixels(getattr(encoder, "normalisation", "none"), modality.shape[-3])
     if modality.kind == "text" and isinstance(encoder, BertConfig | ClipTextConfig):
-        return Tokens(encoder.vocabulary, name)
+        if modality.largest is not None and modality.largest >= encoder.vocabulary:
+            raise BssError(
+                f"params.yaml: network.encoders.{name}.vocabulary is {encoder.vocabulary}, but `{name}` has the token "
+                f"id {modality.largest}: give the tokenizer's."
+            )
+        return Tokens()
     if modality.kind == "flow" and isinstance(encoder, I3dConfig):
         return Flow(encoder.flow_limit)
     assert modality.kind in ("features", "flow"), modality.kind

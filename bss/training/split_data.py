@@ -1,10 +1,13 @@
 """The samples of one split as network inputs."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bss.data.sounds import Sounds
 from bss.data.store import Store
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork
@@ -54,7 +57,12 @@ class SplitData:
         if len(index) == 0 < len(self):  # a rank's share of a small batch; torch.stft refuses empty ones
             return {name: x[:0] for name, x in self._load(np.zeros(1, dtype=np.int64)).items()}
         rows = self.rows[index]
-        raw = {name: torch.from_numpy(self.store.read(name, rows)).to(self.device) for name in self.store.modalities}
+        raw = {name: self._to_device(self.store.read(name, rows)) for name in self.store.modalities}
         drawn = augmentation.draw(rows) if augmentation is not None and self.network.augments else None
         with torch.no_grad():
             return self.network.transform(raw, drawn)
+
+    def _to_device(self, found: npt.NDArray[Any] | Sounds) -> Tensor | Sounds:
+        if isinstance(found, Sounds):
+            return Sounds(torch.from_numpy(found.values).to(self.device), found.lengths)
+        return torch.from_numpy(found).to(self.device)
