@@ -49,6 +49,7 @@ train_img/Image-01-FPS/<youtube_id>/*.jpg     one frame per second; test_img, va
         "Without annotations/val.csv the honest protocol takes val from train, whole videos.",
         "Of the frames of a clip, ordered by name, the middle ones of three equal parts are taken, always the same.",
         "Momentum, weight decay, batch and the epoch of the decay are CREMA-D's; rate and epochs are published.",
+        "Ten seconds give a spectrogram of 257 x 1003 numbers; 257 x 1004 is published.",
         "Frames are stored with 256 x 340 pixels whatever their own size; the store takes about 41 GB.",
     ),
 )
