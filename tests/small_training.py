@@ -15,10 +15,12 @@ SMALL_KINDS = {
     "frames": {"height": 40, "width": 40},
     "clip": {"height": 40, "width": 40, "frames": 8},
     "flow": {"height": 40, "width": 40, "frames": 8},
+    "text": {"tokens": 12},
 }
 SMALL_ENCODERS = {
     "resnet": {"width": 2, "depth": 18, "features": 8, "weights": None},
     "bert": {"hidden": 8, "layers": 1, "heads": 2, "intermediate": 16, "weights": None, "vocabulary": 40},
+    "mlp": {"hidden": [8], "features": 8},
 }
 
 
@@ -48,8 +50,9 @@ def small_config(name: str, root: Path, protocol: str = "honest", **prepare_keys
     modalities = {m: SMALL_KINDS.get(kind["kind"], {}) for m, kind in preset["prepare"]["modalities"].items()}
     encoders = {m: SMALL_ENCODERS.get(e["kind"], {}) for m, e in preset["network"]["encoders"].items()}
     for m, encoder in preset["network"]["encoders"].items():
-        if encoder.get("crop"):
-            encoders[m] = encoders[m] | {"crop": {"height": 32, "width": 32}}
+        if crop := encoder.get("crop"):
+            frames = {"frames": SMALL_KINDS["clip"]["frames"] - 2} if crop.get("frames") else {}
+            encoders[m] = encoders[m] | {"crop": {"height": 32, "width": 32} | frames}
     config = config_from_tree(small_tree(name, root, modalities, encoders, protocol, **prepare_keys), "params.yaml")
     keep = {k: v for k, v in config.schedule.schedulers.items() if k in ("uniform", "random-ranking", "bss-h", "bss-l")}
     config.schedule.schedulers.clear()

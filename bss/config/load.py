@@ -136,11 +136,12 @@ def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
     for section, part in (("prepare", "modalities"), ("network", "encoders")):
         given = tree.get(section)
         names = given.get(part) if isinstance(given, dict) else None
-        strange = [n for n in names if n not in preset[section][part]] if isinstance(names, dict) else []
+        known = preset[section][part]  # none: the dataset's files decide
+        strange = [n for n in names if n not in known] if known and isinstance(names, dict) else []
         if strange:
             raise BssError(
                 f"{source}: {section}.{part}: {', '.join(strange)} is no modality of the dataset {name}, which has "
-                f"{', '.join(preset[section][part])}. `bss init --dataset {name} --root DIR` writes a file for it."
+                f"{', '.join(known)}. `bss init --dataset {name} --root DIR` writes a file for it."
             )
     merged: Mapping[str, Any] = _merge(preset, {key: value for key, value in tree.items() if key != "dataset"})
     return merged

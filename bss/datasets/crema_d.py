@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bss.datasets.dataset import Dataset, Row
 from bss.datasets.layout import first_there, read_table
-from bss.datasets.preset import paper_preset, sound_and_frames
+from bss.datasets.preset import CREMA_D_TRAINING, paper_preset, sound_and_frames
 
 
 def read(root: Path) -> list[Row]:
@@ -40,11 +40,8 @@ AudioWAV/<clip>.wav                           or the sound of VideoFlash/<clip>.
 Image-01-FPS/<clip>/*.jpg                     or VideoFlash/<clip>.flv, one frame per second
 """,
     preset=paper_preset(
-        **sound_and_frames(sample_rate=22050, seconds=20.0, frames=1, height=360, width=480, crop=224),
-        optimiser={"kind": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0001},
-        batch_size=64,
-        epochs=120,
-        decay_at=[70],
+        *sound_and_frames(sample_rate=22050, seconds=20.0, frames=1, height=360, width=480, crop=224),
+        **CREMA_D_TRAINING,
         loss_weights={"fused": 0.1, "unimodal": 0.9},
         prediction="unimodal-heads",
     ),

@@ -36,10 +36,15 @@ class Dataset:
     """The parameters in both protocols, as in params.yaml; without root, source and seeds."""
     layout: str
     """The files below the root, a line each, for the documentation."""
-    classes: int
+    classes: int | None
+    """None where the files decide."""
     counts: dict[str, int] = field(default_factory=dict)
     """Published samples per split; empty where none are published."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Method to the published test accuracy in percent (Guan et al., IJCAI 2025, protocol published)."""
+    suggest: Callable[[Path], tuple[Tree, Tree]] | None = None
+    """Where the preset has no modalities because the files decide: the root to modalities and encoders."""
+    conversion: str = ""
+    """A Python script that a user runs first, where the distribution has files that are not read."""
     notes: tuple[str, ...] = ()
     """What differs from the published preprocessing, or was decided where it is silent."""

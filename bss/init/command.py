@@ -29,7 +29,7 @@ def init_dataset(name: str, root: Path, protocol: str, output: Path, force: bool
     dataset = find_dataset(name, "--dataset")
     folder = root_for(root, output.parent)
     notes = count_notes(dataset.read(root), dataset.counts)
-    write_new(output, dataset_text(name, protocol, folder))
+    write_new(output, dataset_text(name, protocol, folder, root))
     console = make_console()
     for note in (*notes, *dataset.notes):
         console.print(f"Note: {note}", markup=False, soft_wrap=True)
@@ -46,8 +46,8 @@ def show_presets(name: str | None, protocol: str) -> None:
         [
             dataset.name,
             dataset.title,
-            ", ".join(dataset.preset["prepare"]["modalities"]),
-            dataset.classes,
+            ", ".join(dataset.preset["prepare"]["modalities"]) or "any",
+            "any" if dataset.classes is None else dataset.classes,
             " / ".join(f"{split} {count}" for split, count in dataset.counts.items()) or "-",
             f"{dataset.honest}, by {dataset.group}",
         ]
