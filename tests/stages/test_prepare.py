@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 from collections import Counter
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_every_sample_is_in_the_store_once_decoded(run):
     row = store.ids.tolist().index("val-dog-2")
     assert store.classes[store.labels[row]] == "dog"
     sound, _ = soundfile.read(run.root / "val-dog-2.wav", dtype="float32")
-    np.testing.assert_array_equal(store.read("audio", np.array([row]))[0], sound)
+    np.testing.assert_array_equal(store.sample("audio", row), sound)
     np.testing.assert_array_equal(store.read("vector", np.array([row]))[0], np.load(run.root / "val-dog-2.npy"))
     assert store.truth() is None
 
@@ -193,11 +194,13 @@ def test_the_truth_goes_along_and_must_tell_of_every_sample(run):
         (lambda store: (store / "audio.npy").unlink(), "audio.npy: not readable"),
         (lambda store: (store / "audio.npy").write_bytes(b"\x93NUMPY"), "audio.npy: not readable"),
         (lambda store: np.save(store / "audio.npy", np.zeros((3, 800), np.float32)), "holds float32 (3, 800)"),
+        (lambda store: (store / "audio.ends.npy").unlink(), "audio.ends.npy: not readable"),
+        (lambda store: np.save(store / "vector.npy", np.zeros((3, 5), np.float32)), "store.json says float32 (84, 5)"),
         (lambda store: (store / "store.json").unlink(), "store.json: not found. Run `bss prepare`"),
         (lambda store: (store / "store.json").write_text("{"), "store.json: damaged"),
-        (lambda store: (store / "store.json").write_text("{}"), "schema version None, expected 1"),
+        (lambda store: (store / "store.json").write_text("{}"), "schema version None, expected 2"),
         (
-            lambda store: (store / "store.json").write_text('{"schema_version": 1, "name": "pets"}'),
+            lambda store: (store / "store.json").write_text('{"schema_version": 2, "name": "pets"}'),
             "store.json: lacks classes, modalities, digest",
         ),
         (lambda store: (store / "samples.parquet").write_bytes(b"PAR1"), "not a readable Parquet file"),
@@ -245,3 +248,21 @@ def test_a_tokenizer_that_is_missing_is_told_before_anything_is_decoded(run, tre
     tree["network"]["encoders"]["image"] = {"kind": "bert"}
     with pytest.raises(BssError, match=r"prepare\.modalities\.image\.tokenizer"):
         run()
+
+
+def test_the_published_protocol_keeps_all_of_train_where_the_manifest_has_no_val(run, capsys):
+    store = run(lambda rows: [row for row in rows if row["split"] != "val"], protocol="published")
+    assert Counter(store.splits.tolist()) == {"train": 48, "test": 18}
+    assert "3 classes, no val" in capsys.readouterr().out
+
+
+def test_every_file_that_was_used_has_a_checksum_that_sha256sum_accepts(run, tmp_path):
+    run()
+    listed = tmp_path / "store" / "files.sha256"
+    assert len(listed.read_text().splitlines()) == 3 * 84
+    check = ["sha256sum", "--check", "--strict", "--quiet", str(listed)]
+    assert subprocess.run(check, cwd=run.root, check=False).returncode == 0
+    (run.root / "train-cat-0.wav").write_bytes(b"other")
+    done = subprocess.run(check, cwd=run.root, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "train-cat-0.wav: FAILED" in done.stdout
