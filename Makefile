@@ -1,5 +1,6 @@
 # make run              the whole pipeline on the built-in data
 # make test             every test
+# make reliability      kills, outages and a soak, about ten minutes; writes the numbers into docs/reliability.md
 # make lint             ruff and the type checker
 # make data-push        what this checkout's dvc.lock names, checked, to the DVC remote
 # make data-pull        the same from the DVC remote, checked, into the working tree
@@ -21,7 +22,7 @@ COMMIT = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD -- . || echo -
 TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run data-push data-pull ui test lint image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test reliability lint image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -57,6 +58,9 @@ ui: $(READY)
 
 test: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
+
+reliability: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python tests/reliability/record.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .
