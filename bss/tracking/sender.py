@@ -111,9 +111,10 @@ class Sender:
         if not self._told and not self.strict:
             self._told = True
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            what = "does not take everything" if is_refused(error) else "does not answer"
             self.say(
-                f"MLflow at {redact(self.uri)} does not answer ({redact(reason)}). The work goes on; what it would log "
-                f"is kept in {self.spool}."
+                f"MLflow at {redact(self.uri)} {what} ({redact(reason)}). The work goes on; what it would log is kept "
+                f"in {self.spool}."
             )
 
 
@@ -122,7 +123,7 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
 
     A record that the store refuses holds up no other run; the first such error is raised at the end.
     """
-    refused: Exception | None = None
+    refused: BssError | None = None
     chosen = [journal for journal in journals(spool) if only(journal)]
     # A training that goes on has an older journal than the execution that it now belongs to.
     for journal in sorted(chosen, key=lambda journal: journal.read()[0][0].get("parent") is not None):
@@ -131,7 +132,7 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
         except Exception as error:
             if not is_refused(error):
                 raise
-            refused = refused or error
+            refused = refused or BssError(f"{journal.folder}: MLflow refuses it: {error} Remove it to give it up.")
             continue
         lines = journal.read()
         if lines[-1][0]["op"] == "end" and journal.is_sent():

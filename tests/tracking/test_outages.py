@@ -19,8 +19,10 @@ from bss.stages.sync import sync
 from bss.stages.train import train
 from bss.tracking import sender
 from bss.tracking.cell_run import CellRun
+from bss.tracking.execution import Execution, continue_execution
 from bss.tracking.journal import Journal, spool_folder, unsent
 from bss.tracking.replay import Replay
+from bss.tracking.sender import require_sent
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +322,18 @@ def test_no_password_is_written_into_the_spool(work, monkeypatch, tmp_path):
     assert json.loads((runs / "mlflow.json").read_text())["execution"]["tracking_uri"].endswith("@127.0.0.1:9")
     shutil.rmtree(spool_folder(runs))
     sync(runs)
+
+
+def test_a_record_that_is_refused_holds_up_no_other_run(tmp_path):
+    uri = f"sqlite:///{tmp_path}/one.db"
+    spool = tmp_path / "spool"
+    execution = Execution(uri, "pets", "0" * 32, "pipeline")
+    continue_execution(spool, execution)  # of a run that is not there
+    run = CellRun.start(spool, execution, "uniform seed=0", {}, {})
+    run.journal.append("end", status="FINISHED")
+    with pytest.raises(BssError, match=r"has no run pipeline any more.*Remove it to give it up"):
+        require_sent(spool, uri)
+    client = mlflow.MlflowClient(uri)
+    (found,) = client.search_runs([client.get_experiment_by_name("pets").experiment_id])
+    assert found.info.status == "FINISHED"
+    assert not run.journal.folder.exists()
