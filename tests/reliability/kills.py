@@ -51,7 +51,7 @@ def reliable_tree(tree: dict) -> dict:
 def forking():
     """Return a context whose processes are forked from one that has imported the stages."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bss.stages.measure", "bss.stages.train", "bss.tracking.sender"])
+    context.set_forkserver_preload(["__main__", "bss.stages.measure", "bss.stages.train", "bss.tracking.sender"])
     return context
 
 
