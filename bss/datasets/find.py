@@ -33,4 +33,7 @@ def dataset_parameters(name: str, protocol: str, key: str = "dataset") -> Tree:
     """Return the parameters that ``dataset: name`` stands for, but for prepare.root."""
     dataset = find_dataset(name, key)
     tree = with_protocol(dataset.preset, protocol)
+    if protocol == "published":
+        for scheduler, keys in dataset.scripts.items():
+            tree["schedule"]["schedulers"][scheduler] |= keys
     return tree | {"protocol": protocol, "prepare": {"source": name, "manifest": "manifest.csv", **tree["prepare"]}}
