@@ -157,10 +157,11 @@ class Store:
         return dict(zip(table["id"].to_pylist(), table["kind"].to_pylist(), strict=True))
 
 
-def digest_store(folder: Path, modalities: list[str]) -> str:
-    """Return the sha256 over samples.parquet and the arrays: what a store holds, whatever made it."""
+def digest_store(folder: Path, modalities: dict[str, dict[str, Any]]) -> str:
+    """Return the sha256 over samples.parquet, the arrays and what store.json says of them: all that trainings see."""
     names = ["samples.parquet", *(f"{name}{end}" for name in sorted(modalities) for end in (".npy", ".ends.npy"))]
-    return digest_json({name: digest_file(folder / name) for name in names if (folder / name).exists()})
+    files = {name: digest_file(folder / name) for name in names if (folder / name).exists()}
+    return digest_json({"files": files, "modalities": modalities})
 
 
 def _check_ends(path: Path, count: int, longest: int, total: int) -> npt.NDArray[np.int64]:

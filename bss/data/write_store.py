@@ -140,7 +140,7 @@ def write_header(
         "classes": classes,
         "modalities": modalities,
         "counts": {split: sum(s.split == split for s in samples) for split in SPLITS},
-        "digest": digest_store(folder, list(kinds)),
+        "digest": digest_store(folder, modalities),
     }
     write_json(folder / "store.json", header)
     return header
