@@ -18,7 +18,7 @@ class Observations:
 
     def __init__(self, n: int, criteria: Iterable[str]) -> None:
         self.values = {name: np.full(n, np.nan) for name in criteria}
-        self.epochs = np.full(n, NEVER, dtype=np.int64)
+        self.epochs = np.full(n, NEVER, dtype=np.int32)
         """The epoch in which each sample was last observed."""
         self.fresh = False
 

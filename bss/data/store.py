@@ -1,6 +1,7 @@
 """The store: every sample decoded once, one memory-mapped array per modality."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,9 @@ class Store:
             name: Modality(m["kind"], tuple(m["shape"]), m["dtype"], m["sample_rate"])
             for name, m in header["modalities"].items()
         }
-        self.ids: npt.NDArray[np.object_] = np.array(samples["id"].to_pylist(), dtype=object)
         self.labels: npt.NDArray[np.int64] = samples["label"].to_numpy()
-        self.splits: npt.NDArray[np.str_] = np.array(samples["split"].to_pylist(), dtype=str)
-        self.groups: list[str | None] = samples["group"].to_pylist()
-        self._arrays = arrays
+        self._samples, self._arrays = samples, arrays
+        self._rows: dict[str, npt.NDArray[np.int64]] = {}
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -87,7 +86,36 @@ class Store:
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Return the row indices of `split` (train, val or test), int64, in the store's order."""
-        return np.flatnonzero(self.splits == split).astype(np.int64)
+        import pyarrow.compute
+
+        if split not in self._rows:
+            inside = pyarrow.compute.equal(self._samples["split"], split)
+            self._rows[split] = np.flatnonzero(inside.to_numpy()).astype(np.int64)
+            self._rows[split].flags.writeable = False
+        return self._rows[split]
+
+    def id_column(self, rows: npt.NDArray[np.int64]) -> Any:
+        """Return the ids at `rows` [k] as a column of a table (``pyarrow.ChunkedArray``), with no text made of them."""
+        import pyarrow
+
+        ids = self._samples["id"].cast(pyarrow.large_string())  # gathering more than 2 GiB of others fails
+        return ids.take(pyarrow.array(rows)).cast(pyarrow.string())
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.object_]:
+        """The id of every sample as a text."""
+        return np.array(self._samples["id"].to_pylist(), dtype=object)
+
+    @cached_property
+    def splits(self) -> npt.NDArray[np.str_]:
+        """The split of every sample as a text."""
+        return np.array(self._samples["split"].to_pylist(), dtype=str)
+
+    @cached_property
+    def groups(self) -> list[str | None]:
+        """The group of every sample, None where it has none."""
+        groups: list[str | None] = self._samples["group"].to_pylist()
+        return groups
 
     def read(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return a copy of the samples at `rows` [k], [k, *shape]."""

@@ -28,7 +28,8 @@ def split_into_batches(sequence: npt.NDArray[np.int64], batch_size: int) -> list
 
 def count_steps(samples: int, batch_size: int) -> int:
     """Return how many batches `split_into_batches` makes of `samples` samples."""
-    return len(split_into_batches(np.arange(samples), batch_size))
+    steps = -(-samples // batch_size)
+    return steps - 1 if steps > 1 and samples % batch_size == 1 else steps
 
 
 def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:
