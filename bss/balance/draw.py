@@ -48,6 +48,10 @@ def _draw_keys(log_weights: Floats, random: np.random.Generator) -> Floats:
             np.log(keys[part], out=keys[part])
         keys[part] -= log_weights[part]
 
+    if len(keys) <= CHUNK:  # done sooner than a thread is started
+        random.standard_exponential(out=keys)
+        finish(slice(None))
+        return keys
     with ThreadPoolExecutor(1) as pool:
         finished = []
         for start in range(0, len(keys), CHUNK):

@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -30,7 +29,7 @@ def stable_argsort(keys: npt.ArrayLike) -> Indices:
     if n <= PART:
         return _sort_part(keys)
     parts = -(-n // PART)
-    sample = keys[:: n // (256 * parts)]
+    sample = keys[:: max(1, n // (256 * parts))]
     edges = np.unique(np.quantile(sample, np.arange(1, parts) / parts, method="lower"))
     order = np.empty(n, dtype=np.int64)
     filled = 0
@@ -58,6 +57,8 @@ def _sort_part(keys: Floats) -> Indices:
     scaled *= scale
     cells = scaled.astype(np.int32)  # rounding never changes which of two keys is in the greater cell
     del scaled
+    import torch  # not above: most plans are of few samples, and importing it takes longer than making them
+
     values, order = (x.numpy() for x in torch.sort(torch.from_numpy(cells), stable=True))
     shared = np.flatnonzero(values[1:] == values[:-1])
     return order if _sort_cells(keys, order, shared) else np.argsort(keys, kind="stable").astype(np.int64)

@@ -27,8 +27,9 @@ from bss.training.dropout import with_dropout_of
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import make_optimiser, train_epoch
 
 Summary = dict[str, float | None]
 

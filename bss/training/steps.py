@@ -1,4 +1,4 @@
-"""Training steps: batches, optimiser, one epoch over a sequence."""
+"""Training steps: optimiser, learning rate, one epoch over a sequence."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,6 @@ from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.dropout import with_dropout_of
 from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
-
-
-def split_into_batches(sequence: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
-    """Cut `sequence` into batches, in order, with nothing dropped.
-
-    A last batch of a single sample joins the one before it: batch normalisation cannot train on one.
-    """
-    starts = list(range(0, len(sequence), batch_size))
-    if len(starts) > 1 and len(sequence) - starts[-1] == 1:
-        starts.pop()
-    ends = [*starts[1:], len(sequence)]
-    return [sequence[start:end] for start, end in zip(starts, ends, strict=True)]
-
-
-def count_steps(samples: int, batch_size: int) -> int:
-    """Return how many batches `split_into_batches` makes of `samples` samples."""
-    steps = -(-samples // batch_size)
-    return steps - 1 if steps > 1 and samples % batch_size == 1 else steps
 
 
 def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:

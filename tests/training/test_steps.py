@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss.config.schema import AdamConfig, SgdConfig, StepDecay
-from bss.training.steps import count_steps, learning_rate, make_optimiser, split_into_batches
+from bss.training.sequences import count_steps, split_into_batches
+from bss.training.steps import learning_rate, make_optimiser
 
 
 @given(st.integers(1, 300), st.integers(2, 40))
