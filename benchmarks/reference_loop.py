@@ -1,0 +1,130 @@
+"""An epoch of bss against an epoch of a loop shaped as the authors' script for CREMA-D."""
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks import reference
+from benchmarks.comparison import Line
+from benchmarks.crema import SMALL, Shape, make_config, plan_of, prepare_quietly, write_folder
+from benchmarks.record import Benchmark, main
+from bss.models.network import build_network, describe_network
+from bss.training.cell import train_cell
+
+SCHEDULER = {"bss-l": {"kind": "learned", "measuring": "online"}}
+"""Measures every sample again in every epoch, as the script does."""
+FULL = Shape()
+DECODED = 16
+"""Samples that are decoded to know what decoding costs."""
+
+
+def run(
+    train: int,
+    test: int,
+    epochs: int,
+    repetitions: int,
+    batch_size: int,
+    workers: int,
+    threads: int,
+    curve_samples: int,
+    curve_epochs: int,
+    curve_seeds: int,
+) -> list[Line]:
+    """Measure epochs at full size, then compare whole learning curves of small networks."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        full = Setup(Path(folder) / "full", FULL, train, test, epochs, batch_size)
+        theirs, ours = [], []
+        for repetition in range(repetitions):
+            theirs += full.reference(repetition, workers)
+            ours += full.bss(repetition)
+        small = Setup(Path(folder) / "small", SMALL, curve_samples, curve_samples // 2, curve_epochs, 16)
+        curves = [(small.bss(seed), small.reference(seed, 0)) for seed in range(curve_seeds)]
+    seconds, their_seconds = [epoch.seconds for epoch in ours], [epoch.seconds for epoch in theirs]
+    bss_curves, reference_curves = ([pair[side] for pair in curves] for side in (0, 1))
+    after = f"after {curve_epochs} epochs of small networks"
+    return [
+        Line("epoch", seconds, their_seconds, ratio="other / ours", at_least=3, reason=full.explain(their_seconds)),
+        Line("prepare, once, in epochs of the reference", [full.prepare_seconds], [their_seconds[0]]),
+        _curve_line(f"training loss {after}", bss_curves, reference_curves, "loss"),
+        _curve_line(f"accuracy {after}", bss_curves, reference_curves, "accuracy"),
+    ]
+
+
+def _curve_line(what: str, ours: list[Any], theirs: list[Any], name: str) -> Line:
+    last = [[getattr(curve[-1], name) for curve in curves] for curves in (ours, theirs)]
+    apart = max(last[0]) < min(last[1]) or max(last[1]) < min(last[0])
+    return Line(what, *last, unit="", reason="the seeds' ranges are apart" if apart else "the seeds' ranges overlap")
+
+
+class Setup:
+    """A folder, its store, and both ways to train on it."""
+
+    def __init__(self, root: Path, shape: Shape, train: int, test: int, epochs: int, batch_size: int) -> None:
+        self.root = write_folder(root, train, test, shape)
+        self.shape, self.epochs, self.batch_size = shape, epochs, batch_size
+        self.config = make_config(root, shape, epochs, batch_size, SCHEDULER)
+        started = time.perf_counter()
+        self.store = prepare_quietly(self.config, root)
+        self.prepare_seconds = time.perf_counter() - started
+        data = reference.Folder(self.root, "train", shape, True)
+        data[0]  # librosa compiles what it needs in its first call; workers inherit it
+        started = time.perf_counter()
+        for index in range(DECODED):
+            data[index]
+        self.loading_seconds = (time.perf_counter() - started) / DECODED * (2 * train + test)
+
+    def bss(self, seed: int) -> list[reference.Epoch]:
+        """Train through the store; the first epoch has what comes before it."""
+        told: list[reference.Epoch] = []
+        last = [time.perf_counter()]
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            now = time.perf_counter()
+            told.append(reference.Epoch(now - last[0], row["train/loss"], row["val/acc"]))
+            last[0] = now
+
+        plan = plan_of(self.config, "bss-l", len(self.store.rows("train")))
+        train_cell(self.config, self.store, plan, "bss-l", seed, None, on_epoch)
+        return told
+
+    def reference(self, seed: int, workers: int) -> list[reference.Epoch]:
+        """Train the same network, initialised the same, in the reference's loop."""
+        network = build_network(describe_network(self.config.network, self.store), seed)
+        return reference.train(self.root, network, self.shape, self.epochs, self.batch_size, workers, seed)
+
+    def explain(self, seconds: list[float]) -> str:
+        """Return what of the reference's epoch is loading, if one process did it."""
+        share = self.loading_seconds / median(seconds)
+        return f"one process would decode the files of its three passes in {share:.0%} of the reference's epoch"
+
+
+BENCHMARK = Benchmark(
+    "reference_loop",
+    "The authors' loop",
+    "BSS-L with scores from the training pass, through the store, against a loop built after the authors' script for "
+    "CREMA-D: files decoded by librosa and Pillow in every pass, three passes an epoch (measuring, training, testing), "
+    "each with new workers, single precision. Both train the same two ResNet-18 on a generated folder: sounds of 2.5 s "
+    "tiled to 20 s (257 x 1250), images of 480 x 360 (random resized crop of 224, flip). Both compute with `threads` "
+    "threads; the reference's workers come on top.",
+    {
+        "train": 32,
+        "test": 8,
+        "epochs": 2,
+        "repetitions": 2,
+        "batch_size": 32,
+        "workers": 2,
+        "threads": 1,
+        "curve_samples": 96,
+        "curve_epochs": 8,
+        "curve_seeds": 3,
+    },
+    run,
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)

@@ -1,0 +1,102 @@
+"""Sequences of many samples against torch.multinomial, torch.sort and the memory's bandwidth."""
+
+import subprocess
+import sys
+
+import numpy as np
+import torch
+
+from benchmarks.comparison import Line, interleave
+from benchmarks.record import Benchmark, main
+from bss.balance import Heuristic, Learned
+
+MOST_CATEGORIES = 2**24
+"""Of torch.multinomial."""
+FULL_REPETITIONS = 20_000_000
+"""Larger sizes are measured once."""
+
+PEAK = """
+import resource, sys
+import numpy as np
+from bss.balance import Heuristic, Learned
+n = int(sys.argv[2])
+scores = np.random.default_rng(0).random(n)
+if sys.argv[1] == "permutation":
+    Learned().sequence(scores, 0, 0)
+else:
+    Heuristic().rank(scores, 0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def run(sizes: tuple[int, ...], repetitions: int, threads: int) -> list[Line]:
+    """Measure each size; memory is the peak of a process of its own, for the largest."""
+    torch.set_num_threads(threads or torch.get_num_threads())
+    lines = []
+    for n in sizes:
+        lines += _of_size(n, repetitions if n <= FULL_REPETITIONS else 1)
+    for what in ("permutation", "ranking"):
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, what, str(max(sizes))], capture_output=True, text=True, check=True
+        )
+        lines.append(
+            Line(
+                f"memory of a process with {max(sizes):,} scores and their {what}",
+                [float(done.stdout) / 1e9],
+                unit="GB",
+                at_most=8,
+            )
+        )
+    return lines
+
+
+def _of_size(n: int, repetitions: int) -> list[Line]:
+    scores = np.random.default_rng(0).uniform(-1, 1, n)
+    weights = torch.from_numpy(Learned().probabilities(scores))
+    single, keys, target = weights.float(), torch.from_numpy(scores), np.empty_like(scores)
+    sides = {
+        "permutation": lambda: Learned().sequence(scores, 0, 0),
+        "ranking": lambda: Heuristic().rank(scores, 0),
+        "torch.sort": lambda: torch.sort(keys),
+        "copy": lambda: np.copyto(target, scores),
+    }
+    if n < MOST_CATEGORIES:
+        sides["torch.multinomial, float64"] = lambda: torch.multinomial(weights, n)
+        sides["torch.multinomial, float32"] = lambda: torch.multinomial(single, n)
+    seconds = interleave(sides, repetitions)
+    what, permutation, speedup = f"weighted permutation of {n:,}", seconds["permutation"], "other / ours"
+    lines = [
+        Line(
+            f"weighted permutation of {n:,} / {name}",
+            permutation,
+            seconds[name],
+            ratio=speedup,
+            at_least=2 if n >= 10**6 else None,
+        )
+        for name in sides
+        if name.startswith("torch.multinomial")
+    ]
+    if not lines:
+        reason = f"torch.multinomial stops at {MOST_CATEGORIES:,}"
+        lines = [Line(what, permutation, reason=reason)]
+    return [
+        *lines,
+        Line(
+            f"weighted permutation of {n:,} / torch.sort of float64", permutation, seconds["torch.sort"], ratio=speedup
+        ),
+        Line(f"ranking of {n:,} / torch.sort of float64", seconds["ranking"], seconds["torch.sort"], ratio=speedup),
+        Line(f"{what} / copying its 8 bytes a sample", permutation, seconds["copy"]),
+    ]
+
+
+BENCHMARK = Benchmark(
+    "sequences",
+    "Sequences",
+    "BSS-L's weighted permutation (exact, in double precision) and BSS-H's ranking (ties at random) of n scores. "
+    "The last line of each size tells how far they are from the bandwidth of the memory.",
+    {"sizes": (10**6, 10**7, 16 * 10**6, 10**8), "repetitions": 5, "threads": 0},
+    run,
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)
