@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.comparison import Line
-from benchmarks.process import Ran, run_python
+from benchmarks.process import BSS, Ran, run_python
 from benchmarks.record import Benchmark, main
 
 STAGES = ("prepare", "measure", "schedule")
@@ -18,7 +18,7 @@ FILES = 200
 CLASSES = 10
 
 PLAN = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 import numpy as np
 from bss.balance import Heuristic, Learned
@@ -54,30 +54,36 @@ def run(sizes: tuple[int, ...], large: tuple[int, ...]) -> list[Line]:
         root = Path(folder)
         ran = {n: _stages(root / str(n), n) for n in sizes}
         for stage in STAGES:
-            smallest = [1e6 * ran[sizes[0]][stage].seconds / sizes[0]]
-            for n in sizes:
-                each = [1e6 * ran[n][stage].seconds / n]
-                peak = f"peak memory {ran[n][stage].peak_bytes / 1e9:.2f} GB"
-                lines.append(Line(f"{stage}, {n:,} samples / {sizes[0]:,}", each, smallest, "us/sample", reason=peak))
-        told = {n: _plan(root, n) for n in large}
-        for what in told[large[0]][0]:
-            smallest = [1e6 * told[large[0]][0][what] / large[0]]
-            for n, (seconds, peak) in told.items():
-                each = [1e6 * seconds[what] / n]
-                lines.append(Line(f"{what}, {n:,} samples / {large[0]:,}", each, smallest, "us/sample", reason=peak))
+            lines += _of_sizes(stage, {n: (of[stage].seconds, of[stage].peak_bytes) for n, of in ran.items()})
+        planned = {n: _plan(root, n) for n in large}
+        for what in planned[large[0]][0]:
+            lines += _of_sizes(what, {n: (seconds[what], peak) for n, (seconds, peak) in planned.items()})
+    return lines
+
+
+def _of_sizes(what: str, found: dict[int, tuple[float, float]]) -> list[Line]:
+    """Return a line per number of samples; `found` has the seconds and the peak memory of each."""
+    least = min(found)
+    smallest = [1e6 * found[least][0] / least]
+    lines = []
+    for n, (seconds, peak) in found.items():
+        name = f"{what}, {n:,} samples" + (f" / {least:,}" if n > least else "")
+        note = f"peak memory of the process {peak / 1e9:.2f} GB"
+        other = smallest if n > least else None
+        lines.append(Line(name, [1e6 * seconds / n], other, "us/sample", reason=note))
     return lines
 
 
 def _stages(folder: Path, n: int) -> dict[str, Ran]:
     _write_data(folder / "data", n)
     (folder / "params.yaml").write_text(json.dumps(_parameters()), encoding="utf-8")
-    return {stage: run_python(["-m", "bss.cli", stage], folder) for stage in STAGES}
+    return {stage: run_python(BSS, [stage], folder) for stage in STAGES}
 
 
-def _plan(folder: Path, n: int) -> tuple[dict[str, float], str]:
-    ran = run_python(["-c", PLAN, str(n)], folder)
+def _plan(folder: Path, n: int) -> tuple[dict[str, float], float]:
+    ran = run_python(PLAN, [n], folder)
     seconds: dict[str, float] = json.loads(ran.output.splitlines()[-1])
-    return seconds, f"peak memory of the process {ran.peak_bytes / 1e9:.2f} GB"
+    return seconds, ran.peak_bytes
 
 
 def _write_data(root: Path, n: int) -> None:

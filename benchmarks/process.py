@@ -8,6 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+PROJECT = Path(__file__).parents[1]
+BSS = "import sys; from bss.cli import main; sys.exit(main(sys.argv[1:]))"
+"""The command line as a program: nothing needs to be installed."""
+
+TELL_PEAK = """
+def tell_peak():
+    from pathlib import Path
+    print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+import atexit
+atexit.register(tell_peak)
+"""
+"""What the parent's getrusage tells of a child contains the parent's own memory, until the child's program starts."""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -15,25 +29,25 @@ class Ran:
 
     seconds: float
     peak_bytes: float
+    """Resident memory at most."""
     output: str
 
 
-def run_python(arguments: Sequence[str], folder: Path | None = None) -> Ran:
-    """Run Python with `arguments` in `folder`; RuntimeError with what it printed where it fails."""
+def run_python(program: str, arguments: Sequence[object] = (), folder: Path | None = None) -> Ran:
+    """Run the Python `program` with `arguments` in `folder`; RuntimeError with what it printed where it fails."""
+    python_path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
+    done = subprocess.run(
+        [sys.executable, "-c", TELL_PEAK + program, *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path) or str(Path.cwd())},
+        env={**os.environ, "PYTHONPATH": python_path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
     )
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}:\n{output}")
-    return Ran(time.perf_counter() - started, usage.ru_maxrss * 1024, output)
+    seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        raise RuntimeError(f"a process ended with {done.returncode}:\n{done.stdout}")
+    output, _, peak = done.stdout.rstrip().rpartition("\n")
+    return Ran(seconds, 1024 * float(peak), output)

@@ -1,12 +1,10 @@
 """Sequences of many samples against torch.multinomial, torch.sort and the memory's bandwidth."""
 
-import subprocess
-import sys
-
 import numpy as np
 import torch
 
 from benchmarks.comparison import Line, interleave
+from benchmarks.process import run_python
 from benchmarks.record import Benchmark, main
 from bss.balance import Heuristic, Learned
 
@@ -16,7 +14,7 @@ FULL_REPETITIONS = 20_000_000
 """Larger sizes are measured once."""
 
 PEAK = """
-import resource, sys
+import sys
 import numpy as np
 from bss.balance import Heuristic, Learned
 n = int(sys.argv[2])
@@ -25,7 +23,6 @@ if sys.argv[1] == "permutation":
     Learned().sequence(scores, 0, 0)
 else:
     Heuristic().rank(scores, 0)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
@@ -36,17 +33,9 @@ def run(sizes: tuple[int, ...], repetitions: int, threads: int) -> list[Line]:
     for n in sizes:
         lines += _of_size(n, repetitions if n <= FULL_REPETITIONS else 1)
     for what in ("permutation", "ranking"):
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, what, str(max(sizes))], capture_output=True, text=True, check=True
-        )
-        lines.append(
-            Line(
-                f"memory of a process with {max(sizes):,} scores and their {what}",
-                [float(done.stdout) / 1e9],
-                unit="GB",
-                at_most=8,
-            )
-        )
+        peak = run_python(PEAK, [what, max(sizes)]).peak_bytes / 1e9
+        name = f"memory of a process with {max(sizes):,} scores and their {what}"
+        lines.append(Line(name, [peak], unit="GB", at_most=8))
     return lines
 
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-FEW = 4096
-"""So many keys are not worth the preparations."""
+FEW = 1 << 17
+"""So many keys are sorted before torch is imported."""
 PART = 1 << 25
 """Keys that are sorted at a time, about: they decide how much memory sorting takes beside keys and result."""
 CELLS = 2**31 - 1
