@@ -144,15 +144,18 @@ class SequenceSampler(Sampler[int]):
                     values[name] = gradient_magnitude
                 else:
                     raise ValueError(f"the score uses `{name}`: pass it to observe()")
-        self.record(index, {name: v.detach().double().cpu().numpy() for name, v in values.items()})
+        self.record(index, values)
 
-    def record(self, index: npt.ArrayLike | Tensor, values: Mapping[str, npt.ArrayLike]) -> None:
-        """Record criterion values ([k] each) that were measured elsewhere for the samples `index` [k]."""
+    def record(self, index: npt.ArrayLike | Tensor, values: Mapping[str, npt.ArrayLike | Tensor]) -> None:
+        """Record criterion values ([k] each) that were measured elsewhere for the samples `index` [k].
+
+        Values on a GPU are fetched when the scores are computed, not now.
+        """
         rows = np.asarray(index, dtype=np.int64).reshape(-1)
         inside = len(rows) == 0 or (rows.min() >= 0 and rows.max() < self.n)
         require(inside, "index", [*rows[:3]], f"within 0 .. {self.n - 1}")
         for name, column in values.items():
-            found = np.asarray(column).shape
+            found = np.shape(column)
             require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
         if self._measures:
             self.observations.record(rows, values, self.epoch)
@@ -215,7 +218,6 @@ class SequenceSampler(Sampler[int]):
         for name, column in self.observations.values.items():
             column[:] = state["values"][name]
         self.observations.epochs[:] = state["observed"]
-        self.observations.fresh = bool(self.observations.seen.any())
         self._ranking = None
         self._resume_at = self._position = position
 

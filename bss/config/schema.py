@@ -13,11 +13,13 @@ from pydantic import Field
 from bss.balance.checks import require
 from bss.balance.schedulers import Heuristic, Learned, Uniform
 from bss.balance.score import BalanceScore
+from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
-from bss.config.modalities import ModalityKind
+from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind
 
 Protocol = Literal["honest", "published"]
+Precision = Literal["fp32", "bf16"]
 
 S3_FOLDER = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 
@@ -226,7 +228,7 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained; the warm-up of measuring uses the same batch size and optimiser."""
+    """How the network is trained; the warm-up of measuring takes the same batches, optimiser and precision."""
 
     optimiser: OptimiserConfig
     epochs: int = 30
@@ -249,6 +251,17 @@ class TrainConfig:
 
     Pods on a cluster, containers elsewhere; resources.staging says how files reach them.
     """
+    precision: Precision = "fp32"
+    """bf16 multiplies in 16 bits (torch.autocast), in training, measuring and evaluation alike.
+
+    Weights, losses, scores and normalisation statistics stay in 32 bits.
+    """
+    compile: bool = False
+    """Training steps run code that torch.compile makes of the network: a slow start, then faster steps. It rounds
+    otherwise than without."""
+    accumulate: int = 1
+    """Parts that each batch is cut into, one after the other, with one update for all: less memory. The gradient is
+    that of the whole batch, but batch normalisation takes its statistics over each part. At least 2 samples each."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -256,9 +269,12 @@ class TrainConfig:
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         require(self.processes >= 1, "processes", self.processes, "at least 1")
         require(self.nodes >= 1, "nodes", self.nodes, "at least 1")
-        least = 2 * self.nodes * self.processes
+        require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
+        parts = self.nodes * self.processes
+        least = 2 * parts * self.accumulate
         right = f"at least {least}, 2 for each of {self.nodes} x {self.processes} processes (nodes x processes)"
-        require(self.nodes * self.processes == 1 or self.batch_size >= least, "batch_size", self.batch_size, right)
+        right += f" and {self.accumulate} parts (accumulate)" * (self.accumulate > 1)
+        require(self.batch_size >= least, "batch_size", self.batch_size, right)
 
 
 @dataclass(frozen=True)
@@ -361,7 +377,7 @@ class Config:
         found, right = sorted(self.network.encoders), sorted(self.prepare.modalities)
         require(found == right, "network.encoders", found, f"the modalities of prepare.modalities, {right}")
         for name, modality in self.prepare.modalities.items():
-            _check_encoder(name, self.network.encoders[name], modality.kind)
+            _check_encoder(name, self.network.encoders[name], modality)
         place = f"s3://bucket/prefix, because train.nodes is {self.train.nodes}: nodes get their files there"
         require(self.train.nodes == 1 or self.resources.staging is not None, "resources.staging", None, place)
         names = sorted(self.schedule.schedulers)
@@ -375,11 +391,19 @@ class Config:
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
 
 
-def _check_encoder(name: str, encoder: AnyEncoderConfig, kind: str) -> None:
-    """Check that modality `name` has an encoder for its kind, and a spectrogram where it is audio."""
+def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind) -> None:
+    """Check that modality `name` has an encoder for its kind, a spectrogram where it is audio, a crop that fits."""
+    kind = modality.kind
     fit = [get_args(get_type_hints(c)["kind"])[0] for c in get_args(AnyEncoderConfig) if kind in c.inputs]
     right = f"one that takes kind {kind}: {', '.join(fit)}"
     require(kind in encoder.inputs, f"network.encoders.{name}.kind", encoder.kind, right)
     has = getattr(encoder, "spectrogram", None) is not None
     wanted = "given for audio" if kind == "audio" else f"left out for kind {kind}"
     require(has == (kind == "audio"), f"network.encoders.{name}.spectrogram", has, wanted)
+    crop: Crop | None = getattr(encoder, "crop", None)
+    if crop is not None:
+        key = f"network.encoders.{name}.crop"
+        require(kind in CROPPED, key, "a crop", f"null for kind {kind}")
+        if isinstance(modality, ImageKind | FramesKind | ClipKind | FlowKind):
+            frames = (modality.frames,) if isinstance(modality, ClipKind | FlowKind) else ()
+            crop.check_fit(kind, (*frames, modality.height, modality.width), key)

@@ -19,11 +19,11 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
-from bss.models.network import MultiModalNetwork, build_network, describe_network
-from bss.models.pretrained import digest_weights, load_pretrained
+from bss.models.network import MultiModalNetwork
+from bss.models.pretrained import digest_weights
 from bss.report.statistics import auc
 from bss.tracking.provenance import write_provenance
-from bss.training.dropout import with_dropout_of
+from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.reproducible import make_reproducible, resolve_device
@@ -32,6 +32,9 @@ from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 Summary = dict[str, float | None]
+
+WARM_UP = ("accumulate", "batch_size", "compile", "optimiser", "precision")
+"""What of the section `train` the warm-up takes."""
 
 
 def measure(config: Config, store: Path, scores: Path) -> None:
@@ -58,8 +61,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
         parameters = {
             "measure": config_to_tree(config.measure),
             "network": config_to_tree(config.network),
-            "batch_size": config.train.batch_size,
-            "optimiser": config_to_tree(config.train.optimiser),
+            **{key: config_to_tree(getattr(config.train, key)) for key in WARM_UP},
             "seeds": list(config.seeds),
         }
         inputs = {"store": data_store.digest, **digest_weights(config.network)}
@@ -70,15 +72,13 @@ def measure(config: Config, store: Path, scores: Path) -> None:
 def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     """Return the measured columns [n] plus ``score``, for the initial network and after the warm-up."""
     device = resolve_device(config.resources.device)
-    description = describe_network(config.network, store)
-    network = build_network(description, seed, device)
-    load_pretrained(network, config.network)
+    network = initial_network(config, store, seed, device)
     data = SplitData(store, "train", network, device)
     criteria = config.measure.score.criteria
     order = generator(seed, "measuring").permutation(len(data))
     initial = copy.deepcopy(network)
-    batches = with_dropout_of(split_into_batches(order, config.train.batch_size), seed, "measuring", 0)
-    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches)}
+    batches = split_into_batches(order, config.train.batch_size)
+    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, epoch=0)}
     warm_up(config, network, data, seed)
     timings["warm-up"] = measure_split(network, data, criteria)
     for columns in timings.values():
@@ -94,10 +94,12 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
 def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: int) -> None:
     """Train `network` for the warm-up epochs with uniform shuffling."""
     optimiser = make_optimiser(network, config.train.optimiser)
+    call = compiled(network, data.device) if config.train.compile else network
     for epoch in range(config.measure.warmup_epochs):
         sequence = Uniform().sequence(len(data), epoch, seed)
         batches = split_into_batches(sequence, config.train.batch_size)
-        train_epoch(network, optimiser, data, batches, seed=seed, epoch=epoch)
+        accumulate = config.train.accumulate
+        train_epoch(network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=accumulate)
 
 
 def scores_table(store: Store, columns: Columns) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import held, read_json, write_json
+from bss.models.waveforms import read_filled
 from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.checkpoints import checkpoints_folder
@@ -204,7 +205,7 @@ def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> Model
     if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
         return None
     rows = data.rows("test")[:2]
-    return ModelToLog(folder, {name: data.read(name, rows) for name in data.modalities})
+    return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})
 
 
 def _trainings_at_a_time(config: Config) -> int:

@@ -19,11 +19,10 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
-from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
-from bss.models.pretrained import load_pretrained
+from bss.models.network import MultiModalNetwork, Outputs, describe_network
 from bss.training.checkpoints import Checkpoints
-from bss.training.dropout import with_dropout_of
 from bss.training.evaluation import evaluate, predict
+from bss.training.initial_network import compiled, initial_network
 from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
 from bss.training.ranks import ALONE, Ranks
@@ -57,9 +56,7 @@ def train_cell(
     make_reproducible()
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)
-    description = describe_network(config.network, store)
-    network = build_network(description, seed, device)
-    load_pretrained(network, config.network)
+    network = initial_network(config, store, seed, device)
     train, val = (SplitData(store, split, network, device) for split in ("train", "val"))
     # The honest protocol reads the test split once, when the training is over.
     published = SplitData(store, "test", network, device) if config.protocol == "published" else None
@@ -75,6 +72,8 @@ def train_cell(
         ranks=ranks.count,
     )
     wrapped = ranks.wrap(network)
+    if config.train.compile:
+        wrapped = compiled(wrapped, device)
     optimiser = make_optimiser(network, config.train.optimiser)
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started)
     state.load()
@@ -110,6 +109,7 @@ def train_cell(
     }
     predictions = predictions_table(network, store, test, ranks)
     if folder is not None:
+        description = describe_network(config.network, store)
         _write(config, network, train.rows, description, metrics, records, predictions, folder)
         seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
         write_json(folder / "timing.json", seconds)
@@ -141,8 +141,7 @@ def _measure_if_due(
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
         batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
-        steps = with_dropout_of(batches, seed, "measuring", epoch, ranks.rank)
-        columns = measure_in_train_mode(network, train, criteria, steps)
+        columns = measure_in_train_mode(network, train, criteria, batches, seed, epoch, ranks.rank)
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started
@@ -185,9 +184,10 @@ def _train_one_epoch(
             wrapped,
             state.ranks,
             (state.position.step, state.position.loss),
-            lambda step, total: state.after_step(step, total, stop_asked()),
+            lambda step, total: state.after_step(step, total, stop_asked(), last=step == len(batches)),
             seed=seed,
             epoch=epoch,
+            accumulate=config.train.accumulate,
         )
     if not np.isfinite(loss):
         raise BssError(
