@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ SCHEDULERS: dict[str, Any] = {
     "bss-l-full": {"kind": "learned", "measuring": "full"},
     "bss-l-full-every-3": {"kind": "learned", "measuring": "full", "every": 3},
 }
+SHAPE = Shape(seconds=2.5, height=90, width=120, crop=64)
 GOALS = {
     "bss-h": ("BSS-H, drawing and records", 1.01, ""),
     "bss-l-online": ("BSS-L, scores from the training pass", 1.02, ""),
@@ -30,7 +32,7 @@ GOALS = {
 
 def run(samples: int, epochs: int, repetitions: int, batch_size: int, channels: int) -> list[Line]:
     """Train with every scheduler in turns; an epoch holds training, measuring, records and evaluation."""
-    shape = Shape(seconds=2.5, height=90, width=120, crop=64, channels=channels)
+    shape = replace(SHAPE, channels=channels)
     seconds: dict[str, list[float]] = {name: [] for name in SCHEDULERS}
     with tempfile.TemporaryDirectory() as folder:
         root = write_folder(Path(folder) / "data", samples, max(12, samples // 10), shape)

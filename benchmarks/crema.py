@@ -82,9 +82,15 @@ def _picture(label: int, shape: Shape, random: np.random.Generator) -> np.ndarra
     return np.clip(smooth + random.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
 
 
-def make_config(root: Path, shape: Shape, epochs: int, batch_size: int, schedulers: dict[str, Any]) -> Config:
+def make_config(
+    root: Path, shape: Shape, epochs: int, batch_size: int, schedulers: dict[str, Any], precision: str = "fp32"
+) -> Config:
     """Return the parameters with which bss trains what the reference trains."""
     network = {"kind": "resnet", "depth": 18, "width": shape.channels}
+    encoders = {
+        "audio": network | {"spectrogram": {"n_fft": N_FFT, "hop": HOP}},
+        "image": network | {"crop": {"height": shape.crop, "width": shape.crop}},
+    }
     return config_from_tree(
         {
             "seeds": [0],
@@ -97,11 +103,11 @@ def make_config(root: Path, shape: Shape, epochs: int, batch_size: int, schedule
                         "seconds": shape.seconds,
                         "short": "tile",
                     },
-                    "image": {"kind": "image", "height": shape.crop, "width": shape.crop},
+                    "image": {"kind": "image", "height": shape.height, "width": shape.width},
                 },
             },
             "network": {
-                "encoders": {"audio": network | {"spectrogram": {"n_fft": N_FFT, "hop": HOP}}, "image": network},
+                "encoders": encoders,
                 "loss_weights": {"fused": 0.1, "unimodal": 0.9},
                 "prediction": "unimodal-heads",
             },
@@ -109,6 +115,7 @@ def make_config(root: Path, shape: Shape, epochs: int, batch_size: int, schedule
             "train": {
                 "epochs": epochs,
                 "batch_size": batch_size,
+                "precision": precision,
                 "optimiser": {"kind": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4},
             },
             "compare": {"baseline": next(iter(schedulers))},

@@ -18,6 +18,9 @@ from bss.training.cell import train_cell
 SCHEDULER = {"bss-l": {"kind": "learned", "measuring": "online"}}
 """Measures every sample again in every epoch, as the script does."""
 FULL = Shape()
+PRECISIONS = {"bf16": 3, "fp32": None}
+"""Of bss, with the goal of each."""
+CURVE_BATCH = 16
 DECODED = 16
 """Samples that are decoded to know what decoding costs."""
 
@@ -38,21 +41,27 @@ def run(
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         full = Setup(Path(folder) / "full", FULL, train, test, epochs, batch_size)
-        theirs, ours = [], []
+        seconds: dict[str, list[float]] = {"reference": [], **{precision: [] for precision in PRECISIONS}}
         for repetition in range(repetitions):
-            theirs += full.reference(repetition, workers)
-            ours += full.bss(repetition)
-        small = Setup(Path(folder) / "small", SMALL, curve_samples, curve_samples // 2, curve_epochs, 16)
-        curves = [(small.bss(seed), small.reference(seed, 0)) for seed in range(curve_seeds)]
-    seconds, their_seconds = [epoch.seconds for epoch in ours], [epoch.seconds for epoch in theirs]
-    bss_curves, reference_curves = ([pair[side] for pair in curves] for side in (0, 1))
-    after = f"after {curve_epochs} epochs of small networks"
-    return [
-        Line("epoch", seconds, their_seconds, ratio="other / ours", at_least=3, reason=full.explain(their_seconds)),
-        Line("prepare, once, in epochs of the reference", [full.prepare_seconds], [their_seconds[0]]),
-        _curve_line(f"training loss {after}", bss_curves, reference_curves, "loss"),
-        _curve_line(f"accuracy {after}", bss_curves, reference_curves, "accuracy"),
-    ]
+            sides = list(seconds)
+            for side in sides if repetition % 2 == 0 else reversed(sides):
+                curve = full.reference(repetition, workers) if side == "reference" else full.bss(repetition, side)
+                seconds[side] += [epoch.seconds for epoch in curve]
+        small = Setup(Path(folder) / "small", SMALL, curve_samples, curve_samples // 2, curve_epochs, CURVE_BATCH)
+        curves = {side: [small.bss(seed, side) for seed in range(curve_seeds)] for side in PRECISIONS}
+        curves["reference"] = [small.reference(seed, 0) for seed in range(curve_seeds)]
+    theirs = seconds["reference"]
+    lines = []
+    for precision, goal in PRECISIONS.items():
+        what = f"epoch in {precision} / of the reference in fp32"
+        line = Line(what, seconds[precision], theirs, ratio="other / ours", at_least=goal, reason=full.explain(theirs))
+        lines.append(line)
+    lines.append(Line("prepare, once / an epoch of the reference", [full.prepare_seconds], [median(theirs)]))
+    for precision in PRECISIONS:
+        for name, what in (("loss", "training loss"), ("accuracy", "accuracy")):
+            title = f"{what} after {curve_epochs} epochs of small networks in {precision} / of the reference"
+            lines.append(_curve_line(title, curves[precision], curves["reference"], name))
+    return lines
 
 
 def _curve_line(what: str, ours: list[Any], theirs: list[Any], name: str) -> Line:
@@ -78,8 +87,9 @@ class Setup:
             data[index % train]
         self.loading_seconds = (time.perf_counter() - started) / DECODED * (2 * train + test)
 
-    def bss(self, seed: int) -> list[reference.Epoch]:
+    def bss(self, seed: int, precision: str) -> list[reference.Epoch]:
         """Train through the store; the first epoch has what comes before it."""
+        config = make_config(self.root, self.shape, self.epochs, self.batch_size, SCHEDULER, precision)
         told: list[reference.Epoch] = []
         last = [time.perf_counter()]
 
@@ -88,8 +98,8 @@ class Setup:
             told.append(reference.Epoch(now - last[0], row["train/loss"], row["val/acc"]))
             last[0] = now
 
-        plan = plan_of(self.config, "bss-l", len(self.store.rows("train")))
-        train_cell(self.config, self.store, plan, "bss-l", seed, None, on_epoch)
+        plan = plan_of(config, "bss-l", len(self.store.rows("train")))
+        train_cell(config, self.store, plan, "bss-l", seed, None, on_epoch)
         return told
 
     def reference(self, seed: int, workers: int) -> list[reference.Epoch]:

@@ -28,8 +28,8 @@ SMALLEST = {
 def test_a_benchmark_measures_both_sides_and_writes_its_table(module, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reference_loop, "FULL", TINY)
     monkeypatch.setattr(reference_loop, "SMALL", TINY)
-    monkeypatch.setattr(data_path, "SHAPE", TINY)
-    monkeypatch.setattr(overheads, "SHAPE", TINY)
+    for one in (balance_cost, data_path, overheads):
+        monkeypatch.setattr(one, "SHAPE", TINY)
     page = tmp_path / "benchmarks.md"
     arguments = [*SMALLEST[module].split(), "--record", "--results", str(tmp_path / "results"), "--page", str(page)]
     lines = record.main(module.BENCHMARK, arguments)
