@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
+Ratio = Literal["ours / other", "other / ours"]
+
 
 @dataclass(frozen=True)
 class Line:
@@ -18,7 +20,7 @@ class Line:
     other: list[float] | None = None
     """The values of the same repetitions for what it is compared with; None: nothing."""
     unit: str = "s"
-    ratio: Literal["ours / other", "other / ours"] = "ours / other"
+    ratio: Ratio = "ours / other"
     """Which of them is the ratio that counts."""
     at_most: float | None = None
     """The goal: for the ratio, or where `other` is None for the value itself."""

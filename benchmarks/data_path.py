@@ -73,11 +73,17 @@ def _readers(
     memory = {name: np.empty(size, dtype=np.uint8) for name, size in sizes.items()}
     sources = {name: np.ones(size, dtype=np.uint8) for name, size in sizes.items()}
     augmentation = Augmentation(0, "training", 0)
+
+    def copy() -> None:
+        for _ in rows:
+            for name, room in memory.items():
+                np.copyto(room, sources[name])
+
     return {
         "inputs": lambda: list(map(len, data.batches(batches, augmentation))),
         "files": lambda: list(map(len, loader)),
         "store": lambda: [store.read(name, index, memory[name]) for index in rows for name in memory],
-        "copy": lambda: [np.copyto(memory[name], sources[name]) for _ in rows for name in memory],
+        "copy": copy,
     }
 
 

@@ -93,7 +93,8 @@ def train(
 ) -> list[Epoch]:
     """Train `network` (encoders, heads and fusion; their inputs are made here) as the authors' script does."""
     torch.manual_seed(seed)
-    network.to(memory_format=torch.contiguous_format)
+    for parameter in network.parameters():
+        parameter.data = parameter.data.contiguous()
     data, test = Folder(root, "train", shape, True), Folder(root, "val", shape, False)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     told = []

@@ -65,9 +65,11 @@ def run(
 
 
 def _curve_line(what: str, ours: list[Any], theirs: list[Any], name: str) -> Line:
-    last = [[getattr(curve[-1], name) for curve in curves] for curves in (ours, theirs)]
-    apart = max(last[0]) < min(last[1]) or max(last[1]) < min(last[0])
-    return Line(what, *last, unit="", reason="the seeds' ranges are apart" if apart else "the seeds' ranges overlap")
+    last, their_last = ([getattr(curve[-1], name) for curve in curves] for curves in (ours, theirs))
+    apart = max(last) < min(their_last) or max(their_last) < min(last)
+    return Line(
+        what, last, their_last, unit="", reason="the seeds' ranges are apart" if apart else "the seeds' ranges overlap"
+    )
 
 
 class Setup:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from benchmarks.comparison import Line, interleave
+from benchmarks.comparison import Line, Ratio, interleave
 from benchmarks.process import run_python
 from benchmarks.record import Benchmark, main
 from bss.balance import Heuristic, Learned
@@ -53,7 +53,8 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
         sides["torch.multinomial, float64"] = lambda: torch.multinomial(weights, n)
         sides["torch.multinomial, float32"] = lambda: torch.multinomial(single, n)
     seconds = interleave(sides, repetitions)
-    what, permutation, speedup = f"weighted permutation of {n:,}", seconds["permutation"], "other / ours"
+    what, permutation = f"weighted permutation of {n:,}", seconds["permutation"]
+    speedup: Ratio = "other / ours"
     lines = [
         Line(
             f"weighted permutation of {n:,} / {name}",
