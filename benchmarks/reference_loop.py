@@ -67,9 +67,7 @@ def run(
 def _curve_line(what: str, ours: list[Any], theirs: list[Any], name: str) -> Line:
     last, their_last = ([getattr(curve[-1], name) for curve in curves] for curves in (ours, theirs))
     apart = max(last) < min(their_last) or max(their_last) < min(last)
-    return Line(
-        what, last, their_last, unit="", reason="the seeds' ranges are apart" if apart else "the seeds' ranges overlap"
-    )
+    return Line(what, last, their_last, "", reason=f"the seeds' ranges {'are apart' if apart else 'overlap'}")
 
 
 class Setup:

@@ -16,6 +16,7 @@ from bss.training.split_data import SplitData
 
 Indices = npt.NDArray[np.int64]
 
+
 def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:
     """Return the optimiser for all parameters of `network`."""
     rate, decay = config.learning_rate, config.weight_decay
