@@ -21,8 +21,8 @@ PASSES = 16
 def stable_argsort(keys: npt.ArrayLike) -> Indices:
     """Return the positions of `keys` [n] from the least to the greatest, equal ones in their order, int64 [n].
 
-    `keys` are floats, none of them NaN. In memory at a time besides `keys` and the result: `PART` keys, five
-    times; equal keys, and those that differ by less than the sampled ones, are not taken apart.
+    `keys` are floats, none of them NaN. More than `PART` of them are sorted range by range, so that the memory
+    besides `keys` and the result does not grow with n, unless most of the keys are equal.
     """
     keys = np.asarray(keys, dtype=np.float64)
     n = len(keys)
