@@ -6,7 +6,7 @@
 # make image            the image of the Kubeflow pipeline, by its commit
 # make kubeflow-local   the Kubeflow pipeline on this machine, each step a process
 # make kubeflow-docker  the same, each step a container of the image
-# make compiled         compile pipelines/pipeline.yaml and write the READMEs of the components anew
+# make compiled         compile pipelines/pipeline.yaml, write the components' READMEs and docs/datasets.md anew
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -78,3 +78,4 @@ kubeflow-docker: image
 compiled: $(READY)
 	@$(BIN)/bss compile
 	@$(BIN)/python -m components.readme
+	@$(BIN)/python -m bss.init.datasets_page

@@ -81,7 +81,7 @@ def apply_override(tree: Tree, text: str) -> None:
 
 def config_from_tree(tree: Mapping[str, Any], source: str) -> Config:
     """Check a mapping of plain values against the schema; `source` is named in messages."""
-    return check_tree(_expand_presets(tree, source), Config, source)
+    return check_tree(_expand_presets(_expand_dataset(tree, source), source), Config, source)
 
 
 def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> Section:
@@ -123,6 +123,28 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
     return flat
+
+
+def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """Replace `dataset: name` by the parameters that it stands for; all other keys override them."""
+    name = tree.get("dataset")
+    if name is None:
+        return {key: value for key, value in tree.items() if key != "dataset"}
+    from bss.datasets.find import dataset_parameters
+
+    preset = dataset_parameters(name, tree.get("protocol", "honest"), f"{source}: dataset")
+    for section, part in (("prepare", "modalities"), ("network", "encoders")):
+        given = tree.get(section)
+        names = given.get(part) if isinstance(given, dict) else None
+        known = preset[section][part]  # none: the dataset's files decide
+        strange = [n for n in names if n not in known] if known and isinstance(names, dict) else []
+        if strange:
+            raise BssError(
+                f"{source}: {section}.{part}: {', '.join(strange)} is no modality of the dataset {name}, which has "
+                f"{', '.join(known)}. `bss init --dataset {name} --root DIR` writes a file for it."
+            )
+    merged: Mapping[str, Any] = _merge(preset, {key: value for key, value in tree.items() if key != "dataset"})
+    return merged
 
 
 def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:

@@ -8,7 +8,8 @@ from bss.config import Config, config_to_tree
 from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import digest_json, read_json, write_json
+from bss.files import read_json, write_json
+from bss.kubeflow.fan_out import read_part, write_parts
 from bss.kubeflow.parameters import cell_part, config_from_part
 from bss.stages.train import log_finished
 from bss.tracking.runs import Execution, write_tracking
@@ -22,18 +23,16 @@ TRACKING = "mlflow.json"
 def list_cells(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
     """Write what decides each training into `plans` and return the trainings, one per seed and scheduler.
 
-    ``digest`` covers all that a training takes from `store` and `plans`, its parameters included: Kubeflow
-    compares values and the names of artifacts, never their contents, and long values are better kept out of it.
+    ``digest`` covers all that a training takes from `store` and `plans`, its parameters included.
     """
     data = Store.open(store)
-    cells, parts = [], {}
+    parts = {}
     for seed in config.seeds:
         for name, entry in config.schedule.schedulers.items():
             plan = read_plan(plans, name, seed, data, config_to_tree(entry))
-            part = parts[_key(name, seed)] = {"plan": plan.digest, "parameters": cell_part(config, name, seed)}
-            cells.append({"scheduler": name, "seed": seed, "digest": digest_json(part)})
-    write_json(plans / CELLS, parts)
-    return cells
+            parts[name, seed] = {"plan": plan.digest, "parameters": cell_part(config, name, seed)}
+    digests = write_parts(plans / CELLS, {_key(*cell): part for cell, part in parts.items()})
+    return [{"scheduler": name, "seed": seed, "digest": digests[_key(name, seed)]} for name, seed in parts]
 
 
 def cell_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
@@ -41,16 +40,7 @@ def cell_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
 
     Raises `BssError` where `plans` holds another training than the one of `digest`, or none.
     """
-    parts = read_json(plans / CELLS, "schedule")
-    part = parts.get(_key(scheduler, seed))
-    if part is None:
-        raise BssError(f"{plans / CELLS}: has no training of {scheduler} with seed {seed}, but {', '.join(parts)}.")
-    if digest_json(part) != digest:
-        raise BssError(
-            f"{plans / CELLS}: {scheduler} with seed {seed} is {digest_json(part)[:12]} there, expected "
-            f"{digest[:12]}: these plans are of another run. Run the pipeline without its cache."
-        )
-    return config_from_part(part["parameters"])
+    return config_from_part(read_part(plans / CELLS, _key(scheduler, seed), digest, "schedule")["parameters"])
 
 
 def _key(scheduler: str, seed: int) -> str:

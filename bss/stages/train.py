@@ -1,6 +1,5 @@
 """Stage 4: train every scheduler with every seed."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus
 from bss.training.reproducible import device_type
 from bss.training.train_job import check_nodes
-from bss.training.workers import emit, run_jobs
+from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Cell = tuple[str, int]
 """Scheduler name and seed."""
@@ -58,6 +57,8 @@ def train(
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
+    if config.protocol == "honest" and not len(data.rows("val")):
+        raise BssError(f"{store}: has no val, on which protocol honest selects. Run `bss prepare` with it again.")
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
@@ -72,11 +73,11 @@ def train(
         kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
         task = Task(config, store, plans, runs, parent)
         jobs = [(task, *cell, cell in kept) for cell in wanted]
-        at_a_time = min(_trainings_at_a_time(config), len(wanted))
+        at_a_time = min(jobs_at_a_time(config, config.train.processes), len(wanted))
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
         each += f" on {config.train.nodes} nodes" if config.train.nodes > 1 else ""
-        selected = "test, protocol published" if config.protocol == "published" else "val"
+        selected = "test (protocol published)" if config.protocol == "published" else "val"
         console.print(
             f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} at a time{each}, selected on {selected}"
         )
@@ -206,12 +207,3 @@ def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> Model
         return None
     rows = data.rows("test")[:2]
     return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})
-
-
-def _trainings_at_a_time(config: Config) -> int:
-    if config.resources.jobs is not None:
-        return config.resources.jobs
-    if config.train.nodes > 1 or device_type(config) == "cuda":
-        return 1
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // config.train.processes)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from kfp import dsl
+from kfp.dsl import Artifact, Output
 
 from components import IMAGE
 
@@ -20,8 +21,9 @@ def start(
     image: str,
     gpus: int,
     nodes: int,
+    measurings: Output[Artifact],
 ) -> NamedTuple(
-    "Started", [("run", str), ("prepare", str), ("measure", str), ("schedule", str), ("data", str), ("digest", str)]
+    "Started", [("run", str), ("prepare", str), ("schedule", str), ("data", str), ("digest", str), ("Output", list)]
 ):
     """Check all parameters, find the data and open the MLflow run, before anything costs a GPU.
 
@@ -37,15 +39,18 @@ def start(
         image: Image of the steps, recorded in MLflow.
         gpus: GPUs of a training pod.
         nodes: The train.nodes that this pipeline was compiled for.
+        measurings: What decides the measuring with each seed.
 
     Returns:
-        As JSON the parameters of the run (run) and of the steps (prepare, measure, schedule) and the version of
-        the data (data); the digest of the data (digest).
+        As JSON the parameters of the run (run) and of the steps (prepare, schedule) and the version of the data
+        (data); the digest of the data (digest); the seed of each measuring and the digest of what decides it.
     """
     import json
+    from pathlib import Path
 
     from bss.kubeflow.data import data_tags, find_data
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
+    from bss.kubeflow.measurings import list_measurings
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
@@ -57,12 +62,13 @@ def start(
             tags = {IMAGE_TAG: image, **data_tags(version, data_revision)}
             open_or_find(config, name, tracking_address(mlflow_tracking_uri), tags)
         resolved = resolve(config, version)
+        seeds_to_measure = list_measurings(resolved.config, version, Path(measurings.path))
         print(f"data: {version.path} {version.commit} digest {version.digest}")
     return (
         resolved.parameters,
         resolved.prepare,
-        resolved.measure,
         resolved.schedule,
         json.dumps(vars(version)),
         version.digest,
+        seeds_to_measure,
     )

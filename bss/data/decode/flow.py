@@ -41,7 +41,8 @@ def decode_flow(path: Path, kind: FlowKind, root: Path, span: Span) -> Flow:
 
     The two are the movement to the right and down, in pixels of the stored size.
     """
-    flows = _compute(path, kind, root, span) if kind.compute else _read(path, kind, span)
+    computed = kind.compute and path.suffix.lower() != ".npy"
+    flows = _compute(path, kind, root, span) if computed else _read(path, kind, span)
     with np.errstate(over="ignore"):
         return finite(flows.astype(np.float16))
 
@@ -53,7 +54,7 @@ def require_opencv(modality: str) -> None:
     except ImportError as error:
         raise BssError(
             f"params.yaml: prepare.modalities.{modality}.compute: computing optical flow needs OpenCV: "
-            "pip install opencv-python-headless (or bss[flow])."
+            "pip install opencv-python-headless (or bss[flow]). Set it to false where all flow is in .npy files."
         ) from error
 
 

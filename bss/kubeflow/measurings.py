@@ -1,0 +1,55 @@
+"""The measurings of a run, one per seed: fanned out at the start, joined for planning."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bss.config import Config
+from bss.data.fetch import DataVersion
+from bss.errors import BssError
+from bss.files import read_json, whole_folder
+from bss.kubeflow.fan_out import read_part, write_parts
+from bss.kubeflow.parameters import config_from_part, measuring_part, stage_part
+from bss.stages.measure import write_summary
+
+
+def list_measurings(config: Config, version: DataVersion, path: Path) -> list[dict[str, Any]]:
+    """Write what decides each measuring to `path` and return the measurings, one per seed.
+
+    ``digest`` covers the data, how it is prepared, and the parameters of measuring.
+    """
+    data = {"data": version.digest, "prepare": stage_part(config, "prepare")}
+    parts = {_key(seed): {**data, "parameters": measuring_part(config, seed)} for seed in config.seeds}
+    digests = write_parts(path, parts)
+    return [{"seed": seed, "digest": digests[_key(seed)]} for seed in config.seeds]
+
+
+def measuring_config(path: Path, seed: int, digest: str) -> Config:
+    """Return the configuration of one measuring that `list_measurings` listed, `BssError` where it is not there."""
+    return config_from_part(read_part(path, _key(seed), digest, "start")["parameters"])
+
+
+def join_scores(config: Config, measured: Sequence[Path], scores: Path) -> None:
+    """Lay the scores of single seeds out in the folder `scores`, as the stage measure does for all of them.
+
+    Raises `BssError` where a seed is missing, or a folder is no measuring of this store's samples.
+    """
+    provenances = [read_json(part / "provenance.json", "measure") for part in measured]
+    if len({str(p["inputs"]) for p in provenances}) > 1:
+        raise BssError("the seeds were measured on different stores: run the pipeline without its cache.")
+    of_seed = {seed: part for part, p in zip(measured, provenances, strict=True) for seed in p["parameters"]["seeds"]}
+    missing = [str(seed) for seed in config.seeds if seed not in of_seed]
+    if missing:
+        raise BssError(f"no scores of seed {', '.join(missing)}, but of {', '.join(map(str, of_seed))}.")
+    with whole_folder(scores) as folder:
+        summaries = {}
+        for seed in config.seeds:
+            shutil.copytree(of_seed[seed] / f"seed={seed}", folder / f"seed={seed}")
+            summaries[seed] = read_json(of_seed[seed] / "summary.json", "measure")[f"seed={seed}"]
+        parameters = provenances[0]["parameters"] | {"seeds": list(config.seeds)}
+        write_summary(folder, summaries, provenances[0]["inputs"], parameters)
+
+
+def _key(seed: int) -> str:
+    return f"seed={seed}"
