@@ -25,8 +25,10 @@ class Line:
     at_most: float | None = None
     """The goal: for the ratio, or where `other` is None for the value itself."""
     at_least: float | None = None
-    reason: str = ""
-    """Why the goal is missed, or what else belongs to the numbers."""
+    note: str = ""
+    """What else belongs to the numbers."""
+    if_missed: str = ""
+    """The reason, in case the goal is missed."""
 
     @property
     def found(self) -> list[float]:
@@ -48,14 +50,14 @@ class Line:
         """Return the line as texts by column."""
         goal = "" if self.at_most is None else f"at most {self.at_most:g}"
         goal += "" if self.at_least is None else f"at least {self.at_least:g}"
-        verdict = {True: "yes", False: "no", None: ""}[self.reached]
+        verdict = {True: "yes", False: f"no: {self.if_missed}", None: ""}[self.reached]
         return {
             "what": self.what,
             "ours": spread(self.ours, self.unit),
             "other": "" if self.other is None else spread(self.other, self.unit),
             "ratio": "" if self.other is None else spread(self.found),
             "goal": goal if self.other is None or not goal else f"{goal} ({self.ratio})",
-            "reached": f"{verdict}{': ' if verdict and self.reason else ''}{self.reason}",
+            "reached": "; ".join(filter(None, [verdict, self.note])),
         }
 
 

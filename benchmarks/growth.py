@@ -70,7 +70,7 @@ def _of_sizes(what: str, found: dict[int, tuple[float, float]]) -> list[Line]:
         name = f"{what}, {n:,} samples" + (f" / {least:,}" if n > least else "")
         note = f"peak memory of the process {peak / 1e9:.2f} GB"
         other = smallest if n > least else None
-        lines.append(Line(name, [1e6 * seconds / n], other, "us/sample", reason=note))
+        lines.append(Line(name, [1e6 * seconds / n], other, "us/sample", note=note))
     return lines
 
 

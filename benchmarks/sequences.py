@@ -10,6 +10,9 @@ from bss.balance import Heuristic, Learned
 
 MOST_CATEGORIES = 2**24
 """Of torch.multinomial."""
+LEAST = 1_000_000
+"""Samples from which on the goal counts."""
+THREADS = "the threads of the sort wait for each other where other processes have the cores; see `--threads 1`"
 FULL_REPETITIONS = 20_000_000
 """Larger sizes are measured once."""
 
@@ -68,7 +71,7 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
     ]
     if not lines:
         reason = f"torch.multinomial stops at {MOST_CATEGORIES:,}"
-        lines = [Line(what, permutation, reason=reason)]
+        lines = [Line(what, permutation, note=reason)]
     return [
         *lines,
         Line(

@@ -52,9 +52,10 @@ def test_a_missed_goal_is_told_with_its_reason():
     met = Line("a / b", [1.0, 2.0, 9.0], [2.0, 4.0, 2.0], at_most=0.5)
     assert met.found == [0.5, 0.5, 4.5]
     assert met.reached is True
-    missed = Line("a / b", [1.0, 2.0], [2.0, 4.0], ratio="other / ours", at_least=3, reason="too little data")
+    missed = Line("a / b", [1.0, 2.0], [2.0, 4.0], ratio="other / ours", at_least=3, if_missed="too little data")
     assert missed.found == [2.0, 2.0]
     assert missed.cells()["reached"] == "no: too little data"
+    assert Line("a", [1.0], at_most=2, note="alone", if_missed="too slow").cells()["reached"] == "yes; alone"
     assert Line("a", [1.0], [1.0]).cells()["reached"] == ""
 
 
