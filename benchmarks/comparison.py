@@ -50,7 +50,7 @@ class Line:
         """Return the line as texts by column."""
         goal = "" if self.at_most is None else f"at most {self.at_most:g}"
         goal += "" if self.at_least is None else f"at least {self.at_least:g}"
-        verdict = {True: "yes", False: f"no: {self.if_missed}", None: ""}[self.reached]
+        verdict = {True: "yes", False: f"no: {self.if_missed}" if self.if_missed else "no", None: ""}[self.reached]
         return {
             "what": self.what,
             "ours": spread(self.ours, self.unit),

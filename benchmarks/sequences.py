@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from benchmarks.comparison import Line, Ratio, interleave
+from benchmarks.comparison import Line, interleave
 from benchmarks.process import run_python
 from benchmarks.record import Benchmark, main
 from bss.balance import Heuristic, Learned
@@ -12,7 +12,6 @@ MOST_CATEGORIES = 2**24
 """Of torch.multinomial."""
 LEAST = 1_000_000
 """Samples from which on the goal counts."""
-THREADS = "the threads of the sort wait for each other where other processes have the cores; see `--threads 1`"
 FULL_REPETITIONS = 20_000_000
 """Larger sizes are measured once."""
 
@@ -57,15 +56,8 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
         sides["torch.multinomial, float32"] = lambda: torch.multinomial(single, n)
     seconds = interleave(sides, repetitions)
     what, permutation = f"weighted permutation of {n:,}", seconds["permutation"]
-    speedup: Ratio = "other / ours"
     lines = [
-        Line(
-            f"weighted permutation of {n:,} / {name}",
-            permutation,
-            seconds[name],
-            ratio=speedup,
-            at_least=2 if n >= 10**6 else None,
-        )
+        Line(f"{what} / {name}", permutation, seconds[name], ratio="other / ours", at_least=2 if n >= LEAST else None)
         for name in sides
         if name.startswith("torch.multinomial")
     ]
@@ -74,10 +66,10 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
         lines = [Line(what, permutation, note=reason)]
     return [
         *lines,
+        Line(f"{what} / torch.sort", permutation, seconds["torch.sort"], ratio="other / ours"),
         Line(
-            f"weighted permutation of {n:,} / torch.sort of float64", permutation, seconds["torch.sort"], ratio=speedup
+            f"ranking of {n:,} / torch.sort of float64", seconds["ranking"], seconds["torch.sort"], ratio="other / ours"
         ),
-        Line(f"ranking of {n:,} / torch.sort of float64", seconds["ranking"], seconds["torch.sort"], ratio=speedup),
         Line(f"{what} / copying its 8 bytes a sample", permutation, seconds["copy"]),
     ]
 
@@ -85,8 +77,8 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
 BENCHMARK = Benchmark(
     "sequences",
     "Sequences",
-    "BSS-L's weighted permutation (exact, in double precision) and BSS-H's ranking (ties at random) of n scores. "
-    "The last line of each size tells how far they are from the bandwidth of the memory.",
+    "BSS-L's weighted permutation (exact, in double precision) and BSS-H's ranking (ties at random) of n scores; "
+    "torch.sort sorts n numbers of double precision. The last line of each size tells how far they are from the bandwidth of the memory.",
     {"sizes": (10**6, 10**7, 16 * 10**6, 10**8), "repetitions": 5, "threads": 0},
     run,
 )

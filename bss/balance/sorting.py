@@ -57,11 +57,26 @@ def _sort_part(keys: Floats) -> Indices:
     scaled *= scale
     cells = scaled.astype(np.int32)  # rounding never changes which of two keys is in the greater cell
     del scaled
-    import torch  # not above: most plans are of few samples, and importing it takes longer than making them
-
-    values, order = (x.numpy() for x in torch.sort(torch.from_numpy(cells), stable=True))
+    values, order = _radix_sort(cells)
     shared = np.flatnonzero(values[1:] == values[:-1])
     return order if _sort_cells(keys, order, shared) else np.argsort(keys, kind="stable").astype(np.int64)
+
+
+def _radix_sort(cells: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], Indices]:
+    """Return `cells` sorted, and the positions that they come from, equal ones in their order.
+
+    By one thread: several would wait for each other in each pass, which wins little where each has a processor of
+    its own, and takes many times as long where they have to share.
+    """
+    import torch  # not above: most plans are of few samples, and importing it takes longer than making them
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        values, order = torch.sort(torch.from_numpy(cells), stable=True)
+    finally:
+        torch.set_num_threads(threads)
+    return values.numpy(), order.numpy()
 
 
 def _sort_cells(keys: Floats, order: Indices, shared: Indices) -> bool:
