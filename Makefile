@@ -1,5 +1,6 @@
 # make run              the whole pipeline on the built-in data
 # make test             every test
+# make bench            every benchmark, into docs/benchmarks.md
 # make lint             ruff and the type checker
 # make ui               the MLflow UI on this machine
 # make image            the image of the Kubeflow pipeline, by its commit
@@ -18,8 +19,10 @@ IMAGE ?= bss
 COMMIT = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD -- . || echo -modified)
 TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 
+BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run ui test bench lint image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,6 +49,9 @@ ui: $(READY)
 
 test: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
+
+bench: $(READY)
+	@for name in $(BENCHMARKS); do echo "bench: $$name"; $(BIN)/python -m benchmarks.$$name --record || exit 1; done
 
 lint: $(READY)
 	@$(BIN)/ruff check .

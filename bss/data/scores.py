@@ -25,7 +25,7 @@ def read_scores(path: Path, store: Store) -> npt.NDArray[np.float64]:
     """
     table = read_table(path, "measure", ("index", "id", "score"))
     rows = store.rows("train")
-    same = np.array_equal(table["index"].to_numpy(), rows) and table["id"].to_pylist() == store.ids[rows].tolist()
+    same = np.array_equal(table["index"].to_numpy(), rows) and table["id"].equals(store.id_column(rows))
     if not same:
         raise BssError(
             f"{path}: measured on {len(table)} other training samples than the {len(rows)} in {store.path}. "

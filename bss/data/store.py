@@ -1,6 +1,7 @@
 """The store: every sample decoded once, one array per modality."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -49,11 +50,9 @@ class Store:
         self.modalities = {
             name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in header["modalities"].items()
         }
-        self.ids: npt.NDArray[np.object_] = np.array(samples["id"].to_pylist(), dtype=object)
         self.labels: npt.NDArray[np.int64] = samples["label"].to_numpy()
-        self.splits: npt.NDArray[np.str_] = np.array(samples["split"].to_pylist(), dtype=str)
-        self.groups: list[str | None] = samples["group"].to_pylist()
-        self._arrays = arrays
+        self._samples, self._arrays = samples, arrays
+        self._rows: dict[str, npt.NDArray[np.int64]] = {}
         self._ends = {
             name: _check_ends(path / f"{name}.ends.npy", len(self), m.shape[0], arrays[name].shape[0])
             for name, m in self.modalities.items()
@@ -100,7 +99,36 @@ class Store:
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Return the row indices of `split` (train, val or test), int64, in the store's order."""
-        return np.flatnonzero(self.splits == split).astype(np.int64)
+        import pyarrow.compute
+
+        if split not in self._rows:
+            inside = pyarrow.compute.equal(self._samples["split"], split)
+            self._rows[split] = np.flatnonzero(inside.to_numpy()).astype(np.int64)
+            self._rows[split].flags.writeable = False
+        return self._rows[split]
+
+    def id_column(self, rows: npt.NDArray[np.int64]) -> Any:
+        """Return the ids at `rows` [k] as a column of a table (``pyarrow.ChunkedArray``), with no text made of them."""
+        import pyarrow
+
+        ids = self._samples["id"].cast(pyarrow.large_string())  # gathering more than 2 GiB of others fails
+        return ids.take(pyarrow.array(rows)).cast(pyarrow.string())
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.object_]:
+        """The id of every sample as a text."""
+        return np.array(self._samples["id"].to_pylist(), dtype=object)
+
+    @cached_property
+    def splits(self) -> npt.NDArray[np.str_]:
+        """The split of every sample as a text."""
+        return np.array(self._samples["split"].to_pylist(), dtype=str)
+
+    @cached_property
+    def groups(self) -> list[str | None]:
+        """The group of every sample, None where it has none."""
+        groups: list[str | None] = self._samples["group"].to_pylist()
+        return groups
 
     def lengths(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return how many samples each sound of `modality` at `rows` [k] has, int64 [k]."""

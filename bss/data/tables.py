@@ -16,7 +16,7 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def read_table(path: Path, made_by: str, required: tuple[str, ...] = ()) -> Any:
-    """Read a table (``pyarrow.Table``) that the stage `made_by` wrote.
+    """Read a table (``pyarrow.Table``) that the stage `made_by` wrote: the columns `required`, or all of none.
 
     Raises `BssError` where the file is missing, damaged, or lacks a column of `required`.
     """
@@ -24,12 +24,14 @@ def read_table(path: Path, made_by: str, required: tuple[str, ...] = ()) -> Any:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.ParquetFile(path).read()
+        file = pyarrow.parquet.ParquetFile(path)
+        table = file.read(columns=list(required) or None)
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
     except (OSError, pyarrow.ArrowException) as error:
         raise BssError(f"{path}: not a readable Parquet file ({error}). Run `bss {made_by}` again.") from error
     missing = [name for name in required if name not in table.column_names]
     if missing:
-        raise BssError(f"{path}: lacks the columns {missing}, has {table.column_names}. Run `bss {made_by}` again.")
+        found = file.schema_arrow.names
+        raise BssError(f"{path}: lacks the columns {missing}, has {found}. Run `bss {made_by}` again.")
     return table

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bss.balance.draw import generator
 from bss.balance.schedulers import Uniform
+from bss.balance.sorting import stable_argsort
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.scores import FILES
@@ -27,8 +28,9 @@ from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import make_optimiser, train_epoch
 from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
@@ -134,13 +136,13 @@ def scores_table(store: Store, columns: Columns) -> dict[str, Any]:
     """Return the table of scores.parquet: sample, criteria, score, rank and facts per modality."""
     rows = store.rows("train")
     ranks = np.empty(len(rows), dtype=np.int64)
-    ranks[np.argsort(-columns["score"], kind="stable")] = np.arange(len(rows))
+    ranks[stable_argsort(-columns["score"])] = np.arange(len(rows))
     facts = {
         name: values.astype(np.int64) if name.startswith("predicted_") else values
         for name, values in columns.items()
         if name != "score"
     }
-    head = {"index": rows, "id": store.ids[rows].tolist(), "label": store.labels[rows]}
+    head = {"index": rows, "id": store.id_column(rows), "label": store.labels[rows]}
     return {**head, **facts, "score": columns["score"], "rank": ranks}
 
 

@@ -12,7 +12,7 @@ from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError
-from bss.training.cell import sequence_digest
+from bss.training.sequences import sequence_digest
 
 
 def check_sequence(

@@ -1,7 +1,6 @@
 """One training: a scheduler and a seed, from the plan to a folder of results."""
 
 import copy
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +27,10 @@ from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.state import Best, Position, Records, Row, TrainingState
-from bss.training.steps import learning_rate, make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import learning_rate, make_optimiser, train_epoch
 
 
 def train_cell(
@@ -226,11 +226,6 @@ def _evaluate_epoch(
     row["balance/score_mean"] = None if sampler.scores is None else float(sampler.scores.mean())
     row["schedule/digest"] = sequence_digest(rows[sequence])
     return row
-
-
-def sequence_digest(rows: npt.NDArray[np.int64]) -> str:
-    """Return the sha256 of a sequence of store rows, as little-endian int64."""
-    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<i8").tobytes()).hexdigest()
 
 
 def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:
