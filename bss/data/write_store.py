@@ -11,6 +11,7 @@ import numpy as np
 
 from bss.config.modalities import ModalityKind
 from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
+from bss.data.decode.bad_sample import named
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
@@ -20,8 +21,6 @@ CHUNK = 256
 """Samples in memory at a time, at most."""
 CHUNK_BYTES = 256 << 20
 """Size of the samples in memory at a time, where the processors are kept busy with fewer than `CHUNK`."""
-NAMED = 100
-"""Letters of a path or text that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def decode_into(
             decoded = pool.map(lambda sample: _decode_sample(sample, decoders), chunk)
             for sample, parts in zip(chunk, decoded, strict=True):
                 unfit = {name: _why_unfit(part, arrays.get(name)) for name, part in parts.items()}
-                reasons = [f"{name} {sample.files[name][:NAMED]}: {why}" for name, why in unfit.items() if why]
+                reasons = [f"{name} {named(sample.files[name])}: {why}" for name, why in unfit.items() if why]
                 if reasons:
                     skipped.append(Skipped(sample, "; ".join(reasons)))
                     continue
