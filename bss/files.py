@@ -3,11 +3,13 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bss.errors import BssError
@@ -99,14 +101,47 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, made_by: str) -> Any:
-    """Read a JSON file that the stage `made_by` wrote; `BssError` where it is missing or damaged."""
+def read_json(path: Path, made_by: str, keys: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any]:
+    """Read a JSON object that the stage `made_by` wrote, with a value of its type under each of `keys`.
+
+    Raises `BssError` where it is missing or damaged, holds a key twice or a number that is not finite.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(
+            path.read_text(encoding="utf-8"),
+            parse_constant=_finite,
+            parse_float=_finite,
+            object_pairs_hook=_without_repetition,
+        )
+        if not isinstance(value, dict):
+            raise ValueError(f"holds no names, but a {type(value).__name__}")
+        for key, kind in keys.items():
+            if not isinstance(value.get(key), kind) or (kind is not bool and isinstance(value[key], bool)):
+                raise ValueError(f"{key} is {_shown(value[key])}" if key in value else f"lacks {key}")
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BssError(f"{path}: damaged ({error}). Run `bss {made_by}` again.") from error
+    return value
+
+
+def _finite(text: str) -> float:
+    """Return the number that JSON's `text` is; Python's reader would take NaN, Infinity and 1e999."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key is there twice, among {_shown(list(found))}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if len(repr(value)) <= 100 else f"{repr(value)[:100]} ..."
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bss.data.tables import read_table
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.features import open_array
+from bss.data.tables import Table, open_table
 from bss.errors import BssError
 from bss.files import digest_file, digest_json, read_json
 
@@ -34,7 +36,7 @@ class Modality:
 class Store:
     """A read-only view of outputs/store; open it with `Store.open`."""
 
-    def __init__(self, path: Path, header: dict[str, Any], samples: Any, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, path: Path, header: dict[str, Any], samples: Table, arrays: dict[str, npt.NDArray[Any]]) -> None:
         self.path = path
         self.name: str = header["name"]
         self.classes: tuple[str, ...] = tuple(header["classes"])
@@ -43,11 +45,17 @@ class Store:
             name: Modality(m["kind"], tuple(m["shape"]), m["dtype"], m["sample_rate"])
             for name, m in header["modalities"].items()
         }
-        self.ids: npt.NDArray[np.object_] = np.array(samples["id"].to_pylist(), dtype=object)
-        self.labels: npt.NDArray[np.int64] = samples["label"].to_numpy()
-        self.splits: npt.NDArray[np.str_] = np.array(samples["split"].to_pylist(), dtype=str)
-        self.groups: list[str | None] = samples["group"].to_pylist()
+        self.ids: npt.NDArray[np.object_] = np.array(samples.texts("id"), dtype=object)
+        self.labels = samples.whole_numbers("label")
+        self.splits: npt.NDArray[np.str_] = np.array(samples.texts("split"), dtype=str)
+        self.groups = samples.optional_texts("group")
         self._arrays = arrays
+        if len(set(self.ids.tolist())) < len(self.ids):
+            raise samples.damaged("an id is there twice")
+        if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise samples.damaged(f"a label is none of the {len(self.classes)} classes")
+        if set(self.splits.tolist()) - set(SPLITS):
+            raise samples.damaged(f"a split is none of {', '.join(SPLITS)}")
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -56,25 +64,17 @@ class Store:
         Raises `BssError` where it is missing, of another schema version, or where its arrays are not what
         store.json says.
         """
-        header = read_json(path / "store.json", "prepare")
-        version = header.get("schema_version") if isinstance(header, dict) else None
-        if version != SCHEMA_VERSION:
-            raise BssError(
-                f"{path / 'store.json'}: schema version {version}, expected {SCHEMA_VERSION}. Run `bss prepare` again."
-            )
-        lacking = [key for key in ("name", "classes", "modalities", "digest") if key not in header]
-        if lacking:
-            raise BssError(f"{path / 'store.json'}: lacks {', '.join(lacking)}. Run `bss prepare` again.")
-        samples = read_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))
+        header = _read_header(path / "store.json")
+        samples = open_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))
         arrays = {}
         for name, m in header["modalities"].items():
             file = path / f"{name}.npy"
             try:
-                array = np.load(file, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+                array = open_array(file)
+            except BadSampleError as error:
                 raise BssError(f"{file}: not readable ({error}). Run `bss prepare` again.") from error
             expected = (len(samples), *m["shape"])
-            if array.shape != expected or array.dtype != m["dtype"]:
+            if array.shape != expected or str(array.dtype) != m["dtype"]:
                 raise BssError(
                     f"{file}: holds {array.dtype} {array.shape}, but store.json says {m['dtype']} {expected}. "
                     "Run `bss prepare` again."
@@ -101,8 +101,44 @@ class Store:
         path = self.path / "truth.parquet"
         if not path.exists():
             return None
-        table = read_table(path, "prepare", ("id", "kind"))
-        return dict(zip(table["id"].to_pylist(), table["kind"].to_pylist(), strict=True))
+        table = open_table(path, "prepare", ("id", "kind"))
+        truth = dict(zip(table.texts("id"), table.texts("kind"), strict=True))
+        if set(truth) != set(self.ids.tolist()):
+            raise table.damaged("it tells of other samples than the store has")
+        return truth
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Return the content of store.json; raise `BssError` where it is none that `bss prepare` writes."""
+    header = read_json(path, "prepare")
+    if header.get("schema_version") != SCHEMA_VERSION:
+        raise BssError(
+            f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}. Run `bss prepare` again."
+        )
+    lacking = [key for key in ("name", "classes", "modalities", "digest") if key not in header]
+    if lacking:
+        raise BssError(f"{path}: lacks {', '.join(lacking)}. Run `bss prepare` again.")
+    classes, modalities = header["classes"], header["modalities"]
+    sound = isinstance(header["name"], str) and isinstance(header["digest"], str)
+    sound &= isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    # A name is the name of a file in this folder, and nothing that leads out of it.
+    sound &= isinstance(modalities, dict) and all(n.isidentifier() and _is_modality(m) for n, m in modalities.items())
+    if not sound:
+        raise BssError(f"{path}: damaged (not what `bss prepare` writes). Run `bss prepare` again.")
+    return header
+
+
+def _is_modality(entry: Any) -> bool:
+    if not isinstance(entry, dict) or {"kind", "shape", "dtype", "sample_rate"} - set(entry):
+        return False
+    shape = entry["shape"]
+    return (
+        isinstance(entry["kind"], str)
+        and isinstance(entry["dtype"], str)
+        and isinstance(entry["sample_rate"], int | None)
+        and isinstance(shape, list)
+        and all(isinstance(size, int) and size > 0 for size in shape)
+    )
 
 
 def digest_store(folder: Path, modalities: list[str]) -> str:

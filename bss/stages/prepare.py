@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bss.config import Config, config_to_tree
 from bss.console import make_console
-from bss.data.manifest import Manifest, Sample, check_splits, groups_in_two_splits, read_manifest
+from bss.data.manifest import Manifest, Sample, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.problems import raise_problems
 from bss.data.splits import carve_val
 from bss.data.store import SPLITS
@@ -21,6 +21,8 @@ from bss.data.write_store import Skipped, decode_into, write_header, write_sampl
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder
 from bss.tracking.provenance import write_provenance
+
+NO_TRUTH = "Set prepare.truth to null where nothing is known of the pairs."
 
 
 def prepare(config: Config, root: Path, store: Path) -> None:
@@ -39,7 +41,7 @@ def prepare(config: Config, root: Path, store: Path) -> None:
         raise_problems(str(manifest.path), shared, cure)
     truth = None
     if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
-        truth = read_truth(root / settings.truth, [sample.id for sample in manifest.samples])
+        truth = read_truth(find_table(root, settings.truth, NO_TRUTH), [sample.id for sample in manifest.samples])
     val_from = "the manifest"
     if not any(sample.split == "val" for sample in manifest.samples):
         manifest = carve_val(manifest, settings.val_share)
