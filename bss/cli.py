@@ -108,9 +108,16 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
     sub = add("init", _init, "write a first params.yaml for data of your own", parameters=False)
-    sub.add_argument("--manifest", type=Path, required=True, help="CSV or Parquet file in the folder of your data")
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument("--manifest", type=Path, help="CSV or Parquet file in the folder of your data")
+    which.add_argument("--dataset", metavar="NAME", help="a published dataset that `bss presets` lists")
+    sub.add_argument("--root", type=Path, help="folder of the published dataset")
+    sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")
     sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
     sub.add_argument("--force", action="store_true", help="replace the file that is there")
+    sub = add("presets", _presets, "list the published datasets, or what the preset of one sets", parameters=False)
+    sub.add_argument("name", nargs="?", help="print everything that this one sets")
+    sub.add_argument("--protocol", choices=("honest", "published"), default="honest", help="default: %(default)s")
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     path(sub, STORE)
     sub = add("inspect", _inspect, "show a prepared store as one HTML page", parameters=False)
@@ -152,9 +159,22 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _init(options: argparse.Namespace) -> None:
-    from bss.init.command import init
+    from bss.init.command import init, init_dataset
 
-    init(options.manifest, options.output, options.force)
+    if options.manifest is not None:
+        if options.root is not None or options.protocol is not None:
+            raise BssError("--root and --protocol go with --dataset; of a manifest the folder is the root.")
+        init(options.manifest, options.output, options.force)
+        return
+    if options.root is None:
+        raise BssError(f"--dataset {options.dataset} needs --root, the folder of its files.")
+    init_dataset(options.dataset, options.root, options.protocol or "honest", options.output, options.force)
+
+
+def _presets(options: argparse.Namespace) -> None:
+    from bss.init.command import show_presets
+
+    show_presets(options.name, options.protocol)
 
 
 def _prepare(options: argparse.Namespace) -> None:

@@ -15,6 +15,13 @@ from bss.errors import BssError
 Tree = dict[str, Any]
 Section = TypeVar("Section")
 
+MAX_BYTES = 1 << 20
+"""Of params.yaml."""
+MAX_VALUES = 100_000
+"""In it, each counted as often as aliases name it."""
+MAX_DEPTH = 50
+"""Of tables and lists in each other."""
+
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read and check the parameters in `path`.
@@ -31,6 +38,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 def read_yaml(path: Path) -> Tree:
     """Read a YAML 1.2 mapping, the way DVC reads params.yaml: 1e-3 is a number, a repeated key an error."""
     try:
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise BssError(f"{path}: has {path.stat().st_size} bytes; parameters have at most {MAX_BYTES}.")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BssError(
@@ -44,13 +53,7 @@ def read_yaml(path: Path) -> Tree:
 
 def parse_yaml(text: str, source: str) -> Tree:
     """Return the mapping that `text` is, as `read_yaml` does; `source` is named in messages."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        tree = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise BssError(f"{source}: not valid YAML:\n{error}") from error
+    tree = _parse(text, source)
     if not isinstance(tree, dict):
         found = "nothing" if tree is None else type(tree).__name__
         raise BssError(f"{source}: expected sections such as `train:`, found {found}.")
@@ -59,9 +62,6 @@ def parse_yaml(text: str, source: str) -> Tree:
 
 def apply_override(tree: Tree, text: str) -> None:
     """Set one value in `tree` from ``a.b.c=value``; tables on the way are made where they are missing."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise BssError(f"--set {text}: expected key=value, such as train.epochs=5.")
@@ -73,15 +73,41 @@ def apply_override(tree: Tree, text: str) -> None:
         if not isinstance(child, dict):
             raise BssError(f"--set {text}: {'.'.join(parents[: depth + 1])} is a value, not a section.")
         tree = child
+    tree[last] = _parse(value, f"--set {text[:200]}")
+
+
+def _parse(text: str, source: str) -> Any:
+    """Return the plain values that YAML stands for, no more of them and no deeper than parameters can be."""
+    from ruamel.yaml import YAML
+
     try:
-        tree[last] = YAML(typ="safe", pure=True).load(value)
-    except YAMLError as error:
-        raise BssError(f"--set {text}: the value is not valid YAML: {error}") from error
+        value = YAML(typ="safe", pure=True).load(text)
+    except Exception as error:  # YAML's own, and what its values raise: dates that are none, numbers of thousands of digits
+        raise BssError(f"{source}: not valid YAML:\n{str(error)[:2000] or type(error).__name__}") from error
+    _require_small(value, source)
+    return value
+
+
+def _require_small(value: Any, source: str) -> None:
+    """Raise `BssError` where `value` holds too much: an alias in YAML stands for all that it names, and so on."""
+    found, level, depth = 0, [value], 0
+    while level:
+        found += len(level)
+        if found > MAX_VALUES or depth > MAX_DEPTH:
+            raise BssError(f"{source}: more than {MAX_VALUES} values, or more than {MAX_DEPTH} tables in each other.")
+        level = [item for part in level for item in _items(part)]
+        depth += 1
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def config_from_tree(tree: Mapping[str, Any], source: str) -> Config:
     """Check a mapping of plain values against the schema; `source` is named in messages."""
-    return check_tree(_expand_presets(tree, source), Config, source)
+    return check_tree(_expand_presets(_expand_dataset(tree, source), source), Config, source)
 
 
 def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> Section:
@@ -123,6 +149,27 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
     return flat
+
+
+def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """Replace `dataset: name` by the parameters that it stands for; all other keys override them."""
+    name = tree.get("dataset")
+    if name is None:
+        return {key: value for key, value in tree.items() if key != "dataset"}
+    from bss.datasets.find import dataset_parameters
+
+    preset = dataset_parameters(name, tree.get("protocol", "honest"), f"{source}: dataset")
+    for section, part in (("prepare", "modalities"), ("network", "encoders")):
+        given = tree.get(section)
+        names = given.get(part) if isinstance(given, dict) else None
+        strange = [n for n in names if n not in preset[section][part]] if isinstance(names, dict) else []
+        if strange:
+            raise BssError(
+                f"{source}: {section}.{part}: {', '.join(strange)} is no modality of the dataset {name}, which has "
+                f"{', '.join(preset[section][part])}. `bss init --dataset {name} --root DIR` writes a file for it."
+            )
+    merged: Mapping[str, Any] = _merge(preset, {key: value for key, value in tree.items() if key != "dataset"})
+    return merged
 
 
 def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:

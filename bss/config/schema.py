@@ -59,6 +59,9 @@ class PrepareConfig:
     """Folder of the raw data; DVC watches all of it."""
     modalities: dict[str, ModalityKind]
     """Modality name (= column of the manifest) to how its files are decoded; two or more."""
+    source: str | None = None
+    """A published dataset whose own layout is read, such as crema-d (`bss presets` lists them); null reads
+    `manifest`."""
     manifest: str = "manifest.csv"
     """CSV or Parquet file inside `root`: columns id, label, split, optional group, one per modality, and
     <modality>_start, <modality>_end for parts of files."""

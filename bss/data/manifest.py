@@ -77,6 +77,13 @@ def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind])
     """
     path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.")
     columns, rows = read_rows(path)
+    return check_rows(path, columns, rows, modalities)
+
+
+def check_rows(
+    path: Path, columns: list[str], rows: list[tuple[int, dict[str, str]]], modalities: Mapping[str, ModalityKind]
+) -> Manifest:
+    """Return the manifest that numbered `rows` are; `path` is named in messages. Raises as `read_manifest` does."""
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
         hints = [f"{column!r}{_similar(column, columns)}" for column in missing]

@@ -12,8 +12,8 @@ from bss.data.splits import carve_val
 from bss.errors import BssError
 from bss.init.cautions import manifest_cautions
 from bss.init.facts import Facts, look, require_some_readable
-from bss.init.flow_style import flow_style
 from bss.init.modality import Guess, guess
+from bss.init.yaml_style import flow_style
 
 VAL_SHARES = (PrepareConfig.val_share, 0.25, 0.34, 0.5)
 """Tried one after the other until a val split can be carved."""
@@ -44,7 +44,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     trained on, fewer than two modalities, and a data folder that DVC could not watch.
     """
     root = path.parent
-    name = _root_for(root, project)
+    name = root_for(root, project)
     columns, rows = _table(path)
     facts = {}
     for column in columns:
@@ -93,7 +93,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     return Suggestion(manifest, guesses, carved, cautions, text)
 
 
-def _root_for(root: Path, project: Path) -> str:
+def root_for(root: Path, project: Path) -> str:
     """Return the data folder as params.yaml should name it: relative where it lies inside the project."""
     if not root.is_dir():
         raise BssError(f"{root}: no such folder.")

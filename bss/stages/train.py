@@ -57,6 +57,8 @@ def train(
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
+    if config.protocol == "honest" and not len(data.rows("val")):
+        raise BssError(f"{store}: has no val, on which protocol honest selects. Run `bss prepare` with it again.")
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
@@ -75,7 +77,7 @@ def train(
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
         each += f" on {config.train.nodes} nodes" if config.train.nodes > 1 else ""
-        selected = "test, protocol published" if config.protocol == "published" else "val"
+        selected = "test (protocol published)" if config.protocol == "published" else "val"
         console.print(
             f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} at a time{each}, selected on {selected}"
         )

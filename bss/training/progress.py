@@ -17,6 +17,12 @@ LINE_SECONDS = 30.0
 """Without a terminal a running training is mentioned at most this often."""
 
 
+def _accuracies(values: dict[str, Any]) -> str:
+    """Return the accuracies on val and test that `values` hold."""
+    known = [split for split in ("val", "test") if f"{split}/acc" in values]
+    return ", ".join(f"{split} {100 * values[f'{split}/acc']:.1f} %" for split in known)
+
+
 class TrainingProgress:
     """Shows epochs as they finish and one line per finished training; use as a context manager."""
 
@@ -51,7 +57,7 @@ class TrainingProgress:
             self.last_line = now
             self._print(
                 f"  {name} seed {seed}: epoch {row['epoch'] + 1}/{self.epochs}, training loss "
-                f"{row['train/loss']:.3f}, val accuracy {100 * row['val/acc']:.1f} %"
+                f"{row['train/loss']:.3f}, {_accuracies(row)}"
             )
 
     def done(self, name: str, seed: int, metrics: dict[str, Any], seconds: float | None) -> None:
@@ -63,7 +69,7 @@ class TrainingProgress:
             self.bar.advance(self.task, self.epochs)
         self._print(
             f"[{self.finished:>{len(str(self.trainings))}}/{self.trainings}] {name} seed {seed}: "
-            f"val {100 * metrics['val/acc']:.1f} %, test {100 * metrics['test/acc']:.1f} % ({time_text})"
+            f"{_accuracies(metrics)} ({time_text})"
         )
 
     def _print(self, line: str) -> None:

@@ -61,7 +61,7 @@ def test_curves_are_means_over_seeds_with_steps_that_add_up(pipeline):
     for epoch, row in enumerate(rows):
         steps += int(float(histories[0][epoch]["schedule/steps"]))
         assert int(row["steps"]) == steps
-        for short, long in (("val_acc_image", "val/acc_image"), ("gap", "balance/gap"), ("train_loss", "train/loss")):
+        for short, long in (("acc_image", "val/acc_image"), ("gap", "balance/gap"), ("train_loss", "train/loss")):
             assert float(row[short]) == pytest.approx(np.mean([float(h[epoch][long]) for h in histories]))
 
 
