@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from bss.data.problems import shown
 from bss.errors import BssError
 
 
@@ -117,7 +118,7 @@ def read_json(path: Path, made_by: str, keys: Mapping[str, type] = MappingProxyT
             raise ValueError(f"holds no names, but a {type(value).__name__}")
         for key, kind in keys.items():
             if not isinstance(value.get(key), kind) or (kind is not bool and isinstance(value[key], bool)):
-                raise ValueError(f"{key} is {_shown(value[key])}" if key in value else f"lacks {key}")
+                raise ValueError(f"{key} is {shown(value[key])}" if key in value else f"lacks {key}")
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -136,12 +137,8 @@ def _finite(text: str) -> float:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"a key is there twice, among {_shown(list(found))}")
+        raise ValueError(f"a key is there twice, among {shown(list(found))}")
     return found
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if len(repr(value)) <= 100 else f"{repr(value)[:100]} ..."
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

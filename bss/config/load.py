@@ -5,17 +5,19 @@ import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bss.config.presets import PRESETS
 from bss.config.schema import Config
+from bss.data.problems import LIMIT, shown
 from bss.errors import BssError
 
 Tree = dict[str, Any]
 Section = TypeVar("Section")
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 18
 """Of params.yaml."""
 MAX_VALUES = 100_000
 """In it, each counted as often as aliases name it."""
@@ -82,7 +84,9 @@ def _parse(text: str, source: str) -> Any:
 
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except Exception as error:  # YAML's own, and what its values raise: dates that are none, numbers of thousands of digits
+    except (
+        Exception
+    ) as error:  # YAML's own, and what its values raise: dates that are none, numbers of thousands of digits
         raise BssError(f"{source}: not valid YAML:\n{str(error)[:2000] or type(error).__name__}") from error
     _require_small(value, source)
     return value
@@ -95,7 +99,7 @@ def _require_small(value: Any, source: str) -> None:
         found += len(level)
         if found > MAX_VALUES or depth > MAX_DEPTH:
             raise BssError(f"{source}: more than {MAX_VALUES} values, or more than {MAX_DEPTH} tables in each other.")
-        level = [item for part in level for item in _items(part)]
+        level = list(islice((item for part in level for item in _items(part)), MAX_VALUES + 1))
         depth += 1
 
 
@@ -125,8 +129,11 @@ def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> S
         # Strict JSON mode: 1.0 is no integer, "5" is no number, yet a list may become a tuple.
         checked: Section = _adapter(schema).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [_describe(dict(problem), schema) for problem in error.errors()]
-        raise BssError("\n".join(f"{source}: {line}" for line in lines)) from error
+        problems = error.errors()
+        lines = [f"{source}: {_describe(dict(problem), schema)}" for problem in problems[:LIMIT]]
+        if len(problems) > LIMIT:
+            lines.append(f"{source}: ... and {len(problems) - LIMIT} more")
+        raise BssError("\n".join(lines)) from error
     return checked
 
 
@@ -183,9 +190,9 @@ def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         expanded[name] = entry
         if isinstance(entry, dict) and "preset" in entry:
             preset = entry["preset"]
-            if preset not in PRESETS:
+            if not isinstance(preset, str) or preset not in PRESETS:
                 raise BssError(
-                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, but got: {preset!r}"
+                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, but got: {shown(preset)}"
                 )
             expanded[name] = _merge(PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"})
     return {**tree, "schedule": {**schedule, "schedulers": expanded}}  # type: ignore[dict-item]
@@ -225,7 +232,7 @@ def _describe(problem: dict[str, Any], schema: Any) -> str:
             repr(context["tag"]) if "tag" in context else "no `kind`"
         )
     message = problem["msg"].removeprefix("Input should be ").replace("an object", "a table of keys")
-    return f"{key}: should be {message}, but got: {problem['input']!r}"
+    return f"{key}: should be {message}, but got: {shown(problem['input'])}"
 
 
 def _walk(location: tuple[Any, ...], schema: Any) -> tuple[list[str], list[str]]:

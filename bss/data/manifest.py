@@ -210,7 +210,9 @@ def _span(number: int, value: dict[str, str], modality: str, problems: list[str]
     """Return the part of the file that a row asks for; columns that are missing or empty ask for the whole."""
     texts = {column: value.get(column, "") for column in _span_columns(modality)}
     bad = [column for column, text in texts.items() if not re.fullmatch("[0-9]{0,9}", text)]
-    problems += [f"row {number}: {column} {texts[column][:200]!r} is no number of a frame, counted from 0" for column in bad]
+    problems += [
+        f"row {number}: {column} {texts[column][:200]!r} is no number of a frame, counted from 0" for column in bad
+    ]
     if bad:
         return WHOLE
     start, end = (int(text) if text else None for text in texts.values())

@@ -3,7 +3,9 @@
 BSS_HOSTILE=<factor> makes the campaign larger: that many times the examples, chosen anew each time.
 """
 
+import faulthandler
 import os
+from contextlib import contextmanager
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,7 +17,15 @@ from bss.errors import BssError
 
 FACTOR = int(os.environ.get("BSS_HOSTILE", "1"))
 
-NUMBERS = [b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\xff" * 8, b"\x00" * 8, b"\x80\x00\x00\x00", b"\x00\x00\x01\x00"]
+NUMBERS = [
+    b"\xff" * 4,
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\xff" * 8,
+    b"\x00" * 8,
+    b"\x80\x00\x00\x00",
+    b"\x00\x00\x01\x00",
+]
 """The largest, the smallest and other sizes that a header may declare."""
 
 
@@ -77,6 +87,16 @@ def every_damage(data: bytes, header: int = 96, cuts: int = 64):
             yield data[:place] + number + data[place + len(number) :]
 
 
+@contextmanager
+def within_a_minute():
+    """End the process with the stack that shows where it hangs, if an input keeps it that long."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def decode(path, kind, span=WHOLE):
     return make_decoder(kind, path.parent, "m")(path.name, span)
 
@@ -84,7 +104,8 @@ def decode(path, kind, span=WHOLE):
 def judge(kind_of_input: str, path, kind, check):
     """Decode the file at `path`: it must be refused in a line that can be printed, or give what `check` accepts."""
     try:
-        decoded = decode(path, kind)
+        with within_a_minute():
+            decoded = decode(path, kind)
     except BadSampleError as error:
         text = str(error)
         assert text
@@ -101,7 +122,8 @@ def judge(kind_of_input: str, path, kind, check):
 def refused(kind_of_input: str, call, *words: str) -> str:
     """Call `call`: it must raise a `BssError` with a message that holds `words`; return the message."""
     try:
-        call()
+        with within_a_minute():
+            call()
     except BssError as error:
         text = str(error)
     else:
@@ -116,7 +138,8 @@ def refused(kind_of_input: str, call, *words: str) -> str:
 def refused_or(kind_of_input: str, call):
     """Call `call`: return what it gives, or None where it raises a `BssError`; anything else is a failure."""
     try:
-        value = call()
+        with within_a_minute():
+            value = call()
     except BssError as error:
         assert str(error)
         tried(kind_of_input, "refused")

@@ -259,7 +259,10 @@ def _set(tree, path, value):
                 "special_tokens": {"x": {"id": "x", "ids": [7], "tokens": ["x"]}},
             },
         ),
-        (("pre_tokenizer",), {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}),
+        (
+            ("pre_tokenizer",),
+            {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False},
+        ),
         (("pre_tokenizer",), {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}),
         (("normalizer",), {"type": "Replace", "pattern": {"String": ""}, "content": "x" * 1000}),
         (("added_tokens",), [{"id": 0, "content": "owl", "special": True}]),

@@ -83,8 +83,19 @@ def test_an_image_with_several_faults_is_refused_or_still_an_image(format, chang
 
 
 def wav_header(channels=1, rate=8000, bits=16, size=1 << 31, data=b"\0" * 64):
-    form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * bits // 8 & 0xFFFFFFFF, channels * bits // 8 & 0xFFFF, bits)
-    return b"RIFF" + struct.pack("<I", size) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", size) + data
+    form = struct.pack(
+        "<HHIIHH", 1, channels, rate, rate * channels * bits // 8 & 0xFFFFFFFF, channels * bits // 8 & 0xFFFF, bits
+    )
+    return (
+        b"RIFF"
+        + struct.pack("<I", size)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", size)
+        + data
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +150,9 @@ def png(width, height, data=b"", depth=8, colour=0, extra=b""):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Image size")
@@ -184,7 +197,10 @@ def _write(path, data):
     ("name", "data"),
     [
         ("eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n(/etc/passwd) run showpage\n%%EOF\n"),
-        ("xpm", b'/* XPM */\nstatic char *x[] = {\n"4 4 1 1",\n"a c #000000",\n"aaaa",\n"aaaa",\n"aaaa",\n"aaaa"\n};\n'),
+        (
+            "xpm",
+            b'/* XPM */\nstatic char *x[] = {\n"4 4 1 1",\n"a c #000000",\n"aaaa",\n"aaaa",\n"aaaa",\n"aaaa"\n};\n',
+        ),
         ("xbm", b"#define x_width 8\n#define x_height 1\nstatic char x_bits[] = {\n0x00};\n"),
     ],
 )

@@ -160,7 +160,9 @@ def mp4_boxes(data):
             start += size
 
 
-@pytest.mark.parametrize("box", [b"stts", b"stsc", b"stsz", b"stco", b"mvhd", b"tkhd", b"mdhd", b"elst", b"stsd", b"hdlr"])
+@pytest.mark.parametrize(
+    "box", [b"stts", b"stsc", b"stsz", b"stco", b"mvhd", b"tkhd", b"mdhd", b"elst", b"stsd", b"hdlr"]
+)
 def test_an_mp4_whose_tables_declare_too_much_is_refused_or_still_a_video(box, videos, tmp_path):
     data = videos["mp4"]
     for name, start, end in mp4_boxes(data):
@@ -226,7 +228,9 @@ def test_sound_that_changes_its_layout_on_the_way_is_refused(tmp_path):
     parts = []
     for channels in (1, 2):
         sound = (44_100, np.full((channels, 22_050), 0.1, dtype=np.float32))
-        write_video(tmp_path / "x.ts", grey_steps(6, 16, 16), rate=25, codec="mpeg2video", sound=sound, sound_codec="mp2")
+        write_video(
+            tmp_path / "x.ts", grey_steps(6, 16, 16), rate=25, codec="mpeg2video", sound=sound, sound_codec="mp2"
+        )
         parts.append((tmp_path / "x.ts").read_bytes())
     (tmp_path / "x.ts").write_bytes(b"".join(parts))
     with pytest.raises(BadSampleError, match="not a readable audio file"):
