@@ -20,7 +20,7 @@ from bss.errors import BssError
 REQUIRED = ("id", "label", "split")
 MAX_ROWS = 10_000_000
 """Of a manifest in Parquet, where a few bytes may stand for any number of rows."""
-MAX_LETTERS = 1 << 29
+MAX_BYTES = 1 << 29
 """Of all its values together."""
 BATCH_ROWS = 128
 
@@ -154,6 +154,7 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 
 def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     import pyarrow.parquet
+    from pyarrow.types import is_dictionary
 
     rows: list[tuple[int, dict[str, str]]] = []
     size = 0
@@ -165,12 +166,13 @@ def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]
                 raise ValueError(f"{file.metadata.num_rows} rows; {MAX_ROWS} are the most")
             # Few at a time: a value that the file holds once may be that of a million rows.
             for batch in file.iter_batches(BATCH_ROWS):
-                for row in batch.to_pylist():
-                    texts = {name: "" if value is None else str(value) for name, value in row.items()}
-                    size += sum(map(len, texts.values()))
-                    rows.append((len(rows) + 1, texts))
-                if size > MAX_LETTERS:
-                    raise ValueError(f"its values have more than {MAX_LETTERS} letters")
+                plain = [c.dictionary_decode() if is_dictionary(c.type) else c for c in batch.columns]
+                size += sum(column.nbytes for column in plain)
+                if size > MAX_BYTES:
+                    raise ValueError(f"its values have more than {MAX_BYTES >> 20} MiB")
+                for values in zip(*(column.to_pylist() for column in plain), strict=True):
+                    texts = ["" if value is None else str(value) for value in values]
+                    rows.append((len(rows) + 1, dict(zip(columns, texts, strict=True))))
     except BssError:
         raise
     except Exception as error:  # damaged files raise many types, of Arrow's and of Python's
