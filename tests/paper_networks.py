@@ -8,9 +8,11 @@ from conftest import small_tree
 
 from bss.config import config_from_tree
 from bss.config.load import check_tree
+from bss.config.modalities import AudioKind
 from bss.config.schema import NetworkConfig
 from bss.data.manifest import Sample
-from bss.data.write_store import write_header, write_samples
+from bss.data.sounds import to_int16
+from bss.data.write_store import ArraysWriter, write_header, write_samples
 
 CLASSES = ["cat", "dog", "owl"]
 PER_SPLIT = {"train": 12, "val": 4, "test": 4}
@@ -31,7 +33,7 @@ def arrays_of(label, random):
     text = [1, 3 + 3 * label + random.integers(3), random.integers(12, 19), 19, 0, 0]
     tone = 0.3 * np.sin(2 * np.pi * (300 + 400 * label) * time) + 0.05 * random.standard_normal(400)
     return {
-        "audio": tone.astype(np.float32),
+        "audio": to_int16(tone[: random.integers(300, 401)].astype(np.float32)),
         "image": image.astype(np.uint8),
         "frames": np.stack([image, image[:, ::-1]]).astype(np.uint8),
         "clip": clip.astype(np.uint8),
@@ -52,10 +54,14 @@ def write_store(folder, names):
                     Sample(len(samples) + 2, f"{split}-{name}-{i}", name, split, None, dict.fromkeys(names, "x"))
                 )
                 rows.append(arrays_of(label, random))
-    for name in names:
-        np.save(folder / f"{name}.npy", np.stack([row[name] for row in rows]))
+    kinds = {name: SimpleNamespace(kind=name) for name in names}
+    if "audio" in names:
+        kinds["audio"] = AudioKind("audio", sample_rate=4000, seconds=0.1, short="tile", stored="int16")
+    arrays = ArraysWriter(folder, kinds)
+    for row in rows:
+        arrays.append({name: row[name] for name in names})
+    arrays.close()
     write_samples(folder, samples, CLASSES, names)
-    kinds = {name: SimpleNamespace(kind=name, sample_rate=4000 if name == "audio" else None) for name in names}
     write_header(folder, "paper", samples, CLASSES, kinds)
     return folder
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.balance.checks import require
+from bss.config.crop import Crop
 
 Normalisation = Literal["imagenet", "clip", "half", "none"]
 """How pixels in [0, 1] are normalised: ImageNet's or CLIP's mean and deviation per channel (images of three
@@ -44,6 +45,8 @@ class CnnConfig:
     """Length of the feature vector."""
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
+    crop: Crop | None = None
+    """Of images: augmentation and the size of the input; null takes them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -94,6 +97,8 @@ class ResNetConfig:
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
+    crop: Crop | None = None
+    """Of images, frames, clips and flow: augmentation and the size of the input; null takes them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -114,6 +119,8 @@ class I3dConfig:
     """Of frames and clips."""
     flow_limit: float = 20.0
     """Pixels; optical flow is cut to [-flow_limit, flow_limit] and divided by it."""
+    crop: Crop | None = None
+    """Of frames, clips and flow: augmentation and the size of the input; null takes them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -182,6 +189,8 @@ class VitConfig:
     """Of images, frames and clips."""
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
+    crop: Crop | None = None
+    """Of images, frames and clips: augmentation and the size of the input; null takes them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -215,6 +224,8 @@ class ClipImageConfig:
     """Of images, frames and clips."""
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
+    crop: Crop | None = None
+    """Of images, frames and clips: augmentation and the size of the input; null takes them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -16,16 +16,25 @@ class AudioKind:
     sample_rate: int = 16000
     """Hz after resampling, 1000 to 768000."""
     seconds: float = 1.0
-    """Length of every sample."""
+    """Length of the sound that the network hears."""
     short: Literal["pad", "tile"] = "pad"
-    """A shorter sound is padded with silence at its end, or repeated."""
+    """A shorter sound is padded with silence at its end, or repeated; it is stored as it is."""
     long: Literal["start", "centre"] = "start"
     """What is kept of a longer sound."""
+    stored: Literal["float32", "int16"] = "float32"
+    """int16 takes half the space. It changes nothing where the files have 16 bits, one channel and this sample
+    rate; elsewhere it adds noise at 16 bits, which a log-spectrogram shows where there is nothing else, such as
+    above the highest frequency of sounds that are resampled to a higher rate."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(1000 <= self.sample_rate <= 768_000, "sample_rate", self.sample_rate, "1000 to 768000 Hz")
         require(self.seconds * self.sample_rate >= 1, "seconds", self.seconds, "long enough for one sample")
+
+    @property
+    def samples(self) -> int:
+        """Length of the sound that the network hears, in samples."""
+        return round(self.seconds * self.sample_rate)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from pydantic import Field
 from bss.balance.checks import require
 from bss.balance.schedulers import Heuristic, Learned, Uniform
 from bss.balance.score import BalanceScore
+from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
-from bss.config.modalities import ModalityKind
+from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind
 
 Protocol = Literal["honest", "published"]
 
@@ -364,7 +365,7 @@ class Config:
         found, right = sorted(self.network.encoders), sorted(self.prepare.modalities)
         require(found == right, "network.encoders", found, f"the modalities of prepare.modalities, {right}")
         for name, modality in self.prepare.modalities.items():
-            _check_encoder(name, self.network.encoders[name], modality.kind)
+            _check_encoder(name, self.network.encoders[name], modality)
         place = f"s3://bucket/prefix, because train.nodes is {self.train.nodes}: nodes get their files there"
         require(self.train.nodes == 1 or self.resources.staging is not None, "resources.staging", None, place)
         names = sorted(self.schedule.schedulers)
@@ -378,11 +379,19 @@ class Config:
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
 
 
-def _check_encoder(name: str, encoder: AnyEncoderConfig, kind: str) -> None:
-    """Check that modality `name` has an encoder for its kind, and a spectrogram where it is audio."""
+def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind) -> None:
+    """Check that modality `name` has an encoder for its kind, a spectrogram where it is audio, a crop that fits."""
+    kind = modality.kind
     fit = [get_args(get_type_hints(c)["kind"])[0] for c in get_args(AnyEncoderConfig) if kind in c.inputs]
     right = f"one that takes kind {kind}: {', '.join(fit)}"
     require(kind in encoder.inputs, f"network.encoders.{name}.kind", encoder.kind, right)
     has = getattr(encoder, "spectrogram", None) is not None
     wanted = "given for audio" if kind == "audio" else f"left out for kind {kind}"
     require(has == (kind == "audio"), f"network.encoders.{name}.spectrogram", has, wanted)
+    crop: Crop | None = getattr(encoder, "crop", None)
+    if crop is not None:
+        key = f"network.encoders.{name}.crop"
+        require(kind in CROPPED, key, "a crop", f"null for kind {kind}")
+        if isinstance(modality, ImageKind | FramesKind | ClipKind | FlowKind):
+            frames = (modality.frames,) if isinstance(modality, ClipKind | FlowKind) else ()
+            crop.check_fit(kind, (*frames, modality.height, modality.width), key)

@@ -1,19 +1,22 @@
-"""The store: every sample decoded once, one memory-mapped array per modality."""
+"""The store: every sample decoded once, one array per modality."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from bss.data.array_file import ArrayReader
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.features import open_array
+from bss.data.sounds import Sounds
 from bss.data.tables import Table, open_table
 from bss.errors import BssError
 from bss.files import digest_file, digest_json, read_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SPLITS = ("train", "val", "test")
 
 
@@ -24,26 +27,29 @@ class Modality:
     kind: str
     """audio, image, frames, clip, flow, text or features."""
     shape: tuple[int, ...]
-    """Of one sample."""
+    """Of one sample; of audio that of the sound which the network hears, [samples]: stored are as many at most."""
     dtype: str
-    """float32 (audio [samples] in [-1, 1], features), uint8 (image [channels, height, width]; frames and clip
-    [frames, channels, height, width]), float16 (flow [frames, 2, height, width]) or int32 (text [tokens], 0 is
-    padding)."""
-    sample_rate: int | None
+    """int16 or float32 (audio; float32 in [-1, 1]), float32 (features), uint8 (image [channels, height, width];
+    frames and clip [frames, channels, height, width]), float16 (flow [frames, 2, height, width]) or int32 (text
+    [tokens], 0 is padding)."""
+    sample_rate: int | None = None
     """Hz; audio only."""
+    short: Literal["pad", "tile"] | None = None
+    """How a sound that is shorter than `shape` is filled, with silence or with itself; audio only."""
+    largest: int | None = None
+    """The largest token id that is stored; text only."""
 
 
 class Store:
     """A read-only view of outputs/store; open it with `Store.open`."""
 
-    def __init__(self, path: Path, header: dict[str, Any], samples: Table, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, path: Path, header: dict[str, Any], samples: Table, arrays: dict[str, ArrayReader]) -> None:
         self.path = path
         self.name: str = header["name"]
         self.classes: tuple[str, ...] = tuple(header["classes"])
         self.digest: str = header["digest"]
         self.modalities = {
-            name: Modality(m["kind"], tuple(m["shape"]), m["dtype"], m["sample_rate"])
-            for name, m in header["modalities"].items()
+            name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in header["modalities"].items()
         }
         self.ids: npt.NDArray[np.object_] = np.array(samples.texts("id"), dtype=object)
         self.labels = samples.whole_numbers("label")
@@ -56,6 +62,11 @@ class Store:
             raise samples.damaged(f"a label is none of the {len(self.classes)} classes")
         if set(self.splits.tolist()) - set(SPLITS):
             raise samples.damaged(f"a split is none of {', '.join(SPLITS)}")
+        self._ends = {
+            name: _check_ends(path / f"{name}.ends.npy", len(self), m.shape[0], arrays[name].shape[0])
+            for name, m in self.modalities.items()
+            if m.kind == "audio"
+        }
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -70,14 +81,16 @@ class Store:
         for name, m in header["modalities"].items():
             file = path / f"{name}.npy"
             try:
-                array = open_array(file)
+                array = ArrayReader(file)
             except BadSampleError as error:
                 raise BssError(f"{file}: not readable ({error}). Run `bss prepare` again.") from error
             expected = (len(samples), *m["shape"])
-            if array.shape != expected or str(array.dtype) != m["dtype"]:
+            # Sounds lie one behind the other; how many samples there are in all stands in another file.
+            fits = len(array.shape) == 1 if m["kind"] == "audio" else array.shape == expected
+            if not fits or str(array.dtype) != m["dtype"]:
+                right = f"{m['dtype']} {'[samples]' if m['kind'] == 'audio' else expected}"
                 raise BssError(
-                    f"{file}: holds {array.dtype} {array.shape}, but store.json says {m['dtype']} {expected}. "
-                    "Run `bss prepare` again."
+                    f"{file}: holds {array.dtype} {array.shape}, but store.json says {right}. Run `bss prepare` again."
                 )
             arrays[name] = array
         return cls(path, header, samples, arrays)
@@ -89,9 +102,48 @@ class Store:
         """Return the row indices of `split` (train, val or test), int64, in the store's order."""
         return np.flatnonzero(self.splits == split).astype(np.int64)
 
-    def read(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return a copy of the samples at `rows` [k], [k, *shape]."""
-        return np.asarray(self._arrays[modality][rows])
+    def lengths(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return how many samples each sound of `modality` at `rows` [k] has, int64 [k]."""
+        ends = self._ends[modality]
+        return ends[rows] - np.where(rows > 0, ends[rows - 1], 0)
+
+    def bytes_of(self, modality: str, rows: npt.NDArray[np.int64]) -> int:
+        """Return how much memory `read` needs for the samples at `rows`."""
+        count = int(self.lengths(modality, rows).sum()) if modality in self._ends else len(rows)
+        return count * self._arrays[modality].row_bytes
+
+    def read(
+        self, modality: str, rows: npt.NDArray[np.int64], memory: npt.NDArray[np.uint8] | None = None
+    ) -> npt.NDArray[Any] | Sounds:
+        """Return a copy of the samples at `rows` [k] as they are stored: [k, *shape], of audio `Sounds`.
+
+        It lies in the first bytes of `memory` where that is given: at least `bytes_of` them. Threads may read
+        at the same time.
+        """
+        array = self._arrays[modality]
+        if memory is None:
+            memory = np.empty(self.bytes_of(modality, rows), dtype=np.uint8)
+        if modality in self._ends:
+            lengths = self.lengths(modality, rows)
+            firsts = self._ends[modality][rows] - lengths
+        else:
+            lengths, firsts = np.ones(len(rows), dtype=np.int64), rows
+        view, done = memory.data, 0
+        # Samples that lie one behind the other are read at once.
+        breaks = np.flatnonzero(firsts[1:] != firsts[:-1] + lengths[:-1]) + 1
+        for start, end in pairwise([0, *breaks.tolist(), len(rows)]):
+            if start == end:  # no sample at all
+                break
+            count = int(lengths[start:end].sum())
+            array.read(int(firsts[start]), count, view[done : done + count * array.row_bytes])
+            done += count * array.row_bytes
+        values = memory[:done].view(array.dtype)
+        return Sounds(values, lengths) if modality in self._ends else values.reshape(len(rows), *array.shape[1:])
+
+    def sample(self, modality: str, row: int) -> npt.NDArray[Any]:
+        """Return a copy of one sample as it is stored, [*shape]; of audio [samples] of its own length."""
+        found = self.read(modality, np.array([row]))
+        return np.asarray(found.values if isinstance(found, Sounds) else found[0])
 
     def truth(self) -> dict[str, str] | None:
         """Return what is known of each pair, id to kind (clean, contradicting, ...); None where nothing is.
@@ -129,19 +181,34 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 
 def _is_modality(entry: Any) -> bool:
-    if not isinstance(entry, dict) or {"kind", "shape", "dtype", "sample_rate"} - set(entry):
+    needed = {"kind", "shape", "dtype"}
+    if not isinstance(entry, dict) or not needed <= set(entry) <= {f.name for f in fields(Modality)}:
         return False
     shape = entry["shape"]
-    return (
-        isinstance(entry["kind"], str)
-        and isinstance(entry["dtype"], str)
-        and isinstance(entry["sample_rate"], int | None)
-        and isinstance(shape, list)
-        and all(isinstance(size, int) and size > 0 for size in shape)
-    )
+    sound = isinstance(entry["kind"], str) and isinstance(entry["dtype"], str) and isinstance(shape, list)
+    sound &= all(isinstance(entry.get(name), int | None) for name in ("sample_rate", "largest"))
+    sound &= entry.get("short") in (None, "pad", "tile")
+    if entry["kind"] == "audio":
+        sound &= len(shape) == 1 and bool(entry.get("sample_rate")) and entry.get("short") is not None
+    return sound and all(isinstance(size, int) and size > 0 for size in shape)
 
 
 def digest_store(folder: Path, modalities: list[str]) -> str:
     """Return the sha256 over samples.parquet and the arrays: what a store holds, whatever made it."""
-    names = ["samples.parquet", *(f"{name}.npy" for name in sorted(modalities))]
-    return digest_json({name: digest_file(folder / name) for name in names})
+    names = ["samples.parquet", *(f"{name}{end}" for name in sorted(modalities) for end in (".npy", ".ends.npy"))]
+    return digest_json({name: digest_file(folder / name) for name in names if (folder / name).exists()})
+
+
+def _check_ends(path: Path, count: int, longest: int, total: int) -> npt.NDArray[np.int64]:
+    """Return where each of `count` sounds ends in an array of `total` samples, int64 [count]; at most `longest`."""
+    try:
+        ends: npt.NDArray[np.int64] = np.array(open_array(path))
+    except BadSampleError as error:
+        raise BssError(f"{path}: not readable ({error}). Run `bss prepare` again.") from error
+    whole = ends.shape == (count,) and ends.dtype == np.int64
+    lengths = np.diff(ends, prepend=0) if whole else np.zeros(1)
+    if not whole or lengths.min(initial=1) < 1 or lengths.max(initial=1) > longest or (count and ends[-1] != total):
+        raise BssError(
+            f"{path}: not where {count} sounds of 1 to {longest} samples end, {total} in all. Run `bss prepare` again."
+        )
+    return ends

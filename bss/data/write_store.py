@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bss.config.modalities import ModalityKind
+from bss.config.modalities import AudioKind, ModalityKind
+from bss.data.array_file import ArrayWriter
 from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
 from bss.data.decode.bad_sample import named
 from bss.data.manifest import Manifest, Sample
@@ -39,41 +40,67 @@ def decode_into(
     kinds: dict[str, ModalityKind],
     on_progress: Callable[[int], None],
 ) -> list[Skipped]:
-    """Decode every sample of `manifest` into ``<modality>.npy``; bad samples leave no row.
+    """Decode every sample of `manifest` into the arrays of a store; bad samples leave no row.
 
     `on_progress` gets the number of samples since the last call. Returns the bad samples, in order; when
     all are bad no array is written.
     """
     skipped: list[Skipped] = []
-    arrays: dict[str, Array] = {}
-    filled = 0
+    arrays = ArraysWriter(folder, kinds)
     decoders = {name: make_decoder(kind, root, name) for name, kind in kinds.items()}
     with ThreadPoolExecutor() as pool:
         start = 0
         while start < len(manifest.samples):
-            chunk = manifest.samples[start : start + _chunk_length(arrays)]
+            chunk = manifest.samples[start : start + _chunk_length(arrays.largest)]
             start += len(chunk)
             decoded = pool.map(lambda sample: _decode_sample(sample, decoders), chunk)
             for sample, parts in zip(chunk, decoded, strict=True):
-                unfit = {name: _why_unfit(part, arrays.get(name)) for name, part in parts.items()}
-                reasons = [f"{name} {named(sample.files[name])}: {why}" for name, why in unfit.items() if why]
-                if reasons:
+                good = {name: part for name, part in parts.items() if not isinstance(part, BadSampleError)}
+                unfit = {name: str(part) for name, part in parts.items() if isinstance(part, BadSampleError)}
+                unfit |= {name: why for name, part in good.items() if (why := arrays.why_unfit(name, part))}
+                if unfit:
+                    reasons = [f"{name} {named(sample.files[name])}: {unfit[name]}" for name in parts if name in unfit]
                     skipped.append(Skipped(sample, "; ".join(reasons)))
-                    continue
-                for name, part in parts.items():
-                    assert not isinstance(part, BadSampleError)
-                    if name not in arrays:
-                        shape = (len(manifest.samples), *part.shape)
-                        file = folder / f"{name}.npy"
-                        arrays[name] = np.lib.format.open_memmap(file, mode="w+", dtype=part.dtype, shape=shape)
-                    arrays[name][filled] = part
-                filled += 1
+                else:
+                    arrays.append(good)
             on_progress(len(chunk))
-    for name, array in arrays.items():
-        array.flush()  # type: ignore[attr-defined]
-        if skipped:
-            _shorten(folder / f"{name}.npy", filled)
+    arrays.close()
     return skipped
+
+
+class ArraysWriter:
+    """The arrays of a store in `folder`, to which sample after sample is added."""
+
+    def __init__(self, folder: Path, kinds: dict[str, ModalityKind]) -> None:
+        self.folder, self.kinds = folder, kinds
+        self.largest: dict[str, int] = {}
+        """Bytes of the largest sample so far, by modality."""
+        self._arrays: dict[str, ArrayWriter] = {}
+        self._ends: dict[str, list[int]] = {name: [] for name, kind in kinds.items() if isinstance(kind, AudioKind)}
+
+    def why_unfit(self, name: str, part: Array) -> str:
+        """Return why a sample of the modality `name` does not fit those before it, or nothing."""
+        if name in self._ends or name not in self._arrays or part.shape == self._arrays[name].shape:
+            return ""
+        return f"has shape {list(part.shape)}, the samples before it have {list(self._arrays[name].shape)}"
+
+    def append(self, parts: dict[str, Array]) -> None:
+        """Add one sample of every modality: sounds [samples], all else of the same shape as before."""
+        for name, part in parts.items():
+            rows = part if name in self._ends else part[None]
+            if name not in self._arrays:
+                self._arrays[name] = ArrayWriter(self.folder / f"{name}.npy", rows.shape[1:], rows.dtype)
+            self._arrays[name].append(rows)
+            self.largest[name] = max(self.largest.get(name, 0), part.nbytes)
+            if name in self._ends:
+                self._ends[name].append(self._arrays[name].rows)
+
+    def close(self) -> None:
+        """Make the files whole: ``<modality>.npy`` and, where sounds end in it, ``<modality>.ends.npy``."""
+        for name, array in self._arrays.items():
+            array.close()
+            if name in self._ends:
+                np.save(self.folder / f"{name}.ends.npy", np.array(self._ends[name], dtype=np.int64))
 
 
 def write_samples(folder: Path, samples: list[Sample], classes: list[str], modalities: list[str]) -> None:
@@ -100,9 +127,11 @@ def write_header(
         array = np.load(folder / f"{modality}.npy", mmap_mode="r")
         modalities[modality] = {
             "kind": kind.kind,
-            "shape": list(array.shape[1:]),
+            "shape": [kind.samples] if isinstance(kind, AudioKind) else list(array.shape[1:]),
             "dtype": str(array.dtype),
-            "sample_rate": getattr(kind, "sample_rate", None),
+            "sample_rate": kind.sample_rate if isinstance(kind, AudioKind) else None,
+            "short": kind.short if isinstance(kind, AudioKind) else None,
+            "largest": int(array.max()) if kind.kind == "text" else None,
         }
     header = {
         "schema_version": SCHEMA_VERSION,
@@ -116,10 +145,10 @@ def write_header(
     return header
 
 
-def _chunk_length(arrays: dict[str, Array]) -> int:
+def _chunk_length(largest: dict[str, int]) -> int:
     """Return how many samples are decoded next; few at first, while nothing tells how large they are."""
     workers = os.cpu_count() or 1
-    size = sum(array.nbytes // len(array) for array in arrays.values())
+    size = sum(largest.values())
     return min(CHUNK, max(2 * workers, CHUNK_BYTES // size if size else 0))
 
 
@@ -131,26 +160,6 @@ def _decode_sample(sample: Sample, decoders: dict[str, Decoder]) -> dict[str, Ar
         except BadSampleError as error:
             parts[name] = error
     return parts
-
-
-def _why_unfit(part: Array | BadSampleError, array: Array | None) -> str:
-    """Return what is wrong with a decoded part, or nothing."""
-    if isinstance(part, BadSampleError):
-        return str(part)
-    if array is not None and part.shape != array.shape[1:]:
-        return f"has shape {list(part.shape)}, the samples before it have {list(array.shape[1:])}"
-    return ""
-
-
-def _shorten(path: Path, rows: int) -> None:
-    """Rewrite the array at `path` with its first `rows` rows."""
-    whole = np.load(path, mmap_mode="r")
-    shorter = path.with_suffix(".short.npy")
-    out = np.lib.format.open_memmap(shorter, mode="w+", dtype=whole.dtype, shape=(rows, *whole.shape[1:]))
-    for start in range(0, rows, CHUNK):
-        out[start : start + CHUNK] = whole[start : min(start + CHUNK, rows)]
-    out.flush()
-    shorter.replace(path)
 
 
 def _nullable(values: list[str | None]) -> Any:

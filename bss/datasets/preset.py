@@ -60,7 +60,7 @@ def sound_and_frames(
         },
         "encoders": {
             "audio": resnet | {"spectrogram": {"n_fft": 512, "hop": 353, "bands": None}},
-            "video": resnet | {"normalisation": "imagenet"},
+            "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop)},
         },
     }
 

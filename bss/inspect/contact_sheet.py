@@ -53,7 +53,7 @@ def contact_sheet(store: Store) -> dict[str, list[Card]]:
 def _card(store: Store, values: dict[str, list[str]], row: int) -> Card:
     parts = []
     for name, modality in store.modalities.items():
-        sample = store.read(name, np.array([row]))[0]
+        sample = store.sample(name, row)
         text = values[name][row]
         if modality.kind == "text":
             text += f" ({np.count_nonzero(sample)} of {len(sample)} tokens)"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.decode.spans import spread
+from bss.data.sounds import Stored, to_float
 from bss.data.store import Modality
 
 Pixels = npt.NDArray[np.uint8]
@@ -35,16 +36,15 @@ def picture(modality: Modality, sample: npt.NDArray[Any]) -> str | None:
     return _data_address(makers.get(modality.kind, strip)(sample))
 
 
-def spectrogram(sound: npt.NDArray[np.float32]) -> Pixels:
-    """Return the log-magnitude spectrogram of float32 [samples] in colours, uint8 [height, width, 3]."""
+def spectrogram(sound: Stored) -> Pixels:
+    """Return the log-magnitude spectrogram of a stored sound [samples] in colours, uint8 [height, width, 3]."""
     from scipy.signal import ShortTimeFFT
     from scipy.signal.windows import hann
 
     window = min(WINDOW, max(2, len(sound) // 4))
     transform = ShortTimeFFT(hann(window, sym=False), hop=max(1, len(sound) // LARGEST), fs=1.0)
-    if len(sound) < window:
-        sound = np.pad(sound, (0, window - len(sound)))
-    strength = np.log10(np.abs(transform.stft(sound.astype(np.float64))) + 1e-5)
+    padded = np.pad(to_float(sound).astype(np.float64), (0, max(0, window - len(sound))))
+    strength = np.log10(np.abs(transform.stft(padded)) + 1e-5)
     return _coloured(strength[::-1])
 
 

@@ -1,9 +1,11 @@
 """The multi-modal network: encoders, unimodal heads, a fusion head (paper section "Network")."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from bss.config.schema import NetworkConfig
 from bss.data.store import Modality, Store
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
-from bss.models.transform import build_transform
+from bss.models.transform import build_crop, build_transform
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Outputs:
 class MultiModalNetwork(nn.Module):
     """Encoders, heads and fusion for the modalities of one store.
 
-    `transform` turns stored samples into inputs, once; `forward` takes those.
+    `transform` turns stored samples into inputs; `forward` takes those.
     """
 
     def __init__(self, config: NetworkConfig, modalities: Mapping[str, Modality], classes: int) -> None:
@@ -41,15 +43,23 @@ class MultiModalNetwork(nn.Module):
         self.transforms = nn.ModuleDict(
             {name: build_transform(encoders[name], modality, name) for name, modality in modalities.items()}
         )
-        samples = {name: input_sample(self.transforms[name], modality) for name, modality in modalities.items()}
-        built = {name: build_encoder(encoders[name], sample, name) for name, sample in samples.items()}
+        crops = {name: build_crop(encoders[name], modality, name) for name, modality in modalities.items()}
+        self.crops = nn.ModuleDict({name: crop for name, crop in crops.items() if crop is not None})
+        self.augments = any(crop is not None and crop.crop.augments for crop in crops.values())
+        """Whether training sees other parts of images than evaluation."""
+        samples = self.transform({name: zeros_like_stored(modality) for name, modality in modalities.items()})
+        built = {name: build_encoder(encoders[name], sample[0], name) for name, sample in samples.items()}
         self.encoders = nn.ModuleDict(built)
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
         self.fusion = build_fusion(config.fusion, built, classes)
 
-    def transform(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Turn stored samples (waveforms, pixels, numbers; [batch, ...] each) into network inputs."""
-        return {name: transform(raw[name]) for name, transform in self.transforms.items()}
+    def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
+        """Turn stored samples (tensors [batch, ...], or `Sounds` of a tensor) into network inputs.
+
+        `drawn` [batch, DRAWS], from `Augmentation.draw`, decides how images are augmented; None augments nothing.
+        """
+        parts = {name: crop(raw[name], drawn) for name, crop in self.crops.items()}
+        return {name: transform(parts.get(name, raw[name])) for name, transform in self.transforms.items()}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
         """Run encoders and heads on inputs from `transform`."""
@@ -69,10 +79,9 @@ class MultiModalNetwork(nn.Module):
         return total if self.config.prediction == "unimodal-heads" else total + outputs.fused
 
 
-def input_sample(transform: nn.Module, modality: Modality) -> Tensor:
-    """Return one input without the batch, found by transforming one stored sample of zeros."""
-    sample: Tensor = transform(torch.zeros(1, *modality.shape, dtype=getattr(torch, modality.dtype)))[0]
-    return sample
+def zeros_like_stored(modality: Modality) -> Tensor:
+    """Return a batch of one stored sample of zeros, from which the shape of the network's inputs is found."""
+    return torch.zeros(1, *modality.shape, dtype=getattr(torch, modality.dtype))
 
 
 def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
@@ -80,10 +89,7 @@ def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
 
     They name no pretrained weights: `bss.models.pretrained` loads those, before a training starts.
     """
-    modalities = {
-        name: {"kind": m.kind, "shape": list(m.shape), "dtype": m.dtype, "sample_rate": m.sample_rate}
-        for name, m in store.modalities.items()
-    }
+    modalities = {name: {**asdict(m), "shape": list(m.shape)} for name, m in store.modalities.items()}
     network = config_to_tree(config)
     for encoder in network["encoders"].values():
         if "weights" in encoder:
@@ -101,10 +107,7 @@ def build_network(
     from pydantic import TypeAdapter
 
     config = TypeAdapter(NetworkConfig).validate_python(description["network"])
-    modalities = {
-        name: Modality(kind=m["kind"], shape=tuple(m["shape"]), dtype=m["dtype"], sample_rate=m["sample_rate"])
-        for name, m in description["modalities"].items()
-    }
+    modalities = {name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MultiModalNetwork(config, modalities, len(description["classes"]))

@@ -5,9 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from bss.config.crop import Crop
 from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3dConfig, Normalisation, Spectrogram
 from bss.data.store import Modality
 from bss.errors import BssError
+from bss.models.crop import Cropped
+from bss.models.waveforms import Waveforms
 
 FLOOR = 1e-7
 """Added to the magnitude before the logarithm, as in the published scripts."""
@@ -66,7 +69,7 @@ def mel_filters(bands: int, n_fft: int, sample_rate: int) -> Tensor:
 
 
 class Pixels(nn.Module):
-    """Pixels uint8 [batch, ..., channels, height, width] to float32: in [0, 1], then less mean, over deviation."""
+    """Pixels in 0 .. 255, [batch, ..., channels, height, width], to float32: in [0, 1], less mean, over deviation."""
 
     mean: Tensor | None
     deviation: Tensor
@@ -103,35 +106,49 @@ class Flow(nn.Module):
 
 
 class Tokens(nn.Module):
-    """Token ids [batch, tokens] as int64; raises `BssError` where one is not in [0, vocabulary)."""
-
-    def __init__(self, vocabulary: int, modality: str) -> None:
-        super().__init__()
-        self.vocabulary, self.modality = vocabulary, modality
+    """Token ids [batch, tokens] as int64."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        if tokens.numel() > 0:
-            least, greatest = (int(x) for x in tokens.aminmax())
-            if least < 0 or greatest >= self.vocabulary:
-                raise BssError(
-                    f"params.yaml: network.encoders.{self.modality}.vocabulary is {self.vocabulary}, but "
-                    f"`{self.modality}` has the token id {least if least < 0 else greatest}: give the tokenizer's."
-                )
         return tokens.long()
 
 
 def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) -> nn.Module:
-    """Return what turns the stored samples of the modality `name` into inputs of its encoder."""
+    """Return what turns the stored samples of the modality `name` into inputs of its encoder.
+
+    Raises `BssError` where a token id is stored that the encoder's vocabulary lacks.
+    """
     if modality.kind == "audio":
         spectrogram = getattr(encoder, "spectrogram", None)
         assert spectrogram is not None
         assert modality.sample_rate is not None
-        return LogSpectrogram(spectrogram, modality.sample_rate)
+        assert modality.short is not None
+        waveforms = Waveforms(modality.shape[0], modality.short)
+        return nn.Sequential(waveforms, LogSpectrogram(spectrogram, modality.sample_rate))
     if modality.kind in ("image", "frames", "clip"):
         return Pixels(getattr(encoder, "normalisation", "none"), modality.shape[-3])
     if modality.kind == "text" and isinstance(encoder, BertConfig | ClipTextConfig):
-        return Tokens(encoder.vocabulary, name)
+        if modality.largest is not None and modality.largest >= encoder.vocabulary:
+            raise BssError(
+                f"params.yaml: network.encoders.{name}.vocabulary is {encoder.vocabulary}, but `{name}` has the token "
+                f"id {modality.largest}: give the tokenizer's."
+            )
+        return Tokens()
     if modality.kind == "flow" and isinstance(encoder, I3dConfig):
         return Flow(encoder.flow_limit)
     assert modality.kind in ("features", "flow"), modality.kind
     return Numbers()
+
+
+def build_crop(encoder: AnyEncoderConfig, modality: Modality, name: str) -> Cropped | None:
+    """Return what takes parts of the stored images of the modality `name`, or None where they are taken whole.
+
+    Raises `BssError` where what is stored is too small for them.
+    """
+    crop: Crop | None = getattr(encoder, "crop", None)
+    if crop is None:
+        return None
+    try:
+        crop.check_fit(modality.kind, modality.shape, f"network.encoders.{name}.crop")
+    except ValueError as error:
+        raise BssError(f"params.yaml: {error}. Or run `bss prepare` again with a larger size.") from error
+    return Cropped(crop, modality.kind, modality.shape)

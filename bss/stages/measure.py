@@ -18,6 +18,7 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
+from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.models.pretrained import digest_weights, load_pretrained
 from bss.report.statistics import auc
@@ -25,9 +26,11 @@ from bss.tracking.provenance import write_provenance
 from bss.training.dropout import with_dropout_of
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
+from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
 
@@ -38,19 +41,25 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     The warm-up trains a network of its own with uniform shuffling; training starts afresh. The initial
     scores are those of the authors' scripts: freshly initialised network, train mode.
     """
-    make_reproducible()
     data_store = Store.open(store)
     console = make_console()
-    summary: dict[str, dict[str, Summary]] = {}
+    summaries: dict[int, dict[str, Summary]] = {}
     with held(scores), whole_folder(scores) as folder:
-        for seed in config.seeds:
-            console.print(f"measure: seed {seed}, {config.measure.warmup_epochs} warm-up epochs")
-            timings = measure_seed(config, data_store, seed)
-            (folder / f"seed={seed}").mkdir()
-            for timing, columns in timings.items():
-                table = scores_table(data_store, columns)
-                write_table(folder / f"seed={seed}" / FILES[timing], table)
-            summary[f"seed={seed}"] = {timing: summarise(data_store, columns) for timing, columns in timings.items()}
+        jobs = [(config, store, folder, seed) for seed in config.seeds]
+        at_a_time = min(jobs_at_a_time(config, 1), len(jobs))
+        console.print(
+            f"measure: {len(jobs)} seeds, {at_a_time} at a time, {config.measure.warmup_epochs} warm-up epochs"
+        )
+        with MeasuringProgress(len(jobs), config.measure.warmup_epochs, console) as progress:
+
+            def on_done(job: tuple[Any, ...], made: dict[str, Summary]) -> None:
+                summaries[job[-1]] = made
+                mean = made["warm-up"]["score_mean"]
+                assert mean is not None
+                progress.done(job[-1], mean)
+
+            run_jobs(_measure_into, jobs, at_a_time, lambda event: progress.epoch(*event), on_done)
+        summary = {f"seed={seed}": summaries[seed] for seed in config.seeds}
         summary["mean"] = {timing: _mean([s[timing] for s in summary.values()]) for timing in FILES}
         write_json(folder / "summary.json", summary)
         parameters = {
@@ -65,6 +74,17 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     _print(console, summary["mean"], len(data_store.classes))
 
 
+def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[str, Summary]:
+    """Measure with one seed in a worker process, write its tables into `folder` and return its summaries."""
+    make_reproducible()
+    data = Store.open(store)
+    timings = measure_seed(config, data, seed)
+    (folder / f"seed={seed}").mkdir()
+    for timing, columns in timings.items():
+        write_table(folder / f"seed={seed}" / FILES[timing], scores_table(data, columns))
+    return {timing: summarise(data, columns) for timing, columns in timings.items()}
+
+
 def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     """Return the measured columns [n] plus ``score``, for the initial network and after the warm-up."""
     device = resolve_device(config.resources.device)
@@ -76,7 +96,8 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     order = generator(seed, "measuring").permutation(len(data))
     initial = copy.deepcopy(network)
     batches = with_dropout_of(split_into_batches(order, config.train.batch_size), seed, "measuring", 0)
-    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches)}
+    augmentation = Augmentation(seed, "measuring", 0)
+    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, augmentation)}
     warm_up(config, network, data, seed)
     timings["warm-up"] = measure_split(network, data, criteria)
     for columns in timings.values():
@@ -96,6 +117,7 @@ def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: i
         sequence = Uniform().sequence(len(data), epoch, seed)
         batches = split_into_batches(sequence, config.train.batch_size)
         train_epoch(network, optimiser, data, batches, seed=seed, epoch=epoch)
+        emit(seed, epoch)
 
 
 def scores_table(store: Store, columns: Columns) -> dict[str, Any]:

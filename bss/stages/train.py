@@ -1,6 +1,5 @@
 """Stage 4: train every scheduler with every seed."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import held, read_json, restore_folder, whole_file, write_json
+from bss.models.waveforms import read_filled
 from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.checkpoints import checkpoints_folder
@@ -22,7 +22,7 @@ from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus
 from bss.training.reproducible import device_type
 from bss.training.train_job import check_nodes
-from bss.training.workers import emit, run_jobs
+from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Cell = tuple[str, int]
 """Scheduler name and seed."""
@@ -75,7 +75,7 @@ def train(
         kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
         task = Task(config, store, plans, runs, parent)
         jobs = [(task, *cell, cell in kept) for cell in wanted]
-        at_a_time = min(_trainings_at_a_time(config), len(wanted))
+        at_a_time = min(jobs_at_a_time(config, config.train.processes), len(wanted))
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
         each += f" on {config.train.nodes} nodes" if config.train.nodes > 1 else ""
@@ -216,13 +216,4 @@ def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> Model
     if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
         return None
     rows = data.rows("test")[:2]
-    return ModelToLog(folder, {name: data.read(name, rows) for name in data.modalities})
-
-
-def _trainings_at_a_time(config: Config) -> int:
-    if config.resources.jobs is not None:
-        return config.resources.jobs
-    if config.train.nodes > 1 or device_type(config) == "cuda":
-        return 1
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // config.train.processes)
+    return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})

@@ -20,6 +20,7 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
+from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
 from bss.models.pretrained import load_pretrained
 from bss.training.checkpoints import Checkpoints
@@ -144,7 +145,7 @@ def _measure_if_due(
         order = generator(seed, "measuring", epoch).permutation(len(train))
         batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
         steps = with_dropout_of(batches, seed, "measuring", epoch, ranks.rank)
-        columns = measure_in_train_mode(network, train, criteria, steps)
+        columns = measure_in_train_mode(network, train, criteria, steps, Augmentation(seed, "measuring", epoch))
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started

@@ -16,6 +16,7 @@ from bss.balance.criteria import (
     prediction_similarity,
 )
 from bss.errors import BssError
+from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.split_data import SplitData
 
@@ -60,15 +61,16 @@ def measure_in_train_mode(
     data: SplitData,
     criteria: tuple[str, ...],
     batches: Iterable[npt.NDArray[np.int64]],
+    augmentation: Augmentation,
 ) -> Columns:
-    """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move.
+    """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move, and augmented.
 
     `batches` are positions that together hold every sample once, or a rank's shares of such batches. The
     criterion gradient_magnitude has no meaning where batch normalisation mixes samples; it is measured in
     eval mode.
     """
     network.train()
-    columns = _pass(network, data, criteria, batches)
+    columns = _pass(network, data, criteria, batches, augmentation)
     network.eval()
     return columns
 
@@ -78,11 +80,12 @@ def _pass(
     data: SplitData,
     criteria: tuple[str, ...],
     batches: Iterable[npt.NDArray[np.int64]],
+    augmentation: Augmentation | None = None,
 ) -> Columns:
     _check_widths(network, criteria)
     columns: Columns = {}
     for index in batches:
-        inputs, labels = data.batch(index)
+        inputs, labels = data.batch(index, augmentation)
         with torch.no_grad():
             facts = _facts(network, network(inputs), labels, criteria)
         if "gradient_magnitude" in criteria:

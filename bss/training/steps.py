@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.config.schema import AdamConfig, OptimiserConfig, StepDecay
+from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.dropout import with_dropout_of
 from bss.training.ranks import ALONE, Ranks
@@ -64,16 +65,18 @@ def train_epoch(
     itself); the update is that of the mean loss over the global batch. `observe(index, outputs, loss)` is
     called for each share with the outputs and losses of the training pass itself. `done` tells how many
     batches are done already and the sum of this rank's losses in them; `after_step` is called after each
-    batch with both. What dropout draws is decided by `seed`, `epoch`, the step and the rank.
+    batch with both. What dropout draws is decided by `seed`, `epoch`, the step and the rank; what augmentation
+    draws by `seed`, `epoch` and the sample.
     """
     network.train()
     call = network if wrapped is None else wrapped
     first, loss_so_far = done
     total = torch.tensor(loss_so_far, dtype=torch.float64, device=data.device)
+    augmentation = Augmentation(seed, "training", epoch)
     drawn = with_dropout_of(batches[first:], seed, "training", epoch, ranks.rank, first)
     for step, batch in enumerate(drawn, first + 1):
         index = ranks.share(batch)
-        inputs, labels = data.batch(index)
+        inputs, labels = data.batch(index, augmentation)
         outputs = call(inputs)
         loss = network.loss(outputs, labels)
         if observe is not None:

@@ -111,6 +111,16 @@ def test_the_official_presets_are_what_the_scripts_do():
             "network.encoders.image.layer: unknown key; did you mean `layers`?",
         ),
         ("network.encoders.image={kind: resnet, normalisation: z}", "should be 'imagenet', 'clip', 'half' or 'none'"),
+        (
+            "network.encoders.image.crop={height: 9, width: 8, train: random}",
+            "`network.encoders.image.crop.height` must be at most the stored 8 where random, but got: 9",
+        ),
+        (
+            "network.encoders.audio.crop={height: 8, width: 8}",
+            "`network.encoders.audio.crop` must be null for kind audio",
+        ),
+        ("network.encoders.image.crop={height: 8, width: 8, flips: true}", "crop.flips: unknown key; did you mean"),
+        ("network.encoders.image.crop={height: 8}", "network.encoders.image.crop.width: missing"),
         ("network.fusion={kind: add}", "network.fusion: `kind` must be one of 'concatenation', 'sum', 'weighted-sum'"),
         ("network.fusion=concatenation", "network.fusion: should be a table of keys, but got: 'concatenation'"),
         (

@@ -63,3 +63,15 @@ def test_the_spectrogram_equals_librosas(crema):
         np.testing.assert_allclose(np.exp(found[0]) - 1e-7, magnitude, rtol=1e-4, atol=2e-4)
         loud = magnitude > 0.01
         np.testing.assert_allclose(found[0][loud], np.log(magnitude[loud] + 1e-7), atol=1e-2)
+
+
+def test_the_frame_in_evaluation_equals_pillows_resize_and_imagenets_normalisation(crema):
+    root, inputs = crema
+    assert inputs["video"].shape == (3, 1, 3, 224, 224)
+    for clip, found in zip(CLIPS, inputs["video"], strict=True):
+        with Image.open(root / "Image-01-FPS" / clip / "00000.jpg") as picture:
+            pixels = np.asarray(picture.resize((224, 224), Image.Resampling.BILINEAR), dtype=np.float32) / 255
+        expected = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        step = 1 / 255 / 0.224  # Pillow rounds to whole levels, between its two passes and behind them
+        np.testing.assert_allclose(found[0], expected.transpose(2, 0, 1), atol=1.1 * step)
+        assert np.abs(found[0] - expected.transpose(2, 0, 1)).mean() < 0.5 * step

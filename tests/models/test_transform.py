@@ -48,7 +48,7 @@ def test_token_ids_stay_whole_numbers_and_those_beyond_the_vocabulary_are_told()
     assert tokens.dtype == torch.int64
     assert tokens.tolist() == [[5, 9, 0]]
     assert transform(BertConfig("bert"), "text", raw[:0]).shape == (0, 3)
+    stored = Modality("text", (3,), "int32", largest=9)
+    build_transform(BertConfig("bert", vocabulary=10), stored, "thing")
     with pytest.raises(BssError, match=r"network\.encoders\.thing\.vocabulary is 9, but `thing` has the token id 9"):
-        transform(BertConfig("bert", vocabulary=9), "text", raw)
-    with pytest.raises(BssError, match="the token id -1"):
-        transform(BertConfig("bert"), "text", -torch.ones(1, 2, dtype=torch.int32))
+        build_transform(BertConfig("bert", vocabulary=9), stored, "thing")

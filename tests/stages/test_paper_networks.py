@@ -13,6 +13,7 @@ from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, read_json
 from bss.models.network import build_network, describe_network
+from bss.models.waveforms import read_filled
 from bss.stages.measure import measure
 from bss.stages.schedule import schedule
 from bss.stages.train import train
@@ -27,6 +28,7 @@ THREE = {
     },
     "fusion": {"kind": "gated"},
 }
+CROP = {"height": 12, "width": 14, "train": "random", "evaluation": "centre", "frames": 3}
 CELLS = ("uniform", "bss-h", "bss-l", "official-l")
 
 
@@ -80,7 +82,7 @@ def test_a_trained_network_is_rebuilt_from_its_folder(ran, store):
     network.load_state_dict(torch.load(cell / "model.pt", weights_only=True))
     data = Store.open(store)
     rows = data.rows("test")
-    raw = {name: torch.from_numpy(data.read(name, rows)) for name in data.modalities}
+    raw = {name: torch.from_numpy(read_filled(data, name, rows)) for name in data.modalities}
     with torch.no_grad():
         predicted = network.scores(network(network.transform(raw))).argmax(dim=1)
     np.testing.assert_array_equal(predicted, read_table(cell / "predictions.parquet", "train")["predicted"].to_numpy())
@@ -118,7 +120,11 @@ def test_pretrained_weights_start_every_training_and_are_not_needed_afterwards(r
 @pytest.mark.parametrize(
     ("encoders", "fusion", "criteria"),
     [
-        ({"clip": {"kind": "i3d"}, "flow": {"kind": "i3d"}}, "channel-exchange", ["training_loss"]),
+        (
+            {"clip": {"kind": "i3d", "crop": CROP}, "flow": {"kind": "i3d", "crop": CROP}},
+            "channel-exchange",
+            ["training_loss"],
+        ),
         (
             {"audio": RESNET | {"spectrogram": SPECTROGRAM}, "frames": RESNET, "text": BERT},
             "film",
@@ -152,7 +158,7 @@ def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_n
     monkeypatch.chdir(tmp_path)
     cell, data = ran[1] / "runs" / "uniform" / "seed=0", Store.open(store)
     rows = data.rows("test")
-    samples = {name: data.read(name, rows) for name in data.modalities}
+    samples = {name: read_filled(data, name, rows) for name in data.modalities}
     previous = mlflow.get_tracking_uri()
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run_id = client.create_run(client.create_experiment("paper", (tmp_path / "artifacts").as_uri())).info.run_id

@@ -42,7 +42,7 @@ def test_every_sample_is_in_the_store_once_decoded(run):
     row = store.ids.tolist().index("val-dog-2")
     assert store.classes[store.labels[row]] == "dog"
     sound, _ = soundfile.read(run.root / "val-dog-2.wav", dtype="float32")
-    np.testing.assert_array_equal(store.read("audio", np.array([row]))[0], sound)
+    np.testing.assert_array_equal(store.sample("audio", row), sound)
     np.testing.assert_array_equal(store.read("vector", np.array([row]))[0], np.load(run.root / "val-dog-2.npy"))
     assert store.truth() is None
 
@@ -194,11 +194,13 @@ def test_the_truth_goes_along_and_must_tell_of_every_sample(run):
         (lambda store: (store / "audio.npy").unlink(), "audio.npy: not readable"),
         (lambda store: (store / "audio.npy").write_bytes(b"\x93NUMPY"), "audio.npy: not readable"),
         (lambda store: np.save(store / "audio.npy", np.zeros((3, 800), np.float32)), "holds float32 (3, 800)"),
+        (lambda store: (store / "audio.ends.npy").unlink(), "audio.ends.npy: not readable"),
+        (lambda store: np.save(store / "vector.npy", np.zeros((3, 5), np.float32)), "store.json says float32 (84, 5)"),
         (lambda store: (store / "store.json").unlink(), "store.json: not found. Run `bss prepare`"),
         (lambda store: (store / "store.json").write_text("{"), "store.json: damaged"),
-        (lambda store: (store / "store.json").write_text("{}"), "schema version None, expected 1"),
+        (lambda store: (store / "store.json").write_text("{}"), "schema version None, expected 2"),
         (
-            lambda store: (store / "store.json").write_text('{"schema_version": 1, "name": "pets"}'),
+            lambda store: (store / "store.json").write_text('{"schema_version": 2, "name": "pets"}'),
             "store.json: lacks classes, modalities, digest",
         ),
         (lambda store: (store / "samples.parquet").write_bytes(b"PAR1"), "not a readable Parquet file"),

@@ -19,6 +19,7 @@ from bss.config import config_from_tree
 from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.models.waveforms import read_filled
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.runs import CellRun, dvc_digest, end_execution, log_inputs, open_execution, start_execution
@@ -127,7 +128,7 @@ def test_the_model_loads_and_predicts_from_its_input_example(tracked, small_stor
     store = Store.open(small_store)
     rows = store.rows("test")[:2]
     for name in store.modalities:
-        np.testing.assert_array_equal(np.asarray(model.input_example[name]), store.read(name, rows))
+        np.testing.assert_array_equal(np.asarray(model.input_example[name]), read_filled(store, name, rows))
     from bss.data.tables import read_table
 
     saved = read_table(work / "runs" / "bss-l-online" / "seed=0" / "predictions.parquet", "train")

@@ -4,11 +4,13 @@ import torch
 import torch.nn.functional as F
 
 from bss.data.store import Store
+from bss.models.augmentation import Augmentation
 from bss.models.network import build_network, describe_network
 from bss.training.measuring import measure, measure_in_train_mode
 from bss.training.split_data import SplitData
 from bss.training.steps import split_into_batches
 
+AUGMENTATION = Augmentation(0, "measuring", 0)
 ALL = ("prediction_similarity", "logit_similarity", "feature_similarity", "training_loss", "gradient_magnitude")
 
 
@@ -48,7 +50,7 @@ def test_measuring_leaves_the_network_as_it_was_but_train_mode_moves_batch_norm(
     measure(network, data, ALL)
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
     order = np.random.default_rng(0).permutation(len(data))
-    measure_in_train_mode(network, data, ("training_loss",), split_into_batches(order, 16))
+    measure_in_train_mode(network, data, ("training_loss",), split_into_batches(order, 16), AUGMENTATION)
     moved = {name for name, x in network.state_dict().items() if not torch.equal(before[name], x)}
     assert moved
     assert all("running" in name or "num_batches" in name for name in moved)

@@ -1,4 +1,4 @@
-"""Decoding one sample of a modality into an array of fixed shape and type."""
+"""Decoding one sample of a modality into an array."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ __all__ = ["Array", "BadSampleError", "Decoder", "make_decoder"]
 Decoder = Callable[[str, Span], Array]
 """From the manifest's value (a path or a text) and the part that is wanted to the stored array.
 
-audio: float32 [samples] in [-1, 1]; image: uint8 [channels, height, width]; frames and clip: uint8 [frames,
+audio: float32 in [-1, 1] or int16 [samples]; image: uint8 [channels, height, width]; frames and clip: uint8 [frames,
 channels, height, width]; flow: float16 [frames, 2, height, width]; text: int32 [tokens], 0 is padding;
 features: float32 of the file's shape. Raises `BadSampleError` for what is missing, unreadable, outside the
 data root, or holds values that are not finite.

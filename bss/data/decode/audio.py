@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bss.config.modalities import AudioKind
 from bss.data.decode.bad_sample import BadSampleError, finite, reason
 from bss.data.decode.container import SUFFIXES, decode_track, readable
+from bss.data.sounds import Stored, to_int16
 
 Sound = npt.NDArray[np.float32]
 
@@ -23,14 +24,14 @@ UNKNOWN_SIZE = 0x7FFF0000
 """Bytes; this and more is what programs write for sound whose length they do not know yet."""
 
 
-def decode_audio(path: Path, kind: AudioKind) -> Sound:
-    """Return the sound mixed to mono, resampled, cut or filled to `kind`'s length, clamped to [-1, 1].
+def decode_audio(path: Path, kind: AudioKind) -> Stored:
+    """Return the sound mixed to mono, resampled, cut where it is longer than `kind` says, clamped to [-1, 1].
 
-    float32 [seconds * sample_rate]. Of a longer file only the part that is kept is in memory.
+    float32 or, scaled, int16 [samples]. Of a longer file only the part that is kept is in memory.
     """
     import soxr
 
-    length = round(kind.seconds * kind.sample_rate)
+    length = kind.samples
     measure, read = (
         (_measure_container, _read_container) if path.suffix.lower() in SUFFIXES else (_measure_file, _read_file)
     )
@@ -49,16 +50,8 @@ def decode_audio(path: Path, kind: AudioKind) -> Sound:
     mono = mono[start - first // rate * kind.sample_rate :]
     if len(mono) == 0:  # the filter swallows a sample or two of a very short sound
         raise BadSampleError("holds too little sound to be resampled")
-    return np.clip(fit_length(mono, length, kind.short), -1, 1)
-
-
-def fit_length(sound: Sound, length: int, short: str) -> Sound:
-    """Cut `sound` at its end, or fill it to `length`: `short` is pad (with silence) or tile (repeat it)."""
-    if len(sound) >= length:
-        return sound[:length]
-    if short == "tile":
-        return np.resize(sound, length)
-    return np.pad(sound, (0, length - len(sound)))
+    sound = np.clip(mono[:length], -1, 1)
+    return to_int16(sound) if kind.stored == "int16" else sound
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def decode_features(path: Path) -> npt.NDArray[np.float32]:
         return finite(np.array(array, dtype=np.float32, order="C"))
 
 
-def open_array(path: Path) -> npt.NDArray[Any]:
+def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
     """Return the numbers of a .npy file, mapped: only what is used of them is read.
 
     Raises `BadSampleError` for a file that is damaged, shorter than its header says, or holds no numbers.

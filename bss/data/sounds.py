@@ -1,0 +1,33 @@
+"""Sounds of different length, as they are stored and read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FULL_SCALE = 32_768
+"""What 1.0 is in 16 bits."""
+
+Stored = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Sounds one after the other."""
+
+    values: Any
+    """int16 or float32 [sum of lengths], a NumPy array or a tensor."""
+    lengths: npt.NDArray[np.int64]
+    """Samples of each sound, [k], at least 1."""
+
+
+def to_int16(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """Return float32 [samples] in [-1, 1] in 16 bits: rounded, and 1.0 as the greatest number there is."""
+    return np.clip(np.rint(sound * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def to_float(sound: Stored) -> npt.NDArray[np.float32]:
+    """Return a stored sound [samples] as float32 in [-1, 1]."""
+    scale = FULL_SCALE if sound.dtype == np.int16 else 1
+    return sound.astype(np.float32) / np.float32(scale)

@@ -1,0 +1,40 @@
+"""What augmentation draws: a function of seed, purpose, epoch and the sample's row in the store alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.balance.draw import generator
+
+TRIES = 10
+"""Sizes that are tried for a part of an image before the centre is taken."""
+AREA, RATIO = slice(0, TRIES), slice(TRIES, 2 * TRIES)
+TOP, LEFT, FLIP, FIRST = range(2 * TRIES, 2 * TRIES + 4)
+"""Columns of a table of draws: of each try the area and the ratio, then place, flip and first frame."""
+DRAWS = 2 * TRIES + 4
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The source of one epoch's draws."""
+
+    seed: int
+    purpose: str
+    """training or measuring: a pass of its own draws its own."""
+    epoch: int
+
+    def draw(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return uniform numbers in [0, 1) for the samples at `rows` [k] of the store, [k, DRAWS].
+
+        Neither the other rows nor their order, the rank or the process change those of a row.
+        """
+        random, place = generator(self.seed, f"augmentation {self.purpose}", self.epoch), 0
+        bits = random.bit_generator
+        assert isinstance(bits, np.random.PCG64)
+        drawn = np.empty((len(rows), DRAWS))
+        for numbers, row in zip(drawn, rows.tolist(), strict=True):
+            bits.advance((row * DRAWS - place) % 2**128)  # each number takes one step of the generator
+            random.random(out=numbers)
+            place = (row + 1) * DRAWS
+        return drawn
