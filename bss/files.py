@@ -55,7 +55,7 @@ def restore_folder(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write, and put it in place of `path` at the end, on the disk; whole or not at all."""
+    """Give a file beside `path` to write, and put it in place of `path` at the end: whole or not at all."""
     unfinished = _unfinished(path)
     try:
         yield unfinished

@@ -192,7 +192,8 @@ def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
             preset = entry["preset"]
             if not isinstance(preset, str) or preset not in PRESETS:
                 raise BssError(
-                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, but got: {shown(preset)}"
+                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, "
+                    f"but got: {shown(preset)}"
                 )
             expanded[name] = _merge(PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"})
     return {**tree, "schedule": {**schedule, "schedulers": expanded}}  # type: ignore[dict-item]

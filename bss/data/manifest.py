@@ -71,9 +71,9 @@ class Manifest:
 def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind]) -> Manifest:
     """Read ``root / name`` and check everything that the table alone can tell, all problems at once.
 
-    Raises `BssError` for a missing, empty or unreadable file, or one that a link takes from outside `root`,
-    for missing columns, and for every row with an empty value, an unknown split, a repeated id, a path that leaves the root, or a part of a file that is
-    none.
+    Raises `BssError` for a missing, empty or unreadable file, or one that a link takes from outside `root`, for
+    missing columns, and for every row with an empty value, an unknown split, a repeated id, a path that leaves
+    the root, or a part of a file that is none.
     """
     path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.")
     columns, rows = read_rows(path)

@@ -40,7 +40,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 
 
 def require_distinct(path: Path, columns: list[str]) -> None:
-    """Raise `BssError` where a column is named twice: which one is meant?"""
+    """Raise `BssError` where a column is named twice, as nothing tells which one is meant."""
     if len(set(columns)) < len(columns):
         raise BssError(f"{path}: a column is named twice in {listed(columns)}.")
 

@@ -165,7 +165,8 @@ def _read_header(path: Path) -> dict[str, Any]:
     header = read_json(path, "prepare")
     if header.get("schema_version") != SCHEMA_VERSION:
         raise BssError(
-            f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}. Run `bss prepare` again."
+            f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}. "
+            "Run `bss prepare` again."
         )
     lacking = [key for key in ("name", "classes", "modalities", "digest") if key not in header]
     if lacking:

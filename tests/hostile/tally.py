@@ -13,7 +13,7 @@ counts: Counter[tuple[str, str]] = Counter()
 
 
 def tried(kind: str, outcome: str, number: int = 1) -> None:
-    """Count `number` inputs of `kind` with the outcome refused (a `BssError` told why) or read (as what it still is)."""
+    """Count `number` inputs of `kind`: refused, with a message that tells why, or read, as what it still is."""
     counts[kind, outcome] += number
 
 

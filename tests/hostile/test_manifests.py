@@ -272,12 +272,12 @@ def test_a_link_in_the_middle_of_a_folder_of_frames_may_not_leave_the_root(place
 def test_a_frame_whose_name_is_not_utf_8_is_told_of_and_skipped(own_root, tmp_path, capsys):
     """Names of files are bytes; what is no text in UTF-8 could not be written to skipped.csv or a terminal."""
     root, rows = own_root
-    folder = os.fsencode(root / "frames")
     for row in rows:
-        os.mkdir(folder + os.fsencode(row["id"]))
-        with open(folder + os.fsencode(row["id"]) + b"/\xff\x1b[2J.png", "wb") as file:
-            file.write(b"" if row["id"] == "train-cat-0" else (root / row["image"]).read_bytes())
-        row["image"] = f"frames{row['id']}"
+        folder = root / f"frames-{row['id']}"
+        folder.mkdir()
+        image = b"" if row["id"] == "train-cat-0" else (root / row["image"]).read_bytes()
+        (folder / os.fsdecode(b"\xff\x1b[2J.png")).write_bytes(image)
+        row["image"] = folder.name
     write_manifest(root, rows)
     tree = small_tree(root)
     tree["prepare"]["modalities"]["image"] = {"kind": "frames", "count": 1, "height": 6, "width": 6}

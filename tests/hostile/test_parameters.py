@@ -102,8 +102,31 @@ def leaves(tree, path=()):
 FULL = config_to_tree(config_from_tree(TREE, "params.yaml"))
 PATHS = [path for path in leaves(FULL) if path]
 VALUES = st.sampled_from(
-    [None, True, -1, 0, 10**30, -(10**400), 1e308, "", "x", "../../x", "/etc/passwd", "\0", "\ud800", "é" * 300]
-    + [[], {}, [[]], {"kind": "x"}, {"kind": None}, {"": {}}, [None], "2024-01-01", {"a": {"b": {"c": 1}}}]
+    [
+        None,
+        True,
+        -1,
+        0,
+        10**30,
+        -(10**400),
+        1e308,
+        "",
+        "x",
+        "../../x",
+        "/etc/passwd",
+        "\x00",
+        "�",
+        "é" * 300,
+        [],
+        {},
+        [[]],
+        {"kind": "x"},
+        {"kind": None},
+        {"": {}},
+        [None],
+        "2024-01-01",
+        {"a": {"b": {"c": 1}}},
+    ]
 )
 
 
@@ -128,9 +151,26 @@ def _has(target, key):
 
 @pytest.mark.parametrize(
     "override",
-    ["", "=", "=1", "a", "a..b=1", ".=1", "train=" + "[" * 400, "train.epochs=1e999", "train.epochs=&a [*a]"]
-    + ["train.epochs=!!python/name:os.system", "seeds.0=1", "train.epochs=" + "9" * 5000, "\0=\0", "a" * 5000 + "=1"]
-    + ["train.epochs.x=1", "train=2024-99-99", "a.b.c.d.e.f.g.h=1", "__class__.__init__=1"],
+    [
+        "",
+        "=",
+        "=1",
+        "a",
+        "a..b=1",
+        ".=1",
+        "train=" + "[" * 400,
+        "train.epochs=1e999",
+        "train.epochs=&a [*a]",
+        "train.epochs=!!python/name:os.system",
+        "seeds.0=1",
+        "train.epochs=" + "9" * 5000,
+        "\x00=\x00",
+        "a" * 5000 + "=1",
+        "train.epochs.x=1",
+        "train=2024-99-99",
+        "a.b.c.d.e.f.g.h=1",
+        "__class__.__init__=1",
+    ],
 )
 def test_an_override_that_is_none_is_refused(override):
     tree = json.loads(json.dumps(TREE))

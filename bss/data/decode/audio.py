@@ -75,7 +75,7 @@ def _measure_file(path: Path, with_length: bool) -> tuple[int, int]:
 
 
 def _require_whole(told: str) -> None:
-    """Raise `BadSampleError` where libsndfile's notes on a header tell that a hundredth or more of the sound is missing.
+    """Raise `BadSampleError` where libsndfile's notes on a header tell that a hundredth of the sound is missing.
 
     Else the rest would count as silence. Sizes that programs write when they cannot go back are no sizes.
     """

@@ -24,7 +24,7 @@ class BadSampleError(Exception):
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters and halves of characters written out, such as \\x1b and \\udcff.
+    r"""Return `text` with control characters and halves of characters written out, such as \x1b and \udcff.
 
     They come from names and values that are not ours: terminals would obey the ones, no file takes the others.
     """

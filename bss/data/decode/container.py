@@ -12,7 +12,7 @@ SUFFIXES = frozenset(
 )
 """Files that FFmpeg opens (through PyAV) rather than libsndfile."""
 FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "flv", "avi", "matroska,webm", "mpeg", "mpegts", "mpegvideo", "asf")
-"""FFmpeg's names of what these are. Others are lists of files elsewhere (concat, hls, sdp), whatever they are called."""
+"""FFmpeg's names of what these are. Others, such as concat, hls and sdp, list files elsewhere."""
 MAX_FRAMES = 1_000_000
 """Of one video: eleven hours at 25 per second. More is a damaged or hostile file."""
 MAX_DECODED = 1 << 40
