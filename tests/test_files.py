@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,11 @@ def write(folder, text):
         (made / "deep").mkdir()
         (made / "a").write_text(text)
         (made / "deep" / "b").write_text(text)
+
+
+def write_half(path):
+    path.write_text("half")
+    raise RuntimeError
 
 
 def content(folder):
@@ -34,8 +40,7 @@ def test_a_folder_replaces_the_one_before_and_leaves_nothing_beside_it(tmp_path)
 def test_a_folder_whose_making_fails_leaves_the_one_before(tmp_path):
     write(tmp_path / "out", "old")
     with pytest.raises(RuntimeError), whole_folder(tmp_path / "out") as made:
-        (made / "a").write_text("half")
-        raise RuntimeError
+        write_half(made / "a")
     assert content(tmp_path / "out") == {"a": "old", "deep/b": "old"}
     assert left(tmp_path) == ["out"]
 
@@ -96,7 +101,7 @@ def test_files_and_names_are_on_the_disk_before_the_folder_has_its_name(tmp_path
     fsync, rename = os.fsync, os.rename
 
     def note(handle):
-        done.append(("sync", os.readlink(f"/proc/self/fd/{handle}").removeprefix(f"{tmp_path}").lstrip("/")))
+        done.append(("sync", str(Path(f"/proc/self/fd/{handle}").readlink()).removeprefix(f"{tmp_path}").lstrip("/")))
         return fsync(handle)
 
     def note_name(old, new, **options):
@@ -119,8 +124,7 @@ def test_files_and_names_are_on_the_disk_before_the_folder_has_its_name(tmp_path
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     (tmp_path / "x").write_text("old")
     with pytest.raises(RuntimeError), whole_file(tmp_path / "x") as file:
-        file.write_text("half")
-        raise RuntimeError
+        write_half(file)
     assert (tmp_path / "x").read_text() == "old"
     with whole_file(tmp_path / "x") as file:
         file.write_text("new")
