@@ -11,7 +11,7 @@ from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import held, read_json, write_json
+from bss.files import held, read_json, restore_folder, whole_file, write_json
 from bss.models.waveforms import read_filled
 from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
@@ -68,6 +68,8 @@ def train(
         check_nodes(config)
     console = make_console()
     with held(runs), _execution(config, data, scores, plans, execution) as parent:
+        for cell in wanted:
+            restore_folder(_folder(runs, *cell))
         if cells is None:
             _remove_others(runs, set(wanted))
         kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
@@ -91,10 +93,10 @@ def train(
                     run_ids[f"{job[1]}/seed={job[2]}"] = run_id
 
             run_jobs(train_one, jobs, at_a_time, lambda event: progress.epoch(*event), on_done)
-    if parent is not None:
-        write_tracking(runs / "mlflow.json", parent, run_ids)
-    else:
-        (runs / "mlflow.json").unlink(missing_ok=True)
+        if parent is not None:
+            write_tracking(runs / "mlflow.json", parent, run_ids)
+        else:
+            (runs / "mlflow.json").unlink(missing_ok=True)
 
 
 def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
@@ -185,15 +187,23 @@ def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) ->
         return _new_run(task.config, name, seed, task.execution)
     note = checkpoints_folder(_folder(task.runs, name, seed)) / "mlflow.json"
     key = cell_key(task.config, data, task.plans, name, seed)
-    if note.is_file():
-        known = read_json(note, "train")
-        run = CellRun.resume(task.execution, known["run"]) if known["cell"] == key else None
-        if run is not None:
-            return run
+    known = _read_note(note)
+    run = CellRun.resume(task.execution, known["run"]) if known is not None and known["cell"] == key else None
+    if run is not None:
+        return run
     run = _new_run(task.config, name, seed, task.execution)
     note.parent.mkdir(parents=True, exist_ok=True)
-    write_json(note, {"run": run.run_id, "cell": key})
+    with whole_file(note) as file:
+        write_json(file, {"run": run.run_id, "cell": key})
     return run
+
+
+def _read_note(note: Path) -> dict[str, Any] | None:
+    """Return which MLflow run a training that was stopped belongs to; None where that is not known (any more)."""
+    try:
+        return read_json(note, "train", {"run": str, "cell": str})
+    except BssError:
+        return None
 
 
 def _new_run(config: Config, name: str, seed: int, execution: Execution) -> CellRun:

@@ -16,6 +16,7 @@ from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.files import digest_file, write_json
 from bss.tracking.destination import artifact_location, quiet_mlflow, tracking_uri, unreachable
+from bss.tracking.dvc_lock import dvc_digest
 from bss.tracking.provenance import code_version
 
 FLUSH_SECONDS = 10.0
@@ -294,17 +295,3 @@ def _log_dataset(client: Any, run_id: str, config: Config, store: Store, version
         profile=json.dumps(profile),
     )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-
-
-def dvc_digest(lock: Path, root: str) -> str | None:
-    """Return the digest that dvc.lock has for the data at `root`, or None where it has none."""
-    import yaml  # type: ignore[import-untyped]
-
-    if not lock.is_file():
-        return None
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-    for dependency in stages.get("prepare", {}).get("deps", []):
-        if dependency.get("path") == root:
-            digest: str | None = dependency.get("md5")
-            return digest
-    return None

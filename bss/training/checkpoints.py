@@ -13,6 +13,7 @@ import torch
 
 from bss.config.schema import CheckpointsConfig
 from bss.console import make_console
+from bss.files import sync_folder
 
 NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.pt")
 """Steps that were done, and the sha256 of the file."""
@@ -51,7 +52,8 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(self.folder / f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt")
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
+        sync_folder(self.folder.parent)  # which may have got the folder just now
         for path in self._found()[: -self.config.keep]:
             path.unlink()
         self.saved(steps)
@@ -66,17 +68,14 @@ class Checkpoints:
         One that is damaged is passed over with a message. Those of another training are removed.
         """
         for path in reversed(self._found()):
-            content = path.read_bytes()
-            match = NAME.fullmatch(path.name)
-            if match is None or hashlib.sha256(content).hexdigest() != match[2]:
-                _say(f"{path}: damaged, {len(content)} bytes that are not what was written; the one before it is used.")
+            saved = _read(path)
+            if saved is None:
                 continue
-            saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
             if saved["key"] != self.key:
                 _say(f"{path.parent}: of other data, parameters or code; the training begins anew.")
                 self.remove()
                 return None
-            self.saved(int(match[1]))
+            self.saved(int(path.name[:12]))
             state: dict[str, Any] = saved["state"]
             return state
         return None
@@ -89,16 +88,20 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("*.pt") if NAME.fullmatch(path.name))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable too; where folders cannot be opened there is nothing to do."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what the checkpoint at `path` holds; None, having said so, where it is not what was written."""
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != path.stem[13:]:
+            raise ValueError(f"{len(content)} bytes that are not what was written")
+        saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        if not (isinstance(saved, dict) and set(saved) == {"key", "state"} and isinstance(saved["state"], dict)):
+            raise ValueError("it holds something else than a training")
+    except Exception as error:  # UnpicklingError for anything but tensors and plain values, and many more
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        _say(f"{path}: damaged ({why}); the one before it is used.")
+        return None
+    return saved
 
 
 def _say(line: str) -> None:
