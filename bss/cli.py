@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bss import __version__
+from bss.disk import full_disk
 from bss.errors import BssError
 from bss.kubeflow.commands import add_commands
 from bss.parent import end_with_dvc
@@ -33,12 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BssError as error:
         print(f"bss: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        told = full_disk(error)
+        if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `bss show | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        elif told is None:
+            raise
+        else:
+            print(f"bss: {told}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("bss: stopped; what was finished is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `bss show | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, help="only this seed")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
+    sub = add("sync", _sync, "send to MLflow what could not be sent while the trainings ran", parameters=False)
+    path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")
     path(sub, REPORT)
     sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
@@ -109,6 +118,7 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
     sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
+    add("check-cache", _check_cache, "read the objects that this checkout uses in DVC's cache again", parameters=False)
     sub = add("init", _init, "write a first params.yaml for data of your own", parameters=False)
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument("--manifest", type=Path, help="CSV or Parquet file in the folder of your data")
@@ -158,6 +168,12 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"commit      {version.commit}")
     print(f"digest      {version.digest}")
     print(f"files       {files} in {options.to}")
+
+
+def _check_cache(options: argparse.Namespace) -> None:
+    from bss.dvc_cache import check_cache
+
+    check_cache(Path())
 
 
 def _init(options: argparse.Namespace) -> None:
@@ -228,6 +244,12 @@ def _compare(options: argparse.Namespace) -> None:
     from bss.stages.compare import compare
 
     compare(config, options.store, options.scores, options.runs, options.report)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from bss.stages.sync import sync
+
+    sync(options.runs)
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bss.data.problems import shown
+from bss.disk import on_disk
 from bss.errors import BssError
 
 
@@ -29,11 +30,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        yield unfinished
+        with on_disk(path):
+            yield unfinished
+            sync_tree(unfinished)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    sync_tree(unfinished)
     if path.is_dir():
         old = _replaced(path)
         path.rename(old)
@@ -58,9 +60,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a file beside `path` to write, and put it in place of `path` at the end: whole or not at all."""
     unfinished = _unfinished(path)
     try:
-        yield unfinished
-        _sync_file(unfinished)
-        unfinished.replace(path)
+        with on_disk(path):
+            yield unfinished
+            _sync_file(unfinished)
+            unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

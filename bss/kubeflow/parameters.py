@@ -80,8 +80,11 @@ def cell_part(config: Config, scheduler: str, seed: int) -> str:
         "enabled": config.tracking.enabled,
         "models": models,
         "sequences_mib": config.tracking.sequences_mib,
+        "strict": config.tracking.strict,
     }
     part["resources"] = {"device": config.resources.device, "jobs": 1, **_staging(config)}
+    if config.resources.checkpoints.store is not None:  # a pod's own disk is gone with it, so only then they matter
+        part["resources"]["checkpoints"] = config_to_tree(config.resources.checkpoints)
     return json.dumps(part, sort_keys=True)
 
 

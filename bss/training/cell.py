@@ -248,7 +248,8 @@ def _write(
     write_csv(folder / "history.csv", records.history)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "network.json", description)
-    torch.save(network.state_dict(), folder / "model.pt")
+    with (folder / "model.pt").open("wb") as file:  # of a full disk a path would tell nothing that can be understood
+        torch.save(network.state_dict(), file)
     left = config.tracking.sequences_mib << 20
     kept: list[npt.NDArray[np.int32] | None] = []
     for sequence in records.sequences:

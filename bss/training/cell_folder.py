@@ -1,6 +1,7 @@
 """The folder of one training: what decides its content, and making it whole or not at all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,17 @@ def train_into(
     """
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
     key = cell_key(config, data, plans, name, seed)
-    checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     if ranks.rank > 0:
-        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, checkpoints)
+        here = Checkpoints(checkpoints_folder(path), key, replace(config.resources.checkpoints, store=None))
+        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, here)
+    checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
-    with whole_folder(path) as folder:
-        metrics = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
-        write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
+    try:
+        with whole_folder(path) as folder:
+            metrics = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
+            write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
+    except BaseException:
+        checkpoints.wait()  # the process ends, perhaps with its disk
+        raise
     checkpoints.remove()
     return metrics

@@ -57,11 +57,10 @@ def run_jobs(
         try:
             futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(_work, work, *job): job for job in jobs}
             _watch(pool, futures, events, on_event, on_done)
-        except BaseException as error:
-            # An error lets the running jobs finish; an interruption ends them as soon as they have saved.
-            if not isinstance(error, Exception):
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
+        except BaseException:
+            # A job's own error comes when the others have finished; all else ends them as soon as they have saved.
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
