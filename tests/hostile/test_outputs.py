@@ -60,6 +60,7 @@ def use(store):
     opened = Store.open(store)
     for name in opened.modalities:
         opened.read(name, np.arange(3))
+    assert len(opened.ids) == len(opened.groups) == len(opened.splits)
     opened.truth()
     return opened
 
