@@ -1,11 +1,15 @@
 # make run              the whole pipeline on the built-in data
 # make test             every test
+# make bench            every benchmark, into docs/benchmarks.md
+# make reliability      kills, outages and a soak, about ten minutes; writes the numbers into docs/reliability.md
 # make lint             ruff and the type checker
+# make data-push        what this checkout's dvc.lock names, checked, to the DVC remote
+# make data-pull        the same from the DVC remote, checked, into the working tree
 # make ui               the MLflow UI on this machine
 # make image            the image of the Kubeflow pipeline, by its commit
 # make kubeflow-local   the Kubeflow pipeline on this machine, each step a process
 # make kubeflow-docker  the same, each step a container of the image
-# make compiled         compile pipelines/pipeline.yaml and write the READMEs of the components anew
+# make compiled         compile pipelines/pipeline.yaml, write the components' READMEs and docs/datasets.md anew
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,8 +22,10 @@ IMAGE ?= bss
 COMMIT = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD -- . || echo -modified)
 TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 
+BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test bench reliability lint image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -41,11 +47,26 @@ run: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@$(BIN)/bss show
 
+data-push: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss check-cache
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc push
+
+data-pull: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc fetch
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss check-cache
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc checkout
+
 ui: $(READY)
 	@$(BIN)/bss ui
 
 test: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
+
+bench: $(READY)
+	@for name in $(BENCHMARKS); do echo "bench: $$name"; $(BIN)/python -m benchmarks.$$name --record || exit 1; done
+
+reliability: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python tests/reliability/record.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -72,3 +93,4 @@ kubeflow-docker: image
 compiled: $(READY)
 	@$(BIN)/bss compile
 	@$(BIN)/python -m components.readme
+	@$(BIN)/python -m bss.init.datasets_page

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bss import __version__
+from bss.disk import full_disk
 from bss.errors import BssError
 from bss.kubeflow.commands import add_commands
+from bss.parent import end_with_dvc
 
 if TYPE_CHECKING:
     from bss.config import Config
@@ -26,17 +28,24 @@ INSPECTION = Path("outputs/inspect.html")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
     options = _parser().parse_args(arguments)
+    end_with_dvc()
     try:
         return options.command(options) or 0
     except BssError as error:
         print(f"bss: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        told = full_disk(error)
+        if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `bss show | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        elif told is None:
+            raise
+        else:
+            print(f"bss: {told}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("bss: stopped; what was finished is kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `bss show | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, help="only this seed")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
+    sub = add("sync", _sync, "send to MLflow what could not be sent while the trainings ran", parameters=False)
+    path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")
     path(sub, REPORT)
     sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
@@ -107,10 +118,18 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
     sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
+    add("check-cache", _check_cache, "read the objects that this checkout uses in DVC's cache again", parameters=False)
     sub = add("init", _init, "write a first params.yaml for data of your own", parameters=False)
-    sub.add_argument("--manifest", type=Path, required=True, help="CSV or Parquet file in the folder of your data")
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument("--manifest", type=Path, help="CSV or Parquet file in the folder of your data")
+    which.add_argument("--dataset", metavar="NAME", help="a published dataset that `bss presets` lists")
+    sub.add_argument("--root", type=Path, help="folder of the published dataset")
+    sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")
     sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
     sub.add_argument("--force", action="store_true", help="replace the file that is there")
+    sub = add("presets", _presets, "list the published datasets, or what the preset of one sets", parameters=False)
+    sub.add_argument("name", nargs="?", help="print everything that this one sets")
+    sub.add_argument("--protocol", choices=("honest", "published"), default="honest", help="default: %(default)s")
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     path(sub, STORE)
     sub = add("inspect", _inspect, "show a prepared store as one HTML page", parameters=False)
@@ -151,10 +170,29 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"files       {files} in {options.to}")
 
 
-def _init(options: argparse.Namespace) -> None:
-    from bss.init.command import init
+def _check_cache(options: argparse.Namespace) -> None:
+    from bss.dvc_cache import check_cache
 
-    init(options.manifest, options.output, options.force)
+    check_cache(Path())
+
+
+def _init(options: argparse.Namespace) -> None:
+    from bss.init.command import init, init_dataset
+
+    if options.manifest is not None:
+        if options.root is not None or options.protocol is not None:
+            raise BssError("--root and --protocol go with --dataset; of a manifest the folder is the root.")
+        init(options.manifest, options.output, options.force)
+        return
+    if options.root is None:
+        raise BssError(f"--dataset {options.dataset} needs --root, the folder of its files.")
+    init_dataset(options.dataset, options.root, options.protocol or "honest", options.output, options.force)
+
+
+def _presets(options: argparse.Namespace) -> None:
+    from bss.init.command import show_presets
+
+    show_presets(options.name, options.protocol)
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -206,6 +244,12 @@ def _compare(options: argparse.Namespace) -> None:
     from bss.stages.compare import compare
 
     compare(config, options.store, options.scores, options.runs, options.report)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from bss.stages.sync import sync
+
+    sync(options.runs)
 
 
 def _show(options: argparse.Namespace) -> None:

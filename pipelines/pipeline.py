@@ -1,4 +1,4 @@
-"""The pipeline: start, prepare, measure, schedule, a training per scheduler and seed in parallel, compare, finish."""
+"""The pipeline: start, prepare, measure per seed, schedule, train per scheduler and seed, compare, finish."""
 
 import json
 from collections.abc import Callable
@@ -98,24 +98,26 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
                 image,
             )
             store, store_digest = prepared.outputs["store"], prepared.outputs["digest"]
-            measured = on(
-                measure(parameters=started.outputs["measure"], store=store, store_digest=store_digest),
-                cluster.measure,
-                image,
-            )
-            scores = measured.outputs["scores"]
+            with dsl.ParallelFor(
+                started.outputs["Output"], name="measurings", parallelism=cluster.parallel_trainings
+            ) as one:
+                measured = on(
+                    measure(parameters=one.parameters, digest=one.digest, store=store),
+                    cluster.measure,
+                    image,
+                )
             scheduled = on(
                 schedule(
                     parameters=started.outputs["schedule"],
                     store=store,
                     store_digest=store_digest,
-                    scores=scores,
-                    scores_digest=measured.outputs["digest"],
+                    measured=dsl.Collected(measured.outputs["scores"]),
+                    scores_digests=dsl.Collected(measured.outputs["digest"]),
                 ),
                 cluster.others,
                 image,
             )
-            plans = scheduled.outputs["plans"]
+            scores, plans = scheduled.outputs["scores"], scheduled.outputs["plans"]
             with dsl.ParallelFor(
                 scheduled.outputs["Output"], name="trainings", parallelism=cluster.parallel_trainings
             ) as cell:

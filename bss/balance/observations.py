@@ -9,18 +9,22 @@ import torch
 NEVER = -2
 """The epoch of a sample that was not observed; -1 stands for observations before the first `set_epoch`."""
 
+MOST_WAITING = 1 << 20
+"""Samples that wait at most: they take several times the memory that they take in the table."""
+
 
 class Observations:
     """A table of criterion values per sample, filled batch by batch.
 
     A sample that is observed again replaces its older values; one that is never observed has none. What lies on a
-    GPU stays there until the table is looked at, so that observing does not wait for it.
+    GPU stays there until the table is looked at, or `MOST_WAITING` wait, so that observing does not wait for it.
     """
 
     def __init__(self, n: int, criteria: Iterable[str]) -> None:
         self._values = {name: np.full(n, np.nan) for name in criteria}
-        self._epochs = np.full(n, NEVER, dtype=np.int64)
+        self._epochs = np.full(n, NEVER, dtype=np.int32)
         self._waiting: list[tuple[npt.NDArray[np.int64], dict[str, torch.Tensor], int]] = []
+        self._count = 0  # of the samples that wait
 
     @property
     def values(self) -> dict[str, npt.NDArray[np.float64]]:
@@ -29,7 +33,7 @@ class Observations:
         return self._values
 
     @property
-    def epochs(self) -> npt.NDArray[np.int64]:
+    def epochs(self) -> npt.NDArray[np.int32]:
         """The epoch in which each sample was last observed, [n]."""
         self._settle()
         return self._epochs
@@ -54,6 +58,9 @@ class Observations:
         # Copies, for a loop may use its memory again.
         kept = {name: torch.as_tensor(values[name]).detach().clone() for name in self._values}
         self._waiting.append((index.copy(), kept, epoch))
+        self._count += len(index)
+        if self._count >= MOST_WAITING:
+            self._settle()
 
     def _settle(self) -> None:
         """Bring what waits into the table, in order."""
@@ -69,7 +76,7 @@ class Observations:
             together = torch.cat([part.to(parts[0].device) for part in parts])
             column[unique] = together.cpu().double().numpy()[last]
         self._epochs[unique] = epochs[last]
-        self._waiting.clear()
+        self._forget_waiting()
 
     def exchange(self) -> None:
         """Give every rank of the process group what the others observed.
@@ -94,7 +101,11 @@ class Observations:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._waiting.clear()
+        self._forget_waiting()
         for column in self._values.values():
             column.fill(np.nan)
         self._epochs.fill(NEVER)
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._count = 0

@@ -124,7 +124,8 @@ class FlowKind:
     frames: int = 16
     """Consecutive flows that are kept."""
     compute: bool = False
-    """True computes the flow between consecutive frames, resized before (Farneback's method; needs OpenCV)."""
+    """True computes the flow between consecutive frames, resized before (Farneback's method; needs OpenCV), of
+    every file but the .npy ones, which are read."""
     short: Literal["pad", "tile"] = "pad"
     """A shorter part is filled with its last flow, or repeated."""
     long: Literal["start", "centre"] = "centre"

@@ -61,6 +61,9 @@ class PrepareConfig:
     """Folder of the raw data; DVC watches all of it."""
     modalities: dict[str, ModalityKind]
     """Modality name (= column of the manifest) to how its files are decoded; two or more."""
+    source: str | None = None
+    """A published dataset whose own layout is read, such as crema-d (`bss presets` lists them); null reads
+    `manifest`."""
     manifest: str = "manifest.csv"
     """CSV or Parquet file inside `root`: columns id, label, split, optional group, one per modality, and
     <modality>_start, <modality>_end for parts of files."""
@@ -306,6 +309,8 @@ class TrackingConfig:
     """Which trained models are logged."""
     sequences_mib: int = 64
     """Sequences are logged in full up to this size per run, beyond it as digests."""
+    strict: bool = False
+    """True ends the work at once where MLflow does not answer; false goes on and leaves the records to `bss sync`."""
 
 
 @dataclass(frozen=True)
@@ -318,12 +323,20 @@ class CheckpointsConfig:
     """A checkpoint after so many steps; null: not by steps."""
     keep: int = 2
     """The last so many are kept, in case the newest is damaged."""
+    store: str | None = None
+    """Place on an object store, s3://bucket/prefix, that gets each checkpoint too; null: they stay on this disk.
+
+    There a training goes on from when its disk is gone, as that of a pod. They are named by the digest of all that
+    decides the training, and removed when it is finished.
+    """
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "null or greater than 0")
         require(self.steps is None or self.steps >= 1, "steps", self.steps, "null or at least 1")
         require(self.keep >= 1, "keep", self.keep, "at least 1")
+        ok = self.store is None or S3_FOLDER.fullmatch(self.store) is not None
+        require(ok, "store", self.store, "null or a place on an object store, s3://bucket/prefix")
 
 
 @dataclass(frozen=True)

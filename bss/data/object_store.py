@@ -6,6 +6,7 @@ profile, or a role.
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,8 +28,10 @@ MANIFEST = ".bss-folder.json"
 SCHEMA_VERSION = 1
 FILES_AT_A_TIME = 4
 """Each large one of them in several parts at a time, as boto3 does it."""
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 60, 3
-"""A store that is not there is noticed within half a minute."""
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 15, 4
+"""A store that is not there is noticed within half a minute, one that takes connections and is silent in a minute."""
+BACKOFF_SECONDS = 0.5
+"""Before a second try at an object that broke off; twice as long before each further one."""
 REFUSED = frozenset(
     {
         "401",
@@ -91,7 +94,7 @@ def _upload(client: Any, folder: Path, bucket: str, prefix: str, console: Consol
 
         def upload(name: str) -> tuple[str, dict[str, Any]]:
             with paths[name].open("rb") as file:
-                client.upload_fileobj(file, bucket, prefix + name, Callback=progress.add_bytes)
+                client.upload_fileobj(file, bucket, prefix + name, Callback=progress.add_bytes, Config=transfers())
             progress.add_file()
             return name, asdict(StoredFile(paths[name].stat().st_size, digest_file(paths[name])))
 
@@ -135,7 +138,9 @@ def download_folder(url: str, folder: Path, console: Console | None = None) -> N
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 try:
-                    client.download_fileobj(bucket, prefix + name, file, Callback=progress.add_bytes)
+                    client.download_fileobj(
+                        bucket, prefix + name, file, Callback=progress.add_bytes, Config=transfers()
+                    )
                 except Exception as error:
                     if _code(error) in ("404", "NoSuchKey"):
                         return f"{name}: missing"
@@ -197,6 +202,27 @@ def connect() -> Any:
         raise BssError(f"AWS_ENDPOINT_URL: {redact(str(error))}. It starts with http:// or https://.") from error
 
 
+def read_object(client: Any, bucket: str, key: str) -> bytes:
+    """Return the content of an object; one that breaks off or falls silent on its way is asked for again."""
+    from botocore.exceptions import HTTPClientError
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except HTTPClientError:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+    raise AssertionError
+
+
+def transfers() -> Any:
+    """Return how boto3 sends and gets large files: a part that breaks off is asked for again."""
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(num_download_attempts=ATTEMPTS)
+
+
 @contextmanager
 def explain(url: str) -> Iterator[None]:
     """Turn what boto3 raises inside into a `BssError` that says what was the matter with `url`."""
@@ -232,7 +258,7 @@ def _place(url: str) -> tuple[str, str]:
 
 def _read_manifest(client: Any, bucket: str, prefix: str, url: str) -> dict[str, StoredFile]:
     try:
-        manifest = json.loads(client.get_object(Bucket=bucket, Key=prefix + MANIFEST)["Body"].read())
+        manifest = json.loads(read_object(client, bucket, prefix + MANIFEST))
         if manifest["schema_version"] != SCHEMA_VERSION:
             raise BssError(f"{url}: schema version {manifest['schema_version']}, expected {SCHEMA_VERSION}.")
         files = {name: StoredFile(**file) for name, file in manifest["files"].items()}

@@ -29,6 +29,10 @@ CHECKABLE = ("md5", "md5-dos2unix")
 """DVC's names for the digests of files: of version 3, and of data that earlier versions added."""
 
 
+TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10}
+"""Seconds, of a remote on S3 that does not set them itself: one that is silent is given up in two minutes."""
+
+
 @dataclass(frozen=True)
 class TrackedFile:
     """A file of the dataset."""
@@ -65,6 +69,10 @@ class TrackedFolder:
             found = self._source.find(self.path, detail=True)
         root = "" if self.path == "." else self.path
         names = {name.removeprefix("./").removeprefix(root).strip("/"): info for name, info in found.items()}
+        # The list of a folder comes from the remote, and its names become names of files here.
+        outside = [name for name in names if not name or "\0" in name or {"", ".", ".."} & set(name.split("/"))]
+        if outside:
+            raise BssError(f"{self.where}: the list of its files names {outside[0]!r}, which is no file of the folder.")
         return [self._tracked(name, names[name]) for name in sorted(names)]
 
     def copy(self, target: Path, progress: TransferProgress) -> None:
@@ -136,16 +144,24 @@ def open_folder(repository: str, revision: str, path: str) -> Iterator[tuple[Tra
 
 def _open_repository(root: str, commit: str, config: dict[str, Any], where: str) -> Repo:
     try:
-        return Repo(root, rev=commit, uninitialized=True, config=config)
+        repo = Repo(root, rev=commit, uninitialized=True, config=config)
     except Exception as error:
         raise BssError(f"{where}: DVC cannot open the repository ({_reasons(error)[0]}).") from error
+    for remote in repo.config["remote"].values():
+        if str(remote.get("url", "")).startswith("s3://"):
+            for name, seconds in TIMEOUTS.items():
+                remote.setdefault(name, seconds)
+    return repo
 
 
 def _set_defaults() -> None:
-    """Ask a remote on S3 three times, not 25, and do without a git program; the user's settings win."""
+    """Ask a remote on S3 twice, not 25 times, and do without a git program; the user's settings win.
+
+    Its client asks five times by itself, with growing pauses, and each time it asks as often as this says.
+    """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # one of the ways of cloning needs it, the others go on
     os.environ.setdefault("AWS_RETRY_MODE", "standard")
-    os.environ.setdefault("AWS_MAX_ATTEMPTS", "3")
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")
 
 
 def _root(repository: str, temporary: Path) -> str:

@@ -6,8 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from bss.console import counts_table, make_console, make_table
+from bss.datasets.find import all_datasets, find_dataset
+from bss.datasets.read import count_notes
 from bss.init.cautions import class_counts
-from bss.init.suggest import Suggestion, check_new, suggest, write_new
+from bss.init.dataset import dataset_text
+from bss.init.suggest import Suggestion, check_new, root_for, suggest, write_new
 
 
 def init(manifest: Path, output: Path, force: bool) -> None:
@@ -18,6 +21,41 @@ def init(manifest: Path, output: Path, force: bool) -> None:
         made = suggest(manifest, output.parent, lambda name: status.update(f"init: looking at {escape(name)}"))
     write_new(output, made.text)
     _print(console, made, output)
+
+
+def init_dataset(name: str, root: Path, protocol: str, output: Path, force: bool) -> None:
+    """Write `output` for the published dataset `name` in the folder `root`, whose layout is checked."""
+    check_new(output, force)
+    dataset = find_dataset(name, "--dataset")
+    folder = root_for(root, output.parent)
+    notes = count_notes(dataset.read(root), dataset.counts)
+    write_new(output, dataset_text(name, protocol, folder, root))
+    console = make_console()
+    for note in (*notes, *dataset.notes):
+        console.print(f"Note: {note}", markup=False, soft_wrap=True)
+    console.print(f"Wrote {output} for {dataset.title}, protocol {protocol}. Next: dvc repro", markup=False)
+
+
+def show_presets(name: str | None, protocol: str) -> None:
+    """Print the datasets, or everything that the preset of one sets, as YAML."""
+    if name is not None:
+        print(dataset_text(name, protocol, f"data/{name}"), end="")
+        return
+    columns = ["preset", "dataset", "modalities", "classes", "samples, published splits", "honest split"]
+    rows = [
+        [
+            dataset.name,
+            dataset.title,
+            ", ".join(dataset.preset["prepare"]["modalities"]) or "any",
+            "any" if dataset.classes is None else dataset.classes,
+            " / ".join(f"{split} {count}" for split, count in dataset.counts.items()) or "-",
+            f"{dataset.honest}, by {dataset.group}",
+        ]
+        for dataset in all_datasets().values()
+    ]
+    console = make_console()
+    console.print(make_table(columns, rows))
+    console.print("`bss presets NAME` prints everything that a preset sets; docs/datasets.md has layouts and sources.")
 
 
 def _print(console: Console, made: Suggestion, output: Path) -> None:

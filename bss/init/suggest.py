@@ -10,10 +10,11 @@ from bss.config.schema import PrepareConfig
 from bss.data.manifest import REQUIRED, Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
 from bss.data.splits import carve_val
 from bss.errors import BssError
+from bss.files import whole_file
 from bss.init.cautions import manifest_cautions
 from bss.init.facts import Facts, look, require_some_readable
-from bss.init.flow_style import flow_style
 from bss.init.modality import Guess, guess
+from bss.init.yaml_style import flow_style
 
 VAL_SHARES = (PrepareConfig.val_share, 0.25, 0.34, 0.5)
 """Tried one after the other until a val split can be carved."""
@@ -44,7 +45,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     trained on, fewer than two modalities, and a data folder that DVC could not watch.
     """
     root = path.parent
-    name = _root_for(root, project)
+    name = root_for(root, project)
     columns, rows = _table(path)
     facts = {}
     for column in columns:
@@ -93,7 +94,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     return Suggestion(manifest, guesses, carved, cautions, text)
 
 
-def _root_for(root: Path, project: Path) -> str:
+def root_for(root: Path, project: Path) -> str:
     """Return the data folder as params.yaml should name it: relative where it lies inside the project."""
     if not root.is_dir():
         raise BssError(f"{root}: no such folder.")
@@ -190,6 +191,5 @@ def check_new(path: Path, force: bool) -> None:
 
 def write_new(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path) as file:
+        file.write_text(text, encoding="utf-8")

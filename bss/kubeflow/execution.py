@@ -5,11 +5,17 @@ steps find it by the id of the pipeline run, which each pod has in its environme
 """
 
 import os
+import tempfile
+from pathlib import Path
 
+from bss.addresses import redact
 from bss.config import Config
 from bss.errors import BssError
-from bss.tracking.destination import quiet_mlflow, unreachable
-from bss.tracking.runs import Execution, end_execution, open_execution
+from bss.files import digest_json
+from bss.tracking.destination import connect, unreachable
+from bss.tracking.execution import Execution, continue_execution, open_execution
+from bss.tracking.replay import PARENT_TAG, RECORD_TAG
+from bss.tracking.sender import require_sent
 from bss.training.pods import RUN_ID
 
 RUN_TAG, IMAGE_TAG = "bss.kfp_run_id", "bss.image"
@@ -39,9 +45,26 @@ def tracking_address(given: str) -> str:
     return address
 
 
-def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) -> Execution:
-    """Return the MLflow run of this pipeline run; a step that is tried again finds the one of its first try."""
-    return find_execution(address) or open_execution(config, name, address, {**tags, RUN_TAG: run_id()})
+def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) -> Execution | None:
+    """Return the MLflow run of this pipeline run; a step that is tried again finds the one of its first try.
+
+    None, and a line that says so, where nobody answers and tracking.strict is false.
+    """
+    own = run_id()
+    try:
+        execution = find_execution(address)
+        if execution is None:
+            with tempfile.TemporaryDirectory() as spool:
+                # The same name in every try, so that they cannot make two.
+                record, all_tags = digest_json(own)[:32], {**tags, RUN_TAG: own}
+                execution, _ = open_execution(Path(spool), config, name, address, all_tags, record)
+                require_sent(Path(spool), address)
+    except BssError as error:
+        if config.tracking.strict:
+            raise
+        print(f"{error}\nThis step goes on without MLflow; the step compare logs what is missing there.", flush=True)
+        return None
+    return execution
 
 
 def find_execution(address: str) -> Execution | None:
@@ -49,45 +72,53 @@ def find_execution(address: str) -> Execution | None:
 
     Raises `BssError` where nobody answers at `address`.
     """
-    import mlflow
-
-    quiet_mlflow()
-    client = mlflow.MlflowClient(address)
+    own = run_id()
     try:
-        experiments = [e.experiment_id for e in client.search_experiments()]
-        found = client.search_runs(experiments, f"tags.`{RUN_TAG}` = '{run_id()}'", order_by=["attributes.start_time"])
+        client = connect(address)
+        experiments = {e.experiment_id: e.name for e in client.search_experiments()}
+        found = client.search_runs(list(experiments), f"tags.`{RUN_TAG}` = '{own}'", order_by=["attributes.start_time"])
     except Exception as error:
         raise unreachable(address, error) from error
     for run in found:
-        if "mlflow.parentRunId" not in run.data.tags:
+        if PARENT_TAG not in run.data.tags:
             tags = {tag: run.data.tags[tag] for tag in (RUN_TAG, IMAGE_TAG) if tag in run.data.tags}
-            return Execution(address, run.info.experiment_id, run.info.run_id, tags)
+            experiment = experiments[run.info.experiment_id]
+            return Execution(address, experiment, run.data.tags[RECORD_TAG], run.info.run_name, tags)
     return None
 
 
 def join_execution(config: Config, given: str) -> Execution | None:
-    """Return the MLflow run of this pipeline run for a training or the comparison; None where tracking is off.
+    """Return the MLflow run of this pipeline run for a training; None where tracking is off.
 
-    Raises `BssError` where the first step's run is not there.
+    None too, and a line that says so, where the server does not answer or has no such run and tracking.strict is
+    false: the comparison logs such a training.
     """
     if not config.tracking.enabled:
         return None
-    address = tracking_address(given)
-    execution = find_execution(address)
-    if execution is None:
-        raise BssError(f"MLflow at {address}: has no run of the pipeline run {run_id()}. Was it deleted?")
+    address, own = tracking_address(given), run_id()
+    try:
+        execution = find_execution(address)
+        if execution is None:
+            raise BssError(f"MLflow at {redact(address)}: has no run of the pipeline run {own}. Was it deleted?")
+    except BssError as error:
+        if config.tracking.strict:
+            raise
+        print(f"{error}\nThis step goes on without MLflow; the step compare logs what is missing there.", flush=True)
+        return None
     return execution
 
 
 def end(given: str, state: str) -> str:
-    """End the MLflow run of this pipeline run, if there is one; `state` is Kubeflow's. Returns what was done.
-
-    Raises `BssError` where nobody answers.
-    """
+    """End the MLflow run of this pipeline run, if there is one; `state` is Kubeflow's. Returns what was done."""
     address = given or os.environ.get("MLFLOW_TRACKING_URI")
-    execution = find_execution(address) if address else None
-    if execution is None:
-        return "There is no MLflow run to end."
     status = STATUS.get(state, "FAILED")
-    end_execution(execution, status)
-    return f"MLflow run {execution.parent_run_id}: {status}"
+    try:
+        execution = find_execution(address) if address else None
+        if execution is None or address is None:
+            return "There is no MLflow run to end."
+        with tempfile.TemporaryDirectory() as spool:
+            continue_execution(Path(spool), execution).append("end", status=status)
+            require_sent(Path(spool), address)
+    except BssError as error:  # the pipeline run is what it is, recorded or not
+        return str(error)
+    return f"MLflow run {execution.name}: {status}"

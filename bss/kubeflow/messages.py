@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bss.disk import full_disk
 from bss.errors import BssError
 
 
@@ -12,6 +13,11 @@ def plain_errors() -> Iterator[None]:
     """End the process with status 1 and the message of a `BssError`, without a traceback."""
     try:
         yield
-    except BssError as error:
+    except (BssError, OSError) as error:
+        if isinstance(error, OSError):
+            told = full_disk(error)
+            if told is None:
+                raise
+            error = told
         print(f"bss: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from error

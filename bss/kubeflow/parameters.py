@@ -63,6 +63,12 @@ def stage_part(config: Config, stage: str) -> str:
     return json.dumps(part, sort_keys=True)
 
 
+def measuring_part(config: Config, seed: int) -> str:
+    """Return as JSON what decides measuring with one seed."""
+    part = json.loads(stage_part(config, "measure"))
+    return json.dumps(part | {"seeds": [seed]}, sort_keys=True)
+
+
 def cell_part(config: Config, scheduler: str, seed: int) -> str:
     """Return as JSON what decides one training: no other scheduler or seed, and whether its model is logged."""
     part = pick(config_to_tree(config), (*STAGES["train"], f"schedule.schedulers.{scheduler}"))
@@ -74,8 +80,11 @@ def cell_part(config: Config, scheduler: str, seed: int) -> str:
         "enabled": config.tracking.enabled,
         "models": models,
         "sequences_mib": config.tracking.sequences_mib,
+        "strict": config.tracking.strict,
     }
     part["resources"] = {"device": config.resources.device, "jobs": 1, **_staging(config)}
+    if config.resources.checkpoints.store is not None:  # a pod's own disk is gone with it, so only then they matter
+        part["resources"]["checkpoints"] = config_to_tree(config.resources.checkpoints)
     return json.dumps(part, sort_keys=True)
 
 

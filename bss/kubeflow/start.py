@@ -13,14 +13,15 @@ from bss.training.reproducible import device_type
 
 
 class Resolved(NamedTuple):
-    """What the steps of one run get, all of it JSON or plain text."""
+    """What the steps of one run get: JSON texts, and where they come from."""
 
     parameters: str
     """The whole configuration."""
     prepare: str
-    measure: str
     schedule: str
     """What decides these steps, and no more."""
+    config: Config
+    """The configuration behind them."""
 
 
 def resolve_config(
@@ -84,5 +85,5 @@ def resolve(config: Config, version: DataVersion) -> Resolved:
     if version.repository:
         tree["generate"] = {"digits": None}
     config = config_from_tree(tree, "params.yaml")
-    steps = {stage: stage_part(config, stage) for stage in ("prepare", "measure", "schedule")}
-    return Resolved(config_to_json(config), **steps)
+    steps = {stage: stage_part(config, stage) for stage in ("prepare", "schedule")}
+    return Resolved(config_to_json(config), **steps, config=config)

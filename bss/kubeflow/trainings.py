@@ -1,6 +1,7 @@
 """The trainings of a run: fanned out after planning, collected for the comparison."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,11 @@ from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json
 from bss.kubeflow.parameters import cell_part, config_from_part
 from bss.stages.train import log_finished
-from bss.tracking.runs import Execution, write_tracking
+from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
+from bss.tracking.journal import spool_folder, unsent
 
 CELLS = "cells.json"
 """File among the plans that tells what decides each training."""
-TRACKING = "mlflow.json"
-"""File in a training's folder that tells its MLflow run."""
 
 
 def list_cells(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
@@ -53,18 +53,24 @@ def cell_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
     return config_from_part(part["parameters"])
 
 
+def without_tracking(config: Config) -> Config:
+    """Return `config` for a training that is not logged to MLflow."""
+    return replace(config, tracking=replace(config.tracking, enabled=False))
+
+
 def _key(scheduler: str, seed: int) -> str:
     return f"{scheduler}/seed={seed}"
 
 
 def take_cell(runs: Path, scheduler: str, seed: int, cell: Path) -> dict[str, Any]:
-    """Move the one training in `runs` to `cell`, with the id of its MLflow run beside it; return its metrics."""
-    tracking = runs / TRACKING
+    """Move the one training in `runs` to `cell`, with what MLflow knows of it beside it; return its metrics."""
     folder = runs / scheduler / f"seed={seed}"
-    if tracking.is_file():
-        known = read_json(tracking, "train")
-        run_id = known["runs"][_key(scheduler, seed)]
-        write_json(folder / TRACKING, {"run": run_id, "parent": known["parent_run_id"]})
+    tracking = read_tracking(runs)
+    if tracking is not None:
+        execution, records = tracking
+        whole = not unsent(spool_folder(runs))
+        note = {"record": records[_key(scheduler, seed)], "parent": execution.record, "whole": whole}
+        write_json(folder / TRACKING, note)
     folder.rename(cell)
     metrics: dict[str, Any] = read_json(cell / "metrics.json", "train")
     return metrics
@@ -85,19 +91,23 @@ def collect_cells(cells: Iterable[Path], runs: Path) -> None:
 
 
 def track_cells(config: Config, data: Store, runs: Path, execution: Execution) -> int:
-    """Make every collected training a child of this run's MLflow run; return how many were reused.
+    """Make every collected training a child of this run's MLflow run; return how many are logged here.
 
-    A training that Kubeflow took from an earlier run was logged to that one; it is logged again here.
+    That are those that Kubeflow took from an earlier run, which were logged to that one, and those that MLflow
+    did not answer to.
     """
-    run_ids: dict[str, str] = {}
-    reused = 0
+    records: dict[str, str] = {}
+    logged = 0
     for name in config.schedule.schedulers:
         for seed in config.seeds:
             folder = runs / name / f"seed={seed}"
             known = read_json(folder / TRACKING, "train") if (folder / TRACKING).is_file() else {}
-            if known.get("parent") != execution.parent_run_id:
-                known["run"] = log_finished(config, data, folder, name, seed, execution)
-                reused += 1
-            run_ids[_key(name, seed)] = known["run"]
-    write_tracking(runs / TRACKING, execution, run_ids)
-    return reused
+            own = known.get("parent") == execution.record
+            if not own or not known["whole"]:
+                replaced = known["record"] if own else None
+                spool = spool_folder(runs)
+                known["record"] = log_finished(spool, config, data, folder, name, seed, execution, replaced)
+                logged += 1
+            records[_key(name, seed)] = known["record"]
+    write_tracking(runs, execution, records)
+    return logged

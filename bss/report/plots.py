@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.report.comparison import Comparison, Results
+from bss.report.results import Result
 from bss.report.table import modality_names
 
 PALETTE = (
@@ -59,19 +60,20 @@ def css_colour(colour: str) -> str:
 
 
 def curves_plot(results: Results, against: str) -> str:
-    """Plot validation accuracy against epochs or steps: mean over seeds with its standard error."""
-    label = f"Validation accuracy of each scheduler against {against}, mean over seeds"
+    """Plot accuracy on the watched split against epochs or steps: mean over seeds with its standard error."""
+    split = {"val": "validation", "test": "test"}[next(iter(results.values()))[0].watched]
+    label = f"{split.capitalize()} accuracy of each scheduler against {against}, mean over seeds"
     with figure(8.6, 4.2, label) as (axes, finish):
         for name, colour in colours(list(results)).items():
             cells = results[name]
-            accuracy = 100 * np.array([cell.history["val/acc"] for cell in cells])
+            accuracy = 100 * _accuracies(cells)
             steps = np.cumsum(cells[0].history["schedule/steps"])
             x = steps if against == "steps" else np.arange(1, accuracy.shape[1] + 1)
             mean, error = accuracy.mean(axis=0), _standard_error(accuracy)
             axes.plot(x, mean, color=colour, label=name, linewidth=1.6)
             axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.12, linewidth=0)
         axes.set_xlabel("training steps" if against == "steps" else "epoch")
-        axes.set_ylabel("validation accuracy, %")
+        axes.set_ylabel(f"{split} accuracy, %")
         axes.set_ylim(bottom=max(0, _low_end(results)))
         _legend(axes)
         return finish()
@@ -217,8 +219,13 @@ def _standard_error(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return error
 
 
+def _accuracies(cells: list[Result]) -> npt.NDArray[np.float64]:
+    """Return the accuracy on the watched split, [seeds, epochs]."""
+    return np.array([cell.history[f"{cell.watched}/acc"] for cell in cells])
+
+
 def _low_end(results: Results) -> float:
     """Leave out the steep first epochs, so that the differences later on can be seen."""
-    means = [np.mean([cell.history["val/acc"] for cell in cells], axis=0) for cells in results.values()]
+    means = [_accuracies(cells).mean(axis=0) for cells in results.values()]
     later = [mean[len(mean) // 5 :] for mean in means]
     return float(100 * min(mean.min() for mean in later) - 5)

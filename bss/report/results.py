@@ -22,18 +22,23 @@ class Result:
     seconds: float
     folder: Path
 
+    @property
+    def watched(self) -> str:
+        """The split that shows how a training goes: val, or test where there is no val (protocol published)."""
+        return "val" if "val/acc" in self.history else "test"
+
 
 METRICS = (
     *("selected_epoch", "steps", "samples"),
-    *(f"{split}/{name}" for split in ("val", "test") for name in ("acc", "f1_macro", "map")),
+    *(f"test/{name}" for name in ("acc", "f1_macro", "map")),
     *(f"last/test_{name}" for name in ("acc", "f1_macro", "map")),
 )
-"""What each metrics.json must tell; per modality m also val/acc_m and test/acc_m."""
+"""What each metrics.json must tell; per modality m also test/acc_m."""
 COLUMNS = (
-    *("learning_rate", "train/loss", "val/acc", "val/f1_macro", "balance/gap"),
+    *("learning_rate", "train/loss", "balance/gap"),
     *(f"schedule/{name}" for name in ("fraction", "samples", "steps")),
 )
-"""What each history.csv must tell of every epoch; per modality m also val/acc_m."""
+"""What each history.csv must tell of every epoch; also acc, f1_macro and acc_m of the watched split."""
 
 
 def read_results(config: Config, runs: Path) -> dict[str, list[Result]]:
@@ -59,8 +64,11 @@ def _read_result(config: Config, folder: Path, name: str, seed: int) -> Result:
     except BssError as error:
         raise BssError(f"{error} {cure}") from error
     names = tuple(config.prepare.modalities)
-    accuracies = tuple(f"{split}/acc_{modality}" for split in ("val", "test") for modality in names)
-    _require_numbers(folder / "metrics.json", metrics, METRICS + accuracies, cure)
+    has_val = config.protocol == "honest" or (isinstance(metrics, dict) and "val/acc" in metrics)
+    facts = ("acc", "f1_macro", *(f"acc_{modality}" for modality in names))
+    known = {split: tuple(f"{split}/{fact}" for fact in facts) for split in ("val", "test")}
+    of_val = known["val"] if has_val else ()
+    _require_numbers(folder / "metrics.json", metrics, (*METRICS, *of_val, *known["test"]), cure)
     _require_numbers(folder / "timing.json", timing, ("seconds",), cure)
     if metrics.get("protocol") != config.protocol:
         raise BssError(
@@ -71,7 +79,7 @@ def _read_result(config: Config, folder: Path, name: str, seed: int) -> Result:
     if len(rows) != config.train.epochs:
         raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {config.train.epochs}. {cure}")
     for epoch, row in enumerate(rows):
-        _require_numbers(f"{path}, epoch {epoch}", row, COLUMNS + accuracies[: len(names)], cure)
+        _require_numbers(f"{path}, epoch {epoch}", row, (*COLUMNS, *(of_val or known["test"])), cure)
     columns = [column for column in rows[0] if column != "schedule/digest"]
     history = {column: [nan if row[column] is None else row[column] for row in rows] for column in columns}
     return Result(metrics, history, timing["seconds"], folder)

@@ -9,12 +9,10 @@ from bss.report.comparison import Comparison, Results, is_clear
 CURVES = {
     "learning_rate": "learning_rate",
     "train/loss": "train_loss",
-    "val/acc": "val_acc",
-    "val/f1_macro": "val_f1_macro",
     "balance/gap": "gap",
     "schedule/fraction": "fraction",
 }
-"""Column of history.csv to column of curves.csv."""
+"""Column of history.csv to column of curves.csv; acc, f1_macro and acc_m of the watched split come with them."""
 
 
 def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
@@ -22,13 +20,14 @@ def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
     rows = []
     for name, cells in results.items():
         columns = {new: np.mean([cell.history[old] for cell in cells], axis=0) for old, new in CURVES.items()}
+        split = cells[0].watched
         for old in cells[0].history:
-            if old.startswith("val/acc_"):
-                columns[old.replace("/", "_")] = np.mean([cell.history[old] for cell in cells], axis=0)
+            if old.startswith((f"{split}/acc", f"{split}/f1_macro")):
+                columns[old.removeprefix(f"{split}/")] = np.mean([cell.history[old] for cell in cells], axis=0)
         steps = np.cumsum(cells[0].history["schedule/steps"])
         for epoch in range(len(steps)):
             numbers = {key: float(column[epoch]) for key, column in columns.items()}
-            head = {"scheduler": name, "protocol": protocol, "epoch": epoch, "steps": int(steps[epoch])}
+            head = {"scheduler": name, "protocol": protocol, "split": split, "epoch": epoch, "steps": int(steps[epoch])}
             rows.append(head | numbers)
     return rows
 

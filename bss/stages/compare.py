@@ -1,26 +1,37 @@
 """Stage 5: compare the schedulers over the seeds."""
 
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.store import Store
-from bss.files import digest_file, held, read_json, whole_folder, write_csv, write_json
+from bss.errors import BssError
+from bss.files import digest_file, held, whole_folder, write_csv, write_json
 from bss.report.comparison import compare_results
 from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.table import print_comparison
 from bss.report.tables import comparison_rows, curve_rows, difference_rows
+from bss.tracking.destination import recorded_uri
+from bss.tracking.execution import Execution, continue_execution, log_report, read_tracking
+from bss.tracking.journal import spool_folder
 from bss.tracking.provenance import write_provenance
-from bss.tracking.runs import log_report
+from bss.tracking.sender import sending
 
 
-def compare(config: Config, store: Path, scores: Path, runs: Path, report: Path) -> None:
+def compare(
+    config: Config, store: Path, scores: Path, runs: Path, report: Path, execution: Execution | None = None
+) -> None:
     """Write comparison.json and the CSV files, times.json and report.html, and log them to MLflow.
 
-    Raises `BssError` where a training is missing, damaged or was made under another protocol.
+    They are added to the run `execution`; None takes the one that the trainings belong to, if any. Raises
+    `BssError` where a training is missing, damaged or was made under another protocol.
     """
     data = Store.open(store)
     results = read_results(config, runs)
@@ -41,6 +52,28 @@ def compare(config: Config, store: Path, scores: Path, runs: Path, report: Path)
         }
         parameters = {"compare": config_to_tree(config.compare), "seeds": list(config.seeds)}
         write_provenance(folder, "compare", {"store": data.digest, **inputs}, parameters)
-    print_comparison(comparison, times, make_console())
-    if (runs / "mlflow.json").is_file():
-        log_report(read_json(runs / "mlflow.json", "train"), report, comparison)
+    console = make_console()
+    print_comparison(comparison, times, console)
+    known = read_tracking(runs)
+    if execution is None and known is not None:
+        execution = replace(known[0], tracking_uri=recorded_uri(known[0].tracking_uri))
+    if execution is not None:
+        _log(config, runs, report, comparison, execution, console)
+
+
+def _log(
+    config: Config, runs: Path, report: Path, comparison: dict[str, Any], execution: Execution, console: Console
+) -> None:
+    """Log the report to the parent run of the trainings, and what the trainings could not send."""
+    spool = spool_folder(runs)
+    log_report(continue_execution(spool, execution), report, comparison)
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(spool))
+        except BssError:  # whoever holds it sends this too
+            return
+        stack.enter_context(sending(runs, execution.tracking_uri, config.tracking.strict, say))

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bss.balance.draw import generator
 from bss.balance.schedulers import Uniform
+from bss.balance.sorting import stable_argsort
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.scores import FILES
@@ -25,9 +26,12 @@ from bss.tracking.provenance import write_provenance
 from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
+from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import make_optimiser, train_epoch
+from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
 
@@ -41,21 +45,24 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     The warm-up trains a network of its own with uniform shuffling; training starts afresh. The initial
     scores are those of the authors' scripts: freshly initialised network, train mode.
     """
-    make_reproducible()
     data_store = Store.open(store)
     console = make_console()
-    summary: dict[str, dict[str, Summary]] = {}
+    summaries: dict[int, dict[str, Summary]] = {}
     with held(scores), whole_folder(scores) as folder:
-        for seed in config.seeds:
-            console.print(f"measure: seed {seed}, {config.measure.warmup_epochs} warm-up epochs")
-            timings = measure_seed(config, data_store, seed)
-            (folder / f"seed={seed}").mkdir()
-            for timing, columns in timings.items():
-                table = scores_table(data_store, columns)
-                write_table(folder / f"seed={seed}" / FILES[timing], table)
-            summary[f"seed={seed}"] = {timing: summarise(data_store, columns) for timing, columns in timings.items()}
-        summary["mean"] = {timing: _mean([s[timing] for s in summary.values()]) for timing in FILES}
-        write_json(folder / "summary.json", summary)
+        jobs = [(config, store, folder, seed) for seed in config.seeds]
+        at_a_time = min(jobs_at_a_time(config, 1), len(jobs))
+        console.print(
+            f"measure: {len(jobs)} seeds, {at_a_time} at a time, {config.measure.warmup_epochs} warm-up epochs"
+        )
+        with MeasuringProgress(len(jobs), config.measure.warmup_epochs, console) as progress:
+
+            def on_done(job: tuple[Any, ...], made: dict[str, Summary]) -> None:
+                summaries[job[-1]] = made
+                mean = made["warm-up"]["score_mean"]
+                assert mean is not None
+                progress.done(job[-1], mean)
+
+            run_jobs(_measure_into, jobs, at_a_time, lambda event: progress.epoch(*event), on_done)
         parameters = {
             "measure": config_to_tree(config.measure),
             "network": config_to_tree(config.network),
@@ -63,8 +70,32 @@ def measure(config: Config, store: Path, scores: Path) -> None:
             "seeds": list(config.seeds),
         }
         inputs = {"store": data_store.digest, **digest_weights(config.network)}
-        write_provenance(folder, "measure", inputs, parameters)
-    _print(console, summary["mean"], len(data_store.classes))
+        in_order = {seed: summaries[seed] for seed in config.seeds}
+        mean = write_summary(folder, in_order, inputs, parameters)
+    _print(console, mean, len(data_store.classes))
+
+
+def write_summary(
+    folder: Path, summaries: dict[int, dict[str, Summary]], inputs: dict[str, str], parameters: dict[str, Any]
+) -> dict[str, Summary]:
+    """Write summary.json, by seed and the mean over the seeds, and the provenance into `folder`; return the mean."""
+    mean = {timing: _mean([summary[timing] for summary in summaries.values()]) for timing in FILES}
+    write_json(
+        folder / "summary.json", {f"seed={seed}": summary for seed, summary in summaries.items()} | {"mean": mean}
+    )
+    write_provenance(folder, "measure", inputs, parameters)
+    return mean
+
+
+def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[str, Summary]:
+    """Measure with one seed in a worker process, write its tables into `folder` and return its summaries."""
+    make_reproducible()
+    data = Store.open(store)
+    timings = measure_seed(config, data, seed)
+    (folder / f"seed={seed}").mkdir()
+    for timing, columns in timings.items():
+        write_table(folder / f"seed={seed}" / FILES[timing], scores_table(data, columns))
+    return {timing: summarise(data, columns) for timing, columns in timings.items()}
 
 
 def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
@@ -98,19 +129,20 @@ def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: i
         batches = split_into_batches(sequence, config.train.batch_size)
         accumulate = config.train.accumulate
         train_epoch(network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=accumulate)
+        emit(seed, epoch)
 
 
 def scores_table(store: Store, columns: Columns) -> dict[str, Any]:
     """Return the table of scores.parquet: sample, criteria, score, rank and facts per modality."""
     rows = store.rows("train")
     ranks = np.empty(len(rows), dtype=np.int64)
-    ranks[np.argsort(-columns["score"], kind="stable")] = np.arange(len(rows))
+    ranks[stable_argsort(-columns["score"])] = np.arange(len(rows))
     facts = {
         name: values.astype(np.int64) if name.startswith("predicted_") else values
         for name, values in columns.items()
         if name != "score"
     }
-    head = {"index": rows, "id": store.ids[rows].tolist(), "label": store.labels[rows]}
+    head = {"index": rows, "id": store.id_column(rows), "label": store.labels[rows]}
     return {**head, **facts, "score": columns["score"], "rank": ranks}
 
 

@@ -1,29 +1,34 @@
 """Stage 4: train every scheduler with every seed."""
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import held, read_json, write_json
+from bss.files import held, read_json, restore_folder, whole_file, write_json
 from bss.models.waveforms import read_filled
-from bss.tracking.runs import CellRun, Execution, ModelToLog, start_execution, write_tracking
+from bss.tracking.cell_run import CellRun, ModelToLog
+from bss.tracking.destination import tracking_uri
+from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution, write_tracking
+from bss.tracking.journal import end_abandoned, spool_folder
+from bss.tracking.sender import sending
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
-from bss.training.checkpoints import checkpoints_folder
+from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
 from bss.training.history import read_history
 from bss.training.launch import train_on_ranks
 from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus
 from bss.training.reproducible import device_type
 from bss.training.train_job import check_nodes
-from bss.training.workers import emit, run_jobs
+from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Cell = tuple[str, int]
 """Scheduler name and seed."""
@@ -58,6 +63,8 @@ def train(
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
+    if config.protocol == "honest" and not len(data.rows("val")):
+        raise BssError(f"{store}: has no val, on which protocol honest selects. Run `bss prepare` with it again.")
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
@@ -66,40 +73,50 @@ def train(
     if config.train.nodes > 1 and not all(is_finished(_folder(runs, *cell), keys[cell]) for cell in wanted):
         check_nodes(config)
     console = make_console()
-    with held(runs), _execution(config, data, scores, plans, execution) as parent:
+    with held(runs), _tracked(config, data, scores, plans, runs, execution, console) as (parent, check):
+        for cell in wanted:
+            restore_folder(_folder(runs, *cell))
         if cells is None:
             _remove_others(runs, set(wanted))
         kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
+        for cell in kept:
+            checkpoints = checkpoints_folder(_folder(runs, *cell))
+            if checkpoints.exists():  # of a process that was killed between its end and their removal
+                Checkpoints(checkpoints, keys[cell], config.resources.checkpoints).remove()
         task = Task(config, store, plans, runs, parent)
         jobs = [(task, *cell, cell in kept) for cell in wanted]
-        at_a_time = min(_trainings_at_a_time(config), len(wanted))
+        at_a_time = min(jobs_at_a_time(config, config.train.processes), len(wanted))
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
         each += f" on {config.train.nodes} nodes" if config.train.nodes > 1 else ""
-        selected = "test, protocol published" if config.protocol == "published" else "val"
+        selected = "test (protocol published)" if config.protocol == "published" else "val"
         console.print(
             f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} at a time{each}, selected on {selected}"
         )
-        run_ids: dict[str, str] = {}
+        records: dict[str, str] = {}
         with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
 
             def on_done(job: tuple[Any, ...], result: tuple[dict[str, Any], float | None, str | None]) -> None:
-                metrics, seconds, run_id = result
+                metrics, seconds, record = result
                 progress.done(job[1], job[2], metrics, seconds)
-                if run_id is not None:
-                    run_ids[f"{job[1]}/seed={job[2]}"] = run_id
+                if record is not None:
+                    records[f"{job[1]}/seed={job[2]}"] = record
 
-            run_jobs(train_one, jobs, at_a_time, lambda event: progress.epoch(*event), on_done)
-    if parent is not None:
-        write_tracking(runs / "mlflow.json", parent, run_ids)
-    else:
-        (runs / "mlflow.json").unlink(missing_ok=True)
+            def on_event(event: tuple[Any, ...]) -> None:
+                progress.epoch(*event)
+                check()
+
+            run_jobs(train_one, jobs, at_a_time, on_event, on_done)
+        if parent is not None:
+            write_tracking(runs, parent, records)
+        else:
+            (runs / TRACKING).unlink(missing_ok=True)
 
 
 def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
     """Train one cell in a worker process, or log again one that is finished.
 
-    Returns its metrics, its seconds (None where it was finished before) and its MLflow run.
+    Returns its metrics, its seconds (None where it was finished before) and the name of its MLflow run's record.
     """
     config, data = task.config, Store.open(task.store)
     folder = _folder(task.runs, name, seed)
@@ -115,20 +132,30 @@ def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[st
             run.finish(folder, metrics, _model_to_log(config, data, folder, seed))
     except BaseException as error:
         if run is not None:
-            run.fail("FAILED" if isinstance(error, Exception) else "KILLED")
+            with suppress(BssError):  # on a full disk; the next start ends it
+                run.fail("FAILED" if isinstance(error, Exception) else "KILLED")
         if isinstance(error, BssError):
             raise BssError(f"{name} seed {seed}: {error}") from error
         raise
     seconds = None if finished else read_json(folder / "timing.json", "train")["seconds"]
-    return metrics, seconds, None if run is None else run.run_id
+    return metrics, seconds, None if run is None else run.record
 
 
-def log_finished(config: Config, data: Store, folder: Path, name: str, seed: int, execution: Execution) -> str:
-    """Log the finished training in `folder` as a run of `execution`; return its id."""
-    run = _new_run(config, name, seed, execution)
+def log_finished(
+    spool: Path,
+    config: Config,
+    data: Store,
+    folder: Path,
+    name: str,
+    seed: int,
+    execution: Execution,
+    replaces: str | None,
+) -> str:
+    """Record the finished training in `folder` as a run of `execution`, in place of `replaces`; return its record."""
+    run = _new_run(spool, config, name, seed, execution, replaces)
     _log_history(run, folder)
     run.finish(folder, read_json(folder / "metrics.json", "train"), _model_to_log(config, data, folder, seed))
-    return run.run_id
+    return run.record
 
 
 def _log_history(run: CellRun, folder: Path) -> None:
@@ -166,38 +193,85 @@ def _remove_others(runs: Path, wanted: set[Cell]) -> None:
 
 
 @contextmanager
-def _execution(
-    config: Config, data: Store, scores: Path, plans: Path, given: Execution | None
-) -> Iterator[Execution | None]:
-    if given is not None or not config.tracking.enabled:
-        yield given
+def _tracked(
+    config: Config, data: Store, scores: Path, plans: Path, runs: Path, given: Execution | None, console: Console
+) -> Iterator[tuple[Execution | None, Callable[[], None]]]:
+    """Give the run that the trainings belong to, and what to call now and then; send what they record meanwhile.
+
+    A run that is opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
+    """
+    if not config.tracking.enabled:
+        yield None, lambda: None
         return
-    with start_execution(config, data, scores, plans) as execution:
-        yield execution
+    spool = spool_folder(runs)
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    with held(spool):
+        end_abandoned(spool, _to_be_resumed(runs))
+        execution, journal = given, None
+        if execution is None:
+            execution, journal = open_execution(spool, config, data.name, tracking_uri(), {})
+            log_inputs(journal, config, data, scores, plans)
+        with sending(runs, execution.tracking_uri, config.tracking.strict, say) as sender:
+            try:
+                yield execution, sender.check
+            except BaseException as error:
+                if journal is not None:
+                    with suppress(BssError):
+                        journal.append("end", status="FAILED" if isinstance(error, Exception) else "KILLED")
+                raise
+            if journal is not None:
+                journal.append("end", status="FINISHED")
+
+
+def _to_be_resumed(runs: Path) -> list[str]:
+    """Return the journals of trainings that were stopped and have checkpoints."""
+    notes = (_read_note(path) for path in runs.glob(f"*/.seed=*/{TRACKING}"))
+    return [note["journal"] for note in notes if note is not None]
 
 
 def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> CellRun | None:
     """Open the MLflow run of a training, or go on with that of one which was stopped."""
     if task.execution is None:
         return None
+    spool = spool_folder(task.runs)
     if finished:
-        return _new_run(task.config, name, seed, task.execution)
-    note = checkpoints_folder(_folder(task.runs, name, seed)) / "mlflow.json"
+        return _new_run(spool, task.config, name, seed, task.execution)
+    note = checkpoints_folder(_folder(task.runs, name, seed)) / TRACKING
     key = cell_key(task.config, data, task.plans, name, seed)
-    if note.is_file():
-        known = read_json(note, "train")
-        run = CellRun.resume(task.execution, known["run"]) if known["cell"] == key else None
-        if run is not None:
-            return run
-    run = _new_run(task.config, name, seed, task.execution)
+    known = _read_note(note)
+    run = CellRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
+    if run is not None:
+        return run
+    # Of one on another disk only the name is left; this one tells all that it told, and more.
+    store = checkpoint_store(key, task.config.resources.checkpoints)
+    before = store.read_note() if store is not None else None
+    run = _new_run(spool, task.config, name, seed, task.execution, replaces=before["record"] if before else None)
     note.parent.mkdir(parents=True, exist_ok=True)
-    write_json(note, {"run": run.run_id, "cell": key})
+    with whole_file(note) as file:
+        write_json(file, {"journal": run.journal.folder.name, "cell": key})
+    if store is not None:
+        store.write_note({"record": run.record})
     return run
 
 
-def _new_run(config: Config, name: str, seed: int, execution: Execution) -> CellRun:
+def _read_note(note: Path) -> dict[str, Any] | None:
+    """Return which record a training that was stopped belongs to; None where that is not known (any more)."""
+    try:
+        return read_json(note, "train", {"journal": str, "cell": str})
+    except BssError:
+        return None
+
+
+def _new_run(
+    spool: Path, config: Config, name: str, seed: int, execution: Execution, replaces: str | None = None
+) -> CellRun:
     tags = {"scheduler": name, "seed": str(seed)}
-    return CellRun.start(execution, f"{name} seed={seed}", cell_parameters(config, name, seed), tags)
+    return CellRun.start(
+        spool, execution, f"{name} seed={seed}", cell_parameters(config, name, seed), tags, replaces=replaces
+    )
 
 
 def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
@@ -206,12 +280,3 @@ def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> Model
         return None
     rows = data.rows("test")[:2]
     return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})
-
-
-def _trainings_at_a_time(config: Config) -> int:
-    if config.resources.jobs is not None:
-        return config.resources.jobs
-    if config.train.nodes > 1 or device_type(config) == "cuda":
-        return 1
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // config.train.processes)

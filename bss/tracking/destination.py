@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from bss.addresses import redact
 from bss.errors import BssError
@@ -17,11 +18,46 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
 
 
+def recorded_uri(recorded: str) -> str:
+    """Return where to send what was recorded for `recorded`, an address without its password.
+
+    MLFLOW_TRACKING_URI wins: it may have been corrected since. Raises `BssError` where the password is lacking.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if not given and "***@" in recorded:
+        raise BssError(f"MLFLOW_TRACKING_URI: not set, and {recorded} was recorded without its password. Set it.")
+    return given or recorded
+
+
 def artifact_location(uri: str) -> str | None:
     """Return where a new experiment's artifacts go: beside a database file; None leaves it to the server."""
     if not uri.startswith("sqlite:///"):
         return None
     return (Path(uri.removeprefix("sqlite:///")).resolve().parent / ARTIFACTS).as_uri()
+
+
+def connect(uri: str) -> Any:
+    """Return MLflow's client for the tracking store at `uri`.
+
+    A database file is made or brought up to date by one process at a time; MLflow itself does not see to that.
+    """
+    import mlflow
+
+    quiet_mlflow()
+    if not uri.startswith("sqlite:///"):
+        return mlflow.MlflowClient(uri)
+    import fcntl
+
+    folder = Path(uri.removeprefix("sqlite:///")).resolve().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        client = mlflow.MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    finally:
+        os.close(handle)
+    return client
 
 
 def quiet_mlflow() -> None:
@@ -32,15 +68,17 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def unreachable(uri: str, error: Exception) -> BssError:
     """Return the error that says that the tracking store does not answer, and what to do."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    # First redacted, then cut: a cut password is not recognised.
+    reason = redact((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
     return BssError(
-        f"MLflow at {redact(uri)} does not answer: {redact(reason)}\n"
+        f"MLflow at {redact(uri)} does not answer: {reason}\n"
         "Start the server, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
-        "tracking.enabled: false."
+        "tracking.enabled: false; with tracking.strict: false the work goes on without it."
     )

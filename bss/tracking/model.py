@@ -1,6 +1,7 @@
 """Logging a trained network to MLflow as a model that `mlflow.pyfunc` loads, with nothing pickled."""
 
 import json
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,32 +10,60 @@ import numpy.typing as npt
 
 from bss.config.encoders import FROM_TRANSFORMERS
 
+NAME = "model"
+
 
 def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, npt.NDArray[Any]]) -> None:
     """Log ``model.pt`` and ``network.json`` of `folder` as the run's model, with signature and example.
 
-    `input_example` holds stored samples per modality, [2, *shape]. The model's code is a file of this
-    package and its weights are read weights-only.
+    `input_example` holds stored samples per modality, [2, *shape]. The model's code is a file of this package and
+    its weights are read weights-only. A run has one model: logging it again completes what was not finished.
+    Nothing of MLflow's global state is touched, and the network is not built, so that a training in this process
+    is not disturbed.
     """
-    import mlflow
-    from mlflow.models import ModelSignature
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    run = client.get_run(run_id)
+    known = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    whole = [model for model in known if model.status == LoggedModelStatus.READY]
+    for model in known:
+        if model not in whole[:1]:
+            client.delete_logged_model(model.model_id)
+    if whole:
+        model = whole[0]
+    else:
+        model = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
+        with tempfile.TemporaryDirectory() as temporary:
+            saved = Path(temporary) / NAME
+            _save(saved, model, run_id, folder, input_example)
+            client.log_model_artifacts(model.model_id, str(saved))
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    outputs = [] if run.outputs is None else run.outputs.model_outputs
+    if model.model_id not in {output.model_id for output in outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _save(path: Path, model: Any, run_id: str, folder: Path, input_example: dict[str, npt.NDArray[Any]]) -> None:
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     inputs: list[Any] = [TensorSpec(x.dtype, (-1, *x.shape[1:]), name) for name, x in input_example.items()]
     outputs: list[Any] = [ColSpec("string", "label"), ColSpec("double", "probability")]
     outputs += [ColSpec("string", f"predicted_{name}") for name in input_example]
     outputs += [ColSpec("double", "similarity")]
-    mlflow.set_tracking_uri(client.tracking_uri)
-    with mlflow.start_run(run_id=run_id):
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"weights": str(folder / "model.pt"), "network": str(folder / "network.json")},
-            signature=ModelSignature(Schema(inputs), Schema(outputs)),
-            input_example=input_example,
-            # Named here because finding them out takes MLflow seconds for every model.
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _needed(folder)],
-        )
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"weights": str(folder / "model.pt"), "network": str(folder / "network.json")},
+        signature=ModelSignature(Schema(inputs), Schema(outputs)),
+        input_example=input_example,
+        # Named here because finding them out takes MLflow seconds for every model.
+        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _needed(folder)],
+        mlflow_model=Model(
+            artifact_path=model.artifact_location, run_id=run_id, model_uuid=model.model_id, model_id=model.model_id
+        ),
+    )
 
 
 def _needed(folder: Path) -> list[str]:

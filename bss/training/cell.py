@@ -1,7 +1,6 @@
 """One training: a scheduler and a seed, from the plan to a folder of results."""
 
 import copy
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +27,10 @@ from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.state import Best, Position, Records, Row, TrainingState
-from bss.training.steps import learning_rate, make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import learning_rate, make_optimiser, train_epoch
 
 
 def train_cell(
@@ -57,9 +57,11 @@ def train_cell(
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
-    train, val = (SplitData(store, split, network, device) for split in ("train", "val"))
+    train = SplitData(store, "train", network, device)
     # The honest protocol reads the test split once, when the training is over.
-    published = SplitData(store, "test", network, device) if config.protocol == "published" else None
+    splits = ["val", "test"] if config.protocol == "published" else ["val"]
+    seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
+    selecting = splits[-1]
     sampler = SequenceSampler(
         len(train),
         entry,
@@ -88,14 +90,14 @@ def train_cell(
             sampler.sequence = ranks.agree(sampler.sequence, device)
             _record_sequence(sampler, epoch, records)
         row = _train_one_epoch(config, entry, state, wrapped, train, seed)
-        row |= _evaluate_epoch(network, val, published, sampler, records.sequences[-1], train.rows, ranks)
+        row |= _evaluate_epoch(network, seen, sampler, records.sequences[-1], train.rows, ranks)
         records.history.append(row)
         on_epoch(row)
-        selected_on = row["test/acc"] if published is not None else row["val/acc"]
+        selected_on = row[f"{selecting}/acc"]
         if selected_on > state.best.accuracy:
             state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
         state.position = Position(epoch + 1)
-    test = published or SplitData(store, "test", network, device)
+    test = seen.get("test") or SplitData(store, "test", network, device)
     last = evaluate(network, test, "last/test", ranks)
     network.load_state_dict(state.best.weights)
     metrics = {
@@ -103,7 +105,7 @@ def train_cell(
         "selected_epoch": state.best.epoch,
         "steps": sum(row["schedule/steps"] for row in records.history),
         "samples": sum(row["schedule/samples"] for row in records.history),
-        **evaluate(network, val, "val", ranks),
+        **(evaluate(network, seen["val"], "val", ranks) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks),
         **{f"last/test_{key}": last[f"last/test/{key}"] for key in ("acc", "f1_macro", "map")},
     }
@@ -206,26 +208,24 @@ def _train_one_epoch(
 
 def _evaluate_epoch(
     network: MultiModalNetwork,
-    val: SplitData,
-    test: SplitData | None,
+    seen: dict[str, SplitData],
     sampler: SequenceSampler,
     sequence: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
     ranks: Ranks,
 ) -> Row:
-    row: Row = evaluate(network, val, "val", ranks)
-    accuracies = [row[f"val/acc_{name}"] for name in network.heads]
+    """Return the part of an epoch's row that `seen`, the splits that are evaluated in every epoch, tell.
+
+    The gap is that of val, or of test where there is no val.
+    """
+    row: Row = {}
+    for split, data in seen.items():
+        row |= evaluate(network, data, split, ranks)
+    accuracies = [row[f"{next(iter(seen))}/acc_{name}"] for name in network.heads]
     row["balance/gap"] = max(accuracies) - min(accuracies)
     row["balance/score_mean"] = None if sampler.scores is None else float(sampler.scores.mean())
     row["schedule/digest"] = sequence_digest(rows[sequence])
-    if test is not None:
-        row["test/acc"] = evaluate(network, test, "test", ranks)["test/acc"]
     return row
-
-
-def sequence_digest(rows: npt.NDArray[np.int64]) -> str:
-    """Return the sha256 of a sequence of store rows, as little-endian int64."""
-    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<i8").tobytes()).hexdigest()
 
 
 def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:
@@ -248,7 +248,8 @@ def _write(
     write_csv(folder / "history.csv", records.history)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "network.json", description)
-    torch.save(network.state_dict(), folder / "model.pt")
+    with (folder / "model.pt").open("wb") as file:  # of a full disk a path would tell nothing that can be understood
+        torch.save(network.state_dict(), file)
     left = config.tracking.sequences_mib << 20
     kept: list[npt.NDArray[np.int32] | None] = []
     for sequence in records.sequences:

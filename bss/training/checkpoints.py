@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -13,9 +12,10 @@ import torch
 
 from bss.config.schema import CheckpointsConfig
 from bss.console import make_console
-
-NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.pt")
-"""Steps that were done, and the sha256 of the file."""
+from bss.disk import on_disk
+from bss.errors import BssError
+from bss.files import sync_folder
+from bss.training.checkpoint_store import NAME, CheckpointStore
 
 
 def checkpoints_folder(cell: Path) -> Path:
@@ -23,11 +23,19 @@ def checkpoints_folder(cell: Path) -> Path:
     return cell.with_name(f".{cell.name}.checkpoints")
 
 
+def checkpoint_store(key: str, config: CheckpointsConfig) -> CheckpointStore | None:
+    """Return the place on the object store of the training whose digest is `key`, or None where there is none."""
+    if config.store is None:
+        return None
+    return CheckpointStore(f"{config.store.rstrip('/')}/{key}", config.keep, _say)
+
+
 class Checkpoints:
     """The checkpoints of one training in `folder`; `key` is the digest of all that decides the training."""
 
     def __init__(self, folder: Path, key: str, config: CheckpointsConfig) -> None:
         self.folder, self.key, self.config = folder, key, config
+        self.store = checkpoint_store(key, config)
         self._last_time, self._last_steps = time.monotonic(), 0
 
     def due(self, steps: int) -> bool:
@@ -46,14 +54,22 @@ class Checkpoints:
         content = buffer.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / "unfinished"
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(self.folder / f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt")
-        _sync_folder(self.folder)
+        try:
+            with on_disk(self.folder, len(content)), unfinished.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BssError:
+            unfinished.unlink()
+            raise
+        name = f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt"
+        unfinished.rename(self.folder / name)
+        sync_folder(self.folder)
+        sync_folder(self.folder.parent)  # which may have got the folder just now
         for path in self._found()[: -self.config.keep]:
             path.unlink()
+        if self.store is not None:
+            self.store.upload(name, content)
         self.saved(steps)
 
     def saved(self, steps: int) -> None:
@@ -63,42 +79,69 @@ class Checkpoints:
     def latest(self) -> dict[str, Any] | None:
         """Return the newest state that is sound and of this training, or None; nothing in it is unpickled.
 
-        One that is damaged is passed over with a message. Those of another training are removed.
+        One that is damaged is passed over with a message. Those of another training are removed. One on the object
+        store is taken where it is newer; raises `BssError` where that does not answer.
         """
+        steps, saved = self._latest_here()
+        newer = None if self.store is None else self.store.newest(after=steps)
+        if newer is not None:
+            steps, saved = newer[0], _loaded(newer[1])
+        if saved is None:
+            return None
+        self.saved(steps)
+        state: dict[str, Any] = saved["state"]
+        return state
+
+    def _latest_here(self) -> tuple[int, dict[str, Any] | None]:
+        """Return steps and content of the newest sound one on this disk; (-1, None) where there is none."""
         for path in reversed(self._found()):
-            content = path.read_bytes()
-            match = NAME.fullmatch(path.name)
-            if match is None or hashlib.sha256(content).hexdigest() != match[2]:
-                _say(f"{path}: damaged, {len(content)} bytes that are not what was written; the one before it is used.")
+            saved = _read(path)
+            if saved is None:
                 continue
-            saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
             if saved["key"] != self.key:
                 _say(f"{path.parent}: of other data, parameters or code; the training begins anew.")
-                self.remove()
-                return None
-            self.saved(int(match[1]))
-            state: dict[str, Any] = saved["state"]
-            return state
-        return None
+                self._remove_here()
+                return -1, None
+            return int(path.name[:12]), saved
+        return -1, None
+
+    def wait(self) -> None:
+        """Return when the last one is on the object store too, or has failed to get there."""
+        if self.store is not None:
+            self.store.wait()
 
     def remove(self) -> None:
         """Remove them all: the training is finished."""
+        self._remove_here()
+        if self.store is not None:
+            self.store.remove()
+
+    def _remove_here(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*.pt") if NAME.fullmatch(path.name))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable too; where folders cannot be opened there is nothing to do."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what the checkpoint at `path` holds; None, having said so, where it is not what was written."""
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != path.stem[13:]:
+            raise ValueError(f"{len(content)} bytes that are not what was written")
+        return _loaded(content)
+    except Exception as error:  # UnpicklingError for anything but tensors and plain values, and many more
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        _say(f"{path}: damaged ({why}); the one before it is used.")
+        return None
+
+
+def _loaded(content: bytes) -> dict[str, Any]:
+    """Return what a checkpoint of these bytes holds, nothing unpickled; raises for anything but a training."""
+    saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    if not (isinstance(saved, dict) and set(saved) == {"key", "state"} and isinstance(saved["state"], dict)):
+        raise ValueError("it holds something else than a training")
+    return saved
 
 
 def _say(line: str) -> None:

@@ -58,6 +58,7 @@ def compiled(network: nn.Module, device: torch.device) -> nn.Module:
 
     Raises `BssError` where this machine cannot compile.
     """
+    torch.use_deterministic_algorithms(True)  # tells the compiler too
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
     except Exception as error:  # compilers fail in many ways

@@ -1,7 +1,7 @@
-"""Progress of many trainings: a bar on a terminal, lines elsewhere."""
+"""Progress of many trainings or measurements: a bar on a terminal, lines elsewhere."""
 
 import time
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -14,18 +14,18 @@ from rich.progress import (
 )
 
 LINE_SECONDS = 30.0
-"""Without a terminal a running training is mentioned at most this often."""
+"""Without a terminal a running job is mentioned at most this often."""
 
 
-class TrainingProgress:
-    """Shows epochs as they finish and one line per finished training; use as a context manager."""
+class EpochProgress:
+    """Counts the epochs of `jobs` jobs that have `epochs` each, and numbers the finished jobs; a context manager."""
 
-    def __init__(self, trainings: int, epochs: int, console: Console) -> None:
-        self.trainings, self.epochs, self.console = trainings, epochs, console
+    def __init__(self, stage: str, jobs: int, epochs: int, console: Console) -> None:
+        self.jobs, self.epochs, self.console = jobs, epochs, console
         self.finished = 0
         self.started = self.last_line = time.monotonic()
         self.bar = Progress(
-            TextColumn("train"),
+            TextColumn(stage),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("epochs"),
@@ -34,37 +34,70 @@ class TrainingProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task("train", total=trainings * epochs)
+        self.task = self.bar.add_task(stage, total=jobs * epochs)
 
-    def __enter__(self) -> "TrainingProgress":
+    def __enter__(self) -> Self:
         self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
-    def epoch(self, name: str, seed: int, row: dict[str, Any]) -> None:
-        """Count one finished epoch."""
+    def count_epoch(self, line: str) -> None:
+        """Count one finished epoch; `line` is printed where there is no bar, and not too often."""
         self.bar.advance(self.task)
         now = time.monotonic()
         if not self.console.is_terminal and now - self.last_line > LINE_SECONDS:
             self.last_line = now
-            self._print(
-                f"  {name} seed {seed}: epoch {row['epoch'] + 1}/{self.epochs}, training loss "
-                f"{row['train/loss']:.3f}, val accuracy {100 * row['val/acc']:.1f} %"
-            )
+            self._print(f"  {line}")
 
-    def done(self, name: str, seed: int, metrics: dict[str, Any], seconds: float | None) -> None:
-        """Print the line of a finished training; `seconds` None means that it was finished before."""
+    def finish_job(self, line: str) -> None:
+        """Print the line of a finished job behind its number."""
         self.finished += 1
         self.last_line = time.monotonic()
-        time_text = "kept from before" if seconds is None else f"{seconds:.1f} s"
-        if seconds is None:
-            self.bar.advance(self.task, self.epochs)
-        self._print(
-            f"[{self.finished:>{len(str(self.trainings))}}/{self.trainings}] {name} seed {seed}: "
-            f"val {100 * metrics['val/acc']:.1f} %, test {100 * metrics['test/acc']:.1f} % ({time_text})"
-        )
+        self._print(f"[{self.finished:>{len(str(self.jobs))}}/{self.jobs}] {line}")
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class MeasuringProgress(EpochProgress):
+    """Shows warm-up epochs as they finish and one line per measured seed."""
+
+    def __init__(self, seeds: int, epochs: int, console: Console) -> None:
+        super().__init__("measure", seeds, epochs, console)
+
+    def epoch(self, seed: int, epoch: int) -> None:
+        """Count one finished epoch of the warm-up, from 0."""
+        self.count_epoch(f"seed {seed}: warm-up epoch {epoch + 1}/{self.epochs}")
+
+    def done(self, seed: int, mean_score: float) -> None:
+        """Print the line of a measured seed."""
+        self.finish_job(f"seed {seed}: mean balance score {mean_score:.3f}")
+
+
+class TrainingProgress(EpochProgress):
+    """Shows epochs as they finish and one line per finished training."""
+
+    def __init__(self, trainings: int, epochs: int, console: Console) -> None:
+        super().__init__("train", trainings, epochs, console)
+
+    def epoch(self, name: str, seed: int, row: dict[str, Any]) -> None:
+        """Count one finished epoch."""
+        self.count_epoch(
+            f"{name} seed {seed}: epoch {row['epoch'] + 1}/{self.epochs}, training loss {row['train/loss']:.3f}, "
+            + _accuracies(row)
+        )
+
+    def done(self, name: str, seed: int, metrics: dict[str, Any], seconds: float | None) -> None:
+        """Print the line of a finished training; `seconds` None means that it was finished before."""
+        time_text = "kept from before" if seconds is None else f"{seconds:.1f} s"
+        if seconds is None:
+            self.bar.advance(self.task, self.epochs)
+        self.finish_job(f"{name} seed {seed}: {_accuracies(metrics)} ({time_text})")
+
+
+def _accuracies(values: dict[str, Any]) -> str:
+    """Return the accuracies on val and test that `values` hold."""
+    known = [split for split in ("val", "test") if f"{split}/acc" in values]
+    return ", ".join(f"{split} {100 * values[f'{split}/acc']:.1f} %" for split in known)

@@ -1,4 +1,4 @@
-"""Training steps: batches, optimiser, one epoch over a sequence."""
+"""Training steps: optimiser, learning rate, one epoch over a sequence."""
 
 from collections.abc import Callable
 
@@ -15,23 +15,6 @@ from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
 Indices = npt.NDArray[np.int64]
-
-
-def split_into_batches(sequence: Indices, batch_size: int) -> list[Indices]:
-    """Cut `sequence` into batches, in order, with nothing dropped.
-
-    A last batch of a single sample joins the one before it: batch normalisation cannot train on one.
-    """
-    starts = list(range(0, len(sequence), batch_size))
-    if len(starts) > 1 and len(sequence) - starts[-1] == 1:
-        starts.pop()
-    ends = [*starts[1:], len(sequence)]
-    return [sequence[start:end] for start, end in zip(starts, ends, strict=True)]
-
-
-def count_steps(samples: int, batch_size: int) -> int:
-    """Return how many batches `split_into_batches` makes of `samples` samples."""
-    return len(split_into_batches(np.arange(samples), batch_size))
 
 
 def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
+from bss.config import Config
 from bss.training.interruption import interrupted_by_sigterm
+from bss.training.reproducible import device_type
 
 Event = tuple[Any, ...]
 
@@ -19,6 +21,16 @@ STOPPED = 143
 
 _send: Any = None
 _busy = False
+
+
+def jobs_at_a_time(config: Config, processes: int) -> int:
+    """Return how many jobs of `processes` processes each run at a time: resources.jobs, or what the machine has."""
+    if config.resources.jobs is not None:
+        return config.resources.jobs
+    if config.train.nodes > 1 or device_type(config) == "cuda":
+        return 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, processors // processes)
 
 
 def run_jobs(
@@ -45,11 +57,10 @@ def run_jobs(
         try:
             futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(_work, work, *job): job for job in jobs}
             _watch(pool, futures, events, on_event, on_done)
-        except BaseException as error:
-            # An error lets the running jobs finish; an interruption ends them as soon as they have saved.
-            if not isinstance(error, Exception):
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
+        except BaseException:
+            # A job's own error comes when the others have finished; all else ends them as soon as they have saved.
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

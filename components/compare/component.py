@@ -40,22 +40,29 @@ def compare(
 
     from bss.data.fetch import DataVersion
     from bss.data.store import Store
-    from bss.kubeflow.execution import join_execution
+    from bss.kubeflow.data import data_tags
+    from bss.kubeflow.execution import open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_json
     from bss.kubeflow.trainings import collect_cells, track_cells
     from bss.stages.compare import compare as compare_stage
-    from bss.tracking.runs import log_inputs
+    from bss.tracking.execution import continue_execution, log_inputs
+    from bss.tracking.journal import spool_folder
 
     with plain_errors(), tempfile.TemporaryDirectory() as temporary:
-        config, runs = config_from_json(parameters), Path(temporary)
+        config, runs = config_from_json(parameters), Path(temporary) / "runs"
         collect_cells([Path(model.path) for model in models], runs)
-        execution = join_execution(config, mlflow_tracking_uri)
-        if execution is not None:
+        execution = None
+        if config.tracking.enabled:
             opened, version = Store.open(Path(store.path)), DataVersion(**json.loads(data))
-            log_inputs(execution, config, opened, Path(scores.path), Path(plans.path), version)
+            address = tracking_address(mlflow_tracking_uri)
+            execution = open_or_find(config, opened.name, address, data_tags(version, ""))
+        if execution is not None:
+            journal = continue_execution(spool_folder(runs), execution)
+            log_inputs(journal, config, opened, Path(scores.path), Path(plans.path), version)
+            journal.append("end", status=None)
             print(f"compare: {track_cells(config, opened, runs, execution)} trainings were reused")
-        compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path))
+        compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path), execution)
         shutil.copy(Path(report.path) / "report.html", page.path)
         comparison = json.loads((Path(report.path) / "comparison.json").read_text(encoding="utf-8"))
     for name, entry in comparison["schedulers"].items():

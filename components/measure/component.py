@@ -1,4 +1,4 @@
-"""Stage 2 as a Kubeflow component."""
+"""Stage 2 as a Kubeflow component: one seed."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,18 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def measure(
     parameters: str,
-    store_digest: str,
+    digest: str,
     store: Input[Dataset],
     scores: Output[Dataset],
     summary: Output[Markdown],
 ) -> NamedTuple("Measured", [("digest", str)]):
-    """Measure the balance score of every training sample, once per seed, after the warm-up and before it.
+    """Measure the balance score of every training sample with one seed, after the warm-up and before it.
 
     Args:
-        parameters: What decides this step, from the step start.
-        store_digest: Digest of the store: another store is never taken from the cache.
+        parameters: What decides this step, the seed among it, from the step start.
+        digest: Digest of the data and how they were prepared: others are never taken from the cache.
         store: The decoded samples.
-        scores: A row per training sample and seed.
+        scores: A row per training sample.
         summary: Means of what was measured.
 
     Returns:
@@ -40,6 +40,6 @@ def measure(
         folder = Path(scores.path)
         measure_stage(config_from_part(parameters), Path(store.path), folder)
         Path(summary.path).write_text(scores_summary(folder), encoding="utf-8")
-        digest = digest_folder(folder)
-    scores.metadata.update(digest=digest, store_digest=store_digest)
-    return (digest,)
+        of_scores = digest_folder(folder)
+    scores.metadata.update(digest=of_scores, data_digest=digest)
+    return (of_scores,)

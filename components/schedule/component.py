@@ -10,9 +10,10 @@ from components import IMAGE
 def schedule(
     parameters: str,
     store_digest: str,
-    scores_digest: str,
+    scores_digests: list,
     store: Input[Dataset],
-    scores: Input[Dataset],
+    measured: Input[list[Dataset]],
+    scores: Output[Dataset],
     plans: Output[Dataset],
     summary: Output[Markdown],
 ) -> list:
@@ -21,9 +22,10 @@ def schedule(
     Args:
         parameters: What decides this step and the trainings, from the step start.
         store_digest: Digest of the store: another store is never taken from the cache.
-        scores_digest: Digest of the scores: other scores are never taken from the cache.
+        scores_digests: Digests of the scores: other scores are never taken from the cache.
         store: The decoded samples.
-        scores: A row per training sample and seed.
+        measured: The scores of each seed.
+        scores: The scores of all seeds.
         plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks; and cells.json, which
             tells what decides each training.
         summary: What each scheduler shows.
@@ -33,6 +35,7 @@ def schedule(
     """
     from pathlib import Path
 
+    from bss.kubeflow.measurings import join_scores
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_part
     from bss.kubeflow.summaries import plans_summary
@@ -41,8 +44,9 @@ def schedule(
 
     with plain_errors():
         config, folder = config_from_part(parameters), Path(plans.path)
+        join_scores(config, [Path(part.path) for part in measured], Path(scores.path))
         schedule_stage(config, Path(store.path), Path(scores.path), folder)
         Path(summary.path).write_text(plans_summary(folder), encoding="utf-8")
         cells = list_cells(config, Path(store.path), folder)
-    plans.metadata.update(store_digest=store_digest, scores_digest=scores_digest)
+    plans.metadata.update(store_digest=store_digest, scores_digests=scores_digests)
     return cells

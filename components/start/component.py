@@ -21,7 +21,7 @@ def start(
     gpus: int,
     nodes: int,
 ) -> NamedTuple(
-    "Started", [("run", str), ("prepare", str), ("measure", str), ("schedule", str), ("data", str), ("digest", str)]
+    "Started", [("run", str), ("prepare", str), ("schedule", str), ("data", str), ("digest", str), ("Output", list)]
 ):
     """Check all parameters, find the data and open the MLflow run, before anything costs a GPU.
 
@@ -39,13 +39,15 @@ def start(
         nodes: The train.nodes that this pipeline was compiled for.
 
     Returns:
-        As JSON the parameters of the run (run) and of the steps (prepare, measure, schedule) and the version of
-        the data (data); the digest of the data (digest).
+        As JSON the parameters of the run (run) and of the steps (prepare, schedule) and the version of the data
+        (data); the digest of the data (digest); the parameters of measuring with each seed, and a
+        digest of its data.
     """
     import json
 
     from bss.kubeflow.data import data_tags, find_data
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
+    from bss.kubeflow.measurings import list_measurings
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
@@ -57,12 +59,13 @@ def start(
             tags = {IMAGE_TAG: image, **data_tags(version, data_revision)}
             open_or_find(config, name, tracking_address(mlflow_tracking_uri), tags)
         resolved = resolve(config, version)
+        seeds_to_measure = list_measurings(resolved.config, version)
         print(f"data: {version.path} {version.commit} digest {version.digest}")
     return (
         resolved.parameters,
         resolved.prepare,
-        resolved.measure,
         resolved.schedule,
         json.dumps(vars(version)),
         version.digest,
+        seeds_to_measure,
     )

@@ -40,17 +40,23 @@ def train(
 
     from bss.kubeflow.execution import join_execution
     from bss.kubeflow.messages import plain_errors
-    from bss.kubeflow.trainings import cell_config, take_cell
+    from bss.kubeflow.trainings import cell_config, take_cell, without_tracking
     from bss.stages.train import train as train_stage
 
     os.environ.setdefault("BSS_IMAGE", image)
     with plain_errors():
         config, place = cell_config(Path(plans.path), scheduler, seed, digest), Path(model.path)
         execution = join_execution(config, mlflow_tracking_uri)
-        with tempfile.TemporaryDirectory(dir=place.parent) as runs:
-            paths = (Path(store.path), Path(scores.path), Path(plans.path), Path(runs))
-            train_stage(config, *paths, cells=[(scheduler, seed)], execution=execution)
-            numbers = take_cell(Path(runs), scheduler, seed, place)
+        with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
+            runs = Path(temporary) / "runs"
+            paths = (Path(store.path), Path(scores.path), Path(plans.path), runs)
+            train_stage(
+                config if execution else without_tracking(config),
+                *paths,
+                cells=[(scheduler, seed)],
+                execution=execution,
+            )
+            numbers = take_cell(runs, scheduler, seed, place)
     for name, value in numbers.items():
         if isinstance(value, (int, float)):
             metrics.log_metric(name, value)

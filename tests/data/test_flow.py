@@ -105,6 +105,14 @@ def test_flow_is_computed_from_a_video_or_a_folder_of_images(tmp_path):
     np.testing.assert_array_equal(filled, np.stack([last] * 3))
 
 
+def test_a_npy_file_is_read_where_other_files_are_computed(tmp_path):
+    pytest.importorskip("cv2")
+    array = np.random.default_rng(0).normal(size=(4, 2, 5, 6)).astype(np.float32)
+    np.save(tmp_path / "a.npy", array)
+    read = decode(tmp_path / "a.npy", flow(4, compute=True, height=5, width=6))
+    np.testing.assert_array_equal(read, array.astype(np.float16))
+
+
 def test_a_single_frame_has_no_flow(tmp_path):
     pytest.importorskip("cv2")
     write_video(tmp_path / "a.mkv", grey_steps(1), codec="ffv1")

@@ -64,7 +64,11 @@ def test_processes_give_what_dvc_gives(clone):
     assert compared(folder / "compare" / "report") == compared(clone / "outputs" / "report")
     assert (folder / "compare" / "page").read_text().startswith("<!doctype html>")
     assert "| all | " in (folder / "prepare" / "summary").read_text()
-    assert "after the warm-up" in (folder / "measure" / "summary").read_text()
+    for summary in folder.glob("for-loop-*/measure/summary"):
+        assert "after the warm-up" in summary.read_text()
+    for seed in ("seed=0", "seed=1"):
+        joined = folder / "schedule" / "scores" / seed / "scores.parquet"
+        assert joined.read_bytes() == (clone / "outputs" / "scores" / seed / "scores.parquet").read_bytes()
     assert "| bss-h-trimmed | " in (folder / "schedule" / "summary").read_text()
 
 

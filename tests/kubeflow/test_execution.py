@@ -3,7 +3,8 @@ import pytest
 
 from bss.errors import BssError
 from bss.kubeflow.execution import IMAGE_TAG, RUN_ID, end, find_execution, join_execution, open_or_find
-from bss.tracking.runs import CellRun
+from bss.tracking.cell_run import CellRun
+from bss.tracking.sender import require_sent
 
 
 @pytest.fixture
@@ -18,27 +19,36 @@ def config(tree, make_config):
     return make_config(tree | {"tracking": {"enabled": True}})
 
 
-def test_the_steps_of_one_pipeline_run_share_its_mlflow_run(address, config, monkeypatch):
+def only_run(address, **tags):
+    client = mlflow.MlflowClient(address)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (found,) = [run for run in runs if all(run.data.tags.get(name) == value for name, value in tags.items())]
+    return found
+
+
+def test_the_steps_of_one_pipeline_run_share_its_mlflow_run(address, config, monkeypatch, tmp_path):
     opened = open_or_find(config, "pets", address, {IMAGE_TAG: "bss:1234567"})
     assert open_or_find(config, "pets", address, {}) == opened
     assert join_execution(config, address) == opened
-    child = CellRun.start(opened, "uniform seed=0", {}, {})
+    parent = only_run(address)
+    child = CellRun.start(tmp_path / "spool", opened, "uniform seed=0", {}, {})
+    require_sent(tmp_path / "spool", address)
     assert find_execution(address) == opened
-    tags = mlflow.MlflowClient(address).get_run(child.run_id).data.tags
+    tags = only_run(address, **{"bss.record": child.record}).data.tags
     assert tags[IMAGE_TAG] == "bss:1234567"
-    assert tags["mlflow.parentRunId"] == opened.parent_run_id
+    assert tags["mlflow.parentRunId"] == parent.info.run_id
     monkeypatch.setenv(RUN_ID, "run-2")
     assert find_execution(address) is None
-    assert open_or_find(config, "pets", address, {}).parent_run_id != opened.parent_run_id
+    assert open_or_find(config, "pets", address, {}).record != opened.record
 
 
 @pytest.mark.parametrize(
     ("state", "status"), [("SUCCEEDED", "FINISHED"), ("FAILED", "FAILED"), ("CANCELLED", "KILLED")]
 )
 def test_the_run_ends_as_the_pipeline_did(state, status, address, config):
-    opened = open_or_find(config, "pets", address, {})
+    open_or_find(config, "pets", address, {})
     end(address, state)
-    assert mlflow.MlflowClient(address).get_run(opened.parent_run_id).info.status == status
+    assert only_run(address).info.status == status
 
 
 def test_a_pipeline_that_failed_before_its_run_was_opened_ends_without_one(address):
@@ -55,9 +65,28 @@ def test_records_that_would_be_lost_are_refused(address, config):
         join_execution(config, "")
 
 
-def test_a_run_that_is_gone_is_named(address, config):
+def test_a_run_that_is_not_there_is_named(address, tree, make_config, capsys):
+    assert join_execution(make_config(tree | {"tracking": {"enabled": True}}), address) is None
+    assert "has no run of the pipeline run run-1" in capsys.readouterr().out
     with pytest.raises(BssError, match="has no run of the pipeline run run-1"):
-        join_execution(config, address)
+        join_execution(make_config(tree | {"tracking": {"strict": True}}), address)
+
+
+def test_a_server_that_does_not_answer_ends_no_step_unless_that_is_asked_for(
+    address, tree, make_config, capsys, monkeypatch
+):
+    nobody = "http://me:secret@127.0.0.1:9"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    config, strict = (make_config(tree | {"tracking": {"strict": strict}}) for strict in (False, True))
+    assert open_or_find(config, "pets", nobody, {}) is None
+    assert join_execution(config, nobody) is None
+    assert "secret" not in end(nobody, "SUCCEEDED")
+    shown = capsys.readouterr().out
+    assert shown.count("goes on without MLflow") == 2
+    assert "secret" not in shown
+    for step in (lambda: open_or_find(strict, "pets", nobody, {}), lambda: join_execution(strict, nobody)):
+        with pytest.raises(BssError, match="does not answer"):
+            step()
 
 
 def test_outside_of_a_pipeline_the_run_id_is_asked_for(address, config, monkeypatch):

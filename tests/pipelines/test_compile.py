@@ -184,11 +184,18 @@ def test_steps_are_reused_but_those_that_look_at_the_world(compiled):
 def test_what_decides_a_reused_step_is_a_value_never_an_artifact_alone(compiled):
     found = all_tasks(compiled)
     assert "data_digest" in found["prepare"]["inputs"]["parameters"]
-    assert "store_digest" in found["measure"]["inputs"]["parameters"]
-    assert {"store_digest", "scores_digest"} <= set(found["schedule"]["inputs"]["parameters"])
+    assert {"digest", "parameters"} <= set(found["measure"]["inputs"]["parameters"])
+    assert {"store_digest", "scores_digests"} <= set(found["schedule"]["inputs"]["parameters"])
     assert {"digest", "scheduler", "seed"} <= set(found["train"]["inputs"]["parameters"])
     # Parameters of the whole run would make every training run again for any change.
     assert "parameters" not in found["train"]["inputs"]["parameters"]
+
+
+def test_seeds_are_measured_in_parallel_and_planning_collects_them(compiled):
+    found = all_tasks(compiled)
+    assert found["measurings"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--start-Output"
+    measured = found["schedule"]["inputs"]["artifacts"]["measured"]["taskOutputArtifact"]
+    assert measured["producerTask"].startswith("for-loop")
 
 
 def test_trainings_fan_out_and_the_comparison_collects_them(compiled):

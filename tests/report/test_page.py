@@ -44,7 +44,13 @@ def test_the_page_needs_nothing_else(page):
 
 def test_it_holds_all_that_it_should(page, pipeline):
     parsed = Page(page)
-    expected = {"Comparison", "Validation accuracy", "Pacing", "Accuracy per modality", "Balance score per measurement"}
+    expected = {
+        "Comparison",
+        "Accuracy while training",
+        "Pacing",
+        "Accuracy per modality",
+        "Balance score per measurement",
+    }
     assert expected | {"Least balanced training samples", "What made this report"} <= set(parsed.headings)
     # differences x 4, curves x 2, pacing, modalities, histograms: initial, warm-up, and BSS-L's own
     assert parsed.svgs >= 10

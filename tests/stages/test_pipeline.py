@@ -4,6 +4,7 @@ import csv
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -290,3 +291,14 @@ def test_a_second_run_in_the_same_folder_is_refused(pipeline, small_store, tmp_p
         holder.wait()
     train(config, small_store, folder / "scores", folder / "plans", runs, [("uniform", 0)])
     assert (runs / "uniform" / "seed=0" / "metrics.json").is_file()
+
+
+def test_seeds_that_are_measured_at_a_time_give_the_same_scores(pipeline, small_store, tmp_path, capfd):
+    folder, config = pipeline
+    two = replace(config, resources=replace(config.resources, jobs=2))
+    measure(two, small_store, tmp_path / "scores")
+    for seed in config.seeds:
+        for name in ("scores.parquet", "initial.parquet"):
+            path = f"seed={seed}/{name}"
+            assert digest_file(tmp_path / "scores" / path) == digest_file(folder / "scores" / path)
+    assert "2 seeds, 2 at a time" in capfd.readouterr().out

@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 from collections import Counter
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_links_in_a_loop_and_impossible_names_are_bad_samples(run):
         run(rename)
     assert "2 problems" in str(caught.value)
     assert "vector train-cat-0.npy: not the name of a file" in str(caught.value)
-    assert "row 3 (id train-cat-1): audio a\0b: not the name of a file" in str(caught.value)
+    assert "row 3 (id train-cat-1): audio a\\x00b: not the name of a file" in str(caught.value)
 
 
 def test_skipping_may_not_empty_a_split(run):
@@ -247,3 +248,21 @@ def test_a_tokenizer_that_is_missing_is_told_before_anything_is_decoded(run, tre
     tree["network"]["encoders"]["image"] = {"kind": "bert"}
     with pytest.raises(BssError, match=r"prepare\.modalities\.image\.tokenizer"):
         run()
+
+
+def test_the_published_protocol_keeps_all_of_train_where_the_manifest_has_no_val(run, capsys):
+    store = run(lambda rows: [row for row in rows if row["split"] != "val"], protocol="published")
+    assert Counter(store.splits.tolist()) == {"train": 48, "test": 18}
+    assert "3 classes, no val" in capsys.readouterr().out
+
+
+def test_every_file_that_was_used_has_a_checksum_that_sha256sum_accepts(run, tmp_path):
+    run()
+    listed = tmp_path / "store" / "files.sha256"
+    assert len(listed.read_text().splitlines()) == 3 * 84
+    check = ["sha256sum", "--check", "--strict", "--quiet", str(listed)]
+    assert subprocess.run(check, cwd=run.root, check=False).returncode == 0
+    (run.root / "train-cat-0.wav").write_bytes(b"other")
+    done = subprocess.run(check, cwd=run.root, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "train-cat-0.wav: FAILED" in done.stdout

@@ -4,16 +4,13 @@ import csv
 import json
 import multiprocessing
 import os
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 from conftest import small_tree
+from servers import free_port, mlflow_server
 
 from bss.config import config_from_tree
 from bss.data.fetch import DataVersion
@@ -22,7 +19,11 @@ from bss.errors import BssError
 from bss.models.waveforms import read_filled
 from bss.stages.compare import compare
 from bss.stages.train import train
-from bss.tracking.runs import CellRun, dvc_digest, end_execution, log_inputs, open_execution, start_execution
+from bss.tracking.cell_run import CellRun
+from bss.tracking.dvc_lock import dvc_digest
+from bss.tracking.execution import Execution, log_inputs, open_execution
+from bss.tracking.replay import Replay
+from bss.tracking.sender import require_sent
 
 
 def tracked_config(small_root, **changes):
@@ -137,67 +138,57 @@ def test_the_model_loads_and_predicts_from_its_input_example(tracked, small_stor
     assert set(predicted["predicted_audio"]) <= set(store.classes)
 
 
-def test_metrics_go_in_batches_not_one_by_one(tracked, monkeypatch):
-    client, parent, _, _ = tracked
-    calls = []
-    monkeypatch.setattr(client, "log_batch", lambda run_id, **entities: calls.append(entities))
-    run = CellRun(client, parent.info.run_id)
+def test_metrics_go_in_batches_not_one_by_one(tmp_path, monkeypatch):
+    execution = Execution(f"sqlite:///{tmp_path}/one.db", "pets", "0" * 32, "pipeline")
+    run = CellRun.start(tmp_path / "spool", execution, "uniform seed=0", {"a": 1}, {})
     for epoch in range(50):
         run.log_epoch({"epoch": epoch, "train/loss": 1.0, "val/acc": 0.5, "balance/score_mean": None})
-    run._flush()
-    assert [len(call["metrics"]) for call in calls] == [100]
+    replay = Replay(execution.tracking_uri)
+    calls = []
+    log_batch = replay.client.log_batch
+
+    def counting(run_id, **entities):
+        calls.append(entities)
+        log_batch(run_id, **entities)
+
+    monkeypatch.setattr(replay.client, "log_batch", counting)
+    replay.send(run.journal)
+    assert [len(call["metrics"]) for call in calls if "metrics" in call] == [100]
 
 
-def write_runs(uri, execution, names):
+def write_runs(uri, experiment, folder, names):
+    execution = Execution(uri, experiment, "0" * 32, "pipeline")
     for name in names:
-        run = CellRun.start(execution, name, {"a": 1}, {})
+        run = CellRun.start(folder, execution, name, {"a": 1}, {})
         for epoch in range(20):
             run.log_epoch({"epoch": epoch, "x": float(epoch)})
-            run._flush()
-        run.client.set_terminated(run.run_id)
+            require_sent(folder, uri)
+        run.journal.append("end", status="FINISHED")
+        require_sent(folder, uri)
 
 
-def test_two_processes_write_into_one_database_at_once(pipeline, small_root, small_store, tmp_path, monkeypatch):
-    folder, _ = pipeline
+def test_two_processes_write_into_one_database_at_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/shared.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with start_execution(
-        tracked_config(small_root), Store.open(small_store), folder / "scores", folder / "plans"
-    ) as execution:
-        context = multiprocessing.get_context("spawn")
-        processes = [
-            context.Process(target=write_runs, args=(uri, execution, [f"{k}-{i}" for i in range(5)])) for k in "ab"
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        assert [process.exitcode for process in processes] == [0, 0]
-    runs = mlflow.MlflowClient(uri).search_runs([execution.experiment_id])
-    assert sum(run.data.metrics.get("x") == 19 for run in runs) == 10
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    names = {k: [f"{k}-{i}" for i in range(5)] for k in "ab"}
+    processes = [context.Process(target=write_runs, args=(uri, "shared", tmp_path / k, names[k])) for k in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    client = mlflow.MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
+    assert sorted(run.info.run_name for run in runs) == sorted(names["a"] + names["b"])
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert sorted(m.step for m in client.get_metric_history(run.info.run_id, "x")) == list(range(20))
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    for _ in range(600):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, 9)
-    process.wait()
+    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_server_gets_the_same_records(server, pipeline, small_root, small_store, tmp_path, monkeypatch):
@@ -231,14 +222,14 @@ def test_a_failed_training_is_marked_and_its_parent_too(pipeline, small_root, sm
     assert [run.info.status for run in runs] == ["FAILED", "FAILED"]
 
 
-def test_a_server_that_does_not_answer_is_told_before_anything_is_trained(
+def test_with_strict_a_server_that_does_not_answer_is_told_before_anything_is_trained(
     pipeline, small_root, small_store, tmp_path, monkeypatch
 ):
     folder, _ = pipeline
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
     arguments = (small_store, folder / "scores", folder / "plans", tmp_path / "runs")
     with pytest.raises(BssError) as caught:
-        train(tracked_config(small_root), *arguments)
+        train(tracked_config(small_root, tracking={"strict": True}), *arguments)
     assert "does not answer" in str(caught.value)
     assert "tracking.enabled: false" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -249,10 +240,13 @@ def test_a_fetched_dataset_is_logged_with_its_version_and_without_passwords(pipe
     folder, config = pipeline
     uri = f"sqlite:///{tmp_path / 'here.db'}"
     version = DataVersion("https://me:secret@example.org/data.git", "c" * 40, "data/pets", "0123.dir")
-    execution = open_execution(config, "pets", uri, {})
-    log_inputs(execution, config, Store.open(small_store), folder / "scores", folder / "plans", version)
-    end_execution(execution, "FINISHED")
-    run = mlflow.MlflowClient(uri).get_run(execution.parent_run_id)
+    execution, journal = open_execution(tmp_path / "spool", config, "pets", uri, {})
+    log_inputs(journal, config, Store.open(small_store), folder / "scores", folder / "plans", version)
+    journal.append("end", status="FINISHED")
+    require_sent(tmp_path / "spool", uri)
+    client = mlflow.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(execution.experiment).experiment_id])
+    assert run.info.status == "FINISHED"
     (found,) = run.inputs.dataset_inputs
     assert found.dataset.digest == "0123.dir"
     assert json.loads(found.dataset.source) == vars(version) | {"repository": "https://***@example.org/data.git"}

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
 from bss.training.measuring import measure, measure_in_train_mode
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import split_into_batches
 
 ALL = ("prediction_similarity", "logit_similarity", "feature_similarity", "training_loss", "gradient_magnitude")
 

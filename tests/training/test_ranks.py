@@ -22,8 +22,9 @@ from bss.training.batch_norm import share_batch_norm
 from bss.training.cell_folder import train_into
 from bss.training.measuring import measure
 from bss.training.ranks import ALONE, Ranks, require_gpus
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import make_optimiser, train_epoch
 
 CELLS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l"), 4: ("uniform", "bss-h")}
 """What is trained with how many ranks; the cells of one rank are those of the fixture `pipeline`."""

@@ -1,0 +1,52 @@
+"""What a published dataset is to this project: its layout read, its splits, its settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Tree = dict[str, Any]
+Row = dict[str, str]
+"""A row of the manifest: id, label, split as published, group, and a path or text per modality."""
+
+Honest = Literal["published splits", "groups anew"]
+"""How the honest split is made.
+
+published splits: they are kept; a sample of train or val whose group test has too is left out, and one of
+train whose group val has. groups anew: all samples are split again, each group whole, about 80/10/10 %.
+"""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset."""
+
+    name: str
+    """In params.yaml: prepare.source, and the short form `dataset`."""
+    title: str
+    read: Callable[[Path], list[Row]]
+    """The root to the manifest's rows, in the published order, for files that need not exist.
+
+    Raises `BssError` for a folder or an annotation that is missing or not as published.
+    """
+    group: str
+    """What the groups are: actor, video, subject, image, ..."""
+    honest: Honest
+    preset: Tree
+    """The parameters in both protocols, as in params.yaml; without root, source and seeds."""
+    layout: str
+    """The files below the root, a line each, for the documentation."""
+    classes: int | None
+    """None where the files decide."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Published samples per split; empty where none are published."""
+    accuracy: dict[str, float] = field(default_factory=dict)
+    """Method to the published test accuracy in percent (Guan et al., IJCAI 2025, protocol published)."""
+    scripts: Tree = field(default_factory=dict)
+    """Scheduler of the published protocol to what the authors' script of this dataset sets otherwise."""
+    suggest: Callable[[Path], tuple[Tree, Tree]] | None = None
+    """Where the preset has no modalities because the files decide: the root to modalities and encoders."""
+    conversion: str = ""
+    """A Python script that a user runs first, where the distribution has files that are not read."""
+    notes: tuple[str, ...] = ()
+    """What differs from the published preprocessing, or was decided where it is silent."""

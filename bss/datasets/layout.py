@@ -1,0 +1,125 @@
+"""Reading the annotation files that datasets come with."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.paths import inside
+from bss.data.problems import raise_problems
+from bss.errors import BssError
+
+
+def first_there(root: Path, *choices: str) -> str:
+    """Return the first of `choices`, paths below `root`, that is there; `BssError` where none is."""
+    for choice in choices:
+        if (root / choice).exists():
+            return choice
+    if not root.is_dir():
+        raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
+    raise BssError(f"{root}: has none of {', '.join(choices)}. See docs/datasets.md for the layout that is read.")
+
+
+def read_lines(root: Path, name: str) -> list[tuple[int, str]]:
+    """Return number (from 1) and text of each line of ``root / name`` that is not empty; `BssError` for none."""
+    lines = [(number, line) for number, line in enumerate(_text(root, name).splitlines(), 1) if line.strip()]
+    if not lines:
+        raise BssError(f"{root / name}: empty.")
+    return lines
+
+
+def read_table(
+    root: Path, name: str, columns: Sequence[str], delimiter: str = ",", quoted: bool = True, more: bool = False
+) -> list[dict[str, str]]:
+    """Return the rows of a table without a header, its columns named `columns`; with `more` others may follow them.
+
+    Raises `BssError` for a file that is missing, empty or not a table, and for every row of another width.
+    """
+    # Not splitlines(), which would also break a row at the rarer separators that texts of the web hold.
+    lines = io.StringIO(_text(root, name))
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    rows, problems = [], []
+    try:
+        for values in reader:
+            if not values:
+                continue
+            if len(values) < len(columns) or (len(values) > len(columns) and not more):
+                problems.append(f"row {reader.line_num}: {len(values)} values for the columns {', '.join(columns)}")
+            rows.append({column: value.strip() for column, value in zip(columns, values, strict=False)})
+    except csv.Error as error:
+        raise BssError(f"{root / name}: not a valid table (line {reader.line_num}: {error}).") from error
+    raise_problems(str(root / name), problems, "Is it the file of the distribution?")
+    if not rows:
+        raise BssError(f"{root / name}: empty.")
+    return rows
+
+
+def read_table_with_header(
+    root: Path,
+    name: str,
+    columns: Sequence[str],
+    delimiter: str = ",",
+    quoted: bool = True,
+    keys: Sequence[str] | None = None,
+) -> list[dict[str, str]]:
+    """Return the rows of a table whose header is `columns`, by `keys` where it has a column twice."""
+    header, *rows = read_table(root, name, keys or columns, delimiter, quoted)
+    found = list(header.values())
+    if [text.lower() for text in found] != [column.lower() for column in columns]:
+        raise BssError(f"{root / name}: the header is {found}, expected {list(columns)}.")
+    if not rows:
+        raise BssError(f"{root / name}: has a header but no rows.")
+    return rows
+
+
+def name_labels(source: Path, found: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    """Return the class name of each label in `found`; `BssError` for each that `names` lacks, its row from 1."""
+    problems = [
+        f"row {row}: label {label!r} is none of {', '.join(names)}"
+        for row, label in enumerate(found, 1)
+        if label not in names
+    ]
+    raise_problems(str(source), problems, "Is it the file of the distribution?")
+    return [names[label] for label in found]
+
+
+def read_json_list(root: Path, name: str, keys: Sequence[str]) -> list[dict[str, str]]:
+    """Return a list of tables that all have `keys`; their values, texts and numbers, as text."""
+    try:
+        entries = json.loads(_text(root, name))
+    except (ValueError, RecursionError) as error:
+        raise BssError(f"{root / name}: not valid JSON ({error}).") from error
+    if not isinstance(entries, list) or not entries:
+        raise BssError(f"{root / name}: expected a list of {', '.join(keys)}, found {type(entries).__name__}.")
+    problems = []
+    for number, entry in enumerate(entries, 1):
+        table = entry if isinstance(entry, dict) else {}
+        if missing := [key for key in keys if key not in table]:
+            problems.append(f"entry {number}: lacks {', '.join(missing)}")
+        bad = [key for key in keys if key in table and not isinstance(table[key], str | int | float)]
+        problems += [f"entry {number}: {key} is neither text nor number: {table[key]!r}" for key in bad]
+    raise_problems(str(root / name), problems, "Is it the file of the distribution?")
+    return [{key: str(entry[key]) for key in keys} for entry in entries]
+
+
+def youtube_video(clip: str) -> str:
+    """Return the YouTube video that a clip is of: the first eleven characters of its name."""
+    return clip[:11]
+
+
+def _text(root: Path, name: str) -> str:
+    path = root / name
+    try:
+        return inside(root.resolve(), name).read_text(encoding="utf-8-sig")
+    except BadSampleError as error:
+        raise BssError(f"{path}: {error}. See docs/datasets.md for the layout that is read.") from error
+    except OSError as error:
+        if not root.is_dir():
+            raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.") from error
+        raise BssError(
+            f"{path}: cannot be read ({error.strerror}). See docs/datasets.md for the layout that is read."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}).") from error

@@ -1,0 +1,105 @@
+"""NVGesture (Molchanov et al., 2016): drivers' hand gestures, seen by a colour and a depth camera."""
+
+import re
+from pathlib import Path, PurePosixPath
+
+from bss.data.problems import raise_problems
+from bss.datasets.dataset import Dataset, Row
+from bss.datasets.layout import read_lines
+from bss.datasets.preset import optical_flow, paper_preset, sgd, video_clip, with_i3d
+from bss.errors import BssError
+
+CLASSES = 25
+SENSOR = re.compile(r"([\w-]+):([0-9]{1,9}):([0-9]{1,9})")
+"""File without its suffix, first frame from 0, and the frame behind the last one."""
+REPETITION = re.compile(r"(\w+)_r[0-9]+")
+"""Name of a gesture's folder, after its subject."""
+CONTENT = (
+    f"path:<class>/<subject>_r<number> color:<file>:<start>:<end> depth:<file>:<start>:<end> label:<1 to {CLASSES}>"
+)
+
+
+def read(root: Path) -> list[Row]:
+    """Return a row per gesture of the published lists; the group is the subject.
+
+    Optical flow is that of flow_data where this folder is there, else that of the colour camera, to be computed.
+    """
+    return [row for split in ("train", "test") for row in _rows(root, split)]
+
+
+def _rows(root: Path, split: str) -> list[Row]:
+    name = f"nvgesture_{split}_correct_v2.lst"
+    rows, problems = [], []
+    for number, line in read_lines(root, name):
+        row = _gesture(line)
+        if row is None:
+            problems.append(f"line {number}: expected {CONTENT}, found {line[:200]!r}")
+        else:
+            rows.append(row | {"split": split})
+    raise_problems(str(root / name), problems, "Is it the file of the distribution?")
+    if not (root / "flow_data").is_dir():
+        return rows
+    beyond = root / "flow_data" / split / f"{len(rows)}.npy"
+    if beyond.exists():
+        raise BssError(f"{beyond}: is one too many: the flow of the {len(rows)} lines of {name} is numbered from 0.")
+    whole = {"flow_start": "", "flow_end": ""}
+    return [row | {"flow": f"flow_data/{split}/{i}.npy"} | whole for i, row in enumerate(rows)]
+
+
+def _gesture(line: str) -> Row | None:
+    """Return what a line tells but for its split; None where it is not as published."""
+    fields = {key: value for key, _, value in (part.partition(":") for part in line.split())}
+    folder = PurePosixPath(fields.get("path", ""))
+    subject = REPETITION.fullmatch(folder.name)
+    color, depth = (SENSOR.fullmatch(fields.get(name, "")) for name in ("color", "depth"))
+    label = fields.get("label", "")
+    if not (subject and color and depth and label in map(str, range(1, CLASSES + 1))):
+        return None
+    parts = {"rgb": color, "depth": depth}
+    row = {"id": "/".join(folder.parts[-2:]), "label": label, "group": subject[1]}
+    for modality, part in parts.items():
+        if not int(part[2]) < int(part[3]):
+            return None
+        row |= {modality: f"{folder}/{part[1]}.avi", f"{modality}_start": part[2], f"{modality}_end": part[3]}
+    # Of n frames there are n - 1 flows.
+    return row | {"flow": row["rgb"], "flow_start": color[2], "flow_end": str(int(color[3]) - 1)}
+
+
+DATASET = Dataset(
+    name="nvgesture",
+    title="NVGesture",
+    read=read,
+    group="subject",
+    honest="published splits",
+    classes=CLASSES,
+    counts={"train": 1050, "test": 482},
+    accuracy={"Concat": 81.33, "BSS-H": 85.06, "BSS-L": 86.72},
+    layout="""
+nvgesture_train_correct_v2.lst, nvgesture_test_correct_v2.lst
+                                               path:./Video_data/class_01/subject13_r0 depth:sk_depth:<start>:<end>
+                                               color:sk_color:<start>:<end> ... label:1, a line for each gesture
+Video_data/<class>/<subject>_r<number>/*.avi   sk_color.avi and sk_depth.avi; frames start to end - 1, from 0
+flow_data/<split>/<index>.npy                  optical flow of line <index>, from 0; without flow_data it is computed
+""",
+    preset=paper_preset(
+        *with_i3d({"rgb": video_clip(3), "flow": optical_flow(), "depth": video_clip(1)}, flip=False),
+        optimiser=sgd(0.01),
+        batch_size=2,
+        epochs=120,
+        decay_at=[70],
+    ),
+    notes=(
+        "The published test has other subjects than train and is kept; the honest protocol takes val from train, "
+        "whole subjects.",
+        "Without the folder flow_data optical flow is computed from the colour frames with Farneback's method, which "
+        "needs OpenCV; which method the published files were made with is not known. With it, "
+        "prepare.modalities.flow.compute: false does without OpenCV.",
+        "All 80 frames of a gesture are stored with 256 x 256 pixels. Training sees 64 consecutive ones and a part of "
+        "224 x 224 pixels at random, evaluation the middle ones and the centre.",
+        "The authors' script ranks BSS-H by the cosine of logits instead of probabilities, which is "
+        "measure.score.criteria: [logit_similarity, training_loss]; the preset has the paper's criteria.",
+        "No gesture is mirrored: moving the hand to the left is another class than to the right.",
+        "Momentum, weight decay, epochs and the epoch of the decay are CREMA-D's; rate and batch are published.",
+        "The store takes about 64 GB.",
+    ),
+)

@@ -1,0 +1,87 @@
+"""UCF-101 (Soomro et al., 2012): human actions in videos from YouTube, by colour and by movement."""
+
+import re
+from pathlib import Path
+
+from bss.data.problems import raise_problems
+from bss.datasets.dataset import Dataset, Row
+from bss.datasets.layout import read_lines
+from bss.datasets.preset import optical_flow, paper_preset, sgd, video_clip, with_i3d
+
+LISTS = {"train": "ucfTrainTestlist/trainlist01.txt", "test": "ucfTrainTestlist/testlist01.txt"}
+CLASSES = "ucfTrainTestlist/classInd.txt"
+CLIP = re.compile(r"(?P<label>\w+)/(?P<clip>(?P<group>v_\w+_g[0-9]+)_c[0-9]+)\.avi(?: (?P<number>[0-9]+))?")
+"""A line of a list; the class's number is in those of train alone."""
+
+
+def read(root: Path) -> list[Row]:
+    """Return a row per clip of the first published split; the group is that of the file's name, <class>_gXX.
+
+    Optical flow is that of flow_data where this folder is there, else that of the video, to be computed.
+    """
+    numbers = _class_numbers(root)
+    return [row for split in LISTS for row in _rows(root, split, numbers)]
+
+
+def _class_numbers(root: Path) -> dict[str, str]:
+    entries = [(number, line.split()) for number, line in read_lines(root, CLASSES)]
+    problems = [
+        f"line {number}: expected <number> <class>, found {' '.join(entry)[:100]!r}"
+        for number, entry in entries
+        if len(entry) != 2
+    ]
+    raise_problems(str(root / CLASSES), problems, "Is it the file of the distribution?")
+    return {entry[1]: entry[0] for _, entry in entries}
+
+
+def _rows(root: Path, split: str, numbers: dict[str, str]) -> list[Row]:
+    precomputed = (root / "flow_data").is_dir()
+    rows, problems = [], []
+    for line_number, line in read_lines(root, LISTS[split]):
+        found = CLIP.fullmatch(line.strip())
+        if found is None:
+            problems.append(f"line {line_number}: expected <class>/v_<class>_gXX_cYY.avi, found {line[:100]!r}")
+            continue
+        label, clip = found["label"], found["clip"]
+        if label not in numbers or found["number"] not in (None, numbers[label]):
+            problems.append(f"line {line_number}: {line.strip()!r} has a class or number that is not in {CLASSES}")
+        video = f"UCF-101/{label}/{clip}.avi"
+        flow = f"flow_data/{clip}.npy" if precomputed else video
+        rows.append({"id": clip, "label": label, "split": split, "group": found["group"], "rgb": video, "flow": flow})
+    raise_problems(str(root / LISTS[split]), problems, "Is it the file of the distribution?")
+    return rows
+
+
+DATASET = Dataset(
+    name="ucf-101",
+    title="UCF-101",
+    read=read,
+    group="group of videos",
+    honest="published splits",
+    classes=101,
+    counts={"train": 9537, "test": 3783},
+    layout="""
+ucfTrainTestlist/classInd.txt           1 ApplyEyeMakeup
+ucfTrainTestlist/trainlist01.txt        ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1; the first published split
+ucfTrainTestlist/testlist01.txt         the same without the number
+UCF-101/<class>/v_<class>_gXX_cYY.avi   video
+flow_data/v_<class>_gXX_cYY.npy         optical flow; without flow_data it is computed
+""",
+    preset=paper_preset(
+        *with_i3d({"rgb": video_clip(3), "flow": optical_flow()}, flip=True),
+        optimiser=sgd(0.01),
+        batch_size=2,
+        epochs=120,
+        decay_at=[70],
+    ),
+    notes=(
+        "The paper has no UCF-101: encoders, frames, rate and batch are those of NVGesture; momentum, weight decay, "
+        "epochs and the epoch of the decay are CREMA-D's.",
+        "The published split keeps the groups gXX apart; the honest protocol takes val from train, whole groups.",
+        "Of a video the 80 frames in its middle are stored; of a shorter one the last frame is repeated.",
+        "Without the folder flow_data optical flow is computed from the video with Farneback's method, which needs "
+        "OpenCV. With it, prepare.modalities.flow.compute: false does without OpenCV.",
+        "The store takes about 490 GB; smaller frames, height and width of prepare.modalities and of the encoders' "
+        "crop make it smaller.",
+    ),
+)

@@ -1,0 +1,38 @@
+"""A disk that is full: told with the path and the size, and never found out by a crash."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bss.errors import BssError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No space, no quota, no room for a file of this size."""
+
+
+def full_disk(error: OSError, path: Path | None = None, wanted: int | None = None) -> BssError | None:
+    """Return the message for a disk that was full while `path` was written, `wanted` bytes; None for other errors."""
+    if error.errno not in FULL:
+        return None
+    place = path or (Path(str(error.filename)) if error.filename else Path.cwd())
+    there = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), Path("/"))
+    size = "" if wanted is None else f", {wanted:,} bytes were to be written"
+    return BssError(
+        f"{place}: cannot be written, {os.strerror(error.errno)}{size}; {shutil.disk_usage(there).free:,} bytes are "
+        "free. What was there before is as it was. Make room and run the same command again."
+    )
+
+
+@contextmanager
+def on_disk(path: Path, wanted: int | None = None) -> Iterator[None]:
+    """Turn a full disk into a `BssError` that names `path`, and how many bytes were `wanted`."""
+    try:
+        yield
+    except OSError as error:
+        told = full_disk(error, path, wanted)
+        if told is None:
+            raise
+        raise told from error

@@ -1,0 +1,53 @@
+"""params.yaml for a published dataset, with every value written out."""
+
+from pathlib import Path
+from typing import Any
+
+from bss.config import config_from_tree, config_to_tree
+from bss.datasets.dataset import Dataset
+from bss.datasets.find import dataset_parameters, find_dataset
+from bss.errors import BssError
+from bss.init.yaml_style import block_style
+
+ORDER = (
+    *("seeds", "protocol", "generate", "prepare", "network", "measure", "schedule", "train", "compare", "tracking"),
+    "resources",
+)
+"""Of the sections, as the pipeline runs."""
+
+
+def dataset_text(name: str, protocol: str, root: str, files: Path | None = None) -> str:
+    """Return params.yaml for the dataset `name` in the folder `root`; `BssError` for a name that is not known.
+
+    `files` is the same folder as it is reached from here, where there is one.
+    """
+    dataset = find_dataset(name, "--dataset")
+    tree = full_parameters(name, protocol, root, files)
+    return "\n".join([_header(dataset, protocol), *(block_style({key: value}) for key, value in tree.items())])
+
+
+def full_parameters(name: str, protocol: str, root: str, files: Path | None = None) -> dict[str, Any]:
+    """Return all parameters of the dataset, defaults too, as plain values in the order of the schema."""
+    tree = dataset_parameters(name, protocol)
+    suggest = find_dataset(name, "--dataset").suggest
+    if suggest is not None:
+        if files is None:
+            raise BssError(
+                f"{name}: its files decide about its modalities. `bss init --dataset {name} --root DIR` writes them."
+            )
+        modalities, encoders = suggest(files)
+        tree["prepare"] = tree["prepare"] | {"modalities": modalities}
+        tree["network"] = tree["network"] | {"encoders": encoders}
+    tree["prepare"] = {"root": root, **tree["prepare"]}
+    full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
+    full["generate"] = {}  # as params.yaml says that nothing is generated
+    return {key: full[key] for key in ORDER}
+
+
+def _header(dataset: Dataset, protocol: str) -> str:
+    lines = [
+        f"{dataset.title} in protocol {protocol}: `bss presets {dataset.name}` prints these values, and",
+        "docs/datasets.md says where they come from. `dvc repro` runs again only the stages that read what you change.",
+        *dataset.notes,
+    ]
+    return "".join(f"# {line}\n" for line in lines)

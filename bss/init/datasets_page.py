@@ -1,0 +1,59 @@
+"""docs/datasets.md, written from the datasets themselves: `make compiled` writes it anew."""
+
+from pathlib import Path
+from typing import Any
+
+from bss.data.store import SPLITS
+from bss.datasets.dataset import Dataset, Honest
+from bss.datasets.find import all_datasets
+
+OUTPUT = Path("docs/datasets.md")
+METHODS = ("BSS-H", "BSS-L", "Concat")
+HONEST: dict[Honest, str] = {
+    "published splits": "published, shared groups left out",
+    "groups anew": "anew, about 80 / 10 / 10 %",
+}
+OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
+NETWORKS = {"resnet": "ResNet-{depth}", "bert": "BERT", "i3d": "I3D", "mlp": "MLP"}
+
+
+def page_text() -> str:
+    """Return the text of docs/datasets.md."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("bss.init", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    entries = [_entry(dataset) for dataset in all_datasets().values()]
+    return environment.get_template("datasets.md.j2").render(entries=entries, methods=METHODS)
+
+
+def _entry(dataset: Dataset) -> dict[str, Any]:
+    """Return what the template shows of a dataset, as texts."""
+    sections = dataset.preset
+    train = sections["train"]
+    optimiser = f"{OPTIMISERS[train['optimiser']['kind']]} {train['optimiser']['learning_rate']:g}"
+    return {
+        "dataset": dataset,
+        "modalities": ", ".join(sections["prepare"]["modalities"]) or "any",
+        "classes": "any" if dataset.classes is None else dataset.classes,
+        "counts": " / ".join(f"{dataset.counts[s]:,}" if s in dataset.counts else "-" for s in SPLITS),
+        "honest": HONEST[dataset.honest],
+        "networks": ", ".join(dict.fromkeys(map(_network, sections["network"]["encoders"].values()))) or "MLP",
+        "training": f"{optimiser}, batch {train['batch_size']}, {train['epochs']} epochs",
+        "accuracy": [f"{dataset.accuracy[name]:.2f}" if name in dataset.accuracy else "-" for name in METHODS],
+    }
+
+
+def _network(encoder: dict[str, Any]) -> str:
+    """Return the name of an encoder, and that it is pretrained."""
+    name = NETWORKS.get(encoder["kind"], encoder["kind"]).format(**encoder)
+    return f"{name} pretrained" if encoder.get("weights") else name
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(page_text(), encoding="utf-8")
+    print(OUTPUT)

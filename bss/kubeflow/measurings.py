@@ -1,0 +1,54 @@
+"""The measurings of a run, one per seed: fanned out at the start, joined for planning."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from bss.config import Config
+from bss.data.fetch import DataVersion
+from bss.errors import BssError
+from bss.files import digest_json, read_json, whole_folder
+from bss.kubeflow.parameters import measuring_part, stage_part
+from bss.stages.measure import write_summary
+
+LONGEST = 60_000
+"""Letters of a list: a value of Kubeflow that is longer than 64 kB may not fit into its database."""
+
+
+def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]]:
+    """Return the measurings, one per seed: ``parameters`` for `config_from_part`, and ``digest``.
+
+    The digest covers the data and how they are prepared. Raises `BssError` where the list would be longer than
+    a value of Kubeflow may be.
+    """
+    digest = digest_json({"data": version.digest, "prepare": stage_part(config, "prepare")})
+    measurings = [{"parameters": measuring_part(config, seed), "digest": digest} for seed in config.seeds]
+    length = len(json.dumps(measurings))
+    if length > LONGEST:
+        raise BssError(
+            f"seeds: with the parameters of {len(config.seeds)} seeds the list of measurings is {length} letters long, "
+            f"and Kubeflow takes {LONGEST}. Run fewer seeds at a time."
+        )
+    return measurings
+
+
+def join_scores(config: Config, measured: Sequence[Path], scores: Path) -> None:
+    """Lay the scores of single seeds out in the folder `scores`, as the stage measure does for all of them.
+
+    Raises `BssError` where a seed is missing, or a folder is no measuring of this store's samples.
+    """
+    provenances = [read_json(part / "provenance.json", "measure") for part in measured]
+    if len({str(p["inputs"]) for p in provenances}) > 1:
+        raise BssError("the seeds were measured on different stores: run the pipeline without its cache.")
+    of_seed = {seed: part for part, p in zip(measured, provenances, strict=True) for seed in p["parameters"]["seeds"]}
+    missing = [str(seed) for seed in config.seeds if seed not in of_seed]
+    if missing:
+        raise BssError(f"no scores of seed {', '.join(missing)}, but of {', '.join(map(str, of_seed))}.")
+    with whole_folder(scores) as folder:
+        summaries = {}
+        for seed in config.seeds:
+            shutil.copytree(of_seed[seed] / f"seed={seed}", folder / f"seed={seed}")
+            summaries[seed] = read_json(of_seed[seed] / "summary.json", "measure")[f"seed={seed}"]
+        parameters = provenances[0]["parameters"] | {"seeds": list(config.seeds)}
+        write_summary(folder, summaries, provenances[0]["inputs"], parameters)

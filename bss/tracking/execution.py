@@ -1,0 +1,154 @@
+"""The parent run of one execution of the pipeline: what is known before the trainings, and the report behind them."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bss.addresses import redact
+from bss.config import Config, config_to_tree, flatten
+from bss.data.fetch import DataVersion
+from bss.data.store import Store
+from bss.files import digest_file, read_json, write_json
+from bss.tracking.dvc_lock import dvc_digest
+from bss.tracking.journal import Journal, files_below
+from bss.tracking.provenance import code_version
+
+TRACKING = "mlflow.json"
+"""File in a folder of trainings that tells which runs they belong to."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The parent run of one execution of the pipeline, wherever its records are by now."""
+
+    tracking_uri: str
+    experiment: str
+    record: str
+    """Its name before MLflow gives it an id."""
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    """Set on every run of the execution: the image and the Kubeflow run, where there are such."""
+
+
+def open_execution(
+    spool: Path, config: Config, name: str, uri: str, tags: dict[str, str], record: str | None = None
+) -> tuple[Execution, Journal]:
+    """Begin the parent run for the data called `name`, with the parameters, in a journal in `spool`.
+
+    `record` is its name until MLflow gives it an id; None makes one up.
+    """
+    execution = Execution(
+        uri,
+        config.tracking.experiment or name,
+        record or secrets.token_hex(16),
+        f"pipeline {code_version()['commit'][:8]} on {name}",
+        tags,
+    )
+    journal = Journal.create(spool)
+    tree = config_to_tree(config)
+    journal.append(
+        "run",
+        record=execution.record,
+        experiment=execution.experiment,
+        uri=redact(uri),
+        name=execution.name,
+        tags={**code_tags(), **tags, "bss.protocol": config.protocol},
+        params=flatten(tree),
+        parent=None,
+        replaces=None,
+    )
+    folder = journal.add_files({})
+    (journal.folder / folder).mkdir()
+    write_json(journal.folder / folder / "params.json", tree)
+    journal.append("files", folder=folder, to=None)
+    return execution, journal
+
+
+def continue_execution(spool: Path, execution: Execution) -> Journal:
+    """Return a journal in `spool` that adds to the parent run of `execution`."""
+    journal = Journal.create(spool)
+    values = {"record": execution.record, "experiment": execution.experiment, "name": execution.name}
+    journal.append("continue", uri=redact(execution.tracking_uri), **values)
+    return journal
+
+
+def log_inputs(
+    journal: Journal,
+    config: Config,
+    store: Store,
+    scores: Path,
+    plans: Path,
+    version: DataVersion | None = None,
+) -> None:
+    """Record what the trainings start from: data, scores and plans.
+
+    `version` tells where the data came from; None takes the digest that dvc.lock has for it.
+    """
+    tags = {"bss.store_digest": store.digest}
+    if Path("dvc.lock").is_file():
+        tags["bss.dvc_lock_digest"] = digest_file(Path("dvc.lock"))
+    journal.append("tags", tags=tags)
+    journal.append("dataset", dataset=_dataset(config, store, version))
+    for name, folder in (("scores", scores), ("plans", plans)):
+        journal.append("files", folder=journal.add_files(files_below(folder)), to=name)
+    names = ("store.json", "skipped.csv", "provenance.json")
+    journal.append("files", folder=journal.add_files({name: store.path / name for name in names}), to="store")
+
+
+def log_report(journal: Journal, report: Path, comparison: Mapping[str, Any]) -> None:
+    """Record the report's files and the comparison's numbers."""
+    numbers = {
+        name.replace(".", "/"): float(value)
+        for name, value in flatten(comparison["schedulers"]).items()
+        if isinstance(value, int | float)
+    }
+    journal.append("metrics", step=0, values=numbers)
+    journal.append("files", folder=journal.add_files(files_below(report)), to="report")
+    journal.append("end", status=None)
+
+
+def write_tracking(runs: Path, execution: Execution, records: dict[str, str]) -> None:
+    """Write beside the trainings in `runs` which runs they belong to; `records` has a name for each training."""
+    values = {**vars(execution), "tracking_uri": redact(execution.tracking_uri)}
+    write_json(runs / TRACKING, {"execution": values, "records": records})
+
+
+def read_tracking(runs: Path) -> tuple[Execution, dict[str, str]] | None:
+    """Return what `write_tracking` wrote, or None where the trainings belong to no run."""
+    if not (runs / TRACKING).is_file():
+        return None
+    known = read_json(runs / TRACKING, "train")
+    return Execution(**known["execution"]), known["records"]
+
+
+def code_tags() -> dict[str, str]:
+    """Return the tags that tell which code made a run."""
+    code = code_version()
+    return {
+        "bss.version": code["version"],
+        "bss.commit": code["commit"],
+        "bss.modified": str(code["modified"]).lower(),
+        "bss.code_digest": code["digest"],
+        "mlflow.source.git.commit": code["commit"],
+    }
+
+
+def _dataset(config: Config, store: Store, version: DataVersion | None) -> dict[str, str]:
+    """Return the data as MLflow's dataset, with the digest that tells one version of it from another."""
+    if version is None:
+        digest = dvc_digest(Path("dvc.lock"), config.prepare.root) or store.digest
+        source = {"path": config.prepare.root, "digest": digest}
+    else:
+        digest, source = version.digest, {**vars(version), "repository": redact(version.repository)}
+    counts = {split: len(store.rows(split)) for split in ("train", "val", "test")}
+    profile = {"samples": counts, "classes": len(store.classes), "modalities": sorted(store.modalities)}
+    return {
+        "name": store.name,
+        "digest": digest[:36],
+        "source_type": "dvc",
+        "source": json.dumps(source),
+        "profile": json.dumps(profile),
+    }

@@ -1,0 +1,178 @@
+"""Sending the journals of a stage to MLflow while it works, in a thread of its own: nothing waits for a server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bss.addresses import redact
+from bss.errors import BssError
+from bss.tracking.destination import unreachable
+from bss.tracking.journal import Journal, journals, spool_folder, unsent
+from bss.tracking.replay import Replay, is_refused
+
+CYCLE_SECONDS = 10.0
+"""Metrics are sent this often: seen live in a long training, one call in a short one."""
+PATIENCE_SECONDS, BYTES_PER_SECOND = 5.0, 1e6
+"""At its end a stage waits so long for one answer of a server, and longer by the size of what is sent."""
+LOCAL_PATIENCE_SECONDS = 60.0
+"""The same for a database, which may have to be made first."""
+
+Say = Callable[[str], None]
+
+
+class _GivenUpError(Exception):
+    """The stage has ended without waiting for this thread."""
+
+
+class Sender:
+    """Sends what is in `spool` for the tracking store at `uri`, again and again until it is closed.
+
+    An outage is told once by `say`, and ends nothing; with `strict`, `check` raises it. Use `sending`.
+    """
+
+    def __init__(self, spool: Path, uri: str, strict: bool, say: Say) -> None:
+        self.spool, self.uri, self.strict, self.say = spool, uri, strict, say
+        self.error: Exception | None = None
+        """Why the last try did not send everything."""
+        self._told = False
+        self._began: float | None = None
+        self._allowed = 0.0
+        self._first, self._poke, self._done = threading.Event(), threading.Event(), threading.Event()
+        self._closing = self._given_up = False
+        self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow-sender")
+
+    def start(self) -> None:
+        """Begin to send; with `strict`, raise `BssError` at once where nobody answers."""
+        self._thread.start()
+        if self.strict:
+            self._wait(self._first)
+            self.check()
+
+    def check(self) -> None:
+        """With `strict`, raise `BssError` where the last try failed."""
+        if self.strict and self.error is not None:
+            raise unreachable(self.uri, self.error) from self.error
+
+    def close(self) -> None:
+        """Send what is left, for as long as the store answers; what stays is told, and raised with `strict`."""
+        self._closing = True
+        self._poke.set()
+        self._wait(self._done)
+        self._given_up = not self._done.is_set()
+        left = len(unsent(self.spool))
+        if left:
+            self.check()
+            runs = self.spool.with_name(self.spool.name.removesuffix(".mlflow"))
+            place = "" if runs.as_posix() == "outputs/runs" else f" --runs {runs}"
+            self.say(f"MLflow: {left} runs are not sent yet. When the server answers again, type: bss sync{place}")
+
+    def _wait(self, event: threading.Event) -> None:
+        """Wait for `event`, unless one answer takes too long."""
+        while not event.wait(0.05):
+            began = self._began
+            if began is not None and time.monotonic() - began > self._allowed:
+                self.error = self.error or TimeoutError(f"no answer for {self._allowed:.0f} seconds")
+                self._tell(self.error)
+                return
+
+    def _work(self) -> None:
+        try:
+            replay: Replay | None = None
+            closing = False
+            while not closing:
+                closing = self._closing
+                self._poke.clear()
+                try:
+                    replay = replay or Replay(self.uri, self._before)
+                    send_all(self.spool, replay, lambda journal: journal.uri() == redact(self.uri))
+                    self.error = None
+                except _GivenUpError:
+                    return
+                except Exception as error:
+                    self.error = error
+                    self._tell(error)
+                self._began = None
+                self._first.set()
+                if not self._closing:
+                    self._poke.wait(CYCLE_SECONDS)
+        finally:
+            self._first.set()
+            self._done.set()
+
+    def _before(self, size: int) -> None:
+        if self._given_up:
+            raise _GivenUpError
+        patience = PATIENCE_SECONDS if self.uri.startswith(("http://", "https://")) else LOCAL_PATIENCE_SECONDS
+        self._allowed, self._began = patience + size / BYTES_PER_SECOND, time.monotonic()
+
+    def _tell(self, error: Exception) -> None:
+        if not self._told and not self.strict:
+            self._told = True
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            what = "does not take everything" if is_refused(error) else "does not answer"
+            self.say(
+                f"MLflow at {redact(self.uri)} {what} ({redact(reason)}). The work goes on; what it would log is kept "
+                f"in {self.spool}."
+            )
+
+
+def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> None:
+    """Send the journals in `spool` that `only` picks (none that is empty), and remove those that no one will add to.
+
+    A record that the store refuses holds up no other run; the first such error is raised at the end.
+    """
+    refused: BssError | None = None
+    chosen = [journal for journal in journals(spool) if only(journal)]
+    # A training that goes on has an older journal than the execution that it now belongs to.
+    for journal in sorted(chosen, key=lambda journal: journal.read()[0][0].get("parent") is not None):
+        try:
+            replay.send(journal)
+        except Exception as error:
+            if not is_refused(error):
+                raise
+            refused = refused or BssError(f"{journal.folder}: MLflow refuses it: {error} Remove it to give it up.")
+            continue
+        lines = journal.read()
+        if lines[-1][0]["op"] == "end" and journal.is_sent():
+            stopped_training = lines[0][0].get("parent") is not None and lines[-1][0]["status"] != "FINISHED"
+            if not stopped_training:  # which may go on
+                journal.remove()
+    if refused is not None:
+        raise refused
+
+
+@contextmanager
+def sending(runs: Path, uri: str, strict: bool, say: Say) -> Iterator[Sender]:
+    """Give a sender of the journals that belong to `runs`, started, and close it; raises as `Sender` does.
+
+    For the holder of the spool.
+    """
+    spool = spool_folder(runs)
+    sender = Sender(spool, uri, strict, say)
+    try:
+        sender.start()
+        yield sender
+    except BaseException:
+        sender.strict = False  # the block's own error says more
+        sender.close()
+        raise
+    sender.close()
+    remove_empty(spool)
+
+
+def remove_empty(spool: Path) -> None:
+    """Remove the folder `spool` when nothing is left in it."""
+    if spool.is_dir() and not any(spool.iterdir()):
+        spool.rmdir()
+
+
+def require_sent(spool: Path, uri: str) -> None:
+    """Send every journal in `spool` now and here; `BssError` where the store does not answer or refuses one."""
+    try:
+        send_all(spool, Replay(uri), lambda journal: journal.uri() is not None)
+    except BssError:
+        raise
+    except Exception as error:
+        raise unreachable(uri, error) from error

@@ -1,0 +1,144 @@
+"""CREMA-D in miniature: eight actors, each emotion, in both layouts, with real WAV, JPEG and FLV files."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+from media import write_video
+from PIL import Image
+from small_training import run_all_stages, small_config
+
+from bss.data.store import Store
+from bss.datasets.crema_d import DATASET
+from bss.datasets.splits import honest_rows
+from bss.errors import BssError
+from bss.files import read_json
+from bss.stages.prepare import prepare
+
+EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
+ACTORS = range(1001, 1009)
+
+
+def clips():
+    return [(f"{actor}_IEO_{emotion}_XX", emotion) for actor in ACTORS for emotion in EMOTIONS]
+
+
+def write_annotations(root):
+    (root / "annotations").mkdir(parents=True)
+    for split, part in (("train", clips()[::2] + clips()[1::4]), ("test", clips()[3::4])):
+        lines = [f"{clip},{emotion}\n" for clip, emotion in part]
+        (root / "annotations" / f"{split}.csv").write_text("".join(lines))
+
+
+def write_published(root):
+    """Sound and frames as the published loaders read them; the number of frames differs from clip to clip."""
+    write_annotations(root)
+    (root / "AudioWAV").mkdir()
+    random = np.random.default_rng(0)
+    for i, (clip, _) in enumerate(clips()):
+        soundfile.write(root / "AudioWAV" / f"{clip}.wav", 0.1 * random.standard_normal(4000), 16000, subtype="PCM_16")
+        folder = root / "Image-01-FPS" / clip
+        folder.mkdir(parents=True)
+        for number in range(2 + i % 2):
+            image = Image.fromarray(np.full((36, 48, 3), 40 * number + i % 6, dtype=np.uint8))
+            image.save(folder / f"{number:05d}.jpg", quality=95)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    root = tmp_path_factory.mktemp("crema") / "CREMA-D"
+    write_published(root)
+    return root
+
+
+def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
+    prepare(small_config("crema-d", published, "published"), published, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert Counter(store.splits.tolist()) == {"train": 36, "test": 12}
+    assert store.classes == tuple(sorted(EMOTIONS))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "train 36 of 6,698, test 12 of 744" in out
+
+
+def test_the_honest_split_has_every_actor_once_and_every_emotion_everywhere(published):
+    rows, left_out = honest_rows(DATASET.read(published), DATASET.honest)
+    assert left_out == 0
+    actors = {split: {row["group"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
+    assert sum(len(some) for some in actors.values()) == len(ACTORS)
+    assert set.union(*actors.values()) == {str(actor) for actor in ACTORS}
+    for split, some in actors.items():
+        assert some
+        assert {row["label"] for row in rows if row["split"] == split} == set(EMOTIONS)
+
+
+def test_the_frame_is_the_middle_one_by_name(published, tmp_path):
+    prepare(small_config("crema-d", published), published, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    for i, (clip, _) in enumerate(clips()):
+        frame = store.read("video", np.flatnonzero(store.ids == clip))
+        assert frame.shape[1] == 1
+        assert abs(frame.mean() - (40 + i % 6)) < 2  # of two the second, of three the second
+
+
+@pytest.mark.parametrize("protocol", ["honest", "published"])
+def test_every_stage_runs_in_both_protocols(published, tmp_path, protocol):
+    report = run_all_stages(small_config("crema-d", published, protocol), tmp_path)
+    comparison = read_json(report / "comparison.json", "compare")
+    assert comparison["protocol"] == protocol
+    assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
+    assert (report / "report.html").is_file()
+    header = (report / "curves.csv").read_text().splitlines()
+    assert header[1].split(",")[header[0].split(",").index("split")] == {"honest": "val", "published": "test"}[protocol]
+
+
+def test_the_raw_flash_videos_do_where_nothing_was_extracted(tmp_path):
+    root = tmp_path / "raw"
+    write_annotations(root)
+    (root / "VideoFlash").mkdir()
+    tone = (22050, 0.2 * np.sin(np.arange(22050) / 10).astype(np.float32)[None])
+    for i, (clip, _) in enumerate(clips()):
+        frames = np.full((20, 32, 48, 3), 30 + 30 * (i % 6), dtype=np.uint8)
+        write_video(root / "VideoFlash" / f"{clip}.flv", frames, codec="flv", sound=tone, sound_codec="mp3")
+    prepare(small_config("crema-d", root), root, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert len(store) == 48
+    assert abs(store.read("video", np.arange(1)).mean() - 30) < 6
+    listed = (tmp_path / "store" / "files.sha256").read_text().splitlines()
+    assert len(listed) == 48  # sound and frames come from one file
+
+
+def test_missing_and_broken_files_are_named_and_can_be_left_out(tmp_path):
+    root = tmp_path / "CREMA-D"
+    write_published(root)
+    (root / "AudioWAV" / "1001_IEO_NEU_XX.wav").unlink()
+    (root / "AudioWAV" / "1002_IEO_HAP_XX.wav").write_bytes(b"RIFF")
+    for image in (root / "Image-01-FPS" / "1003_IEO_SAD_XX").iterdir():
+        image.unlink()
+    names = ("1001_IEO_NEU_XX", "1002_IEO_HAP_XX", "1003_IEO_SAD_XX")
+    with pytest.raises(BssError) as raised:
+        prepare(small_config("crema-d", root), root, tmp_path / "store")
+    assert "3 problems" in str(raised.value)
+    assert all(name in str(raised.value) for name in names)
+    assert not (tmp_path / "store").exists()
+    prepare(small_config("crema-d", root, on_bad_sample="skip"), root, tmp_path / "store")
+    assert len(Store.open(tmp_path / "store")) == 45
+    skipped = (tmp_path / "store" / "skipped.csv").read_text()
+    assert all(name in skipped for name in names)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: (root / "annotations" / "test.csv").unlink(), r"annotations/test\.csv: cannot be read"),
+        (lambda root: (root / "annotations" / "train.csv").write_text("a,b,c\n"), r"row 1: 3 values for the columns"),
+        (lambda root: (root / "annotations" / "train.csv").write_text(""), r"annotations/train\.csv: empty"),
+        (lambda root: (root / "AudioWAV").rename(root / "Audio"), r"has none of AudioWAV, VideoFlash"),
+    ],
+)
+def test_a_layout_that_is_not_the_published_one_is_refused_by_name(tmp_path, damage, message):
+    root = tmp_path / "CREMA-D"
+    write_published(root)
+    damage(root)
+    with pytest.raises(BssError, match=message):
+        DATASET.read(root)

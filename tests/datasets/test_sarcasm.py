@@ -1,0 +1,104 @@
+"""Sarcasm in miniature: real JSON lists, JPEG and PNG images, and a small BERT tokenizer."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from small_training import run_all_stages, small_config
+from text_and_image import words_of, write_image, write_words
+
+from bss.data.store import Store
+from bss.datasets.sarcasm import DATASET
+from bss.datasets.splits import honest_rows
+from bss.errors import BssError
+from bss.files import read_json
+from bss.stages.prepare import prepare
+
+SIZES = {"train": 16, "val": 6, "test": 6}
+
+
+def write_published(root):
+    """The first image of train is the first of test too, the second of train the first of val."""
+    write_words(root)
+    (root / "annotations").mkdir()
+    shared = {("train", 0): "both.jpg", ("test", 0): "both.jpg", ("train", 1): "early.png", ("val", 0): "early.png"}
+    for split, size in SIZES.items():
+        entries = []
+        for i in range(size):
+            image = shared.get((split, i), 1000 * len(split) + i if i % 2 else f"{split}{i}.jpg")
+            entries.append(
+                {"image": image, "text": f"The <owl> sees a cat #{'good' if i % 2 else 'bad'}", "label": i % 2}
+            )
+            name = str(image) if "." in str(image) else f"{image}.jpg"
+            write_image(root / "images" / name, 100 * (i % 2))
+        (root / "annotations" / f"{split}_data.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sarcasm") / "sarcasm"
+    write_published(root)
+    return root
+
+
+def test_the_published_split_is_read_as_it_is(published, tmp_path, capsys):
+    prepare(small_config("sarcasm", published, "published"), published, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert Counter(store.splits.tolist()) == {"train": 16, "val": 6, "test": 6}
+    assert store.classes == ("not sarcastic", "sarcastic")
+    assert store.labels[:4].tolist() == [0, 1, 0, 1]
+    assert words_of(store.read("text", np.arange(1))[0]) == "the owl sees a cat bad"
+    assert "train 16 of 19,816, val 6 of 2,410, test 6 of 2,409" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(published, tmp_path):
+    rows, left_out = honest_rows(DATASET.read(published), DATASET.honest)
+    images = {split: {row["group"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
+    assert left_out == 2
+    assert not images["train"] & (images["val"] | images["test"])
+    assert not images["val"] & images["test"]
+    prepare(small_config("sarcasm", published), published, tmp_path / "store")
+    assert Counter(Store.open(tmp_path / "store").splits.tolist()) == {"train": 14, "val": 6, "test": 6}
+
+
+def test_every_stage_runs(published, tmp_path):
+    report = run_all_stages(small_config("sarcasm", published), tmp_path)
+    assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])
+    assert (report / "report.html").is_file()
+
+
+def test_missing_and_broken_images_are_named_and_can_be_left_out(tmp_path):
+    root = tmp_path / "sarcasm"
+    write_published(root)
+    (root / "images" / "train2.jpg").unlink()
+    (root / "images" / "5003.jpg").write_text("no image")
+    with pytest.raises(BssError) as raised:
+        prepare(small_config("sarcasm", root), root, tmp_path / "store")
+    assert "2 problems" in str(raised.value)
+    assert all(name in str(raised.value) for name in ("train-3", "train-4"))
+    prepare(small_config("sarcasm", root, on_bad_sample="skip"), root, tmp_path / "store")
+    assert len(Store.open(tmp_path / "store")) == 24
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"annotations/val_data\.json: cannot be read"),
+        ("{", r"val_data\.json: not valid JSON"),
+        ("{}", r"expected a list of image, text, label, found dict"),
+        (
+            '[{"image": "a.jpg", "label": 0}, 3]',
+            r"(?s)2 problems.*1: lacks text.*2: lacks image, text, label",
+        ),
+        ('[{"image": "a.jpg", "text": null, "label": 0}]', r"entry 1: text is neither text nor number: None"),
+        ('[{"image": "a.jpg", "text": "b", "label": 2}]', r"label '2' is none of 0, 1"),
+    ],
+)
+def test_a_list_that_is_not_the_published_one_is_refused_by_name(tmp_path, text, message):
+    root = tmp_path / "sarcasm"
+    write_published(root)
+    path = root / "annotations" / "val_data.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(BssError, match=message):
+        DATASET.read(root)

@@ -1,0 +1,117 @@
+"""`make data-push` and `make data-pull` with an object store, and objects that were damaged on the way."""
+
+import os
+import shutil
+import subprocess
+
+import boto3
+import pytest
+from clones import BIN, PROJECT, commit, environment, run
+
+FILES = {"a.bin": bytes(range(256)) * 100, "deep/b.bin": b"b", "manifest.csv": b"id,label\n1,2\n"}
+
+
+@pytest.fixture
+def client(aws, monkeypatch, tmp_path):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    client = boto3.Session().client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="shared")
+    yield client
+    for key in keys(client):
+        client.delete_object(Bucket="shared", Key=key)
+    client.delete_bucket(Bucket="shared")
+
+
+def keys(client):
+    return [found["Key"] for found in client.list_objects_v2(Bucket="shared").get("Contents", [])]
+
+
+def make(folder, target):
+    """Run make with the tools of this environment in place of an own one."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
+        shutil.copy(PROJECT / name, folder / name)
+    (folder / "ready").touch()
+    command = ["make", target, f"BIN={os.path.relpath(BIN, folder)}", "READY=ready"]
+    found = environment(PROJECT)
+    done = subprocess.run(command, cwd=folder, env=found, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def origin(client, aws, tmp_path):
+    """A repository with data under DVC, pushed, and a clone that has none of it yet."""
+    folder = tmp_path / "origin"
+    for name, content in FILES.items():
+        (folder / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "data" / name).write_bytes(content)
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, "dvc", "init", "-q")
+    run(folder, "dvc", "add", "-q", "data")
+    status, shown = make(folder, "data-push")
+    assert status != 0
+    assert "no remote specified" in shown
+    run(folder, "dvc", "remote", "add", "-q", "--default", "store", "s3://shared/data")
+    run(folder, "dvc", "remote", "modify", "store", "endpointurl", aws)
+    commit(folder, "data")
+    status, shown = make(folder, "data-push")
+    assert status == 0, shown
+    assert "checked 4 files" in shown  # the list of the folder is one
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", str(folder), str(clone))
+    return folder, clone
+
+
+def there(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_another_clone_gets_the_same_files(origin):
+    _, clone = origin
+    status, shown = make(clone, "data-pull")
+    assert status == 0, shown
+    assert there(clone / "data") == FILES
+
+
+def cached(folder, content):
+    (path,) = [p for p in (folder / ".dvc/cache").rglob("*") if p.is_file() and p.read_bytes() == content]
+    return path
+
+
+def test_an_object_that_was_damaged_in_the_cache_is_not_pushed(origin, client):
+    folder, _ = origin
+    for key in keys(client):
+        client.delete_object(Bucket="shared", Key=key)
+    path = cached(folder, FILES["a.bin"])
+    path.chmod(0o644)
+    path.write_bytes(FILES["a.bin"][:-1] + b"!")
+    path.chmod(0o444)
+    status, shown = make(folder, "data-push")
+    assert status != 0
+    assert "1 problem" in shown
+    assert "a.bin" in shown
+    assert keys(client) == []
+
+
+def test_an_object_that_is_damaged_in_the_remote_is_not_checked_out(origin, client):
+    folder, clone = origin
+    digest = cached(folder, FILES["a.bin"])
+    (key,) = [key for key in keys(client) if key.endswith(f"{digest.parent.name}/{digest.name}")]
+    client.put_object(Bucket="shared", Key=key, Body=FILES["a.bin"][:-1] + b"!")
+    status, shown = make(clone, "data-pull")
+    assert status != 0
+    assert "a.bin" in shown
+    assert not (clone / "data").exists()
+    client.put_object(Bucket="shared", Key=key, Body=FILES["a.bin"])
+    status, shown = make(clone, "data-pull")
+    assert status == 0, shown
+    assert there(clone / "data") == FILES
+
+
+def test_with_verify_dvc_itself_finds_a_damaged_object(origin, client):
+    folder, clone = origin
+    digest = cached(folder, FILES["a.bin"])
+    (key,) = [key for key in keys(client) if key.endswith(f"{digest.parent.name}/{digest.name}")]
+    client.put_object(Bucket="shared", Key=key, Body=b"other")
+    run(clone, "dvc", "remote", "modify", "--local", "store", "verify", "true")
+    assert "failed to" in run(clone, "dvc", "pull", check=False).lower()
+    assert not (clone / "data" / "a.bin").exists()
