@@ -257,7 +257,8 @@ class TrainConfig:
     precision: Precision = "fp32"
     """bf16 multiplies in 16 bits (torch.autocast), in training, measuring and evaluation alike.
 
-    Weights, losses, scores and normalisation statistics stay in 32 bits.
+    Weights, losses, scores and normalisation statistics stay in 32 bits. On a CPU it is refused for convolutions
+    with a stride over maps of one pixel, for which torch leaves parts of a gradient undefined.
     """
     compile: bool = False
     """Training steps run code that torch.compile makes of the network: a slow start, then faster steps. It rounds

@@ -14,8 +14,9 @@ from bss.data.store import Store
 from bss.models.network import build_network, describe_network
 from bss.training import split_data
 from bss.training.reproducible import make_reproducible
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import make_optimiser, train_epoch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
