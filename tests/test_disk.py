@@ -21,7 +21,7 @@ from bss.stages.train import train
 from bss.tracking.journal import Journal
 from bss.training.checkpoints import Checkpoints
 
-DISK = 192 << 10
+DISK = 1 << 20
 """Bytes of the small disk."""
 
 
@@ -67,7 +67,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_it(disk):
     checkpoints = Checkpoints(disk / "checkpoints", "key", CheckpointsConfig(minutes=None, steps=1))
     checkpoints.save({"weights": torch.ones(1000)}, 1)
     with pytest.raises(BssError) as caught:
-        checkpoints.save({"weights": torch.ones(100_000)}, 2)
+        checkpoints.save({"weights": torch.ones(400_000)}, 2)
     assert "bytes were to be written" in refused(caught, disk / "checkpoints")
     assert checkpoints.latest()["weights"].sum() == 1000
     assert len(list((disk / "checkpoints").iterdir())) == 1
