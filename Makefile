@@ -1,5 +1,6 @@
 # make run              the whole pipeline on the built-in data
 # make test             every test
+# make bench            every benchmark, into docs/benchmarks.md
 # make reliability      kills, outages and a soak, about ten minutes; writes the numbers into docs/reliability.md
 # make lint             ruff and the type checker
 # make data-push        what this checkout's dvc.lock names, checked, to the DVC remote
@@ -21,8 +22,10 @@ IMAGE ?= bss
 COMMIT = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD -- . || echo -modified)
 TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 
+BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run data-push data-pull ui test reliability lint image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test bench reliability lint image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -58,6 +61,9 @@ ui: $(READY)
 
 test: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
+
+bench: $(READY)
+	@for name in $(BENCHMARKS); do echo "bench: $$name"; $(BIN)/python -m benchmarks.$$name --record || exit 1; done
 
 reliability: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python tests/reliability/record.py

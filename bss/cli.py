@@ -11,6 +11,7 @@ from bss import __version__
 from bss.disk import full_disk
 from bss.errors import BssError
 from bss.kubeflow.commands import add_commands
+from bss.parent import end_with_dvc
 
 if TYPE_CHECKING:
     from bss.config import Config
@@ -27,6 +28,7 @@ INSPECTION = Path("outputs/inspect.html")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
     options = _parser().parse_args(arguments)
+    end_with_dvc()
     try:
         return options.command(options) or 0
     except BssError as error:

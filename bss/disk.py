@@ -36,16 +36,3 @@ def on_disk(path: Path, wanted: int | None = None) -> Iterator[None]:
         if told is None:
             raise
         raise told from error
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all; raises `BssError` where the disk is full."""
-    content = text.encode()
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with on_disk(path, len(content)):
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -3,13 +3,16 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from bss.data.problems import shown
 from bss.disk import on_disk
 from bss.errors import BssError
 
@@ -18,26 +21,80 @@ from bss.errors import BssError
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a fresh folder beside `path` to write into, and put it in place of `path` at the end.
 
-    When the body raises, what stood at `path` stays and the unfinished folder is removed. One left by a
-    killed process is removed by the next.
+    When the body raises, what stood at `path` stays and the unfinished folder is removed. What a killed process
+    left is mended or removed by the next. The files are on the disk before their folder has its name: a power
+    cut leaves the old folder or the new one, and never a new one with holes.
     """
+    restore_folder(path)
     unfinished = _unfinished(path)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
         with on_disk(path):
             yield unfinished
+            sync_tree(unfinished)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     if path.is_dir():
-        old = path.with_name(f".{path.name}.replaced")
-        shutil.rmtree(old, ignore_errors=True)
+        old = _replaced(path)
         path.rename(old)
-        unfinished.rename(path)
+        unfinished.rename(path)  # killed before this, the next run puts the old one back
+        sync_folder(path.parent)
         shutil.rmtree(old)
     else:
         unfinished.rename(path)
+        sync_folder(path.parent)
+
+
+def restore_folder(path: Path) -> None:
+    """Put back what a process that was killed between the two renames of `whole_folder` had moved aside."""
+    old = _replaced(path)
+    if not path.exists() and old.is_dir():
+        old.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to write, and put it in place of `path` at the end: whole or not at all."""
+    unfinished = _unfinished(path)
+    try:
+        with on_disk(path):
+            yield unfinished
+            _sync_file(unfinished)
+            unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all files and folders below `folder`, and itself, are on the disk."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync_file(Path(parent, name))
+        sync_folder(Path(parent))
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in `folder` are on the disk; where folders cannot be synced there is nothing to do."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # not on every network file system
+        pass
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -88,7 +145,8 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what a killed process may have left of `whole_folder` at `path`."""
+    """Put right what a killed process may have left of `whole_folder` at `path`."""
+    restore_folder(path)
     shutil.rmtree(_unfinished(path), ignore_errors=True)
 
 
@@ -96,19 +154,52 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}.unfinished")
 
 
+def _replaced(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON; NaN and infinity are refused."""
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, made_by: str) -> Any:
-    """Read a JSON file that the stage `made_by` wrote; `BssError` where it is missing or damaged."""
+def read_json(path: Path, made_by: str, keys: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any]:
+    """Read a JSON object that the stage `made_by` wrote, with a value of its type under each of `keys`.
+
+    Raises `BssError` where it is missing or damaged, holds a key twice or a number that is not finite.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(
+            path.read_text(encoding="utf-8"),
+            parse_constant=_finite,
+            parse_float=_finite,
+            object_pairs_hook=_without_repetition,
+        )
+        if not isinstance(value, dict):
+            raise ValueError(f"holds no names, but a {type(value).__name__}")
+        for key, kind in keys.items():
+            if not isinstance(value.get(key), kind) or (kind is not bool and isinstance(value[key], bool)):
+                raise ValueError(f"{key} is {shown(value[key])}" if key in value else f"lacks {key}")
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BssError(f"{path}: damaged ({error}). Run `bss {made_by}` again.") from error
+    return value
+
+
+def _finite(text: str) -> float:
+    """Return the number that JSON's `text` is; Python's reader would take NaN, Infinity and 1e999."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key is there twice, among {shown(list(found))}")
+    return found
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -46,7 +46,7 @@ class Cluster:
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for a registry that asks for a password."""
     parallel_trainings: int = 0
-    """Trainings at a time; 0 leaves it to the cluster."""
+    """Trainings, and before them measurings, at a time; 0 leaves it to the cluster."""
     retries: Retries = field(default_factory=Retries)
     measure: Pods = field(default_factory=Pods)
     """Measuring trains the warm-up network and passes over all training data."""

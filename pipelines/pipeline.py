@@ -102,7 +102,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
                 started.outputs["Output"], name="measurings", parallelism=cluster.parallel_trainings
             ) as one:
                 measured = on(
-                    measure(seed=one.seed, digest=one.digest, measurings=started.outputs["measurings"], store=store),
+                    measure(parameters=one.parameters, digest=one.digest, store=store),
                     cluster.measure,
                     image,
                 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from bss.addresses import redact
 from bss.errors import BssError
 from bss.kubeflow.start import config_for_pods, resolve_config
 from pipelines.cluster import load_cluster
@@ -63,6 +64,8 @@ def run_arguments(
     repository, revision, path = data
     if bool(repository) != bool(path) or (revision and not repository):
         raise BssError("--data-repository and --data-path belong together; --data-revision is for them.")
+    _require_no_secret("--data-repository", repository, "Name an address from which the steps may clone without one.")
+    _require_no_secret("--mlflow", mlflow_tracking_uri, "Put it into the secret, as MLFLOW_TRACKING_PASSWORD.")
     return {
         "parameters": text,
         "overrides": list(overrides),
@@ -73,6 +76,12 @@ def run_arguments(
         "data_path": path,
         "mlflow_tracking_uri": mlflow_tracking_uri,
     }
+
+
+def _require_no_secret(option: str, address: str, cure: str) -> None:
+    """Raise `BssError` where `address` carries a password: everybody who sees a run sees its parameters."""
+    if redact(address) != address and address.startswith("http"):
+        raise BssError(f"{option} {redact(address)}: holds a password, which all who see the run would see. {cure}")
 
 
 def check_image(image: str) -> None:

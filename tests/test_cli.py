@@ -67,6 +67,18 @@ def test_version_and_help_need_no_heavy_library():
         assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_plan_is_made_without_torch(pipeline, small_store, small_root, tmp_path):
+    folder, _ = pipeline
+    YAML().dump(small_tree(small_root), tmp_path / "params.yaml")
+    script = "import sys; from bss.cli import main; code = main(sys.argv[1:])\n"
+    script += "print(code, sorted({'torch', 'mlflow', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    arguments = ["schedule", "--params", tmp_path / "params.yaml", "--plans", tmp_path / "plans"]
+    arguments += ["--store", small_store, "--scores", folder / "scores"]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
 def test_the_balance_core_needs_torch_and_numpy_alone():
     script = "import sys; import bss.balance; print([m for m in ('mlflow', 'dvc', 'kfp', 'pandas', 'pydantic', 'rich',"
     script += " 'pyarrow', 'sklearn', 'scipy') if m in sys.modules])"

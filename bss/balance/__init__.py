@@ -1,17 +1,25 @@
-"""The balance core: criteria, score, pacing, schedulers and sampler. Needs torch and numpy alone."""
+"""The balance core: criteria, score, pacing, schedulers and sampler. Needs torch and numpy alone.
 
-from bss.balance.criteria import (
-    confidence,
-    feature_similarity,
-    gradient_magnitude,
-    logit_similarity,
-    prediction_similarity,
-    training_loss,
-)
+What needs torch is imported when it is asked for: the schema and the schedulers do without.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bss.balance.pacing import Pacing
-from bss.balance.sampler import SequenceSampler, WithIndex
 from bss.balance.schedulers import Heuristic, Learned, Scheduler, Uniform
 from bss.balance.score import BalanceScore, smooth
+
+if TYPE_CHECKING:
+    from bss.balance.criteria import (
+        confidence,
+        feature_similarity,
+        gradient_magnitude,
+        logit_similarity,
+        prediction_similarity,
+        training_loss,
+    )
+    from bss.balance.sampler import SequenceSampler, WithIndex
 
 __all__ = [
     "BalanceScore",
@@ -30,3 +38,11 @@ __all__ = [
     "smooth",
     "training_loss",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for by `name` for the first time."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "sampler" if name in ("SequenceSampler", "WithIndex") else "criteria"
+    return getattr(import_module(f"bss.balance.{home}"), name)

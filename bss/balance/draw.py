@@ -1,11 +1,15 @@
 """Random draws that are a function of (seed, epoch, purpose) alone."""
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
-from bss.balance.ranking import Indices
+from bss.balance.sorting import Floats, Indices, stable_argsort
+
+CHUNK = 1 << 18
+"""Keys that are drawn while the ones before them are finished."""
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
@@ -32,6 +36,28 @@ def weighted_permutation(log_weights: npt.ArrayLike, random: np.random.Generator
     log_weights = np.asarray(log_weights, dtype=np.float64)
     if not np.isfinite(log_weights).all():
         raise ValueError("the weights of a draw must be finite and greater than 0")
-    with np.errstate(divide="ignore"):  # a standard exponential can be exactly 0: then it comes first
-        keys = np.log(random.standard_exponential(len(log_weights))) - log_weights
-    return np.argsort(keys, kind="stable").astype(np.int64)
+    return stable_argsort(_draw_keys(log_weights, random))
+
+
+def _draw_keys(log_weights: Floats, random: np.random.Generator) -> Floats:
+    """Return ``log(Exponential(1)) - log_weight``; drawing is one thread's work, the arithmetic another's."""
+    keys = np.empty(len(log_weights))
+
+    def finish(part: slice) -> None:
+        with np.errstate(divide="ignore"):  # a standard exponential can be exactly 0: then it comes first
+            np.log(keys[part], out=keys[part])
+        keys[part] -= log_weights[part]
+
+    if len(keys) <= CHUNK:  # done sooner than a thread is started
+        random.standard_exponential(out=keys)
+        finish(slice(None))
+        return keys
+    with ThreadPoolExecutor(1) as pool:
+        finished = []
+        for start in range(0, len(keys), CHUNK):
+            part = slice(start, start + CHUNK)
+            random.standard_exponential(out=keys[part])
+            finished.append(pool.submit(finish, part))
+        for future in finished:
+            future.result()
+    return keys

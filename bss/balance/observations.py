@@ -9,32 +9,74 @@ import torch
 NEVER = -2
 """The epoch of a sample that was not observed; -1 stands for observations before the first `set_epoch`."""
 
+MOST_WAITING = 1 << 20
+"""Samples that wait at most: they take several times the memory that they take in the table."""
+
 
 class Observations:
     """A table of criterion values per sample, filled batch by batch.
 
-    A sample that is observed again replaces its older values; one that is never observed has none.
+    A sample that is observed again replaces its older values; one that is never observed has none. What lies on a
+    GPU stays there until the table is looked at, or `MOST_WAITING` wait, so that observing does not wait for it.
     """
 
     def __init__(self, n: int, criteria: Iterable[str]) -> None:
-        self.values = {name: np.full(n, np.nan) for name in criteria}
-        self.epochs = np.full(n, NEVER, dtype=np.int64)
-        """The epoch in which each sample was last observed."""
-        self.fresh = False
+        self._values = {name: np.full(n, np.nan) for name in criteria}
+        self._epochs = np.full(n, NEVER, dtype=np.int32)
+        self._waiting: list[tuple[npt.NDArray[np.int64], dict[str, torch.Tensor], int]] = []
+        self._count = 0  # of the samples that wait
+
+    @property
+    def values(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The values of each criterion, [n]; NaN where a sample was not observed."""
+        self._settle()
+        return self._values
+
+    @property
+    def epochs(self) -> npt.NDArray[np.int32]:
+        """The epoch in which each sample was last observed, [n]."""
+        self._settle()
+        return self._epochs
 
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
         """Which samples have been observed, [n]."""
         return self.epochs != NEVER
 
-    def record(self, index: npt.NDArray[np.int64], values: Mapping[str, npt.ArrayLike], epoch: int) -> None:
+    @property
+    def fresh(self) -> bool:
+        """Whether any sample has been observed."""
+        return bool(self.seen.any())
+
+    def record(
+        self, index: npt.NDArray[np.int64], values: Mapping[str, npt.ArrayLike | torch.Tensor], epoch: int
+    ) -> None:
         """Store `values` ([k] per criterion) for the samples `index` [k], observed in `epoch`."""
-        for name, column in self.values.items():
-            if name not in values:
-                raise ValueError(f"the score needs the criterion `{name}`, but got only: {sorted(values)}")
-            column[index] = np.asarray(values[name], dtype=np.float64)
-        self.epochs[index] = epoch
-        self.fresh = True
+        missing = [name for name in self._values if name not in values]
+        if missing:
+            raise ValueError(f"the score needs the criterion `{missing[0]}`, but got only: {sorted(values)}")
+        # Copies, for a loop may use its memory again.
+        kept = {name: torch.as_tensor(values[name]).detach().clone() for name in self._values}
+        self._waiting.append((index.copy(), kept, epoch))
+        self._count += len(index)
+        if self._count >= MOST_WAITING:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Bring what waits into the table, in order."""
+        if not self._waiting:
+            return
+        index = np.concatenate([rows for rows, _, _ in self._waiting])
+        epochs = np.concatenate([np.full(len(rows), epoch) for rows, _, epoch in self._waiting])
+        # Of a sample that comes several times the last one counts.
+        unique, from_the_end = np.unique(index[::-1], return_index=True)
+        last = len(index) - 1 - from_the_end
+        for name, column in self._values.items():
+            parts = [values[name] for _, values, _ in self._waiting]
+            together = torch.cat([part.to(parts[0].device) for part in parts])
+            column[unique] = together.cpu().double().numpy()[last]
+        self._epochs[unique] = epochs[last]
+        self._forget_waiting()
 
     def exchange(self) -> None:
         """Give every rank of the process group what the others observed.
@@ -52,15 +94,18 @@ class Observations:
         total = torch.from_numpy(table).to(device)
         group.all_reduce(total)
         *sums, counts = total.cpu().numpy()
-        self.epochs = epochs
+        self._epochs = epochs
         seen = self.seen
         for column, values in zip(self.values.values(), sums, strict=True):
             column[seen] = values[seen] / counts[seen]
-        self.fresh = bool(seen.any())
 
     def clear(self) -> None:
         """Forget everything."""
-        for column in self.values.values():
+        self._forget_waiting()
+        for column in self._values.values():
             column.fill(np.nan)
-        self.epochs.fill(NEVER)
-        self.fresh = False
+        self._epochs.fill(NEVER)
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._count = 0

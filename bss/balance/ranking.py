@@ -3,13 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 
-Indices = npt.NDArray[np.int64]
+from bss.balance.sorting import Floats, Indices, stable_argsort
 
 
 def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> Indices:
     """Return the sample indices [n] from the highest of `scores` [n] to the lowest, ties in random order."""
     scores = np.asarray(scores, dtype=np.float64)
-    return np.lexsort((generator.random(len(scores)), -scores)).astype(np.int64)
+    return _refine(stable_argsort(generator.random(len(scores))), -scores)
 
 
 def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.random.Generator) -> Indices:
@@ -19,12 +19,21 @@ def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.
     the merged ranking. Of C classes, one with the share q is off its share of any prefix by at most
     1/2 + q * C / 2 samples.
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    _, labels = np.unique(np.asarray(labels), return_inverse=True)
-    ties = generator.random(len(scores))
-    by_class = np.lexsort((ties, -scores, labels))
-    counts = np.bincount(labels)
-    starts = np.cumsum(counts) - counts
-    sorted_labels = labels[by_class]
-    place = (np.arange(len(scores)) - starts[sorted_labels] + 0.5) / counts[sorted_labels]
-    return by_class[np.lexsort((ties[by_class], place))].astype(np.int64)
+    labels = np.asarray(labels)
+    random_order = stable_argsort(generator.random(len(labels)))
+    by_class = _refine(_refine(random_order, -np.asarray(scores, dtype=np.float64)), labels)
+    place = np.empty(len(labels))
+    place[by_class] = _places(labels[by_class])
+    return _refine(random_order, place)
+
+
+def _refine(order: Indices, keys: npt.NDArray) -> Indices:
+    """Return `order` sorted by `keys` of its members; those with equal keys stay in their order."""
+    return order[stable_argsort(keys[order])]
+
+
+def _places(sorted_labels: npt.NDArray) -> Floats:
+    """Return ``(r + 0.5) / c`` for the r-th of the c members of each class, all of one class together."""
+    starts = np.flatnonzero(np.concatenate([[True], sorted_labels[1:] != sorted_labels[:-1]]))
+    counts = np.diff(starts, append=len(sorted_labels))
+    return (np.arange(len(sorted_labels)) - np.repeat(starts, counts) + 0.5) / np.repeat(counts, counts)

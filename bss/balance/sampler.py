@@ -13,9 +13,12 @@ from torch.utils.data import Dataset, Sampler
 from bss.balance.checks import require
 from bss.balance.criteria import feature_similarity, logit_similarity, prediction_similarity
 from bss.balance.observations import Observations
-from bss.balance.ranking import Indices
 from bss.balance.schedulers import Heuristic, Learned, Scheduler, Uniform
 from bss.balance.score import BalanceScore, Floats, smooth
+from bss.balance.sorting import Indices
+
+READ_AHEAD = 1 << 16
+"""Indices that are turned into Python's own integers at a time: each takes several times its eight bytes."""
 
 
 class SequenceSampler(Sampler[int]):
@@ -78,7 +81,9 @@ class SequenceSampler(Sampler[int]):
         """The last measurement before smoothing [n], NaN where a sample was not observed."""
         self.start_epoch = 0 if scores is not None or isinstance(scheduler, Uniform) else warmup_epochs
         self.epoch = -1
-        self.observations = Observations(n, self.score.criteria)
+        self._measures = isinstance(scheduler, Learned) or (isinstance(scheduler, Heuristic) and scores is None)
+        self.observations = Observations(n if self._measures else 0, self.score.criteria)
+        """Of no sample where no measurement will ever be due."""
         self._ranking: Indices | None = None
         self._position = 0  # indices yielded in the current epoch
         self._resume_at = 0  # where the next iteration starts: after 0 indices, but for a loaded state
@@ -122,7 +127,7 @@ class SequenceSampler(Sampler[int]):
         features : encoder features per modality, [batch, d]; for the criterion feature_similarity.
         gradient_magnitude : [batch]; for the criterion of that name.
         """
-        if isinstance(self.scheduler, Uniform):
+        if not self._measures:
             return
         values: dict[str, Tensor] = {}
         with torch.no_grad():
@@ -139,29 +144,43 @@ class SequenceSampler(Sampler[int]):
                     values[name] = gradient_magnitude
                 else:
                     raise ValueError(f"the score uses `{name}`: pass it to observe()")
-        self.record(index, {name: v.detach().double().cpu().numpy() for name, v in values.items()})
+        self.record(index, values)
 
-    def record(self, index: npt.ArrayLike | Tensor, values: Mapping[str, npt.ArrayLike]) -> None:
-        """Record criterion values ([k] each) that were measured elsewhere for the samples `index` [k]."""
+    def record(self, index: npt.ArrayLike | Tensor, values: Mapping[str, npt.ArrayLike | Tensor]) -> None:
+        """Record criterion values ([k] each) that were measured elsewhere for the samples `index` [k].
+
+        Values on a GPU are fetched when the scores are computed, not now.
+        """
         rows = np.asarray(index, dtype=np.int64).reshape(-1)
         inside = len(rows) == 0 or (rows.min() >= 0 and rows.max() < self.n)
         require(inside, "index", [*rows[:3]], f"within 0 .. {self.n - 1}")
         for name, column in values.items():
-            found = np.asarray(column).shape
+            found = np.shape(column)
             require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
-        self.observations.record(rows, values, self.epoch)
+        if self._measures:
+            self.observations.record(rows, values, self.epoch)
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's indices of the current epoch, from the position that was loaded, if any."""
         start, self._resume_at = self._resume_at, 0
         self._position = start
-        for index in self._shard()[start:].tolist():
+        sequence, shard, steps = self.sequence, self.shard, len(self)
+        for first in range(start, len(shard), READ_AHEAD):
+            for index in shard[first : first + READ_AHEAD].tolist():
+                self._position += 1
+                yield index
+        for step in range(max(start, len(shard)), steps):
             self._position += 1
-            yield index
+            yield int(sequence[(step * self.ranks + self.rank) % len(sequence)])
 
     def __len__(self) -> int:
         """Return how many indices the next iteration yields on this rank."""
         return -(-len(self.sequence) // self.ranks) - self._resume_at
+
+    @property
+    def shard(self) -> Indices:
+        """What this rank takes of `sequence`, every `ranks`-th: a view, without what the last ranks repeat."""
+        return self.sequence[self.rank :: self.ranks]
 
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
         """Return everything that decides what comes next, for `load_state_dict` in another process.
@@ -199,7 +218,6 @@ class SequenceSampler(Sampler[int]):
         for name, column in self.observations.values.items():
             column[:] = state["values"][name]
         self.observations.epochs[:] = state["observed"]
-        self.observations.fresh = bool(self.observations.seen.any())
         self._ranking = None
         self._resume_at = self._position = position
 
@@ -234,7 +252,8 @@ class SequenceSampler(Sampler[int]):
                 f"{self.ranks} ranks without a process group: call torch.distributed.init_process_group, "
                 "or record() every sample on every rank"
             )
-        seen = observations.seen
+        # All samples as a slice: indexing by it copies nothing.
+        seen = slice(None) if observations.seen.all() else observations.seen
         measured = self.score({name: column[seen] for name, column in observations.values.items()})
         self.measured = np.full(self.n, np.nan)
         self.measured[seen] = measured
@@ -264,10 +283,6 @@ class SequenceSampler(Sampler[int]):
                 f"small enough to leave {least}",
             )
         return self.scheduler.sequence(self._ranking, since, self.seed, self.minimum)
-
-    def _shard(self) -> Indices:
-        padded = np.resize(self.sequence, -(-len(self.sequence) // self.ranks) * self.ranks)
-        return padded[self.rank :: self.ranks]
 
 
 class SizedDataset(Sized, Protocol):

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from bss.balance.checks import require
 from bss.balance.draw import generator, weighted_permutation
 from bss.balance.pacing import Pacing
-from bss.balance.ranking import Indices, rank, rank_stratified
+from bss.balance.ranking import rank, rank_stratified
+from bss.balance.sorting import Indices
 
 Order = Literal["balanced-first", "imbalanced-first"]
 ORDERS = ("balanced-first", "imbalanced-first")

@@ -36,8 +36,10 @@ def min_max(values: npt.ArrayLike) -> Floats:
     if high == low:
         return np.zeros_like(values)
     # Halved before subtracting, so that the span of two huge values of opposite sign stays finite.
-    result: Floats = np.clip((values / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
-    return result
+    result: Floats = values / 2
+    result -= low / 2
+    result /= high / 2 - low / 2
+    return np.clip(result, 0.0, 1.0, out=result)
 
 
 def robust_min_max(values: npt.ArrayLike) -> Floats:
@@ -104,10 +106,14 @@ class BalanceScore:
                 raise ValueError(f"the score needs the criterion `{name}`, but got only: {sorted(values)}")
             column = np.asarray(values[name], dtype=np.float64)
             require(column.ndim == 1 and len(column) > 0, name, column.shape, "an array [n] with n of at least 1")
-            part = SIGNS[name] * self._normalise(name, column)
+            part = self._normalise(name, column)
+            part *= SIGNS[name]
             if score is not None and len(part) != len(score):
                 raise ValueError(f"`{name}` has {len(part)} values where the other criteria have {len(score)}")
-            score = part if score is None else score + part
+            if score is None:
+                score = part
+            else:
+                score += part
         assert score is not None
         return score
 
@@ -115,11 +121,12 @@ class BalanceScore:
         finite = np.isfinite(column)
         if not finite.any():
             raise ValueError(f"no value of `{name}` is finite: the network that measured it has diverged")
-        if not finite.all():
-            count = int((~finite).sum())
-            message = f"{count} of {len(column)} values of `{name}` are not finite: taken for the most imbalanced"
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
         normalise = min_max if self.normalisation == "min-max" else robust_min_max
+        if finite.all():
+            return normalise(column)
+        count = int((~finite).sum())
+        message = f"{count} of {len(column)} values of `{name}` are not finite: taken for the most imbalanced"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
         result = np.full(len(column), 0.0 if SIGNS[name] > 0 else 1.0)
         result[finite] = normalise(column[finite])
         return result

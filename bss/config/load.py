@@ -5,15 +5,24 @@ import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bss.config.presets import PRESETS
 from bss.config.schema import Config
+from bss.data.problems import LIMIT, shown
 from bss.errors import BssError
 
 Tree = dict[str, Any]
 Section = TypeVar("Section")
+
+MAX_BYTES = 1 << 18
+"""Of params.yaml."""
+MAX_VALUES = 100_000
+"""In it, each counted as often as aliases name it."""
+MAX_DEPTH = 50
+"""Of tables and lists in each other."""
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -31,6 +40,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 def read_yaml(path: Path) -> Tree:
     """Read a YAML 1.2 mapping, the way DVC reads params.yaml: 1e-3 is a number, a repeated key an error."""
     try:
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise BssError(f"{path}: has {path.stat().st_size} bytes; parameters have at most {MAX_BYTES}.")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BssError(
@@ -44,13 +55,7 @@ def read_yaml(path: Path) -> Tree:
 
 def parse_yaml(text: str, source: str) -> Tree:
     """Return the mapping that `text` is, as `read_yaml` does; `source` is named in messages."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        tree = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise BssError(f"{source}: not valid YAML:\n{error}") from error
+    tree = _parse(text, source)
     if not isinstance(tree, dict):
         found = "nothing" if tree is None else type(tree).__name__
         raise BssError(f"{source}: expected sections such as `train:`, found {found}.")
@@ -59,9 +64,6 @@ def parse_yaml(text: str, source: str) -> Tree:
 
 def apply_override(tree: Tree, text: str) -> None:
     """Set one value in `tree` from ``a.b.c=value``; tables on the way are made where they are missing."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise BssError(f"--set {text}: expected key=value, such as train.epochs=5.")
@@ -73,10 +75,38 @@ def apply_override(tree: Tree, text: str) -> None:
         if not isinstance(child, dict):
             raise BssError(f"--set {text}: {'.'.join(parents[: depth + 1])} is a value, not a section.")
         tree = child
+    tree[last] = _parse(value, f"--set {text[:200]}")
+
+
+def _parse(text: str, source: str) -> Any:
+    """Return the plain values that YAML stands for, no more of them and no deeper than parameters can be."""
+    from ruamel.yaml import YAML
+
     try:
-        tree[last] = YAML(typ="safe", pure=True).load(value)
-    except YAMLError as error:
-        raise BssError(f"--set {text}: the value is not valid YAML: {error}") from error
+        value = YAML(typ="safe", pure=True).load(text)
+    except (
+        Exception
+    ) as error:  # YAML's own, and what its values raise: dates that are none, numbers of thousands of digits
+        raise BssError(f"{source}: not valid YAML:\n{str(error)[:2000] or type(error).__name__}") from error
+    _require_small(value, source)
+    return value
+
+
+def _require_small(value: Any, source: str) -> None:
+    """Raise `BssError` where `value` holds too much: an alias in YAML stands for all that it names, and so on."""
+    found, level, depth = 0, [value], 0
+    while level:
+        found += len(level)
+        if found > MAX_VALUES or depth > MAX_DEPTH:
+            raise BssError(f"{source}: more than {MAX_VALUES} values, or more than {MAX_DEPTH} tables in each other.")
+        level = list(islice((item for part in level for item in _items(part)), MAX_VALUES + 1))
+        depth += 1
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def config_from_tree(tree: Mapping[str, Any], source: str) -> Config:
@@ -99,8 +129,11 @@ def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> S
         # Strict JSON mode: 1.0 is no integer, "5" is no number, yet a list may become a tuple.
         checked: Section = _adapter(schema).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [_describe(dict(problem), schema) for problem in error.errors()]
-        raise BssError("\n".join(f"{source}: {line}" for line in lines)) from error
+        problems = error.errors()
+        lines = [f"{source}: {_describe(dict(problem), schema)}" for problem in problems[:LIMIT]]
+        if len(problems) > LIMIT:
+            lines.append(f"{source}: ... and {len(problems) - LIMIT} more")
+        raise BssError("\n".join(lines)) from error
     return checked
 
 
@@ -158,9 +191,10 @@ def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         expanded[name] = entry
         if isinstance(entry, dict) and "preset" in entry:
             preset = entry["preset"]
-            if preset not in PRESETS:
+            if not isinstance(preset, str) or preset not in PRESETS:
                 raise BssError(
-                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, but got: {preset!r}"
+                    f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, "
+                    f"but got: {shown(preset)}"
                 )
             expanded[name] = _merge(PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"})
     return {**tree, "schedule": {**schedule, "schedulers": expanded}}  # type: ignore[dict-item]
@@ -200,7 +234,7 @@ def _describe(problem: dict[str, Any], schema: Any) -> str:
             repr(context["tag"]) if "tag" in context else "no `kind`"
         )
     message = problem["msg"].removeprefix("Input should be ").replace("an object", "a table of keys")
-    return f"{key}: should be {message}, but got: {problem['input']!r}"
+    return f"{key}: should be {message}, but got: {shown(problem['input'])}"
 
 
 def _walk(location: tuple[Any, ...], schema: Any) -> tuple[list[str], list[str]]:

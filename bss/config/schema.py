@@ -19,6 +19,7 @@ from bss.config.fusion import Concatenation, Film, FusionConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind
 
 Protocol = Literal["honest", "published"]
+Precision = Literal["fp32", "bf16"]
 
 S3_FOLDER = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 
@@ -230,7 +231,7 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained; the warm-up of measuring uses the same batch size and optimiser."""
+    """How the network is trained; the warm-up of measuring takes the same batches, optimiser and precision."""
 
     optimiser: OptimiserConfig
     epochs: int = 30
@@ -253,6 +254,18 @@ class TrainConfig:
 
     Pods on a cluster, containers elsewhere; resources.staging says how files reach them.
     """
+    precision: Precision = "fp32"
+    """bf16 multiplies in 16 bits (torch.autocast), in training, measuring and evaluation alike.
+
+    Weights, losses, scores and normalisation statistics stay in 32 bits. On a CPU it is refused for convolutions
+    with a stride over maps of one pixel, for which torch leaves parts of a gradient undefined.
+    """
+    compile: bool = False
+    """Training steps run code that torch.compile makes of the network: a slow start, then faster steps. It rounds
+    otherwise than without."""
+    accumulate: int = 1
+    """Parts that each batch is cut into, one after the other, with one update for all: less memory. The gradient is
+    that of the whole batch, but batch normalisation takes its statistics over each part. At least 2 samples each."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -260,9 +273,12 @@ class TrainConfig:
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
         require(self.processes >= 1, "processes", self.processes, "at least 1")
         require(self.nodes >= 1, "nodes", self.nodes, "at least 1")
-        least = 2 * self.nodes * self.processes
+        require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
+        parts = self.nodes * self.processes
+        least = 2 * parts * self.accumulate
         right = f"at least {least}, 2 for each of {self.nodes} x {self.processes} processes (nodes x processes)"
-        require(self.nodes * self.processes == 1 or self.batch_size >= least, "batch_size", self.batch_size, right)
+        right += f" and {self.accumulate} parts (accumulate)" * (self.accumulate > 1)
+        require(self.batch_size >= least, "batch_size", self.batch_size, right)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.features import open_array
 from bss.errors import BssError
 
 Array = npt.NDArray[Any]
@@ -42,12 +44,13 @@ class ArrayWriter:
 class ArrayReader:
     """A .npy file [n, *shape] whose rows are read into memory that the caller has; threads may share it.
 
-    Raises OSError or ValueError where the file is not one.
+    Raises `BadSampleError` where the file is not one.
     """
 
     def __init__(self, path: Path) -> None:
-        array = np.lib.format.open_memmap(path, mode="r")
-        assert isinstance(array, np.memmap)
+        array = open_array(path)
+        if array.ndim == 0 or not array.flags.c_contiguous:
+            raise BadSampleError("not an array whose rows lie one behind the other")
         self.path, self.shape, self.dtype = path, array.shape, array.dtype
         self.row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
         self._start = array.offset

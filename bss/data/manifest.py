@@ -9,13 +9,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bss.config.modalities import ClipKind, FlowKind, ModalityKind, TextKind
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.paths import inside
 from bss.data.decode.spans import WHOLE, Span
 from bss.data.problems import raise_problems
-from bss.data.read_csv import read_csv
+from bss.data.read_csv import listed, read_csv, require_distinct
 from bss.data.store import SPLITS
 from bss.errors import BssError
 
 REQUIRED = ("id", "label", "split")
+MAX_ROWS = 10_000_000
+"""Of a manifest in Parquet, where a few bytes may stand for any number of rows."""
+MAX_BYTES = 1 << 29
+"""Of all its values together."""
+BATCH_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Manifest:
     def classes(self) -> list[str]:
         """The label names in order: by number where all are whole numbers, else by name."""
         names = {sample.label for sample in self.samples}
-        if all(re.fullmatch("-?[0-9]+", name) for name in names):
+        if all(re.fullmatch("-?[0-9]{1,18}", name) for name in names):
             return sorted(names, key=lambda name: (int(name), name))
         return sorted(names)
 
@@ -64,15 +71,11 @@ class Manifest:
 def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind]) -> Manifest:
     """Read ``root / name`` and check everything that the table alone can tell, all problems at once.
 
-    Raises `BssError` for a missing, empty or unreadable file, missing columns, and for every row with an
-    empty value, an unknown split, a repeated id, a path that leaves the root, or a part of a file that is
-    none.
+    Raises `BssError` for a missing, empty or unreadable file, or one that a link takes from outside `root`, for
+    missing columns, and for every row with an empty value, an unknown split, a repeated id, a path that leaves
+    the root, or a part of a file that is none.
     """
-    path = root / name
-    if not root.is_dir():
-        raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
-    if not path.is_file():
-        raise BssError(f"{path}: not found. Set prepare.manifest to the manifest's name inside {root}.")
+    path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.")
     columns, rows = read_rows(path)
     return check_rows(path, columns, rows, modalities)
 
@@ -85,7 +88,7 @@ def check_rows(
     if missing:
         hints = [f"{column!r}{_similar(column, columns)}" for column in missing]
         raise BssError(
-            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {columns}. "
+            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {listed(columns)}. "
             "Needed: id, label, split, and one column per modality in prepare.modalities."
         )
     if not rows:
@@ -93,7 +96,7 @@ def check_rows(
     problems: list[str] = []
     samples = [_sample(number, row, modalities, problems) for number, row in rows]
     counts = Counter(sample.id for sample in samples)
-    problems += [f"row {s.row}: id {s.id!r} is not unique" for s in samples if s.id and counts[s.id] > 1]
+    problems += [f"row {s.row}: id {s.id[:200]!r} is not unique" for s in samples if s.id and counts[s.id] > 1]
     raise_problems(str(path), problems, "Mend these rows of the manifest.")
     ends = [column for name, kind in modalities.items() if _has_span(kind) for column in _span_columns(name)]
     unused = [column for column in columns if column not in (*REQUIRED, "group", *modalities, *ends)]
@@ -110,7 +113,7 @@ def check_splits(manifest: Manifest) -> None:
             )
     known = {sample.label for sample in manifest.samples if sample.split == "train"}
     problems = [
-        f"row {s.row}: label {s.label!r} is in {s.split} but never in train"
+        f"row {s.row}: label {s.label[:200]!r} is in {s.split} but never in train"
         for s in manifest.samples
         if s.label not in known
     ]
@@ -132,27 +135,50 @@ def groups_in_two_splits(manifest: Manifest) -> list[str]:
     ]
 
 
+def find_table(root: Path, name: str, cure: str) -> Path:
+    """Return ``root / name``, a file inside `root` whatever links there are; `cure` is told where there is none."""
+    try:
+        if not root.is_dir():
+            raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
+        if not inside(root.resolve(), name).is_file():
+            raise BssError(f"{root / name}: not found. {cure}")
+    except (BadSampleError, OSError) as error:  # one that leads out of the root, one that is too long for a name
+        raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
+    return root / name
+
+
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns, and the number and values of each row, of a CSV or Parquet file; all values are text."""
-    columns, rows = _read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
-    if len(set(columns)) < len(columns):
-        raise BssError(f"{path}: a column is named twice in {columns}.")
-    return columns, rows
+    return _read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
 
 
 def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    import pyarrow
     import pyarrow.parquet
+    from pyarrow.types import is_dictionary
 
+    rows: list[tuple[int, dict[str, str]]] = []
+    size = 0
     try:
-        table = pyarrow.parquet.ParquetFile(path).read()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BssError(f"{path}: not a readable Parquet file ({error}).") from error
-    rows = [
-        (number, {name: "" if value is None else str(value) for name, value in row.items()})
-        for number, row in enumerate(table.to_pylist(), start=1)
-    ]
-    return table.column_names, rows
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = list(file.schema_arrow.names)
+            require_distinct(path, columns)
+            if file.metadata.num_rows > MAX_ROWS:
+                raise ValueError(f"{file.metadata.num_rows} rows; {MAX_ROWS} are the most")
+            # Few at a time: a value that the file holds once may be that of a million rows.
+            for batch in file.iter_batches(BATCH_ROWS):
+                plain = [c.dictionary_decode() if is_dictionary(c.type) else c for c in batch.columns]
+                size += sum(column.nbytes for column in plain)
+                if size > MAX_BYTES:
+                    raise ValueError(f"its values have more than {MAX_BYTES >> 20} MiB")
+                for values in zip(*(column.to_pylist() for column in plain), strict=True):
+                    texts = ["" if value is None else str(value) for value in values]
+                    rows.append((len(rows) + 1, dict(zip(columns, texts, strict=True))))
+    except BssError:
+        raise
+    except Exception as error:  # damaged files raise many types, of Arrow's and of Python's
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise BssError(f"{path}: not a readable Parquet file ({why}).") from error
+    return columns, rows
 
 
 def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind], problems: list[str]) -> Sample:
@@ -160,7 +186,7 @@ def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityK
     empty = [name for name in (*REQUIRED, *modalities) if not value[name]]
     problems += [f"row {number}: {name} is empty" for name in empty]
     if value["split"] and value["split"] not in SPLITS:
-        problems.append(f"row {number}: split {value['split']!r} is none of {', '.join(SPLITS)}")
+        problems.append(f"row {number}: split {value['split'][:200]!r} is none of {', '.join(SPLITS)}")
     spans = {}
     for modality, kind in modalities.items():
         if _has_span(kind):
@@ -169,7 +195,7 @@ def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityK
             continue
         path = PurePosixPath(value[modality])
         if path.is_absolute() or ".." in path.parts:
-            problems.append(f"row {number}: {modality} {value[modality]!r} is not a path inside the data root")
+            problems.append(f"row {number}: {modality} {value[modality][:200]!r} is not a path inside the data root")
     files = {modality: value[modality] for modality in modalities}
     return Sample(number, value["id"], value["label"], value["split"], value.get("group") or None, files, spans)
 
@@ -186,7 +212,9 @@ def _span(number: int, value: dict[str, str], modality: str, problems: list[str]
     """Return the part of the file that a row asks for; columns that are missing or empty ask for the whole."""
     texts = {column: value.get(column, "") for column in _span_columns(modality)}
     bad = [column for column, text in texts.items() if not re.fullmatch("[0-9]{0,9}", text)]
-    problems += [f"row {number}: {column} {texts[column]!r} is no number of a frame, counted from 0" for column in bad]
+    problems += [
+        f"row {number}: {column} {texts[column][:200]!r} is no number of a frame, counted from 0" for column in bad
+    ]
     if bad:
         return WHOLE
     start, end = (int(text) if text else None for text in texts.values())

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.store import Store
-from bss.data.tables import read_table
+from bss.data.tables import open_table
 from bss.errors import BssError
 from bss.files import digest_file, digest_json, read_json
 
 SCHEMA_VERSION = 1
+HEADER = {"schema_version": int, "store_digest": str, "scheduler": dict, "epochs": int, "batch_size": int}
+"""What plan.json has, among other things."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mappin
     Raises `BssError` where it is missing, damaged, made for other data or for other parameters.
     """
     path = plans / name / "plan.json"
-    header = read_json(path, "schedule")
-    if header.get("schema_version") != SCHEMA_VERSION:
-        raise BssError(f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}.")
+    header = read_json(path, "schedule", HEADER)
+    if header["schema_version"] != SCHEMA_VERSION:
+        raise BssError(f"{path}: schema version {header['schema_version']}, expected {SCHEMA_VERSION}.")
     if header["store_digest"] != store.digest:
         raise BssError(
             f"{path}: this plan is for another dataset (store {header['store_digest'][:12]}, but {store.path} "
@@ -50,9 +52,10 @@ def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mappin
     if header["scheduler"] != scheduler:
         raise BssError(f"{path}: planned with other parameters of `{name}` than params.yaml has. Run `bss schedule`.")
     table_path = seed_path(plans, name, seed)
-    table = read_table(table_path, "schedule", ("index", "score"))
-    if not np.array_equal(table["index"].to_numpy(), store.rows("train")):
+    table = open_table(table_path, "schedule", ("index", "score"))
+    if not np.array_equal(table.whole_numbers("index"), store.rows("train")):
         raise BssError(f"{table_path}: lists other samples than {store.path}. Run `bss schedule` again.")
-    scores = None if table["score"].null_count else table["score"].to_numpy()
+    # A plan has the score of every sample or, for uniform shuffling, of none.
+    scores = table.numbers("score") if table.has_values("score") else None
     decides = {name: header[name] for name in ("scheduler", "store_digest", "epochs", "batch_size")}
     return Plan(header["scheduler"], scores, digest_json({**decides, "seed": digest_file(table_path)}))

@@ -15,3 +15,9 @@ def raise_problems(source: str, problems: list[str], cure: str) -> None:
     if len(problems) > LIMIT:
         lines.append(f"  ... and {len(problems) - LIMIT} more")
     raise BssError("\n".join([*lines, cure]))
+
+
+def shown(value: object) -> str:
+    """Return `value` as messages repeat it: not more than its first 100 letters."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]} ..."

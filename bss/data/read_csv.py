@@ -20,8 +20,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             columns = next(reader, None)
             if not columns:
                 raise BssError(f"{path}: empty. Expected a header with the names of the columns.")
-            if len(set(columns)) < len(columns):
-                raise BssError(f"{path}: a column is named twice in {columns}.")
+            require_distinct(path, columns)
             rows = []
             problems = []
             for values in reader:
@@ -32,7 +31,21 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                 rows.append((reader.line_num, dict(zip(columns, values, strict=False))))
     except UnicodeDecodeError as error:
         raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}). Save it as CSV UTF-8.") from error
+    except OSError as error:
+        raise BssError(f"{path}: cannot be read ({error.strerror}).") from error
     except csv.Error as error:
         raise BssError(f"{path}: not a valid CSV file (line {reader.line_num}: {error}).") from error
     raise_problems(str(path), problems, "Is a comma inside a value? Then quote the value.")
     return columns, rows
+
+
+def require_distinct(path: Path, columns: list[str]) -> None:
+    """Raise `BssError` where a column is named twice, as nothing tells which one is meant."""
+    if len(set(columns)) < len(columns):
+        raise BssError(f"{path}: a column is named twice in {listed(columns)}.")
+
+
+def listed(columns: list[str]) -> str:
+    """Return the names of columns as messages tell them: the first 50, and no name longer than 100 letters."""
+    shown = [name[:100] for name in columns[:50]]
+    return f"{shown}" + f" and {len(columns) - 50} more" * (len(columns) > 50)

@@ -69,6 +69,10 @@ class TrackedFolder:
             found = self._source.find(self.path, detail=True)
         root = "" if self.path == "." else self.path
         names = {name.removeprefix("./").removeprefix(root).strip("/"): info for name, info in found.items()}
+        # The list of a folder comes from the remote, and its names become names of files here.
+        outside = [name for name in names if not name or "\0" in name or {"", ".", ".."} & set(name.split("/"))]
+        if outside:
+            raise BssError(f"{self.where}: the list of its files names {outside[0]!r}, which is no file of the folder.")
         return [self._tracked(name, names[name]) for name in sorted(names)]
 
     def copy(self, target: Path, progress: TransferProgress) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.store import Store
-from bss.data.tables import read_table
+from bss.data.tables import open_table
 from bss.errors import BssError
 
 FILES = {"warm-up": "scores.parquet", "initial": "initial.parquet"}
@@ -21,15 +21,14 @@ def scores_path(scores: Path, seed: int, timing: str) -> Path:
 def read_scores(path: Path, store: Store) -> npt.NDArray[np.float64]:
     """Return the balance score of each training sample of `store`, float64 [n], in the store's order.
 
-    Raises `BssError` where the file was measured on other samples.
+    Raises `BssError` where the file is damaged, or was measured on other samples.
     """
-    table = read_table(path, "measure", ("index", "id", "score"))
+    table = open_table(path, "measure", ("index", "id", "score"))
     rows = store.rows("train")
-    same = np.array_equal(table["index"].to_numpy(), rows) and table["id"].to_pylist() == store.ids[rows].tolist()
+    same = np.array_equal(table.whole_numbers("index"), rows) and table.text_column("id").equals(store.id_column(rows))
     if not same:
         raise BssError(
             f"{path}: measured on {len(table)} other training samples than the {len(rows)} in {store.path}. "
             "Run `bss measure` again."
         )
-    scores: npt.NDArray[np.float64] = table["score"].to_numpy()
-    return scores
+    return table.numbers("score")

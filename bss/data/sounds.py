@@ -1,6 +1,7 @@
 """Sounds of different length, as they are stored and read."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ class Sounds:
     """int16 or float32 [sum of lengths], a NumPy array or a tensor."""
     lengths: npt.NDArray[np.int64]
     """Samples of each sound, [k], at least 1."""
+
+    @cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Where each sound ends in `values`, [k]."""
+        return np.cumsum(self.lengths)
 
 
 def to_int16(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:

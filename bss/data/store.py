@@ -1,6 +1,7 @@
 """The store: every sample decoded once, one array per modality."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.array_file import ArrayReader
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.features import open_array
 from bss.data.sounds import Sounds
-from bss.data.tables import read_table
+from bss.data.tables import Table, open_table
 from bss.errors import BssError
 from bss.files import digest_file, digest_json, read_json
 
@@ -41,7 +44,7 @@ class Modality:
 class Store:
     """A read-only view of outputs/store; open it with `Store.open`."""
 
-    def __init__(self, path: Path, header: dict[str, Any], samples: Any, arrays: dict[str, ArrayReader]) -> None:
+    def __init__(self, path: Path, header: dict[str, Any], samples: Table, arrays: dict[str, ArrayReader]) -> None:
         self.path = path
         self.name: str = header["name"]
         self.classes: tuple[str, ...] = tuple(header["classes"])
@@ -49,11 +52,14 @@ class Store:
         self.modalities = {
             name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in header["modalities"].items()
         }
-        self.ids: npt.NDArray[np.object_] = np.array(samples["id"].to_pylist(), dtype=object)
-        self.labels: npt.NDArray[np.int64] = samples["label"].to_numpy()
-        self.splits: npt.NDArray[np.str_] = np.array(samples["split"].to_pylist(), dtype=str)
-        self.groups: list[str | None] = samples["group"].to_pylist()
-        self._arrays = arrays
+        self.labels = samples.whole_numbers("label")
+        self._samples, self._arrays = samples, arrays
+        self._rows: dict[str, npt.NDArray[np.int64]] = {}
+        samples.text_column("id")
+        if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise samples.damaged(f"a label is none of the {len(self.classes)} classes")
+        if set(samples.text_column("split").unique().to_pylist()) - set(SPLITS):
+            raise samples.damaged(f"a split is none of {', '.join(SPLITS)}")
         self._ends = {
             name: _check_ends(path / f"{name}.ends.npy", len(self), m.shape[0], arrays[name].shape[0])
             for name, m in self.modalities.items()
@@ -67,27 +73,19 @@ class Store:
         Raises `BssError` where it is missing, of another schema version, or where its arrays are not what
         store.json says.
         """
-        header = read_json(path / "store.json", "prepare")
-        version = header.get("schema_version") if isinstance(header, dict) else None
-        if version != SCHEMA_VERSION:
-            raise BssError(
-                f"{path / 'store.json'}: schema version {version}, expected {SCHEMA_VERSION}. Run `bss prepare` again."
-            )
-        lacking = [key for key in ("name", "classes", "modalities", "digest") if key not in header]
-        if lacking:
-            raise BssError(f"{path / 'store.json'}: lacks {', '.join(lacking)}. Run `bss prepare` again.")
-        samples = read_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))
+        header = _read_header(path / "store.json")
+        samples = open_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))
         arrays = {}
         for name, m in header["modalities"].items():
             file = path / f"{name}.npy"
             try:
                 array = ArrayReader(file)
-            except (OSError, ValueError) as error:
+            except BadSampleError as error:
                 raise BssError(f"{file}: not readable ({error}). Run `bss prepare` again.") from error
             expected = (len(samples), *m["shape"])
             # Sounds lie one behind the other; how many samples there are in all stands in another file.
             fits = len(array.shape) == 1 if m["kind"] == "audio" else array.shape == expected
-            if not fits or array.dtype != m["dtype"]:
+            if not fits or str(array.dtype) != m["dtype"]:
                 right = f"{m['dtype']} {'[samples]' if m['kind'] == 'audio' else expected}"
                 raise BssError(
                     f"{file}: holds {array.dtype} {array.shape}, but store.json says {right}. Run `bss prepare` again."
@@ -100,7 +98,38 @@ class Store:
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Return the row indices of `split` (train, val or test), int64, in the store's order."""
-        return np.flatnonzero(self.splits == split).astype(np.int64)
+        import pyarrow.compute
+
+        if split not in self._rows:
+            inside = pyarrow.compute.equal(self._samples.text_column("split"), split)
+            self._rows[split] = np.flatnonzero(inside.to_numpy()).astype(np.int64)
+            self._rows[split].flags.writeable = False
+        return self._rows[split]
+
+    def id_column(self, rows: npt.NDArray[np.int64]) -> Any:
+        """Return the ids at `rows` [k] as a column of a table (``pyarrow.ChunkedArray``), with no text made of them."""
+        import pyarrow
+
+        ids = self._samples.text_column("id").cast(pyarrow.large_string())  # gathering more than 2 GiB of others fails
+        return ids.take(pyarrow.array(rows)).cast(pyarrow.string())
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.object_]:
+        """The id of every sample as a text; raises `BssError` where two have the same."""
+        ids = self._samples.texts("id")
+        if len(set(ids)) < len(ids):
+            raise self._samples.damaged("an id is there twice")
+        return np.array(ids, dtype=object)
+
+    @cached_property
+    def splits(self) -> npt.NDArray[np.str_]:
+        """The split of every sample as a text."""
+        return np.array(self._samples.texts("split"), dtype=str)
+
+    @cached_property
+    def groups(self) -> list[str | None]:
+        """The group of every sample, None where it has none."""
+        return self._samples.optional_texts("group")
 
     def lengths(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return how many samples each sound of `modality` at `rows` [k] has, int64 [k]."""
@@ -153,21 +182,59 @@ class Store:
         path = self.path / "truth.parquet"
         if not path.exists():
             return None
-        table = read_table(path, "prepare", ("id", "kind"))
-        return dict(zip(table["id"].to_pylist(), table["kind"].to_pylist(), strict=True))
+        table = open_table(path, "prepare", ("id", "kind"))
+        truth = dict(zip(table.texts("id"), table.texts("kind"), strict=True))
+        if set(truth) != set(self.ids.tolist()):
+            raise table.damaged("it tells of other samples than the store has")
+        return truth
 
 
-def digest_store(folder: Path, modalities: list[str]) -> str:
-    """Return the sha256 over samples.parquet and the arrays: what a store holds, whatever made it."""
+def _read_header(path: Path) -> dict[str, Any]:
+    """Return the content of store.json; raise `BssError` where it is none that `bss prepare` writes."""
+    header = read_json(path, "prepare")
+    if header.get("schema_version") != SCHEMA_VERSION:
+        raise BssError(
+            f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}. "
+            "Run `bss prepare` again."
+        )
+    lacking = [key for key in ("name", "classes", "modalities", "digest") if key not in header]
+    if lacking:
+        raise BssError(f"{path}: lacks {', '.join(lacking)}. Run `bss prepare` again.")
+    classes, modalities = header["classes"], header["modalities"]
+    sound = isinstance(header["name"], str) and isinstance(header["digest"], str)
+    sound &= isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    # A name is the name of a file in this folder, and nothing that leads out of it.
+    sound &= isinstance(modalities, dict) and all(n.isidentifier() and _is_modality(m) for n, m in modalities.items())
+    if not sound:
+        raise BssError(f"{path}: damaged (not what `bss prepare` writes). Run `bss prepare` again.")
+    return header
+
+
+def _is_modality(entry: Any) -> bool:
+    needed = {"kind", "shape", "dtype"}
+    if not isinstance(entry, dict) or not needed <= set(entry) <= {f.name for f in fields(Modality)}:
+        return False
+    shape = entry["shape"]
+    sound = isinstance(entry["kind"], str) and isinstance(entry["dtype"], str) and isinstance(shape, list)
+    sound &= all(isinstance(entry.get(name), int | None) for name in ("sample_rate", "largest"))
+    sound &= entry.get("short") in (None, "pad", "tile")
+    if entry["kind"] == "audio":
+        sound &= len(shape) == 1 and bool(entry.get("sample_rate")) and entry.get("short") is not None
+    return sound and all(isinstance(size, int) and size > 0 for size in shape)
+
+
+def digest_store(folder: Path, modalities: dict[str, dict[str, Any]]) -> str:
+    """Return the sha256 over samples.parquet, the arrays and what store.json says of them: all that trainings see."""
     names = ["samples.parquet", *(f"{name}{end}" for name in sorted(modalities) for end in (".npy", ".ends.npy"))]
-    return digest_json({name: digest_file(folder / name) for name in names if (folder / name).exists()})
+    files = {name: digest_file(folder / name) for name in names if (folder / name).exists()}
+    return digest_json({"files": files, "modalities": modalities})
 
 
 def _check_ends(path: Path, count: int, longest: int, total: int) -> npt.NDArray[np.int64]:
     """Return where each of `count` sounds ends in an array of `total` samples, int64 [count]; at most `longest`."""
     try:
-        ends: npt.NDArray[np.int64] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        ends: npt.NDArray[np.int64] = np.array(open_array(path))
+    except BadSampleError as error:
         raise BssError(f"{path}: not readable ({error}). Run `bss prepare` again.") from error
     whole = ends.shape == (count,) and ends.dtype == np.int64
     lengths = np.diff(ends, prepend=0) if whole else np.zeros(1)

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from bss.data.problems import raise_problems
-from bss.data.read_csv import read_csv
+from bss.data.read_csv import listed, read_csv
 from bss.errors import BssError
 
 
@@ -14,11 +14,9 @@ def read_truth(path: Path, ids: list[str]) -> dict[str, list[str]]:
     Raises `BssError` where the file is missing, lacks a column, has an id twice or a kind that is empty, or
     does not tell of every id.
     """
-    if not path.is_file():
-        raise BssError(f"{path}: not found. Set prepare.truth to null where nothing is known of the pairs.")
     columns, lines = read_csv(path)
     if "id" not in columns or "kind" not in columns:
-        raise BssError(f"{path}: needs the columns id and kind, has {columns}.")
+        raise BssError(f"{path}: needs the columns id and kind, has {listed(columns)}.")
     rows = [(number, {name: value.strip() for name, value in row.items()}) for number, row in lines]
     counts = Counter(row["id"] for _, row in rows)
     problems = [f"row {number}: {name} is empty" for number, row in rows for name in ("id", "kind") if not row[name]]

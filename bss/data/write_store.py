@@ -12,6 +12,7 @@ import numpy as np
 from bss.config.modalities import AudioKind, ModalityKind
 from bss.data.array_file import ArrayWriter
 from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
+from bss.data.decode.bad_sample import named
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
@@ -21,8 +22,6 @@ CHUNK = 256
 """Samples in memory at a time, at most."""
 CHUNK_BYTES = 256 << 20
 """Size of the samples in memory at a time, where the processors are kept busy with fewer than `CHUNK`."""
-NAMED = 100
-"""Letters of a path or text that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def decode_into(
                 unfit = {name: str(part) for name, part in parts.items() if isinstance(part, BadSampleError)}
                 unfit |= {name: why for name, part in good.items() if (why := arrays.why_unfit(name, part))}
                 if unfit:
-                    reasons = [f"{name} {sample.files[name][:NAMED]}: {unfit[name]}" for name in parts if name in unfit]
+                    reasons = [f"{name} {named(sample.files[name])}: {unfit[name]}" for name in parts if name in unfit]
                     skipped.append(Skipped(sample, "; ".join(reasons)))
                 else:
                     arrays.append(good)
@@ -140,7 +139,7 @@ def write_header(
         "classes": classes,
         "modalities": modalities,
         "counts": {split: sum(s.split == split for s in samples) for split in SPLITS},
-        "digest": digest_store(folder, list(kinds)),
+        "digest": digest_store(folder, modalities),
     }
     write_json(folder / "store.json", header)
     return header

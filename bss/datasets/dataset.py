@@ -42,6 +42,8 @@ class Dataset:
     """Published samples per split; empty where none are published."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Method to the published test accuracy in percent (Guan et al., IJCAI 2025, protocol published)."""
+    scripts: Tree = field(default_factory=dict)
+    """Scheduler of the published protocol to what the authors' script of this dataset sets otherwise."""
     suggest: Callable[[Path], tuple[Tree, Tree]] | None = None
     """Where the preset has no modalities because the files decide: the root to modalities and encoders."""
     conversion: str = ""

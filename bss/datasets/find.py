@@ -22,7 +22,7 @@ def all_datasets() -> dict[str, Dataset]:
 def find_dataset(name: str, key: str) -> Dataset:
     """Return the dataset `name`; `key` says in a message where the name stands."""
     known = all_datasets()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         close = difflib.get_close_matches(str(name), known, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise BssError(f"{key} must be one of {', '.join(known)}, but got: {name!r}{hint}")
@@ -33,4 +33,7 @@ def dataset_parameters(name: str, protocol: str, key: str = "dataset") -> Tree:
     """Return the parameters that ``dataset: name`` stands for, but for prepare.root."""
     dataset = find_dataset(name, key)
     tree = with_protocol(dataset.preset, protocol)
+    if protocol == "published":
+        for scheduler, keys in dataset.scripts.items():
+            tree["schedule"]["schedulers"][scheduler] |= keys
     return tree | {"protocol": protocol, "prepare": {"source": name, "manifest": "manifest.csv", **tree["prepare"]}}

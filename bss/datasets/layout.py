@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.paths import inside
 from bss.data.problems import raise_problems
 from bss.errors import BssError
 
@@ -87,7 +89,7 @@ def read_json_list(root: Path, name: str, keys: Sequence[str]) -> list[dict[str,
     """Return a list of tables that all have `keys`; their values, texts and numbers, as text."""
     try:
         entries = json.loads(_text(root, name))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BssError(f"{root / name}: not valid JSON ({error}).") from error
     if not isinstance(entries, list) or not entries:
         raise BssError(f"{root / name}: expected a list of {', '.join(keys)}, found {type(entries).__name__}.")
@@ -110,7 +112,9 @@ def youtube_video(clip: str) -> str:
 def _text(root: Path, name: str) -> str:
     path = root / name
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return inside(root.resolve(), name).read_text(encoding="utf-8-sig")
+    except BadSampleError as error:
+        raise BssError(f"{path}: {error}. See docs/datasets.md for the layout that is read.") from error
     except OSError as error:
         if not root.is_dir():
             raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.") from error

@@ -96,6 +96,8 @@ flow_data/<split>/<index>.npy                  optical flow of line <index>, fro
         "prepare.modalities.flow.compute: false does without OpenCV.",
         "All 80 frames of a gesture are stored with 256 x 256 pixels. Training sees 64 consecutive ones and a part of "
         "224 x 224 pixels at random, evaluation the middle ones and the centre.",
+        "The authors' script ranks BSS-H by the cosine of logits instead of probabilities, which is "
+        "measure.score.criteria: [logit_similarity, training_loss]; the preset has the paper's criteria.",
         "No gesture is mirrored: moving the hand to the left is another class than to the right.",
         "Momentum, weight decay, epochs and the epoch of the decay are CREMA-D's; rate and batch are published.",
         "The store takes about 64 GB.",

@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bss.data.decode.bad_sample import BadSampleError, reason, require_file
+from bss.data.decode.bad_sample import BadSampleError, named, reason, require_file
 from bss.data.decode.container import SUFFIXES as CONTAINERS
 from bss.data.decode.container import decode_track
+from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
+from bss.data.decode.image import open_image
 from bss.data.decode.paths import inside
 from bss.data.decode.spans import spread
 from bss.errors import BssError
@@ -73,7 +74,7 @@ def look(root: Path, column: Sequence[str]) -> Facts:
             else:
                 facts.words.append(len(value.split()))
         except BadSampleError as error:
-            facts.unreadable.append(f"{value}: {error}")
+            facts.unreadable.append(f"{named(value)}: {error}")
         else:
             facts.readable[form] += 1
     return facts
@@ -113,21 +114,17 @@ def _sound(path: Path, facts: Facts) -> None:
 
     try:
         told = soundfile.info(path)
+        seconds = told.frames / told.samplerate
     except Exception as error:  # damaged files raise many types
         raise BadSampleError(f"not a readable sound file ({reason(error, path)})") from error
     facts.rates.append(told.samplerate)
-    facts.seconds.append(told.frames / told.samplerate)
+    facts.seconds.append(seconds)
 
 
 def _image(path: Path, facts: Facts) -> None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            facts.sizes.append((image.height, image.width))
-            facts.colours += image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16")
-    except Exception as error:  # damaged files raise many types
-        raise BadSampleError(f"not a readable image ({reason(error, path)})") from error
+    with open_image(path) as image:
+        facts.sizes.append((image.height, image.width))
+        facts.colours += image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16")
 
 
 def _container(path: Path, facts: Facts) -> None:
@@ -147,6 +144,8 @@ def _container(path: Path, facts: Facts) -> None:
             raise
         if frames == 0:
             continue
+        if kind == "audio" and rate <= 0:
+            raise BadSampleError(f"has a sample rate of {rate} Hz")
         found += 1
         facts.tracks[kind] += 1
         if kind == "video":
@@ -161,11 +160,7 @@ def _container(path: Path, facts: Facts) -> None:
 
 
 def _array(path: Path, facts: Facts) -> None:
-    try:
-        array: Any = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # damaged headers raise many types
-        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
-    facts.shapes.append(array.shape)
+    facts.shapes.append(open_array(path).shape)
 
 
 def _text_file(path: Path, facts: Facts) -> None:

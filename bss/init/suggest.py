@@ -10,6 +10,7 @@ from bss.config.schema import PrepareConfig
 from bss.data.manifest import REQUIRED, Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
 from bss.data.splits import carve_val
 from bss.errors import BssError
+from bss.files import whole_file
 from bss.init.cautions import manifest_cautions
 from bss.init.facts import Facts, look, require_some_readable
 from bss.init.modality import Guess, guess
@@ -190,6 +191,5 @@ def check_new(path: Path, force: bool) -> None:
 
 def write_new(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path) as file:
+        file.write_text(text, encoding="utf-8")

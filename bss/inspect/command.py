@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bss.console import counts_table, make_console, make_table
 from bss.data.store import SPLITS, Store
-from bss.disk import replace_text
+from bss.files import whole_file
 from bss.inspect.contact_sheet import contact_sheet
 from bss.inspect.summary import MODALITY_COLUMNS, Summary, summarise_store
 
@@ -18,7 +18,8 @@ def inspect(path: Path, output: Path) -> None:
     summary = summarise_store(store)
     page = render(store, summary)
     output.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(output, page)
+    with whole_file(output) as file:
+        file.write_text(page, encoding="utf-8")
     console = make_console()
     console.print(
         make_table(["modality", *MODALITY_COLUMNS], [[name, *row] for name, row in summary.modalities.items()])

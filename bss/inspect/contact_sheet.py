@@ -1,13 +1,12 @@
 """A few samples of each class, always the same ones."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bss.data.decode.spans import spread
 from bss.data.store import Store
-from bss.data.tables import read_table
+from bss.data.tables import open_table
 from bss.inspect.pictures import picture
 
 PER_CLASS = 4
@@ -41,7 +40,8 @@ def contact_sheet(store: Store) -> dict[str, list[Card]]:
     """Return cards by class: samples that are spread evenly over those of the class, in the store's order."""
     shown = np.unique(spread(len(store.classes), min(len(store.classes), AT_MOST))).tolist()
     each = max(1, min(PER_CLASS, AT_MOST // len(shown)))
-    values = read_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
+    table = open_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
+    values = {name: table.texts(name) for name in store.modalities}
     cards = {}
     for label in shown:
         rows = np.flatnonzero(store.labels == label)
@@ -50,11 +50,11 @@ def contact_sheet(store: Store) -> dict[str, list[Card]]:
     return cards
 
 
-def _card(store: Store, values: Any, row: int) -> Card:
+def _card(store: Store, values: dict[str, list[str]], row: int) -> Card:
     parts = []
     for name, modality in store.modalities.items():
         sample = store.sample(name, row)
-        text = values[name][row].as_py()
+        text = values[name][row]
         if modality.kind == "text":
             text += f" ({np.count_nonzero(sample)} of {len(sample)} tokens)"
         parts.append(Part(name, picture(modality, sample), text))

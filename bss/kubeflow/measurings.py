@@ -1,33 +1,36 @@
 """The measurings of a run, one per seed: fanned out at the start, joined for planning."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bss.config import Config
 from bss.data.fetch import DataVersion
 from bss.errors import BssError
-from bss.files import read_json, whole_folder
-from bss.kubeflow.fan_out import read_part, write_parts
-from bss.kubeflow.parameters import config_from_part, measuring_part, stage_part
+from bss.files import digest_json, read_json, whole_folder
+from bss.kubeflow.parameters import measuring_part, stage_part
 from bss.stages.measure import write_summary
 
+LONGEST = 60_000
+"""Letters of a list: a value of Kubeflow that is longer than 64 kB may not fit into its database."""
 
-def list_measurings(config: Config, version: DataVersion, path: Path) -> list[dict[str, Any]]:
-    """Write what decides each measuring to `path` and return the measurings, one per seed.
 
-    ``digest`` covers the data, how it is prepared, and the parameters of measuring.
+def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]]:
+    """Return the measurings, one per seed: ``parameters`` for `config_from_part`, and ``digest``.
+
+    The digest covers the data and how they are prepared. Raises `BssError` where the list would be longer than
+    a value of Kubeflow may be.
     """
-    data = {"data": version.digest, "prepare": stage_part(config, "prepare")}
-    parts = {_key(seed): {**data, "parameters": measuring_part(config, seed)} for seed in config.seeds}
-    digests = write_parts(path, parts)
-    return [{"seed": seed, "digest": digests[_key(seed)]} for seed in config.seeds]
-
-
-def measuring_config(path: Path, seed: int, digest: str) -> Config:
-    """Return the configuration of one measuring that `list_measurings` listed, `BssError` where it is not there."""
-    return config_from_part(read_part(path, _key(seed), digest, "start")["parameters"])
+    digest = digest_json({"data": version.digest, "prepare": stage_part(config, "prepare")})
+    measurings = [{"parameters": measuring_part(config, seed), "digest": digest} for seed in config.seeds]
+    length = len(json.dumps(measurings))
+    if length > LONGEST:
+        raise BssError(
+            f"seeds: with the parameters of {len(config.seeds)} seeds the list of measurings is {length} letters long, "
+            f"and Kubeflow takes {LONGEST}. Run fewer seeds at a time."
+        )
+    return measurings
 
 
 def join_scores(config: Config, measured: Sequence[Path], scores: Path) -> None:
@@ -49,7 +52,3 @@ def join_scores(config: Config, measured: Sequence[Path], scores: Path) -> None:
             summaries[seed] = read_json(of_seed[seed] / "summary.json", "measure")[f"seed={seed}"]
         parameters = provenances[0]["parameters"] | {"seeds": list(config.seeds)}
         write_summary(folder, summaries, provenances[0]["inputs"], parameters)
-
-
-def _key(seed: int) -> str:
-    return f"seed={seed}"

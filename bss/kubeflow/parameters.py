@@ -15,7 +15,12 @@ Tree = dict[str, Any]
 
 STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("generate", "prepare", "protocol"),
-    "measure": ("measure", "network", "seeds", "train.batch_size", "train.optimiser"),
+    "measure": (
+        "measure",
+        "network",
+        "seeds",
+        *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "optimiser", "precision")),
+    ),
     "schedule": ("schedule", "seeds", "train.batch_size", "train.epochs"),
     "train": ("measure.score", "network", "protocol", "seeds", "tracking", "train"),
 }
@@ -125,7 +130,15 @@ _MODALITIES: dict[str, Tree] = {
 
 
 def _any_modality(encoder: Tree) -> Tree:
-    return {"kind": "audio"} if encoder.get("spectrogram") else _MODALITIES.get(encoder["kind"], {"kind": "features"})
+    if encoder.get("spectrogram"):
+        return {"kind": "audio"}
+    crop = encoder.get("crop")
+    if crop is None:
+        return _MODALITIES.get(encoder["kind"], {"kind": "features"})
+    size = {"height": crop["height"], "width": crop["width"]}
+    if crop.get("frames") is not None:
+        return {"kind": "clip", "frames": crop["frames"], **size}
+    return _MODALITIES.get(encoder["kind"], {"kind": "image"}) | size
 
 
 def _any_encoder(modality: Tree) -> Tree:

@@ -9,8 +9,7 @@ from bss.config import Config, config_to_tree
 from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import read_json, write_json
-from bss.kubeflow.fan_out import read_part, write_parts
+from bss.files import digest_json, read_json, write_json
 from bss.kubeflow.parameters import cell_part, config_from_part
 from bss.stages.train import log_finished
 from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
@@ -23,16 +22,18 @@ CELLS = "cells.json"
 def list_cells(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
     """Write what decides each training into `plans` and return the trainings, one per seed and scheduler.
 
-    ``digest`` covers all that a training takes from `store` and `plans`, its parameters included.
+    ``digest`` covers all that a training takes from `store` and `plans`, its parameters included: Kubeflow
+    compares values and the names of artifacts, never their contents, and long values are better kept out of it.
     """
     data = Store.open(store)
-    parts = {}
+    cells, parts = [], {}
     for seed in config.seeds:
         for name, entry in config.schedule.schedulers.items():
             plan = read_plan(plans, name, seed, data, config_to_tree(entry))
-            parts[name, seed] = {"plan": plan.digest, "parameters": cell_part(config, name, seed)}
-    digests = write_parts(plans / CELLS, {_key(*cell): part for cell, part in parts.items()})
-    return [{"scheduler": name, "seed": seed, "digest": digests[_key(name, seed)]} for name, seed in parts]
+            part = parts[_key(name, seed)] = {"plan": plan.digest, "parameters": cell_part(config, name, seed)}
+            cells.append({"scheduler": name, "seed": seed, "digest": digest_json(part)})
+    write_json(plans / CELLS, parts)
+    return cells
 
 
 def cell_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
@@ -40,7 +41,16 @@ def cell_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
 
     Raises `BssError` where `plans` holds another training than the one of `digest`, or none.
     """
-    return config_from_part(read_part(plans / CELLS, _key(scheduler, seed), digest, "schedule")["parameters"])
+    parts = read_json(plans / CELLS, "schedule")
+    part = parts.get(_key(scheduler, seed))
+    if part is None:
+        raise BssError(f"{plans / CELLS}: has no training of {scheduler} with seed {seed}, but {', '.join(parts)}.")
+    if digest_json(part) != digest:
+        raise BssError(
+            f"{plans / CELLS}: {scheduler} with seed {seed} is {digest_json(part)[:12]} there, expected "
+            f"{digest[:12]}: these plans are of another run. Run the pipeline without its cache."
+        )
+    return config_from_part(part["parameters"])
 
 
 def without_tracking(config: Config) -> Config:

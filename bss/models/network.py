@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bss.balance.criteria import training_loss
 from bss.config.load import config_to_tree
-from bss.config.schema import NetworkConfig
+from bss.config.schema import NetworkConfig, Precision
 from bss.data.store import Modality, Store
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
@@ -29,6 +29,11 @@ class Outputs:
     features: dict[str, Tensor]
     """Encoder features, [batch, features] per modality."""
 
+    def in_fp32(self) -> "Outputs":
+        """Return the same in float32, in which losses and scores are computed."""
+        logits, features = ({name: x.float() for name, x in of.items()} for of in (self.logits, self.features))
+        return Outputs(logits, self.fused.float(), features)
+
 
 class MultiModalNetwork(nn.Module):
     """Encoders, heads and fusion for the modalities of one store.
@@ -39,6 +44,7 @@ class MultiModalNetwork(nn.Module):
     def __init__(self, config: NetworkConfig, modalities: Mapping[str, Modality], classes: int) -> None:
         super().__init__()
         self.config, self.classes = config, classes
+        self.precision: Precision = "fp32"
         encoders = {name: config.encoders[name] for name in modalities}
         self.transforms = nn.ModuleDict(
             {name: build_transform(encoders[name], modality, name) for name, modality in modalities.items()}
@@ -62,7 +68,14 @@ class MultiModalNetwork(nn.Module):
         return {name: transform(parts.get(name, raw[name])) for name, transform in self.transforms.items()}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
-        """Run encoders and heads on inputs from `transform`."""
+        """Run encoders and heads on inputs from `transform`, in the network's precision."""
+        if self.precision == "fp32":
+            return self._run(inputs)
+        with torch.autocast(next(iter(inputs.values())).device.type, dtype=torch.bfloat16):
+            outputs = self._run(inputs)
+        return outputs.in_fp32()
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> Outputs:
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
         active = {name: self.encoders[name].activate(x) for name, x in features.items()}  # type: ignore[operator]
         logits = {name: head(active[name]) for name, head in self.heads.items()}

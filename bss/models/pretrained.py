@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bss.config.schema import NetworkConfig
+from bss.data.decode.bad_sample import is_panic
 from bss.errors import BssError
 from bss.files import digest_file
 from bss.models.encoders.torchvision_names import are_torchvision_names, rename_from_torchvision
@@ -51,10 +52,14 @@ def load_pretrained(network: MultiModalNetwork, config: NetworkConfig) -> None:
 
 def find_weights(weights: str, modality: str) -> Path:
     """Return the file that `weights` means: itself, or a file of the folder or of the Hub's repository."""
-    path = Path(weights).expanduser()
-    if path.is_file():
+    try:
+        path = Path(weights).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a user that there is not
+        raise BssError(f"{_key(modality)}: {weights[:200]}: {getattr(error, 'strerror', None) or error}.") from error
+    if is_file:
         return path
-    if path.is_dir():
+    if is_folder:
         for name in FILES:
             if (path / name).is_file():
                 return path / name
@@ -94,14 +99,30 @@ def read_weights(path: Path, modality: str) -> dict[str, Tensor]:
             weights: Any = load_file(path)
         else:
             weights = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # damaged files raise many types
+    except BaseException as error:  # damaged files raise many types
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         raise BssError(
             f"{_key(modality)}: {path} is no safe file of weights ({_first_line(error)}). It must hold tensors alone, "
             "as safetensors or torch.save of a state_dict; nothing else is unpickled."
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise BssError(f"{_key(modality)}: {path} holds something else than names and their tensors (a state_dict).")
+    if not all(isinstance(name, str) for name in weights):
+        raise BssError(f"{_key(modality)}: {path} holds tensors whose names are no texts.")
+    broken = [name for name, value in weights.items() if not _is_sound(value)]
+    if broken:
+        raise BssError(f"{_key(modality)}: {path}: {broken[0][:200]} is no dense tensor of finite numbers.")
     return weights
+
+
+def _is_sound(value: Tensor) -> bool:
+    """Return whether a tensor is dense, as large in the file as it says, and holds finite numbers."""
+    if value.layout != torch.strided or value.is_meta or value.is_quantized:
+        return False
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():  # one number, spread over terabytes
+        return False
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str) -> None:

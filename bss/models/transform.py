@@ -88,10 +88,10 @@ class Pixels(nn.Module):
 
 
 class Numbers(nn.Module):
-    """Features of any shape as float32."""
+    """Features of any shape as float32, in memory of their own: what they are read into is used again."""
 
     def forward(self, features: Tensor) -> Tensor:
-        return features.float()
+        return features.to(torch.float32, copy=True)
 
 
 class Flow(nn.Module):

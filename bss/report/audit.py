@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bss.config import Config
 from bss.data.scores import FILES, read_scores, scores_path
 from bss.data.store import Store
-from bss.data.tables import read_table
+from bss.data.tables import open_table
 from bss.errors import BssError
 from bss.report.results import Result
 
@@ -27,8 +27,13 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
     paths = [scores_path(scores, seed, "warm-up") for seed in config.seeds]
     mean = np.mean([read_scores(path, store) for path in paths], axis=0)
     predictions = tuple(f"predicted_{name}" for name in store.modalities)
-    tables = [read_table(path, "measure", predictions) for path in paths]
-    sources = read_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
+    tables = [open_table(path, "measure", predictions) for path in paths]
+    seen = {name: [table.whole_numbers(f"predicted_{name}") for table in tables] for name in store.modalities}
+    for table, column in ((t, c) for name in store.modalities for t, c in zip(tables, seen[name], strict=True)):
+        if column.min() < 0 or column.max() >= len(store.classes):
+            raise table.damaged(f"a prediction is none of the {len(store.classes)} classes")
+    sources = open_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
+    files = {name: sources.texts(name) for name in store.modalities}
     rows = store.rows("train")
     listed = []
     for position in np.argsort(mean, kind="stable")[:WORST]:
@@ -39,9 +44,9 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
             "score": f"{mean[position]:.3f}",
         }
         for name in store.modalities:
-            seen = Counter(int(table[f"predicted_{name}"][int(position)].as_py()) for table in tables)
-            sample[f"{name} says"] = store.classes[seen.most_common(1)[0][0]]
-        sample |= {f"{name} file": sources[name][row].as_py() for name in store.modalities}
+            votes = Counter(int(column[position]) for column in seen[name])
+            sample[f"{name} says"] = store.classes[votes.most_common(1)[0][0]]
+        sample |= {f"{name} file": files[name][row] for name in store.modalities}
         listed.append(sample)
     return listed
 
@@ -70,15 +75,16 @@ def measurements(
 
 def _read_measurements(path: Path, rows: npt.NDArray[np.int64]) -> tuple[list[int], npt.NDArray[np.float64]]:
     """Return the epochs [k] that were measured and their scores [k, n] of the training samples `rows` [n]."""
-    table = read_table(path, "train", ("epoch", "index", "score"))
+    table = open_table(path, "train", ("epoch", "index", "score"))
     n = len(rows)
-    whole = len(table) % n == 0 and np.array_equal(table["index"].to_numpy(), np.tile(rows, len(table) // n))
+    indices = table.whole_numbers("index")
+    whole = len(table) % n == 0 and np.array_equal(indices, np.tile(rows, len(table) // n))
     if not whole:
         raise BssError(
             f"{path}: {len(table)} rows, which are not each of the store's {n} training samples once per measurement. "
             f"`bss train` keeps what is finished, so remove {path.parent}, then run it."
         )
-    return table["epoch"].to_numpy()[::n].tolist(), table["score"].to_numpy().reshape(-1, n)
+    return table.whole_numbers("epoch")[::n].tolist(), table.numbers("score").reshape(-1, n)
 
 
 def kinds_of(store: Store) -> npt.NDArray[Any] | None:

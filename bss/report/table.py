@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bss.errors import BssError
 from bss.files import read_json
 from bss.report.comparison import Comparison, interval, is_clear, verdicts
 
@@ -16,8 +17,12 @@ def show(report: Path, console: Console) -> None:
 
     Raises `BssError` where there is none.
     """
-    comparison = read_json(report / "comparison.json", "compare")
-    print_comparison(comparison, read_json(report / "times.json", "compare"), console)
+    path = report / "comparison.json"
+    comparison, times = read_json(path, "compare", {"schedulers": dict}), read_json(report / "times.json", "compare")
+    try:
+        print_comparison(comparison, times, console)
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise BssError(f"{path}: damaged ({error!r}). Run `bss compare` again.") from error
     console.print(f"Report: {report / 'report.html'}    MLflow UI: make ui (or `bss ui`)")
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bss.balance.draw import generator
 from bss.balance.schedulers import Uniform
+from bss.balance.sorting import stable_argsort
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.scores import FILES
@@ -18,21 +19,24 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
-from bss.models.augmentation import Augmentation
-from bss.models.network import MultiModalNetwork, build_network, describe_network
-from bss.models.pretrained import digest_weights, load_pretrained
+from bss.models.network import MultiModalNetwork
+from bss.models.pretrained import digest_weights
 from bss.report.statistics import auc
 from bss.tracking.provenance import write_provenance
-from bss.training.dropout import with_dropout_of
+from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import make_optimiser, train_epoch
 from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
+
+WARM_UP = ("accumulate", "batch_size", "compile", "optimiser", "precision")
+"""What of the section `train` the warm-up takes."""
 
 
 def measure(config: Config, store: Path, scores: Path) -> None:
@@ -62,8 +66,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
         parameters = {
             "measure": config_to_tree(config.measure),
             "network": config_to_tree(config.network),
-            "batch_size": config.train.batch_size,
-            "optimiser": config_to_tree(config.train.optimiser),
+            **{key: config_to_tree(getattr(config.train, key)) for key in WARM_UP},
             "seeds": list(config.seeds),
         }
         inputs = {"store": data_store.digest, **digest_weights(config.network)}
@@ -98,16 +101,13 @@ def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[
 def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     """Return the measured columns [n] plus ``score``, for the initial network and after the warm-up."""
     device = resolve_device(config.resources.device)
-    description = describe_network(config.network, store)
-    network = build_network(description, seed, device)
-    load_pretrained(network, config.network)
+    network = initial_network(config, store, seed, device)
     data = SplitData(store, "train", network, device)
     criteria = config.measure.score.criteria
     order = generator(seed, "measuring").permutation(len(data))
     initial = copy.deepcopy(network)
-    batches = with_dropout_of(split_into_batches(order, config.train.batch_size), seed, "measuring", 0)
-    augmentation = Augmentation(seed, "measuring", 0)
-    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, augmentation)}
+    batches = split_into_batches(order, config.train.batch_size)
+    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, epoch=0)}
     warm_up(config, network, data, seed)
     timings["warm-up"] = measure_split(network, data, criteria)
     for columns in timings.values():
@@ -123,10 +123,12 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
 def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: int) -> None:
     """Train `network` for the warm-up epochs with uniform shuffling."""
     optimiser = make_optimiser(network, config.train.optimiser)
+    call = compiled(network, data.device) if config.train.compile else network
     for epoch in range(config.measure.warmup_epochs):
         sequence = Uniform().sequence(len(data), epoch, seed)
         batches = split_into_batches(sequence, config.train.batch_size)
-        train_epoch(network, optimiser, data, batches, seed=seed, epoch=epoch)
+        accumulate = config.train.accumulate
+        train_epoch(network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=accumulate)
         emit(seed, epoch)
 
 
@@ -134,13 +136,13 @@ def scores_table(store: Store, columns: Columns) -> dict[str, Any]:
     """Return the table of scores.parquet: sample, criteria, score, rank and facts per modality."""
     rows = store.rows("train")
     ranks = np.empty(len(rows), dtype=np.int64)
-    ranks[np.argsort(-columns["score"], kind="stable")] = np.arange(len(rows))
+    ranks[stable_argsort(-columns["score"])] = np.arange(len(rows))
     facts = {
         name: values.astype(np.int64) if name.startswith("predicted_") else values
         for name, values in columns.items()
         if name != "score"
     }
-    head = {"index": rows, "id": store.ids[rows].tolist(), "label": store.labels[rows]}
+    head = {"index": rows, "id": store.id_column(rows), "label": store.labels[rows]}
     return {**head, **facts, "score": columns["score"], "rank": ranks}
 
 

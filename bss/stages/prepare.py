@@ -12,7 +12,7 @@ from rich.text import Text
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.checksums import write_checksums
-from bss.data.manifest import Manifest, Sample, check_splits, groups_in_two_splits, read_manifest
+from bss.data.manifest import Manifest, Sample, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.problems import raise_problems
 from bss.data.splits import carve_val
 from bss.data.store import SPLITS
@@ -23,6 +23,8 @@ from bss.datasets.read import read_source, write_rows
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder
 from bss.tracking.provenance import write_provenance
+
+NO_TRUTH = "Set prepare.truth to null where nothing is known of the pairs."
 
 
 def prepare(config: Config, root: Path, store: Path) -> None:
@@ -46,7 +48,7 @@ def prepare(config: Config, root: Path, store: Path) -> None:
         raise_problems(str(manifest.path), shared, cure)
     truth = None
     if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
-        truth = read_truth(root / settings.truth, [sample.id for sample in manifest.samples])
+        truth = read_truth(find_table(root, settings.truth, NO_TRUTH), [sample.id for sample in manifest.samples])
     manifest, val_from = _with_val(manifest, config)
     with held(store), whole_folder(store) as folder:
         skipped = _decode(config, manifest, root, folder, console)

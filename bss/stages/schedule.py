@@ -7,9 +7,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from bss.balance.ranking import Indices
 from bss.balance.schedulers import Heuristic, Learned, Scheduler
 from bss.balance.score import Floats
+from bss.balance.sorting import Indices
 from bss.config import Config, config_to_tree
 from bss.config.schema import SchedulerEntry, UniformEntry
 from bss.console import make_console
@@ -20,7 +20,7 @@ from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
 from bss.tracking.provenance import write_provenance
-from bss.training.steps import count_steps
+from bss.training.sequences import count_steps
 
 Pacing = list[dict[str, float]]
 
@@ -52,6 +52,7 @@ def _write_plan(
 ) -> tuple[Pacing, str]:
     """Write one scheduler's plan; return its pacing and the classes that a first epoch leaves out."""
     rows, batch_size = data.rows("train"), config.train.batch_size
+    ids, labels = data.id_column(rows), data.labels[rows]
     digests, missing = {}, ""
     for seed in config.seeds:
         values = None
@@ -60,18 +61,18 @@ def _write_plan(
             values, digests[str(seed)] = read_scores(path, data), digest_file(path)
         ranking = None
         if isinstance(entry, Heuristic) and values is not None:
-            ranking = entry.rank(values, seed, data.labels[rows])
+            ranking = entry.rank(values, seed, labels)
             if len(ranking) < batch_size:
                 raise BssError(
                     f"params.yaml: schedule.schedulers.{name}.trim: {entry.trim} admits {len(ranking)} samples, "
                     f"fewer than train.batch_size ({batch_size}): lower one of them."
                 )
             opened = ranking[: entry.count(len(ranking), 0, batch_size)]
-            left_out = set(data.labels[rows].tolist()) - set(data.labels[rows][opened].tolist())
-            if left_out:
-                names = [data.classes[label] for label in sorted(left_out)]
+            left_out = np.setdiff1d(labels, labels[opened])
+            if len(left_out) > 0:
+                names = [data.classes[label] for label in left_out]
                 missing = missing or f"class {', '.join(names)} (seed {seed})"
-        columns = {"index": rows, "id": data.ids[rows].tolist()}
+        columns = {"index": rows, "id": ids}
         columns |= plan_columns(entry, values, ranking, len(rows), config.train.epochs, batch_size)
         write_table(seed_path(folder, name, seed), columns)
     admitted = len(rows) if ranking is None else len(ranking)

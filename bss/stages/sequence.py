@@ -10,9 +10,9 @@ from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.plans import read_plan
 from bss.data.store import Store
-from bss.data.tables import read_table
+from bss.data.tables import open_table
 from bss.errors import BssError
-from bss.training.cell import sequence_digest
+from bss.training.sequences import sequence_digest
 
 
 def check_sequence(
@@ -28,7 +28,7 @@ def check_sequence(
         raise BssError(f"--scheduler {name}: params.yaml has {', '.join(config.schedule.schedulers)}.")
     folder = runs / name / f"seed={seed}"
     path = folder / "sequences.parquet"
-    table = read_table(path, "train", ("epoch", "digest"))
+    table = open_table(path, "train", ("epoch", "digest"))
     if not 0 <= epoch < len(table):
         raise BssError(f"--epoch {epoch}: {path} has the epochs 0 to {len(table) - 1}.")
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
@@ -42,7 +42,7 @@ def check_sequence(
     else:
         sequence = scheduler.sequence(_scores_in_force(folder, epoch), epoch, seed)
     shown = rows[sequence]
-    digest, recorded = sequence_digest(shown), table["digest"][epoch].as_py()
+    digest, recorded = sequence_digest(shown), table.texts("digest")[epoch]
     if digest != recorded:
         raise BssError(
             f"{path}: epoch {epoch} was trained with the sequence {recorded[:12]}, but plan and seed give "
@@ -59,7 +59,8 @@ def check_sequence(
 
 def _scores_in_force(folder: Path, epoch: int) -> npt.NDArray[np.float64]:
     """Return the smoothed scores that BSS-L drew `epoch` with: the last measured at or before it."""
-    table = read_table(folder / "measurements.parquet", "train", ("epoch", "smoothed"))
-    epochs = table["epoch"].to_numpy()
-    scores: npt.NDArray[np.float64] = table["smoothed"].to_numpy()[epochs == epochs[epochs <= epoch].max()]
-    return scores
+    table = open_table(folder / "measurements.parquet", "train", ("epoch", "smoothed"))
+    epochs = table.whole_numbers("epoch")
+    if not (epochs <= epoch).any():
+        raise table.damaged(f"nothing was measured up to epoch {epoch}")
+    return table.numbers("smoothed")[epochs == epochs[epochs <= epoch].max()]

@@ -13,7 +13,7 @@ from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import held, read_json, write_json
+from bss.files import held, read_json, restore_folder, whole_file, write_json
 from bss.models.waveforms import read_filled
 from bss.tracking.cell_run import CellRun, ModelToLog
 from bss.tracking.destination import tracking_uri
@@ -74,6 +74,8 @@ def train(
         check_nodes(config)
     console = make_console()
     with held(runs), _tracked(config, data, scores, plans, runs, execution, console) as (parent, check):
+        for cell in wanted:
+            restore_folder(_folder(runs, *cell))
         if cells is None:
             _remove_others(runs, set(wanted))
         kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
@@ -226,7 +228,8 @@ def _tracked(
 
 def _to_be_resumed(runs: Path) -> list[str]:
     """Return the journals of trainings that were stopped and have checkpoints."""
-    return [str(read_json(note, "train")["journal"]) for note in runs.glob(f"*/.seed=*/{TRACKING}")]
+    notes = (_read_note(path) for path in runs.glob(f"*/.seed=*/{TRACKING}"))
+    return [note["journal"] for note in notes if note is not None]
 
 
 def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> CellRun | None:
@@ -238,20 +241,28 @@ def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) ->
         return _new_run(spool, task.config, name, seed, task.execution)
     note = checkpoints_folder(_folder(task.runs, name, seed)) / TRACKING
     key = cell_key(task.config, data, task.plans, name, seed)
-    if note.is_file():
-        known = read_json(note, "train")
-        run = CellRun.resume(spool, task.execution, known["journal"]) if known["cell"] == key else None
-        if run is not None:
-            return run
+    known = _read_note(note)
+    run = CellRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
+    if run is not None:
+        return run
     # Of one on another disk only the name is left; this one tells all that it told, and more.
     store = checkpoint_store(key, task.config.resources.checkpoints)
     before = store.read_note() if store is not None else None
     run = _new_run(spool, task.config, name, seed, task.execution, replaces=before["record"] if before else None)
     note.parent.mkdir(parents=True, exist_ok=True)
-    write_json(note, {"journal": run.journal.folder.name, "cell": key})
+    with whole_file(note) as file:
+        write_json(file, {"journal": run.journal.folder.name, "cell": key})
     if store is not None:
         store.write_note({"record": run.record})
     return run
+
+
+def _read_note(note: Path) -> dict[str, Any] | None:
+    """Return which record a training that was stopped belongs to; None where that is not known (any more)."""
+    try:
+        return read_json(note, "train", {"journal": str, "cell": str})
+    except BssError:
+        return None
 
 
 def _new_run(

@@ -75,9 +75,10 @@ def quiet_mlflow() -> None:
 
 def unreachable(uri: str, error: Exception) -> BssError:
     """Return the error that says that the tracking store does not answer, and what to do."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    # First redacted, then cut: a cut password is not recognised.
+    reason = redact((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
     return BssError(
-        f"MLflow at {redact(uri)} does not answer: {redact(reason)}\n"
+        f"MLflow at {redact(uri)} does not answer: {reason}\n"
         "Start the server, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
         "tracking.enabled: false; with tracking.strict: false the work goes on without it."
     )

@@ -12,6 +12,7 @@ from bss.config import Config, config_to_tree, flatten
 from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.files import digest_file, read_json, write_json
+from bss.tracking.dvc_lock import dvc_digest
 from bss.tracking.journal import Journal, files_below
 from bss.tracking.provenance import code_version
 
@@ -151,17 +152,3 @@ def _dataset(config: Config, store: Store, version: DataVersion | None) -> dict[
         "source": json.dumps(source),
         "profile": json.dumps(profile),
     }
-
-
-def dvc_digest(lock: Path, root: str) -> str | None:
-    """Return the digest that dvc.lock has for the data at `root`, or None where it has none."""
-    import yaml  # type: ignore[import-untyped]
-
-    if not lock.is_file():
-        return None
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-    for dependency in stages.get("prepare", {}).get("deps", []):
-        if dependency.get("path") == root:
-            digest: str | None = dependency.get("md5")
-            return digest
-    return None

@@ -15,7 +15,7 @@ from bss.models.network import build_network
 
 
 class MultiModalModel(PythonModel):
-    """Predicts from a dict of arrays, one per modality, as they lie in the store ([batch, *shape])."""
+    """Predicts from a dict of arrays, one per modality ([batch, *shape]): sounds float32 in [-1, 1], else as stored."""
 
     def load_context(self, context: Any) -> None:
         """Rebuild the network and load its weights; nothing is unpickled."""

@@ -146,7 +146,7 @@ class Replay:
     def _log_model(self, run_id: str, folder: Path) -> None:
         from bss.tracking.model import log_model
 
-        with np.load(folder / "input_example.npz") as example:
+        with np.load(folder / "input_example.npz", allow_pickle=False) as example:
             log_model(self.client, run_id, folder, dict(example))
 
     def _experiment(self, name: str) -> str:

@@ -1,5 +1,6 @@
 """The MLflow UI on this machine."""
 
+import os
 import subprocess
 import sys
 
@@ -17,5 +18,7 @@ def run_ui(port: int) -> int:
         print(f"MLFLOW_TRACKING_URI names a server, open it in a browser: {redact(uri)}")
         return 0
     print(f"MLflow UI of {redact(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    return subprocess.run([*command, "--host", "127.0.0.1", "--port", str(port)], check=False).returncode
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    # Not on the command line, which everybody on this machine can see: it may hold the database's password.
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+    return subprocess.run(command, env=environment, check=False).returncode

@@ -23,6 +23,7 @@ class GlobalBatchNorm(_BatchNorm):
         self._check_input_dim(inputs)
         if not self.training:
             return F.batch_norm(inputs, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        dtype, inputs = inputs.dtype, inputs.float() if inputs.dtype == torch.bfloat16 else inputs
         others = [d for d in range(inputs.dim()) if d != 1]
         shape = [-1 if d == 1 else 1 for d in range(inputs.dim())]
         count = torch.tensor(float(inputs.numel() // inputs.shape[1]), device=inputs.device)
@@ -33,7 +34,7 @@ class GlobalBatchNorm(_BatchNorm):
         variance = _sum_over_ranks(centred.square().sum(dim=others)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale.view(shape) + self.bias.view(shape)
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(dtype)
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         assert self.momentum is not None

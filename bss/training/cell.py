@@ -1,7 +1,6 @@
 """One training: a scheduler and a seed, from the plan to a folder of results."""
 
 import copy
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,19 +19,18 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
-from bss.models.augmentation import Augmentation
-from bss.models.network import MultiModalNetwork, Outputs, build_network, describe_network
-from bss.models.pretrained import load_pretrained
+from bss.models.network import MultiModalNetwork, Outputs, describe_network
 from bss.training.checkpoints import Checkpoints
-from bss.training.dropout import with_dropout_of
 from bss.training.evaluation import evaluate, predict
+from bss.training.initial_network import compiled, initial_network
 from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.state import Best, Position, Records, Row, TrainingState
-from bss.training.steps import learning_rate, make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import learning_rate, make_optimiser, train_epoch
 
 
 def train_cell(
@@ -58,9 +56,7 @@ def train_cell(
     make_reproducible()
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)
-    description = describe_network(config.network, store)
-    network = build_network(description, seed, device)
-    load_pretrained(network, config.network)
+    network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
     # The honest protocol reads the test split once, when the training is over.
     splits = ["val", "test"] if config.protocol == "published" else ["val"]
@@ -78,6 +74,8 @@ def train_cell(
         ranks=ranks.count,
     )
     wrapped = ranks.wrap(network)
+    if config.train.compile:
+        wrapped = compiled(wrapped, device)
     optimiser = make_optimiser(network, config.train.optimiser)
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started)
     state.load()
@@ -113,6 +111,7 @@ def train_cell(
     }
     predictions = predictions_table(network, store, test, ranks)
     if folder is not None:
+        description = describe_network(config.network, store)
         _write(config, network, train.rows, description, metrics, records, predictions, folder)
         seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
         write_json(folder / "timing.json", seconds)
@@ -144,8 +143,7 @@ def _measure_if_due(
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
         batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
-        steps = with_dropout_of(batches, seed, "measuring", epoch, ranks.rank)
-        columns = measure_in_train_mode(network, train, criteria, steps, Augmentation(seed, "measuring", epoch))
+        columns = measure_in_train_mode(network, train, criteria, batches, seed, epoch, ranks.rank)
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started
@@ -188,9 +186,10 @@ def _train_one_epoch(
             wrapped,
             state.ranks,
             (state.position.step, state.position.loss),
-            lambda step, total: state.after_step(step, total, stop_asked()),
+            lambda step, total: state.after_step(step, total, stop_asked(), last=step == len(batches)),
             seed=seed,
             epoch=epoch,
+            accumulate=config.train.accumulate,
         )
     if not np.isfinite(loss):
         raise BssError(
@@ -227,11 +226,6 @@ def _evaluate_epoch(
     row["balance/score_mean"] = None if sampler.scores is None else float(sampler.scores.mean())
     row["schedule/digest"] = sequence_digest(rows[sequence])
     return row
-
-
-def sequence_digest(rows: npt.NDArray[np.int64]) -> str:
-    """Return the sha256 of a sequence of store rows, as little-endian int64."""
-    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<i8").tobytes()).hexdigest()
 
 
 def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:

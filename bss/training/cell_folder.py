@@ -8,11 +8,13 @@ from typing import Any
 from bss.config import Config, config_to_tree
 from bss.data.plans import read_plan
 from bss.data.store import Store
+from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder
 from bss.models.pretrained import digest_weights
 from bss.tracking.provenance import code_version, write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.history import read_history
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import device_type
 from bss.training.state import Row
@@ -47,10 +49,15 @@ def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> 
 
 
 def is_finished(folder: Path, key: str) -> bool:
-    """Return whether `folder` holds the cell whose `cell_key` is `key`."""
-    if not (folder / "provenance.json").is_file():
+    """Return whether `folder` holds the cell whose `cell_key` is `key`; one that is damaged is trained anew."""
+    try:
+        made = read_json(folder / "provenance.json", "train", {"inputs": dict})
+        read_json(folder / "metrics.json", "train", {"steps": int})
+        read_json(folder / "timing.json", "train", {"seconds": float})
+        read_history(folder / "history.csv")
+    except BssError:
         return False
-    return bool(read_json(folder / "provenance.json", "train")["inputs"].get("cell") == key)
+    return bool(made["inputs"].get("cell") == key) and (folder / "model.pt").is_file()
 
 
 def train_into(

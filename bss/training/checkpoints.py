@@ -14,6 +14,7 @@ from bss.config.schema import CheckpointsConfig
 from bss.console import make_console
 from bss.disk import on_disk
 from bss.errors import BssError
+from bss.files import sync_folder
 from bss.training.checkpoint_store import NAME, CheckpointStore
 
 
@@ -63,7 +64,8 @@ class Checkpoints:
             raise
         name = f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt"
         unfinished.rename(self.folder / name)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
+        sync_folder(self.folder.parent)  # which may have got the folder just now
         for path in self._found()[: -self.config.keep]:
             path.unlink()
         if self.store is not None:
@@ -80,29 +82,27 @@ class Checkpoints:
         One that is damaged is passed over with a message. Those of another training are removed. One on the object
         store is taken where it is newer; raises `BssError` where that does not answer.
         """
-        steps, content = self._latest_here()
-        if self.store is not None:
-            steps, content = self.store.newest(after=steps) or (steps, content)
-        if content is None:
+        steps, saved = self._latest_here()
+        newer = None if self.store is None else self.store.newest(after=steps)
+        if newer is not None:
+            steps, saved = newer[0], _loaded(newer[1])
+        if saved is None:
             return None
         self.saved(steps)
-        state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")["state"]
+        state: dict[str, Any] = saved["state"]
         return state
 
-    def _latest_here(self) -> tuple[int, bytes | None]:
+    def _latest_here(self) -> tuple[int, dict[str, Any] | None]:
         """Return steps and content of the newest sound one on this disk; (-1, None) where there is none."""
         for path in reversed(self._found()):
-            content = path.read_bytes()
-            match = NAME.fullmatch(path.name)
-            if match is None or hashlib.sha256(content).hexdigest() != match[2]:
-                _say(f"{path}: damaged, {len(content)} bytes that are not what was written; the one before it is used.")
+            saved = _read(path)
+            if saved is None:
                 continue
-            saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
             if saved["key"] != self.key:
                 _say(f"{path.parent}: of other data, parameters or code; the training begins anew.")
                 self._remove_here()
                 return -1, None
-            return int(match[1]), content
+            return int(path.name[:12]), saved
         return -1, None
 
     def wait(self) -> None:
@@ -123,16 +123,25 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("*.pt") if NAME.fullmatch(path.name))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable too; where folders cannot be opened there is nothing to do."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what the checkpoint at `path` holds; None, having said so, where it is not what was written."""
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != path.stem[13:]:
+            raise ValueError(f"{len(content)} bytes that are not what was written")
+        return _loaded(content)
+    except Exception as error:  # UnpicklingError for anything but tensors and plain values, and many more
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        _say(f"{path}: damaged ({why}); the one before it is used.")
+        return None
+
+
+def _loaded(content: bytes) -> dict[str, Any]:
+    """Return what a checkpoint of these bytes holds, nothing unpickled; raises for anything but a training."""
+    saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    if not (isinstance(saved, dict) and set(saved) == {"key", "state"} and isinstance(saved["state"], dict)):
+        raise ValueError("it holds something else than a training")
+    return saved
 
 
 def _say(line: str) -> None:

@@ -23,8 +23,9 @@ def predict(
     scores = torch.zeros(len(data), network.classes, device=data.device)
     predicted = {name: torch.zeros(len(data), dtype=torch.int64, device=data.device) for name in network.heads}
     with torch.no_grad():
-        for index in ranks.deal(batches_of_all(data)):
-            outputs = network(data.batch(index)[0])
+        batches = ranks.deal(batches_of_all(data))
+        for index, (inputs, _) in zip(batches, data.batches(batches), strict=True):
+            outputs = network(inputs)
             where = slice(int(index[0]), int(index[-1]) + 1)
             scores[where] = network.scores(outputs)
             for name, z in outputs.logits.items():

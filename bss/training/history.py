@@ -21,8 +21,10 @@ def read_history(path: Path) -> list[dict[str, Any]]:
                 }
                 for row in csv.DictReader(file)
             ]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise BssError(f"{path}: missing or damaged ({error}). Remove its folder and run `bss train`.") from error
     if not rows:
         raise BssError(f"{path}: has no epochs. Remove its folder and run `bss train`.")
+    if any(row.get("epoch") != epoch for epoch, row in enumerate(rows)):
+        raise BssError(f"{path}: damaged (its epochs are not 0, 1, 2, ...). Remove its folder and run `bss train`.")
     return rows

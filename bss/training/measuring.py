@@ -1,6 +1,6 @@
 """One pass over a split that measures every criterion of every sample."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from bss.balance.criteria import (
 from bss.errors import BssError
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.split_data import SplitData
+from bss.training.dropout import with_dropout_of
+from bss.training.split_data import Inputs, SplitData
 
 BATCH = 256
 """Samples at most per step of a pass in eval mode, where the batch does not change a result."""
@@ -30,19 +31,17 @@ GRADIENT_BYTES = 1 << 30
 """Per-sample gradients at most in memory at a time, unless one sample's are larger."""
 
 Columns = dict[str, npt.NDArray[np.float64]]
+Batches = list[npt.NDArray[np.int64]]
 
 
-def batches_of_all(data: SplitData) -> list[npt.NDArray[np.int64]]:
+def batches_of_all(data: SplitData) -> Batches:
     """Return all positions in `data` as batches for a pass in eval mode."""
     size = max(1, min(BATCH, BATCH_BYTES // max(1, data.sample_bytes)))
     return np.array_split(np.arange(len(data)), -(-len(data) // size))
 
 
 def measure(
-    network: MultiModalNetwork,
-    data: SplitData,
-    criteria: tuple[str, ...],
-    batches: list[npt.NDArray[np.int64]] | None = None,
+    network: MultiModalNetwork, data: SplitData, criteria: tuple[str, ...], batches: Batches | None = None
 ) -> Columns:
     """Measure the samples at the positions `batches` (None: all) in eval mode, without gradient or augmentation.
 
@@ -53,24 +52,28 @@ def measure(
     (class).
     """
     network.eval()
-    return _pass(network, data, criteria, batches_of_all(data) if batches is None else batches)
+    batches = batches_of_all(data) if batches is None else batches
+    return _pass(network, data, criteria, batches, data.batches(batches))
 
 
 def measure_in_train_mode(
     network: MultiModalNetwork,
     data: SplitData,
     criteria: tuple[str, ...],
-    batches: Iterable[npt.NDArray[np.int64]],
-    augmentation: Augmentation,
+    batches: Batches,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
 ) -> Columns:
     """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move, and augmented.
 
-    `batches` are positions that together hold every sample once, or a rank's shares of such batches. The
-    criterion gradient_magnitude has no meaning where batch normalisation mixes samples; it is measured in
-    eval mode.
+    `batches` are positions that together hold every sample once, or a rank's shares of such batches. What
+    dropout and augmentation draw is decided by `seed`, `epoch` and, of dropout, step and `rank`. The criterion
+    gradient_magnitude has no meaning where batch normalisation mixes samples; it is measured in eval mode.
     """
     network.train()
-    columns = _pass(network, data, criteria, batches, augmentation)
+    loaded = data.batches(batches, Augmentation(seed, "measuring", epoch))
+    columns = _pass(network, data, criteria, batches, with_dropout_of(loaded, seed, "measuring", epoch, rank))
     network.eval()
     return columns
 
@@ -79,20 +82,22 @@ def _pass(
     network: MultiModalNetwork,
     data: SplitData,
     criteria: tuple[str, ...],
-    batches: Iterable[npt.NDArray[np.int64]],
-    augmentation: Augmentation | None = None,
+    batches: Batches,
+    loaded: Iterator[tuple[Inputs, Tensor]],
 ) -> Columns:
     _check_widths(network, criteria)
-    columns: Columns = {}
-    for index in batches:
-        inputs, labels = data.batch(index, augmentation)
+    found: dict[str, list[Tensor]] = {}
+    for inputs, labels in loaded:
         with torch.no_grad():
             facts = _facts(network, network(inputs), labels, criteria)
         if "gradient_magnitude" in criteria:
             facts["gradient_magnitude"] = _gradients(network, inputs, labels)
         for name, values in facts.items():
-            column = columns.setdefault(name, np.full(len(data), np.nan))
-            column[index] = values.double().cpu().numpy()
+            found.setdefault(name, []).append(values)
+    columns: Columns = {}
+    for name, parts in found.items():  # now, as a GPU would be waited for in every step
+        columns[name] = np.full(len(data), np.nan)
+        columns[name][np.concatenate(batches)] = torch.cat(parts).double().cpu().numpy()
     return columns
 
 

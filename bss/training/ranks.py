@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.errors import BssError
+from bss.models.onto import onto
 from bss.training.batch_norm import share_batch_norm
 
 Item = TypeVar("Item")
@@ -46,18 +47,14 @@ class Ranks:
         # Parameters and buffers are the same on all ranks already, and nothing may change them behind our back.
         return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
 
+    def adding_gradients(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of one of several backward passes whose gradients add up; the last one averages them."""
+        return nullcontext() if self.count == 1 or last else wrapped.no_sync()  # type: ignore[operator]
+
     def add(self, tensor: Tensor) -> None:
         """Replace `tensor` by its sum over the ranks, the same bits on all of them."""
         if self.count > 1:
             torch.distributed.all_reduce(tensor)
-
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Return whether `flag` is true on any rank, the same answer on all of them."""
-        if self.count == 1:
-            return flag
-        flags = torch.tensor(float(flag), device=device)
-        self.add(flags)
-        return bool(flags)
 
     def agree(self, values: npt.NDArray[np.int64], device: torch.device) -> npt.NDArray[np.int64]:
         """Return rank 0's `values`: machines of different make may round a logarithm differently."""
@@ -70,6 +67,32 @@ class Ranks:
 
 ALONE = Ranks()
 """A training in this process only."""
+
+
+class Vote:
+    """What any rank asks for after a step, the same answer on all ranks.
+
+    With several ranks it is the answer to the step before: so no GPU is waited for while it is at work. Who asks
+    goes on asking until it is done.
+    """
+
+    def __init__(self, ranks: Ranks, device: torch.device) -> None:
+        self._ranks, self._device = ranks, device
+        self._asked: Tensor | None = None
+
+    def __call__(self, *asked: bool, now: bool) -> tuple[bool, ...]:
+        """Return for each of `asked` whether it is true on any rank; `now` answers at once."""
+        if self._ranks.count == 1:
+            return asked
+        before = self._asked
+        self._asked = onto(self._device, np.array(asked, dtype=np.float32))
+        self._ranks.add(self._asked)
+        answer = self._asked if now else before
+        return (False,) * len(asked) if answer is None else tuple(count > 0 for count in answer.tolist())
+
+    def forget(self) -> None:
+        """Drop what was asked: it is done. All ranks call it together."""
+        self._asked = None
 
 
 @contextmanager

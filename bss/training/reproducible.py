@@ -16,7 +16,8 @@ def make_reproducible() -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # torch.use_deterministic_algorithms does the same, and imports torch's compiler, which takes a second.
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = False
     # Nothing here reads memory before writing it; filling it first costs every operation a pass.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

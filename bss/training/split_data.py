@@ -1,6 +1,7 @@
 """The samples of one split as network inputs."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +12,26 @@ from bss.data.sounds import Sounds
 from bss.data.store import Store
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork
+from bss.models.onto import onto
+from bss.training.read_ahead import Memory, read_ahead
 
 CACHE_BYTES = 2 << 30
-"""Inputs of a split up to this size are transformed once and stay on the device."""
+"""Inputs, or stored samples, of a split up to this size stay on the device."""
 
 CHUNK = 256
-"""Samples that are transformed at a time."""
+"""Samples that are transformed or copied at a time while they are brought there."""
+
+Indices = npt.NDArray[np.int64]
+Inputs = dict[str, Tensor]
+Raw = dict[str, Any]
+"""Stored samples per modality: tensors [k, ...] or `Sounds` of a tensor."""
 
 
 class SplitData:
     """Inputs and labels of one split, by position in the split.
+
+    Inputs that are the same in every epoch stay on the device where they fit; if they are not, or do not, stored
+    samples stay on a GPU where those fit; else threads read them ahead of time. All three give the same bits.
 
     `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
     the device; `sample_bytes` is the size of the inputs of one sample.
@@ -30,39 +41,115 @@ class SplitData:
         self.rows = store.rows(split)
         self.store, self.network, self.device = store, network, device
         self.labels = torch.from_numpy(store.labels[self.rows]).to(device)
-        self._cache: dict[str, Tensor] | None = None
-        augmented = split == "train" and network.augments
-        first = self._load(np.arange(min(1, len(self.rows))))
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._inputs: Inputs | None = None
+        self._raw: Raw | None = None
+        first = next(self.batches([np.arange(min(1, len(self)))]))[0]
         self.sample_bytes = sum(x.element_size() * x.numel() for x in first.values())
-        if not augmented and self.sample_bytes * len(self.rows) <= CACHE_BYTES:
-            chunks = [self._load(np.arange(i, min(i + CHUNK, len(self)))) for i in range(0, len(self), CHUNK)]
-            self._cache = {name: torch.cat([chunk[name] for chunk in chunks]) for name in store.modalities}
+        augmented = split == "train" and network.augments
+        stored_bytes = sum(store.bytes_of(name, self.rows) for name in store.modalities)
+        keep = what_stays(self.sample_bytes * len(self), stored_bytes, augmented, device)
+        if keep == "inputs":
+            chunks = [inputs for inputs, _ in self.batches(self._chunks())]
+            self._inputs = {name: torch.cat([chunk[name] for chunk in chunks]) for name in store.modalities}
+        elif keep == "stored":
+            self._raw = _joined([self._on_device(self._read(index, None)) for index in self._chunks()])
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(
-        self, index: npt.NDArray[np.int64], augmentation: Augmentation | None = None
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return inputs and labels of the samples at positions `index` [k] of the split.
+    def batches(
+        self, indices: Sequence[Indices], augmentation: Augmentation | None = None
+    ) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield inputs and labels of the samples at positions `index` [k] of the split, for each of `indices`.
 
         `augmentation` draws the parts of images that a network with crops sees; None augments nothing.
         """
-        if self._cache is None:
-            return self._load(index, augmentation), self.labels[torch.from_numpy(index).to(self.device)]
-        where = torch.from_numpy(index).to(self.device)
-        return {name: x[where] for name, x in self._cache.items()}, self.labels[where]
+        if not indices:
+            return
+        # Once for all: a copy in every step would be one more thing for the host to ask of a GPU.
+        positions = onto(self.device, np.concatenate(indices)).split([len(index) for index in indices])
+        if self._inputs is not None:
+            for where in positions:
+                yield {name: x[where] for name, x in self._inputs.items()}, self.labels[where]
+        elif self._raw is not None:
+            for index, where in zip(indices, positions, strict=True):
+                yield self._transform(_picked(self._raw, index, where), index, augmentation), self.labels[where]
+        else:
+            read = read_ahead(self._read, indices, self.device)
+            for (found, memory), index, where in zip(read, indices, positions, strict=True):
+                yield self._transform(self._on_device(found, memory), index, augmentation), self.labels[where]
 
-    def _load(self, index: npt.NDArray[np.int64], augmentation: Augmentation | None = None) -> dict[str, Tensor]:
-        if len(index) == 0 < len(self):  # a rank's share of a small batch; torch.stft refuses empty ones
-            return {name: x[:0] for name, x in self._load(np.zeros(1, dtype=np.int64)).items()}
+    def _chunks(self) -> list[Indices]:
+        return [np.arange(i, min(i + CHUNK, len(self))) for i in range(0, len(self), CHUNK)]
+
+    def _read(self, index: Indices, memory: Memory | None) -> dict[str, npt.NDArray[Any] | Sounds]:
         rows = self.rows[index]
-        raw = {name: self._to_device(self.store.read(name, rows)) for name in self.store.modalities}
-        drawn = augmentation.draw(rows) if augmentation is not None and self.network.augments else None
+        found = {}
+        for name in self.store.modalities:
+            room = None if memory is None else memory.room(name, self.store.bytes_of(name, rows))
+            found[name] = self.store.read(name, rows, room)
+        return found
+
+    def _on_device(self, found: dict[str, npt.NDArray[Any] | Sounds], memory: Memory | None = None) -> Raw:
+        """Return what was read on the device; on CPU it stays where it is."""
+        if self._copies is None:
+            return {name: _map(torch.from_numpy, x) for name, x in found.items()}
+        # Beside the stream of the computation, so that the copy does not wait for the step before it.
+        with torch.cuda.stream(self._copies):
+            raw = {name: _map(self._copy, x) for name, x in found.items()}
+        if memory is not None:
+            memory.copying(self._copies)
+        now = torch.cuda.current_stream(self.device)
+        now.wait_stream(self._copies)
+        for x in raw.values():
+            _map(lambda tensor: tensor.record_stream(now), x)
+        return raw
+
+    def _copy(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+    def _transform(self, raw: Raw, index: Indices, augmentation: Augmentation | None) -> Inputs:
+        if len(index) == 0 < len(self):  # a rank's share of a small batch; torch.stft refuses empty ones
+            ((one, _),) = self.batches([np.zeros(1, dtype=np.int64)])
+            return {name: x[:0] for name, x in one.items()}
+        draws = augmentation is not None and self.network.augments
+        drawn = augmentation.draw(self.rows[index]) if augmentation is not None and draws else None
         with torch.no_grad():
             return self.network.transform(raw, drawn)
 
-    def _to_device(self, found: npt.NDArray[Any] | Sounds) -> Tensor | Sounds:
-        if isinstance(found, Sounds):
-            return Sounds(torch.from_numpy(found.values).to(self.device), found.lengths)
-        return torch.from_numpy(found).to(self.device)
+
+def what_stays(
+    input_bytes: int, stored_bytes: int, augmented: bool, device: torch.device
+) -> Literal["inputs", "stored", "nothing"]:
+    """Return what of a split stays on the device; on CPU stored samples do not: the system keeps files in memory."""
+    if not augmented and input_bytes <= CACHE_BYTES:
+        return "inputs"
+    return "stored" if device.type == "cuda" and stored_bytes <= CACHE_BYTES else "nothing"
+
+
+def _map(change: Any, found: Any) -> Any:
+    return Sounds(change(found.values), found.lengths) if isinstance(found, Sounds) else change(found)
+
+
+def _joined(parts: list[Raw]) -> Raw:
+    joined: Raw = {}
+    for name, first in parts[0].items():
+        if isinstance(first, Sounds):
+            values = torch.cat([part[name].values for part in parts])
+            joined[name] = Sounds(values, np.concatenate([part[name].lengths for part in parts]))
+        else:
+            joined[name] = torch.cat([part[name] for part in parts])
+    return joined
+
+
+def _picked(raw: Raw, index: Indices, where: Tensor) -> Raw:
+    picked: Raw = {}
+    for name, found in raw.items():
+        if not isinstance(found, Sounds):
+            picked[name] = found[where]
+            continue
+        lengths, ends = found.lengths[index], found.ends[index]
+        pieces = [found.values[end - length : end] for length, end in zip(lengths.tolist(), ends.tolist(), strict=True)]
+        picked[name] = Sounds(torch.cat(pieces) if pieces else found.values[:0], lengths)
+    return picked

@@ -15,7 +15,7 @@ from torch import Tensor
 from bss.balance.sampler import SequenceSampler
 from bss.models.network import MultiModalNetwork
 from bss.training.checkpoints import Checkpoints
-from bss.training.ranks import Ranks
+from bss.training.ranks import Ranks, Vote
 
 Row = dict[str, Any]
 
@@ -72,22 +72,25 @@ class TrainingState:
         self.device = next(network.parameters()).device
         self.records, self.best, self.position = Records(), Best(), Position()
         self._started = started
+        self._vote = Vote(ranks, self.device)
 
     def seconds(self) -> float:
         """Return the time that this training took so far, in all the processes that worked on it."""
         return self.records.seconds + time.perf_counter() - self._started
 
-    def after_step(self, step: int, loss: Tensor, stop_asked: bool) -> None:
+    def after_step(self, step: int, loss: Tensor, stop_asked: bool, last: bool) -> None:
         """Save where that is due, or where a rank was asked to stop; then raise KeyboardInterrupt.
 
-        `step` counts the steps of the epoch that are done, `loss` is the sum of this rank's losses in them.
+        `step` counts the steps of the epoch that are done, of which this was the `last` or not; `loss` is the sum
+        of this rank's losses in them. With several ranks it happens one step later, but for the last step.
         """
-        stop = self.ranks.any(stop_asked, self.device)
-        if self.checkpoints is not None:
-            steps = step + sum(row["schedule/steps"] for row in self.records.history)
-            if stop or self.ranks.any(self.checkpoints.due(steps), self.device):
-                self.position.step, self.position.loss = step, float(loss)
-                self.save(self.checkpoints, steps)
+        steps = step + sum(row["schedule/steps"] for row in self.records.history)
+        due = self.checkpoints is not None and self.checkpoints.due(steps)
+        stop, due = self._vote(stop_asked, due, now=last)
+        if self.checkpoints is not None and (stop or due):
+            self.position.step, self.position.loss = step, float(loss)
+            self.save(self.checkpoints, steps)
+            self._vote.forget()
         if stop:
             raise KeyboardInterrupt
 

@@ -26,7 +26,7 @@ def prepare(
         data_revision: Branch, tag or commit; empty for the default branch.
         data_path: Folder in the repository.
         data_digest: Digest of the data, from the step start: changed data is never taken from the cache.
-        store: Every sample, decoded, memory-mapped.
+        store: Every sample, decoded once.
         summary: Samples per class and split.
 
     Returns:

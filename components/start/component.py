@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from kfp import dsl
-from kfp.dsl import Artifact, Output
 
 from components import IMAGE
 
@@ -21,7 +20,6 @@ def start(
     image: str,
     gpus: int,
     nodes: int,
-    measurings: Output[Artifact],
 ) -> NamedTuple(
     "Started", [("run", str), ("prepare", str), ("schedule", str), ("data", str), ("digest", str), ("Output", list)]
 ):
@@ -39,14 +37,13 @@ def start(
         image: Image of the steps, recorded in MLflow.
         gpus: GPUs of a training pod.
         nodes: The train.nodes that this pipeline was compiled for.
-        measurings: What decides the measuring with each seed.
 
     Returns:
         As JSON the parameters of the run (run) and of the steps (prepare, schedule) and the version of the data
-        (data); the digest of the data (digest); the seed of each measuring and the digest of what decides it.
+        (data); the digest of the data (digest); the parameters of measuring with each seed, and a
+        digest of its data.
     """
     import json
-    from pathlib import Path
 
     from bss.kubeflow.data import data_tags, find_data
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
@@ -62,7 +59,7 @@ def start(
             tags = {IMAGE_TAG: image, **data_tags(version, data_revision)}
             open_or_find(config, name, tracking_address(mlflow_tracking_uri), tags)
         resolved = resolve(config, version)
-        seeds_to_measure = list_measurings(resolved.config, version, Path(measurings.path))
+        seeds_to_measure = list_measurings(resolved.config, version)
         print(f"data: {version.path} {version.commit} digest {version.digest}")
     return (
         resolved.parameters,

@@ -229,3 +229,21 @@ def test_ranks_exchange_what_they_observed(ranks, tmp_path):
         assert merged[:N] == expected[epoch]
     for rank in range(ranks):
         np.testing.assert_array_equal(found[rank][1], alone.scores)
+
+
+def test_observing_leaves_values_on_their_device_until_they_are_needed_and_keeps_the_last_of_each_sample():
+    sampler = SequenceSampler(5, Learned(), 0, scores=np.zeros(5), score=BalanceScore(("training_loss",)))
+    logits = {"a": torch.zeros(3, 2), "b": torch.zeros(3, 2)}
+    loss, index = torch.tensor([1.0, 2.0, 3.0], requires_grad=True), np.array([4, 0, 4])
+    sampler.set_epoch(0)
+    sampler.observe(index, logits, loss * 1)
+    index[:] = 3  # a loop that uses its memory again
+    with torch.no_grad():
+        loss.fill_(9.0)
+    assert len(sampler.observations._waiting) == 1
+    sampler.record(np.array([0, 1]), {"training_loss": np.array([7.0, 8.0])})
+    np.testing.assert_array_equal(sampler.observations.values["training_loss"], [7, 8, np.nan, np.nan, 3])
+    assert sampler.observations.seen.tolist() == [True, True, False, False, True]
+    assert not sampler.observations._waiting
+    sampler.observations.clear()
+    assert not sampler.observations.fresh

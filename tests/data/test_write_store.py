@@ -34,12 +34,15 @@ def test_the_store_is_the_same_whatever_is_in_memory_at_a_time(
 LENGTHS = (5, 1, 8, 3, 3, 8, 2)
 
 
-def write(folder, stored):
+def write(folder, stored, short="pad"):
     """Write a store of sounds of different length and of features; return both as lists."""
     random = np.random.default_rng(0)
     sounds = [random.integers(-99, 99, length).astype(stored) for length in LENGTHS]
     vectors = [random.standard_normal((2, 3)).astype(np.float32) for _ in LENGTHS]
-    kinds = {"sound": AudioKind("audio", sample_rate=8000, seconds=0.001, stored=stored), "x": FeaturesKind("features")}
+    kinds = {
+        "sound": AudioKind("audio", sample_rate=8000, seconds=0.001, short=short, stored=stored),
+        "x": FeaturesKind("features"),
+    }
     arrays = ArraysWriter(folder, kinds)
     for sound, vector in zip(sounds, vectors, strict=True):
         arrays.append({"sound": sound, "x": vector})
@@ -48,6 +51,14 @@ def write(folder, stored):
     write_samples(folder, samples, ["a"], list(kinds))
     write_header(folder, "small", samples, ["a"], kinds)
     return sounds, vectors
+
+
+def test_how_sounds_are_filled_changes_the_digest_though_not_the_arrays(tmp_path):
+    for short in ("pad", "tile"):
+        (tmp_path / short).mkdir()
+        write(tmp_path / short, "int16", short)
+    assert digest_file(tmp_path / "pad" / "sound.npy") == digest_file(tmp_path / "tile" / "sound.npy")
+    assert Store.open(tmp_path / "pad").digest != Store.open(tmp_path / "tile").digest
 
 
 @pytest.mark.parametrize("stored", ["int16", "float32"])

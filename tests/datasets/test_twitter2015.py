@@ -7,6 +7,7 @@ import pytest
 from small_training import run_all_stages, small_config
 from text_and_image import words_of, write_image, write_words
 
+from bss.config import config_from_tree
 from bss.data.store import Store
 from bss.datasets.splits import honest_rows
 from bss.datasets.twitter2015 import DATASET
@@ -109,3 +110,11 @@ def test_a_layout_that_is_not_the_published_one_is_refused_by_name(tmp_path, dam
     damage(root)
     with pytest.raises(BssError, match=message):
         DATASET.read(root)
+
+
+def test_the_script_that_reverses_the_order_is_followed_in_the_published_protocol_alone():
+    for protocol, order in (("published", "imbalanced-first"), ("honest", "balanced-first")):
+        tree = {"dataset": "twitter2015", "protocol": protocol, "prepare": {"root": "x"}}
+        schedulers = config_from_tree(tree, "params.yaml").schedule.schedulers
+        assert schedulers["official-l" if protocol == "published" else "bss-l"].order == order
+        assert schedulers["bss-l"].order == "balanced-first"

@@ -71,6 +71,7 @@ def changed(tree, key, value):
         ("train.decay.at", [1], {"schedule", "cell"}),
         ("train.epochs", 2, {"schedule", "cell"}),
         ("train.batch_size", 8, {"measure", "schedule", "cell"}),
+        ("train.precision", "bf16", {"measure", "schedule", "cell"}),
         ("measure.warmup_epochs", 2, {"measure"}),
         ("schedule.schedulers.bss-l.beta", 0.5, {"schedule"}),
         ("schedule.schedulers.uniform", {"kind": "uniform"}, set()),
@@ -118,6 +119,9 @@ def test_the_whole_configuration_survives_as_json(small_root, make_config):
         ({"kind": "image"}, {"kind": "vit"}),
         ({"kind": "image"}, {"kind": "clip-image"}),
         ({"kind": "flow"}, {"kind": "i3d"}),
+        ({"kind": "image"}, {"kind": "cnn", "crop": {"height": 200, "width": 220, "train": "random"}}),
+        ({"kind": "clip", "frames": 20}, {"kind": "i3d", "crop": {"height": 100, "width": 80, "frames": 20}}),
+        ({"kind": "frames"}, {"kind": "i3d", "crop": {"height": 224, "width": 224, "evaluation": "centre"}}),
     ],
 )
 def test_every_kind_of_modality_and_encoder_makes_a_part(modality, encoder, tree, make_config):

@@ -57,9 +57,9 @@ def plan(config, store, folder, plans):
 
 def test_plans_of_another_run_are_refused(planned):
     plans, _, cells = planned
-    with pytest.raises(BssError, match="this file is of another run"):
+    with pytest.raises(BssError, match="these plans are of another run"):
         cell_config(plans, cells[0]["scheduler"], cells[0]["seed"], "0" * 64)
-    with pytest.raises(BssError, match="has no uniform/seed=9"):
+    with pytest.raises(BssError, match="has no training of uniform with seed 9"):
         cell_config(plans, "uniform", 9, "0" * 64)
 
 

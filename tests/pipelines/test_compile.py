@@ -184,7 +184,7 @@ def test_steps_are_reused_but_those_that_look_at_the_world(compiled):
 def test_what_decides_a_reused_step_is_a_value_never_an_artifact_alone(compiled):
     found = all_tasks(compiled)
     assert "data_digest" in found["prepare"]["inputs"]["parameters"]
-    assert {"digest", "seed"} <= set(found["measure"]["inputs"]["parameters"])
+    assert {"digest", "parameters"} <= set(found["measure"]["inputs"]["parameters"])
     assert {"store_digest", "scores_digests"} <= set(found["schedule"]["inputs"]["parameters"])
     assert {"digest", "scheduler", "seed"} <= set(found["train"]["inputs"]["parameters"])
     # Parameters of the whole run would make every training run again for any change.

@@ -208,3 +208,19 @@ def test_images_whose_name_moves_are_refused(image):
 def test_without_a_repository_the_built_in_data_is_used():
     given = run_arguments(PROJECT / "params.yaml", [], [], [], ("", "", ""), "")
     assert (given["data_repository"], given["seeds"], given["schedulers"]) == ("", [], [])
+
+
+@pytest.mark.parametrize(
+    ("data", "mlflow", "option"),
+    [
+        (("https://me:secret@h/r.git", "", "x"), "", "--data-repository"),
+        (("https://token-secret@h/r.git", "", "x"), "", "--data-repository"),
+        (("", "", ""), "https://me:secret@h", "--mlflow"),
+    ],
+)
+def test_a_password_in_an_address_does_not_become_a_parameter_of_the_run(data, mlflow, option):
+    with pytest.raises(BssError, match=f"{option} .*holds a password") as caught:
+        run_arguments(PROJECT / "params.yaml", [], [], [], data, mlflow)
+    assert "secret@" not in str(caught.value)
+    plain = run_arguments(PROJECT / "params.yaml", [], [], [], ("git@host:r.git", "", "x"), "http://mlflow:5000")
+    assert plain["data_repository"] == "git@host:r.git"

@@ -95,7 +95,10 @@ DAMAGES = {
     "not an object": (lambda c: (c / "metrics.json").write_text("[]"), r"metrics\.json: damaged .* a list"),
     "null": (lambda c: change_metrics(c, **{"test/map": None}), r"metrics\.json: test/map is None, not a number"),
     "text": (lambda c: change_metrics(c, **{"test/acc_image": "0.5"}), r"test/acc_image is '0\.5', not a number"),
-    "NaN": (lambda c: change_metrics(c, **{"last/test_acc": float("nan")}), r"last/test_acc is nan, not a number"),
+    "NaN": (
+        lambda c: change_metrics(c, **{"last/test_acc": float("nan")}),
+        r"metrics\.json: damaged \(NaN is no finite number",
+    ),
     "no times": (lambda c: (c / "timing.json").unlink(), r"timing\.json: not found"),
     "empty times": (lambda c: (c / "timing.json").write_text("{}"), r"timing\.json: seconds is None"),
     "no history": (lambda c: (c / "history.csv").unlink(), r"history\.csv: missing or damaged"),

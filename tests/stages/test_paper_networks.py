@@ -180,3 +180,10 @@ def test_a_token_that_the_vocabulary_lacks_is_told_before_anything_is_trained(st
     with pytest.raises(BssError, match=r"network\.encoders\.text\.vocabulary is 19, but `text` has the token id 19"):
         measure(config_of(tmp_path, network), store, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
+
+
+def test_bf16_on_a_cpu_is_refused_where_gradients_would_be_left_to_chance(store, tmp_path):
+    config = config_of(tmp_path, {"encoders": THREE["encoders"]}, precision="bf16")
+    with pytest.raises(BssError, match=r"train\.precision: bf16 on a CPU cannot train encoders\..*maps of one pixel"):
+        measure(config, store, tmp_path / "scores")
+    assert not (tmp_path / "scores").exists()

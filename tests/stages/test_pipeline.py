@@ -200,6 +200,35 @@ def test_a_plan_of_another_dataset_or_of_other_parameters_is_refused(pipeline, s
         train(other, small_store, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("change", "initial"),
+    [
+        (lambda tree: tree["train"].update(precision="bf16"), True),
+        (lambda tree: tree["train"].update(accumulate=2), False),
+        (lambda tree: tree["network"]["encoders"]["image"].update(crop={"height": 6, "width": 6}), True),
+    ],
+    ids=["precision", "accumulate", "crop"],
+)
+def test_what_is_said_of_steps_and_their_inputs_reaches_measuring_and_training(
+    change, initial, pipeline, small_store, tmp_path
+):
+    folder, _ = pipeline
+
+    def of_one_seed(tree):
+        change(tree)
+        tree["seeds"] = [0]
+
+    config = changed(pipeline, of_one_seed)
+    measure(config, small_store, tmp_path / "scores")
+    schedule(config, small_store, tmp_path / "scores", tmp_path / "plans")
+    train(config, small_store, tmp_path / "scores", tmp_path / "plans", tmp_path / "runs", [("uniform", 0)])
+    other = {"initial.parquet"} if initial else set()
+    for path, name in (("scores", "initial.parquet"), ("scores", "scores.parquet"), ("runs/uniform", "history.csv")):
+        file = f"{path}/seed=0/{name}"
+        same = digest_file(tmp_path / file) == digest_file(folder / file)
+        assert same == (name == "initial.parquet" and name not in other), file
+
+
 def test_scores_of_other_samples_are_refused(pipeline, small_store, tmp_path):
     import pyarrow.parquet
 

@@ -139,7 +139,7 @@ def test_links_in_a_loop_and_impossible_names_are_bad_samples(run):
         run(rename)
     assert "2 problems" in str(caught.value)
     assert "vector train-cat-0.npy: not the name of a file" in str(caught.value)
-    assert "row 3 (id train-cat-1): audio a\0b: not the name of a file" in str(caught.value)
+    assert "row 3 (id train-cat-1): audio a\\x00b: not the name of a file" in str(caught.value)
 
 
 def test_skipping_may_not_empty_a_split(run):

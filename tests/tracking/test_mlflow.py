@@ -20,7 +20,8 @@ from bss.models.waveforms import read_filled
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.cell_run import CellRun
-from bss.tracking.execution import Execution, dvc_digest, log_inputs, open_execution
+from bss.tracking.dvc_lock import dvc_digest
+from bss.tracking.execution import Execution, log_inputs, open_execution
 from bss.tracking.replay import Replay
 from bss.tracking.sender import require_sent
 

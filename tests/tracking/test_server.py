@@ -48,3 +48,19 @@ def test_a_server_elsewhere_is_pointed_at(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "https://***@mlflow.example.org" in shown
     assert "secret" not in shown
+
+
+def test_the_ui_listens_on_loopback_alone_and_its_password_is_on_no_command_line(monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@db.example.org/mlflow")
+    started = []
+
+    def start(command, env, check):
+        started.append((command, env))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", start)
+    assert run_ui(5000) == 0
+    ((command, env),) = started
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert "secret" not in " ".join(map(str, command)) + capsys.readouterr().out
+    assert env["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:secret@db.example.org/mlflow"

@@ -1,5 +1,3 @@
-import pickle
-
 import pytest
 import torch
 
@@ -59,7 +57,7 @@ def test_those_of_another_training_are_removed(checkpoints, capsys):
     assert checkpoints.latest() is None
 
 
-def test_nothing_is_unpickled(checkpoints, tmp_path):
+def test_nothing_is_unpickled(checkpoints, tmp_path, capsys):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "evil"), "w"))
@@ -72,6 +70,6 @@ def test_nothing_is_unpickled(checkpoints, tmp_path):
     content = buffer.getvalue()
     checkpoints.folder.mkdir()
     (checkpoints.folder / f"{1:012d}-{hashlib.sha256(content).hexdigest()}.pt").write_bytes(content)
-    with pytest.raises(pickle.UnpicklingError):
-        checkpoints.latest()
+    assert checkpoints.latest() is None
+    assert "damaged (Weights only load failed" in capsys.readouterr().out.replace("\n", " ")
     assert not (tmp_path / "evil").exists()

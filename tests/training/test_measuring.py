@@ -4,13 +4,11 @@ import torch
 import torch.nn.functional as F
 
 from bss.data.store import Store
-from bss.models.augmentation import Augmentation
 from bss.models.network import build_network, describe_network
 from bss.training.measuring import measure, measure_in_train_mode
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import split_into_batches
 
-AUGMENTATION = Augmentation(0, "measuring", 0)
 ALL = ("prediction_similarity", "logit_similarity", "feature_similarity", "training_loss", "gradient_magnitude")
 
 
@@ -24,7 +22,7 @@ def measured(small_store, tree, make_config):
 def test_every_criterion_against_a_direct_computation(measured):
     network, data = measured
     columns = measure(network, data, ALL)
-    inputs, labels = data.batch(np.arange(len(data)))
+    inputs, labels = next(data.batches([np.arange(len(data))]))
     network.eval()
     out = network(inputs)
     p = {name: z.softmax(1) for name, z in out.logits.items()}
@@ -50,7 +48,7 @@ def test_measuring_leaves_the_network_as_it_was_but_train_mode_moves_batch_norm(
     measure(network, data, ALL)
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
     order = np.random.default_rng(0).permutation(len(data))
-    measure_in_train_mode(network, data, ("training_loss",), split_into_batches(order, 16), AUGMENTATION)
+    measure_in_train_mode(network, data, ("training_loss",), split_into_batches(order, 16), seed=0, epoch=0)
     moved = {name for name, x in network.state_dict().items() if not torch.equal(before[name], x)}
     assert moved
     assert all("running" in name or "num_batches" in name for name in moved)

@@ -35,7 +35,7 @@ def take_steps(network, store_path, ranks):
     data = SplitData(store, "train", built, torch.device("cpu"))
     # In double precision, as these networks multiply rounding: their last maps have one pixel of few samples.
     built.double()
-    data._cache = {name: x.double() if x.is_floating_point() else x for name, x in data._cache.items()}
+    data._inputs = {name: x.double() if x.is_floating_point() else x for name, x in data._inputs.items()}
     before = {name: value.clone() for name, value in built.state_dict().items()}
     wrapped = ranks.wrap(built)
     optimiser = make_optimiser(built, SgdConfig("sgd", learning_rate=0.01))

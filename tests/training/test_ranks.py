@@ -22,8 +22,9 @@ from bss.training.batch_norm import share_batch_norm
 from bss.training.cell_folder import train_into
 from bss.training.measuring import measure
 from bss.training.ranks import ALONE, Ranks, require_gpus
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import make_optimiser, split_into_batches, train_epoch
+from bss.training.steps import make_optimiser, train_epoch
 
 CELLS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l"), 4: ("uniform", "bss-h")}
 """What is trained with how many ranks; the cells of one rank are those of the fixture `pipeline`."""
@@ -35,14 +36,15 @@ def with_processes(config, processes):
     return replace(config, train=replace(config.train, processes=processes))
 
 
-def take_steps(network, data, ranks):
-    """Train on batches of 15, 15, 15 and 2; return which samples this rank took in each step."""
+def take_steps(network, data, ranks, accumulate=1):
+    """Train on batches of 15, 15, 15 and 2; return which samples this rank took in each step or part of one."""
     taken = []
     batches = split_into_batches(np.random.default_rng(0).permutation(len(data))[:47], 15)
     wrapped = ranks.wrap(network)
     optimiser = make_optimiser(network, SgdConfig("sgd", learning_rate=0.1, momentum=0.5))
     observe = lambda i, *_: taken.append(i.tolist())  # noqa: E731
-    loss = train_epoch(network, optimiser, data, batches, observe, wrapped, ranks, seed=0, epoch=0)
+    settings = {"seed": 0, "epoch": 0, "accumulate": accumulate}
+    loss = train_epoch(network, optimiser, data, batches, observe, wrapped, ranks, **settings)
     return {"batches": [b.tolist() for b in batches], "taken": taken, "loss": loss, "weights": network.state_dict()}
 
 
@@ -77,6 +79,7 @@ def run_rank(rank, count, config, store_path, plans, folder):
     found["cached"] = take_steps(network, data, ranks)
     split_data.CACHE_BYTES = 0
     found["read"] = take_steps(*make_data(store, config), ranks)
+    found["parts"] = take_steps(*make_data(store, config), ranks, accumulate=2)
     if count == len(PARTS):
         layer = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
         share_batch_norm(layer)
@@ -136,9 +139,10 @@ def test_the_ranks_together_take_each_global_batch_in_order_even_one_smaller_tha
 
 
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("data", ["cached", "read"])
+@pytest.mark.parametrize("data", ["cached", "read", "parts"])
 def test_steps_are_those_of_one_process_and_the_same_bits_on_all_ranks(groups, count, data, pipeline, small_store):
-    alone = take_steps(*make_data(Store.open(small_store), pipeline[1]), ALONE)
+    parts = 2 if data == "parts" and count == 2 else 1  # a part of a batch of 15 has 2 samples for 2 ranks, not for 4
+    alone = take_steps(*make_data(Store.open(small_store), pipeline[1]), ALONE, parts)
     first, *others = [part[data] for part in groups[count].found]
     assert first["loss"] == pytest.approx(alone["loss"], abs=1e-6)
     assert first["weights"].keys() == alone["weights"].keys()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.data.decode.audio import decode_audio
-from bss.data.decode.bad_sample import Array, BadSampleError, require_file
+from bss.data.decode.bad_sample import Array, BadSampleError, is_panic, reason, require_file
 from bss.data.decode.features import decode_features
 from bss.data.decode.flow import decode_flow, require_opencv
 from bss.data.decode.frames import decode_clip, decode_frames
@@ -35,11 +35,30 @@ def make_decoder(kind: ModalityKind, root: Path, modality: str) -> Decoder:
     if isinstance(kind, TextKind):
         encode = Tokenizer(kind, root, modality).encode
         if kind.source == "column":
-            return lambda text, _: encode(text)
-        return lambda name, _: encode(read_text(inside(root, name)))
+            return _guarded(lambda text, _: encode(text))
+        return _guarded(lambda name, _: encode(read_text(inside(root, name))))
     if isinstance(kind, FlowKind) and kind.compute:
         require_opencv(modality)
-    return lambda name, span: _decode(inside(root, name), kind, root, span)
+    return _guarded(lambda name, span: _decode(inside(root, name), kind, root, span))
+
+
+def _guarded(decode: Decoder) -> Decoder:
+    """Return `decode` with whatever else a library raises on its way as a bad sample too.
+
+    One file of a million must not end the work on the others with a traceback that does not even name it.
+    """
+
+    def guarded(value: str, span: Span) -> Array:
+        try:
+            return decode(value, span)
+        except BadSampleError:
+            raise
+        except BaseException as error:
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
+            raise BadSampleError(f"cannot be decoded ({type(error).__name__}: {reason(error, Path(value))})") from error
+
+    return guarded
 
 
 def _decode(path: Path, kind: ModalityKind, root: Path, span: Span) -> Array:

@@ -1,5 +1,6 @@
 """Sound: from sound files through libsndfile, from video files through FFmpeg."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from bss.config.modalities import AudioKind
 from bss.data.decode.bad_sample import BadSampleError, finite, reason
-from bss.data.decode.container import SUFFIXES, decode_track
+from bss.data.decode.container import SUFFIXES, decode_track, readable
 from bss.data.sounds import Stored, to_int16
 
 Sound = npt.NDArray[np.float32]
@@ -19,6 +20,8 @@ BLOCK = 65_536
 """Samples per channel in memory before they are mixed to mono."""
 MAX_RATE = 768_000
 """Hz; a header that tells more is damaged."""
+UNKNOWN_SIZE = 0x7FFF0000
+"""Bytes; this and more is what programs write for sound whose length they do not know yet."""
 
 
 def decode_audio(path: Path, kind: AudioKind) -> Stored:
@@ -43,7 +46,7 @@ def decode_audio(path: Path, kind: AudioKind) -> Stored:
     if len(mono) == 0:
         raise BadSampleError("holds no sound (0 samples)")
     if rate != kind.sample_rate:
-        mono = soxr.resample(mono, rate, kind.sample_rate)
+        mono = finite(soxr.resample(mono, rate, kind.sample_rate))
     mono = mono[start - first // rate * kind.sample_rate :]
     if len(mono) == 0:  # the filter swallows a sample or two of a very short sound
         raise BadSampleError("holds too little sound to be resampled")
@@ -67,14 +70,26 @@ def _open_file(path: Path) -> Iterator[Any]:
 def _measure_file(path: Path, with_length: bool) -> tuple[int, int]:
     """Return the sample rate and, where it is asked for, the number of samples per channel, else 0."""
     with _open_file(path) as file:
+        _require_whole(file.extra_info)
         return file.samplerate, file.frames if with_length else 0
+
+
+def _require_whole(told: str) -> None:
+    """Raise `BadSampleError` where libsndfile's notes on a header tell that a hundredth of the sound is missing.
+
+    Else the rest would count as silence. Sizes that programs write when they cannot go back are no sizes.
+    """
+    for declared, found in re.findall(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", told):
+        if 0.99 * int(declared) > int(found) and int(declared) < UNKNOWN_SIZE:
+            raise BadSampleError(f"cut off: {found} of {declared} bytes of sound are there")
 
 
 def _read_file(path: Path, first: int, last: int) -> Sound:
     with _open_file(path) as file:
         file.seek(first)
         blocks = file.blocks(BLOCK, frames=last - first, dtype="float32", always_2d=True)
-        return _joined(block.mean(axis=1) for block in blocks)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return _joined(block.mean(axis=1) for block in blocks)
 
 
 def _measure_container(path: Path, with_length: bool) -> tuple[int, int]:
@@ -107,12 +122,13 @@ def _container_blocks(path: Path) -> Iterator[tuple[int, Sound]]:
 
     to_float = av.AudioResampler(format="fltp")
     rate = None
-    for frame, _ in decode_track(path, "audio"):
-        if frame.sample_rate != (rate or frame.sample_rate):
-            raise BadSampleError("changes its sample rate")
-        rate = frame.sample_rate
-        for part in to_float.resample(frame):
-            yield rate, part.to_ndarray().mean(axis=0)
+    with readable(path, "audio"):
+        for frame, _ in decode_track(path, "audio"):
+            if frame.sample_rate != (rate or frame.sample_rate):
+                raise BadSampleError("changes its sample rate")
+            rate = frame.sample_rate
+            for part in to_float.resample(frame):  # which refuses one of another layout or type than the first
+                yield rate, part.to_ndarray().mean(axis=0)
 
 
 def _joined(blocks: Iterator[Sound]) -> Sound:

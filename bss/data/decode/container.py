@@ -1,6 +1,7 @@
 """Video files: containers that hold a video track, an audio track or both."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,19 +11,31 @@ SUFFIXES = frozenset(
     {".mp4", ".m4v", ".m4a", ".mov", ".flv", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts"}
 )
 """Files that FFmpeg opens (through PyAV) rather than libsndfile."""
+FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "flv", "avi", "matroska,webm", "mpeg", "mpegts", "mpegvideo", "asf")
+"""FFmpeg's names of what these are. Others, such as concat, hls and sdp, list files elsewhere."""
+MAX_FRAMES = 1_000_000
+"""Of one video: eleven hours at 25 per second. More is a damaged or hostile file."""
+MAX_DECODED = 1 << 40
+"""Pixels of all frames of one video: six hours of 1920 x 1080 at 25 per second."""
+MAX_SAMPLES = 1 << 33
+"""Samples per channel of one sound track: two days at 48 kHz."""
+MAX_PACKETS = 1 << 23
+"""Of one file, with a frame in it or not."""
 
 
 def decode_track(path: Path, kind: Literal["video", "audio"]) -> Iterator[tuple[Any, Any]]:
     """Yield each frame of the file's first track of `kind`, and the track; decoded on this thread alone.
 
-    Raises `BadSampleError` for a file that cannot be opened, has no such track, or is damaged or cut off
-    as far as its packets tell.
+    Raises `BadSampleError` for a file that cannot be opened, has no such track, is damaged or cut off as far as
+    its packets tell, or holds more than the limits: a few bytes may stand for hours of decoding.
     """
     import av
 
-    try:
+    decoded = frames = 0
+    with readable(path, kind):
         # Local files alone: a playlist or a reference inside the file may not lead elsewhere.
-        with av.open(path, options={"protocol_whitelist": "file"}) as container:
+        options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+        with av.open(path, options=options) as container:
             tracks = getattr(container.streams, kind)
             if not tracks:
                 raise BadSampleError(f"has no {kind} track")
@@ -32,13 +45,35 @@ def decode_track(path: Path, kind: Literal["video", "audio"]) -> Iterator[tuple[
                 require_pixels(track.codec_context.width, track.codec_context.height)
                 # Where a later frame is larger than the header says, FFmpeg refuses before it makes room.
                 track.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            for packet in container.demux(track):
+            for number, packet in enumerate(container.demux(track)):
+                if number == MAX_PACKETS:
+                    raise BadSampleError(f"has more than {MAX_PACKETS} packets")
                 if packet.is_corrupt:
                     raise BadSampleError("damaged or cut off")
                 for frame in packet.decode():
+                    frames += 1
+                    decoded += frame.width * frame.height if kind == "video" else frame.samples
+                    _require_bounded(kind, frames, decoded)
                     yield frame, track
+
+
+@contextmanager
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever FFmpeg and what takes its frames raise into a `BadSampleError`: damaged files raise many types."""
+    try:
+        yield
     except BadSampleError:
         raise
-    except Exception as error:  # damaged files raise many types
+    except Exception as error:
         why = getattr(error, "strerror", None) or reason(error, path)
         raise BadSampleError(f"not a readable {kind} file ({why})") from error
+
+
+def _require_bounded(kind: str, frames: int, decoded: int) -> None:
+    if kind == "audio":
+        if decoded > MAX_SAMPLES:
+            raise BadSampleError(f"a sound of more than {MAX_SAMPLES} samples")
+    elif frames > MAX_FRAMES:
+        raise BadSampleError(f"a video of more than {MAX_FRAMES} frames")
+    elif decoded > MAX_DECODED:
+        raise BadSampleError(f"a video of more than {MAX_DECODED} pixels in all")

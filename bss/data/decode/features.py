@@ -1,21 +1,47 @@
 """Vectors and other arrays of numbers from .npy files."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bss.data.decode.bad_sample import BadSampleError, finite, reason
+from bss.data.decode.bad_sample import MAX_NUMBERS, BadSampleError, finite, reason
+
+_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""By the format's version; the third is for names of fields, which arrays of numbers have not."""
 
 
 def decode_features(path: Path) -> npt.NDArray[np.float32]:
     """Return the numbers of a .npy file as float32; pickled objects are refused."""
+    array = open_array(path)
+    if array.size > MAX_NUMBERS:
+        raise BadSampleError(f"holds {array.size} numbers; of one sample {MAX_NUMBERS} are the most")
+    with np.errstate(over="ignore"):
+        return finite(np.array(array, dtype=np.float32, order="C"))
+
+
+def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
+    """Return the numbers of a .npy file, mapped: only what is used of them is read.
+
+    Raises `BadSampleError` for a file that is damaged, shorter than its header says, or holds no numbers.
+    """
     try:
         with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except Exception as error:  # damaged headers raise many types, MemoryError and TokenError among them
+            shape, fortran_order, dtype = _READERS[np.lib.format.read_magic(file)](file)
+            start, size = file.tell(), path.stat().st_size
+    except Exception as error:  # damaged headers raise many types, TokenError and RecursionError among them
         raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
-    if array.dtype.kind not in "fiub" or array.size == 0:
+    if dtype.hasobject:
+        raise BadSampleError("not a readable .npy file of numbers, but of pickled objects")
+    if dtype.kind not in "fiub" or 0 in shape:
         raise BadSampleError("not a .npy array of numbers")
-    with np.errstate(over="ignore"):
-        return finite(array.astype(np.float32))
+    # Before anything makes room for it; in Python's numbers, which do not overflow.
+    if min(shape, default=1) < 0 or start + math.prod(shape) * dtype.itemsize > size:
+        raise BadSampleError("not a readable .npy file (shorter than its header says)")
+    order: Any = "F" if fortran_order else "C"
+    try:
+        return np.memmap(path, dtype, "r", start, shape, order)
+    except Exception as error:  # more than 32 dimensions, or the file has changed meanwhile
+        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error

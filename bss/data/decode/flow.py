@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config.modalities import FlowKind
-from bss.data.decode.bad_sample import BadSampleError, finite, reason, require_file, require_pixels
+from bss.data.decode.bad_sample import BadSampleError, finite, require_file, require_pixels
+from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import open_frames
 from bss.data.decode.spans import Span, consecutive
 from bss.errors import BssError
@@ -79,12 +80,8 @@ def _compute(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[
 
 def _read(path: Path, kind: FlowKind, span: Span) -> npt.NDArray[np.float32]:
     require_file(path)
-    try:
-        # Mapped, so that only the frames that are kept are read.
-        array = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # damaged headers raise many types
-        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
-    if array.dtype.kind not in "fiu" or array.size == 0:
+    array = open_array(path)
+    if array.dtype.kind == "b":
         raise BadSampleError("not a .npy array of numbers")
     if array.ndim != 4 or 2 not in array.shape[:2]:
         raise BadSampleError(
@@ -94,25 +91,23 @@ def _read(path: Path, kind: FlowKind, span: Span) -> npt.NDArray[np.float32]:
         array = array.swapaxes(0, 1)
     require_pixels(array.shape[3], array.shape[2])
     indices = consecutive(len(array), span, kind.frames, kind.short, kind.long)
-    with np.errstate(over="ignore"):
-        flows = finite(array[indices].astype(np.float32))
-    return _resized(flows, kind.height, kind.width)
+    # One at a time: the file's flows may be far larger than what is stored of them.
+    flows = {index: _resized(array[index], kind.height, kind.width) for index in np.unique(indices).tolist()}
+    return np.stack([flows[index] for index in indices.tolist()])
 
 
-def _resized(flows: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Return `flows` [frames, 2, ...] at another size, bilinearly, the vectors in proportion."""
+def _resized(flow: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return `flow` [2, ...] as float32 at another size, bilinearly, the vectors in proportion."""
     from PIL import Image
 
-    old_height, old_width = flows.shape[2:]
+    with np.errstate(over="ignore"):
+        flow = finite(flow.astype(np.float32))
+    old_height, old_width = flow.shape[1:]
     if (old_height, old_width) == (height, width):
-        return flows
+        return flow
     scale = width / old_width, height / old_height
-    return np.stack(
-        [
-            [
-                np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)) * factor
-                for plane, factor in zip(flow, scale, strict=True)
-            ]
-            for flow in flows
-        ]
-    ).astype(np.float32)
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)) * factor
+        for plane, factor in zip(flow, scale, strict=True)
+    ]
+    return np.stack(planes).astype(np.float32)

@@ -1,7 +1,6 @@
 """The frames of a video file or of a folder of images, in order."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.decode.bad_sample import BadSampleError, require_file
-from bss.data.decode.container import decode_track
+from bss.data.decode.container import decode_track, readable
 from bss.data.decode.image import Size, decode_image, to_pixels
 from bss.data.decode.paths import inside
 from bss.data.decode.spans import Indices
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-MAX_FRAMES = 1_000_000
-"""Of one video: eleven hours at 25 per second. More is a damaged or hostile file."""
 
 Frames = npt.NDArray[np.uint8]
 
@@ -88,7 +85,9 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.times = np.array([_time(frame, track, i) for i, (frame, track) in enumerate(self._frames())])
+        with readable(path, "video"):
+            times = [_time(frame, track, i) for i, (frame, track) in enumerate(decode_track(path, "video"))]
+        self.times = np.array(times, dtype=np.float64)
         if len(self.times) == 0:
             raise BadSampleError("a video without frames")
         if np.any(np.diff(self.times) < 0):
@@ -101,18 +100,13 @@ class Video:
         """Return the frames `indices`, uint8 [k, channels, height, width]."""
         wanted, last = set(indices.tolist()), int(indices.max())
         frames = {}
-        for number, (frame, _) in enumerate(self._frames()):
-            if number in wanted:
-                frames[number] = to_pixels(_upright(frame), size)
-            if number == last:
-                break
+        with readable(self.path, "video"):
+            for number, (frame, _) in enumerate(decode_track(self.path, "video")):
+                if number in wanted:
+                    frames[number] = to_pixels(_upright(frame), size)
+                if number == last:
+                    break
         return np.stack([frames[index] for index in indices.tolist()])
-
-    def _frames(self) -> Iterator[tuple[Any, Any]]:
-        for number, (frame, track) in enumerate(decode_track(self.path, "video")):
-            if number == MAX_FRAMES:
-                raise BadSampleError(f"a video of more than {MAX_FRAMES} frames")
-            yield frame, track
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:

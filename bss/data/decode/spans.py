@@ -10,6 +10,9 @@ from bss.data.decode.bad_sample import BadSampleError
 
 Indices = npt.NDArray[np.int64]
 
+MAX_MOMENTS = 10_000_000
+"""At which a frame is taken: four days at 25 per second."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -35,9 +38,11 @@ def thin(times: npt.NDArray[np.float64], rate: float) -> Indices:
     """Return the frames that are shown at 0, 1 / rate, 2 / rate, ... seconds after the first, int64.
 
     `times` are the frames' own times in seconds, ascending, float64 [frames]; a frame is shown until the
-    next one.
+    next one. Raises `BadSampleError` for times that no video has.
     """
     last = times[-1] - times[0]
+    if not last * rate < MAX_MOMENTS:
+        raise BadSampleError(f"a video whose frames are {last:.3g} seconds apart: their times are damaged")
     # A frame that is due at 1 s may be stamped 1.0000001: half a millisecond is no error.
     moments = np.arange(int(np.floor((last + 5e-4) * rate)) + 1) / rate
     return np.searchsorted(times - times[0], moments + 5e-4, side="right").astype(np.int64) - 1

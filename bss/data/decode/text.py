@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config.modalities import TextKind
-from bss.data.decode.bad_sample import BadSampleError, require_file
+from bss.data.decode.bad_sample import BadSampleError, is_panic, require_file
 from bss.errors import BssError
 
 Tokens = npt.NDArray[np.int32]
@@ -36,6 +36,8 @@ class Tokenizer:
             raise BadSampleError("holds no words")
         if 0 in numbers:
             raise BadSampleError("holds the tokenizer's mark for padding")
+        if len(numbers) > self.kind.tokens or max(numbers) > np.iinfo(np.int32).max:
+            raise BadSampleError("its tokenizer gives more tokens, or larger numbers, than there are")
         return np.pad(np.array(numbers, dtype=np.int32), (0, self.kind.tokens - len(numbers)))
 
     def _load(self, root: Path) -> Any:
@@ -45,7 +47,9 @@ class Tokenizer:
             loaded = _from_folder(folder) if folder.is_dir() else _from_hub(kind.tokenizer, kind.revision)
         except ImportError as error:
             raise BssError(f"{self.key}: text needs transformers ({error}): pip install transformers.") from error
-        except Exception as error:  # whatever a damaged file or a missing network raises
+        except BaseException as error:  # whatever a damaged file or a missing network raises
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
             found = "cannot be read" if folder.is_dir() else f"no folder {folder}, and the hub did not give it"
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BssError(

@@ -1,0 +1,120 @@
+"""The store's batches against decoding from files and against copying memory; steps with and without loading."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from benchmarks import reference
+from benchmarks.comparison import Line, interleave
+from benchmarks.crema import Shape, make_config, prepare_quietly, write_folder
+from benchmarks.record import Benchmark, main
+from bss.config import Config
+from bss.data.store import Store
+from bss.models.augmentation import Augmentation
+from bss.models.network import MultiModalNetwork, build_network, describe_network
+from bss.training.reproducible import make_reproducible
+from bss.training.sequences import split_into_batches
+from bss.training.split_data import SplitData
+from bss.training.steps import make_optimiser, train_epoch
+
+SHAPE = Shape()
+
+
+class OnDevice:
+    """One batch that is on the device already, whatever is asked for."""
+
+    def __init__(self, data: SplitData, index: np.ndarray) -> None:
+        self.device, self._batch = data.device, next(data.batches([index]))
+
+    def batches(self, indices: list[np.ndarray], *_: Any) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Yield it for each of `indices`."""
+        return repeat(self._batch, len(indices))
+
+
+def run(samples: int, batch_size: int, steps: int, workers: int, repetitions: int) -> list[Line]:
+    """Read all samples each way, then train a few steps both ways."""
+    make_reproducible()
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_folder(Path(folder) / "data", samples, 12, SHAPE)
+        config = make_config(root, SHAPE, 1, batch_size, {"uniform": {"kind": "uniform"}})
+        store = prepare_quietly(config, root)
+        network = build_network(describe_network(config.network, store), 0)
+        data = SplitData(store, "train", network, torch.device("cpu"))
+        order = np.random.default_rng(0).permutation(samples)
+        batches = split_into_batches(order, batch_size)
+        files = reference.Folder(root, "train", SHAPE, True)
+        files[0]  # librosa compiles what it needs in its first call
+        sides = _readers(store, data, batches, DataLoader(files, batch_size, num_workers=workers))
+        speed = {name: [samples / s for s in taken] for name, taken in interleave(sides, repetitions).items()}
+        step_seconds = _steps(config, network, data, batches[:1] * steps, repetitions)
+    unit = "samples/s"
+    share = batch_size / median(speed["inputs"]) / median(step_seconds[1])
+    why = f"making the inputs takes {share:.1%} of a step, in the thread that trains"
+    return [
+        Line("inputs from the store / decoding the files, with workers", speed["inputs"], speed["files"], unit=unit),
+        Line(
+            "stored samples read into memory / as many bytes copied in memory", speed["store"], speed["copy"], unit=unit
+        ),
+        Line("step with data from the store / with data on the device", *step_seconds, at_most=1.05, if_missed=why),
+    ]
+
+
+def _readers(
+    store: Store, data: SplitData, batches: list[np.ndarray], loader: DataLoader[Any]
+) -> dict[str, Callable[[], Any]]:
+    rows = [data.rows[index] for index in batches]
+    sizes = {name: max(store.bytes_of(name, index) for index in rows) for name in store.modalities}
+    memory = {name: np.empty(size, dtype=np.uint8) for name, size in sizes.items()}
+    sources = {name: np.ones(size, dtype=np.uint8) for name, size in sizes.items()}
+    augmentation = Augmentation(0, "training", 0)
+
+    def copy() -> None:
+        for _ in rows:
+            for name, room in memory.items():
+                np.copyto(room, sources[name])
+
+    return {
+        "inputs": lambda: list(map(len, data.batches(batches, augmentation))),
+        "files": lambda: list(map(len, loader)),
+        "store": lambda: [store.read(name, index, memory[name]) for index in rows for name in memory],
+        "copy": copy,
+    }
+
+
+def _steps(
+    config: Config, network: MultiModalNetwork, data: SplitData, batches: list[np.ndarray], repetitions: int
+) -> tuple[list[float], list[float]]:
+    optimiser = make_optimiser(network, config.train.optimiser)
+    resident: Any = OnDevice(data, batches[0])
+    seconds: dict[str, list[float]] = {"store": [], "device": []}
+    for repetition in range(repetitions):
+        sides = [("store", data), ("device", resident)]
+        for name, source in sides if repetition % 2 == 0 else reversed(sides):
+            started = time.perf_counter()
+            train_epoch(network, optimiser, source, batches, seed=0, epoch=repetition)
+            seconds[name].append((time.perf_counter() - started) / len(batches))
+    return seconds["store"], seconds["device"]
+
+
+BENCHMARK = Benchmark(
+    "data_path",
+    "The path of the data",
+    "Samples of CREMA-D's shape (sounds of 2.5 s tiled to 20 s, images of 480 x 360, random resized crop of 224), "
+    "warm. Inputs are spectrograms and crops, ready for the network. The files are decoded as in the authors' loop, by "
+    "`workers` processes; bss reads ahead by threads and makes inputs in the thread that trains. Steps are those of "
+    "two ResNet-18.",
+    {"samples": 64, "batch_size": 8, "steps": 2, "workers": 2, "repetitions": 3},
+    run,
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)

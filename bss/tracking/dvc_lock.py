@@ -1,0 +1,26 @@
+"""What DVC recorded of the data that a run used."""
+
+from pathlib import Path
+
+from bss.config.load import parse_yaml
+from bss.errors import BssError
+
+MAX_BYTES = 16 << 20
+"""Of dvc.lock."""
+
+
+def dvc_digest(lock: Path, root: str) -> str | None:
+    """Return the digest that dvc.lock has for the data at `root`, or None where it has none.
+
+    It is a note about the data, and no reason to stop a training: None too where the file cannot be read.
+    """
+    try:
+        if not lock.is_file() or lock.stat().st_size > MAX_BYTES:
+            return None
+        found = parse_yaml(lock.read_text(encoding="utf-8"), str(lock))
+        for dependency in found["stages"]["prepare"]["deps"]:
+            if dependency.get("path") == root and isinstance(dependency.get("md5"), str):
+                return str(dependency["md5"])
+    except (BssError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return None

@@ -1,0 +1,65 @@
+"""Reading ahead: threads read the next batches while the training works on this one."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Item = TypeVar("Item")
+Batch = TypeVar("Batch")
+
+AHEAD = 4
+"""Batches that are read while one is worked on, each by a thread of its own."""
+
+
+class Memory:
+    """Memory for what is read of one batch, used again for later ones; pinned where it is copied to a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._pinned = device.type == "cuda"
+        self._rooms: dict[str, torch.Tensor] = {}
+        self._copied: torch.cuda.Event | None = None
+
+    def room(self, name: str, size: int) -> npt.NDArray[np.uint8]:
+        """Return `size` bytes or more for the modality `name`, as soon as nothing reads them any more."""
+        if self._copied is not None:
+            self._copied.synchronize()
+            self._copied = None
+        if name not in self._rooms or len(self._rooms[name]) < size:
+            self._rooms[name] = torch.empty(size, dtype=torch.uint8, pin_memory=self._pinned)
+        return self._rooms[name].numpy()
+
+    def copying(self, stream: torch.cuda.Stream) -> None:
+        """Keep what is there until the copies that were asked of `stream` are done."""
+        self._copied = torch.cuda.Event()
+        self._copied.record(stream)
+
+
+def read_ahead(
+    read: Callable[[Item, Memory], Batch], items: Sequence[Item], device: torch.device
+) -> Iterator[tuple[Batch, Memory]]:
+    """Yield ``read(item, memory)`` of each of `items`, in order, and the memory that it lies in.
+
+    It lies there until the next one is asked for. What `read` raises is raised here.
+    """
+    free = deque(Memory(device) for _ in range(min(AHEAD + 1, len(items))))
+    left = iter(items)
+    reading: deque[tuple[Future[Batch], Memory]] = deque()
+    pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="read-ahead")
+    try:
+        while True:
+            for item in islice(left, len(free)):
+                memory = free.popleft()
+                reading.append((pool.submit(read, item, memory), memory))
+            if not reading:
+                return
+            future, memory = reading.popleft()
+            yield future.result(), memory
+            free.append(memory)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

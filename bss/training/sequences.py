@@ -1,0 +1,29 @@
+"""Sequences as a training takes them: cut into batches, and known by a digest. Needs no torch."""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+
+def split_into_batches(sequence: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
+    """Cut `sequence` into batches, in order, with nothing dropped.
+
+    A last batch of a single sample joins the one before it: batch normalisation cannot train on one.
+    """
+    starts = list(range(0, len(sequence), batch_size))
+    if len(starts) > 1 and len(sequence) - starts[-1] == 1:
+        starts.pop()
+    ends = [*starts[1:], len(sequence)]
+    return [sequence[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def count_steps(samples: int, batch_size: int) -> int:
+    """Return how many batches `split_into_batches` makes of `samples` samples."""
+    steps = -(-samples // batch_size)
+    return steps - 1 if steps > 1 and samples % batch_size == 1 else steps
+
+
+def sequence_digest(rows: npt.NDArray[np.int64]) -> str:
+    """Return the sha256 of a sequence of store rows, as little-endian int64."""
+    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<i8").data).hexdigest()

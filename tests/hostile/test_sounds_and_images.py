@@ -1,0 +1,222 @@
+"""Broken and hostile sounds and images: refused, or decoded into what was asked for."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import soundfile
+from damage import damage, damages, decode, every_damage, examples, judge
+from hypothesis import given
+from PIL import Image
+from tally import tried
+
+from bss.config.modalities import AudioKind, ImageKind
+from bss.data.decode import BadSampleError
+from bss.data.sounds import to_float
+
+AUDIO = AudioKind("audio", sample_rate=8000, seconds=0.1)
+CENTRE = AudioKind("audio", sample_rate=8000, seconds=0.1, long="centre")
+GREY = ImageKind("image", height=4, width=5, channels=1)
+RGB = ImageKind("image", height=4, width=5, channels=3)
+
+SOUNDS = ("WAV", "FLAC", "OGG", "AIFF", "MP3", "W64", "CAF", "AU")
+IMAGES = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "JPEG2000")
+
+
+def sound_bytes(format):
+    buffer = io.BytesIO()
+    rate = 44_100 if format == "MP3" else 11_025
+    soundfile.write(buffer, 0.5 * np.sin(np.arange(3000) / 9), rate, format=format)
+    return buffer.getvalue()
+
+
+def image_bytes(format, **options):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 10, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def is_sound(decoded):
+    assert decoded.ndim == 1
+    assert 1 <= len(decoded) <= 800
+    assert decoded.dtype in (np.int16, np.float32)
+    assert np.abs(to_float(decoded)).max() <= 1
+
+
+def is_image(decoded):
+    assert decoded.shape == (3, 4, 5)
+    assert decoded.dtype == np.uint8
+
+
+@pytest.mark.parametrize("format", SOUNDS)
+def test_a_sound_damaged_anywhere_is_refused_or_still_a_sound(format, tmp_path):
+    for number, data in enumerate(every_damage(sound_bytes(format))):
+        (tmp_path / "x.wav").write_bytes(data)
+        judge(format.lower(), tmp_path / "x.wav", CENTRE if number % 2 else AUDIO, is_sound)
+
+
+@pytest.mark.parametrize("format", SOUNDS)
+@examples(40)
+@given(changes=damages)
+def test_a_sound_with_several_faults_is_refused_or_still_a_sound(format, changes, tmp_path):
+    (tmp_path / "x.wav").write_bytes(damage(sound_bytes(format), changes))
+    judge(format.lower(), tmp_path / "x.wav", AUDIO, is_sound)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size")
+@pytest.mark.parametrize("format", IMAGES)
+def test_an_image_damaged_anywhere_is_refused_or_still_an_image(format, tmp_path):
+    for data in every_damage(image_bytes(format)):
+        (tmp_path / "x.png").write_bytes(data)
+        judge(format.lower(), tmp_path / "x.png", RGB, is_image)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size")
+@pytest.mark.parametrize("format", IMAGES)
+@examples(40)
+@given(changes=damages)
+def test_an_image_with_several_faults_is_refused_or_still_an_image(format, changes, tmp_path):
+    (tmp_path / "x.png").write_bytes(damage(image_bytes(format), changes))
+    judge(format.lower(), tmp_path / "x.png", RGB, is_image)
+
+
+def wav_header(channels=1, rate=8000, bits=16, size=1 << 31, data=b"\0" * 64):
+    form = struct.pack(
+        "<HHIIHH", 1, channels, rate, rate * channels * bits // 8 & 0xFFFFFFFF, channels * bits // 8 & 0xFFFF, bits
+    )
+    return (
+        b"RIFF"
+        + struct.pack("<I", size)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", size)
+        + data
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"size": 0xFFFFFFFF},
+        {"channels": 0xFFFF},
+        {"channels": 0},
+        {"rate": 0},
+        {"rate": 0xFFFFFFFF},
+        {"rate": 1, "size": 0xFFFFFFF0},
+        {"bits": 0},
+        {"bits": 0xFFFF},
+        {"channels": 1024, "size": 0xFFFFFFFF, "data": b"\0" * 4096},
+    ],
+)
+def test_a_wav_that_declares_too_much_is_refused_or_still_a_sound(header, tmp_path):
+    (tmp_path / "x.wav").write_bytes(wav_header(**header))
+    for kind in (AUDIO, CENTRE):
+        judge("wav", tmp_path / "x.wav", kind, is_sound)
+
+
+@pytest.mark.parametrize("format", ["WAV", "AIFF", "AU", "FLAC"])
+def test_a_sound_that_is_cut_off_is_not_filled_with_silence(format, tmp_path):
+    whole = sound_bytes(format)
+    kind = AudioKind("audio", sample_rate=11_025, seconds=3000 / 11_025)
+    for part in (0.5, 0.9):
+        (tmp_path / "x.wav").write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(BadSampleError, match=r"cut off|not a readable"):
+            decode(tmp_path / "x.wav", kind)
+        tried(format.lower(), "refused")
+
+
+def test_a_wav_whose_writer_did_not_know_its_length_is_read(tmp_path):
+    for size in (0xFFFFFFFF, 0x7FFFFFFF):
+        (tmp_path / "x.wav").write_bytes(wav_header(size=size, data=b"\x00\x40" * 800))
+        assert np.all(to_float(decode(tmp_path / "x.wav", AUDIO)) == 0.5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_sound_that_is_no_number_is_refused(value, tmp_path):
+    sound = np.zeros(100)
+    sound[50] = value
+    soundfile.write(tmp_path / "x.wav", sound, 8000, subtype="FLOAT")
+    with pytest.raises(BadSampleError, match="not finite"):
+        decode(tmp_path / "x.wav", AUDIO)
+    tried("wav", "refused")
+
+
+def png(width, height, data=b"", depth=8, colour=0, extra=b""):
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_images_that_declare_enormous_sizes_are_refused_before_room_is_made_for_them(tmp_path):
+    huge = [png(60_000, 60_000), png(0x7FFFFFFF, 0x7FFFFFFF), png(10_000, 10_000), png(0, 0)]
+    gif = b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0x80, 0, 0) + b"\0" * 6
+    gif += b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x02\x02\x4c\x01\0;"
+    bmp = b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
+    for data in [*huge, gif, bmp, b"P5\n99999 99999\n255\n", b"P5\n99999999999999999999 1\n255\n", b"P6\n-1 -1\n255\n"]:
+        (tmp_path / "x.png").write_bytes(data)
+        with pytest.raises(BadSampleError):
+            decode(tmp_path / "x.png", RGB)
+        tried("image bombs", "refused")
+
+
+def test_a_png_whose_text_unpacks_to_gigabytes_is_refused(tmp_path):
+    text = b"Comment\0\0" + zlib.compress(b"a" * (200 << 20), 9)
+    extra = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    (tmp_path / "x.png").write_bytes(png(4, 4, b"\0" * 20, extra=extra))
+    judge("image bombs", tmp_path / "x.png", RGB, is_image)
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_a_progressive_jpeg_of_thousands_of_scans_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("L", (4000, 4000), 90).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    judge("jpeg", _write(tmp_path / "good.jpg", data), GREY, lambda decoded: None)
+    start = data.rindex(b"\xff\xda")
+    scans = data[:start] + data[start:-2] * 5000 + data[-2:]
+    with pytest.raises(BadSampleError, match="scans"):
+        decode(_write(tmp_path / "bad.jpg", scans), GREY)
+    tried("image bombs", "refused")
+
+
+def _write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n(/etc/passwd) run showpage\n%%EOF\n"),
+        (
+            "xpm",
+            b'/* XPM */\nstatic char *x[] = {\n"4 4 1 1",\n"a c #000000",\n"aaaa",\n"aaaa",\n"aaaa",\n"aaaa"\n};\n',
+        ),
+        ("xbm", b"#define x_width 8\n#define x_height 1\nstatic char x_bits[] = {\n0x00};\n"),
+    ],
+)
+def test_formats_that_run_programs_or_are_text_are_no_images(name, data, tmp_path):
+    with pytest.raises(BadSampleError, match="cannot identify"):
+        decode(_write(tmp_path / "x.png", data), RGB)
+    tried(name, "refused")
+
+
+def test_wide_pixels_are_scaled_or_refused_and_never_clipped(tmp_path):
+    pixels = (np.arange(20, dtype=np.uint16) * 3000).reshape(4, 5)
+    (tmp_path / "x.pgm").write_bytes(b"P5\n5 4\n65535\n" + pixels.astype(">u2").tobytes())
+    np.testing.assert_array_equal(decode(tmp_path / "x.pgm", GREY)[0], pixels >> 8)
+    for array in (pixels.astype(np.float32) / 60_000, np.full((4, 5), np.nan, np.float32), pixels.astype(np.int32)):
+        Image.fromarray(array).save(tmp_path / "x.tif")
+        with pytest.raises(BadSampleError, match="32 bits"):
+            decode(tmp_path / "x.tif", GREY)
+        tried("tiff", "refused")
