@@ -22,7 +22,7 @@ if __name__ == "__main__":
     schedule(config, store, folder / "scores", folder / "plans")
     train(config, store, folder / "scores", folder / "plans", folder / "runs")
 """
-DONE = re.compile(r"\[ *(\d+)/\d+\]")
+DONE = re.compile(r"\[ *\d+/\d+\] .*: val .* test ")
 PAGE_KIB = 4
 WARM_UP = 0.3
 """Share of the trainings that come before the line is fitted."""
