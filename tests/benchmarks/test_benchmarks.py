@@ -12,7 +12,7 @@ from benchmarks.crema import Shape, write_folder
 from benchmarks.record import PROJECT, write_page
 from benchmarks.reference import Folder
 
-TINY = Shape(seconds=0.1, height=24, width=32, crop=16, channels=2)
+TINY = Shape(seconds=0.6, height=40, width=48, crop=36, channels=2)
 SMALLEST = {
     sequences: "--sizes 1000 5000 --repetitions 2 --threads 1",
     balance_cost: "--samples 24 --epochs 1 --repetitions 1 --batch-size 8 --channels 2",

@@ -49,7 +49,7 @@ def crema(tmp_path_factory):
     store = Store.open(folder / "store")
     network = build_network(describe_network(config.network, store)).eval()
     data = SplitData(store, "test", network, torch.device("cpu"))
-    inputs, _ = data.batch(np.arange(3))
+    ((inputs, _),) = data.batches([np.arange(3)])
     return root, {name: x.numpy() for name, x in inputs.items()}
 
 

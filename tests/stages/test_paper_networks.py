@@ -165,6 +165,7 @@ def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_n
     try:
         log_model(client, run_id, cell, {name: x[:2] for name, x in samples.items()})
         (logged,) = client.search_logged_models([client.get_run(run_id).info.experiment_id])
+        mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
         model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
         packages = mlflow.pyfunc.get_model_dependencies(f"models:/{logged.model_id}")
     finally:
