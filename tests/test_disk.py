@@ -10,7 +10,7 @@ from conftest import small_tree
 
 from bss.cli import main
 from bss.config import config_from_tree
-from bss.config.schema import CheckpointsConfig
+from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.disk import full_disk
 from bss.errors import BssError

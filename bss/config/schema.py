@@ -4,24 +4,20 @@ One frozen dataclass per section; the text under a field is its documentation. N
 file: `bss.config.load` does, and reports what is wrong with the key's full name.
 """
 
-import re
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from bss.balance.checks import require
-from bss.balance.schedulers import Heuristic, Learned, Uniform
 from bss.balance.score import BalanceScore
 from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind
+from bss.config.resources import ResourcesConfig
+from bss.config.schedule import LearnedEntry, ScheduleConfig
+from bss.config.training import TrainConfig
 
 Protocol = Literal["honest", "published"]
-Precision = Literal["fp32", "bf16"]
-
-S3_FOLDER = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 
 
 @dataclass(frozen=True)
@@ -137,151 +133,6 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
-class UniformEntry(Uniform):
-    """Uniform shuffling."""
-
-    kind: Literal["uniform"] = "uniform"
-
-
-@dataclass(frozen=True)
-class HeuristicEntry(Heuristic):
-    """BSS-H, its reversal, its trimming, and the random-ranking control."""
-
-    kind: Literal["heuristic"] = "heuristic"
-    scores: Literal["warm-up", "initial"] = "warm-up"
-    """Scores after the warm-up, or of the freshly initialised network in train mode (the scripts)."""
-
-
-@dataclass(frozen=True)
-class LearnedEntry(Learned):
-    """BSS-L."""
-
-    kind: Literal["learned"] = "learned"
-    scores: Literal["warm-up", "initial"] = "warm-up"
-    """The first measurement: after the warm-up, or of the freshly initialised network (the scripts)."""
-    measuring: Literal["full", "online"] = "full"
-    """Measure again with a pass over the training set, or from the logits of the training pass."""
-    mode: Literal["eval", "train"] = "eval"
-    """Mode of the network in a full pass; train moves the batch-norm statistics, as the scripts do."""
-
-
-SchedulerEntry = Annotated[UniformEntry | HeuristicEntry | LearnedEntry, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True)
-class ScheduleConfig:
-    """The schedulers that are compared."""
-
-    schedulers: dict[str, SchedulerEntry]
-    """A name of your choice to a scheduler."""
-
-    def __post_init__(self) -> None:
-        """Check the names: they become folders and metric names."""
-        require(bool(self.schedulers), "schedulers", {}, "one or more")
-        for name in self.schedulers:
-            ok = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and name.lower() == name
-            require(ok, "schedulers", name, "a name of lower-case letters, digits, - and _")
-
-
-@dataclass(frozen=True)
-class SgdConfig:
-    """Stochastic gradient descent with momentum."""
-
-    kind: Literal["sgd"]
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-
-
-@dataclass(frozen=True)
-class AdamConfig:
-    """Adam."""
-
-    kind: Literal["adam"]
-    learning_rate: float = 0.001
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-
-
-OptimiserConfig = Annotated[SgdConfig | AdamConfig, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True)
-class StepDecay:
-    """The learning rate is multiplied by `factor` at the start of each epoch in `at` (counted from 0)."""
-
-    at: tuple[int, ...] = ()
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(all(epoch >= 1 for epoch in self.at), "at", self.at, "epochs of at least 1")
-        require(0 < self.factor <= 1, "factor", self.factor, "in (0, 1]")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How the network is trained; the warm-up of measuring takes the same batches, optimiser and precision."""
-
-    optimiser: OptimiserConfig
-    epochs: int = 30
-    """Passes over the data, or over the open part of it, at least 1."""
-    batch_size: int = 64
-    """Samples per step, over all processes together; at least 2, and 2 per process."""
-    decay: StepDecay = field(default_factory=StepDecay)
-    """When the learning rate falls."""
-    processes: int = 1
-    """Processes (ranks) of one training on one machine, one GPU each where there are GPUs.
-
-    They share every batch: batches, sequences and steps are those of one process. Gradients are those of
-    the mean over the whole batch, batch normalisation takes its statistics over the whole batch, and
-    evaluation and measuring are spread, so a result differs from that of one process by the order of
-    floating-point sums, and by what dropout draws; the same number of processes gives the same bytes again.
-    Measuring's warm-up takes one process.
-    """
-    nodes: int = 1
-    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks.
-
-    Pods on a cluster, containers elsewhere; resources.staging says how files reach them.
-    """
-    precision: Precision = "fp32"
-    """bf16 multiplies in 16 bits (torch.autocast), in training, measuring and evaluation alike.
-
-    Weights, losses, scores and normalisation statistics stay in 32 bits. On a CPU it is refused for convolutions
-    with a stride over maps of one pixel, for which torch leaves parts of a gradient undefined.
-    """
-    compile: bool = False
-    """Training steps run code that torch.compile makes of the network: a slow start, then faster steps. It rounds
-    otherwise than without."""
-    accumulate: int = 1
-    """Parts that each batch is cut into, one after the other, with one update for all: less memory. The gradient is
-    that of the whole batch, but batch normalisation takes its statistics over each part. At least 2 samples each."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2")
-        require(self.processes >= 1, "processes", self.processes, "at least 1")
-        require(self.nodes >= 1, "nodes", self.nodes, "at least 1")
-        require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
-        parts = self.nodes * self.processes
-        least = 2 * parts * self.accumulate
-        right = f"at least {least}, 2 for each of {self.nodes} x {self.processes} processes (nodes x processes)"
-        right += f" and {self.accumulate} parts (accumulate)" * (self.accumulate > 1)
-        require(self.batch_size >= least, "batch_size", self.batch_size, right)
-
-
-@dataclass(frozen=True)
 class CompareConfig:
     """What every scheduler is compared with."""
 
@@ -311,56 +162,6 @@ class TrackingConfig:
     """Sequences are logged in full up to this size per run, beyond it as digests."""
     strict: bool = False
     """True ends the work at once where MLflow does not answer; false goes on and leaves the records to `bss sync`."""
-
-
-@dataclass(frozen=True)
-class CheckpointsConfig:
-    """How often a training saves where it stands, to go on from there after a stop."""
-
-    minutes: float | None = 5.0
-    """A checkpoint at the first step after so many minutes; null: not by time."""
-    steps: int | None = None
-    """A checkpoint after so many steps; null: not by steps."""
-    keep: int = 2
-    """The last so many are kept, in case the newest is damaged."""
-    store: str | None = None
-    """Place on an object store, s3://bucket/prefix, that gets each checkpoint too; null: they stay on this disk.
-
-    There a training goes on from when its disk is gone, as that of a pod. They are named by the digest of all that
-    decides the training, and removed when it is finished.
-    """
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "null or greater than 0")
-        require(self.steps is None or self.steps >= 1, "steps", self.steps, "null or at least 1")
-        require(self.keep >= 1, "keep", self.keep, "at least 1")
-        ok = self.store is None or S3_FOLDER.fullmatch(self.store) is not None
-        require(ok, "store", self.store, "null or a place on an object store, s3://bucket/prefix")
-
-
-@dataclass(frozen=True)
-class ResourcesConfig:
-    """What of the machine is used; none of it changes a result on CPU."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes a GPU where there is one."""
-    jobs: int | None = None
-    """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs or nodes."""
-    staging: str | None = None
-    """Place on an object store, s3://bucket/prefix, through which the nodes of a training get their files.
-
-    Needed where train.nodes is greater than 1. A training's own files there are removed when it ends; the
-    store, below `stores/<digest>`, stays for the next one.
-    """
-    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
-    """Beside the folder of a training until it is finished."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.jobs is None or self.jobs >= 1, "jobs", self.jobs, "null or at least 1")
-        ok = self.staging is None or S3_FOLDER.fullmatch(self.staging) is not None
-        require(ok, "staging", self.staging, "null or a place on an object store, s3://bucket/prefix")
 
 
 @dataclass(frozen=True)

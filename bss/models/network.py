@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from bss.balance.criteria import training_loss
 from bss.config.load import config_to_tree
-from bss.config.schema import NetworkConfig, Precision
+from bss.config.schema import NetworkConfig
+from bss.config.training import Precision
 from bss.data.store import Modality, Store
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion

@@ -11,7 +11,7 @@ from bss.balance.schedulers import Heuristic, Learned, Scheduler
 from bss.balance.score import Floats
 from bss.balance.sorting import Indices
 from bss.config import Config, config_to_tree
-from bss.config.schema import SchedulerEntry, UniformEntry
+from bss.config.schedule import SchedulerEntry, UniformEntry
 from bss.console import make_console
 from bss.data.plans import SCHEMA_VERSION, seed_path
 from bss.data.scores import read_scores, scores_path

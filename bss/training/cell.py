@@ -13,7 +13,8 @@ import torch
 from bss.balance.draw import generator
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Learned
-from bss.config.schema import Config, LearnedEntry
+from bss.config.schedule import LearnedEntry
+from bss.config.schema import Config
 from bss.data.plans import Plan
 from bss.data.store import Store
 from bss.data.tables import write_table

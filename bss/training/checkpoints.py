@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bss.config.schema import CheckpointsConfig
+from bss.config.resources import CheckpointsConfig
 from bss.console import make_console
 from bss.disk import on_disk
 from bss.errors import BssError

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bss.config.schema import AdamConfig, OptimiserConfig, StepDecay
+from bss.config.training import AdamConfig, OptimiserConfig, StepDecay
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.dropout import with_dropout_of

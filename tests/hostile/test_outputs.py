@@ -19,7 +19,7 @@ from hypothesis import given
 from tally import tried
 
 from bss.config import config_to_tree
-from bss.config.schema import CheckpointsConfig
+from bss.config.resources import CheckpointsConfig
 from bss.console import make_console
 from bss.data.plans import read_plan
 from bss.data.scores import read_scores

@@ -16,7 +16,7 @@ from proxy import Proxy
 from test_resume import PROGRAM, content, wait_for
 
 from bss.config import config_from_tree
-from bss.config.schema import CheckpointsConfig
+from bss.config.resources import CheckpointsConfig
 from bss.data import object_store
 from bss.data.store import Store
 from bss.errors import BssError

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bss.config.schema import CheckpointsConfig
+from bss.config.resources import CheckpointsConfig
 from bss.training.checkpoints import Checkpoints
 
 

@@ -9,7 +9,7 @@ from paper_networks import RESNET, SPECTROGRAM, config_of, write_store
 
 from bss.balance import Learned, SequenceSampler
 from bss.config.crop import Crop
-from bss.config.schema import SgdConfig
+from bss.config.training import SgdConfig
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
 from bss.training import split_data

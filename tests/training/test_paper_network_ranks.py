@@ -7,7 +7,7 @@ import pytest
 import torch
 from paper_networks import BERT, RESNET, config_of, write_store
 
-from bss.config.schema import SgdConfig
+from bss.config.training import SgdConfig
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
 from bss.training.ranks import ALONE, Ranks

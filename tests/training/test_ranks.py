@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss.config import config_from_tree
-from bss.config.schema import SgdConfig
+from bss.config.training import SgdConfig
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bss.balance import Learned, SequenceSampler
-from bss.config.schema import AdamConfig, SgdConfig, StepDecay
+from bss.config.training import AdamConfig, SgdConfig, StepDecay
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.training.evaluation import evaluate

@@ -1,0 +1,59 @@
+"""The section `resources` of params.yaml; the text under a field is its documentation."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bss.balance.checks import require
+
+S3_FOLDER = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
+
+
+@dataclass(frozen=True)
+class CheckpointsConfig:
+    """How often a training saves where it stands, to go on from there after a stop."""
+
+    minutes: float | None = 5.0
+    """A checkpoint at the first step after so many minutes; null: not by time."""
+    steps: int | None = None
+    """A checkpoint after so many steps; null: not by steps."""
+    keep: int = 2
+    """The last so many are kept, in case the newest is damaged."""
+    store: str | None = None
+    """Place on an object store, s3://bucket/prefix, that gets each checkpoint too; null: they stay on this disk.
+
+    There a training goes on from when its disk is gone, as that of a pod. They are named by the digest of all that
+    decides the training, and removed when it is finished.
+    """
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "null or greater than 0")
+        require(self.steps is None or self.steps >= 1, "steps", self.steps, "null or at least 1")
+        require(self.keep >= 1, "keep", self.keep, "at least 1")
+        ok = self.store is None or S3_FOLDER.fullmatch(self.store) is not None
+        require(ok, "store", self.store, "null or a place on an object store, s3://bucket/prefix")
+
+
+@dataclass(frozen=True)
+class ResourcesConfig:
+    """What of the machine is used; none of it changes a result on CPU."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU where there is one."""
+    jobs: int | None = None
+    """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs or nodes."""
+    staging: str | None = None
+    """Place on an object store, s3://bucket/prefix, through which the nodes of a training get their files.
+
+    Needed where train.nodes is greater than 1. A training's own files there are removed when it ends; the
+    store, below `stores/<digest>`, stays for the next one.
+    """
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    """Beside the folder of a training until it is finished."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.jobs is None or self.jobs >= 1, "jobs", self.jobs, "null or at least 1")
+        ok = self.staging is None or S3_FOLDER.fullmatch(self.staging) is not None
+        require(ok, "staging", self.staging, "null or a place on an object store, s3://bucket/prefix")
