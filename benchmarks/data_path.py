@@ -60,9 +60,22 @@ def run(samples: int, batch_size: int, steps: int, workers: int, repetitions: in
     share = batch_size / median(speed["inputs"]) / median(step_seconds[1])
     why = f"making the inputs takes {share:.1%} of a step, in the thread that trains"
     return [
-        Line("inputs from the store / decoding the files, with workers", speed["inputs"], speed["files"], unit=unit),
         Line(
-            "stored samples read into memory / as many bytes copied in memory", speed["store"], speed["copy"], unit=unit
+            "inputs from the store / decoding the files, with workers",
+            speed["inputs"],
+            speed["files"],
+            unit=unit,
+            at_least=10,
+            if_missed="on a CPU spectrogram and crop are computed in the one thread that trains",
+        ),
+        Line("stored samples read / decoding the files, with workers", speed["store"], speed["files"], unit=unit),
+        Line(
+            "stored samples read into memory / as many bytes copied in memory",
+            speed["store"],
+            speed["copy"],
+            unit=unit,
+            at_least=0.5,
+            if_missed="a sample is a few hundred kB, and each is a call of its own to the system",
         ),
         Line("step with data from the store / with data on the device", *step_seconds, at_most=1.05, if_missed=why),
     ]
