@@ -1,7 +1,7 @@
 """An object store behind a proxy that fails: what arrives is whole, and nobody waits for ever."""
 
-import boto3
 import pytest
+from buckets import temporary_bucket
 from proxy import Proxy
 
 from bss.data import object_store, repository
@@ -17,12 +17,8 @@ MB = 1 << 20
 @pytest.fixture
 def direct(aws):
     """A client of the store itself, with the empty bucket `broken`."""
-    client = boto3.Session().client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="broken")
-    yield client
-    for found in client.list_objects_v2(Bucket="broken").get("Contents", []):
-        client.delete_object(Bucket="broken", Key=found["Key"])
-    client.delete_bucket(Bucket="broken")
+    with temporary_bucket("broken") as client:
+        yield client
 
 
 @pytest.fixture

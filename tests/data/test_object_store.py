@@ -1,7 +1,7 @@
 import json
 
-import boto3
 import pytest
+from buckets import keys, temporary_bucket
 
 from bss.data.object_store import (
     MANIFEST,
@@ -22,16 +22,8 @@ URL = "s3://trainings/run-1/store"
 @pytest.fixture
 def client(aws):
     """A boto3 client of a store that has the empty bucket `trainings`."""
-    client = boto3.Session().client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="trainings")
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket="trainings", Key=key)
-    client.delete_bucket(Bucket="trainings")
-
-
-def keys(client):
-    return [found["Key"] for found in client.list_objects_v2(Bucket="trainings").get("Contents", [])]
+    with temporary_bucket("trainings") as client:
+        yield client
 
 
 @pytest.fixture
@@ -77,7 +69,7 @@ def test_all_that_is_below_a_place_is_removed_and_no_more(client, folder, tmp_pa
     upload_folder(folder, URL + "-other")
     client.put_object(Bucket="trainings", Key="run-1/store/left", Body=b"of an upload that did not finish")
     remove_folder(URL)
-    assert all(key.startswith("run-1/store-other/") for key in keys(client))
+    assert all(key.startswith("run-1/store-other/") for key in keys(client, "trainings"))
     download_folder(URL + "-other", tmp_path / "copy")
     remove_folder(URL)  # nothing there
     with pytest.raises(BssError, match="names a whole bucket"):
@@ -99,8 +91,8 @@ def test_an_upload_that_breaks_off_leaves_no_folder_even_over_a_whole_one(client
     with pytest.raises(ZeroDivisionError):
         upload_folder(folder, URL)
     monkeypatch.undo()
-    assert f"run-1/store/{MANIFEST}" not in keys(client)
-    assert "run-1/store/audio.npy" in keys(client)
+    assert f"run-1/store/{MANIFEST}" not in keys(client, "trainings")
+    assert "run-1/store/audio.npy" in keys(client, "trainings")
 
 
 def test_without_the_manifest_there_is_no_folder(client, folder, tmp_path):
@@ -150,7 +142,7 @@ def test_a_folder_that_is_there_is_not_replaced(client, folder, tmp_path):
 def test_a_folder_without_files_is_not_uploaded(client, tmp_path):
     with pytest.raises(BssError, match="no files to upload"):
         upload_folder(tmp_path / "nowhere", URL)
-    assert keys(client) == []
+    assert keys(client, "trainings") == []
 
 
 def test_a_bucket_that_is_not_there(client, folder, tmp_path):

@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 
-import boto3
 import pytest
+from buckets import keys, temporary_bucket
 from clones import BIN, PROJECT, commit, environment, run
 
 FILES = {"a.bin": bytes(range(256)) * 100, "deep/b.bin": b"b", "manifest.csv": b"id,label\n1,2\n"}
@@ -14,16 +14,8 @@ FILES = {"a.bin": bytes(range(256)) * 100, "deep/b.bin": b"b", "manifest.csv": b
 @pytest.fixture
 def client(aws, monkeypatch, tmp_path):
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    client = boto3.Session().client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="shared")
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket="shared", Key=key)
-    client.delete_bucket(Bucket="shared")
-
-
-def keys(client):
-    return [found["Key"] for found in client.list_objects_v2(Bucket="shared").get("Contents", [])]
+    with temporary_bucket("shared") as client:
+        yield client
 
 
 def make(folder, target):
@@ -79,7 +71,7 @@ def cached(folder, content):
 
 def test_an_object_that_was_damaged_in_the_cache_is_not_pushed(origin, client):
     folder, _ = origin
-    for key in keys(client):
+    for key in keys(client, "shared"):
         client.delete_object(Bucket="shared", Key=key)
     path = cached(folder, FILES["a.bin"])
     path.chmod(0o644)
@@ -89,13 +81,13 @@ def test_an_object_that_was_damaged_in_the_cache_is_not_pushed(origin, client):
     assert status != 0
     assert "1 problem" in shown
     assert "a.bin" in shown
-    assert keys(client) == []
+    assert keys(client, "shared") == []
 
 
 def test_an_object_that_is_damaged_in_the_remote_is_not_checked_out(origin, client):
     folder, clone = origin
     digest = cached(folder, FILES["a.bin"])
-    (key,) = [key for key in keys(client) if key.endswith(f"{digest.parent.name}/{digest.name}")]
+    (key,) = [key for key in keys(client, "shared") if key.endswith(f"{digest.parent.name}/{digest.name}")]
     client.put_object(Bucket="shared", Key=key, Body=FILES["a.bin"][:-1] + b"!")
     status, shown = make(clone, "data-pull")
     assert status != 0
@@ -110,7 +102,7 @@ def test_an_object_that_is_damaged_in_the_remote_is_not_checked_out(origin, clie
 def test_with_verify_dvc_itself_finds_a_damaged_object(origin, client):
     folder, clone = origin
     digest = cached(folder, FILES["a.bin"])
-    (key,) = [key for key in keys(client) if key.endswith(f"{digest.parent.name}/{digest.name}")]
+    (key,) = [key for key in keys(client, "shared") if key.endswith(f"{digest.parent.name}/{digest.name}")]
     client.put_object(Bucket="shared", Key=key, Body=b"other")
     run(clone, "dvc", "remote", "modify", "--local", "store", "verify", "true")
     assert "failed to" in run(clone, "dvc", "pull", check=False).lower()

@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 
-import boto3
 import mlflow
 import pytest
 import torch
+from buckets import keys, temporary_bucket
 from conftest import small_tree
 from proxy import Proxy
 from test_resume import PROGRAM, content, wait_for
@@ -30,16 +30,8 @@ PLACE = "s3://checkpoints/project"
 
 @pytest.fixture
 def client(aws):
-    client = boto3.Session().client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="checkpoints")
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket="checkpoints", Key=key)
-    client.delete_bucket(Bucket="checkpoints")
-
-
-def keys(client):
-    return [found["Key"] for found in client.list_objects_v2(Bucket="checkpoints").get("Contents", [])]
+    with temporary_bucket("checkpoints") as client:
+        yield client
 
 
 def stored(folder, key="key"):
@@ -51,11 +43,11 @@ def test_a_fresh_disk_has_the_newest_one(client, tmp_path):
     for steps in (3, 6, 9):
         first.save({"weights": torch.full((2,), float(steps))}, steps)
         first.wait()
-    assert [int(key.split("/")[-1][:12]) for key in keys(client)] == [6, 9]
+    assert [int(key.split("/")[-1][:12]) for key in keys(client, "checkpoints")] == [6, 9]
     assert stored(tmp_path / "second").latest()["weights"].tolist() == [9.0, 9.0]
     assert stored(tmp_path / "second", "other key").latest() is None
     first.remove()
-    assert keys(client) == []
+    assert keys(client, "checkpoints") == []
 
 
 def test_the_newer_of_disk_and_store_is_taken(client, tmp_path):
@@ -75,7 +67,7 @@ def test_a_damaged_one_in_the_store_is_passed_over(client, tmp_path, capsys):
     for steps in (3, 6):
         first.save({"step": steps}, steps)
         first.wait()
-    newest = keys(client)[-1]
+    newest = keys(client, "checkpoints")[-1]
     whole = client.get_object(Bucket="checkpoints", Key=newest)["Body"].read()
     client.put_object(Bucket="checkpoints", Key=newest, Body=whole[:-1])
     assert stored(tmp_path / "second").latest() == {"step": 3}
@@ -147,7 +139,7 @@ def test_a_training_whose_disk_is_gone_at_every_step_ends_with_the_same_bytes(
                 shutil.rmtree(path.parent)
     assert pods >= 4
     assert content(path) == content(pipeline[0] / "runs" / name / "seed=0")
-    assert keys(client) == []
+    assert keys(client, "checkpoints") == []
     assert not checkpoints_folder(path).exists()
 
 
@@ -174,7 +166,7 @@ def test_a_killed_stage_goes_on_in_a_fresh_folder_and_mlflow_has_one_run(
     ]
     with (tmp_path / "output").open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=tmp_path, start_new_session=True)
-    wait_for(lambda: any(key.endswith(".pt") for key in keys(client)), process)
+    wait_for(lambda: any(key.endswith(".pt") for key in keys(client, "checkpoints")), process)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -187,7 +179,7 @@ def test_a_killed_stage_goes_on_in_a_fresh_folder_and_mlflow_has_one_run(
     runs = found.search_runs([found.get_experiment_by_name(Store.open(small_store).name).experiment_id])
     (child,) = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     assert sorted(m.step for m in found.get_metric_history(child.info.run_id, "val/acc")) == [0, 1, 2]
-    assert keys(client) == []
+    assert keys(client, "checkpoints") == []
 
 
 def test_a_pod_gets_the_place_and_a_change_of_it_trains_nothing_again(tree, make_config):

@@ -9,6 +9,7 @@ import kubernetes.client
 import kubernetes_validate
 import pytest
 import yaml
+from buckets import keys, temporary_bucket
 from cluster import Cluster
 from kubeflow_trainer_api import models
 
@@ -42,18 +43,9 @@ def changed(pipeline, device="cpu", **train):
 @pytest.fixture
 def bucket(aws):
     """A client of the object store, with the bucket `nodes`."""
-    import boto3
 
-    client = boto3.Session().client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="nodes")
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket="nodes", Key=key)
-    client.delete_bucket(Bucket="nodes")
-
-
-def keys(client):
-    return [found["Key"] for found in client.list_objects_v2(Bucket="nodes").get("Contents", [])]
+    with temporary_bucket("nodes") as client:
+        yield client
 
 
 @pytest.fixture
@@ -166,7 +158,7 @@ def test_two_pods_train_as_two_processes_do_and_leave_only_the_result(cluster, b
     assert [epoch for epoch, _ in rows] == [0, 1, 2]
     assert [path.name for path in cell.parent.iterdir()] == ["cell"]
     assert cluster.jobs == {}
-    stored = keys(bucket)
+    stored = keys(bucket, "nodes")
     assert stored
     assert all(key.startswith("test/stores/") for key in stored)
 
@@ -179,7 +171,7 @@ def test_a_pod_that_fails_is_told_with_its_own_words(cluster, bucket, pipeline, 
         train_on_nodes(tmp_path / "runs" / "cell", config, small_store, plans, "uniform", 1, lambda row: None)
     assert cluster.jobs == {}
     assert list((tmp_path / "runs").iterdir()) == []
-    assert all(key.startswith("test/stores/") for key in keys(bucket))
+    assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
 
 
 def test_a_job_that_looks_complete_without_a_result_is_no_training(
@@ -237,7 +229,7 @@ def test_what_the_cluster_refuses_is_said_in_its_words(cluster, bucket, pipeline
         train_on_nodes(
             tmp_path / "cell", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *CELL, lambda row: None
         )
-    assert all(key.startswith("test/stores/") for key in keys(bucket))
+    assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
 
 
 def test_what_the_pipeline_says_of_nodes_is_checked(monkeypatch):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from buckets import keys, temporary_bucket
 
 from bss.config import config_from_tree, config_to_tree
 from bss.data.tables import read_table
@@ -68,7 +69,6 @@ def bucket(engine, tmp_path, monkeypatch):
     """A boto3 client of an object store, with the bucket `nodes`, that this process and containers reach."""
     import logging
 
-    import boto3
     from moto.server import ThreadedMotoServer
 
     (subnet,) = [entry["Subnet"] for entry in engine.networks.get("bridge").attrs["IPAM"]["Config"]]
@@ -81,17 +81,9 @@ def bucket(engine, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    client = boto3.Session().client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="nodes")
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket="nodes", Key=key)
-    client.delete_bucket(Bucket="nodes")
+    with temporary_bucket("nodes") as client:
+        yield client
     server.stop()
-
-
-def keys(client):
-    return [found["Key"] for found in client.list_objects_v2(Bucket="nodes").get("Contents", [])]
 
 
 def sequences(folder):
@@ -120,8 +112,8 @@ def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, p
     assert not rows[0][1]  # it was told while the training ran
     assert {path.name for path in cell.iterdir()} == {path.name for path in alone.iterdir()}
     assert {path.name for path in cell.parent.iterdir()} == {"seed=0"}
-    assert keys(bucket)
-    assert all(key.startswith("test/stores/") for key in keys(bucket))
+    assert keys(bucket, "nodes")
+    assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
     # The stage keeps what is whole, and the store is on the object store already.
     train(changed(pipeline, nodes=2), small_store, folder / "scores", folder / "plans", runs, [CELL])
     assert "1 trainings, 1 kept, 1 at a time with 2 processes each on 2 nodes" in capsys.readouterr().out
@@ -145,7 +137,7 @@ def test_a_node_that_fails_is_told_with_its_own_words(bucket, pipeline, small_st
     ):
         train(config, small_store, pipeline[0] / "scores", pipeline[0] / "plans", tmp_path / "runs", [("uniform", 1)])
     assert not list((tmp_path / "runs" / "uniform").iterdir())
-    assert all(key.startswith("test/stores/") for key in keys(bucket))
+    assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
 
 
 @in_containers
@@ -179,7 +171,7 @@ def test_an_interruption_deletes_the_job(bucket, pipeline, small_store, tmp_path
     assert "interrupted\n" in list(lines)
     assert launcher.wait(60) == 0
     assert list(tmp_path.glob("*cell*")) == []
-    assert all(key.startswith("test/stores/") for key in keys(bucket))
+    assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
 
 
 @in_containers
