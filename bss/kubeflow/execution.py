@@ -60,11 +60,16 @@ def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) 
                 execution, _ = open_execution(Path(spool), config, name, address, all_tags, record)
                 require_sent(Path(spool), address)
     except BssError as error:
-        if config.tracking.strict:
-            raise
-        print(f"{error}\nThis step goes on without MLflow; the step compare logs what is missing there.", flush=True)
+        _go_on_without(error, config)
         return None
     return execution
+
+
+def _go_on_without(error: BssError, config: Config) -> None:
+    """Say that a step goes on without MLflow; raise `error` where tracking.strict is true."""
+    if config.tracking.strict:
+        raise error
+    print(f"{error}\nThis step goes on without MLflow; the step compare logs what is missing there.", flush=True)
 
 
 def find_execution(address: str) -> Execution | None:
@@ -101,9 +106,7 @@ def join_execution(config: Config, given: str) -> Execution | None:
         if execution is None:
             raise BssError(f"MLflow at {redact(address)}: has no run of the pipeline run {own}. Was it deleted?")
     except BssError as error:
-        if config.tracking.strict:
-            raise
-        print(f"{error}\nThis step goes on without MLflow; the step compare logs what is missing there.", flush=True)
+        _go_on_without(error, config)
         return None
     return execution
 
