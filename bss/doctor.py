@@ -79,8 +79,13 @@ def _package(name: str) -> Finding:
 
 
 def _processors() -> Finding:
+    """Tell how many there are, and the kernels' instruction set, which decides the last bits of results on CPU."""
+    import torch
+
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return "processors", f"{usable} usable, {platform.machine()}, Python {platform.python_version()}", True
+    kernels = torch.backends.cpu.get_cpu_capability()
+    python = platform.python_version()
+    return "processors", f"{usable} usable, {platform.machine()} with {kernels} kernels, Python {python}", True
 
 
 def _shared_memory(needed: float | None) -> Finding:
