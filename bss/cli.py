@@ -43,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"bss: {told}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("bss", "components", "pipelines"):
+            raise
+        print(f"bss: {error.name} is not installed: pip install 'bss[pipeline]'", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("bss: stopped; what was finished is kept", file=sys.stderr)
         return 130
