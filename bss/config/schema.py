@@ -175,8 +175,8 @@ class Config:
     network: NetworkConfig
     schedule: ScheduleConfig
     train: TrainConfig
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Each scheduler is trained once per seed; comparisons are paired by seed."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    """Each scheduler is trained once per seed; comparisons are paired by seed, and fewer than six give no verdict."""
     protocol: Protocol = "honest"
     """honest: checkpoint chosen on val, test read once; published: best test epoch, as the authors do."""
     generate: GenerateConfig = field(default_factory=GenerateConfig)

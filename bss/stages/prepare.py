@@ -138,7 +138,7 @@ def _print(
     console.print(table)
     notes = list(notes)
     if skipped:
-        notes.append(f"{len(skipped)} samples skipped, listed in skipped.csv")
+        notes.append(f"samples skipped: {len(skipped)}, listed in skipped.csv")
     if manifest.unused:
         notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
     if shared:
