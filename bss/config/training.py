@@ -9,6 +9,9 @@ from bss.balance.checks import require
 
 Precision = Literal["fp32", "bf16"]
 
+RESOURCES = ("processes", "nodes")
+"""Keys of `train` that tell what a training runs on, not what it computes: it may go on with others."""
+
 
 @dataclass(frozen=True)
 class SgdConfig:
