@@ -31,7 +31,7 @@ from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.state import Best, Position, Records, Row, TrainingState
-from bss.training.steps import learning_rate, make_optimiser, train_epoch
+from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
 
 def train_cell(
@@ -76,6 +76,7 @@ def train_cell(
         ranks=ranks.count,
     )
     wrapped = ranks.wrap(network)
+    settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile:
         wrapped = compiled(wrapped, device)
     optimiser = make_optimiser(network, config.train.optimiser)

@@ -25,6 +25,7 @@ def with_dropout_of(batches: Iterable[Batch], seed: int, purpose: str, epoch: in
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         for step, batch in enumerate(batches, first):
+            # The 0 is there for the sake of the results that were made with it.
             draw = generator(seed, f"dropout {purpose} {step} 0", epoch)
             torch.manual_seed(int(draw.integers(2**63)))
             yield batch

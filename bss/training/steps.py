@@ -1,5 +1,6 @@
 """Training steps: optimiser, learning rate, one epoch over a sequence."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -28,6 +29,23 @@ def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch
 def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> float:
     """Return the learning rate of `epoch` (from 0)."""
     return config.learning_rate * decay.factor ** sum(epoch >= at for at in decay.at)
+
+
+def settle_order_of_sums(network: MultiModalNetwork, wrapped: nn.Module, data: SplitData, ranks: Ranks) -> None:
+    """Pass a small batch through `wrapped` and back, with no update, so that all steps add gradients in one order.
+
+    DistributedDataParallel deals gradients to its messages anew after its first backward pass, and the place in a
+    message decides in which order those of more than two ranks are added. A training that goes on from a checkpoint
+    would have such a first pass again, where one that never stopped has none.
+    """
+    if ranks.count <= 2:
+        return
+    before = copy.deepcopy(network.state_dict())
+    network.train()
+    ((inputs, labels),) = data.batches([ranks.share(np.arange(2 * ranks.count))])
+    network.loss(wrapped(inputs), labels).sum().backward()
+    network.zero_grad(set_to_none=True)
+    network.load_state_dict(before)  # batch normalisation has moved
 
 
 def split_into_parts(batch: Indices, accumulate: int) -> list[Indices]:
