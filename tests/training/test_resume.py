@@ -15,9 +15,11 @@ from conftest import small_tree
 
 from bss.config import config_from_tree
 from bss.data.store import Store
+from bss.files import read_json
 from bss.stages.train import train
 from bss.training.cell_folder import train_into
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.launch import await_killed_ranks
 
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
@@ -191,7 +193,7 @@ def test_sigterm_saves_and_ends(jobs, start, pipeline, tmp_path):
     assert content(tmp_path / "runs/bss-l-online/seed=1") == content(pipeline[0] / "runs/bss-l-online/seed=1")
 
 
-def test_two_ranks_go_on_together(start, tmp_path):
+def test_two_ranks_are_followed_by_two_or_by_one(start, pipeline, tmp_path):
     schedule = {"schedulers": {"bss-l-online": {"kind": "learned", "measuring": "online", "every": 2}}}
     changes = {"schedule": schedule, "seeds": [0], "compare": {"baseline": "bss-l-online", "resamples": 1000}}
     assert start(processes=2, **changes).wait() == 0, (tmp_path / "output").read_text()
@@ -201,13 +203,18 @@ def test_two_ranks_go_on_together(start, tmp_path):
     wait_for(lambda: list((tmp_path / "runs").glob("*/.seed=*/*.pt")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not running_ranks(tmp_path), process) if process.poll() is None else None
+    await_killed_ranks(tmp_path / "runs/bss-l-online/seed=0")
+    shutil.copytree(tmp_path / "runs", tmp_path / "killed")
     assert start(processes=2, **changes).wait() == 0, (tmp_path / "output").read_text()
     assert content(tmp_path / "runs/bss-l-online/seed=0") == never_stopped
-
-
-def running_ranks(folder):
-    return subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, check=False).stdout
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "killed").rename(tmp_path / "runs")
+    assert start(processes=1, **changes).wait() == 0, (tmp_path / "output").read_text()
+    folder = tmp_path / "runs/bss-l-online/seed=0"
+    alone = pipeline[0] / "runs/bss-l-online/seed=0"
+    assert (folder / "sequences.parquet").read_bytes() == (alone / "sequences.parquet").read_bytes()
+    assert [stretch["ranks"] for stretch in read_json(folder / "provenance.json", "train")["ranks"]] == [2, 1]
+    assert not list((tmp_path / "runs").glob("*/.seed=*"))
 
 
 def test_a_resumed_training_goes_on_with_its_mlflow_run(small_root, small_store, pipeline, tmp_path, monkeypatch):
