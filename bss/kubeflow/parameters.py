@@ -25,7 +25,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "schedule": ("schedule", "seeds", "train.batch_size", "train.epochs"),
     "train": (
         *("measure.score", "network", "protocol", "seeds", "tracking"),
-        *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "decay", "epochs", "optimiser", "precision")),
+        *(
+            f"train.{key}"
+            for key in ("accumulate", "batch_size", "compile", "decay", "epochs", "optimiser", "precision")
+        ),
     ),
 }
 """Stage to what decides it in params.yaml, as dvc.yaml has it; preparing includes generating the built-in data."""

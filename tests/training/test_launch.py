@@ -91,9 +91,7 @@ def test_the_stage_trains_with_two_processes_and_leaves_only_the_result(trained,
     assert not {"processes", "nodes"} & set(provenance["parameters"]["train"])
 
 
-def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(
-    trained, pipeline, small_store, capsys
-):
+def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(trained, pipeline, small_store, capsys):
     folder = pipeline[0]
     arguments = (small_store, folder / "scores", folder / "plans", trained, [CELL])
     before = digest_folder(trained / "bss-l")

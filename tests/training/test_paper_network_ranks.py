@@ -36,7 +36,7 @@ NETWORKS = {
 
 
 def take_steps(network, store_path, ranks):
-    """Train on `BATCHES` and measure in train mode; return the weights before and after, the loss, what was measured."""
+    """Train on `BATCHES` and measure in train mode; return the weights before and after, loss and columns."""
     store, config = Store.open(store_path), config_of(store_path, network)
     built = build_network(describe_network(config.network, store), seed=1)
     data = SplitData(store, "train", built, torch.device("cpu"))

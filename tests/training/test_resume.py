@@ -121,6 +121,22 @@ def test_checkpoints_of_other_parameters_are_not_used(setting, expected, small_r
     assert finish(setting, path, "uniform") == expected("uniform")
 
 
+def test_checkpoints_of_earlier_code_are_told_and_not_used(setting, expected, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "seed=0"
+    save = Checkpoints.save
+
+    def save_as_before(self, state, steps):
+        del state["records"]["ranks"]
+        save(self, state, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bss.training.cell_folder.code_version", lambda: {"digest": "earlier"})
+        patch.setattr(Checkpoints, "save", save_as_before)
+        run_until(setting, path, "uniform", 5, monkeypatch)
+    assert finish(setting, path, "uniform") == expected("uniform")
+    assert "of other data, parameters or code; the training begins anew" in capsys.readouterr().out
+
+
 PROGRAM = """
 import sys
 from pathlib import Path
