@@ -39,8 +39,10 @@ def digest_package(package: Path) -> str:
     return digest.hexdigest()
 
 
-def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameters: dict[str, Any]) -> None:
-    """Write provenance.json into `folder`: digests of the inputs, parameters, code, libraries.
+def write_provenance(
+    folder: Path, stage: str, inputs: dict[str, str], parameters: dict[str, Any], more: dict[str, Any] | None = None
+) -> None:
+    """Write provenance.json into `folder`: digests of the inputs, parameters, code, libraries, and `more`.
 
     It holds no time and no place, so the same code, inputs and parameters give the same bytes.
     """
@@ -53,6 +55,7 @@ def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameter
         "parameters": parameters,
         "code": code_version(),
         "environment": environment,
+        **(more or {}),
     }
     write_json(folder / "provenance.json", record)
 

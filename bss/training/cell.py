@@ -31,7 +31,7 @@ from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.state import Best, Position, Records, Row, TrainingState
-from bss.training.steps import learning_rate, make_optimiser, train_epoch
+from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
 
 def train_cell(
@@ -44,14 +44,15 @@ def train_cell(
     on_epoch: Callable[[Row], None],
     ranks: Ranks = ALONE,
     checkpoints: Checkpoints | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     """Train scheduler `name` with `seed` and write everything but the provenance into `folder`.
 
-    `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json.
-    All of `ranks` call this together and get the same; those with `folder` None write nothing. With
-    `checkpoints` the training goes on from the last one, and ends as if it had never stopped. Raises
-    `BssError` when the loss stops being finite, KeyboardInterrupt when it is stopped, having saved where it
-    stands.
+    `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json, and
+    `Records.ranks`. All of `ranks` call this together and get the same; those with `folder` None write nothing.
+    With `checkpoints` the training goes on from the last one, whatever the number of ranks that made it, and
+    ends as if it had never stopped: to the bit where that number is the same, else up to the order of
+    floating-point sums. Raises `BssError` when the loss stops being finite, KeyboardInterrupt when it is stopped,
+    having saved where it stands.
     """
     started = time.perf_counter()
     make_reproducible()
@@ -75,6 +76,7 @@ def train_cell(
         ranks=ranks.count,
     )
     wrapped = ranks.wrap(network)
+    settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile:
         wrapped = compiled(wrapped, device)
     optimiser = make_optimiser(network, config.train.optimiser)
@@ -116,7 +118,7 @@ def train_cell(
         _write(config, network, train.rows, description, metrics, records, predictions, folder)
         seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
         write_json(folder / "timing.json", seconds)
-    return metrics
+    return metrics, records.ranks
 
 
 def _measure_if_due(
@@ -143,8 +145,9 @@ def _measure_if_due(
         columns = measure(network, train, criteria, batches)
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
-        batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
-        columns = measure_in_train_mode(network, train, criteria, batches, seed, epoch, ranks.rank)
+        whole = split_into_batches(order, config.train.batch_size)
+        columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks)
+        batches = [ranks.share(batch) for batch in whole]
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started

@@ -18,7 +18,8 @@ from bss.balance.criteria import (
 from bss.errors import BssError
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.dropout import with_dropout_of
+from bss.training.dropout import dropout_over, with_dropout_of
+from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import Inputs, SplitData
 
 BATCH = 256
@@ -64,17 +65,26 @@ def measure_in_train_mode(
     batches: Batches,
     seed: int,
     epoch: int,
-    rank: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Columns:
     """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move, and augmented.
 
-    `batches` are positions that together hold every sample once, or a rank's shares of such batches. What
-    dropout and augmentation draw is decided by `seed`, `epoch` and, of dropout, step and `rank`. The criterion
-    gradient_magnitude has no meaning where batch normalisation mixes samples; it is measured in eval mode.
+    `batches` are positions that together hold every sample once; each rank measures its share of each. What
+    dropout and augmentation draw is decided by `seed`, `epoch` and, of dropout, step and place in the batch. The
+    criterion gradient_magnitude has no meaning where batch normalisation mixes samples; it is measured in eval mode.
     """
     network.train()
-    loaded = data.batches(batches, Augmentation(seed, "measuring", epoch))
-    columns = _pass(network, data, criteria, batches, with_dropout_of(loaded, seed, "measuring", epoch, rank))
+    shares = [ranks.share(batch) for batch in batches]
+    loaded = data.batches(shares, Augmentation(seed, "measuring", epoch))
+    drawn = with_dropout_of(loaded, seed, "measuring", epoch)
+    sharing_dropout = dropout_over(network, ranks)
+
+    def steps() -> Iterator[tuple[Inputs, Tensor]]:
+        for batch, found in zip(batches, drawn, strict=True):
+            with sharing_dropout(len(batch)):
+                yield found
+
+    columns = _pass(network, data, criteria, shares, steps())
     network.eval()
     return columns
 

@@ -31,6 +31,8 @@ class Records:
     measuring_seconds: float = 0.0
     seconds: float = 0.0
     """Time that earlier processes spent on this training."""
+    ranks: list[tuple[int, int]] = field(default_factory=list)
+    """(steps that were done, ranks that took the steps after them), where the number of ranks was new."""
 
 
 @dataclass
@@ -85,6 +87,8 @@ class TrainingState:
         of this rank's losses in them. With several ranks it happens one step later, but for the last step.
         """
         steps = step + sum(row["schedule/steps"] for row in self.records.history)
+        if not self.records.ranks or self.records.ranks[-1][1] != self.ranks.count:
+            self.records.ranks.append((steps - 1, self.ranks.count))
         due = self.checkpoints is not None and self.checkpoints.due(steps)
         stop, due = self._vote(stop_asked, due, now=last)
         if self.checkpoints is not None and (stop or due):
@@ -119,7 +123,7 @@ class TrainingState:
         checkpoints.save(_to_tensors(state), steps)
 
     def load(self) -> None:
-        """Go to where the last checkpoint was made, if there is one."""
+        """Go to where the last checkpoint was made, if there is one, by this number of ranks or another."""
         state = share_state(None if self.checkpoints is None else self.checkpoints.latest(), self.ranks, self.device)
         if state is None:
             return
@@ -131,7 +135,15 @@ class TrainingState:
             self.sampler.observations.clear()
         self.records = Records(**_to_arrays(state["records"]))
         self.best = Best(**state["best"])
-        self.position = Position(**state["position"], loss=float(state["losses"][rank]))
+        losses = losses_for(state["losses"], self.ranks.count)
+        self.position = Position(**state["position"], loss=float(losses[rank]))
+
+
+def losses_for(losses: Tensor, count: int) -> Tensor:
+    """Return sums of losses, float64 [ranks], as `count` ranks have them: of another number rank 0 takes all."""
+    if len(losses) == count:
+        return losses
+    return torch.cat([losses.sum()[None], losses.new_zeros(count - 1)])
 
 
 def share_state(state: dict[str, Any] | None, ranks: Ranks, device: torch.device) -> dict[str, Any] | None:
