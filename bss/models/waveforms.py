@@ -37,7 +37,7 @@ class Waveforms(nn.Module):
 
 
 def fill(waveform: Tensor, sound: Tensor, short: Literal["pad", "tile"]) -> None:
-    """Write `sound` [samples] into `waveform` [length]: cut at its end, or with silence (pad) or itself (tile) behind."""
+    """Write `sound` [samples] into `waveform` [length]: cut at its end, or followed by silence or by itself."""
     length = len(waveform)
     done = min(len(sound), length)
     waveform[:done] = sound[:done]
