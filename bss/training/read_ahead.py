@@ -52,7 +52,9 @@ def read_ahead(
     free = deque(Memory(device) for _ in range(min(ahead + 1, len(items))))
     left = iter(items)
     loading: deque[tuple[Future[Batch], Memory]] = deque()
-    pool = ThreadPoolExecutor(ahead, thread_name_prefix="read-ahead")
+    # In a new thread MKL takes as many threads as there are cores, until torch is asked there how many it may take; the
+    # bits of a Fourier transform depend on that.
+    pool = ThreadPoolExecutor(ahead, thread_name_prefix="read-ahead", initializer=torch.get_num_threads)
     try:
         while True:
             for item in islice(left, len(free)):

@@ -13,6 +13,7 @@ from bss.models.augmentation import Augmentation
 from bss.models.network import build_network, describe_network
 from bss.training import split_data
 from bss.training.read_ahead import AHEAD, read_ahead
+from bss.training.reproducible import make_reproducible
 from bss.training.split_data import SplitData, what_stays
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -51,6 +52,19 @@ def test_what_stays_on_the_device_gives_the_same_bits_as_what_is_read(store, mon
             assert torch.equal(labels, other_labels)
             assert mine.keys() == others.keys() == set(store.modalities)
             assert all(torch.equal(x, others[name]) for name, x in mine.items())
+
+
+def test_a_thread_makes_the_bits_that_the_one_which_trains_would_make(store, monkeypatch):
+    threads = torch.get_num_threads()
+    make_reproducible()
+    try:
+        data = make(store, way="nothing", monkeypatch=monkeypatch)
+        ((made, _),) = data.batches([np.arange(36)])
+        here = data._transform(data._on_device(data._read(np.arange(36), None)), np.arange(36), None)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode("default")
+    assert all(torch.equal(x, here[name]) for name, x in made.items())
 
 
 def test_inputs_stay_valid_while_later_ones_are_read(store, monkeypatch):
