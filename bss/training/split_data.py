@@ -31,7 +31,8 @@ class SplitData:
     """Inputs and labels of one split, by position in the split.
 
     Inputs that are the same in every epoch stay on the device where they fit; if they are not, or do not, stored
-    samples stay on a GPU where those fit; else threads read them ahead of time. All three give the same bits.
+    samples stay on a GPU where those fit; else threads read them ahead of time, and make the inputs too where the
+    device is the CPU. All three give the same bits.
 
     `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
     the device; `sample_bytes` is the size of the inputs of one sample.
@@ -75,6 +76,13 @@ class SplitData:
         elif self._raw is not None:
             for index, where in zip(indices, positions, strict=True):
                 yield self._transform(_picked(self._raw, index, where), index, augmentation), self.labels[where]
+        elif self._copies is None:
+
+            def make(index: Indices, memory: Memory) -> Inputs:
+                return self._transform(self._on_device(self._read(index, memory)), index, augmentation)
+
+            for (inputs, _), where in zip(read_ahead(make, indices, self.device), positions, strict=True):
+                yield inputs, self.labels[where]
         else:
             read = read_ahead(self._read, indices, self.device)
             for (found, memory), index, where in zip(read, indices, positions, strict=True):
