@@ -22,7 +22,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "optimiser", "precision")),
     ),
     "schedule": ("schedule", "seeds", "train.batch_size", "train.epochs"),
-    "train": ("measure.score", "network", "protocol", "seeds", "tracking", "train"),
+    "train": ("measure.precision", "measure.score", "network", "protocol", "seeds", "tracking", "train"),
 }
 """Stage to what it reads of params.yaml, as dvc.yaml has it; preparing includes generating the built-in data."""
 

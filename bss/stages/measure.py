@@ -103,13 +103,13 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     data = SplitData(store, "train", network, device)
-    criteria = config.measure.score.criteria
+    criteria, precision = config.measure.score.criteria, config.measure.precision
     order = generator(seed, "measuring").permutation(len(data))
     initial = copy.deepcopy(network)
     batches = split_into_batches(order, config.train.batch_size)
-    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, epoch=0)}
+    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, 0, precision=precision)}
     warm_up(config, network, data, seed)
-    timings["warm-up"] = measure_split(network, data, criteria)
+    timings["warm-up"] = measure_split(network, data, criteria, precision=precision)
     for columns in timings.values():
         try:
             columns["score"] = config.measure.score(columns)

@@ -30,6 +30,7 @@ def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
         "train": config_to_tree(config.train),
         "network": config_to_tree(config.network),
         "score": config_to_tree(config.measure.score),
+        "measuring_precision": config.measure.precision,
         "sequences_mib": config.tracking.sequences_mib,
     }
 

@@ -15,6 +15,7 @@ from bss.balance.criteria import (
     logit_similarity,
     prediction_similarity,
 )
+from bss.config.training import Precision
 from bss.errors import BssError
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
@@ -42,9 +43,15 @@ def batches_of_all(data: SplitData) -> Batches:
 
 
 def measure(
-    network: MultiModalNetwork, data: SplitData, criteria: tuple[str, ...], batches: Batches | None = None
+    network: MultiModalNetwork,
+    data: SplitData,
+    criteria: tuple[str, ...],
+    batches: Batches | None = None,
+    precision: Precision | None = None,
 ) -> Columns:
     """Measure the samples at the positions `batches` (None: all) in eval mode, without gradient or augmentation.
+
+    `precision` is that of the pass, None: the network's; gradients are always of the network's.
 
     Returns
     -------
@@ -54,7 +61,7 @@ def measure(
     """
     network.eval()
     batches = batches_of_all(data) if batches is None else batches
-    return _pass(network, data, criteria, batches, data.batches(batches))
+    return _pass(network, data, criteria, batches, data.batches(batches), precision)
 
 
 def measure_in_train_mode(
@@ -65,6 +72,7 @@ def measure_in_train_mode(
     seed: int,
     epoch: int,
     rank: int = 0,
+    precision: Precision | None = None,
 ) -> Columns:
     """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move, and augmented.
 
@@ -74,7 +82,8 @@ def measure_in_train_mode(
     """
     network.train()
     loaded = data.batches(batches, Augmentation(seed, "measuring", epoch))
-    columns = _pass(network, data, criteria, batches, with_dropout_of(loaded, seed, "measuring", epoch, rank))
+    drawn = with_dropout_of(loaded, seed, "measuring", epoch, rank)
+    columns = _pass(network, data, criteria, batches, drawn, precision)
     network.eval()
     return columns
 
@@ -85,12 +94,13 @@ def _pass(
     criteria: tuple[str, ...],
     batches: Batches,
     loaded: Iterator[tuple[Inputs, Tensor]],
+    precision: Precision | None,
 ) -> Columns:
     _check_widths(network, criteria)
     found: dict[str, list[Tensor]] = {}
     for inputs, labels in loaded:
         with torch.no_grad():
-            facts = _facts(network, network(inputs), labels, criteria)
+            facts = _facts(network, network(inputs, precision), labels, criteria)
         if "gradient_magnitude" in criteria:
             facts["gradient_magnitude"] = _gradients(network, inputs, labels)
         for name, values in facts.items():
