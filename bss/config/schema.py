@@ -93,7 +93,7 @@ class MeasureConfig:
     """Of the passes that measure: after the warm-up, of the initial network, and BSS-L's full ones; null takes
     train.precision.
 
-    The warm-up, online scores and gradient_magnitude come from training steps or gradients, and have that always.
+    The warm-up and online scores come from training steps and have their precision; gradient_magnitude has fp32.
     """
 
     def __post_init__(self) -> None:

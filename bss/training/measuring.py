@@ -51,7 +51,7 @@ def measure(
 ) -> Columns:
     """Measure the samples at the positions `batches` (None: all) in eval mode, without gradient or augmentation.
 
-    `precision` is that of the pass, None: the network's; gradients are always of the network's.
+    `precision` is that of the pass, None: the network's; gradients have fp32 always.
 
     Returns
     -------
@@ -142,8 +142,9 @@ def _facts(
 
 
 def _gradients(network: MultiModalNetwork, inputs: dict[str, Tensor], labels: Tensor) -> Tensor:
-    training = network.training
+    training, precision = network.training, network.precision
     network.eval()
+    network.precision = "fp32"  # in 16 bits vmap refuses batch normalisation, whose statistics have 32
 
     def sample_loss(call: Callable[..., Any], one: Mapping[str, Tensor], label: Tensor) -> Tensor:
         return network.loss(call(one), label)[0]
@@ -152,4 +153,5 @@ def _gradients(network: MultiModalNetwork, inputs: dict[str, Tensor], labels: Te
     chunk = max(1, GRADIENT_BYTES // per_sample)
     magnitudes = gradient_magnitude(network, sample_loss, inputs, labels, chunk)
     network.train(training)
+    network.precision = precision
     return magnitudes
