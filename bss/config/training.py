@@ -87,7 +87,7 @@ class TrainConfig:
     Pods on a cluster, containers elsewhere; resources.staging says how files reach them.
     """
     precision: Precision = "fp32"
-    """bf16 multiplies in 16 bits (torch.autocast), in training, measuring and evaluation alike.
+    """bf16 multiplies in 16 bits (torch.autocast), in training, evaluation and, without measure.precision, measuring.
 
     Weights, losses, scores and normalisation statistics stay in 32 bits. On a CPU it is refused for convolutions
     with a stride over maps of one pixel, for which torch leaves parts of a gradient undefined.

@@ -24,7 +24,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "schedule": ("schedule", "seeds", "train.batch_size", "train.epochs"),
     "train": (
-        *("measure.score", "network", "protocol", "seeds", "tracking"),
+        *("measure.precision", "measure.score", "network", "protocol", "seeds", "tracking"),
         *(
             f"train.{key}"
             for key in ("accumulate", "batch_size", "compile", "decay", "epochs", "optimiser", "precision")

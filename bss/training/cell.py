@@ -26,6 +26,7 @@ from bss.training.evaluation import evaluate, predict
 from bss.training.initial_network import compiled, initial_network
 from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
+from bss.training.memory import keep_freed_memory
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import sequence_digest, split_into_batches
@@ -56,10 +57,13 @@ def train_cell(
     """
     started = time.perf_counter()
     make_reproducible()
+    keep_freed_memory()
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
+    same_inputs = isinstance(entry, LearnedEntry) and (entry.measuring, entry.mode) == ("full", "eval")
+    measured = train.unaugmented() if same_inputs else train
     # The honest protocol reads the test split once, when the training is over.
     splits = ["val", "test"] if config.protocol == "published" else ["val"]
     seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
@@ -88,7 +92,7 @@ def train_cell(
     for epoch in range(state.position.epoch, config.train.epochs):
         if state.position.step == 0:
             if isinstance(entry, LearnedEntry):
-                _measure_if_due(config, entry, network, train, sampler, epoch, seed, records, ranks)
+                _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
             sampler.set_epoch(epoch)
             sampler.sequence = ranks.agree(sampler.sequence, device)
             _record_sequence(sampler, epoch, records)
@@ -139,14 +143,14 @@ def _measure_if_due(
     if entry.measuring == "online" or epoch == 0 or epoch % entry.every:
         return
     started = time.perf_counter()
-    criteria = config.measure.score.criteria
+    criteria, precision = config.measure.score.criteria, config.measure.precision
     if entry.mode == "eval":
         batches = ranks.deal(batches_of_all(train))
-        columns = measure(network, train, criteria, batches)
+        columns = measure(network, train, criteria, batches, precision)
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
         whole = split_into_batches(order, config.train.batch_size)
-        columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks)
+        columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks, precision)
         batches = [ranks.share(batch) for batch in whole]
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})

@@ -35,6 +35,7 @@ def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
         "train": {key: value for key, value in train.items() if key not in RESOURCES},
         "network": config_to_tree(config.network),
         "score": config_to_tree(config.measure.score),
+        "measuring_precision": config.measure.precision,
         "sequences_mib": config.tracking.sequences_mib,
     }
 

@@ -1,5 +1,6 @@
 """The samples of one split as network inputs."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -51,8 +52,7 @@ class SplitData:
         stored_bytes = sum(store.bytes_of(name, self.rows) for name in store.modalities)
         keep = what_stays(self.sample_bytes * len(self), stored_bytes, augmented, device)
         if keep == "inputs":
-            chunks = [inputs for inputs, _ in self.batches(self._chunks())]
-            self._inputs = {name: torch.cat([chunk[name] for chunk in chunks]) for name in store.modalities}
+            self._inputs = self._all_inputs()
         elif keep == "stored":
             self._raw = _joined([self._on_device(self._read(index, None)) for index in self._chunks()])
 
@@ -87,6 +87,18 @@ class SplitData:
             read = read_ahead(self._read, indices, self.device)
             for (found, memory), index, where in zip(read, indices, positions, strict=True):
                 yield self._transform(self._on_device(found, memory), index, augmentation), self.labels[where]
+
+    def unaugmented(self) -> "SplitData":
+        """Return the same samples for passes that augment nothing: their inputs stay on the device where they fit."""
+        if self._inputs is not None or self.sample_bytes * len(self) > CACHE_BYTES:
+            return self
+        kept = copy.copy(self)
+        kept._inputs = self._all_inputs()
+        return kept
+
+    def _all_inputs(self) -> Inputs:
+        chunks = [inputs for inputs, _ in self.batches(self._chunks())]
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in self.store.modalities}
 
     def _chunks(self) -> list[Indices]:
         return [np.arange(i, min(i + CHUNK, len(self))) for i in range(0, len(self), CHUNK)]

@@ -1,6 +1,5 @@
 """What a training is in between two steps: enough to go on as if it had never stopped."""
 
-import copy
 import io
 import time
 from collections.abc import Callable
@@ -103,18 +102,14 @@ class TrainingState:
         losses = torch.zeros(self.ranks.count, dtype=torch.float64, device=self.device)
         losses[self.ranks.rank] = self.position.loss
         self.ranks.add(losses)
-        planned = self.sampler.state_dict(position=0)
-        if self.ranks.count > 1:
-            observations = copy.deepcopy(self.sampler.observations)
-            observations.exchange()
-            planned |= {"values": observations.values, "observed": observations.epochs}
+        self.sampler.share()
         if self.ranks.rank > 0:
             checkpoints.saved(steps)
             return
         state = {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "sampler": planned,
+            "sampler": self.sampler.state_dict(position=0),
             "records": {**vars(self.records), "seconds": self.seconds()},
             "best": vars(self.best),
             "position": {"epoch": self.position.epoch, "step": self.position.step},
@@ -127,16 +122,13 @@ class TrainingState:
         state = share_state(None if self.checkpoints is None else self.checkpoints.latest(), self.ranks, self.device)
         if state is None:
             return
-        rank = self.ranks.rank
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.sampler.load_state_dict(_to_arrays(state["sampler"]))
-        if rank > 0:  # rank 0 holds what all had observed; the next exchange gives it to the others
-            self.sampler.observations.clear()
+        self.sampler.load_state_dict(state["sampler"])
         self.records = Records(**_to_arrays(state["records"]))
         self.best = Best(**state["best"])
         losses = losses_for(state["losses"], self.ranks.count)
-        self.position = Position(**state["position"], loss=float(losses[rank]))
+        self.position = Position(**state["position"], loss=float(losses[self.ranks.rank]))
 
 
 def losses_for(losses: Tensor, count: int) -> Tensor:

@@ -88,6 +88,7 @@ def changed(tree, key, value):
         ("train.batch_size", 8, {"measure", "schedule", "cell"}),
         ("train.precision", "bf16", {"measure", "schedule", "cell"}),
         ("measure.warmup_epochs", 2, {"measure"}),
+        ("measure.precision", "bf16", {"measure", "schedule", "cell"}),
         ("schedule.schedulers.bss-l.beta", 0.5, {"schedule"}),
         ("schedule.schedulers.uniform", {"kind": "uniform"}, set()),
         ("prepare.val_share", 0.3, {"prepare"}),

@@ -67,6 +67,19 @@ def test_a_thread_makes_the_bits_that_the_one_which_trains_would_make(store, mon
     assert all(torch.equal(x, here[name]) for name, x in made.items())
 
 
+def test_a_pass_without_augmentation_keeps_its_inputs_where_they_fit(store, monkeypatch):
+    data = make(store, CROP)
+    kept = data.unaugmented()
+    for (mine, labels), (others, other_labels) in zip(collect(kept, BATCHES), collect(data, BATCHES), strict=True):
+        assert torch.equal(labels, other_labels)
+        assert all(torch.equal(x, others[name]) for name, x in mine.items())
+    monkeypatch.setattr(Store, "read", None)  # nothing is read any more
+    assert len(collect(kept, BATCHES)) == len(BATCHES)
+    assert kept.unaugmented() is kept
+    monkeypatch.setattr(split_data, "CACHE_BYTES", data.sample_bytes * len(data) - 1)
+    assert data.unaugmented() is data
+
+
 def test_inputs_stay_valid_while_later_ones_are_read(store, monkeypatch):
     data = make(store, way="nothing", monkeypatch=monkeypatch)
     kept = [inputs for inputs, _ in data.batches(BATCHES)]
