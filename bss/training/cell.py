@@ -90,8 +90,9 @@ def train_cell(
             sampler.set_epoch(epoch)
             sampler.sequence = ranks.agree(sampler.sequence, device)
             _record_sequence(sampler, epoch, records)
-        row = _train_one_epoch(config, entry, state, wrapped, train, seed)
-        row |= _evaluate_epoch(network, seen, sampler, records.sequences[-1], train.rows, ranks)
+        with state.saved_when_interrupted():
+            row = _train_one_epoch(config, entry, state, wrapped, train, seed)
+            row |= _evaluate_epoch(network, seen, sampler, records.sequences[-1], train.rows, ranks)
         records.history.append(row)
         on_epoch(row)
         selected_on = row[f"{selecting}/acc"]

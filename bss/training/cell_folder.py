@@ -87,7 +87,8 @@ def train_into(
             metrics = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
             write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
     except BaseException:
-        checkpoints.wait()  # the process ends, perhaps with its disk
+        with ranks.undisturbed():
+            checkpoints.wait()  # the process ends, perhaps with its disk
         raise
     checkpoints.remove()
     return metrics

@@ -85,14 +85,13 @@ def _follow(process: subprocess.Popen[bytes], rows: TextIO) -> Iterator[Row]:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
-    process.stdin.close()  # every rank watches it
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    # Every rank watches it and ends, having saved; torchrun would give them a second signal, which saves nothing.
+    process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _why(error: Path, output: Path, processes: int) -> str:

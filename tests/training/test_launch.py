@@ -17,6 +17,7 @@ from bss.errors import BssError
 from bss.files import digest_file, read_json, write_json
 from bss.stages.train import train
 from bss.training.history import read_history
+from bss.training.interruption import STOP_SIGNAL
 from bss.training.launch import train_on_this_machine
 from bss.training.rank import main
 
@@ -137,21 +138,27 @@ def test_a_training_that_diverges_is_named_and_leaves_nothing(pipeline, small_st
     assert not list((tmp_path / "uniform").iterdir())
 
 
-@pytest.mark.parametrize("killed", [True, False])
-def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeline, small_store, tmp_path):
+@pytest.mark.parametrize("how", ["killed", "interrupted", "stopped"])
+def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(how, pipeline, small_store, tmp_path):
     def on_epoch(row):
         if row["epoch"] > 0:
             return
         assert {"0", "1"} <= set(ranks_of(tmp_path))
-        if not killed:
-            raise KeyboardInterrupt
-        os.kill(ranks_of(tmp_path)["1"], signal.SIGKILL)
+        if how == "killed":
+            os.kill(ranks_of(tmp_path)["1"], signal.SIGKILL)
+            return
+        if how == "stopped":  # Argo sends it to all processes
+            for process in ranks_of(tmp_path).values():
+                os.kill(process, STOP_SIGNAL)
+        raise KeyboardInterrupt
 
     config = changed(pipeline, processes=2, epochs=100_000)
+    killed = how == "killed"
     with pytest.raises(BssError if killed else KeyboardInterrupt, match="ended by SIGKILL" if killed else None):
         train_on_this_machine(tmp_path / "cell", config, small_store, pipeline[0] / "plans", *CELL, on_epoch)
-    # One that was interrupted has saved where it stands.
     assert wait_for(lambda: nothing_is_left(tmp_path, but=[".cell.checkpoints"]))
+    # One that was interrupted has saved where it stands.
+    assert killed == (not list(tmp_path.glob(".cell.checkpoints/*.pt")))
 
 
 def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
