@@ -164,7 +164,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
 
 def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
     """Give `task` its image and what the cluster's settings say."""
-    task.container_spec.command = _without_shell(task.container_spec.command)
+    task.container_spec.command = without_shell(task.container_spec.command)
     task.set_container_image(image)
     task.set_cpu_request(pods.cpu).set_cpu_limit(pods.cpu)
     task.set_memory_request(pods.memory).set_memory_limit(pods.memory)
@@ -191,7 +191,7 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
     return task
 
 
-def _without_shell(command: list[str]) -> list[str]:
+def without_shell(command: list[str]) -> list[str]:
     """Return `command` with Python taking the place of the shell that starts it, which would pass on no signal."""
     replaced = [part.replace(SHELL_STARTS, f"exec env {SHELL_STARTS}") for part in command]
     if replaced == command:

@@ -17,7 +17,7 @@ def plain_errors() -> Iterator[None]:
         with interrupted_by_sigterm():
             yield
     except KeyboardInterrupt:
-        print("bss: stopped; the next try goes on from what is on an object store", file=sys.stderr, flush=True)
+        print("bss: stopped by a signal", file=sys.stderr, flush=True)
         raise SystemExit(STOPPED) from None
     except (BssError, OSError) as error:
         if isinstance(error, OSError):
