@@ -20,6 +20,7 @@ from bss.training.history import read_history
 from bss.training.interruption import STOP_SIGNAL
 from bss.training.launch import train_on_this_machine
 from bss.training.rank import main
+from bss.training.trainer import STOPPING
 
 CELL = ("bss-l", 0)
 EXACT = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
@@ -157,6 +158,28 @@ def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeli
     assert wait_for(lambda: nothing_is_left(tmp_path, but=[".cell.checkpoints"]))
     # One that was interrupted has saved where it stands.
     assert killed == (not list(tmp_path.glob(".cell.checkpoints/*.pt")))
+
+
+def test_a_machine_that_is_stopped_has_all_ranks_save_together(pipeline, small_store, tmp_path):
+    write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, nodes=2, epochs=100_000)))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    command += ["--signals-to-handle", STOPPING, "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    module = ["-m", "bss.training.rank", "--params", tmp_path / "params.yaml", "--store", small_store]
+    module += ["--plans", pipeline[0] / "plans", "--scheduler", "uniform", "--seed", "0", "--out", out]
+    machines = [
+        subprocess.Popen(
+            [*command, "--node-rank", str(i), *map(str, module), "--progress", str(progress)], stdin=subprocess.DEVNULL
+        )
+        for i in range(2)
+    ]
+    assert wait_for(progress.exists)
+    machines[1].send_signal(STOP_SIGNAL)  # rank 0, which writes the checkpoint, is on the other one
+    assert 0 not in [machine.wait(60) for machine in machines]
+    assert list(tmp_path.glob("runs/.cell.checkpoints/*.pt"))
 
 
 def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
