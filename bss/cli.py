@@ -12,6 +12,7 @@ from bss.disk import system_error
 from bss.errors import BssError
 from bss.kubeflow.commands import add_commands
 from bss.parent import end_with_dvc
+from bss.training.interruption import stop_signal_as_sigterm
 
 if TYPE_CHECKING:
     from bss.config import Config
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
     options = _parser().parse_args(arguments)
     end_with_dvc()
+    stop_signal_as_sigterm()
     try:
         return options.command(options) or 0
     except BssError as error:

@@ -8,6 +8,7 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from bss.config import config_to_tree
+from bss.errors import BssError
 from bss.training.pods import NODE_PODS, RUN_ID, NodePods, Pods
 from components.compare.component import compare
 from components.finish.component import finish
@@ -17,6 +18,9 @@ from components.schedule.component import schedule
 from components.start.component import start
 from components.train.component import train
 from pipelines.cluster import Cluster
+
+SHELL_STARTS = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main"
+"""How the shell script that kfp writes around a component starts Python."""
 
 NAME = "bss"
 DESCRIPTION = "Balance-aware sequence sampling: measure how balanced each sample is, schedule, train, compare."
@@ -160,6 +164,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
 
 def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
     """Give `task` its image and what the cluster's settings say."""
+    task.container_spec.command = without_shell(task.container_spec.command)
     task.set_container_image(image)
     task.set_cpu_request(pods.cpu).set_cpu_limit(pods.cpu)
     task.set_memory_request(pods.memory).set_memory_limit(pods.memory)
@@ -184,3 +189,11 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
     # Not a parameter: the id of the run would keep every step from being reused.
     kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
     return task
+
+
+def without_shell(command: list[str]) -> list[str]:
+    """Return `command` with Python taking the place of the shell that starts it, which would pass on no signal."""
+    replaced = [part.replace(SHELL_STARTS, f"exec env {SHELL_STARTS}") for part in command]
+    if replaced == command:
+        raise BssError(f"kfp starts components in another way than by `{SHELL_STARTS}`. Install the locked version.")
+    return replaced

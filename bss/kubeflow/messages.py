@@ -6,13 +6,19 @@ from contextlib import contextmanager
 
 from bss.disk import system_error
 from bss.errors import BssError
+from bss.training.interruption import STOPPED, interrupted_by_sigterm, stop_signal_as_sigterm
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End the process with status 1 and the message of a `BssError`, without a traceback."""
+    """End the process with status 1 and the message of a `BssError`, without a traceback; with 143 when stopped."""
+    stop_signal_as_sigterm()
     try:
-        yield
+        with interrupted_by_sigterm():
+            yield
+    except KeyboardInterrupt:
+        print("bss: stopped by a signal", file=sys.stderr, flush=True)
+        raise SystemExit(STOPPED) from None
     except (BssError, OSError) as error:
         if isinstance(error, OSError):
             told = system_error(error)

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +90,24 @@ def train_cell(
     records = state.records
     for row in records.history:
         on_epoch(row)
-    for epoch in range(state.position.epoch, config.train.epochs):
-        if state.position.step == 0:
-            if isinstance(entry, LearnedEntry):
-                _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
-            sampler.set_epoch(epoch)
-            sampler.sequence = ranks.agree(sampler.sequence, device)
-            _record_sequence(sampler, epoch, records)
-        row = _train_one_epoch(config, entry, state, wrapped, train, seed)
-        row |= _evaluate_epoch(network, seen, sampler, records.sequences[-1], train.rows, ranks)
-        records.history.append(row)
-        on_epoch(row)
-        selected_on = row[f"{selecting}/acc"]
-        if selected_on > state.best.accuracy:
-            state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
-        state.position = Position(epoch + 1)
+    # Ranks end together, after a step: one that were interrupted alone would leave the others waiting for it.
+    with nullcontext() if ranks.count == 1 else finishing_steps() as asked_between:
+        for epoch in range(state.position.epoch, config.train.epochs):
+            if state.position.step == 0:
+                if isinstance(entry, LearnedEntry):
+                    _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
+                sampler.set_epoch(epoch)
+                sampler.sequence = ranks.agree(sampler.sequence, device)
+                _record_sequence(sampler, epoch, records)
+            with state.saved_when_interrupted():
+                row = _train_one_epoch(config, entry, state, wrapped, train, seed, asked_between)
+                row |= _evaluate_epoch(network, seen, sampler, records.sequences[-1], train.rows, ranks)
+            records.history.append(row)
+            on_epoch(row)
+            selected_on = row[f"{selecting}/acc"]
+            if selected_on > state.best.accuracy:
+                state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
+            state.position = Position(epoch + 1)
     test = seen.get("test") or SplitData(store, "test", network, device)
     last = evaluate(network, test, "last/test", ranks)
     network.load_state_dict(state.best.weights)
@@ -170,9 +174,18 @@ def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> 
 
 
 def _train_one_epoch(
-    config: Config, entry: Any, state: TrainingState, wrapped: torch.nn.Module, train: SplitData, seed: int
+    config: Config,
+    entry: Any,
+    state: TrainingState,
+    wrapped: torch.nn.Module,
+    train: SplitData,
+    seed: int,
+    asked_between: Callable[[], bool] | None,
 ) -> Row:
-    """Train on what is left of the epoch; return the part of its row that training tells."""
+    """Train on what is left of the epoch; return the part of its row that training tells.
+
+    `asked_between` tells whether a stop has been asked for, before this epoch too; None: this function looks out.
+    """
     epoch, sampler = state.position.epoch, state.sampler
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in state.optimiser.param_groups:
@@ -184,7 +197,7 @@ def _train_one_epoch(
         def observe(index: npt.NDArray[np.int64], outputs: Outputs, loss: torch.Tensor) -> None:
             sampler.observe(index, outputs.logits, loss, features=outputs.features)
 
-    with finishing_steps() as stop_asked:
+    with finishing_steps() if asked_between is None else nullcontext(asked_between) as stop_asked:
         loss = train_epoch(
             state.network,
             state.optimiser,

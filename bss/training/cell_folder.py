@@ -95,7 +95,8 @@ def train_into(
             trained = [{"from_step": step, "ranks": count} for step, count in counts]
             write_provenance(folder, "train", inputs, cell_parameters(config, name, seed), {"ranks": trained})
     except BaseException:
-        checkpoints.wait()  # the process ends, perhaps with its disk
+        with ranks.undisturbed():
+            checkpoints.wait()  # the process ends, perhaps with its disk
         raise
     checkpoints.remove()
     return metrics

@@ -89,6 +89,7 @@ class Checkpoints:
         if saved is None:
             return None
         self.saved(steps)
+        _say(f"The training goes on after {steps} steps: {self.folder if newer is None else self.config.store}")
         state: dict[str, Any] = saved["state"]
         return state
 

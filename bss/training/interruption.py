@@ -1,5 +1,12 @@
-"""SIGTERM and Ctrl-C: an interruption, but not in the middle of a training step."""
+"""SIGTERM and Ctrl-C: an interruption, but not in the middle of a training step.
 
+A pod of Kubeflow is stopped by another signal, the image's STOPSIGNAL. A step runs there below two programs in Go:
+Argo's `emissary`, which is PID 1, passes every signal on to all processes, and ends when its child has ended; and that
+child, Kubeflow's `launcher`, which handles no signal. On SIGTERM a Go program ends at once, and when PID 1 ends the
+kernel kills the rest, within about a second and before a checkpoint is saved. Of SIGUSR1 it takes no notice.
+"""
+
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -7,6 +14,26 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNAL = signal.SIGUSR1
+"""What a container of the image is stopped with; Dockerfile names it."""
+STOPPED = 143
+"""Exit status of a worker or a step that such a signal has ended, after its training has saved where it stands."""
+
+
+def stop_signal_as_sigterm() -> None:
+    """Have `STOP_SIGNAL` do in this process what SIGTERM does at that moment."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(STOP_SIGNAL, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+
+
+@contextmanager
+def stop_signal_blocked() -> Iterator[None]:
+    """Let no process that is started in the block get `STOP_SIGNAL`, however many others start in turn."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [STOP_SIGNAL])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

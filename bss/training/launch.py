@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from bss.config import Config, config_to_tree
 from bss.errors import BssError
 from bss.files import read_json, remove_unfinished, scratch_folder, scratch_of, write_json
+from bss.training.interruption import stop_signal_blocked
 from bss.training.node_log import describe_signal, killed_by
 from bss.training.state import Row
 from bss.training.train_job import train_on_nodes
@@ -80,14 +81,15 @@ def train_on_this_machine(
         torchrun = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", config.train.processes]
         torchrun += ["--redirects", 3, "--log-dir", scratch / "logs", "-m", "bss.training.rank"]
         with output.open("wb") as log, progress.open(encoding="utf-8") as rows:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "torch.distributed.run", *map(str, torchrun + module)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "TORCHELASTIC_ERROR_FILE": str(error), "OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C reaches us alone, and we end the others
-            )
+            with stop_signal_blocked():  # and so for torchrun and the ranks, which we end as after Ctrl-C
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "torch.distributed.run", *map(str, torchrun + module)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "TORCHELASTIC_ERROR_FILE": str(error), "OMP_NUM_THREADS": "1"},
+                    start_new_session=True,  # Ctrl-C reaches us alone, and we end the others
+                )
             try:
                 for row in _follow(process, rows):
                     on_epoch(row)
@@ -114,14 +116,13 @@ def _follow(process: subprocess.Popen[bytes], rows: TextIO) -> Iterator[Row]:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
-    process.stdin.close()  # every rank watches it
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    # Every rank watches it and ends, having saved; torchrun would give them a second signal, which saves nothing.
+    process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _why(error: Path, output: Path, processes: int) -> str:

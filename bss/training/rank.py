@@ -23,13 +23,13 @@ from bss.config import Config, load_config
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.training.cell_folder import train_into
-from bss.training.interruption import interrupted_by_sigterm
+from bss.training.interruption import interrupted_by_sigterm, stop_signal_as_sigterm
 from bss.training.ranks import join_ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.state import Row
 
-END_SECONDS = 5.0
-"""A rank that is told to end has so long to remove what it has not finished."""
+END_SECONDS = 15.0
+"""A rank that is told to end has so long to save where it stands, and to remove what it has not finished."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_rank(work: Callable[[], None]) -> int:
     """Call `work`, tell torchrun what went wrong in it, and return the exit status as `main` does."""
     handler = get_error_handler()  # writes a file that torchrun's environment names
+    stop_signal_as_sigterm()
     try:
         with interrupted_by_sigterm():
             work()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bss.errors import BssError
 from bss.models.onto import onto
 from bss.training.batch_norm import share_batch_norm
+from bss.training.interruption import interruptions_wait
 
 Item = TypeVar("Item")
 
@@ -63,6 +64,10 @@ class Ranks:
         tensor = torch.from_numpy(values).to(device, copy=True)
         torch.distributed.broadcast(tensor, src=0)
         return tensor.cpu().numpy()
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        """Return the context of what rank 0 finishes although torchrun ends it, because another rank has ended."""
+        return nullcontext() if self.count == 1 else interruptions_wait()
 
 
 ALONE = Ranks()

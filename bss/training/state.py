@@ -2,7 +2,8 @@
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,10 +75,25 @@ class TrainingState:
         self.records, self.best, self.position = Records(), Best(), Position()
         self._started = started
         self._vote = Vote(ranks, self.device)
+        self._trained: int | None = None
 
     def seconds(self) -> float:
         """Return the time that this training took so far, in all the processes that worked on it."""
         return self.records.seconds + time.perf_counter() - self._started
+
+    @contextmanager
+    def saved_when_interrupted(self) -> Iterator[None]:
+        """Save before an interruption leaves the block, an epoch, where all its steps are done: it may be evaluating.
+
+        After a step `after_step` does that. Several ranks, which are interrupted at different places, do not.
+        """
+        self._trained = None
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.checkpoints is not None and self._trained is not None:
+                self.save(self.checkpoints, self._trained)
+            raise
 
     def after_step(self, step: int, loss: Tensor, stop_asked: bool, last: bool) -> None:
         """Save where that is due, or where a rank was asked to stop; then raise KeyboardInterrupt.
@@ -94,6 +110,8 @@ class TrainingState:
             self.position.step, self.position.loss = step, float(loss)
             self.save(self.checkpoints, steps)
             self._vote.forget()
+        elif last and self.ranks.count == 1:
+            self.position.step, self.position.loss, self._trained = step, float(loss), steps
         if stop:
             raise KeyboardInterrupt
 
@@ -115,7 +133,8 @@ class TrainingState:
             "position": {"epoch": self.position.epoch, "step": self.position.step},
             "losses": losses.cpu(),
         }
-        checkpoints.save(_to_tensors(state), steps)
+        with self.ranks.undisturbed():
+            checkpoints.save(_to_tensors(state), steps)
 
     def load(self) -> None:
         """Go to where the last checkpoint was made, if there is one, by this number of ranks or another."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from bss.config import Config
 from bss.errors import BssError
+from bss.training.interruption import SIGNALS, STOP_SIGNAL
 from bss.training.node import SECRET_FILES
 from bss.training.pods import NodePods, node_pods
 
@@ -25,6 +26,8 @@ OBJECT_STORE = (
 )
 """Variables that a node needs to reach the object store; each may be left out."""
 SECRET_PLACE = "/var/run/secrets/bss"
+STOPPING = ",".join(number.name for number in (*SIGNALS, STOP_SIGNAL))
+"""What torchrun passes on to its ranks before it ends."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 ENDED_WELL = frozenset({"Complete", "Succeeded"})
 FAILED = "Failed"
@@ -121,7 +124,8 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
         env={**ONE_THREAD, **({SECRET_FILES: SECRET_PLACE} if asked.secret else {})},
     )
     # The runtime's own guess counts processors; torchrun takes the rest (nodes, rank, address) from its environment.
-    command = ["torchrun", "--nproc-per-node", str(config.train.processes), "-m", "bss.training.node", *arguments]
+    command = ["torchrun", "--nproc-per-node", str(config.train.processes), "--signals-to-handle", STOPPING]
+    command += ["-m", "bss.training.node", *arguments]
     # Who started the job and was killed outright deletes nothing; the job ends by itself then.
     limit = ActiveDeadlineSeconds(asked.pods.timeout_minutes * 60)
     options = [Name(name), TrainerCommand(command), _pod_patch(asked), limit]

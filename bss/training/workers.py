@@ -11,13 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from typing import Any
 
 from bss.config import Config
-from bss.training.interruption import interrupted_by_sigterm
+from bss.training.interruption import STOP_SIGNAL, STOPPED, interrupted_by_sigterm
 from bss.training.reproducible import device_type
 
 Event = tuple[Any, ...]
-
-STOPPED = 143
-"""Exit status of a worker that SIGTERM has ended, after its training has saved where it stands."""
 
 _send: Any = None
 _busy = False
@@ -123,7 +120,8 @@ def _drain(events: Any) -> Iterator[Event]:
 def _start_worker(events: Any, parent: int) -> None:
     global _send  # noqa: PLW0603
     _send = events.put
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for number in (signal.SIGINT, STOP_SIGNAL):  # which reach the whole group; the parent decides what they mean
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

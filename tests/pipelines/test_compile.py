@@ -1,6 +1,8 @@
 """The compiled pipeline that is checked in: what it is, and what it asks of a cluster."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import kubernetes_validate
@@ -17,7 +19,7 @@ from bss.training.pods import NODE_PODS, NodePods
 from components.readme import STEPS, readme
 from pipelines.cluster import Cluster, Retries, load_cluster
 from pipelines.compile import compile_pipeline
-from pipelines.pipeline import SECRET_VARIABLES
+from pipelines.pipeline import SECRET_VARIABLES, without_shell
 
 PROJECT = Path(__file__).parents[2]
 CLUSTER = PROJECT / "pipelines" / "cluster.yaml"
@@ -70,6 +72,25 @@ def test_every_step_runs_in_the_image_that_the_run_names(executors, compiled):
         assert "pip install" not in str(executor["container"]["command"])
     image = compiled[0]["root"]["inputDefinitions"]["parameters"]["image"]
     assert "defaultValue" not in image
+
+
+def test_python_takes_the_place_of_the_shell_that_starts_it(executors, tmp_path):
+    # So a signal to the process that a runner or an engine started reaches Python.
+    fake = tmp_path / "python3"
+    fake.write_text('#!/bin/sh\necho "$$ $_KFP_RUNTIME $*"\n')
+    fake.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    for executor in executors.values():
+        container = executor["container"]
+        command = [*container["command"], *container["args"]]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        output, _ = process.communicate()
+        assert output.startswith(f"{process.pid} true -m kfp.dsl.executor_main")
+
+
+def test_a_kfp_that_starts_python_otherwise_is_refused():
+    with pytest.raises(BssError, match="kfp starts components in another way"):
+        without_shell(["sh", "-c", "python3 -m kfp.executor"])
 
 
 def test_gpus_processors_and_memory(executors):

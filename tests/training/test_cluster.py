@@ -20,7 +20,7 @@ from bss.files import digest_file
 from bss.training.launch import train_on_ranks
 from bss.training.pods import NODE_PODS, NodePods, Pods, Toleration, node_pods
 from bss.training.train_job import check_nodes, train_on_nodes
-from bss.training.trainer import TrainJob, make_train_job
+from bss.training.trainer import STOPPING, TrainJob, make_train_job
 
 IMAGE = "registry.example.org/team/bss@sha256:" + "0" * 64
 CELL = ("bss-l", 0)
@@ -97,8 +97,8 @@ def test_the_trainjob_is_what_the_trainers_schema_says(cluster, pipeline):
     trainer = body["spec"]["trainer"]
     assert trainer["image"] == IMAGE
     assert trainer["numNodes"] == 2
-    assert trainer["command"][:5] == ["torchrun", "--nproc-per-node", "4", "-m", "bss.training.node"]
-    assert trainer["command"][5:] == ["--job", "x", "--seed", "0"]
+    assert trainer["command"][:5] == ["torchrun", "--nproc-per-node", "4", "--signals-to-handle", STOPPING]
+    assert trainer["command"][5:] == ["-m", "bss.training.node", "--job", "x", "--seed", "0"]
     asked = {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "4"}
     assert trainer["resourcesPerNode"] == {"limits": asked, "requests": asked}
 

@@ -18,8 +18,10 @@ from bss.errors import BssError
 from bss.files import digest_file, digest_folder, read_json, write_json
 from bss.stages.train import train
 from bss.training.history import read_history
+from bss.training.interruption import STOP_SIGNAL
 from bss.training.launch import await_killed_ranks, train_on_this_machine
 from bss.training.rank import main
+from bss.training.trainer import STOPPING
 
 CELL = ("bss-l", 0)
 EXACT = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
@@ -145,15 +147,41 @@ def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeli
         if row["epoch"] > 0:
             return
         assert {"0", "1"} <= set(ranks_of(tmp_path))
-        if not killed:
-            raise KeyboardInterrupt
-        os.kill(ranks_of(tmp_path)["1"], signal.SIGKILL)
+        if killed:
+            os.kill(ranks_of(tmp_path)["1"], signal.SIGKILL)
+            return
+        for process in ranks_of(tmp_path).values():  # as Argo does; only this process may take notice
+            os.kill(process, STOP_SIGNAL)
+        raise KeyboardInterrupt
 
     config = changed(pipeline, processes=2, epochs=100_000)
     with pytest.raises(BssError if killed else KeyboardInterrupt, match="ended by SIGKILL" if killed else None):
         train_on_this_machine(tmp_path / "cell", config, small_store, pipeline[0] / "plans", *CELL, on_epoch)
-    # One that was interrupted has saved where it stands.
     assert wait_for(lambda: nothing_is_left(tmp_path, but=[".cell.checkpoints"]))
+    # One that was interrupted has saved where it stands.
+    assert killed == (not list(tmp_path.glob(".cell.checkpoints/*.pt")))
+
+
+def test_a_machine_that_is_stopped_has_all_ranks_save_together(pipeline, small_store, tmp_path):
+    write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, nodes=2, epochs=100_000)))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    command += ["--signals-to-handle", STOPPING, "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    module = ["-m", "bss.training.rank", "--params", tmp_path / "params.yaml", "--store", small_store]
+    module += ["--plans", pipeline[0] / "plans", "--scheduler", "uniform", "--seed", "0", "--out", out]
+    machines = [
+        subprocess.Popen(
+            [*command, "--node-rank", str(i), *map(str, module), "--progress", str(progress)], stdin=subprocess.DEVNULL
+        )
+        for i in range(2)
+    ]
+    assert wait_for(progress.exists)
+    machines[1].send_signal(STOP_SIGNAL)  # rank 0, which writes the checkpoint, is on the other one
+    assert 0 not in [machine.wait(60) for machine in machines]
+    assert list(tmp_path.glob("runs/.cell.checkpoints/*.pt"))
 
 
 def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):

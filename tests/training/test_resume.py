@@ -8,17 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import mlflow
 import pytest
 from conftest import small_tree
 
 from bss.config import config_from_tree
+from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.files import read_json
 from bss.stages.train import train
+from bss.training import cell
 from bss.training.cell_folder import train_into
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.interruption import STOP_SIGNAL
 from bss.training.launch import await_killed_ranks
 
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
@@ -142,7 +146,9 @@ import sys
 from pathlib import Path
 from bss.config import load_config
 from bss.stages.train import train
+from bss.training.interruption import stop_signal_as_sigterm
 if __name__ == "__main__":
+    stop_signal_as_sigterm()
     store, outputs, runs = map(Path, sys.argv[2:])
     config = load_config(Path(sys.argv[1]))
     train(config, store, outputs / "scores", outputs / "plans", runs)
@@ -198,11 +204,39 @@ def test_killed_at_random_moments(start, pipeline, tmp_path):
     assert not list((tmp_path / "runs").glob("*/.seed=*"))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_sigterm_saves_and_ends(jobs, start, pipeline, tmp_path):
+@pytest.mark.parametrize("name", ["bss-h", "bss-l-online"])
+def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_path, monkeypatch):
+    config, store, plans = setting
+    config = replace(config, resources=replace(config.resources, checkpoints=CheckpointsConfig(minutes=None)))
+    train_epoch, evaluate, trained, stops = cell.train_epoch, cell.evaluate, [], iter([True, False] * 3)
+
+    def count_steps(network, optimiser, data, batches, observe, wrapped, ranks, done, *rest, **named):
+        trained.append(len(batches) - done[0])
+        return train_epoch(network, optimiser, data, batches, observe, wrapped, ranks, done, *rest, **named)
+
+    def evaluate_unless_stopped(network, data, prefix, ranks):
+        if next(stops, False):
+            raise KeyboardInterrupt
+        return evaluate(network, data, prefix, ranks)
+
+    monkeypatch.setattr(cell, "train_epoch", count_steps)
+    monkeypatch.setattr(cell, "evaluate", evaluate_unless_stopped)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            train_into(tmp_path / "seed=0", config, store, plans, name, 0, lambda row: None)
+    assert finish((config, store, plans), tmp_path / "seed=0", name) == expected(name)
+    assert len(trained) == 6
+    assert trained[1::2] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("jobs", "number"), [(1, signal.SIGTERM), (2, STOP_SIGNAL)])
+def test_sigterm_saves_and_ends(jobs, number, start, pipeline, tmp_path):
     process = start(jobs=jobs)
     wait_for(lambda: list((tmp_path / "runs").glob("*/.seed=*/*.pt")), process)
-    process.send_signal(signal.SIGTERM)
+    if number == STOP_SIGNAL:
+        os.killpg(process.pid, number)  # Argo sends it to all processes
+    else:
+        process.send_signal(number)
     assert process.wait(timeout=30) != 0
     assert list((tmp_path / "runs").glob("*/.seed=*/*.pt")) or list((tmp_path / "runs").glob("*/seed=*"))
     assert start(jobs=jobs).wait() == 0, (tmp_path / "output").read_text()
