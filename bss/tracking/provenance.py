@@ -44,9 +44,14 @@ def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameter
 
     It holds no time and no place, so the same code, inputs and parameters give the same bytes.
     """
+    write_json(folder / "provenance.json", provenance(stage, inputs, parameters))
+
+
+def provenance(stage: str, inputs: dict[str, str], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what `write_provenance` writes."""
     libraries = {name: version(name) for name in ("numpy", "torch")}
     environment = {"python": platform.python_version(), "machine": platform.machine(), **libraries}
-    record = {
+    return {
         "schema_version": 1,
         "stage": stage,
         "inputs": inputs,
@@ -54,7 +59,6 @@ def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameter
         "code": code_version(),
         "environment": environment,
     }
-    write_json(folder / "provenance.json", record)
 
 
 def _git(*arguments: str) -> str:
