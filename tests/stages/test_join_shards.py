@@ -182,8 +182,7 @@ def test_a_shard_that_is_killed_leaves_nothing_that_is_joined(parts, varied, tre
         from pathlib import Path
         import bss.stages.prepare as stage
         from bss.config import config_from_tree
-        from bss.data import digits
-from bss.data.shards import Shard
+        from bss.data.shards import Shard
         stage.write_header = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         config = config_from_tree(json.loads({json.dumps(json.dumps(tree))}), "params.yaml")
         stage.prepare(config, Path({str(varied[0])!r}), Path({str(one)!r}), Shard(1, 3, {DATA!r}))
