@@ -57,6 +57,8 @@ def read_part(folder: Path) -> Part:
     found = read_json(folder / PART, "prepare", {"number": int, "of": int, "data": str, "counts": dict})
     try:
         shard = Shard(found["number"], found["of"], found["data"])
+        sound = all(type(count) is int for count in found["counts"].values())
+        require(sound, "counts", found["counts"], "whole numbers")
     except ValueError as error:
         raise BssError(f"{folder / PART}: damaged ({error}). {CURE}") from error
     return Part(folder, shard, found["counts"])

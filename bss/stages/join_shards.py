@@ -101,8 +101,8 @@ def _check_contents(stores: Sequence[Store]) -> None:
 
 def _read_skipped(path: Path) -> list[tuple[str, int, str]]:
     columns, rows = read_csv(path)
-    if columns != ["id", "row", "reason"]:
-        raise BssError(f"{path}: damaged (has the columns {columns}). {CURE}")
+    if columns != ["id", "row", "reason"] or not all(row["row"].isdecimal() for _, row in rows):
+        raise BssError(f"{path}: damaged (not the samples that prepare skipped). {CURE}")
     return [(row["id"], int(row["row"]), row["reason"]) for _, row in rows]
 
 

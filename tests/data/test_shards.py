@@ -36,6 +36,12 @@ def test_a_shard_that_there_is_not_is_refused(number, of, tmp_path):
         read_part(tmp_path)
 
 
+def test_a_part_with_other_counts_than_whole_numbers_is_damaged(tmp_path):
+    write_part(tmp_path, Shard(0, 1, ""), {"train": "many"})
+    with pytest.raises(BssError, match=r"part\.json: damaged \(`counts` must be whole numbers"):
+        read_part(tmp_path)
+
+
 def test_a_part_tells_which_one_it_is(tmp_path):
     write_part(tmp_path, Shard(1, 3, "digest"), {"train": 4, "test": 2})
     part = read_part(tmp_path)

@@ -170,8 +170,9 @@ def test_a_part_that_lost_samples_is_not_joined(parts):
     folders, join = parts
     (folders[0] / "skipped.csv").write_text("id,row,reason\n")
     assert "do not hold the 66 samples of manifest.csv" in refused(join, folders)
-    (folders[0] / "skipped.csv").write_text("id,row\nx,2\n")
-    assert "skipped.csv: damaged" in refused(join, folders)
+    for damaged in ("id,row\nx,2\n", "id,row,reason\nx,two,bad\n"):
+        (folders[0] / "skipped.csv").write_text(damaged)
+        assert "skipped.csv: damaged" in refused(join, folders)
 
 
 def test_a_shard_that_is_killed_leaves_nothing_that_is_joined(parts, varied, tree, tmp_path):
