@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bss.data.array_file import ArrayReader, ArrayWriter
+from bss.data.decode.features import open_array
 
 BLOCK_BYTES = 16 << 20
 """Size of the rows in memory at a time; one row at least."""
@@ -31,6 +32,6 @@ def join_ends(parts: Sequence[Path], path: Path) -> None:
     """Write where each sound ends in the joined array, from the files `parts` that tell it of each array."""
     joined, total = [], 0
     for part in parts:
-        joined.append(np.load(part) + total)
+        joined.append(open_array(part) + total)
         total = int(joined[-1][-1])
     np.save(path, np.concatenate(joined))
