@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bss import __version__
-from bss.disk import full_disk
+from bss.disk import system_error
 from bss.errors import BssError
 from bss.kubeflow.commands import add_commands
 from bss.parent import end_with_dvc
@@ -35,13 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bss: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        told = full_disk(error)
+        told = system_error(error)
         if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `bss show | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif told is None:
             raise
         else:
             print(f"bss: {told}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("bss", "components", "pipelines"):
+            raise
+        print(f"bss: {error.name} is not installed: pip install 'bss[pipeline]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bss: stopped; what was finished is kept", file=sys.stderr)

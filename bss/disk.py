@@ -1,4 +1,4 @@
-"""A disk that is full: told with the path and the size, and never found out by a crash."""
+"""Disks that are full and paths that the system refuses: told with the path, and never found out by a crash."""
 
 import errno
 import os
@@ -24,6 +24,14 @@ def full_disk(error: OSError, path: Path | None = None, wanted: int | None = Non
         f"{place}: cannot be written, {os.strerror(error.errno)}{size}; {shutil.disk_usage(there).free:,} bytes are "
         "free. What was there before is as it was. Make room and run the same command again."
     )
+
+
+def system_error(error: OSError) -> BssError | None:
+    """Return the message for a full disk or a path that the system refuses; None where `error` names no path."""
+    told = full_disk(error)
+    if told is None and error.filename is not None and error.strerror is not None:
+        told = BssError(f"{error.filename}: cannot be read or written ({error.strerror}).")
+    return told
 
 
 @contextmanager

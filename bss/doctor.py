@@ -20,8 +20,8 @@ from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
 from bss.tracking.provenance import code_version
 
 PACKAGES = (
-    *("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "scikit-learn"),
-    *("soundfile", "soxr", "pillow", "av", "transformers"),
+    *("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "scikit-learn", "scipy", "matplotlib"),
+    *("soundfile", "soxr", "pillow", "av", "transformers", "safetensors", "jinja2", "pydantic", "rich", "ruamel.yaml"),
 )
 """What the pipeline imports."""
 
@@ -75,16 +75,21 @@ def _package(name: str) -> Finding:
     try:
         return name, version(name), True
     except PackageNotFoundError:
-        return name, "not installed: pip install -r requirements.lock", False
+        return name, "not installed: pip install 'bss[pipeline]'", False
 
 
 def _processors() -> Finding:
+    """Tell how many there are, and the kernels' instruction set, which decides the last bits of results on CPU."""
+    import torch
+
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return "processors", f"{usable} usable, {platform.machine()}, Python {platform.python_version()}", True
+    kernels = torch.backends.cpu.get_cpu_capability()
+    python = platform.python_version()
+    return "processors", f"{usable} usable, {platform.machine()} with {kernels} kernels, Python {python}", True
 
 
 def _shared_memory(needed: float | None) -> Finding:
-    """Worker processes hand batches over in it; containers get 64 MiB where nobody asks for more."""
+    """Tell its size: nccl exchanges data between GPUs in it, and containers get 64 MiB where nobody asks for more."""
     if not SHARED_MEMORY.is_dir():
         return "shared memory", f"{SHARED_MEMORY}: not there", needed is None
     usage = shutil.disk_usage(SHARED_MEMORY)

@@ -35,6 +35,15 @@ def test_the_five_commands_one_after_the_other(params, capsys):
     command = ["sequence", "--scheduler", "control", "--seed", "3", "--epoch", "1"]
     assert main([*command, "--set", "train.epochs=2", "--set", "seeds=[3]"]) == 0
     assert "as recorded" in capsys.readouterr().out
+    assert main(["train", "--set", "train.batch_size=5000"]) == 1
+    assert "training samples do not fill a batch of 5000: lower train.batch_size." in capsys.readouterr().err
+
+
+def test_a_command_of_the_pipeline_without_its_packages_says_how_to_get_them(params, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "bss.doctor", raising=False)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == "bss: rich is not installed: pip install 'bss[pipeline]'\n"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +89,8 @@ def test_a_plan_is_made_without_torch(pipeline, small_store, small_root, tmp_pat
 
 
 def test_the_balance_core_needs_torch_and_numpy_alone():
-    script = "import sys; import bss.balance; print([m for m in ('mlflow', 'dvc', 'kfp', 'pandas', 'pydantic', 'rich',"
-    script += " 'pyarrow', 'sklearn', 'scipy') if m in sys.modules])"
+    script = "import sys; from bss.balance import *; print([m for m in ('mlflow', 'dvc', 'kfp', 'pandas', 'pydantic',"
+    script += " 'rich', 'pyarrow', 'sklearn', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -12,7 +12,7 @@ from bss.cli import main
 from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
-from bss.disk import full_disk
+from bss.disk import full_disk, system_error
 from bss.errors import BssError
 from bss.files import digest_folder
 from bss.stages.compare import compare
@@ -131,3 +131,15 @@ def test_the_command_line_ends_with_1_and_one_message(disk, pipeline, small_stor
 def test_other_errors_of_the_system_are_no_full_disk(small_store):
     assert full_disk(PermissionError(errno.EACCES, "no")) is None
     assert Store.open(small_store).digest
+
+
+def test_a_path_that_the_system_refuses_is_one_message(small_store, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert main(["inspect", "--store", str(small_store), "--output", str(tmp_path / "file" / "inspect.html")]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"bss: {tmp_path / 'file'}: cannot be read or written (")
+    assert "Traceback" not in shown
+
+
+def test_an_error_of_the_system_that_names_no_path_is_not_hidden():
+    assert system_error(PermissionError(errno.EACCES, "no")) is None

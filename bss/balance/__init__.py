@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         prediction_similarity,
         training_loss,
     )
-    from bss.balance.sampler import SequenceSampler, WithIndex
+    from bss.balance.sampler import SequenceSampler
+    from bss.balance.with_index import WithIndex
 
 __all__ = [
     "BalanceScore",
@@ -44,5 +45,10 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for by `name` for the first time."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "sampler" if name in ("SequenceSampler", "WithIndex") else "criteria"
+    home = {"SequenceSampler": "sampler", "WithIndex": "with_index"}.get(name, "criteria")
     return getattr(import_module(f"bss.balance.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return all that can be asked for, for completion."""
+    return __all__

@@ -1,6 +1,6 @@
 """Criteria: per-sample facts about how balanced a sample is (paper section "Multi-perspective measurer")."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
 import torch
@@ -114,3 +114,31 @@ def confidence(logits: Mapping[str, Tensor]) -> Tensor:
     Near 1 / classes the softmaxes are nearly uniform, and prediction similarity tells nothing.
     """
     return torch.stack([z.float().softmax(dim=-1).amax(dim=-1) for z in logits.values()]).mean(dim=0)
+
+
+def observed_criteria(
+    names: Iterable[str],
+    logits: Mapping[str, Tensor],
+    loss: Tensor,
+    features: Mapping[str, Tensor] | None = None,
+    magnitude: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Return the criteria `names`, [batch] each, of what a training pass has computed anyway.
+
+    Raises ``ValueError`` where what one of them needs was not given.
+    """
+    values: dict[str, Tensor] = {}
+    for name in names:
+        if name == "training_loss":
+            values[name] = loss
+        elif name == "prediction_similarity":
+            values[name] = prediction_similarity(logits)
+        elif name == "logit_similarity":
+            values[name] = logit_similarity(logits)
+        elif name == "feature_similarity" and features is not None:
+            values[name] = feature_similarity(features)
+        elif name == "gradient_magnitude" and magnitude is not None:
+            values[name] = magnitude
+        else:
+            raise ValueError(f"the score uses `{name}`: pass it to observe()")
+    return values

@@ -81,23 +81,24 @@ class Observations:
     def exchange(self) -> None:
         """Give every rank of the process group what the others observed.
 
-        Of a sample that several ranks observed the latest epoch counts; the mean where that is the same.
+        Of a sample that several ranks observed the latest epoch counts; where that is the same, the first rank.
         """
         group = torch.distributed
         device = torch.device("cuda" if group.get_backend() == "nccl" else "cpu")
         latest = torch.from_numpy(self.epochs).to(device, copy=True)
         group.all_reduce(latest, op=group.ReduceOp.MAX)
         epochs = latest.cpu().numpy()
-        mine = self.seen & (self.epochs == epochs)
-        table = np.stack([*self.values.values(), np.ones(len(epochs))])
-        table[:, ~mine] = 0.0
-        total = torch.from_numpy(table).to(device)
-        group.all_reduce(total)
-        *sums, counts = total.cpu().numpy()
+        rank = np.int64(group.get_rank())
+        has = self.seen & (self.epochs == epochs)
+        first = torch.from_numpy(np.where(has, rank, group.get_world_size())).to(device)
+        group.all_reduce(first, op=group.ReduceOp.MIN)
+        mine = first.cpu().numpy() == rank
+        # Nothing but zeros is added to a value, so all ranks get its very bits.
+        table = torch.from_numpy(np.where(mine, np.stack([*self.values.values()]), 0.0)).to(device)
+        group.all_reduce(table)
         self._epochs = epochs
-        seen = self.seen
-        for column, values in zip(self.values.values(), sums, strict=True):
-            column[seen] = values[seen] / counts[seen]
+        for column, values in zip(self.values.values(), table.cpu().numpy(), strict=True):
+            column[self.seen] = values[self.seen]
 
     def clear(self) -> None:
         """Forget everything."""

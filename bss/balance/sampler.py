@@ -1,18 +1,21 @@
 """SequenceSampler: a scheduler inside any PyTorch DataLoader."""
 
-from collections.abc import Iterator, Mapping, Sized
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from operator import index as whole_number
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from bss.balance.checks import require
-from bss.balance.criteria import feature_similarity, logit_similarity, prediction_similarity
+from bss.balance.criteria import observed_criteria
 from bss.balance.observations import Observations
+from bss.balance.position import position_for, steps_of
 from bss.balance.schedulers import Heuristic, Learned, Scheduler, Uniform
 from bss.balance.score import BalanceScore, Floats, smooth
 from bss.balance.sorting import Indices
@@ -20,13 +23,17 @@ from bss.balance.sorting import Indices
 READ_AHEAD = 1 << 16
 """Indices that are turned into Python's own integers at a time: each takes several times its eight bytes."""
 
+LEAST_OBSERVED = 0.9
+"""Share of the samples; where fewer are observed between two measurements, the indices may be wrong."""
+
 
 class SequenceSampler(Sampler[int]):
     """Yields each epoch's sequence of sample indices, for a DataLoader's ``sampler=``.
 
     Call `set_epoch` before each epoch, and `observe` after each batch where the scheduler needs scores
     that it was not given. The order is that of one global sequence whatever the number of workers, and
-    rank r of R takes every R-th sample of it, so a global batch holds the same samples for any R.
+    rank r of R takes every R-th sample of it, so a global batch holds the same samples for any R. With
+    several ranks all call `set_epoch` together: there they exchange what they observed.
 
     Parameters
     ----------
@@ -48,6 +55,8 @@ class SequenceSampler(Sampler[int]):
     ------
     ValueError
         A value out of its range, or scores or labels for another number of samples.
+    TypeError
+        A scheduler that is none, or a number that is not whole.
     """
 
     def __init__(
@@ -64,6 +73,9 @@ class SequenceSampler(Sampler[int]):
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
+        if not isinstance(scheduler, Scheduler):
+            raise TypeError(f"`scheduler` must be a Uniform(), Heuristic() or Learned(), but got: {scheduler!r}")
+        n, seed = whole_number(n), whole_number(seed)
         require(n >= 1, "n", n, "at least 1")
         require(seed >= 0, "seed", seed, "at least 0")
         require(ranks >= 1 and 0 <= rank < ranks, "rank", rank, f"in [0, ranks = {ranks})")
@@ -74,7 +86,9 @@ class SequenceSampler(Sampler[int]):
         self.minimum, self.rank, self.ranks = minimum, rank, ranks
         self.labels = None if labels is None else np.asarray(labels)
         if self.labels is not None:
-            require(len(self.labels) == n, "labels", f"{len(self.labels)} labels", f"one per sample ({n})")
+            require(self.labels.shape == (n,), "labels", self.labels.shape, f"one integer per sample, [{n}]")
+        elif isinstance(scheduler, Heuristic):
+            require(not scheduler.stratified, "labels", None, "given for a stratified ranking")
         self.scores: Floats | None = None
         """The smoothed balance scores [n] in force, or None before the first measurement."""
         self.measured: Floats | None = None
@@ -85,6 +99,8 @@ class SequenceSampler(Sampler[int]):
         self.observations = Observations(n if self._measures else 0, self.score.criteria)
         """Of no sample where no measurement will ever be due."""
         self._ranking: Indices | None = None
+        self._shared = True  # whether all ranks have the same observations
+        self._shown = False  # whether the current epoch was iterated to its end
         self._position = 0  # indices yielded in the current epoch
         self._resume_at = 0  # where the next iteration starts: after 0 indices, but for a loaded state
         if scores is not None:
@@ -98,15 +114,18 @@ class SequenceSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Take what was observed into the scores where that is due, and plan the sequence of `epoch`.
 
-        Calling it again with the same epoch changes nothing, so a loaded position stays.
+        Calling it again with the same epoch changes nothing, so a loaded position stays. Of several ranks all
+        call it together.
         """
+        epoch = whole_number(epoch)
         require(epoch >= 0, "epoch", epoch, "at least 0")
         if epoch != self.epoch:
             if self._measuring_is_due(epoch):
-                self._measure()
+                self._measure(epoch)
             self.epoch = epoch
             self.sequence = self._plan(epoch)
             self._resume_at = self._position = 0
+            self._shown = False
 
     def observe(
         self,
@@ -127,41 +146,45 @@ class SequenceSampler(Sampler[int]):
         features : encoder features per modality, [batch, d]; for the criterion feature_similarity.
         gradient_magnitude : [batch]; for the criterion of that name.
         """
-        if not self._measures:
-            return
-        values: dict[str, Tensor] = {}
-        with torch.no_grad():
-            for name in self.score.criteria:
-                if name == "training_loss":
-                    values[name] = loss
-                elif name == "prediction_similarity":
-                    values[name] = prediction_similarity(logits)
-                elif name == "logit_similarity":
-                    values[name] = logit_similarity(logits)
-                elif name == "feature_similarity" and features is not None:
-                    values[name] = feature_similarity(features)
-                elif name == "gradient_magnitude" and gradient_magnitude is not None:
-                    values[name] = gradient_magnitude
-                else:
-                    raise ValueError(f"the score uses `{name}`: pass it to observe()")
-        self.record(index, values)
+        if self._measures:
+            with torch.no_grad():
+                values = observed_criteria(self.score.criteria, logits, loss, features, gradient_magnitude)
+            self.record(index, values)
 
     def record(self, index: npt.ArrayLike | Tensor, values: Mapping[str, npt.ArrayLike | Tensor]) -> None:
         """Record criterion values ([k] each) that were measured elsewhere for the samples `index` [k].
 
         Values on a GPU are fetched when the scores are computed, not now.
         """
-        rows = np.asarray(index, dtype=np.int64).reshape(-1)
+        given = np.asarray(index).reshape(-1)
+        require(given.dtype.kind in "iu" or not len(given), "index", given.dtype, "integers, the samples' own indices")
+        rows = given.astype(np.int64)
         inside = len(rows) == 0 or (rows.min() >= 0 and rows.max() < self.n)
-        require(inside, "index", [*rows[:3]], f"within 0 .. {self.n - 1}")
+        require(inside, "index", [*rows[:3].tolist()], f"within 0 .. {self.n - 1}")
         for name, column in values.items():
             found = np.shape(column)
             require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
         if self._measures:
             self.observations.record(rows, values, self.epoch)
+            self._shared = self.ranks == 1
+
+    def share(self) -> None:
+        """Give every rank what the others observed; all ranks call it together, with a process group.
+
+        Before `state_dict` inside an epoch it makes the state of one rank good for all.
+        """
+        if self.ranks > 1 and self._measures:
+            self.observations.exchange()
+            self._shared = True
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's indices of the current epoch, from the position that was loaded, if any."""
+        if self._shown:
+            warnings.warn(
+                f"epoch {max(self.epoch, 0)} is shown a second time, in the same order: call "
+                "sampler.set_epoch(epoch) before each epoch",
+                stacklevel=2,
+            )
         start, self._resume_at = self._resume_at, 0
         self._position = start
         sequence, shard, steps = self.sequence, self.shard, len(self)
@@ -172,10 +195,16 @@ class SequenceSampler(Sampler[int]):
         for step in range(max(start, len(shard)), steps):
             self._position += 1
             yield int(sequence[(step * self.ranks + self.rank) % len(sequence)])
+        self._shown = True
 
     def __len__(self) -> int:
         """Return how many indices the next iteration yields on this rank."""
-        return -(-len(self.sequence) // self.ranks) - self._resume_at
+        return self._steps() - self._resume_at
+
+    def __repr__(self) -> str:
+        """Tell what decides the order, and where it stands."""
+        whose = f", rank {self.rank} of {self.ranks}" if self.ranks > 1 else ""
+        return f"SequenceSampler({self.n}, {self.scheduler}, seed {self.seed}{whose}, epoch {self.epoch})"
 
     @property
     def shard(self) -> Indices:
@@ -185,41 +214,60 @@ class SequenceSampler(Sampler[int]):
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
         """Return everything that decides what comes next, for `load_state_dict` in another process.
 
-        `position` counts the samples of this rank that the loop has finished in this epoch. None takes
-        those that were yielded, which is right without worker processes; workers read ahead, so with
-        them pass ``batches_done * batch_size``.
+        Tensors and plain values, so that ``torch.load`` reads it with its safe default. `position` counts the
+        samples of this rank that the loop has finished in this epoch. None takes those that were yielded, which is
+        right without worker processes; workers read ahead, so with them pass ``batches_done * batch_size`` (more
+        than the epoch has stands for its end). What other ranks observed is in it after `share`, and between
+        two epochs where nothing was observed since `set_epoch`.
         """
+        position = self._position if position is None else whole_number(position)
+        require(position >= 0, "position", position, "at least 0")
         return {
             **self._identity(),
+            "rank": self.rank,
             "ranks": self.ranks,
+            "shared": self._shared,
             "epoch": self.epoch,
-            "position": self._position if position is None else position,
+            "position": min(position, self._steps()),
             "start_epoch": self.start_epoch,
-            "scores": None if self.scores is None else self.scores.copy(),
-            "sequence": self.sequence.copy(),
-            "values": {name: column.copy() for name, column in self.observations.values.items()},
-            "observed": self.observations.epochs.copy(),
+            "scores": None if self.scores is None else torch.tensor(self.scores),
+            "sequence": torch.tensor(self.sequence),
+            "values": {name: torch.tensor(column) for name, column in self.observations.values.items()},
+            "observed": torch.tensor(self.observations.epochs),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken; the number of ranks may differ only between epochs.
+        """Continue where `state_dict` was taken.
 
-        Raises ``ValueError`` when the state is of another dataset, scheduler, seed or score.
+        The number of ranks may be another where it shares out evenly what was shown of the epoch, as it does
+        after whole batches of the same global size. Warns where the state lacks what other ranks observed.
+
+        Raises ``ValueError`` when the state is of another dataset, scheduler, seed or score, or is none.
         """
+        missing = [name for name in self.state_dict() if name not in state]
+        require(not missing, "state", sorted(state), f"what state_dict() returned, with {', '.join(missing)}")
         for name, mine in self._identity().items():
             if state[name] != mine:
                 raise ValueError(f"this state was saved with {name} = {state[name]!r}, but the sampler has {mine!r}")
-        position = int(state["position"])
-        if position and state["ranks"] != self.ranks:
-            raise ValueError(f"a state inside an epoch of {state['ranks']} ranks cannot go on with {self.ranks}")
+        sequence = torch.as_tensor(state["sequence"]).clone().numpy()
+        position = position_for(self.ranks, int(state["position"]), int(state["ranks"]), len(sequence))
+        if not state["shared"] and (state["rank"], state["ranks"]) != (self.rank, self.ranks):
+            warnings.warn(
+                f"this state holds only what rank {state['rank']} of {state['ranks']} observed, and the scores of the "
+                "other samples will be older: call sampler.share() on every rank before state_dict()",
+                stacklevel=2,
+            )
         self.epoch, self.start_epoch = int(state["epoch"]), int(state["start_epoch"])
-        self.scores = None if state["scores"] is None else np.array(state["scores"], dtype=np.float64)
-        self.sequence = np.array(state["sequence"], dtype=np.int64)
+        self.scores = None if state["scores"] is None else torch.as_tensor(state["scores"]).clone().numpy()
+        self.sequence = sequence
         for name, column in self.observations.values.items():
             column[:] = state["values"][name]
         self.observations.epochs[:] = state["observed"]
-        self._ranking = None
+        self._ranking, self._shown, self._shared = None, False, bool(state["shared"])
         self._resume_at = self._position = position
+
+    def _steps(self) -> int:
+        return steps_of(len(self.sequence), self.ranks)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -236,10 +284,10 @@ class SequenceSampler(Sampler[int]):
             return self.scores is None
         return (epoch - self.start_epoch) % self.scheduler.every == 0
 
-    def _measure(self) -> None:
+    def _measure(self, epoch: int) -> None:
         observations = self.observations
-        if self.ranks > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
-            observations.exchange()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self.share()
         if not observations.fresh:
             if self.scores is None:
                 raise RuntimeError(
@@ -252,18 +300,26 @@ class SequenceSampler(Sampler[int]):
                 f"{self.ranks} ranks without a process group: call torch.distributed.init_process_group, "
                 "or record() every sample on every rank"
             )
+        share = float(observations.seen.mean())
+        if share < LEAST_OBSERVED:
+            warnings.warn(
+                f"only {share:.0%} of the samples were observed before epoch {epoch}; the others keep the score that "
+                "they had, or get the median. Is `index` the samples' place in the dataset, as from WithIndex?",
+                stacklevel=4,
+            )
         # All samples as a slice: indexing by it copies nothing.
         seen = slice(None) if observations.seen.all() else observations.seen
         measured = self.score({name: column[seen] for name, column in observations.values.items()})
         self.measured = np.full(self.n, np.nan)
         self.measured[seen] = measured
         if isinstance(self.scheduler, Learned) and self.scores is not None:
-            self.scores[seen] = smooth(self.scores[seen], measured, self.scheduler.beta)
-        else:
+            measured = smooth(self.scores[seen], measured, self.scheduler.beta)
+        elif self.scores is None:
             # A sample that was never observed (a loader that drops the last batch) stands in the middle.
             self.scores = np.full(self.n, float(np.median(measured)))
-            self.scores[seen] = measured
+        self.scores[seen] = measured
         observations.clear()
+        self._shared = True
 
     def _plan(self, epoch: int) -> Indices:
         if isinstance(self.scheduler, Uniform) or epoch < self.start_epoch:
@@ -283,24 +339,3 @@ class SequenceSampler(Sampler[int]):
                 f"small enough to leave {least}",
             )
         return self.scheduler.sequence(self._ranking, since, self.seed, self.minimum)
-
-
-class SizedDataset(Sized, Protocol):
-    """A map-style dataset."""
-
-    def __getitem__(self, index: int) -> Any:
-        """Return one sample."""
-
-
-class WithIndex(Dataset[tuple[Any, ...]]):
-    """A map-style dataset whose samples begin with their index: ``(index, *sample)``."""
-
-    def __init__(self, dataset: SizedDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        sample = self.dataset[index]
-        return (index, *sample) if isinstance(sample, tuple) else (index, sample)

@@ -55,6 +55,7 @@ class Heuristic:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require(isinstance(self.pacing, Pacing), "pacing", self.pacing, "a Pacing")
         require(self.order in ORDERS, "order", self.order, " or ".join(ORDERS))
         require(self.ranking in ("score", "random"), "ranking", self.ranking, "score or random")
         require(0 <= self.trim < 1, "trim", self.trim, "in [0, 1)")

@@ -2,8 +2,10 @@
 
 import difflib
 import re
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +15,7 @@ from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import inside
 from bss.data.decode.spans import WHOLE, Span
 from bss.data.problems import raise_problems
-from bss.data.read_csv import listed, read_csv, require_distinct
+from bss.data.read_csv import Row, listed, read_csv, require_distinct
 from bss.data.store import SPLITS
 from bss.errors import BssError
 
@@ -23,9 +25,10 @@ MAX_ROWS = 10_000_000
 MAX_BYTES = 1 << 29
 """Of all its values together."""
 BATCH_ROWS = 128
+NO_SPANS: dict[str, Span] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row of the manifest."""
 
@@ -80,9 +83,7 @@ def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind])
     return check_rows(path, columns, rows, modalities)
 
 
-def check_rows(
-    path: Path, columns: list[str], rows: list[tuple[int, dict[str, str]]], modalities: Mapping[str, ModalityKind]
-) -> Manifest:
+def check_rows(path: Path, columns: list[str], rows: Iterable[Row], modalities: Mapping[str, ModalityKind]) -> Manifest:
     """Return the manifest that numbered `rows` are; `path` is named in messages. Raises as `read_manifest` does."""
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
@@ -91,10 +92,10 @@ def check_rows(
             f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {listed(columns)}. "
             "Needed: id, label, split, and one column per modality in prepare.modalities."
         )
-    if not rows:
-        raise BssError(f"{path}: has a header but no samples.")
     problems: list[str] = []
     samples = [_sample(number, row, modalities, problems) for number, row in rows]
+    if not samples:
+        raise BssError(f"{path}: has a header but no samples.")
     counts = Counter(sample.id for sample in samples)
     problems += [f"row {s.row}: id {s.id[:200]!r} is not unique" for s in samples if s.id and counts[s.id] > 1]
     raise_problems(str(path), problems, "Mend these rows of the manifest.")
@@ -147,38 +148,50 @@ def find_table(root: Path, name: str, cure: str) -> Path:
     return root / name
 
 
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Return the columns, and the number and values of each row, of a CSV or Parquet file; all values are text."""
+def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
+    """Return the columns and the rows, read as they are asked for, of a CSV or Parquet file; all values are text."""
     return _read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
+    import pyarrow.parquet
+
+    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
+        columns = list(file.schema_arrow.names)
+        require_distinct(path, columns)
+        if file.metadata.num_rows > MAX_ROWS:
+            raise ValueError(f"{file.metadata.num_rows} rows; {MAX_ROWS} are the most")
+    return columns, _parquet_rows(path)
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
     from pyarrow.types import is_dictionary
 
-    rows: list[tuple[int, dict[str, str]]] = []
-    size = 0
+    number = size = 0
+    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
+        # Few at a time: a value that the file holds once may be that of a million rows.
+        for batch in file.iter_batches(BATCH_ROWS):
+            plain = [c.dictionary_decode() if is_dictionary(c.type) else c for c in batch.columns]
+            size += sum(column.nbytes for column in plain)
+            if size > MAX_BYTES:
+                raise ValueError(f"its values have more than {MAX_BYTES >> 20} MiB")
+            for values in zip(*(column.to_pylist() for column in plain), strict=True):
+                number += 1
+                texts = ["" if value is None else str(value) for value in values]
+                yield number, dict(zip(batch.schema.names, texts, strict=True))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Tell what is raised in the block as a `BssError`: damaged files raise many types, of Arrow's and of Python's."""
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns = list(file.schema_arrow.names)
-            require_distinct(path, columns)
-            if file.metadata.num_rows > MAX_ROWS:
-                raise ValueError(f"{file.metadata.num_rows} rows; {MAX_ROWS} are the most")
-            # Few at a time: a value that the file holds once may be that of a million rows.
-            for batch in file.iter_batches(BATCH_ROWS):
-                plain = [c.dictionary_decode() if is_dictionary(c.type) else c for c in batch.columns]
-                size += sum(column.nbytes for column in plain)
-                if size > MAX_BYTES:
-                    raise ValueError(f"its values have more than {MAX_BYTES >> 20} MiB")
-                for values in zip(*(column.to_pylist() for column in plain), strict=True):
-                    texts = ["" if value is None else str(value) for value in values]
-                    rows.append((len(rows) + 1, dict(zip(columns, texts, strict=True))))
+        yield
     except BssError:
         raise
-    except Exception as error:  # damaged files raise many types, of Arrow's and of Python's
+    except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise BssError(f"{path}: not a readable Parquet file ({why}).") from error
-    return columns, rows
 
 
 def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind], problems: list[str]) -> Sample:
@@ -187,7 +200,7 @@ def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityK
     problems += [f"row {number}: {name} is empty" for name in empty]
     if value["split"] and value["split"] not in SPLITS:
         problems.append(f"row {number}: split {value['split'][:200]!r} is none of {', '.join(SPLITS)}")
-    spans = {}
+    spans: dict[str, Span] = {}
     for modality, kind in modalities.items():
         if _has_span(kind):
             spans[modality] = _span(number, value, modality, problems)
@@ -197,7 +210,9 @@ def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityK
         if path.is_absolute() or ".." in path.parts:
             problems.append(f"row {number}: {modality} {value[modality][:200]!r} is not a path inside the data root")
     files = {modality: value[modality] for modality in modalities}
-    return Sample(number, value["id"], value["label"], value["split"], value.get("group") or None, files, spans)
+    # Millions of samples share a few of these texts.
+    label, split, group = (sys.intern(value.get(name, "")) for name in ("label", "split", "group"))
+    return Sample(number, value["id"], label, split, group or None, files, spans or NO_SPANS)
 
 
 def _has_span(kind: ModalityKind) -> bool:

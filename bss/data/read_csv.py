@@ -1,42 +1,54 @@
 """Strict reading of the CSV files that users write."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from bss.data.problems import raise_problems
 from bss.errors import BssError
 
+Row = tuple[int, dict[str, str]]
+"""Number of a row in its file, and its values."""
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Return the header, and line number and values of every row; all values are text.
+
+def read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
+    """Return the header, and line number and values of every row, read as they are asked for; all values are text.
 
     A byte-order mark and any line ending are fine, empty lines are passed over. Raises `BssError` for a file
-    that is empty, not UTF-8 or not CSV, for a column that is named twice, and for all rows of another width
-    than the header.
+    that is empty, not UTF-8 or not CSV, for a column that is named twice, and after the last row for all rows of
+    another width than the header.
     """
+    lines = _lines(path)
+    _, columns = next(lines, (0, []))
+    if not columns:
+        raise BssError(f"{path}: empty. Expected a header with the names of the columns.")
+    require_distinct(path, columns)
+    return columns, _rows(path, columns, lines)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
-            columns = next(reader, None)
-            if not columns:
-                raise BssError(f"{path}: empty. Expected a header with the names of the columns.")
-            require_distinct(path, columns)
-            rows = []
-            problems = []
             for values in reader:
-                if not values:
-                    continue
-                if len(values) != len(columns):
-                    problems.append(f"row {reader.line_num}: {len(values)} values for {len(columns)} columns")
-                rows.append((reader.line_num, dict(zip(columns, values, strict=False))))
+                if values:
+                    yield reader.line_num, values
     except UnicodeDecodeError as error:
         raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}). Save it as CSV UTF-8.") from error
     except OSError as error:
         raise BssError(f"{path}: cannot be read ({error.strerror}).") from error
     except csv.Error as error:
         raise BssError(f"{path}: not a valid CSV file (line {reader.line_num}: {error}).") from error
+
+
+def _rows(path: Path, columns: list[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
+    problems = []
+    for number, values in lines:
+        if len(values) == len(columns):
+            yield number, dict(zip(columns, values, strict=True))
+        else:
+            problems.append(f"row {number}: {len(values)} values for {len(columns)} columns")
     raise_problems(str(path), problems, "Is a comma inside a value? Then quote the value.")
-    return columns, rows
 
 
 def require_distinct(path: Path, columns: list[str]) -> None:

@@ -8,6 +8,7 @@ from bss.config import config_from_tree
 from bss.config.load import parse_yaml
 from bss.config.schema import PrepareConfig
 from bss.data.manifest import REQUIRED, Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
+from bss.data.read_csv import Row
 from bss.data.splits import carve_val
 from bss.errors import BssError
 from bss.files import whole_file
@@ -107,16 +108,17 @@ def root_for(root: Path, project: Path) -> str:
     return real.relative_to(home).as_posix() if real.is_relative_to(home) else real.as_posix()
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def _table(path: Path) -> tuple[list[str], list[Row]]:
     if not path.is_file():
         raise BssError(f"{path}: not found. Name a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
-    columns, rows = read_rows(path)
+    columns, read = read_rows(path)
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise BssError(
             f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {columns}. "
             "Needed: id, label, split (train, val, test), and one column per modality."
         )
+    rows = list(read)
     if not rows:
         raise BssError(f"{path}: has a header but no samples.")
     return columns, rows

@@ -68,10 +68,13 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
 def _compile(options: argparse.Namespace) -> None:
     _require_project()
     from bss.config import load_config
+    from bss.files import whole_file
     from pipelines.compile import compile_pipeline
 
     text = compile_pipeline(options.cluster, load_config(options.params, options.overrides))
-    options.output.write_text(text, encoding="utf-8")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(options.output) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
     print(f"compile: {options.output}, {len(text.splitlines())} lines")
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bss.disk import full_disk
+from bss.disk import system_error
 from bss.errors import BssError
 
 
@@ -15,7 +15,7 @@ def plain_errors() -> Iterator[None]:
         yield
     except (BssError, OSError) as error:
         if isinstance(error, OSError):
-            told = full_disk(error)
+            told = system_error(error)
             if told is None:
                 raise
             error = told

@@ -32,8 +32,7 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
     """
     data = Store.open(store)
     n, batch_size = len(data.rows("train")), config.train.batch_size
-    if n < batch_size:
-        raise BssError(f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size.")
+    require_a_batch(store, n, batch_size)
     pacings: dict[str, Pacing] = {}
     warnings: list[str] = []
     with held(plans), whole_folder(plans) as folder:
@@ -45,6 +44,12 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
         parameters = {"schedule": config_to_tree(config.schedule), "seeds": list(config.seeds)}
         write_provenance(folder, "schedule", {"store": data.digest}, parameters)
     _print(pacings, n, config.train.epochs, batch_size, warnings)
+
+
+def require_a_batch(store: Path, n: int, batch_size: int) -> None:
+    """Raise `BssError` where the `n` training samples of `store` do not fill a batch."""
+    if n < batch_size:
+        raise BssError(f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size.")
 
 
 def _write_plan(

@@ -15,6 +15,7 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import held, read_json, restore_folder, whole_file, write_json
 from bss.models.waveforms import read_filled
+from bss.stages.schedule import require_a_batch
 from bss.tracking.cell_run import CellRun, ModelToLog
 from bss.tracking.destination import tracking_uri
 from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution, write_tracking
@@ -65,6 +66,7 @@ def train(
     data = Store.open(store)
     if config.protocol == "honest" and not len(data.rows("val")):
         raise BssError(f"{store}: has no val, on which protocol honest selects. Run `bss prepare` with it again.")
+    require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
     wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]

@@ -98,9 +98,10 @@ def test_a_state_taken_inside_an_epoch_goes_on_as_if_never_stopped(scheduler, sc
 
 
 def test_workers_read_ahead_so_the_loop_says_how_far_it_got():
-    sampler = SequenceSampler(N, SCHEDULERS["heuristic"], 3, scores=SCORES)
+    sampler, other = (SequenceSampler(N, SCHEDULERS["heuristic"], 3, scores=SCORES) for _ in range(2))
     sampler.set_epoch(4)
-    whole = list(sampler)
+    other.set_epoch(4)
+    whole = list(other)
     for batch in DataLoader(range(N), batch_size=5, sampler=sampler, num_workers=2):
         assert batch.tolist() == whole[:5]
         break
@@ -109,7 +110,8 @@ def test_workers_read_ahead_so_the_loop_says_how_far_it_got():
     resumed.set_epoch(4)
     assert len(resumed) == N - 5
     assert list(resumed) == whole[5:]
-    assert list(resumed) == whole  # a second pass over the same epoch is whole again
+    with pytest.warns(match="shown a second time"):
+        assert list(resumed) == whole  # a second pass over the same epoch is whole again
 
 
 def test_bss_l_measures_every_e_epochs_and_smooths():
@@ -171,7 +173,9 @@ def test_a_curriculum_and_a_loader_that_drops_the_last_batch():
     [
         ({"scores": SCORES[:-1]}, "scores of this dataset"),
         ({"scores": np.full(N, np.nan)}, "finite"),
-        ({"labels": [0, 1]}, "one per sample"),
+        ({"labels": [0, 1]}, "one integer per sample"),
+        ({"labels": np.eye(N)}, "one integer per sample"),
+        ({"scheduler": Heuristic(stratified=True)}, "given for a stratified ranking"),
         ({"minimum": N + 1}, "lower the batch size"),
         ({"rank": 2, "ranks": 2}, "`rank` must be"),
         ({"warmup_epochs": 0}, "`warmup_epochs` must be"),
@@ -179,7 +183,27 @@ def test_a_curriculum_and_a_loader_that_drops_the_last_batch():
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        SequenceSampler(N, Heuristic(), 0, **arguments)
+        SequenceSampler(**({"n": N, "scheduler": Heuristic(), "seed": 0} | arguments))
+
+
+@pytest.mark.parametrize("scheduler", [Learned, "learned", None])
+def test_a_scheduler_that_is_none_is_refused_at_once(scheduler):
+    with pytest.raises(TypeError, match=r"must be a Uniform\(\), Heuristic\(\) or Learned\(\)"):
+        SequenceSampler(N, scheduler, 0)
+
+
+def test_an_epoch_that_is_no_whole_number_is_refused():
+    with pytest.raises(TypeError):
+        SequenceSampler(N, Uniform(), 0).set_epoch(1.0)
+    with pytest.raises(ValueError, match="`pacing` must be a Pacing"):
+        Heuristic(0.1)
+
+
+def test_forgetting_set_epoch_is_told():
+    sampler = SequenceSampler(N, Uniform(), 0)
+    list(sampler)
+    with pytest.warns(match=r"call sampler\.set_epoch"):
+        next(iter(sampler))
 
 
 def test_trimming_below_a_batch_is_an_error():
@@ -190,7 +214,12 @@ def test_trimming_below_a_batch_is_an_error():
 
 @pytest.mark.parametrize(
     ("index", "loss", "message"),
-    [([0, N], torch.zeros(2), "`index` must be within"), ([0, 1], torch.tensor(0.0), "is the loss reduced")],
+    [
+        ([0, N], torch.zeros(2), "`index` must be within"),
+        ([0, 1], torch.tensor(0.0), "is the loss reduced"),
+        (torch.tensor([0.0, 1.0]), torch.zeros(2), "`index` must be integers"),
+        (torch.tensor([True, False]), torch.zeros(2), "`index` must be integers"),
+    ],
 )
 def test_wrong_observations(index, loss, message):
     sampler = SequenceSampler(N, Learned(), 0)
@@ -207,11 +236,104 @@ def test_a_state_of_something_else_is_refused(change):
         SequenceSampler(**(arguments | change)).load_state_dict(state)
 
 
+def test_a_state_goes_through_a_file_that_is_read_without_unpickling(tmp_path):
+    first = SequenceSampler(N, Learned(), 3, scores=SCORES)
+    run_epoch(first, 0, stop_after=16)
+    torch.save(first.state_dict(), tmp_path / "sampler.pt")
+    second = SequenceSampler(N, Learned(), 3, scores=SCORES)
+    second.load_state_dict(torch.load(tmp_path / "sampler.pt", weights_only=True))
+    assert run_epoch(second, 0) == run_epoch(SequenceSampler(N, Learned(), 3, scores=SCORES), 0)[16:]
+    assert run_epoch(second, 1) == run(SequenceSampler(N, Learned(), 3, scores=SCORES), 2)[1]
+
+
+def test_batches_times_their_size_may_be_more_than_the_epoch_has():
+    sampler = SequenceSampler(N, Uniform(), 3)
+    state = sampler.state_dict(position=5 * 8)
+    sampler.load_state_dict(state)
+    assert len(sampler) == 0
+    assert list(sampler) == []
+    with pytest.raises(ValueError, match="`position` must be at least 0"):
+        sampler.state_dict(position=-1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"position": 10**6}, "`position` must be within 0 .. 37"), ({"position": -5}, "within 0 .. 37"), ({}, "epoch")],
+)
+def test_a_state_that_is_none_is_refused(change, message):
+    sampler = SequenceSampler(N, Uniform(), 3)
+    state = sampler.state_dict() | change
+    if not change:
+        del state["epoch"]
+    with pytest.raises(ValueError, match=message):
+        sampler.load_state_dict(state)
+
+
+@given(st.integers(1, 60), st.integers(1, 6), st.integers(1, 6), st.integers(1, 4), st.integers(0, 30))
+def test_another_number_of_ranks_goes_on_where_the_first_stood(n, before, after, batch, steps):
+    """Whole batches of one global size leave what both numbers of ranks share evenly."""
+    size = before * after * batch  # of a global batch
+    taken = min(steps * size // before, -(-n // before))  # by each rank, or all that there is
+    states = []
+    for rank in range(before):
+        sampler = SequenceSampler(n, Uniform(), 1, rank=rank, ranks=before)
+        sampler.set_epoch(2)
+        states.append(sampler.state_dict(taken))
+    shown = []
+    for rank in range(after):
+        sampler = SequenceSampler(n, Uniform(), 1, rank=rank, ranks=after)
+        sampler.load_state_dict(states[rank % before])
+        sampler.set_epoch(2)
+        shown.append(list(sampler))
+    whole = Uniform().sequence(n, 2, 1).tolist()
+    left = whole[taken * before :]
+    merged = [index for step in zip(*shown, strict=True) for index in step]
+    assert merged[: len(left)] == left
+
+
+def test_ranks_that_cannot_share_what_was_shown_say_so():
+    sampler = SequenceSampler(N, Uniform(), 1, ranks=3)
+    state = sampler.state_dict(position=5)
+    with pytest.raises(ValueError, match="3 ranks had shown 15 samples of the epoch, which 2 ranks cannot share"):
+        SequenceSampler(N, Uniform(), 1, ranks=2).load_state_dict(state)
+
+
+def test_a_state_without_what_other_ranks_observed_is_told():
+    first = SequenceSampler(N, Learned(), 1, scores=SCORES, rank=0, ranks=2)
+    run_epoch(first, 0, stop_after=8)
+    state = first.state_dict()
+    SequenceSampler(N, Learned(), 1, scores=SCORES, rank=0, ranks=2).load_state_dict(state)
+    with pytest.warns(match=r"only what rank 0 of 2 observed.*sampler\.share\(\)"):
+        SequenceSampler(N, Learned(), 1, scores=SCORES, rank=1, ranks=2).load_state_dict(state)
+
+
+def test_observing_by_places_in_the_batch_is_told():
+    sampler = SequenceSampler(N, Learned(), 0, scores=SCORES)
+    sampler.set_epoch(0)
+    for batch in DataLoader(range(N), batch_size=8, sampler=sampler):
+        place = np.arange(len(batch))
+        sampler.observe(place, *observed(place, 0))
+    with pytest.warns(match="only 22% of the samples were observed before epoch 1"):
+        sampler.set_epoch(1)
+
+
 def train_on_one_rank(rank, ranks, store, results):
-    """One process of a gloo group: observe only its own shard, return its shards and scores."""
+    """One process of a gloo group: observe only its own shard, return its shards and scores.
+
+    In epoch 2 it is stopped, and all ranks go on from the state of rank 0.
+    """
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     sampler = SequenceSampler(N, Learned(beta=0.6), 3, scores=SCORES, rank=rank, ranks=ranks)
-    shards = [run_epoch(sampler, epoch) for epoch in range(4)]
+    shards = [run_epoch(sampler, epoch, 2) for epoch in range(2)]
+    part = run_epoch(sampler, 2, 2, stop_after=4)
+    sampler.share()
+    (state,) = states = [sampler.state_dict()]
+    torch.distributed.broadcast_object_list(states)
+    assert states[0]["rank"] == 0
+    assert torch.equal(states[0]["observed"], state["observed"])
+    sampler = SequenceSampler(N, Learned(beta=0.6), 3, scores=SCORES, rank=rank, ranks=ranks)
+    sampler.load_state_dict(states[0])
+    shards += [part + run_epoch(sampler, 2, 2), run_epoch(sampler, 3, 2)]
     results[rank] = (shards, sampler.scores.tolist())
     torch.distributed.destroy_process_group()
 
