@@ -100,10 +100,14 @@ def _check_contents(stores: Sequence[Store]) -> None:
 
 
 def _read_skipped(path: Path) -> list[tuple[str, int, str]]:
+    """Return id, row in the manifest and what is wrong of the samples that a shard left out."""
     columns, rows = read_csv(path)
-    if columns != ["id", "row", "reason"] or not all(row["row"].isdecimal() for _, row in rows):
-        raise BssError(f"{path}: damaged (not the samples that prepare skipped). {CURE}")
-    return [(row["id"], int(row["row"]), row["reason"]) for _, row in rows]
+    if columns != ["id", "row", "reason"]:
+        raise BssError(f"{path}: damaged (has the columns {columns}). {CURE}")
+    try:
+        return [(row["id"], int(row["row"]), row["reason"]) for _, row in rows]
+    except ValueError as error:
+        raise BssError(f"{path}: damaged ({error}). {CURE}") from error
 
 
 def _joined(paths: Sequence[Path]) -> dict[str, Any]:
