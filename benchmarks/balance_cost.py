@@ -2,14 +2,20 @@
 
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
+from unittest.mock import patch
 
-from benchmarks.comparison import Line
+from benchmarks.comparison import Line, number
 from benchmarks.crema import Shape, make_config, plan_of, prepare_quietly, write_folder
 from benchmarks.record import Benchmark, main
+from bss.balance.sampler import SequenceSampler
 from bss.config import Config
+from bss.config.training import Precision
 from bss.data.store import Store
 from bss.training.cell import train_cell
 
@@ -21,49 +27,81 @@ SCHEDULERS: dict[str, Any] = {
     "bss-l-full-every-3": {"kind": "learned", "measuring": "full", "every": 3},
 }
 SHAPE = Shape(seconds=2.5, height=90, width=120, crop=64)
-SMALL_STEPS = "steps are small here; what is observed costs the same in large ones"
-GOALS = {
-    "bss-h": ("BSS-H, drawing and records", 1.01, SMALL_STEPS),
-    "bss-l-online": ("BSS-L, scores from the training pass", 1.02, SMALL_STEPS),
-    "bss-l-full": (
-        "BSS-L, a pass of its own every epoch",
-        1.15,
-        "a pass forward takes about a third of a pass of training; `every` makes it rarer",
-    ),
-    "bss-l-full-every-3": ("BSS-L, a pass of its own every third epoch", None, ""),
+Training = tuple[str, Precision, Precision]
+"""A scheduler, the precision of training, and that of the passes that measure."""
+CHANCE = "by chance, but for the sampler's work"
+PASS = "a pass forward in bf16 takes about a sixth of a training pass in fp32; `every` makes it rarer"
+LINES: dict[Training, tuple[str, float | None, str]] = {
+    ("bss-h", "fp32", "fp32"): ("BSS-H, drawing and records", 1.01, CHANCE),
+    ("bss-l-online", "fp32", "fp32"): ("BSS-L, scores from the training pass", 1.02, CHANCE),
+    ("bss-l-full", "fp32", "bf16"): ("BSS-L, a pass of its own in bf16 every epoch", 1.15, PASS),
+    ("bss-l-full", "fp32", "fp32"): ("BSS-L, a pass of its own in fp32 every epoch", None, ""),
+    ("bss-l-full-every-3", "fp32", "fp32"): ("BSS-L, a pass of its own in fp32 every third epoch", None, ""),
+    ("bss-l-full", "bf16", "bf16"): ("BSS-L in bf16, a pass of its own every epoch", None, ""),
 }
-"""What is compared, its goal, and why it may be missed."""
+"""What is compared with uniform shuffling in the same precision, its goal, and why it may be missed."""
 
 
 def run(samples: int, epochs: int, repetitions: int, batch_size: int, channels: int) -> list[Line]:
     """Train with every scheduler in turns; an epoch holds training, measuring, records and evaluation."""
     shape = replace(SHAPE, channels=channels)
-    seconds: dict[str, list[float]] = {name: [] for name in SCHEDULERS}
+    trainings: list[Training] = [("uniform", "fp32", "fp32"), *LINES, ("uniform", "bf16", "bf16")]
+    seconds: dict[Training, list[float]] = {training: [] for training in trainings}
+    own: dict[Training, list[float]] = {training: [] for training in trainings}
     with tempfile.TemporaryDirectory() as folder:
         root = write_folder(Path(folder) / "data", samples, max(12, samples // 10), shape)
         config = make_config(root, shape, epochs + 1, batch_size, SCHEDULERS)
         store = prepare_quietly(config, root)
         for repetition in range(repetitions):
-            names = list(SCHEDULERS)
-            for name in names if repetition % 2 == 0 else reversed(names):
-                seconds[name].append(_seconds_per_epoch(config, store, name, repetition))
+            for training in trainings if repetition % 2 == 0 else reversed(trainings):
+                with sampler_seconds() as spent:
+                    seconds[training].append(_seconds_per_epoch(config, store, training, repetition))
+                own[training].append(sum(spent) / (epochs + 1))
+    work = {training: median(own[training]) for training in LINES}
     return [
         Line(
             f"epoch of {what} / of uniform shuffling",
-            seconds[name],
-            seconds["uniform"],
+            seconds[training],
+            seconds["uniform", training[1], training[1]],
             at_most=goal,
+            note=f"the sampler's work: {number(1000 * work[training])} ms an epoch, "
+            f"{number(100 * work[training] / median(seconds[training]))} % of it",
             if_missed=reason,
         )
-        for name, (what, goal, reason) in GOALS.items()
+        for training, (what, goal, reason) in LINES.items()
     ]
 
 
-def _seconds_per_epoch(config: Config, store: Store, name: str, seed: int) -> float:
+@contextmanager
+def sampler_seconds() -> Iterator[list[float]]:
+    """Collect the seconds of each call with which samplers observe, take in what was measured, and draw sequences."""
+    spent: list[float] = []
+
+    def timed(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            started = time.perf_counter()
+            result = method(*arguments, **keywords)
+            spent.append(time.perf_counter() - started)
+            return result
+
+        return call
+
+    observe, set_epoch = timed(SequenceSampler.observe), timed(SequenceSampler.set_epoch)
+    with patch.multiple(SequenceSampler, observe=observe, set_epoch=set_epoch):
+        yield spent
+
+
+def _seconds_per_epoch(config: Config, store: Store, training: Training, seed: int) -> float:
     """Return the mean over the epochs after the first, which has what comes before a training too."""
+    name, precision, measuring = training
+    changed = replace(
+        config,
+        train=replace(config.train, precision=precision),
+        measure=replace(config.measure, precision=measuring),
+    )
     ends: list[float] = []
     plan = plan_of(config, name, len(store.rows("train")))
-    train_cell(config, store, plan, name, seed, None, lambda row: ends.append(time.perf_counter()))
+    train_cell(changed, store, plan, name, seed, None, lambda row: ends.append(time.perf_counter()))
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
@@ -71,8 +109,10 @@ BENCHMARK = Benchmark(
     "balance_cost",
     "What balance-aware sampling costs",
     "Two ResNet-18 (stem of `channels` channels) on sounds of 2.5 s (257 x 157) and images of 64 x 64, one thread. "
-    "The schedulers take the same number of steps; an epoch holds training, measuring, records and evaluation.",
-    {"samples": 256, "epochs": 3, "repetitions": 3, "batch_size": 32, "channels": 16},
+    "The schedulers take the same number of steps; an epoch holds training, measuring, records and evaluation. The "
+    "sampler's work is what it takes to observe, to score and to draw: all that BSS-H and online scores add to an "
+    "epoch, timed in the same trainings.",
+    {"samples": 256, "epochs": 3, "repetitions": 9, "batch_size": 32, "channels": 16},
     run,
 )
 

@@ -143,7 +143,10 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
 
 
 def _above_zero(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, but got: {text}")
     return number

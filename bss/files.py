@@ -132,10 +132,15 @@ def require_new(path: Path) -> None:
         raise BssError(f"{path}: is there already and would be replaced. Remove it, or name a new folder.")
 
 
+def scratch_of(path: Path) -> Path:
+    """Return the folder that `scratch_folder` gives for `path`."""
+    return path.with_name(f".{path.name}.scratch")
+
+
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Give a fresh folder beside `path` for the time of the block; one left by a killed process is replaced."""
-    scratch = path.with_name(f".{path.name}.scratch")
+    scratch = scratch_of(path)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:

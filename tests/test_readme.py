@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from bss import balance
+from bss.balance import Learned, SequenceSampler
 from bss.config import config_from_tree, config_to_tree, load_config
 from bss.config.encoders import AnyEncoderConfig
 from bss.config.fusion import AnyFusion
@@ -90,3 +92,32 @@ def test_the_tables_of_networks_have_a_row_for_every_kind_of_encoder_and_fusion(
     for union, part in ((AnyEncoderConfig, encoders), (AnyFusion, fusions)):
         kinds = [get_args(get_type_hints(config)["kind"])[0] for config in get_args(union)]
         assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", part, flags=re.M)) == sorted([*kinds, "kind"])
+
+
+def test_the_lines_about_the_sampler_stop_and_go_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (PROJECT / "docs" / "sampler.md").read_text(encoding="utf-8")
+    minimum, several, save, load = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    names = {name: getattr(balance, name) for name in balance.__all__} | {"torch": torch, "rank": 0}
+    names |= {
+        "train_set": range(50),
+        "scores": [0.0] * 50,
+        "batch_size": 8,
+        "batches_done": 2,
+        "model": nn.Linear(1, 1),
+    }
+    exec(minimum, names)
+    names["sampler"].set_epoch(0)
+    assert len(names["sampler"]) == 8
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        exec(several, names)
+    finally:
+        torch.distributed.destroy_process_group()
+    sampler = names["sampler"]
+    sampler.set_epoch(1)
+    shown = list(sampler)
+    exec(save, names)
+    names["sampler"] = SequenceSampler(50, Learned(beta=0.6), 0)
+    exec(load, names)
+    assert list(names["sampler"]) == shown[16:]

@@ -15,7 +15,7 @@ from bss.config.fusion import Concatenation, Film, FusionConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind
 from bss.config.resources import ResourcesConfig
 from bss.config.schedule import LearnedEntry, ScheduleConfig
-from bss.config.training import TrainConfig
+from bss.config.training import Precision, TrainConfig
 
 Protocol = Literal["honest", "published"]
 
@@ -89,6 +89,12 @@ class MeasureConfig:
     """Epochs of uniform training before measuring; 0 measures the freshly initialised network."""
     score: BalanceScore = field(default_factory=BalanceScore)
     """The criteria and how they are normalised."""
+    precision: Precision | None = None
+    """Of the passes that measure: after the warm-up, of the initial network, and BSS-L's full ones; null takes
+    train.precision.
+
+    The warm-up and online scores come from training steps and have their precision; gradient_magnitude has fp32.
+    """
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -175,8 +181,8 @@ class Config:
     network: NetworkConfig
     schedule: ScheduleConfig
     train: TrainConfig
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Each scheduler is trained once per seed; comparisons are paired by seed."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    """Each scheduler is trained once per seed; comparisons are paired by seed, and fewer than six give no verdict."""
     protocol: Protocol = "honest"
     """honest: checkpoint chosen on val, test read once; published: best test epoch, as the authors do."""
     generate: GenerateConfig = field(default_factory=GenerateConfig)

@@ -9,6 +9,9 @@ from bss.balance.checks import require
 
 Precision = Literal["fp32", "bf16"]
 
+RESOURCES = ("processes", "nodes")
+"""Keys of `train` that tell what a training runs on, not what it computes: it may go on with others."""
+
 
 @dataclass(frozen=True)
 class SgdConfig:
@@ -71,18 +74,20 @@ class TrainConfig:
     """Processes (ranks) of one training on one machine, one GPU each where there are GPUs.
 
     They share every batch: batches, sequences and steps are those of one process. Gradients are those of
-    the mean over the whole batch, batch normalisation takes its statistics over the whole batch, and
-    evaluation and measuring are spread, so a result differs from that of one process by the order of
-    floating-point sums, and by what dropout draws; the same number of processes gives the same bytes again.
-    Measuring's warm-up takes one process.
+    the mean over the whole batch, batch normalisation takes its statistics over the whole batch, dropout
+    draws for the whole batch, and evaluation and measuring are spread, so a result differs from that of one
+    process by the order of floating-point sums alone; the same number of processes gives the same bytes again.
+    It is no part of what a training is: a finished one is kept and a stopped one goes on with another number,
+    which its provenance.json tells. Measuring's warm-up takes one process.
     """
     nodes: int = 1
-    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks.
+    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks, and it may go on
+    with another number as with other processes.
 
     Pods on a cluster, containers elsewhere; resources.staging says how files reach them.
     """
     precision: Precision = "fp32"
-    """bf16 multiplies in 16 bits (torch.autocast), in training, measuring and evaluation alike.
+    """bf16 multiplies in 16 bits (torch.autocast), in training, evaluation and, without measure.precision, measuring.
 
     Weights, losses, scores and normalisation statistics stay in 32 bits. On a CPU it is refused for convolutions
     with a stride over maps of one pixel, for which torch leaves parts of a gradient undefined.

@@ -22,18 +22,24 @@ def class_counts(manifest: Manifest) -> dict[str, dict[str, int]]:
     return {label: {split: counts[label, split] for split in SPLITS} for label in manifest.classes}
 
 
-def _labels(manifest: Manifest) -> list[str]:
-    labels = [sample.label for sample in manifest.samples]
-    distinct = set(labels)
-    cautions = []
+def measurement_caution(manifest: Manifest) -> list[str]:
+    """Return a line where the labels are numbers that hardly stand for classes."""
+    distinct = {sample.label for sample in manifest.samples}
     numbers = [_number(label) for label in distinct]
-    if all(number is not None for number in numbers):
-        broken = any(number != int(number) for number in numbers if number is not None)
-        if broken or (len(distinct) > 20 and len(labels) < FEW * len(distinct)):
-            cautions.append(
-                f"the labels look like measurements ({len(distinct)} different numbers): classes are wanted, "
-                "each number would be one"
-            )
+    if any(number is None for number in numbers):
+        return []
+    broken = any(number != int(number) for number in numbers if number is not None)
+    if not broken and (len(distinct) <= 20 or len(manifest.samples) >= FEW * len(distinct)):
+        return []
+    return [
+        f"the labels look like measurements ({len(distinct)} different numbers): classes are wanted, each number would "
+        "be one"
+    ]
+
+
+def _labels(manifest: Manifest) -> list[str]:
+    distinct = {sample.label for sample in manifest.samples}
+    cautions = measurement_caution(manifest)
     by_fold: dict[str, list[str]] = {}
     for label in sorted(distinct):
         by_fold.setdefault(label.casefold(), []).append(label)

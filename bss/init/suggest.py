@@ -12,7 +12,7 @@ from bss.data.read_csv import Row
 from bss.data.splits import carve_val
 from bss.errors import BssError
 from bss.files import whole_file
-from bss.init.cautions import manifest_cautions
+from bss.init.cautions import manifest_cautions, measurement_caution
 from bss.init.facts import Facts, look, require_some_readable
 from bss.init.modality import Guess, guess
 from bss.init.yaml_style import flow_style
@@ -65,7 +65,12 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     _check_modalities(path, guesses, columns)
     prepare = _prepare_section(name, guesses)
     manifest = read_manifest(root, path.name, prepare.modalities)
-    check_splits(manifest)
+    try:
+        check_splits(manifest)
+    except BssError as error:  # of measurements nearly each is new, and it tells so of each
+        raise BssError(
+            "\n".join([*(f"{path}: {line}." for line in measurement_caution(manifest)), str(error)])
+        ) from error
     shared = groups_in_two_splits(manifest)
     carved = not any(sample.split == "val" for sample in manifest.samples)
     val_share = prepare.val_share

@@ -31,7 +31,7 @@ def inspect(path: Path, output: Path) -> None:
     if summary.shared_groups:
         console.print(f"Caution: {len(summary.shared_groups)} groups are in two splits.")
     if summary.skipped:
-        console.print(f"Note: {summary.skipped} samples skipped, listed in {path / 'skipped.csv'}", markup=False)
+        console.print(f"Note: samples skipped: {summary.skipped}, listed in {path / 'skipped.csv'}", markup=False)
     console.print(f"Page: {output}", markup=False)
 
 

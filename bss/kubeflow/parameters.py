@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bss.config import Config, config_from_tree, config_to_tree
+from bss.config.training import RESOURCES
 
 Tree = dict[str, Any]
 
@@ -22,9 +23,17 @@ STAGES: dict[str, tuple[str, ...]] = {
         *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "optimiser", "precision")),
     ),
     "schedule": ("schedule", "seeds", "train.batch_size", "train.epochs"),
-    "train": ("measure.score", "network", "protocol", "seeds", "tracking", "train"),
+    "train": (
+        *("measure.precision", "measure.score", "network", "protocol", "seeds", "tracking"),
+        *(
+            f"train.{key}"
+            for key in ("accumulate", "batch_size", "compile", "decay", "epochs", "optimiser", "precision")
+        ),
+    ),
 }
-"""Stage to what it reads of params.yaml, as dvc.yaml has it; preparing includes generating the built-in data."""
+"""Stage to what decides it in params.yaml, as dvc.yaml has it; preparing includes generating the built-in data."""
+RANKS = tuple(f"train.{key}" for key in RESOURCES)
+"""What trainings run on: a step must know it, and is not reused where it is another."""
 
 
 def pick(tree: Tree, keys: Iterable[str]) -> Tree:
@@ -54,7 +63,7 @@ def stage_part(config: Config, stage: str) -> str:
 
     The plan of `schedule` says what is to be trained, so its part includes that of `train`.
     """
-    keys = (*STAGES["schedule"], *STAGES["train"]) if stage == "schedule" else STAGES[stage]
+    keys = (*STAGES["schedule"], *STAGES["train"], *RANKS) if stage == "schedule" else STAGES[stage]
     part = pick(config_to_tree(config), keys)
     if stage in ("measure", "schedule"):
         part["resources"] = {"device": config.resources.device}
@@ -71,7 +80,7 @@ def measuring_part(config: Config, seed: int) -> str:
 
 def cell_part(config: Config, scheduler: str, seed: int) -> str:
     """Return as JSON what decides one training: no other scheduler or seed, and whether its model is logged."""
-    part = pick(config_to_tree(config), (*STAGES["train"], f"schedule.schedulers.{scheduler}"))
+    part = pick(config_to_tree(config), (*STAGES["train"], *RANKS, f"schedule.schedulers.{scheduler}"))
     models = config.tracking.models
     if models == "first-seed":
         models = "all" if seed == config.seeds[0] else "none"

@@ -68,9 +68,9 @@ class MultiModalNetwork(nn.Module):
         parts = {name: crop(raw[name], drawn) for name, crop in self.crops.items()}
         return {name: transform(parts.get(name, raw[name])) for name, transform in self.transforms.items()}
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
-        """Run encoders and heads on inputs from `transform`, in the network's precision."""
-        if self.precision == "fp32":
+    def forward(self, inputs: Mapping[str, Tensor], precision: Precision | None = None) -> Outputs:
+        """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's."""
+        if (precision or self.precision) == "fp32":
             return self._run(inputs)
         with torch.autocast(next(iter(inputs.values())).device.type, dtype=torch.bfloat16):
             outputs = self._run(inputs)

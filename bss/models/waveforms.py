@@ -5,7 +5,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bss.data.sounds import FULL_SCALE, Sounds
@@ -23,19 +22,32 @@ class Waveforms(nn.Module):
         self.length, self.short = length, short
 
     def forward(self, sounds: Sounds | Tensor) -> Tensor:
+        parts = self.parts(sounds)
+        device = sounds.values.device if isinstance(sounds, Sounds) else sounds.device
+        filled = torch.empty(len(parts), self.length, device=device)
+        for waveform, part in zip(filled, parts, strict=True):
+            fill(waveform, part, self.short)
+        return filled
+
+    def parts(self, sounds: Sounds | Tensor) -> tuple[Tensor, ...]:
+        """Return each sound as float32 [samples] in [-1, 1], as long as it is stored."""
         values: Tensor = sounds.values if isinstance(sounds, Sounds) else sounds
         values = values.float() / FULL_SCALE if values.dtype == torch.int16 else values.float()
-        if isinstance(sounds, Tensor) and sounds.shape[1] == self.length:
-            return values
-        parts = values.split(sounds.lengths.tolist()) if isinstance(sounds, Sounds) else values
-        return torch.stack([fit_length(part, self.length, self.short) for part in parts])
+        return values.split(sounds.lengths.tolist()) if isinstance(sounds, Sounds) else values.unbind()
 
 
-def fit_length(sound: Tensor, length: int, short: Literal["pad", "tile"]) -> Tensor:
-    """Cut `sound` [samples] at its end, or fill it to `length`: `short` is pad (with silence) or tile (repeat it)."""
-    if short == "tile":
-        sound = sound.repeat(-(-length // len(sound)))
-    return F.pad(sound[:length], (0, max(0, length - len(sound))))
+def fill(waveform: Tensor, sound: Tensor, short: Literal["pad", "tile"]) -> None:
+    """Write `sound` [samples] into `waveform` [length]: cut at its end, or followed by silence or by itself."""
+    length = len(waveform)
+    done = min(len(sound), length)
+    waveform[:done] = sound[:done]
+    if short == "pad":
+        waveform[done:] = 0
+        return
+    while done < length:  # as much again each time
+        more = min(done, length - done)
+        waveform[done : done + more] = waveform[:more]
+        done += more
 
 
 def read_filled(store: Store, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:

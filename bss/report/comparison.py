@@ -81,7 +81,7 @@ def cautions(comparison: Comparison) -> list[str]:
             "Selected on the test split (protocol published): comparable with published tables only, and optimistic."
         )
     if comparison["seeds"] < FEWEST_SEEDS:
-        lines.append(f"Only {comparison['seeds']} seed(s): too few for a verdict; {FEWEST_SEEDS} or more are needed.")
+        lines.append(f"Seeds: {comparison['seeds']}, too few for a verdict; {FEWEST_SEEDS} or more are needed.")
     return lines
 
 

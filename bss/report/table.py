@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bss.errors import BssError
 from bss.files import read_json
-from bss.report.comparison import Comparison, interval, is_clear, verdicts
+from bss.report.comparison import Comparison, findings, interval, is_clear, verdicts
 
 
 def show(report: Path, console: Console) -> None:
@@ -38,6 +38,8 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
     console.print(_table("Means over seeds, in %", detail_columns(comparison), details))
     for line in verdicts(comparison):
         console.print(line, markup=False, soft_wrap=True)
+    if findings(comparison):
+        console.print("Not corrected for the number of comparisons: of many, some are clear by chance.")
 
 
 def effect_columns(comparison: Comparison) -> list[str]:

@@ -26,6 +26,7 @@ from bss.tracking.provenance import write_provenance
 from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
+from bss.training.memory import keep_freed_memory
 from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import split_into_batches
@@ -90,6 +91,7 @@ def write_summary(
 def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[str, Summary]:
     """Measure with one seed in a worker process, write its tables into `folder` and return its summaries."""
     make_reproducible()
+    keep_freed_memory()
     data = Store.open(store)
     timings = measure_seed(config, data, seed)
     (folder / f"seed={seed}").mkdir()
@@ -103,13 +105,13 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     data = SplitData(store, "train", network, device)
-    criteria = config.measure.score.criteria
+    criteria, precision = config.measure.score.criteria, config.measure.precision
     order = generator(seed, "measuring").permutation(len(data))
     initial = copy.deepcopy(network)
     batches = split_into_batches(order, config.train.batch_size)
-    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, epoch=0)}
+    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, 0, precision=precision)}
     warm_up(config, network, data, seed)
-    timings["warm-up"] = measure_split(network, data, criteria)
+    timings["warm-up"] = measure_split(network, data, criteria, precision=precision)
     for columns in timings.values():
         try:
             columns["score"] = config.measure.score(columns)

@@ -187,6 +187,6 @@ def print_store(console: Console, title: str, header: dict[str, Any], skipped: i
         table.add_row(name, m["kind"], " x ".join(map(str, m["shape"])), m["dtype"], *counts)
     console.print(table)
     if skipped:
-        notes = [f"{skipped} samples skipped, listed in skipped.csv", *notes]
+        notes = [f"samples skipped: {skipped}, listed in skipped.csv", *notes]
     for note in notes:
         console.print(f"Note: {note}", highlight=False, markup=False)

@@ -19,6 +19,8 @@ def sync(runs: Path) -> None:
     """
     console = make_console()
     spool = spool_folder(runs)
+    if not runs.is_dir() and not spool.is_dir():
+        raise BssError(f"--runs {runs}: not there. Name the folder of the trainings, such as outputs/runs.")
     if not unsent(spool):
         console.print(f"sync: nothing to send, {spool} holds no unsent runs", highlight=False, soft_wrap=True)
         return

@@ -24,7 +24,7 @@ from bss.tracking.sender import sending
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
 from bss.training.history import read_history
-from bss.training.launch import train_on_ranks
+from bss.training.launch import await_killed_ranks, train_on_ranks
 from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus
 from bss.training.reproducible import device_type
@@ -174,6 +174,7 @@ def _train(task: Task, data: Store, name: str, seed: int, run: CellRun | None) -
         if run is not None:
             run.log_epoch(row)
 
+    await_killed_ranks(folder)
     if config.train.nodes * config.train.processes > 1:
         return train_on_ranks(folder, config, task.store, task.plans, name, seed, on_epoch)
     return train_into(folder, config, data, task.plans, name, seed, on_epoch)

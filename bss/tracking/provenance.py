@@ -39,15 +39,19 @@ def digest_package(package: Path) -> str:
     return digest.hexdigest()
 
 
-def write_provenance(folder: Path, stage: str, inputs: dict[str, str], parameters: dict[str, Any]) -> None:
-    """Write provenance.json into `folder`: digests of the inputs, parameters, code, libraries.
+def write_provenance(
+    folder: Path, stage: str, inputs: dict[str, str], parameters: dict[str, Any], more: dict[str, Any] | None = None
+) -> None:
+    """Write provenance.json into `folder`: digests of the inputs, parameters, code, libraries, and `more`.
 
     It holds no time and no place, so the same code, inputs and parameters give the same bytes.
     """
-    write_json(folder / "provenance.json", provenance(stage, inputs, parameters))
+    write_json(folder / "provenance.json", provenance(stage, inputs, parameters, more))
 
 
-def provenance(stage: str, inputs: dict[str, str], parameters: dict[str, Any]) -> dict[str, Any]:
+def provenance(
+    stage: str, inputs: dict[str, str], parameters: dict[str, Any], more: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return what `write_provenance` writes."""
     libraries = {name: version(name) for name in ("numpy", "torch")}
     environment = {"python": platform.python_version(), "machine": platform.machine(), **libraries}
@@ -58,6 +62,7 @@ def provenance(stage: str, inputs: dict[str, str], parameters: dict[str, Any]) -
         "parameters": parameters,
         "code": code_version(),
         "environment": environment,
+        **(more or {}),
     }
 
 

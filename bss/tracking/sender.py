@@ -66,7 +66,7 @@ class Sender:
             self.check()
             runs = self.spool.with_name(self.spool.name.removesuffix(".mlflow"))
             place = "" if runs.as_posix() == "outputs/runs" else f" --runs {runs}"
-            self.say(f"MLflow: {left} runs are not sent yet. When the server answers again, type: bss sync{place}")
+            self.say(f"MLflow: runs not sent yet: {left}. When the server answers again, type: bss sync{place}")
 
     def _wait(self, event: threading.Event) -> None:
         """Wait for `event`, unless one answer takes too long."""

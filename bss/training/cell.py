@@ -26,12 +26,13 @@ from bss.training.evaluation import evaluate, predict
 from bss.training.initial_network import compiled, initial_network
 from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
+from bss.training.memory import keep_freed_memory
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.state import Best, Position, Records, Row, TrainingState
-from bss.training.steps import learning_rate, make_optimiser, train_epoch
+from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
 
 def train_cell(
@@ -44,21 +45,25 @@ def train_cell(
     on_epoch: Callable[[Row], None],
     ranks: Ranks = ALONE,
     checkpoints: Checkpoints | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     """Train scheduler `name` with `seed` and write everything but the provenance into `folder`.
 
-    `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json.
-    All of `ranks` call this together and get the same; those with `folder` None write nothing. With
-    `checkpoints` the training goes on from the last one, and ends as if it had never stopped. Raises
-    `BssError` when the loss stops being finite, KeyboardInterrupt when it is stopped, having saved where it
-    stands.
+    `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json, and
+    `Records.ranks`. All of `ranks` call this together and get the same; those with `folder` None write nothing.
+    With `checkpoints` the training goes on from the last one, whatever the number of ranks that made it, and
+    ends as if it had never stopped: to the bit where that number is the same, else up to the order of
+    floating-point sums. Raises `BssError` when the loss stops being finite, KeyboardInterrupt when it is stopped,
+    having saved where it stands.
     """
     started = time.perf_counter()
     make_reproducible()
+    keep_freed_memory()
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
+    same_inputs = isinstance(entry, LearnedEntry) and (entry.measuring, entry.mode) == ("full", "eval")
+    measured = train.unaugmented() if same_inputs else train
     # The honest protocol reads the test split once, when the training is over.
     splits = ["val", "test"] if config.protocol == "published" else ["val"]
     seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
@@ -75,6 +80,7 @@ def train_cell(
         ranks=ranks.count,
     )
     wrapped = ranks.wrap(network)
+    settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile:
         wrapped = compiled(wrapped, device)
     optimiser = make_optimiser(network, config.train.optimiser)
@@ -86,7 +92,7 @@ def train_cell(
     for epoch in range(state.position.epoch, config.train.epochs):
         if state.position.step == 0:
             if isinstance(entry, LearnedEntry):
-                _measure_if_due(config, entry, network, train, sampler, epoch, seed, records, ranks)
+                _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
             sampler.set_epoch(epoch)
             sampler.sequence = ranks.agree(sampler.sequence, device)
             _record_sequence(sampler, epoch, records)
@@ -116,7 +122,7 @@ def train_cell(
         _write(config, network, train.rows, description, metrics, records, predictions, folder)
         seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
         write_json(folder / "timing.json", seconds)
-    return metrics
+    return metrics, records.ranks
 
 
 def _measure_if_due(
@@ -137,14 +143,15 @@ def _measure_if_due(
     if entry.measuring == "online" or epoch == 0 or epoch % entry.every:
         return
     started = time.perf_counter()
-    criteria = config.measure.score.criteria
+    criteria, precision = config.measure.score.criteria, config.measure.precision
     if entry.mode == "eval":
         batches = ranks.deal(batches_of_all(train))
-        columns = measure(network, train, criteria, batches)
+        columns = measure(network, train, criteria, batches, precision)
     else:
         order = generator(seed, "measuring", epoch).permutation(len(train))
-        batches = [ranks.share(batch) for batch in split_into_batches(order, config.train.batch_size)]
-        columns = measure_in_train_mode(network, train, criteria, batches, seed, epoch, ranks.rank)
+        whole = split_into_batches(order, config.train.batch_size)
+        columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks, precision)
+        batches = [ranks.share(batch) for batch in whole]
     for index in batches:
         sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
     records.measuring_seconds += time.perf_counter() - started

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.config import Config, config_to_tree
+from bss.config.training import RESOURCES
 from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
@@ -21,15 +22,20 @@ from bss.training.state import Row
 
 
 def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
-    """Return every parameter that decides the result of one cell, as plain values."""
+    """Return every parameter that decides the result of one cell, as plain values.
+
+    How many ranks train it does not: the steps are the same, and only the order of floating-point sums differs.
+    """
+    train = config_to_tree(config.train)
     return {
         "scheduler_name": name,
         "scheduler": config_to_tree(config.schedule.schedulers[name]),
         "seed": seed,
         "protocol": config.protocol,
-        "train": config_to_tree(config.train),
+        "train": {key: value for key, value in train.items() if key not in RESOURCES},
         "network": config_to_tree(config.network),
         "score": config_to_tree(config.measure.score),
+        "measuring_precision": config.measure.precision,
         "sequences_mib": config.tracking.sequences_mib,
     }
 
@@ -73,19 +79,21 @@ def train_into(
     """Train one cell and put its folder at `path`; return the content of metrics.json.
 
     All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. One that
-    was stopped goes on from its last checkpoint, and `on_epoch` gets the earlier rows too.
+    was stopped goes on from its last checkpoint, also one by another number of ranks, and `on_epoch` gets the
+    earlier rows too.
     """
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
     key = cell_key(config, data, plans, name, seed)
     if ranks.rank > 0:
         here = Checkpoints(checkpoints_folder(path), key, replace(config.resources.checkpoints, store=None))
-        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, here)
+        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, here)[0]
     checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
     try:
         with whole_folder(path) as folder:
-            metrics = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
-            write_provenance(folder, "train", inputs, cell_parameters(config, name, seed))
+            metrics, counts = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
+            trained = [{"from_step": step, "ranks": count} for step, count in counts]
+            write_provenance(folder, "train", inputs, cell_parameters(config, name, seed), {"ranks": trained})
     except BaseException:
         checkpoints.wait()  # the process ends, perhaps with its disk
         raise

@@ -1,7 +1,9 @@
 """Starts one training over several ranks, follows it, and ends it."""
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from typing import Any, TextIO
 
 from bss.config import Config, config_to_tree
 from bss.errors import BssError
-from bss.files import read_json, remove_unfinished, scratch_folder, write_json
+from bss.files import read_json, remove_unfinished, scratch_folder, scratch_of, write_json
 from bss.training.node_log import describe_signal, killed_by
 from bss.training.state import Row
 from bss.training.train_job import train_on_nodes
@@ -19,6 +21,35 @@ from bss.training.train_job import train_on_nodes
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0
 """So long may torchrun take to end its ranks before it is killed; then they end by themselves."""
+PROGRESS = "progress"
+"""File in the scratch folder with a row of history.csv per epoch; every rank holds it while it runs."""
+
+
+def await_killed_ranks(path: Path) -> None:
+    """Return when no rank works on the training at `path` any more whose starter was killed, and remove what is left.
+
+    Such ranks save where they stand and end by themselves. Raises `BssError` where they do not.
+    """
+    progress = scratch_of(path) / PROGRESS
+    if progress.is_file():
+        with progress.open("a") as file:
+            until = time.monotonic() + STOP_SECONDS
+            while not _is_free(file):
+                if time.monotonic() > until:
+                    raise BssError(
+                        f"{path}: processes of a training that was killed still work on it. End them; `fuser "
+                        f"{progress}` tells which they are."
+                    )
+                time.sleep(POLL_SECONDS)
+    shutil.rmtree(progress.parent, ignore_errors=True)
+
+
+def _is_free(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def train_on_ranks(
@@ -41,7 +72,7 @@ def train_on_this_machine(
 ) -> None:
     """Train one cell over train.processes ranks on this machine, through torchrun."""
     with scratch_folder(path) as scratch:
-        params, progress, error, output = (scratch / n for n in ("params.json", "progress", "error.json", "output"))
+        params, progress, error, output = (scratch / n for n in ("params.json", PROGRESS, "error.json", "output"))
         write_json(params, config_to_tree(config))
         progress.touch()
         module = ["--params", params, "--store", store, "--plans", plans, "--scheduler", name, "--seed", seed]

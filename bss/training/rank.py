@@ -7,6 +7,7 @@ are `train.nodes` and `train.processes` of the parameters. Rank 0 alone writes: 
 """
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -37,17 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
 
-    def on_epoch(row: Row) -> None:
-        if options.progress is not None:
-            with options.progress.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-
-    def work() -> None:
+    def work(on_epoch: Callable[[Row], None]) -> None:
         require_torchrun()
         files = (options.params, options.store, options.plans, options.out)
         train_as_rank(*files, options.scheduler, options.seed, on_epoch)
 
-    return run_rank(work)
+    if options.progress is None:
+        return run_rank(lambda: work(lambda row: None))
+    with options.progress.open("a", encoding="utf-8", buffering=1) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # until this rank ends: who comes after a killed starter waits for that
+
+        def on_epoch(row: Row) -> None:
+            file.write(json.dumps(row) + "\n")
+
+        return run_rank(lambda: work(on_epoch))
 
 
 def run_rank(work: Callable[[], None]) -> int:

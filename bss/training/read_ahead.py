@@ -1,4 +1,4 @@
-"""Reading ahead: threads read the next batches while the training works on this one."""
+"""Reading ahead: threads load the next batches while the training works on this one."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +13,9 @@ import torch
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")
 
-AHEAD = 4
-"""Batches that are read while one is worked on, each by a thread of its own."""
+AHEAD = {"cuda": 4, "cpu": 2}
+"""Batches that are loaded while one is worked on, each by a thread of its own: of a GPU what is stored, of a CPU the
+inputs, which may be many times as large."""
 
 
 class Memory:
@@ -41,24 +42,27 @@ class Memory:
 
 
 def read_ahead(
-    read: Callable[[Item, Memory], Batch], items: Sequence[Item], device: torch.device
+    load: Callable[[Item, Memory], Batch], items: Sequence[Item], device: torch.device
 ) -> Iterator[tuple[Batch, Memory]]:
-    """Yield ``read(item, memory)`` of each of `items`, in order, and the memory that it lies in.
+    """Yield ``load(item, memory)`` of each of `items`, in order, and the memory that it may lie in.
 
-    It lies there until the next one is asked for. What `read` raises is raised here.
+    Nothing writes there until the next one is asked for. What `load` raises is raised here.
     """
-    free = deque(Memory(device) for _ in range(min(AHEAD + 1, len(items))))
+    ahead = AHEAD[device.type]
+    free = deque(Memory(device) for _ in range(min(ahead + 1, len(items))))
     left = iter(items)
-    reading: deque[tuple[Future[Batch], Memory]] = deque()
-    pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="read-ahead")
+    loading: deque[tuple[Future[Batch], Memory]] = deque()
+    # In a new thread MKL takes as many threads as there are cores, until torch is asked there how many it may take; the
+    # bits of a Fourier transform depend on that.
+    pool = ThreadPoolExecutor(ahead, thread_name_prefix="read-ahead", initializer=torch.get_num_threads)
     try:
         while True:
             for item in islice(left, len(free)):
                 memory = free.popleft()
-                reading.append((pool.submit(read, item, memory), memory))
-            if not reading:
+                loading.append((pool.submit(load, item, memory), memory))
+            if not loading:
                 return
-            future, memory = reading.popleft()
+            future, memory = loading.popleft()
             yield future.result(), memory
             free.append(memory)
     finally:

@@ -1,5 +1,6 @@
 """The samples of one split as network inputs."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -31,7 +32,8 @@ class SplitData:
     """Inputs and labels of one split, by position in the split.
 
     Inputs that are the same in every epoch stay on the device where they fit; if they are not, or do not, stored
-    samples stay on a GPU where those fit; else threads read them ahead of time. All three give the same bits.
+    samples stay on a GPU where those fit; else threads read them ahead of time, and make the inputs too where the
+    device is the CPU. All three give the same bits.
 
     `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
     the device; `sample_bytes` is the size of the inputs of one sample.
@@ -50,8 +52,7 @@ class SplitData:
         stored_bytes = sum(store.bytes_of(name, self.rows) for name in store.modalities)
         keep = what_stays(self.sample_bytes * len(self), stored_bytes, augmented, device)
         if keep == "inputs":
-            chunks = [inputs for inputs, _ in self.batches(self._chunks())]
-            self._inputs = {name: torch.cat([chunk[name] for chunk in chunks]) for name in store.modalities}
+            self._inputs = self._all_inputs()
         elif keep == "stored":
             self._raw = _joined([self._on_device(self._read(index, None)) for index in self._chunks()])
 
@@ -75,10 +76,29 @@ class SplitData:
         elif self._raw is not None:
             for index, where in zip(indices, positions, strict=True):
                 yield self._transform(_picked(self._raw, index, where), index, augmentation), self.labels[where]
+        elif self._copies is None:
+
+            def make(index: Indices, memory: Memory) -> Inputs:
+                return self._transform(self._on_device(self._read(index, memory)), index, augmentation)
+
+            for (inputs, _), where in zip(read_ahead(make, indices, self.device), positions, strict=True):
+                yield inputs, self.labels[where]
         else:
             read = read_ahead(self._read, indices, self.device)
             for (found, memory), index, where in zip(read, indices, positions, strict=True):
                 yield self._transform(self._on_device(found, memory), index, augmentation), self.labels[where]
+
+    def unaugmented(self) -> "SplitData":
+        """Return the same samples for passes that augment nothing: their inputs stay on the device where they fit."""
+        if self._inputs is not None or self.sample_bytes * len(self) > CACHE_BYTES:
+            return self
+        kept = copy.copy(self)
+        kept._inputs = self._all_inputs()
+        return kept
+
+    def _all_inputs(self) -> Inputs:
+        chunks = [inputs for inputs, _ in self.batches(self._chunks())]
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in self.store.modalities}
 
     def _chunks(self) -> list[Indices]:
         return [np.arange(i, min(i + CHUNK, len(self))) for i in range(0, len(self), CHUNK)]

@@ -1,6 +1,5 @@
 """What a training is in between two steps: enough to go on as if it had never stopped."""
 
-import copy
 import io
 import time
 from collections.abc import Callable
@@ -31,6 +30,8 @@ class Records:
     measuring_seconds: float = 0.0
     seconds: float = 0.0
     """Time that earlier processes spent on this training."""
+    ranks: list[tuple[int, int]] = field(default_factory=list)
+    """(steps that were done, ranks that took the steps after them), where the number of ranks was new."""
 
 
 @dataclass
@@ -85,6 +86,8 @@ class TrainingState:
         of this rank's losses in them. With several ranks it happens one step later, but for the last step.
         """
         steps = step + sum(row["schedule/steps"] for row in self.records.history)
+        if not self.records.ranks or self.records.ranks[-1][1] != self.ranks.count:
+            self.records.ranks.append((steps - 1, self.ranks.count))
         due = self.checkpoints is not None and self.checkpoints.due(steps)
         stop, due = self._vote(stop_asked, due, now=last)
         if self.checkpoints is not None and (stop or due):
@@ -99,18 +102,14 @@ class TrainingState:
         losses = torch.zeros(self.ranks.count, dtype=torch.float64, device=self.device)
         losses[self.ranks.rank] = self.position.loss
         self.ranks.add(losses)
-        planned = self.sampler.state_dict(position=0)
-        if self.ranks.count > 1:
-            observations = copy.deepcopy(self.sampler.observations)
-            observations.exchange()
-            planned |= {"values": observations.values, "observed": observations.epochs}
+        self.sampler.share()
         if self.ranks.rank > 0:
             checkpoints.saved(steps)
             return
         state = {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "sampler": planned,
+            "sampler": self.sampler.state_dict(position=0),
             "records": {**vars(self.records), "seconds": self.seconds()},
             "best": vars(self.best),
             "position": {"epoch": self.position.epoch, "step": self.position.step},
@@ -119,19 +118,24 @@ class TrainingState:
         checkpoints.save(_to_tensors(state), steps)
 
     def load(self) -> None:
-        """Go to where the last checkpoint was made, if there is one."""
+        """Go to where the last checkpoint was made, if there is one, by this number of ranks or another."""
         state = share_state(None if self.checkpoints is None else self.checkpoints.latest(), self.ranks, self.device)
         if state is None:
             return
-        rank = self.ranks.rank
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.sampler.load_state_dict(_to_arrays(state["sampler"]))
-        if rank > 0:  # rank 0 holds what all had observed; the next exchange gives it to the others
-            self.sampler.observations.clear()
+        self.sampler.load_state_dict(state["sampler"])
         self.records = Records(**_to_arrays(state["records"]))
         self.best = Best(**state["best"])
-        self.position = Position(**state["position"], loss=float(state["losses"][rank]))
+        losses = losses_for(state["losses"], self.ranks.count)
+        self.position = Position(**state["position"], loss=float(losses[self.ranks.rank]))
+
+
+def losses_for(losses: Tensor, count: int) -> Tensor:
+    """Return sums of losses, float64 [ranks], as `count` ranks have them: of another number rank 0 takes all."""
+    if len(losses) == count:
+        return losses
+    return torch.cat([losses.sum()[None], losses.new_zeros(count - 1)])
 
 
 def share_state(state: dict[str, Any] | None, ranks: Ranks, device: torch.device) -> dict[str, Any] | None:

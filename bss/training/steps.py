@@ -1,5 +1,6 @@
 """Training steps: optimiser, learning rate, one epoch over a sequence."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from bss.config.training import AdamConfig, OptimiserConfig, StepDecay
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.dropout import with_dropout_of
+from bss.training.dropout import dropout_over, with_dropout_of
 from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
@@ -30,12 +31,29 @@ def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> floa
     return config.learning_rate * decay.factor ** sum(epoch >= at for at in decay.at)
 
 
-def split_into_parts(batch: Indices, ranks: Ranks, accumulate: int) -> list[Indices]:
-    """Cut this rank's share of a global `batch` into `accumulate` parts, fewer where they would have under 2 samples.
+def settle_order_of_sums(network: MultiModalNetwork, wrapped: nn.Module, data: SplitData, ranks: Ranks) -> None:
+    """Pass a small batch through `wrapped` and back, with no update, so that all steps add gradients in one order.
 
-    All ranks get as many.
+    DistributedDataParallel deals gradients to its messages anew after its first backward pass, and the place in a
+    message decides in which order those of more than two ranks are added. A training that goes on from a checkpoint
+    would have such a first pass again, where one that never stopped has none.
     """
-    return np.array_split(ranks.share(batch), max(1, min(accumulate, len(batch) // (2 * ranks.count))))
+    if ranks.count <= 2:
+        return
+    before = copy.deepcopy(network.state_dict())
+    network.train()
+    ((inputs, labels),) = data.batches([ranks.share(np.arange(2 * ranks.count))])
+    network.loss(wrapped(inputs), labels).sum().backward()
+    network.zero_grad(set_to_none=True)
+    network.load_state_dict(before)  # batch normalisation has moved
+
+
+def split_into_parts(batch: Indices, accumulate: int) -> list[Indices]:
+    """Cut a global `batch` into `accumulate` parts, fewer where they would have under 2 samples.
+
+    The ranks share each part, so that batch normalisation meets the same samples however many ranks there are.
+    """
+    return np.array_split(batch, max(1, min(accumulate, len(batch) // 2)))
 
 
 def train_epoch(
@@ -55,12 +73,12 @@ def train_epoch(
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
-    Each rank takes its share of each batch, in `accumulate` parts, through `wrapped` (`Ranks.wrap` of `network`;
+    Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
     None: `network` itself); the update is that of the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself. `done` tells how many
     batches are done already and the sum of this rank's losses in them; `after_step` is called after each batch
-    with both. What dropout draws is decided by `seed`, `epoch`, the step and the rank; what augmentation draws by
-    `seed`, `epoch` and the sample.
+    with both. What dropout draws is decided by `seed`, `epoch`, the step and the place in its batch; what
+    augmentation draws by `seed`, `epoch` and the sample.
 
     On a GPU the host runs ahead: nothing in a step waits for a result.
     """
@@ -68,18 +86,21 @@ def train_epoch(
     call = network if wrapped is None else wrapped
     first, loss_so_far = done
     total = torch.tensor(loss_so_far, dtype=torch.float64, device=data.device)
-    left = [(len(batch), split_into_parts(batch, ranks, accumulate)) for batch in batches[first:]]
-    loaded = data.batches([part for _, parts in left for part in parts], Augmentation(seed, "training", epoch))
-    drawn = with_dropout_of(left, seed, "training", epoch, ranks.rank, first)
+    left = [(len(batch), split_into_parts(batch, accumulate)) for batch in batches[first:]]
+    shares = [ranks.share(part) for _, parts in left for part in parts]
+    loaded = data.batches(shares, Augmentation(seed, "training", epoch))
+    sharing_dropout = dropout_over(network, ranks)
+    drawn = with_dropout_of(left, seed, "training", epoch, first)
     for step, (size, parts) in enumerate(drawn, first + 1):
         optimiser.zero_grad(set_to_none=True)
-        for number, index in enumerate(parts, 1):
+        for number, part in enumerate(parts, 1):
             inputs, labels = next(loaded)
             with ranks.adding_gradients(call, last=number == len(parts)):
-                outputs = call(inputs)
+                with sharing_dropout(len(part)):
+                    outputs = call(inputs)
                 loss = network.loss(outputs, labels)
                 if observe is not None:
-                    observe(index, outputs, loss)
+                    observe(ranks.share(part), outputs, loss)
                 # The gradients are averaged over the ranks, whose shares may differ in size; one may be empty.
                 objective = loss.sum() / (size / ranks.count)
                 penalty = network.fusion.penalty() if number == len(parts) else None

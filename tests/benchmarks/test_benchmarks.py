@@ -1,16 +1,18 @@
 """Every benchmark runs, compares what it says, and is written down; nothing here asserts on time."""
 
+import copy
 import importlib
 import json
 import re
 
 import pytest
 
-from benchmarks import balance_cost, data_path, growth, overheads, record, reference_loop, sequences
+from benchmarks import balance_cost, data_path, growth, overheads, record, reference_loop, sequences, training_length
 from benchmarks.comparison import Line, interleave
 from benchmarks.crema import Shape, write_folder
 from benchmarks.record import PROJECT, write_page
 from benchmarks.reference import Folder
+from bss.config.load import apply_override, read_yaml
 
 TINY = Shape(seconds=0.6, height=40, width=48, crop=36, channels=2)
 SMALLEST = {
@@ -87,3 +89,23 @@ def test_make_bench_runs_every_benchmark():
     assert sorted(names) == sorted(module.BENCHMARK.name for module in SMALLEST)
     for name in names:
         assert importlib.import_module(f"benchmarks.{name}").BENCHMARK.name == name
+
+
+def test_trainings_of_another_length_keep_the_proportions_of_the_parameters():
+    tree = read_yaml(PROJECT / "params.yaml")
+    changed = copy.deepcopy(tree)
+    for text in training_length.of_length(24):
+        apply_override(changed, text)
+    assert changed == tree
+
+
+def test_the_page_of_lengths_has_a_row_for_each_scheduler_and_number_of_epochs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_length, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(training_length, "CURRICULA", ("random-ranking",))
+    monkeypatch.setattr(training_length, "SCHEDULERS", ("uniform", "random-ranking"))
+    training_length.main(["--epochs", "1", "--seeds", "0", "1", "--set", "measure.warmup_epochs=0", "--record"])
+    text = (tmp_path / "page.md").read_text()
+    rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")][2:]
+    assert rows == [["| 1", "uniform"], ["| 1", "random-ranking"]]
+    assert "2 seeds" in text
+    assert text.splitlines()[-1] in capsys.readouterr().out

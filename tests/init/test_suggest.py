@@ -218,3 +218,10 @@ def test_a_smaller_share_of_groups_is_tried_until_val_can_be_carved(own_root, pr
     write_manifest(root, few)
     made = suggest(root / "manifest.csv", project)
     assert "val_share: 0.34 " in made.text
+
+
+def test_labels_that_are_measurements_are_called_so(own_root, project):
+    root, rows = own_root
+    write_manifest(root, [row | {"label": f"0.{number:03d}"} for number, row in enumerate(rows)])
+    with pytest.raises(BssError, match=rf"the labels look like measurements \({len(rows)} different numbers\)"):
+        suggest(root / "manifest.csv", project)

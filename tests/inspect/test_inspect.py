@@ -120,7 +120,7 @@ def test_what_is_known_of_the_pairs_groups_in_two_splits_and_skipped_samples_are
     assert main(["inspect", "--store", str(store), "--output", str(tmp_path / "page.html")]) == 0
     out = capsys.readouterr().out
     assert "Caution: 1 groups are in two splits." in out
-    assert "2 samples skipped" in out
+    assert "samples skipped: 2" in out
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "1 group(s) are in two splits, such as\ntrain0" in page
     assert "2 sample(s) could not be decoded" in page

@@ -15,6 +15,7 @@ from bss.kubeflow.parameters import (
     pick,
     stage_part,
 )
+from bss.training.cell_folder import cell_parameters
 
 PROJECT = Path(__file__).parents[2]
 
@@ -53,6 +54,19 @@ def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
         assert cell_part(planned, name, 1) == cell_part(config, name, 1)
 
 
+def test_what_decides_a_training_is_what_its_stage_reads(tree, make_config):
+    decides = cell_parameters(make_config(tree), "uniform", 0)["train"]
+    assert {f"train.{key}" for key in decides} == {key for key in STAGES["train"] if key.startswith("train.")}
+
+
+def test_a_step_knows_how_many_ranks_it_trains_with(tree, make_config):
+    tree["resources"]["staging"] = "s3://bucket/staging"
+    tree["train"] |= {"processes": 2, "nodes": 3}
+    planned = config_from_part(stage_part(make_config(tree), "schedule"))
+    cell = config_from_part(cell_part(planned, "uniform", 0))
+    assert (cell.train.processes, cell.train.nodes) == (2, 3)
+
+
 def changed(tree, key, value):
     tree = json.loads(json.dumps(tree))
     *parents, last = key.split(".")
@@ -70,9 +84,11 @@ def changed(tree, key, value):
         ("tracking.experiment", "other", {"schedule"}),
         ("train.decay.at", [1], {"schedule", "cell"}),
         ("train.epochs", 2, {"schedule", "cell"}),
+        ("train.processes", 2, {"schedule", "cell"}),
         ("train.batch_size", 8, {"measure", "schedule", "cell"}),
         ("train.precision", "bf16", {"measure", "schedule", "cell"}),
         ("measure.warmup_epochs", 2, {"measure"}),
+        ("measure.precision", "bf16", {"measure", "schedule", "cell"}),
         ("schedule.schedulers.bss-l.beta", 0.5, {"schedule"}),
         ("schedule.schedulers.uniform", {"kind": "uniform"}, set()),
         ("prepare.val_share", 0.3, {"prepare"}),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -11,8 +11,9 @@ from bss.config.crop import Crop
 from bss.config.encoders import I3dConfig, ResNetConfig
 from bss.data.store import Modality
 from bss.errors import BssError
+from bss.models import crop as crop_file
 from bss.models.augmentation import AREA, DRAWS, FIRST, FLIP, LEFT, RATIO, TOP, TRIES, Augmentation
-from bss.models.crop import Cropped, random_resized, resampling
+from bss.models.crop import Cropped, random_resized, resize_in_one, resize_one_by_one
 from bss.models.transform import build_crop
 
 WHOLE = {"train": "whole", "flip": False}
@@ -37,26 +38,83 @@ def cropped(crop, images, drawn=None, kind="image"):
 
 
 def pillow(image, height, width, box=None):
-    picture = Image.fromarray(image.transpose(1, 2, 0))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=box)).transpose(2, 0, 1)
+    """The part `box` (left, top, right, bottom) of `image` [channels, height, width], resized."""
+    planes = [Image.fromarray(plane).crop(box or (0, 0, *plane.shape[::-1])) for plane in image]
+    resized = [np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) for plane in planes]
+    return np.stack(resized).astype(int)
 
 
-@pytest.mark.parametrize(("height", "width"), [(7, 11), (20, 24), (33, 50), (1, 1), (40, 8)])
+@pytest.fixture(params=["as on a CPU", "as on a GPU"])
+def each_way(request, monkeypatch):
+    if request.param == "as on a GPU":
+        monkeypatch.setattr(crop_file, "resize_one_by_one", resize_in_one)
+
+
+@pytest.mark.usefixtures("each_way")
+@pytest.mark.parametrize(("height", "width"), [(7, 11), (20, 24), (33, 50), (1, 1), (5, 1), (1, 5), (40, 8)])
 def test_the_whole_image_is_resized_as_pillow_does(height, width):
     image = picture(20, 24)
     resized = cropped(Crop(height, width), image[None])[0].numpy()
     assert np.abs(resized - pillow(image, height, width)).max() <= 1.01  # Pillow rounds, twice
 
 
-@given(st.floats(0, 14), st.floats(0, 18), st.floats(1, 20), st.floats(1, 24), st.integers(1, 30))
-def test_a_part_is_resized_as_pillow_does_with_a_box(top, left, height, width, out):
-    image = picture(20, 24)
-    height, width = min(height, 20 - top), min(width, 24 - left)
-    number = lambda x: torch.tensor([x], dtype=torch.float64)  # noqa: E731
-    down = resampling(number(top), number(height), out, 20)[0].numpy()
-    across = resampling(number(left), number(width), out + 3, 24)[0].numpy()
-    expected = pillow(image, out, out + 3, (left, top, left + width, top + height))
-    assert np.abs(down @ image.astype(np.float32) @ across.T - expected).max() <= 1.01
+@st.composite
+def parts_of(draw, height, width):
+    """Top, left, height, width, whether it is mirrored, first frame."""
+    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    size = draw(st.integers(1, height - top)), draw(st.integers(1, width - left))
+    return [top, left, *size, draw(st.booleans()), draw(st.integers(0, 1))]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(parts_of(40, 52), min_size=1, max_size=4),
+    st.integers(1, 60),
+    st.integers(2, 60),
+    st.sampled_from([1, 2, 3, 4, 5]),
+    st.integers(0, 2**32),
+)
+def test_any_parts_are_cut_out_and_resized_as_pillow_does(parts, height, width, channels, seed):
+    images = np.random.default_rng(seed).integers(0, 256, (len(parts), 3, channels, 40, 52)).astype(np.uint8)
+    crop, numbers = Crop(height, width, frames=2), np.array(parts, dtype=np.float64)
+    rounded = resize_one_by_one(torch.from_numpy(images), numbers, crop)
+    exact = resize_in_one(torch.from_numpy(images), numbers, crop).numpy()
+    assert rounded.dtype == torch.uint8
+    assert rounded.shape == exact.shape == (len(parts), 2, channels, height, width)
+    assert np.abs(rounded.numpy() - exact).max() <= 1.05
+    for image, (top, left, down, across, mirrored, first), *found in zip(images, parts, rounded, exact, strict=True):
+        for number in range(2):
+            expected = pillow(image[first + number], height, width, (left, top, left + across, top + down))
+            expected = expected[..., ::-1] if mirrored else expected
+            assert np.abs(found[0][number].numpy() - expected).max() <= 2  # 1 but once in ten thousand images
+            assert np.abs(found[1][number] - expected).max() <= 1.01  # Pillow rounds, twice
+
+
+@settings(deadline=None)
+@given(st.lists(parts_of(14, 18), min_size=1, max_size=3), st.integers(1, 30), st.integers(2, 30))
+def test_flow_is_resized_alike_on_cpu_and_gpu(parts, height, width):
+    flow = np.random.default_rng(0).normal(0, 9, (len(parts), 3, 2, 14, 18)).astype(np.float16)
+    ways = [
+        resize(torch.from_numpy(flow), np.array(parts, dtype=np.float64), Crop(height, width, frames=2))
+        for resize in (resize_one_by_one, resize_in_one)
+    ]
+    torch.testing.assert_close(*ways, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["image", "clip", "flow"])
+def test_on_a_cpu_neither_other_samples_nor_the_number_of_threads_change_a_bit_of_a_part(kind):
+    shape = {"image": (3, 70, 90), "clip": (4, 3, 70, 90), "flow": (4, 2, 70, 90)}[kind]
+    images = np.random.default_rng(0).integers(0, 256, (9, *shape)).astype(np.float16 if kind == "flow" else np.uint8)
+    drawn = Augmentation(0, "training", 0).draw(np.arange(9))
+    crop = Crop(33, 41, frames=None if kind == "image" else 3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        together = cropped(crop, images, drawn, kind)
+    finally:
+        torch.set_num_threads(threads)
+    for index in (np.array([4]), np.array([8, 0, 8]), np.arange(9)[::-1].copy()):
+        assert torch.equal(cropped(crop, images[index], drawn[index], kind), together[torch.from_numpy(index)])
 
 
 def by_hand(uniform, height, width, scale, ratio):
@@ -100,6 +158,7 @@ def test_areas_and_places_of_random_resized_parts_are_spread_over_all_that_is_al
     assert (parts[:, 0] / np.maximum(room, 1))[room > 50].mean() == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_a_random_part_has_the_size_of_the_input_and_any_place():
     image = picture(6, 8)
     crop = Crop(4, 5, train="random", flip=False)
@@ -112,6 +171,7 @@ def test_a_random_part_has_the_size_of_the_input_and_any_place():
     assert places == {(float(top), float(left)) for top in range(3) for left in range(4)}
 
 
+@pytest.mark.usefixtures("each_way")
 def test_half_of_the_samples_are_mirrored_left_and_right():
     image = picture(4, 5)
     crop = Crop(4, 5, train="whole")
@@ -123,6 +183,7 @@ def test_half_of_the_samples_are_mirrored_left_and_right():
     assert flips.mean() == pytest.approx(0.5, abs=0.04)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_evaluation_takes_the_whole_or_the_centre_and_draws_nothing():
     image = picture(7, 10)
     centre = cropped(Crop(3, 4, evaluation="centre"), [image, image])
@@ -130,6 +191,7 @@ def test_evaluation_takes_the_whole_or_the_centre_and_draws_nothing():
     assert cropped(Crop(5, 5), [image, image]).shape == (2, 3, 5, 5)
 
 
+@pytest.mark.usefixtures("each_way")
 def test_all_frames_of_a_sample_are_cut_alike_and_a_run_of_them_is_taken():
     clips = np.stack([np.stack([picture(6, 6, seed=10 * i + j) for j in range(5)]) for i in range(2)])
     crop = Crop(4, 4, train="random", flip=False, frames=3)
@@ -140,6 +202,7 @@ def test_all_frames_of_a_sample_are_cut_alike_and_a_run_of_them_is_taken():
     np.testing.assert_array_equal(cropped(Crop(6, 6, frames=3), clips, kind="clip"), clips[:, 1:4])
 
 
+@pytest.mark.usefixtures("each_way")
 def test_mirrored_flow_goes_the_other_way_and_a_resized_one_is_as_fast_in_new_pixels():
     flow = np.zeros((1, 2, 2, 4, 8), dtype=np.float16)
     flow[:, :, 0], flow[:, :, 1] = 3, 5

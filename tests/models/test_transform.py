@@ -1,8 +1,10 @@
+import librosa
 import numpy as np
 import pytest
 import torch
 
-from bss.config.encoders import BertConfig, CnnConfig, I3dConfig, ResNetConfig, VitConfig
+from bss.config.encoders import BertConfig, CnnConfig, I3dConfig, ResNetConfig, Spectrogram, VitConfig
+from bss.data.sounds import Sounds
 from bss.data.store import Modality
 from bss.errors import BssError
 from bss.models.transform import build_transform
@@ -11,6 +13,32 @@ from bss.models.transform import build_transform
 def transform(encoder, kind, raw):
     shape, dtype = tuple(raw.shape[1:]), str(raw.dtype).removeprefix("torch.")
     return build_transform(encoder, Modality(kind, shape, dtype, None), "thing")(raw)
+
+
+@pytest.mark.parametrize("short", ["pad", "tile"])
+@pytest.mark.parametrize(("n_fft", "hop"), [(512, 353), (64, 16), (17, 40)])
+def test_a_spectrogram_is_the_logarithm_of_librosas_and_no_other_sample_changes_a_bit_of_it(n_fft, hop, short):
+    random, lengths = np.random.default_rng(0), [300, 4000, 1, 2500]
+    sounds = [random.normal(0, 0.1, length).astype(np.float32) for length in lengths]
+    modality = Modality("audio", (4000,), "float32", 8000, short)
+    spectrogram = build_transform(ResNetConfig("resnet", spectrogram=Spectrogram(n_fft, hop)), modality, "thing")
+
+    def make(index):
+        values = torch.from_numpy(np.concatenate([sounds[i] for i in index]))
+        return spectrogram(Sounds(values, np.array([lengths[i] for i in index])))
+
+    together = make(range(4))
+    for sound, found in zip(sounds, together, strict=True):
+        filled = np.resize(sound, 4000) if short == "tile" else np.pad(sound, (0, 4000 - len(sound)))
+        magnitude = np.abs(librosa.stft(filled, n_fft=n_fft, hop_length=hop, pad_mode="constant"))
+        np.testing.assert_allclose(np.exp(found[0].numpy()), magnitude + 1e-7, rtol=1e-4, atol=1e-5)
+    spectrum = torch.stft(
+        spectrogram.waveforms(torch.from_numpy(sounds[1][None])),
+        n_fft, hop, window=spectrogram.window, pad_mode="constant", return_complex=True,
+    )  # fmt: skip
+    torch.testing.assert_close(together[1], torch.log(spectrum.abs() + 1e-7), rtol=1e-6, atol=1e-6)
+    for index in ([2], [3, 0], [1, 1, 2]):
+        assert torch.equal(make(index), together[torch.tensor(index)])
 
 
 def test_pixels_are_normalised_as_the_encoder_says():

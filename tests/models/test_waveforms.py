@@ -3,15 +3,21 @@ import pytest
 import torch
 
 from bss.data.sounds import Sounds, to_float, to_int16
-from bss.models.waveforms import Waveforms, fit_length
+from bss.models.waveforms import Waveforms, fill
+
+
+def filled(length, short):
+    waveform = torch.full((length,), 9.0)  # memory that something else was in
+    fill(waveform, torch.tensor([1.0, 2.0, 3.0]), short)
+    return waveform.tolist()
 
 
 def test_length_is_cut_padded_or_tiled():
-    sound = torch.tensor([1.0, 2.0, 3.0])
-    assert fit_length(sound, 2, "pad").tolist() == fit_length(sound, 2, "tile").tolist() == [1, 2]
-    assert fit_length(sound, 3, "pad").tolist() == fit_length(sound, 3, "tile").tolist() == [1, 2, 3]
-    assert fit_length(sound, 5, "pad").tolist() == [1, 2, 3, 0, 0]
-    assert fit_length(sound, 7, "tile").tolist() == [1, 2, 3, 1, 2, 3, 1]
+    assert filled(2, "pad") == filled(2, "tile") == [1, 2]
+    assert filled(3, "pad") == filled(3, "tile") == [1, 2, 3]
+    assert filled(5, "pad") == [1, 2, 3, 0, 0]
+    for length in range(4, 30):
+        assert filled(length, "tile") == ([1, 2, 3] * 10)[:length]
 
 
 @pytest.mark.parametrize("short", ["pad", "tile"])
@@ -29,6 +35,6 @@ def test_sounds_of_different_length_become_a_batch(short, dtype):
 
 def test_a_tensor_of_sounds_of_one_length_does_too():
     sounds = torch.arange(6, dtype=torch.float32).reshape(2, 3)
-    assert Waveforms(3, "pad")(sounds) is sounds
+    assert Waveforms(3, "pad")(sounds).tolist() == [[0, 1, 2], [3, 4, 5]]
     assert Waveforms(4, "pad")(sounds).tolist() == [[0, 1, 2, 0], [3, 4, 5, 0]]
     assert Waveforms(2, "pad")((sounds * 8192).short()).tolist() == [[0, 0.25], [0.75, -1]]

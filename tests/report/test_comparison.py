@@ -77,7 +77,7 @@ def test_the_headline_sums_up_each_reference(comparison):
 def test_cautions_come_before_the_findings(comparison):
     assert cautions(comparison) == []
     both = comparison | {"protocol": "published", "seeds": 2}
-    assert [line.split()[0] for line in cautions(both)] == ["Selected", "Only"]
+    assert [line.split()[0] for line in cautions(both)] == ["Selected", "Seeds:"]
     assert verdicts(both) == cautions(both)
 
 
@@ -91,7 +91,7 @@ def test_an_interval_that_excludes_zero_is_not_enough_without_the_test():
 
 def test_few_seeds_get_no_verdict(small_root):
     comparison = compare_results(*results_with(small_root, {"uniform": BASE[:5], "better": BASE[:5] + 0.1}))
-    assert verdicts(comparison) == ["Only 5 seed(s): too few for a verdict; 6 or more are needed."]
+    assert verdicts(comparison) == ["Seeds: 5, too few for a verdict; 6 or more are needed."]
 
 
 def test_one_seed_and_no_control_still_make_a_table(small_root):

@@ -93,7 +93,7 @@ def test_every_colour_of_a_drawing_has_a_light_and_a_dark_shade(page):
 
 def test_few_seeds_and_the_published_protocol_are_warned_of(page):
     warnings = re.findall(r'<p class="warning">(.*?)</p>', page)
-    assert warnings == ["Only 2 seed(s): too few for a verdict; 6 or more are needed."]
+    assert warnings == ["Seeds: 2, too few for a verdict; 6 or more are needed."]
 
 
 def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline, small_store, tmp_path):

@@ -188,3 +188,17 @@ def test_bf16_on_a_cpu_is_refused_where_gradients_would_be_left_to_chance(store,
     with pytest.raises(BssError, match=r"train\.precision: bf16 on a CPU cannot train encoders\..*maps of one pixel"):
         measure(config, store, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
+
+
+def test_a_pass_in_bf16_has_no_gradients_that_could_be_left_to_chance(ran, store, tmp_path):
+    measured = {}
+    for precision in ("bf16", "bf16", "fp32"):
+        config = replace(ran[0], measure=replace(ran[0].measure, precision=precision))
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        measure(config, store, folder)
+        columns = read_table(folder / "seed=0" / "scores.parquet", "measure")
+        measured.setdefault(precision, []).append(columns["training_loss"].to_numpy())
+    first, again = measured["bf16"]
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, measured["fp32"][0])
+    np.testing.assert_allclose(first, measured["fp32"][0], rtol=0.05)

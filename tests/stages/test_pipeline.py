@@ -229,6 +229,28 @@ def test_what_is_said_of_steps_and_their_inputs_reaches_measuring_and_training(
         assert same == (name == "initial.parquet" and name not in other), file
 
 
+def test_the_precision_of_measuring_reaches_what_measures_and_nothing_else(pipeline, small_store, tmp_path):
+    folder, _ = pipeline
+
+    def of_one_seed(tree):
+        tree["measure"]["precision"] = "bf16"
+        tree["seeds"] = [0]
+
+    config = changed(pipeline, of_one_seed)
+    measure(config, small_store, tmp_path / "scores")
+    for name in ("initial.parquet", "scores.parquet"):
+        files = [path / "scores" / "seed=0" / name for path in (tmp_path, folder)]
+        assert digest_file(files[0]) != digest_file(files[1])
+    train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs")  # with the same first scores
+    other = {
+        name
+        for name in config.schedule.schedulers
+        if digest_file(tmp_path / "runs" / name / "seed=0" / "history.csv")
+        != digest_file(folder / "runs" / name / "seed=0" / "history.csv")
+    }
+    assert other == {"bss-l", "official-l"}
+
+
 def test_scores_of_other_samples_are_refused(pipeline, small_store, tmp_path):
     import pyarrow.parquet
 

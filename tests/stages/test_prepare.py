@@ -156,7 +156,7 @@ def test_what_is_printed_tells_counts_and_what_was_left_out(run, capsys):
     assert "3 classes, val from the manifest" in out
     audio = next(line for line in out.splitlines() if "audio" in line)
     assert audio.split()[-4:] == ["float32", "47", "18", "18"]
-    assert "1 samples skipped, listed in skipped.csv" in out
+    assert "samples skipped: 1, listed in skipped.csv" in out
     assert "columns that nothing reads: [/note]" in out
 
 

@@ -1,5 +1,6 @@
 """Trainings over several processes as torchrun starts them, and how they end."""
 
+import fcntl
 import json
 import os
 import signal
@@ -14,10 +15,10 @@ from conftest import small_tree
 
 from bss.config import config_from_tree, config_to_tree
 from bss.errors import BssError
-from bss.files import digest_file, read_json, write_json
+from bss.files import digest_file, digest_folder, read_json, write_json
 from bss.stages.train import train
 from bss.training.history import read_history
-from bss.training.launch import train_on_this_machine
+from bss.training.launch import await_killed_ranks, train_on_this_machine
 from bss.training.rank import main
 
 CELL = ("bss-l", 0)
@@ -86,19 +87,20 @@ def test_the_stage_trains_with_two_processes_and_leaves_only_the_result(trained,
     one = pipeline[0] / "runs" / "bss-l" / "seed=0"
     assert {path.name for path in cell.iterdir()} == {path.name for path in one.iterdir()}
     provenance = read_json(cell / "provenance.json", "train")
-    assert provenance["parameters"]["train"]["processes"] == 2
+    assert provenance["ranks"] == [{"from_step": 0, "ranks": 2}]
+    assert not {"processes", "nodes"} & set(provenance["parameters"]["train"])
 
 
-def test_a_finished_training_is_kept_and_another_number_of_processes_is_another_result(
-    trained, pipeline, small_store, capsys
-):
+def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(trained, pipeline, small_store, capsys):
     folder = pipeline[0]
     arguments = (small_store, folder / "scores", folder / "plans", trained, [CELL])
-    train(changed(pipeline, processes=2), *arguments)
-    assert "1 trainings, 1 kept, 1 at a time with 2 processes each" in capsys.readouterr().out
-    with pytest.raises(BssError, match="BSS_IMAGE: not set"):  # not kept: other nodes are another result
-        train(changed(pipeline, nodes=2), *arguments)
-    assert (trained / "bss-l" / "seed=0" / "metrics.json").is_file()
+    before = digest_folder(trained / "bss-l")
+    for change, told in (({"processes": 2}, " with 2 processes each"), ({"processes": 1}, ""), ({"nodes": 2}, "")):
+        train(changed(pipeline, **change), *arguments)
+        assert f"1 trainings, 1 kept, 1 at a time{told}" in capsys.readouterr().out
+    assert digest_folder(trained / "bss-l") == before
+    with pytest.raises(BssError, match="BSS_IMAGE: not set"):
+        train(changed(pipeline, nodes=2), *arguments[:-1], [("uniform", 0)])
 
 
 def test_two_machines_with_a_rank_each_give_the_bytes_of_one_with_two(trained, pipeline, small_store, tmp_path):
@@ -166,8 +168,21 @@ def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
     finally:
         parent.kill()
         parent.wait()
-    # What it could not remove is replaced by the next training.
-    assert wait_for(lambda: nothing_is_left(runs, but=[".cell.scratch", ".cell.checkpoints"]))
+    # They have saved where they stand; whoever goes on waits for that.
+    await_killed_ranks(runs / "cell")
+    assert wait_for(lambda: nothing_is_left(runs, but=[".cell.checkpoints"]))
+    assert list((runs / ".cell.checkpoints").glob("*.pt"))
+
+
+def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("bss.training.launch.STOP_SECONDS", 0.2)
+    (tmp_path / ".cell.scratch").mkdir()
+    with (tmp_path / ".cell.scratch" / "progress").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(BssError, match="processes of a training that was killed still work on it"):
+            await_killed_ranks(tmp_path / "cell")
+    await_killed_ranks(tmp_path / "cell")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,25 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import spearmanr
 
+from bss.config import load_config
+from bss.data import digits
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
+from bss.stages.generate import generate
+from bss.stages.prepare import prepare
+from bss.training.initial_network import initial_network
 from bss.training.measuring import measure, measure_in_train_mode
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
+from bss.training.steps import make_optimiser, train_epoch
 
+PROJECT = Path(__file__).parents[2]
 ALL = ("prediction_similarity", "logit_similarity", "feature_similarity", "training_loss", "gradient_magnitude")
 
 
@@ -53,3 +64,53 @@ def test_measuring_leaves_the_network_as_it_was_but_train_mode_moves_batch_norm(
     assert moved
     assert all("running" in name or "num_batches" in name for name in moved)
     assert not network.training
+
+
+@pytest.mark.parametrize("trained_in", ["fp32", "bf16"])
+def test_the_precision_of_a_pass_is_its_own_and_gradients_have_fp32(trained_in, measured):
+    network, data = measured
+    network.precision = trained_in
+    for mode in ("eval", "train"):
+
+        def found(precision, mode=mode):
+            if mode == "eval":
+                return measure(network, data, ALL, precision=precision)
+            batches = [np.arange(len(data))]
+            return measure_in_train_mode(network, data, ALL, batches, seed=0, epoch=0, precision=precision)
+
+        single, low, default = found("fp32"), found("bf16"), found(None)
+        for name in ("training_loss", "prediction_similarity", "loss_audio"):
+            np.testing.assert_array_equal(default[name], (low if trained_in == "bf16" else single)[name])
+            assert not np.array_equal(single[name], low[name])
+            np.testing.assert_allclose(single[name], low[name], rtol=0.02)
+    assert network.precision == trained_in
+    gradients = [measure(network, data, ALL, precision=p)["gradient_magnitude"] for p in (None, "fp32", "bf16")]
+    network.precision = "fp32"
+    direct = measure(network, data, ("gradient_magnitude",))["gradient_magnitude"]
+    for found_in in gradients:
+        np.testing.assert_array_equal(found_in, direct)
+
+
+def test_scores_in_bf16_rank_the_built_in_data_as_those_in_fp32_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "SHARES", {"train": 300, "val": 20, "test": 20})
+    config = load_config(PROJECT / "params.yaml")
+    config = replace(config, prepare=replace(config.prepare, root=str(tmp_path / "digits")))
+    generate(config, "digits", tmp_path / "digits")
+    prepare(config, tmp_path / "digits", tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    network = initial_network(config, store, 0, torch.device("cpu"))
+    data = SplitData(store, "train", network, torch.device("cpu"))
+    optimiser = make_optimiser(network, config.train.optimiser)
+    for epoch in range(config.measure.warmup_epochs):
+        order = np.random.default_rng(epoch).permutation(len(data))
+        train_epoch(network, optimiser, data, split_into_batches(order, 32), seed=0, epoch=epoch)
+    score = config.measure.score
+    scores = [score(measure(network, data, score.criteria, precision=p)) for p in ("fp32", "bf16")]
+    assert not np.array_equal(*scores)
+    tenths = [np.argsort(np.argsort(-values, kind="stable")) * 10 // len(values) for values in scores]
+    moved = np.abs(tenths[0] - tenths[1])
+    # Measured on all of this data with three seeds after 1, 3 and 12 epochs: 0.99993, 0.042, one tenth, 3.2 %.
+    assert spearmanr(*scores).statistic > 0.9995
+    assert np.abs(scores[0] - scores[1]).max() < 0.1
+    assert moved.max() <= 1
+    assert (moved > 0).mean() < 0.08

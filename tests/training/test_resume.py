@@ -15,9 +15,11 @@ from conftest import small_tree
 
 from bss.config import config_from_tree
 from bss.data.store import Store
+from bss.files import read_json
 from bss.stages.train import train
 from bss.training.cell_folder import train_into
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.launch import await_killed_ranks
 
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
@@ -119,6 +121,22 @@ def test_checkpoints_of_other_parameters_are_not_used(setting, expected, small_r
     assert finish(setting, path, "uniform") == expected("uniform")
 
 
+def test_checkpoints_of_earlier_code_are_told_and_not_used(setting, expected, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "seed=0"
+    save = Checkpoints.save
+
+    def save_as_before(self, state, steps):
+        del state["records"]["ranks"]
+        save(self, state, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bss.training.cell_folder.code_version", lambda: {"digest": "earlier"})
+        patch.setattr(Checkpoints, "save", save_as_before)
+        run_until(setting, path, "uniform", 5, monkeypatch)
+    assert finish(setting, path, "uniform") == expected("uniform")
+    assert "of other data, parameters or code; the training begins anew" in capsys.readouterr().out
+
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -191,7 +209,7 @@ def test_sigterm_saves_and_ends(jobs, start, pipeline, tmp_path):
     assert content(tmp_path / "runs/bss-l-online/seed=1") == content(pipeline[0] / "runs/bss-l-online/seed=1")
 
 
-def test_two_ranks_go_on_together(start, tmp_path):
+def test_two_ranks_are_followed_by_two_or_by_one(start, pipeline, tmp_path):
     schedule = {"schedulers": {"bss-l-online": {"kind": "learned", "measuring": "online", "every": 2}}}
     changes = {"schedule": schedule, "seeds": [0], "compare": {"baseline": "bss-l-online", "resamples": 1000}}
     assert start(processes=2, **changes).wait() == 0, (tmp_path / "output").read_text()
@@ -201,13 +219,18 @@ def test_two_ranks_go_on_together(start, tmp_path):
     wait_for(lambda: list((tmp_path / "runs").glob("*/.seed=*/*.pt")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not running_ranks(tmp_path), process) if process.poll() is None else None
+    await_killed_ranks(tmp_path / "runs/bss-l-online/seed=0")
+    shutil.copytree(tmp_path / "runs", tmp_path / "killed")
     assert start(processes=2, **changes).wait() == 0, (tmp_path / "output").read_text()
     assert content(tmp_path / "runs/bss-l-online/seed=0") == never_stopped
-
-
-def running_ranks(folder):
-    return subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, check=False).stdout
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "killed").rename(tmp_path / "runs")
+    assert start(processes=1, **changes).wait() == 0, (tmp_path / "output").read_text()
+    folder = tmp_path / "runs/bss-l-online/seed=0"
+    alone = pipeline[0] / "runs/bss-l-online/seed=0"
+    assert (folder / "sequences.parquet").read_bytes() == (alone / "sequences.parquet").read_bytes()
+    assert [stretch["ranks"] for stretch in read_json(folder / "provenance.json", "train")["ranks"]] == [2, 1]
+    assert not list((tmp_path / "runs").glob("*/.seed=*"))
 
 
 def test_a_resumed_training_goes_on_with_its_mlflow_run(small_root, small_store, pipeline, tmp_path, monkeypatch):

@@ -1,0 +1,115 @@
+"""What the schedulers are worth on the built-in data as trainings get longer: accuracies, no timings."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe_machine
+from benchmarks.process import BSS, PROJECT, run_python
+from bss.config.load import read_yaml
+
+PAGE = PROJECT / "docs" / "training_length.md"
+CURRICULA = ("random-ranking", "bss-h", "bss-h-trimmed")
+SCHEDULERS = ("uniform", "random-ranking", "bss-h", "bss-h-trimmed", "bss-l", "bss-l-online")
+HEAD = ("epochs", "scheduler", "test accuracy, %", "vs uniform", "vs random ranking", "last epoch, %", "steps")
+TEXT = """# How long to train
+
+The built-in data (see the README) with trainings of different lengths. The curriculum opens over the first third of
+the epochs and the learning rate falls after two thirds, as in `params.yaml`; the warm-up of the score stays at three
+epochs. Differences are paired by seed, with a 95 % interval; bold where it excludes 0 and p <= 0.05, not corrected for
+the number of comparisons.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train every scheduler for each number of epochs; print the table, and with ``--record`` write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training_length", description=__doc__)
+    parser.add_argument("--epochs", type=int, nargs="+", default=[3, 6, 12, 24, 48], help="default: 3 6 12 24 48")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)), help="default: 0 to 7")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="as for bss, of all of them")
+    parser.add_argument("--record", action="store_true", help="write docs/training_length.md")
+    options = parser.parse_args(arguments)
+    rows = run(options.epochs, options.seeds, options.overrides)
+    print(table(rows))
+    if options.record:
+        machine = describe_machine()
+        made = (
+            f"`python -m benchmarks.training_length --record`, {len(options.seeds)} seeds, on {machine['processor']}; "
+        )
+        made += f"torch {machine['torch']}; commit {machine['commit']}."
+        PAGE.write_text(f"{TEXT}\n{made}\n\n{table(rows)}\n", encoding="utf-8")
+
+
+def run(epochs: Sequence[int], seeds: Sequence[int], overrides: Sequence[str]) -> list[list[str]]:
+    """Return the rows of the table."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "params.yaml").write_text(json.dumps(_parameters()), encoding="utf-8")
+        common = [f"seeds={json.dumps(list(seeds))}", "tracking.enabled=false", *overrides]
+        for stage in (["generate", "digits"], ["prepare"], ["measure"]):
+            _run(root, stage, common)
+        for count in epochs:
+            print(f"training_length: {count} epochs ...", file=sys.stderr, flush=True)
+            changed = [*common, *of_length(count)]
+            for stage in (["schedule"], ["train"], ["compare"]):
+                _run(root, stage, changed)
+            found = json.loads((root / "outputs" / "report" / "comparison.json").read_text(encoding="utf-8"))
+            rows += [_row(count, name, found["schedulers"][name]) for name in SCHEDULERS]
+    return rows
+
+
+def _parameters() -> dict[str, Any]:
+    """Return those of the project, with the schedulers that are compared."""
+    tree = read_yaml(PROJECT / "params.yaml")
+    schedulers = tree["schedule"]["schedulers"]
+    tree["schedule"]["schedulers"] = {name: schedulers[name] for name in SCHEDULERS}
+    return tree
+
+
+def of_length(epochs: int) -> list[str]:
+    """Return the parameters of trainings of so many epochs, in the proportions of params.yaml."""
+    every: dict[str, Any] = {
+        f"schedule.schedulers.{name}.pacing.grow_epochs": max(1, epochs // 3) for name in CURRICULA
+    }
+    every |= {"train.epochs": epochs, "train.decay.at": [max(1, 2 * epochs // 3)]}
+    return [f"{key}={value}" for key, value in every.items()]
+
+
+def _run(folder: Path, stage: list[str], overrides: Sequence[str]) -> None:
+    run_python(BSS, [*stage, *(part for text in overrides for part in ("--set", text))], folder)
+
+
+def _row(epochs: int, name: str, found: dict[str, Any]) -> list[str]:
+    test = found["test_acc"]
+    return [
+        str(epochs),
+        name,
+        f"{100 * test['mean']:.2f} ± {100 * test['sd']:.2f}",
+        *(_difference(found.get(key)) for key in ("vs_baseline", "vs_control")),
+        f"{100 * found['last_test_acc']['mean']:.1f}",
+        f"{found['steps']['mean']:.0f}",
+    ]
+
+
+def _difference(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    test = found["test_acc"]
+    text = f"{test['difference']:+.2f}"
+    if (test["low"] > 0 or test["high"] < 0) and test["p"] <= 0.05:
+        text = f"**{text}**"
+    return f"{text} [{test['low']:+.2f}, {test['high']:+.2f}]"
+
+
+def table(rows: list[list[str]]) -> str:
+    """Return the rows as a Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [list(HEAD), ["---"] * len(HEAD), *rows])
+
+
+if __name__ == "__main__":
+    main()
