@@ -8,6 +8,8 @@ import docstring_parser
 
 STEPS = ("start", "prepare", "measure", "schedule", "train", "compare", "finish")
 """The components in the order in which they run."""
+OF_SHARDS = ("list_shards", "join_shards")
+"""Those that run before and after prepare where cluster.yaml asks for several shards."""
 
 
 def component(step: str) -> Any:
@@ -48,7 +50,7 @@ def _rows(values: dict[str, Any], texts: dict[str, str], returned: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in STEPS:
+    for name in (*STEPS, *OF_SHARDS):
         path = Path(__file__).parent / name / "README.md"
         path.write_text(readme(name), encoding="utf-8")
         print(path.relative_to(Path(__file__).parents[1]))

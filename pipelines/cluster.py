@@ -47,6 +47,8 @@ class Cluster:
     """Secrets for a registry that asks for a password."""
     parallel_trainings: int = 0
     """Trainings, and before them measurings, at a time; 0 leaves it to the cluster."""
+    prepare_shards: int = 1
+    """Pods that share the decoding; with more than 1 a further step copies what they decoded into one store."""
     retries: Retries = field(default_factory=Retries)
     measure: Pods = field(default_factory=Pods)
     """Measuring trains the warm-up network and passes over all training data."""
@@ -60,6 +62,7 @@ class Cluster:
         for key, name in (("secret", self.secret), *(("image_pull_secrets", name) for name in self.image_pull_secrets)):
             require(NAME.fullmatch(name) is not None, key, name, "a name of lower-case letters, digits, - and .")
         require(self.parallel_trainings >= 0, "parallel_trainings", self.parallel_trainings, "at least 0")
+        require(self.prepare_shards >= 1, "prepare_shards", self.prepare_shards, "at least 1")
         require(self.others.gpus == 0, "others.gpus", self.others.gpus, "0: these steps run on CPU")
 
 

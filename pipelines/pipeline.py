@@ -1,4 +1,4 @@
-"""The pipeline: start, prepare, measure per seed, schedule, train per scheduler and seed, compare, finish."""
+"""The pipeline: start, prepare per shard, measure per seed, schedule, train per scheduler and seed, compare, finish."""
 
 import json
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from bss.errors import BssError
 from bss.training.pods import NODE_PODS, RUN_ID, NodePods, Pods
 from components.compare.component import compare
 from components.finish.component import finish
+from components.join_shards.component import join_shards
+from components.list_shards.component import list_shards
 from components.measure.component import measure
 from components.prepare.component import prepare
 from components.schedule.component import schedule
@@ -90,17 +92,26 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
             )
             # It looks where data and MLflow are now; a result from last week says nothing about that.
             started.set_caching_options(False)
-            prepared = on(
-                prepare(
-                    parameters=started.outputs["prepare"],
-                    data_repository=data_repository,
-                    data_revision=data_revision,
-                    data_path=data_path,
-                    data_digest=started.outputs["digest"],
-                ),
-                cluster.others,
-                image,
-            )
+            decides = {"parameters": started.outputs["prepare"], "data_digest": started.outputs["digest"]}
+            place = {"data_repository": data_repository, "data_revision": data_revision, "data_path": data_path}
+            if cluster.prepare_shards == 1:
+                prepared = on(prepare(**decides, **place, shard=0, shards=1), cluster.others, image)
+            else:
+                listed = on(list_shards(**decides, shards=cluster.prepare_shards), cluster.others, image)
+                with dsl.ParallelFor(listed.output, name="shards") as one:
+                    part = on(
+                        prepare(
+                            parameters=one.parameters,
+                            data_digest=one.digest,
+                            **place,
+                            shard=one.shard,
+                            shards=one.shards,
+                        ),
+                        cluster.others,
+                        image,
+                    )
+                joined = join_shards(**decides, parts=dsl.Collected(part.outputs["store"]))
+                prepared = on(joined, cluster.others, image)
             store, store_digest = prepared.outputs["store"], prepared.outputs["digest"]
             with dsl.ParallelFor(
                 started.outputs["Output"], name="measurings", parallelism=cluster.parallel_trainings

@@ -21,13 +21,13 @@ PROCESSES = "none"
 """Stands for the image where the steps are processes."""
 
 
-def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None) -> Path:
+def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None, shards: int = 1) -> Path:
     """Run the pipeline with `arguments` (its parameters but the image); return the folder of the report.
 
-    With `image` each step runs in a container of it, without as a process. All that the steps write goes
-    below `root`, with MLflow's records in ``root/mlflow.db`` unless ``mlflow_tracking_uri`` says otherwise.
-    Steps whose inputs are the same as in an earlier run below `root` are reused. Raises `BssError` where a
-    step fails.
+    With `image` each step runs in a container of it, without as a process. With several `shards` preparing is
+    fanned out over as many steps, of which two run at a time. All that the steps write goes below `root`, with
+    MLflow's records in ``root/mlflow.db`` unless ``mlflow_tracking_uri`` says otherwise. Steps whose inputs are the
+    same as in an earlier run below `root` are reused. Raises `BssError` where a step fails.
     """
     from kfp import local
 
@@ -50,7 +50,7 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
         local.init(chosen, pipeline_root=str(root), enable_caching=True)
         try:
             # On this machine a step fails for the same reason again: it is not retried.
-            build_pipeline(Cluster(retries=Retries(count=0)), arguments["parameters"], nodes)(
+            build_pipeline(Cluster(prepare_shards=shards, retries=Retries(count=0)), arguments["parameters"], nodes)(
                 **dict(arguments) | {"image": image or PROCESSES, "mlflow_tracking_uri": address}
             )
         except RuntimeError as error:

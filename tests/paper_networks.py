@@ -1,5 +1,6 @@
 """Small stores with the kinds of modalities of the paper's data, and small networks of its kinds for them."""
 
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -62,7 +63,7 @@ def write_store(folder, names):
         arrays.append({name: row[name] for name in names})
     arrays.close()
     write_samples(folder, samples, CLASSES, names)
-    write_header(folder, "paper", samples, CLASSES, kinds)
+    write_header(folder, "paper", Counter(s.split for s in samples), CLASSES, kinds)
     return folder
 
 

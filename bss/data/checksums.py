@@ -1,11 +1,18 @@
 """Checksums of the raw files that a store was made from."""
 
+import heapq
 import os
+import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
+from typing import IO
 
 from bss.config.modalities import ModalityKind, TextKind
 from bss.data.manifest import Sample
+from bss.errors import BssError
 from bss.files import digest_file
 
 
@@ -18,11 +25,32 @@ def write_checksums(path: Path, root: Path, samples: list[Sample], kinds: dict[s
     of_files = [name for name, kind in kinds.items() if not (isinstance(kind, TextKind) and kind.source == "column")]
     named = {sample.files[name] for sample in samples for name in of_files}
     files = sorted({file for name in named for file in _files_of(root, name)})
-    # Names of files are bytes, which need not be UTF-8.
-    out = path.open("w", encoding="utf-8", errors="surrogateescape")
-    with ThreadPoolExecutor(os.cpu_count()) as pool, out:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, _open(path, "w") as out:
         for name, digest in zip(files, pool.map(lambda name: digest_file(root / name), files), strict=True):
             out.write(_line(digest, name))
+
+
+def join_checksums(parts: Sequence[Path], path: Path) -> None:
+    """Write the lines of the files `parts`, which `write_checksums` wrote, as one file of the kind.
+
+    Raises `BssError` where two tell of one raw file with different checksums: it changed in between.
+    """
+    with ExitStack() as stack:
+        opened = [stack.enter_context(_open(part, "r")) for part in parts]
+        out = stack.enter_context(_open(path, "w"))
+        for name, lines in groupby(heapq.merge(*opened, key=_name_in), _name_in):
+            first, *others = set(lines)
+            if others:
+                raise BssError(
+                    f"{name}: has changed while the data were prepared; two parts of the store have different "
+                    "checksums of it. Run the pipeline without its cache, and leave the data alone meanwhile."
+                )
+            out.write(first)
+
+
+def _open(path: Path, mode: str) -> IO[str]:
+    # Names of files are bytes, which need not be UTF-8.
+    return path.open(mode, encoding="utf-8", errors="surrogateescape")
 
 
 def _files_of(root: Path, name: str) -> list[str]:
@@ -38,3 +66,11 @@ def _line(digest: str, name: str) -> str:
     """Return a line of `sha256sum`, which marks names with a line break or a backslash in them."""
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
+
+
+def _name_in(line: str) -> str:
+    """Return the name of the file that a line of `_line` tells of."""
+    name = line.rstrip("\n").partition("  ")[2]
+    if not line.startswith("\\"):
+        return name
+    return re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found[1], found[1]), name)

@@ -1,10 +1,11 @@
 """Writing a store: every file decoded once, memory bounded whatever the size of the data."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,22 +37,23 @@ class Skipped:
 def decode_into(
     folder: Path,
     manifest: Manifest,
+    rows: range,
     root: Path,
     kinds: dict[str, ModalityKind],
     on_progress: Callable[[int], None],
 ) -> list[Skipped]:
-    """Decode every sample of `manifest` into the arrays of a store; bad samples leave no row.
+    """Decode the samples `rows` of `manifest` into the arrays of a store; bad samples leave no row.
 
     `on_progress` gets the number of samples since the last call. Returns the bad samples, in order; when
     all are bad no array is written.
     """
     skipped: list[Skipped] = []
-    arrays = ArraysWriter(folder, kinds)
     decoders = {name: make_decoder(kind, root, name) for name, kind in kinds.items()}
+    arrays = ArraysWriter(folder, kinds, _first_shapes(manifest.samples[: rows.start], decoders))
     with ThreadPoolExecutor() as pool:
-        start = 0
-        while start < len(manifest.samples):
-            chunk = manifest.samples[start : start + _chunk_length(arrays.largest)]
+        start = rows.start
+        while start < rows.stop:
+            chunk = manifest.samples[start : min(start + _chunk_length(arrays.largest), rows.stop)]
             start += len(chunk)
             decoded = pool.map(lambda sample: _decode_sample(sample, decoders), chunk)
             for sample, parts in zip(chunk, decoded, strict=True):
@@ -69,10 +71,15 @@ def decode_into(
 
 
 class ArraysWriter:
-    """The arrays of a store in `folder`, to which sample after sample is added."""
+    """The arrays of a store in `folder`, to which sample after sample is added.
 
-    def __init__(self, folder: Path, kinds: dict[str, ModalityKind]) -> None:
-        self.folder, self.kinds = folder, kinds
+    `shapes` are those of the samples in the shards before this one, by modality; empty where there are none.
+    """
+
+    def __init__(
+        self, folder: Path, kinds: dict[str, ModalityKind], shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+    ) -> None:
+        self.folder, self.kinds, self.shapes = folder, kinds, dict(shapes)
         self.largest: dict[str, int] = {}
         """Bytes of the largest sample so far, by modality."""
         self._arrays: dict[str, ArrayWriter] = {}
@@ -80,15 +87,16 @@ class ArraysWriter:
 
     def why_unfit(self, name: str, part: Array) -> str:
         """Return why a sample of the modality `name` does not fit those before it, or nothing."""
-        if name in self._ends or name not in self._arrays or part.shape == self._arrays[name].shape:
+        if name in self._ends or part.shape == self.shapes.get(name, part.shape):
             return ""
-        return f"has shape {list(part.shape)}, the samples before it have {list(self._arrays[name].shape)}"
+        return f"has shape {list(part.shape)}, the samples before it have {list(self.shapes[name])}"
 
     def append(self, parts: dict[str, Array]) -> None:
         """Add one sample of every modality: sounds [samples], all else of the same shape as before."""
         for name, part in parts.items():
             rows = part if name in self._ends else part[None]
             if name not in self._arrays:
+                self.shapes.setdefault(name, part.shape)
                 self._arrays[name] = ArrayWriter(self.folder / f"{name}.npy", rows.shape[1:], rows.dtype)
             self._arrays[name].append(rows)
             self.largest[name] = max(self.largest.get(name, 0), part.nbytes)
@@ -109,7 +117,7 @@ def write_samples(folder: Path, samples: list[Sample], classes: list[str], modal
     columns: dict[str, Any] = {
         "index": np.arange(len(samples)),
         "id": [s.id for s in samples],
-        "label": np.array([number[s.label] for s in samples]),
+        "label": np.array([number[s.label] for s in samples], dtype=np.int64),
         "label_name": [s.label for s in samples],
         "split": [s.split for s in samples],
         "group": _nullable([s.group for s in samples]),
@@ -119,11 +127,14 @@ def write_samples(folder: Path, samples: list[Sample], classes: list[str], modal
 
 
 def write_header(
-    folder: Path, name: str, samples: list[Sample], classes: list[str], kinds: dict[str, ModalityKind]
+    folder: Path, name: str, counts: Mapping[str, int], classes: list[str], kinds: dict[str, ModalityKind]
 ) -> dict[str, Any]:
-    """Write store.json and return its content."""
+    """Write store.json and return its content.
+
+    `counts` are the samples of each split. Without samples, as in the part of a store, there are no modalities either.
+    """
     modalities = {}
-    for modality, kind in kinds.items():
+    for modality, kind in (kinds if any(counts.values()) else {}).items():
         array = np.load(folder / f"{modality}.npy", mmap_mode="r")
         modalities[modality] = {
             "kind": kind.kind,
@@ -138,7 +149,7 @@ def write_header(
         "name": name,
         "classes": classes,
         "modalities": modalities,
-        "counts": {split: sum(s.split == split for s in samples) for split in SPLITS},
+        "counts": {split: counts.get(split, 0) for split in SPLITS},
         "digest": digest_store(folder, modalities),
     }
     write_json(folder / "store.json", header)
@@ -150,6 +161,16 @@ def _chunk_length(largest: dict[str, int]) -> int:
     workers = os.cpu_count() or 1
     size = sum(largest.values())
     return min(CHUNK, max(2 * workers, CHUNK_BYTES // size if size else 0))
+
+
+def _first_shapes(samples: list[Sample], decoders: dict[str, Decoder]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the first of `samples` that can be decoded: all others must have them."""
+    for sample in samples:
+        parts = _decode_sample(sample, decoders)
+        good = {name: part.shape for name, part in parts.items() if not isinstance(part, BadSampleError)}
+        if len(good) == len(parts):
+            return good
+    return {}
 
 
 def _decode_sample(sample: Sample, decoders: dict[str, Decoder]) -> dict[str, Array | BadSampleError]:

@@ -31,6 +31,7 @@ def add_commands(add: Add) -> None:
     sub = add("run-local", _run_local, "run the Kubeflow pipeline on this machine")
     _run_options(sub)
     sub.add_argument("--image", help="run each step in a container of this image, not as a process")
+    sub.add_argument("--shards", type=int, default=1, help="steps that share the decoding (default: %(default)s)")
     sub.add_argument("--root", type=Path, default=Path("outputs/kubeflow"), help="default: %(default)s")
 
 
@@ -130,7 +131,9 @@ def _run_local(options: argparse.Namespace) -> None:
     from bss.report.table import show
     from pipelines.run_local import run_local
 
-    report = run_local(_arguments(options), options.root, options.image)
+    if options.shards < 1:
+        raise BssError(f"--shards {options.shards}: at least 1 is needed.")
+    report = run_local(_arguments(options), options.root, options.image, options.shards)
     console = make_console()
     show(report, console)
     console.print(f"Report: {report / 'report.html'}", highlight=False, soft_wrap=True)

@@ -1,6 +1,5 @@
 """The measurings of a run, one per seed: fanned out at the start, joined for planning."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +8,9 @@ from bss.config import Config
 from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder
+from bss.kubeflow.lists import require_short
 from bss.kubeflow.parameters import measuring_part, stage_part
 from bss.stages.measure import write_summary
-
-LONGEST = 60_000
-"""Letters of a list: a value of Kubeflow that is longer than 64 kB may not fit into its database."""
 
 
 def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]]:
@@ -24,12 +21,8 @@ def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]
     """
     digest = digest_json({"data": version.digest, "prepare": stage_part(config, "prepare")})
     measurings = [{"parameters": measuring_part(config, seed), "digest": digest} for seed in config.seeds]
-    length = len(json.dumps(measurings))
-    if length > LONGEST:
-        raise BssError(
-            f"seeds: with the parameters of {len(config.seeds)} seeds the list of measurings is {length} letters long, "
-            f"and Kubeflow takes {LONGEST}. Run fewer seeds at a time."
-        )
+    what = f"seeds: with the parameters of {len(config.seeds)} seeds the list of measurings"
+    require_short(measurings, what, "Run fewer seeds at a time.")
     return measurings
 
 

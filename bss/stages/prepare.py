@@ -1,6 +1,9 @@
 """Stage 1: check the manifest and decode every sample once."""
 
 import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,15 @@ from rich.text import Text
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.checksums import write_checksums
-from bss.data.manifest import Manifest, Sample, check_splits, find_table, groups_in_two_splits, read_manifest
+from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.problems import raise_problems
+from bss.data.shards import Shard, write_part
 from bss.data.splits import carve_val
 from bss.data.store import SPLITS
 from bss.data.tables import write_table
 from bss.data.truth import read_truth
-from bss.data.write_store import Skipped, decode_into, write_header, write_samples
-from bss.datasets.read import read_source, write_rows
+from bss.data.write_store import decode_into, write_header, write_samples
+from bss.datasets.read import Source, read_source, write_rows
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder
 from bss.tracking.provenance import write_provenance
@@ -27,20 +31,74 @@ from bss.tracking.provenance import write_provenance
 NO_TRUTH = "Set prepare.truth to null where nothing is known of the pairs."
 
 
-def prepare(config: Config, root: Path, store: Path) -> None:
+@dataclass(frozen=True)
+class Checked:
+    """What the manifest tells, before any file is decoded."""
+
+    manifest: Manifest
+    """With a val split, where the protocol needs one."""
+    source: Source | None
+    """The published dataset that the manifest was made from."""
+    truth: dict[str, list[str]] | None
+    """What is known of each sample, in the manifest's order."""
+    val_from: str
+    """Where the val split comes from."""
+    notes: list[str]
+    """What a user should know."""
+
+
+def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None) -> None:
     """Read the manifest in `root`, decode its files and write the store.
 
-    Raises `BssError` that lists every problem of the manifest, or every file that cannot be decoded.
+    With `shard` only its samples are decoded, and `store` is a part that `bss.stages.join_shards` joins with the
+    others; the whole manifest is read and checked even so. Raises `BssError` that lists every problem of the
+    manifest, or every file that cannot be decoded.
     """
     console = make_console()
-    settings = config.prepare
-    kinds = settings.modalities
-    source = None
+    checked = _check(config, root)
+    manifest, kinds = checked.manifest, config.prepare.modalities
+    counts = Counter(sample.split for sample in manifest.samples)
+    rows = range(len(manifest.samples)) if shard is None else shard.rows(len(manifest.samples))
+    with held(store), whole_folder(store) as folder:
+        skipped = _decode(config, manifest, rows, root, folder, console)
+        if config.prepare.on_bad_sample == "error" or (shard is None and len(skipped) == len(rows)):
+            raise_bad_samples(str(manifest.path), skipped)
+        bad = {name for name, _, _ in skipped}
+        kept = [i for i in rows if manifest.samples[i].id not in bad]
+        samples = [manifest.samples[i] for i in kept]
+        splits = [sample.split for sample in samples]
+        if shard is None:
+            labels = [sample.label for sample in samples]
+            check_what_is_left(str(manifest.path), counts, manifest.classes, splits, labels)
+        else:
+            write_part(folder, shard, counts)
+        write_samples(folder, samples, manifest.classes, list(kinds))
+        if checked.truth is not None:
+            write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
+        write_skipped(folder / "skipped.csv", skipped)
+        write_checksums(folder / "files.sha256", root, samples, kinds)
+        inputs = {"files": digest_file(folder / "files.sha256")}
+        if checked.source is None:
+            inputs["manifest"] = digest_file(manifest.path)
+        else:
+            write_rows(folder / "manifest.csv", checked.source.rows, manifest)
+            inputs["manifest"] = digest_file(folder / "manifest.csv")
+        header = write_header(folder, root.resolve().name, Counter(splits), manifest.classes, kinds)
+        write_provenance(folder, "prepare", inputs, parameters_of(config))
+    what = "Store" if shard is None else f"Shard {shard.number} of {shard.of} of the store"
+    title = f"{what} of {header['name']}: {len(header['classes'])} classes, {checked.val_from}"
+    print_store(console, title, header, len(skipped), checked.notes)
+
+
+def _check(config: Config, root: Path) -> Checked:
+    """Read the manifest and check everything that can be told without decoding."""
+    settings, source, notes = config.prepare, None, []
     if settings.source is None:
-        manifest = read_manifest(root, settings.manifest, kinds)
+        manifest = read_manifest(root, settings.manifest, settings.modalities)
     else:
-        source = read_source(settings.source, root, config.protocol, kinds)
+        source = read_source(settings.source, root, config.protocol, settings.modalities)
         manifest = source.manifest
+        notes += source.notes
     check_splits(manifest)
     shared = groups_in_two_splits(manifest)
     if config.protocol == "honest":
@@ -50,27 +108,16 @@ def prepare(config: Config, root: Path, store: Path) -> None:
     if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
         truth = read_truth(find_table(root, settings.truth, NO_TRUTH), [sample.id for sample in manifest.samples])
     manifest, val_from = _with_val(manifest, config)
-    with held(store), whole_folder(store) as folder:
-        skipped = _decode(config, manifest, root, folder, console)
-        bad = {entry.sample.id for entry in skipped}
-        samples = [sample for sample in manifest.samples if sample.id not in bad]
-        _check_what_is_left(manifest, samples)
-        write_samples(folder, samples, manifest.classes, list(kinds))
-        if truth is not None:
-            kept = [i for i, sample in enumerate(manifest.samples) if sample.id not in bad]
-            write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in truth.items()})
-        _write_skipped(folder / "skipped.csv", skipped)
-        write_checksums(folder / "files.sha256", root, samples, kinds)
-        inputs = {"files": digest_file(folder / "files.sha256")}
-        if source is None:
-            inputs["manifest"] = digest_file(manifest.path)
-        else:
-            write_rows(folder / "manifest.csv", source.rows, manifest)
-            inputs["manifest"] = digest_file(folder / "manifest.csv")
-        header = write_header(folder, root.resolve().name, samples, manifest.classes, kinds)
-        parameters = {"prepare": config_to_tree(settings), "protocol": config.protocol}
-        write_provenance(folder, "prepare", inputs, parameters)
-    _print(console, header, manifest, skipped, val_from, shared, source.notes if source else [])
+    if manifest.unused:
+        notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
+    if shared:
+        notes.append(f"{len(shared)} groups are in two splits (protocol published)")
+    return Checked(manifest, source, truth, val_from, notes)
+
+
+def parameters_of(config: Config) -> dict[str, Any]:
+    """Return the parameters that decide a store."""
+    return {"prepare": config_to_tree(config.prepare), "protocol": config.protocol}
 
 
 def _with_val(manifest: Manifest, config: Config) -> tuple[Manifest, str]:
@@ -84,64 +131,62 @@ def _with_val(manifest: Manifest, config: Config) -> tuple[Manifest, str]:
     return carved, f"val from train, by {'group and class' if grouped else 'class'}"
 
 
-def _decode(config: Config, manifest: Manifest, root: Path, folder: Path, console: Console) -> list[Skipped]:
+def _decode(
+    config: Config, manifest: Manifest, rows: range, root: Path, folder: Path, console: Console
+) -> list[tuple[str, int, str]]:
+    """Decode the samples `rows` into `folder`; return id, row in the manifest and what is wrong of the bad ones."""
     from rich.progress import Progress
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("prepare: decoding", total=len(manifest.samples))
-        skipped = decode_into(
-            folder, manifest, root, config.prepare.modalities, lambda count: progress.advance(task, count)
+        task = progress.add_task("prepare: decoding", total=len(rows))
+        found = decode_into(
+            folder, manifest, rows, root, config.prepare.modalities, lambda count: progress.advance(task, count)
         )
-    if config.prepare.on_bad_sample == "error" or len(skipped) == len(manifest.samples):
-        problems = [f"row {entry.sample.row} (id {entry.sample.id}): {entry.reason}" for entry in skipped]
-        cure = "Mend these files, or set prepare.on_bad_sample: skip to leave their samples out."
-        raise_problems(str(manifest.path), problems, cure)
-    return skipped
+    return [(entry.sample.id, entry.sample.row, entry.reason) for entry in found]
 
 
-def _check_what_is_left(manifest: Manifest, samples: list[Sample]) -> None:
-    """Skipping may not empty a split, or a class in train."""
+def raise_bad_samples(manifest: str, skipped: Iterable[tuple[str, int, str]]) -> None:
+    """Raise `BssError` for bad samples (id, row in the manifest, what is wrong); without any return."""
+    problems = [f"row {row} (id {name}): {reason}" for name, row, reason in skipped]
+    cure = "Mend these files, or set prepare.on_bad_sample: skip to leave their samples out."
+    raise_problems(manifest, problems, cure)
+
+
+def check_what_is_left(
+    manifest: str, counts: Mapping[str, int], classes: Sequence[str], splits: Sequence[str], labels: Sequence[str]
+) -> None:
+    """Raise `BssError` where skipping has emptied a split, or a class in train.
+
+    `counts` are the samples of each split in the manifest, `splits` and `labels` those of the samples that are left.
+    """
     for split in SPLITS:
-        had, has = (any(sample.split == split for sample in some) for some in (manifest.samples, samples))
-        if had and not has:
-            raise BssError(f"{manifest.path}: every sample of {split} was skipped. Mend some of their files.")
-    left = {sample.label for sample in samples if sample.split == "train"}
-    gone = [name for name in manifest.classes if name not in left]
+        if counts.get(split) and split not in splits:
+            raise BssError(f"{manifest}: every sample of {split} was skipped. Mend some of their files.")
+    left = {label for split, label in zip(splits, labels, strict=True) if split == "train"}
+    gone = [name for name in classes if name not in left]
     if gone:
-        raise BssError(f"{manifest.path}: all train samples of {', '.join(gone)} were skipped. Mend some of them.")
+        raise BssError(f"{manifest}: all train samples of {', '.join(gone)} were skipped. Mend some of them.")
 
 
-def _write_skipped(path: Path, skipped: list[Skipped]) -> None:
+def write_skipped(path: Path, skipped: Iterable[tuple[str, int, str]]) -> None:
+    """Write id, row in the manifest and what is wrong of the samples that were left out."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "row", "reason"])
-        writer.writerows([entry.sample.id, entry.sample.row, entry.reason] for entry in skipped)
+        writer.writerows(skipped)
 
 
-def _print(
-    console: Console,
-    header: dict[str, Any],
-    manifest: Manifest,
-    skipped: list[Skipped],
-    val_from: str,
-    shared: list[str],
-    notes: list[str],
-) -> None:
+def print_store(console: Console, title: str, header: dict[str, Any], skipped: int, notes: Sequence[str]) -> None:
+    """Print what a store holds, of which `skipped` samples were left out."""
     # Names of the user's folder and columns may hold square brackets, which are no markup here.
-    title = Text(f"Store of {header['name']}: {len(header['classes'])} classes, {val_from}")
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("modality", "kind", "shape", "type", *SPLITS):
         table.add_column(column)
     counts = [str(header["counts"][split]) for split in SPLITS]
     for name, m in header["modalities"].items():
         table.add_row(name, m["kind"], " x ".join(map(str, m["shape"])), m["dtype"], *counts)
     console.print(table)
-    notes = list(notes)
     if skipped:
-        notes.append(f"samples skipped: {len(skipped)}, listed in skipped.csv")
-    if manifest.unused:
-        notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
-    if shared:
-        notes.append(f"{len(shared)} groups are in two splits (protocol published)")
+        notes = [f"samples skipped: {skipped}, listed in skipped.csv", *notes]
     for note in notes:
         console.print(f"Note: {note}", highlight=False, markup=False)

@@ -46,9 +46,16 @@ def write_provenance(
 
     It holds no time and no place, so the same code, inputs and parameters give the same bytes.
     """
+    write_json(folder / "provenance.json", provenance(stage, inputs, parameters, more))
+
+
+def provenance(
+    stage: str, inputs: dict[str, str], parameters: dict[str, Any], more: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what `write_provenance` writes."""
     libraries = {name: version(name) for name in ("numpy", "torch")}
     environment = {"python": platform.python_version(), "machine": platform.machine(), **libraries}
-    record = {
+    return {
         "schema_version": 1,
         "stage": stage,
         "inputs": inputs,
@@ -57,7 +64,6 @@ def write_provenance(
         "environment": environment,
         **(more or {}),
     }
-    write_json(folder / "provenance.json", record)
 
 
 def _git(*arguments: str) -> str:

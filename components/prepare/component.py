@@ -15,10 +15,12 @@ def prepare(
     data_revision: str,
     data_path: str,
     data_digest: str,
+    shard: int,
+    shards: int,
     store: Output[Dataset],
     summary: Output[Markdown],
 ) -> NamedTuple("Prepared", [("digest", str)]):
-    """Fetch the data, check its manifest and decode every sample once.
+    """Fetch the data, check its manifest and decode every sample once, or those of one shard.
 
     Args:
         parameters: What decides this step, from the step start.
@@ -26,7 +28,9 @@ def prepare(
         data_revision: Branch, tag or commit; empty for the default branch.
         data_path: Folder in the repository.
         data_digest: Digest of the data, from the step start: changed data is never taken from the cache.
-        store: Every sample, decoded once.
+        shard: The shard, from 0.
+        shards: How many shards there are; with 1 it holds every sample.
+        store: The samples, decoded once; of several shards what the step join_shards joins.
         summary: Samples per class and split.
 
     Returns:
@@ -34,6 +38,7 @@ def prepare(
     """
     from pathlib import Path
 
+    from bss.data.shards import Shard
     from bss.data.store import Store
     from bss.kubeflow.data import raw_data
     from bss.kubeflow.messages import plain_errors
@@ -44,7 +49,7 @@ def prepare(
     with plain_errors():
         config, folder = config_from_part(parameters), Path(store.path)
         with raw_data(config, data_repository, data_revision, data_path, data_digest) as root:
-            prepare_stage(config, root, folder)
+            prepare_stage(config, root, folder, Shard(shard, shards, data_digest) if shards > 1 else None)
         Path(summary.path).write_text(store_summary(folder), encoding="utf-8")
         digest = Store.open(folder).digest
     store.metadata.update(digest=digest, data_digest=data_digest)

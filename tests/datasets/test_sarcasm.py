@@ -8,11 +8,13 @@ import pytest
 from small_training import run_all_stages, small_config
 from text_and_image import words_of, write_image, write_words
 
+from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.datasets.sarcasm import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
-from bss.files import read_json
+from bss.files import digest_folder, read_json
+from bss.stages.join_shards import join_shards
 from bss.stages.prepare import prepare
 
 SIZES = {"train": 16, "val": 6, "test": 6}
@@ -102,3 +104,14 @@ def test_a_list_that_is_not_the_published_one_is_refused_by_name(tmp_path, text,
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(BssError, match=message):
         DATASET.read(root)
+
+
+def test_shards_of_a_published_dataset_are_joined_to_the_same_store(published, tmp_path):
+    config = small_config("sarcasm", published, "honest")
+    prepare(config, published, tmp_path / "at-once")
+    parts = [tmp_path / str(number) for number in range(4)]
+    for number, part in enumerate(parts):
+        prepare(config, published, part, Shard(number, 4, "digest"))
+    join_shards(config, "digest", parts, tmp_path / "joined")
+    assert digest_folder(tmp_path / "joined") == digest_folder(tmp_path / "at-once")
+    assert (tmp_path / "joined" / "manifest.csv").is_file()

@@ -15,6 +15,7 @@ import pytest
 from clones import BIN, PROJECT, commit, run, write_params
 from conftest import small_tree
 
+from bss.files import digest_folder
 from components.readme import STEPS
 
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
@@ -130,6 +131,38 @@ def test_a_revision_that_is_not_there_fails_in_the_first_step(place, repository)
     assert steps == ["start", "finish"]
     assert "v9" in output
     assert "Traceback" not in output.partition("Executing task")[2].partition("finish")[0]
+
+
+IN_SHARDS = ("--root", "in-shards", "--shards", "2", "--scheduler", "uniform")
+JOINING = re.compile(r"Executing task \S*'join-shards'")
+
+
+def test_shards_are_joined_to_the_same_store_and_reused(place, repository):
+    output, steps = run_pipeline(place, repository, *IN_SHARDS)
+    assert steps == list(STEPS)
+    assert JOINING.search(output)
+    assert len(list((place / "in-shards").glob("bss-*/for-loop-*/prepare/store/part.json"))) == 2
+    (joined,) = (place / "in-shards").glob("bss-*/join-shards/store")
+    assert digest_folder(joined) == digest_folder(max((place / "runs").glob("bss-*/prepare/store")))
+    assert "| all | " in (joined.parent / "summary").read_text()
+    output, steps = run_pipeline(place, repository, *IN_SHARDS, "--set", "compare.resamples=1500")
+    assert steps == ["start", "compare", "finish"]
+    assert not JOINING.search(output)
+
+
+def test_a_shard_that_fails_fails_the_run_and_is_not_joined(place, repository):
+    run(repository, "git", "checkout", "-q", "-b", "bad")
+    run(repository, "dvc", "pull", "-q")
+    bad = repository / "data" / "pets" / "test-owl-5.npy"
+    bad.unlink()
+    bad.write_bytes(b"no array")
+    push(repository, "a bad file")
+    run(repository, "git", "checkout", "-q", "main")
+    output, steps = run_pipeline(place, repository, *IN_SHARDS, "--data-revision", "bad", check=False)
+    assert steps == ["start", "prepare", "finish"]
+    assert "(id test-owl-5): vector test-owl-5.npy: not a readable .npy file" in output
+    assert not JOINING.search(output)
+    assert output.rstrip().splitlines()[-1].startswith("bss: ")
 
 
 @pytest.fixture

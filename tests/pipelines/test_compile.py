@@ -16,7 +16,7 @@ from bss.config import load_config
 from bss.config.load import check_tree
 from bss.errors import BssError
 from bss.training.pods import NODE_PODS, NodePods
-from components.readme import STEPS, readme
+from components.readme import OF_SHARDS, STEPS, readme
 from pipelines.cluster import Cluster, Retries, load_cluster
 from pipelines.compile import compile_pipeline
 from pipelines.pipeline import SECRET_VARIABLES, without_shell
@@ -49,7 +49,7 @@ def test_the_checked_in_pipeline_is_what_the_sources_compile_to():
     assert text == COMPILED.read_text(), "run `make compiled` and commit pipelines/pipeline.yaml"
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS, *OF_SHARDS])
 def test_the_readme_of_a_component_tells_its_signature(step):
     path = PROJECT / "components" / step / "README.md"
     assert path.read_text() == readme(step), f"run `make compiled` and commit {path.name}"
@@ -219,6 +219,55 @@ def test_seeds_are_measured_in_parallel_and_planning_collects_them(compiled):
     assert measured["producerTask"].startswith("for-loop")
 
 
+@pytest.fixture(scope="module")
+def in_shards(tmp_path_factory):
+    """The two documents of the pipeline that prepares in three shards."""
+    path = tmp_path_factory.mktemp("shards") / "cluster.yaml"
+    path.write_text(f"{CLUSTER.read_text().replace('prepare_shards: 1', 'prepare_shards: 3')}")
+    return tuple(yaml.safe_load_all(compile_pipeline(path, PARAMS)))
+
+
+def test_shards_are_prepared_in_parallel_and_joined(in_shards):
+    found = all_tasks(in_shards)
+    assert set(found) - {"shards", "steps", "measurings", "trainings"} == {*STEPS, "list-shards", "join-shards"}
+    assert found["list-shards"]["inputs"]["parameters"]["shards"]["runtimeValue"]["constant"] == 3
+    assert found["shards"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--list-shards-Output"
+    parts = found["join-shards"]["inputs"]["artifacts"]["parts"]["taskOutputArtifact"]
+    assert parts["producerTask"].startswith("for-loop")
+    # Everything behind it reads the joined store.
+    measured = found["measurings"]["inputs"]["artifacts"]["pipelinechannel--join-shards-store"]["taskOutputArtifact"]
+    assert measured == {"outputArtifactKey": "store", "producerTask": "join-shards"}
+
+
+def test_what_decides_a_shard_comes_with_it_as_values(in_shards):
+    """Within a loop the local runners give no values of other steps, and an artifact would not decide anything."""
+    found = all_tasks(in_shards)
+    inputs = found["prepare"]["inputs"]
+    assert set(inputs) == {"parameters"}
+    items = {
+        name: json.loads(given["parameterExpressionSelector"].partition("parseJson(string_value)")[2])
+        for name, given in inputs["parameters"].items()
+        if "parameterExpressionSelector" in given
+    }
+    assert items == {"parameters": ["parameters"], "data_digest": ["digest"], "shard": ["shard"], "shards": ["shards"]}
+    assert {"parameters", "data_digest"} <= set(found["join-shards"]["inputs"]["parameters"])
+    for step in ("list-shards", "prepare", "join-shards"):
+        assert found[step]["cachingOptions"]["enableCache"]
+
+
+def test_the_pods_of_shards_ask_for_what_the_other_steps_do(in_shards):
+    spec, platforms = in_shards
+    json_format.ParseDict(spec, pipeline_pb.PipelineSpec())
+    executors = spec["deploymentSpec"]["executors"]
+    settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for step in ("list-shards", "prepare", "join-shards"):
+        kubernetes_validate.validate(pod(settings, executors, step), KUBERNETES, strict=True)
+        assert (
+            executors[f"exec-{step}"]["container"]["resources"] == executors["exec-schedule"]["container"]["resources"]
+        )
+        assert all_tasks(in_shards)[step]["retryPolicy"]["maxRetryCount"] == 3
+
+
 def test_trainings_fan_out_and_the_comparison_collects_them(compiled):
     found = all_tasks(compiled)
     assert found["trainings"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--schedule-Output"
@@ -268,6 +317,7 @@ def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_the
         ("train: {gpus: -1}\n", "train: `gpus` must be at least 0, but got: -1"),
         ("train: {memory: 32GB}\n", "`memory` must be a quantity such as 500m, 4 or 16Gi"),
         ("train: {cpu: 4}\n", "train.cpu: should be a valid string, but got: 4"),
+        ("prepare_shards: 0\n", "`prepare_shards` must be at least 1, but got: 0"),
         ("secret: My_Secret\n", "`secret` must be a name of lower-case letters"),
         ("others: {gpus: 1}\n", "others.gpus` must be 0"),
         ("train: {tolerations: [{key: a, operator: Equal}]}\n", "given for operator Equal"),

@@ -1,0 +1,118 @@
+"""The end of stage 1 where it was done in shards: their parts are joined to the store."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bss.config import Config
+from bss.config.modalities import AudioKind
+from bss.console import make_console
+from bss.data.checksums import join_checksums
+from bss.data.join_arrays import join_arrays, join_ends
+from bss.data.problems import raise_problems
+from bss.data.read_csv import read_csv
+from bss.data.shards import CURE, Part, in_order, read_part
+from bss.data.store import Store
+from bss.data.tables import read_table, write_table
+from bss.data.write_store import write_header
+from bss.errors import BssError
+from bss.files import digest_file, digest_json, held, read_json, whole_folder
+from bss.stages.prepare import check_what_is_left, parameters_of, print_store, raise_bad_samples, write_skipped
+from bss.tracking.provenance import provenance, write_provenance
+
+WHERE = "parts of the store"
+
+
+def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path) -> None:
+    """Join what `bss.stages.prepare` left of each shard of the version `data` to the store.
+
+    It is to the byte the store that is prepared at once. Nothing is decoded, and the arrays are copied block by
+    block. Raises `BssError` where the parts do not belong together, or skipping left too little.
+    """
+    settings = config.prepare
+    parts = in_order([read_part(folder) for folder in folders], data)
+    digest_of_manifest = _check_origin(config, parts)
+    stores = [Store.open(part.path) for part in parts]
+    _check_contents(stores)
+    counts, manifest = parts[0].counts, settings.source or settings.manifest
+    skipped = [row for part in parts for row in _read_skipped(part.path / "skipped.csv")]
+    if len(skipped) + sum(map(len, stores)) != sum(counts.values()):
+        raise BssError(f"{WHERE}: do not hold the {sum(counts.values())} samples of {manifest}. {CURE}")
+    filled = [part.path for part, opened in zip(parts, stores, strict=True) if len(opened)]
+    if not filled:
+        raise_bad_samples(manifest, skipped)
+    samples = _joined([path / "samples.parquet" for path in filled])
+    splits = samples["split"].to_pylist()
+    check_what_is_left(manifest, counts, stores[0].classes, splits, samples["label_name"].to_pylist())
+    with held(store), whole_folder(store) as folder:
+        for name, kind in settings.modalities.items():
+            join_arrays([path / f"{name}.npy" for path in filled], folder / f"{name}.npy")
+            if isinstance(kind, AudioKind):
+                join_ends([path / f"{name}.ends.npy" for path in filled], folder / f"{name}.ends.npy")
+        write_table(folder / "samples.parquet", samples | {"index": np.arange(len(splits))})
+        if settings.truth is not None:
+            write_table(folder / "truth.parquet", _joined([path / "truth.parquet" for path in filled]))
+        write_skipped(folder / "skipped.csv", skipped)
+        join_checksums([part.path / "files.sha256" for part in parts], folder / "files.sha256")
+        if settings.source is not None:  # of the whole data, in every part
+            shutil.copyfile(parts[0].path / "manifest.csv", folder / "manifest.csv")
+        header = write_header(folder, stores[0].name, Counter(splits), list(stores[0].classes), settings.modalities)
+        inputs = {"files": digest_file(folder / "files.sha256"), "manifest": digest_of_manifest}
+        write_provenance(folder, "prepare", inputs, parameters_of(config))
+    title = f"Store of {header['name']}: {len(header['classes'])} classes, joined from {len(parts)} shards"
+    print_store(make_console(), title, header, len(skipped), [])
+
+
+def _check_origin(config: Config, parts: Sequence[Part]) -> str:
+    """Return the digest of the manifest that all `parts` were made from.
+
+    Raises `BssError` for every part of another manifest than the first one, or made with other parameters than
+    `config`, or other code or libraries than there are here.
+    """
+    expected = provenance("prepare", {}, parameters_of(config))
+    found = [read_json(part.path / "provenance.json", "prepare", {"inputs": dict, "code": dict}) for part in parts]
+    manifests = [str(record["inputs"].get("manifest")) for record in found]
+    problems = []
+    for part, record, manifest in zip(parts, found, manifests, strict=True):
+        other = [
+            key for key in ("parameters", "environment") if digest_json(record.get(key)) != digest_json(expected[key])
+        ]
+        other += ["code"] * (record["code"].get("digest") != expected["code"]["digest"])
+        other += ["manifest"] * (manifest != manifests[0])
+        if other:
+            problems.append(f"{part.path}: made with other {', '.join(other)}")
+    raise_problems(WHERE, problems, CURE)
+    return manifests[0]
+
+
+def _check_contents(stores: Sequence[Store]) -> None:
+    """Raise `BssError` where the parts have other classes or other modalities than each other."""
+    named = {(store.name, store.classes) for store in stores}
+    # The largest token is that of each part's own samples.
+    shapes = {str({name: replace(m, largest=None) for name, m in s.modalities.items()}) for s in stores if len(s)}
+    if len(named) > 1 or len(shapes) > 1:
+        raise BssError(f"{WHERE}: have different classes, or samples of different shapes. {CURE}")
+
+
+def _read_skipped(path: Path) -> list[tuple[str, int, str]]:
+    """Return id, row in the manifest and what is wrong of the samples that a shard left out."""
+    columns, rows = read_csv(path)
+    if columns != ["id", "row", "reason"]:
+        raise BssError(f"{path}: damaged (has the columns {columns}). {CURE}")
+    try:
+        return [(row["id"], int(row["row"]), row["reason"]) for _, row in rows]
+    except ValueError as error:
+        raise BssError(f"{path}: damaged ({error}). {CURE}") from error
+
+
+def _joined(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the columns of the tables `paths`, one behind the other, each in one piece."""
+    import pyarrow
+
+    whole = pyarrow.concat_tables([read_table(path, "prepare") for path in paths])
+    return {name: whole[name].combine_chunks() for name in whole.column_names}
