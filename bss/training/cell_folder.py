@@ -17,7 +17,7 @@ from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.history import read_history
 from bss.training.ranks import ALONE, Ranks
-from bss.training.reproducible import device_type
+from bss.training.reproducible import describe_device, device_type, resolve_device
 from bss.training.state import Row
 
 
@@ -93,7 +93,8 @@ def train_into(
         with whole_folder(path) as folder:
             metrics, counts = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
             trained = [{"from_step": step, "ranks": count} for step, count in counts]
-            write_provenance(folder, "train", inputs, cell_parameters(config, name, seed), {"ranks": trained})
+            more = {"ranks": trained, "device": describe_device(resolve_device(config.resources.device))}
+            write_provenance(folder, "train", inputs, cell_parameters(config, name, seed), more)
     except BaseException:
         with ranks.undisturbed():
             checkpoints.wait()  # the process ends, perhaps with its disk

@@ -35,6 +35,13 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def describe_device(device: torch.device) -> str:
+    """Return what decides the last bits of a result on `device`: its model, or the instruction set of CPU kernels."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def device_type(config: Config) -> str:
     """Return cpu or cuda: what a training of `config` runs on, wherever its nodes are.
 
