@@ -12,16 +12,20 @@ from bss.data.scores import FILES, read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
+from bss.inspect.pictures import picture
 from bss.report.results import Result
 
 WORST = 20
 """Samples that are listed."""
+PICTURE = " stored"
+"""End of a key whose value is a picture."""
 
 
 def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, str]]:
     """Return the samples with the lowest score after the warm-up, averaged over seeds, the lowest first.
 
-    Each with id, label, the class that each modality's head sees (by majority over the seeds), and files.
+    Each with id, label, the class that each modality's head sees (by majority over the seeds), pictures of what is
+    stored (``data:`` addresses), and files or texts.
     Raises `BssError` where a seed's scores are missing or of other samples than the store's.
     """
     paths = [scores_path(scores, seed, "warm-up") for seed in config.seeds]
@@ -46,6 +50,8 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
         for name in store.modalities:
             votes = Counter(int(column[position]) for column in seen[name])
             sample[f"{name} says"] = store.classes[votes.most_common(1)[0][0]]
+        pictures = {name: picture(modality, store.sample(name, row)) for name, modality in store.modalities.items()}
+        sample |= {f"{name}{PICTURE}": address for name, address in pictures.items() if address is not None}
         sample |= {f"{name} file": files[name][row] for name in store.modalities}
         listed.append(sample)
     return listed

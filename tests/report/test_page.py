@@ -34,7 +34,7 @@ def page(pipeline):
 
 
 def test_the_page_needs_nothing_else(page):
-    assert Page(page).external == []
+    assert all(address.startswith("data:image/png;base64,") for address in Page(page).external)
     assert "@import" not in page
     assert "<script" not in page
     assert "url(" not in page.replace("url(#", "")
@@ -67,6 +67,8 @@ def test_the_least_balanced_samples_are_those_with_the_lowest_scores(page, pipel
     worst = tables[0]["id"].to_pylist()[int(mean.argmin())]
     first = page.index("<tbody>", page.index("Least balanced"))
     assert page[first:].split("<td>")[1].startswith(worst)
+    listed = page[first : page.index("</tbody>", first)]
+    assert listed.count('<img class="stored" src="data:image/png;base64,') == 3 * listed.count("<tr>") > 0
 
 
 def test_names_from_the_data_cannot_become_markup(pipeline, small_store, tmp_path):
@@ -79,7 +81,7 @@ def test_names_from_the_data_cannot_become_markup(pipeline, small_store, tmp_pat
     folder, config = pipeline
     compare(config, store, folder / "scores", folder / "runs", tmp_path / "report")
     text = (tmp_path / "report" / "report.html").read_text()
-    assert "<img" not in text
+    assert "<img src" not in text
     assert "<b>" not in text
 
 
