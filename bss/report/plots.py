@@ -73,6 +73,7 @@ def curves_plot(results: Results, against: str) -> str:
             axes.plot(x, mean, color=colour, label=name, linewidth=1.6)
             axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.12, linewidth=0)
         axes.set_xlabel("training steps" if against == "steps" else "epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(f"{split} accuracy, %")
         axes.set_ylim(bottom=max(0, _low_end(results)))
         _legend(axes)
@@ -93,6 +94,7 @@ def pacing_plot(results: Results) -> str:
             width = 1.6 + 2 * left[samples]
             axes.step(x, y, where="mid", color=colour, label=name, linewidth=width, solid_capstyle="butt")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel("samples shown, %")
         axes.set_ylim(0, 105)
         _legend(axes)
