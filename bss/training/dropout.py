@@ -1,8 +1,8 @@
 """What dropout draws: a function of seed, purpose, epoch, step and place in the global batch alone."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +12,22 @@ from torch.overrides import TorchFunctionMode
 from bss.balance.draw import generator
 from bss.training.ranks import Ranks
 
-Batch = TypeVar("Batch")
 
-
-def with_dropout_of(batches: Iterable[Batch], seed: int, purpose: str, epoch: int, first: int = 0) -> Iterator[Batch]:
-    """Yield each of `batches` with torch's generators seeded for its step; restore them behind the last.
-
-    The step of the first batch is `first`.
+@contextmanager
+def dropout_of(seed: int, purpose: str, epoch: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that seeds torch's generators for a step; restore them where the block ends, however it ends.
 
     What an earlier step, another training in this process or the order of workers has drawn changes nothing.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+
+    def seed_step(step: int) -> None:
+        # The 0 is there for the sake of the results that were made with it.
+        draw = generator(seed, f"dropout {purpose} {step} 0", epoch)
+        torch.manual_seed(int(draw.integers(2**63)))
+
     with torch.random.fork_rng(devices=devices):
-        for step, batch in enumerate(batches, first):
-            # The 0 is there for the sake of the results that were made with it.
-            draw = generator(seed, f"dropout {purpose} {step} 0", epoch)
-            torch.manual_seed(int(draw.integers(2**63)))
-            yield batch
+        yield seed_step
 
 
 def dropout_over(network: nn.Module, ranks: Ranks) -> Callable[[int], AbstractContextManager[Any]]:

@@ -1,6 +1,7 @@
 """One pass over a split that measures every criterion of every sample."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from bss.config.training import Precision
 from bss.errors import BssError
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.dropout import dropout_over, with_dropout_of
+from bss.training.dropout import dropout_of, dropout_over
 from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import Inputs, SplitData
 
@@ -84,15 +85,17 @@ def measure_in_train_mode(
     network.train()
     shares = [ranks.share(batch) for batch in batches]
     loaded = data.batches(shares, Augmentation(seed, "measuring", epoch))
-    drawn = with_dropout_of(loaded, seed, "measuring", epoch)
     sharing_dropout = dropout_over(network, ranks)
 
-    def steps() -> Iterator[tuple[Inputs, Tensor]]:
-        for batch, found in zip(batches, drawn, strict=True):
+    def steps(seed_step: Callable[[int], None]) -> Generator[tuple[Inputs, Tensor], None, None]:
+        for step, (batch, found) in enumerate(zip(batches, loaded, strict=True)):
+            seed_step(step)
             with sharing_dropout(len(batch)):
                 yield found
 
-    columns = _pass(network, data, criteria, shares, steps(), precision)
+    # A pass that fails leaves neither the generators nor dropout as they are in its step.
+    with dropout_of(seed, "measuring", epoch) as seed_step, closing(steps(seed_step)) as drawn:
+        columns = _pass(network, data, criteria, shares, drawn, precision)
     network.eval()
     return columns
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bss.config.training import AdamConfig, OptimiserConfig, StepDecay
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.dropout import dropout_over, with_dropout_of
+from bss.training.dropout import dropout_of, dropout_over
 from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
@@ -90,24 +90,25 @@ def train_epoch(
     shares = [ranks.share(part) for _, parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     sharing_dropout = dropout_over(network, ranks)
-    drawn = with_dropout_of(left, seed, "training", epoch, first)
-    for step, (size, parts) in enumerate(drawn, first + 1):
-        optimiser.zero_grad(set_to_none=True)
-        for number, part in enumerate(parts, 1):
-            inputs, labels = next(loaded)
-            with ranks.adding_gradients(call, last=number == len(parts)):
-                with sharing_dropout(len(part)):
-                    outputs = call(inputs)
-                loss = network.loss(outputs, labels)
-                if observe is not None:
-                    observe(ranks.share(part), outputs, loss)
-                # The gradients are averaged over the ranks, whose shares may differ in size; one may be empty.
-                objective = loss.sum() / (size / ranks.count)
-                penalty = network.fusion.penalty() if number == len(parts) else None
-                (objective if penalty is None else objective + penalty).backward()
-            total += loss.detach().sum()
-        optimiser.step()
-        if after_step is not None:
-            after_step(step, total)
+    with dropout_of(seed, "training", epoch) as seed_step:
+        for step, (size, parts) in enumerate(left, first + 1):
+            seed_step(step - 1)
+            optimiser.zero_grad(set_to_none=True)
+            for number, part in enumerate(parts, 1):
+                inputs, labels = next(loaded)
+                with ranks.adding_gradients(call, last=number == len(parts)):
+                    with sharing_dropout(len(part)):
+                        outputs = call(inputs)
+                    loss = network.loss(outputs, labels)
+                    if observe is not None:
+                        observe(ranks.share(part), outputs, loss)
+                    # The gradients are averaged over the ranks, whose shares may differ in size; one may be empty.
+                    objective = loss.sum() / (size / ranks.count)
+                    penalty = network.fusion.penalty() if number == len(parts) else None
+                    (objective if penalty is None else objective + penalty).backward()
+                total += loss.detach().sum()
+            optimiser.step()
+            if after_step is not None:
+                after_step(step, total)
     ranks.add(total)
     return float(total) / sum(len(batch) for batch in batches)

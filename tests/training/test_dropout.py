@@ -3,13 +3,21 @@ import pytest
 import torch
 from torch import nn
 
-from bss.training.dropout import dropout_over, with_dropout_of
+from bss.training.dropout import dropout_of, dropout_over
 from bss.training.ranks import ALONE, Ranks
+
+
+def steps_of(batches, seed, purpose, epoch, first=0):
+    """Yield each of `batches` with the generators seeded for its step."""
+    with dropout_of(seed, purpose, epoch) as seed_step:
+        for step, batch in enumerate(batches, first):
+            seed_step(step)
+            yield batch
 
 
 def drawn(*arguments, **keywords):
     """What dropout draws in each of three steps."""
-    return [torch.rand(4) for _ in with_dropout_of(range(3), *arguments, **keywords)]
+    return [torch.rand(4) for _ in steps_of(range(3), *arguments, **keywords)]
 
 
 def test_draws_are_decided_by_seed_purpose_epoch_and_step_alone():
@@ -28,7 +36,7 @@ def test_a_step_draws_the_same_whatever_the_steps_before_have_drawn():
     draws = []
     for more in (0, 5):
         last = None
-        for _ in with_dropout_of(range(3), 0, "training", 0):
+        for _ in steps_of(range(3), 0, "training", 0):
             last = torch.rand(2)
             torch.rand(more)
         draws.append(last)
@@ -58,7 +66,7 @@ def passed_on(network, inputs, ranks):
     """What comes out of a rank's share in each of two steps."""
     sharing = dropout_over(network, ranks)
     outputs = []
-    for batch in with_dropout_of([inputs, inputs], 0, "training", 0):
+    for batch in steps_of([inputs, inputs], 0, "training", 0):
         with sharing(len(batch)):
             outputs.append(network(batch[ranks.rank :: ranks.count]))
     return torch.stack(outputs)

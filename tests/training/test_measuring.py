@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from bss.config import load_config
+from bss.config.training import SgdConfig
 from bss.data import digits
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
@@ -64,6 +65,27 @@ def test_measuring_leaves_the_network_as_it_was_but_train_mode_moves_batch_norm(
     assert moved
     assert all("running" in name or "num_batches" in name for name in moved)
     assert not network.training
+
+
+def fail(*_):
+    raise RuntimeError("on purpose")
+
+
+def test_a_pass_or_an_epoch_that_fails_restores_the_generators_while_its_error_is_still_held(measured):
+    """What holds an error holds its frames; a generator that is ended with them would restore later, or never."""
+    network, data = measured
+    batches = split_into_batches(np.arange(len(data)), 16)
+    optimiser = make_optimiser(network, SgdConfig("sgd", 0.1))
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="on purpose") as of_epoch:
+        train_epoch(network, optimiser, data, batches, fail, seed=0, epoch=0)
+    assert of_epoch.tb
+    assert torch.equal(torch.get_rng_state(), before)
+    network.register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="on purpose") as of_pass:
+        measure_in_train_mode(network, data, ("training_loss",), batches, seed=0, epoch=0)
+    assert of_pass.tb
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("trained_in", ["fp32", "bf16"])
