@@ -105,22 +105,29 @@ def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(
         train(changed(pipeline, nodes=2), *arguments[:-1], [("uniform", 0)])
 
 
-def test_two_machines_with_a_rank_each_give_the_bytes_of_one_with_two(trained, pipeline, small_store, tmp_path):
-    write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, nodes=2)))
+def on_two_machines(config, pipeline, small_store, tmp_path, scheduler, *options):
+    """Start a rank on each of two machines; return both, the training's folder, and the file with its epochs."""
+    write_json(tmp_path / "params.yaml", config_to_tree(config))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    command += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--log-dir", str(tmp_path / "logs")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *options]
+    command += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
     module = ["-m", "bss.training.rank", "--params", tmp_path / "params.yaml", "--store", small_store]
-    module += ["--plans", pipeline[0] / "plans", "--scheduler", "bss-l", "--seed", "0", "--out", out]
+    module += ["--plans", pipeline[0] / "plans", "--scheduler", scheduler, "--seed", "0", "--out", out]
     machines = [
         subprocess.Popen(
             [*command, "--node-rank", str(i), *map(str, module), "--progress", str(progress)], stdin=subprocess.DEVNULL
         )
         for i in range(2)
     ]
+    return machines, out, progress
+
+
+def test_two_machines_with_a_rank_each_give_the_bytes_of_one_with_two(trained, pipeline, small_store, tmp_path):
+    config, logs = changed(pipeline, nodes=2), str(tmp_path / "logs")
+    machines, out, progress = on_two_machines(config, pipeline, small_store, tmp_path, "bss-l", "--log-dir", logs)
     assert [machine.wait(120) for machine in machines] == [0, 0]
     for name in EXACT:
         assert digest_file(out / name) == digest_file(trained / "bss-l" / "seed=0" / name), name
@@ -163,24 +170,12 @@ def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeli
 
 
 def test_a_machine_that_is_stopped_has_all_ranks_save_together(pipeline, small_store, tmp_path):
-    write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, nodes=2, epochs=100_000)))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    command += ["--signals-to-handle", STOPPING, "--master-addr", "127.0.0.1", "--master-port", str(port)]
-    module = ["-m", "bss.training.rank", "--params", tmp_path / "params.yaml", "--store", small_store]
-    module += ["--plans", pipeline[0] / "plans", "--scheduler", "uniform", "--seed", "0", "--out", out]
-    machines = [
-        subprocess.Popen(
-            [*command, "--node-rank", str(i), *map(str, module), "--progress", str(progress)], stdin=subprocess.DEVNULL
-        )
-        for i in range(2)
-    ]
-    assert wait_for(progress.exists)
+    config = changed(pipeline, nodes=2, epochs=100_000)
+    handled = ("--signals-to-handle", STOPPING)
+    machines, _, progress = on_two_machines(config, pipeline, small_store, tmp_path, "uniform", *handled)
+    assert wait_for(lambda: progress.exists() and progress.stat().st_size)  # ranks make it before they train
     machines[1].send_signal(STOP_SIGNAL)  # rank 0, which writes the checkpoint, is on the other one
-    assert 0 not in [machine.wait(330) for machine in machines]  # torchrun waits for the other up to five minutes
+    assert 0 not in [machine.wait(60) for machine in machines]
     assert list(tmp_path.glob("runs/.cell.checkpoints/*.pt"))
 
 
