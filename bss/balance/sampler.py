@@ -23,6 +23,12 @@ from bss.balance.sorting import Indices
 READ_AHEAD = 1 << 16
 """Indices that are turned into Python's own integers at a time: each takes several times its eight bytes."""
 
+STATE = (
+    *("rank", "ranks", "shared", "epoch", "position", "start_epoch"),
+    *("scores", "sequence", "values", "observed"),
+)
+"""Keys of a sampler's state, beside those that tell which sampler it is of."""
+
 LEAST_OBSERVED = 0.9
 """Share of the samples; where fewer are observed between two measurements, the indices may be wrong."""
 
@@ -244,7 +250,7 @@ class SequenceSampler(Sampler[int]):
 
         Raises ``ValueError`` when the state is of another dataset, scheduler, seed or score, or is none.
         """
-        missing = [name for name in self.state_dict() if name not in state]
+        missing = [name for name in (*self._identity(), *STATE) if name not in state]
         require(not missing, "state", sorted(state), f"what state_dict() returned, with {', '.join(missing)}")
         for name, mine in self._identity().items():
             if state[name] != mine:

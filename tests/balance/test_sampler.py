@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from bss.balance import BalanceScore, Heuristic, Learned, Pacing, SequenceSampler, Uniform, WithIndex, smooth
+from bss.balance.sampler import STATE
 
 N = 37
 SCORES = np.linspace(1, -1, N)
@@ -244,6 +245,11 @@ def test_a_state_goes_through_a_file_that_is_read_without_unpickling(tmp_path):
     second.load_state_dict(torch.load(tmp_path / "sampler.pt", weights_only=True))
     assert run_epoch(second, 0) == run_epoch(SequenceSampler(N, Learned(), 3, scores=SCORES), 0)[16:]
     assert run_epoch(second, 1) == run(SequenceSampler(N, Learned(), 3, scores=SCORES), 2)[1]
+
+
+def test_a_state_has_the_keys_that_are_asked_for():
+    sampler = SequenceSampler(N, Learned(), 3)
+    assert set(sampler.state_dict()) == {*sampler._identity(), *STATE}
 
 
 def test_batches_times_their_size_may_be_more_than_the_epoch_has():
