@@ -6,6 +6,7 @@ from typing import Any
 
 from bss.addresses import redact
 from bss.errors import BssError
+from bss.files import whole_file
 
 DATABASE = "mlflow.db"
 """The default store, in the working directory; MLFLOW_TRACKING_URI wins."""
@@ -39,7 +40,8 @@ def artifact_location(uri: str) -> str | None:
 def connect(uri: str) -> Any:
     """Return MLflow's client for the tracking store at `uri`.
 
-    A database file is made or brought up to date by one process at a time; MLflow itself does not see to that.
+    A database file is made or brought up to date by one process at a time, and is there whole or not at all: MLflow
+    itself sees to neither, and never opens one again that it was killed over.
     """
     import mlflow
 
@@ -48,16 +50,28 @@ def connect(uri: str) -> Any:
         return mlflow.MlflowClient(uri)
     import fcntl
 
-    folder = Path(uri.removeprefix("sqlite:///")).resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    path = Path(uri.removeprefix("sqlite:///")).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        if not path.exists():
+            _make_database(path)
         client = mlflow.MlflowClient(uri)
         client.search_experiments(max_results=1)
     finally:
         os.close(handle)
     return client
+
+
+def _make_database(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with whole_file(path) as unfinished:
+        unfinished.unlink(missing_ok=True)  # of a process that was killed
+        made = f"sqlite:///{unfinished}"
+        store = SqlAlchemyStore(made, artifact_location(made))
+        store.engine.dispose()  # closes the file
 
 
 def quiet_mlflow() -> None:

@@ -3,15 +3,19 @@
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
+import pytest
 from conftest import small_tree
 
 from bss.config import config_from_tree
 from bss.files import digest_file
 from bss.stages.compare import compare
 from bss.stages.train import train
+from bss.tracking.destination import connect
 
 NAMES = ("uniform", "control", "bss-l-online")
 
@@ -61,3 +65,33 @@ def test_two_pipelines_at_once(pipeline, small_root, small_store, tmp_path):
             for file in ("metrics.json", "model.pt", "sequences.parquet"):
                 right = folder / "runs" / name / "seed=0" / file
                 assert digest_file(place / "runs" / name / "seed=0" / file) == digest_file(right)
+
+
+KILLED_OVER_IT = """
+import os, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from bss.tracking.destination import connect
+
+left = int(sys.argv[2])
+
+@event.listens_for(Engine, "before_cursor_execute")
+def count(connection, cursor, statement, *_):
+    global left
+    left -= "CREATE TABLE" in statement
+    if left < 0:
+        os._exit(9)
+
+connect(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("tables", [0, 3, 30])
+def test_a_process_that_is_killed_while_it_makes_the_database_leaves_none(tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    killed = subprocess.run([sys.executable, "-c", KILLED_OVER_IT, uri, str(tables)], check=False)
+    assert killed.returncode == 9
+    assert not (tmp_path / "mlflow.db").exists()
+    assert connect(uri).get_experiment_by_name("Default") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
