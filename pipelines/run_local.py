@@ -1,5 +1,6 @@
 """The pipeline on this machine, each step a process or a container, by kfp's own local runners."""
 
+import builtins
 import os
 import re
 import uuid
@@ -43,7 +44,7 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     else:
         place = _subprocess(local, run_id)
     before = set(root.iterdir())
-    with place as chosen, warnings.catch_warnings():
+    with place as chosen, _own_print(), warnings.catch_warnings():
         # That images and what is asked of a cluster have no effect here is known.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp")
         warnings.filterwarnings("ignore", category=UserWarning, module="kfp")
@@ -58,6 +59,16 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
             raise BssError(f"{message} The step's own log stands above.") from error
     (folder,) = [path for path in set(root.iterdir()) - before if path.name.startswith("bss-")]
     return folder / "compare" / "report"
+
+
+@contextmanager
+def _own_print() -> Iterator[None]:
+    """Restore `print` at the end: kfp 2.17 indents it while a step runs and, where two overlap, may leave it so."""
+    before = builtins.print
+    try:
+        yield
+    finally:
+        builtins.print = before
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Containers of a real Docker engine: what kfp.local's own way gets wrong."""
 
 import os
+import uuid
 
 import pytest
 
@@ -11,17 +12,14 @@ IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
 
 
-def left_over(client):
-    return [container for container in client.containers.list(all=True) if container.image.tags == [IMAGE]]
-
-
 @in_containers
 @pytest.mark.parametrize("command", [["sh", "-c", "exit 3"], ["sh", "-c", "echo gone; exit 3"]])
 def test_a_container_that_fails_at_once_is_never_taken_for_a_success(command):
     client = connect()
+    label = uuid.uuid4().hex  # other tests run containers of this image at the same time
     for _ in range(10):
-        assert run_container(client, IMAGE, command, {}) == 3
-    assert left_over(client) == []
+        assert run_container(client, IMAGE, command, {}, labels=[label]) == 3
+    assert client.containers.list(all=True, filters={"label": label}) == []
 
 
 @in_containers
