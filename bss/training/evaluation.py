@@ -1,7 +1,5 @@
 """Accuracy, macro-F1 and mean average precision of a network on one split."""
 
-import warnings
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -66,6 +64,4 @@ def mean_average_precision(labels: npt.NDArray[np.int64], scores: npt.NDArray[np
     present = np.unique(labels)
     probabilities = torch.from_numpy(scores).double().softmax(dim=1).numpy()[:, present]
     truth = labels[:, None] == present[None]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a class without a sample would be one: `present` rules it out
-        return float(average_precision_score(truth, probabilities, average="macro"))
+    return float(average_precision_score(truth, probabilities, average="macro"))

@@ -1,7 +1,7 @@
 """Reading ahead: threads load the next batches while the training works on this one."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -43,7 +43,7 @@ class Memory:
 
 def read_ahead(
     load: Callable[[Item, Memory], Batch], items: Sequence[Item], device: torch.device
-) -> Iterator[tuple[Batch, Memory]]:
+) -> Generator[tuple[Batch, Memory], None, None]:
     """Yield ``load(item, memory)`` of each of `items`, in order, and the memory that it may lie in.
 
     Nothing writes there until the next one is asked for. What `load` raises is raised here.

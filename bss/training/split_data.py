@@ -1,7 +1,8 @@
 """The samples of one split as network inputs."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +62,7 @@ class SplitData:
 
     def batches(
         self, indices: Sequence[Indices], augmentation: Augmentation | None = None
-    ) -> Iterator[tuple[Inputs, Tensor]]:
+    ) -> Generator[tuple[Inputs, Tensor], None, None]:
         """Yield inputs and labels of the samples at positions `index` [k] of the split, for each of `indices`.
 
         `augmentation` draws the parts of images that a network with crops sees; None augments nothing.
@@ -81,12 +82,13 @@ class SplitData:
             def make(index: Indices, memory: Memory) -> Inputs:
                 return self._transform(self._on_device(self._read(index, memory)), index, augmentation)
 
-            for (inputs, _), where in zip(read_ahead(make, indices, self.device), positions, strict=True):
-                yield inputs, self.labels[where]
+            with closing(read_ahead(make, indices, self.device)) as made:
+                for (inputs, _), where in zip(made, positions, strict=True):
+                    yield inputs, self.labels[where]
         else:
-            read = read_ahead(self._read, indices, self.device)
-            for (found, memory), index, where in zip(read, indices, positions, strict=True):
-                yield self._transform(self._on_device(found, memory), index, augmentation), self.labels[where]
+            with closing(read_ahead(self._read, indices, self.device)) as read:
+                for (found, memory), index, where in zip(read, indices, positions, strict=True):
+                    yield self._transform(self._on_device(found, memory), index, augmentation), self.labels[where]
 
     def unaugmented(self) -> "SplitData":
         """Return the same samples for passes that augment nothing: their inputs stay on the device where they fit."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,8 @@ def train_epoch(
     shares = [ranks.share(part) for _, parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     sharing_dropout = dropout_over(network, ranks)
-    with dropout_of(seed, "training", epoch) as seed_step:
+    # A training that is stopped leaves no thread that reads ahead, nor one to the garbage collector.
+    with dropout_of(seed, "training", epoch) as seed_step, closing(loaded):
         for step, (size, parts) in enumerate(left, first + 1):
             seed_step(step - 1)
             optimiser.zero_grad(set_to_none=True)

@@ -1,5 +1,8 @@
+import warnings
+
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from bss.training.evaluation import macro_f1, mean_average_precision
 
@@ -23,3 +26,16 @@ def test_a_class_that_does_not_occur_is_left_out():
     scores = np.array([[3.0, 0, 0], [0, 3.0, 0]], dtype=np.float32)
     assert mean_average_precision(labels, scores) == pytest.approx(1.0)
     assert macro_f1(labels, scores) == pytest.approx(1.0)
+
+
+def test_warnings_are_filtered_as_before_for_the_threads_that_share_the_filters(monkeypatch):
+    """MLflow, imported by another thread meanwhile, warns, and would stay unusable if that were an error."""
+    seen = []
+
+    def average_precision(*arguments, **settings):
+        seen.append(list(warnings.filters))
+        return 1.0
+
+    monkeypatch.setattr(sklearn.metrics, "average_precision_score", average_precision)
+    mean_average_precision(np.array([0, 1]), np.eye(2, dtype=np.float32))
+    assert seen == [list(warnings.filters)]
