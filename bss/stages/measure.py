@@ -26,6 +26,7 @@ from bss.tracking.provenance import write_provenance
 from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import Columns, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
+from bss.training.memory import keep_freed_memory
 from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import split_into_batches
@@ -90,6 +91,7 @@ def write_summary(
 def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[str, Summary]:
     """Measure with one seed in a worker process, write its tables into `folder` and return its summaries."""
     make_reproducible()
+    keep_freed_memory()
     data = Store.open(store)
     timings = measure_seed(config, data, seed)
     (folder / f"seed={seed}").mkdir()

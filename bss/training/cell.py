@@ -27,6 +27,7 @@ from bss.training.evaluation import evaluate, predict
 from bss.training.initial_network import compiled, initial_network
 from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
+from bss.training.memory import keep_freed_memory
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import sequence_digest, split_into_batches
@@ -57,6 +58,7 @@ def train_cell(
     """
     started = time.perf_counter()
     make_reproducible()
+    keep_freed_memory()
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)

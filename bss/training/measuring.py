@@ -28,8 +28,8 @@ BATCH = 256
 """Samples at most per step of a pass in eval mode, where the batch does not change a result."""
 
 BATCH_BYTES = {"cuda": 64 << 20, "cpu": 8 << 20}
-"""Inputs at most per step of such a pass, unless one sample is larger: feature maps are many times as large, and those
-that leave a processor's caches cost it twice the time."""
+"""Inputs at most per step of such a pass, unless one sample is larger: feature maps are many times as large, and a
+processor gains nothing from more of them."""
 
 GRADIENT_BYTES = 1 << 30
 """Per-sample gradients at most in memory at a time, unless one sample's are larger."""
