@@ -28,6 +28,9 @@ class Replay:
     """Sends journals to the tracking store at `uri`."""
 
     def __init__(self, uri: str, before: Before = lambda size: None) -> None:
+        import mlflow  # noqa: F401 - takes seconds, which are not the store's
+
+        before(0)
         self.client = connect(uri)
         self.uri, self.before = uri, before
         self._experiments: dict[str, str] = {}

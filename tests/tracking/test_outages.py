@@ -1,6 +1,8 @@
 """Against a real MLflow server behind a proxy that fails: nothing is lost, nothing comes twice, nothing waits."""
 
+import fcntl
 import json
+import os
 import shutil
 import time
 
@@ -186,6 +188,23 @@ def test_a_server_that_goes_away_in_the_middle(failure, server, proxy, work, exp
     assert {run["status"] for run in found.values()} == {"FINISHED"}
 
 
+def test_a_database_that_another_process_holds_holds_up_no_stage(work, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "shared"
+    place.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    monkeypatch.setattr(sender, "LOCAL_PATIENCE_SECONDS", 1.0)
+    holder = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        runs = work("held", compared=False)
+    finally:
+        os.close(holder)
+    assert "does not answer (no answer for 1 seconds)" in capsys.readouterr().out.replace("\n", " ")
+    assert len(unsent(spool_folder(runs))) == 2
+    sync(runs)
+    assert not spool_folder(runs).exists()
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -241,8 +260,8 @@ def test_with_strict_a_server_that_goes_away_ends_the_training(proxy, work, monk
     log_epoch = CellRun.log_epoch
 
     def log_epoch_and_wait(self, row):
+        proxy.refuse()  # first: what is sent already would not fail any more
         log_epoch(self, row)
-        proxy.refuse()
         while not failed:
             time.sleep(0.01)
 
