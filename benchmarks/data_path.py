@@ -37,7 +37,7 @@ class OnDevice:
 
     def batches(self, indices: list[np.ndarray], *_: Any) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Yield it for each of `indices`."""
-        return repeat(self._batch, len(indices))
+        yield from repeat(self._batch, len(indices))
 
 
 def run(samples: int, batch_size: int, steps: int, workers: int, repetitions: int) -> list[Line]:

@@ -107,7 +107,8 @@ def test_killed_and_gone_on_with_another_number_of_ranks(name, turns, train_by_t
         measured, expected = (read_table(f / "measurements.parquet", "train") for f in (found, never_stopped))
         assert measured["epoch"].to_pylist() == expected["epoch"].to_pylist()
         for column in ("score", "smoothed"):
-            np.testing.assert_allclose(measured[column].to_numpy(), expected[column].to_numpy(), atol=1e-5)
+            # Criteria that lie within a few hundredths are scaled to [0, 1] first, and their rounding with them.
+            np.testing.assert_allclose(measured[column].to_numpy(), expected[column].to_numpy(), atol=1e-4)
     stretches = [stretch["ranks"] for stretch in read_json(found / "provenance.json", "train")["ranks"]]
     assert stretches == [count for count, _ in turns]
 
