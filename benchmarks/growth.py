@@ -16,6 +16,8 @@ STAGES = ("prepare", "measure", "schedule")
 FILES = 200
 """Of each modality; the samples take turns."""
 CLASSES = 10
+SMALL = 16
+"""Numbers in each vector of a small sample."""
 
 PLAN = """
 import json, sys, time
@@ -47,17 +49,22 @@ print(json.dumps(told))
 """
 
 
-def run(sizes: tuple[int, ...], large: tuple[int, ...]) -> list[Line]:
-    """Run the stages for each of `sizes`, then sequences and plans alone for each of `large`."""
+def run(sizes: tuple[int, ...], large: tuple[int, ...], wide: int) -> list[Line]:
+    """Run the stages for each of `sizes`, then sequences and plans alone for each of `large`.
+
+    Last, see what memory takes the second of `sizes` where a sample is two vectors of `wide` numbers.
+    """
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        ran = {n: _stages(root / str(n), n) for n in sizes}
+        ran = {n: _stages(root / str(n), n, SMALL) for n in sizes}
         for stage in STAGES:
             lines += _of_sizes(stage, {n: (of[stage].seconds, of[stage].peak_bytes) for n, of in ran.items()})
         planned = {n: _plan(root, n) for n in large}
         for what in planned[large[0]][0]:
             lines += _of_sizes(what, {n: (seconds[what], peak) for n, (seconds, peak) in planned.items()})
+        middle = sorted(sizes)[len(sizes) // 2]
+        lines += _of_widths(middle, wide, ran[middle], _stages(root / "wide", middle, wide))
     return lines
 
 
@@ -69,13 +76,27 @@ def _of_sizes(what: str, found: dict[int, tuple[float, float]]) -> list[Line]:
     for n, (seconds, peak) in found.items():
         name = f"{what}, {n:,} samples" + (f" / {least:,}" if n > least else "")
         note = f"peak memory of the process {peak / 1e9:.2f} GB"
+        if n > least:
+            note += f", {(peak - found[least][1]) / (n - least):,.0f} bytes for each further sample"
         other = smallest if n > least else None
         lines.append(Line(name, [1e6 * seconds / n], other, "us/sample", note=note))
     return lines
 
 
-def _stages(folder: Path, n: int) -> dict[str, Ran]:
-    _write_data(folder / "data", n)
+def _of_widths(n: int, wide: int, of_small: dict[str, Ran], of_wide: dict[str, Ran]) -> list[Line]:
+    """Return a line per stage that reads samples: its peak memory, of large samples and of small ones."""
+    bytes_of = {width: 2 * 4 * width for width in (wide, SMALL)}
+    name = f"{n:,} samples of {bytes_of[wide] / 1000:,.0f} kB / of {bytes_of[SMALL]} bytes"
+    note = f"{n * bytes_of[wide] / 1e9:.1f} GB of samples"
+    lines = []
+    for stage in ("prepare", "measure"):
+        large, small = ([of[stage].peak_bytes / 1e9] for of in (of_wide, of_small))
+        lines.append(Line(f"peak memory of {stage}, {name}", large, small, "GB", note=note))
+    return lines
+
+
+def _stages(folder: Path, n: int, width: int) -> dict[str, Ran]:
+    _write_data(folder / "data", n, width)
     (folder / "params.yaml").write_text(json.dumps(_parameters()), encoding="utf-8")
     return {stage: run_python(BSS, [stage], folder) for stage in STAGES}
 
@@ -86,12 +107,12 @@ def _plan(folder: Path, n: int) -> tuple[dict[str, float], float]:
     return seconds, ran.peak_bytes
 
 
-def _write_data(root: Path, n: int) -> None:
+def _write_data(root: Path, n: int, width: int) -> None:
     random = np.random.default_rng(0)
     for name in ("left", "right"):
         (root / name).mkdir(parents=True)
         for i in range(FILES):
-            vector = random.standard_normal(16).astype(np.float32)
+            vector = random.standard_normal(width).astype(np.float32)
             vector[i % CLASSES] += 3
             np.save(root / name / f"{i}.npy", vector)
     with (root / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
@@ -127,8 +148,9 @@ BENCHMARK = Benchmark(
     "Growth",
     "The whole command of each stage (with the start of its process) on small samples, two vectors of 16 numbers, with "
     "a warm-up of one epoch; then sequences and plans of more samples alone. Cost of a sample against that in the "
-    "smallest number of samples.",
-    {"sizes": (10**3, 10**4, 10**5), "large": (10**6, 10**7, 10**8)},
+    "smallest number of samples. Last, samples of two vectors of `wide` numbers, more than the 2 GiB that may stay in "
+    "memory where they fit.",
+    {"sizes": (10**3, 10**4, 10**5), "large": (10**6, 10**7, 10**8), "wide": 32768},
     run,
 )
 

@@ -21,7 +21,7 @@ SMALLEST = {
     reference_loop: "--train 12 --test 6 --epochs 1 --repetitions 1 --batch-size 6 --workers 1 --curve-samples 18 "
     "--curve-epochs 1 --curve-seeds 1",
     data_path: "--samples 12 --batch-size 6 --steps 1 --workers 1 --repetitions 1",
-    growth: "--sizes 64 --large 1000 2000",
+    growth: "--sizes 64 --large 1000 2000 --wide 32",
     overheads: "--repetitions 1 --samples 36 --epochs 2",
 }
 
