@@ -52,7 +52,7 @@ print(json.dumps(told))
 def run(sizes: tuple[int, ...], large: tuple[int, ...], wide: int) -> list[Line]:
     """Run the stages for each of `sizes`, then sequences and plans alone for each of `large`.
 
-    Last, see what memory takes the second of `sizes` where a sample is two vectors of `wide` numbers.
+    Last, see what memory the middle one of `sizes` takes where a sample is two vectors of `wide` numbers.
     """
     lines = []
     with tempfile.TemporaryDirectory() as folder:
