@@ -15,7 +15,7 @@ from bss import __version__
 from bss.addresses import redact
 from bss.config import Config, load_config
 from bss.console import make_console
-from bss.errors import BssError
+from bss.errors import PIPELINE_PACKAGES, BssError
 from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
 from bss.tracking.provenance import code_version
 
@@ -75,7 +75,7 @@ def _package(name: str) -> Finding:
     try:
         return name, version(name), True
     except PackageNotFoundError:
-        return name, "not installed: pip install 'bss[pipeline]'", False
+        return name, f"not installed: {PIPELINE_PACKAGES}", False
 
 
 def _processors() -> Finding:

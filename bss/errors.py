@@ -1,5 +1,8 @@
 """The one exception whose message is meant for the user."""
 
+PIPELINE_PACKAGES = "run `make setup` in a clone, or `pip install -c requirements.lock '.[pipeline]'`"
+"""How to install what the pipeline needs beyond `bss.balance`."""
+
 
 class BssError(Exception):
     """Something the user can mend.
