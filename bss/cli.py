@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bss import __version__
 from bss.disk import system_error
-from bss.errors import BssError
+from bss.errors import PIPELINE_PACKAGES, BssError
 from bss.kubeflow.commands import add_commands
 from bss.parent import end_with_dvc
 from bss.training.interruption import stop_signal_as_sigterm
@@ -48,17 +48,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("bss", "components", "pipelines"):
             raise
-        print(f"bss: {error.name} is not installed: pip install 'bss[pipeline]'", file=sys.stderr)
+        print(f"bss: {error.name} is not installed: {PIPELINE_PACKAGES}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bss: stopped; what was finished is kept", file=sys.stderr)
         return 130
 
 
+class _StoreOnce(argparse.Action):
+    """Store one value; refuse a second one, which would silently replace the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest, self.default) is not self.default:
+            parser.error(f"{option}: given twice")
+        setattr(namespace, self.dest, values)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for name in (None, "store"):
+            self.register("action", name, _StoreOnce)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bss", description="Balance-aware sequence sampling: measure, schedule, train, compare."
-    )
+    parser = _Parser(prog="bss", description="Balance-aware sequence sampling: measure, schedule, train, compare.")
     parser.add_argument("--version", action="version", version=f"bss {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -94,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     path(sub, STORE, SCORES, PLANS)
     sub = add("train", _train, "stage 4: train every scheduler with every seed")
     path(sub, STORE, SCORES, PLANS, RUNS)
-    sub.add_argument("--scheduler", help="only this scheduler")
-    sub.add_argument("--seed", type=int, help="only this seed")
+    sub.add_argument("--scheduler", action="append", help="only this scheduler; may be given several times")
+    sub.add_argument("--seed", type=int, action="append", help="only this seed; may be given several times")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
     sub = add("sync", _sync, "send to MLflow what could not be sent while the trainings ran", parameters=False)
@@ -233,16 +249,17 @@ def _schedule(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     config = _config(options)
     names, seeds = list(config.schedule.schedulers), list(config.seeds)
-    for found, key, known in ((options.scheduler, "scheduler", names), (options.seed, "seed", seeds)):
-        if found is not None and found not in known:
-            raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
+    for asked, key, known in ((options.scheduler, "scheduler", names), (options.seed, "seed", seeds)):
+        for found in asked or []:
+            if found not in known:
+                raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
     cells = None
-    if options.scheduler is not None or options.seed is not None:
+    if options.scheduler or options.seed:
         cells = [
             (name, seed)
             for seed in seeds
             for name in names
-            if options.scheduler in (None, name) and options.seed in (None, seed)
+            if name in (options.scheduler or names) and seed in (options.seed or seeds)
         ]
     from bss.stages.train import train
 

@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 
 from bss import __version__
 from bss.cli import main
+from bss.errors import PIPELINE_PACKAGES
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_command_of_the_pipeline_without_its_packages_says_how_to_get_them(par
     monkeypatch.delitem(sys.modules, "bss.doctor", raising=False)
     monkeypatch.setitem(sys.modules, "rich", None)
     assert main(["doctor"]) == 1
-    assert capsys.readouterr().err == "bss: rich is not installed: pip install 'bss[pipeline]'\n"
+    assert capsys.readouterr().err == f"bss: rich is not installed: {PIPELINE_PACKAGES}\n"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,22 @@ def test_a_mistake_is_one_message_and_no_traceback(params, capsys, arguments, me
     assert error.startswith("bss: ")
     assert message in error
     assert "Traceback" not in error
+
+
+def test_several_schedulers_and_seeds_are_trained_together(params):
+    for command in (["prepare"], ["measure"], ["schedule"]):
+        assert main([*command, "--set", "train.epochs=1", "--set", "seeds=[3, 4, 5]"]) == 0
+    both = ["--scheduler", "control", "--scheduler", "uniform", "--seed", "3", "--seed", "5"]
+    assert main(["train", "--set", "train.epochs=1", "--set", "seeds=[3, 4, 5]", *both]) == 0
+    runs = params / "outputs" / "runs"
+    trained = {(path.parent.name, path.name) for path in runs.glob("*/seed=*")}
+    assert trained == {(name, f"seed={seed}") for name in ("control", "uniform") for seed in (3, 5)}
+
+
+def test_an_option_of_one_value_is_refused_if_it_is_given_twice(params, capsys):
+    with pytest.raises(SystemExit):
+        main(["sequence", "--scheduler", "control", "--scheduler", "uniform", "--seed", "3", "--epoch", "1"])
+    assert "--scheduler: given twice" in capsys.readouterr().err
 
 
 def test_version_and_help_need_no_heavy_library():
