@@ -9,7 +9,7 @@
 # make image            the image of the Kubeflow pipeline, by its commit
 # make kubeflow-local   the Kubeflow pipeline on this machine, each step a process
 # make kubeflow-docker  the same, each step a container of the image
-# make compiled         compile pipelines/pipeline.yaml, write the components' READMEs and docs/datasets.md anew
+# make compiled         write pipelines/pipeline.yaml, the components' READMEs and docs/datasets.md from the code
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -91,6 +91,4 @@ kubeflow-docker: image
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bss run-local --image $(TAGGED) --root outputs/kubeflow-docker
 
 compiled: $(READY)
-	@$(BIN)/bss compile
-	@$(BIN)/python -m components.readme
-	@$(BIN)/python -m bss.init.datasets_page
+	@$(BIN)/python -m pipelines.generated

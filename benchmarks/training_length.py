@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.machine import describe_machine
 from benchmarks.process import BSS, PROJECT, run_python
+from bss.config import BUILTIN
 from bss.config.load import read_yaml
 
 PAGE = PROJECT / "docs" / "training_length.md"
@@ -65,7 +66,7 @@ def run(epochs: Sequence[int], seeds: Sequence[int], overrides: Sequence[str]) -
 
 def _parameters() -> dict[str, Any]:
     """Return those of the project, with the schedulers that are compared."""
-    tree = read_yaml(PROJECT / "params.yaml")
+    tree = read_yaml(BUILTIN)
     schedulers = tree["schedule"]["schedulers"]
     tree["schedule"]["schedulers"] = {name: schedulers[name] for name in SCHEDULERS}
     return tree

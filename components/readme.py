@@ -1,7 +1,6 @@
-"""The README of each component, written from its signature: `make compiled` writes them anew."""
+"""The README of each component, written from its signature: `make compiled` writes them."""
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 import docstring_parser
@@ -47,10 +46,3 @@ def _rows(values: dict[str, Any], texts: dict[str, str], returned: str) -> str:
         kind = f"list of {kind}" if getattr(value, "is_artifact_list", False) else kind
         lines.append(f"| {name} | {kind} | {texts.get(name, returned)} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    for name in (*STEPS, *OF_SHARDS):
-        path = Path(__file__).parent / name / "README.md"
-        path.write_text(readme(name), encoding="utf-8")
-        print(path.relative_to(Path(__file__).parents[1]))

@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 from bss import balance
 from bss.balance import Learned, SequenceSampler
-from bss.config import config_from_tree, config_to_tree, load_config
+from bss.config import BUILTIN, config_from_tree, config_to_tree, load_config
 from bss.config.encoders import AnyEncoderConfig
 from bss.config.fusion import AnyFusion
 from bss.config.load import read_yaml
@@ -68,7 +68,7 @@ def test_the_parameters_for_ones_own_data_are_valid():
 
     from ruamel.yaml import YAML
 
-    tree = config_to_tree(load_config(PROJECT / "params.yaml"))
+    tree = config_to_tree(load_config(BUILTIN))
     own = YAML(typ="safe").load(StringIO(code_block("yaml", "data/birds")))
     config = config_from_tree(tree | own, "README.md")
     assert config.generate.digits is None

@@ -1,13 +1,12 @@
-"""docs/datasets.md, written from the datasets themselves: `make compiled` writes it anew."""
+"""docs/datasets.md, written from the datasets themselves: `make compiled` writes it."""
 
-from pathlib import Path
 from typing import Any
 
+from bss.config.encoders import ResNetConfig
 from bss.data.store import SPLITS
 from bss.datasets.dataset import Dataset, Honest
 from bss.datasets.find import all_datasets
 
-OUTPUT = Path("docs/datasets.md")
 METHODS = ("BSS-H", "BSS-L", "Concat")
 HONEST: dict[Honest, str] = {
     "published splits": "published, shared groups left out",
@@ -49,11 +48,6 @@ def _entry(dataset: Dataset) -> dict[str, Any]:
 
 
 def _network(encoder: dict[str, Any]) -> str:
-    """Return the name of an encoder, and that it is pretrained."""
-    name = NETWORKS.get(encoder["kind"], encoder["kind"]).format(**encoder)
+    """Return the name of an encoder with the depth that it gets, and whether it is pretrained."""
+    name = NETWORKS.get(encoder["kind"], encoder["kind"]).format(**({"depth": ResNetConfig.depth} | encoder))
     return f"{name} pretrained" if encoder.get("weights") else name
-
-
-if __name__ == "__main__":
-    OUTPUT.write_text(page_text(), encoding="utf-8")
-    print(OUTPUT)

@@ -12,6 +12,7 @@ from benchmarks.comparison import Line, interleave
 from benchmarks.crema import Shape, write_folder
 from benchmarks.record import PROJECT, write_page
 from benchmarks.reference import Folder
+from bss.config import BUILTIN
 from bss.config.load import apply_override, read_yaml
 
 TINY = Shape(seconds=0.6, height=40, width=48, crop=36, channels=2)
@@ -92,7 +93,7 @@ def test_make_bench_runs_every_benchmark():
 
 
 def test_trainings_of_another_length_keep_the_proportions_of_the_parameters():
-    tree = read_yaml(PROJECT / "params.yaml")
+    tree = read_yaml(BUILTIN)
     changed = copy.deepcopy(tree)
     for text in training_length.of_length(24):
         apply_override(changed, text)

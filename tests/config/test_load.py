@@ -1,14 +1,11 @@
-from pathlib import Path
-
 import pytest
 
 from bss.balance.score import BalanceScore
+from bss.config import BUILTIN as PARAMS
 from bss.config import config_from_tree, config_to_tree, flatten, load_config
 from bss.config.load import read_yaml
 from bss.config.presets import PRESETS
 from bss.errors import BssError
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def test_the_committed_parameters_load_and_survive_a_round_trip():

@@ -5,10 +5,10 @@ import os
 
 import mlflow
 import pytest
-from clones import PROJECT, clone_project, commit, run, write_params
+from clones import clone_project, commit, run, write_params
 from ruamel.yaml import YAML
 
-from bss.config import config_to_tree, load_config
+from bss.config import BUILTIN, config_to_tree, load_config
 
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 """Image of this code, built by the gate where there is a Docker engine."""
@@ -22,7 +22,7 @@ def clone(tmp_path_factory):
     """The project with parameters that train in seconds; `dvc repro` ran in it."""
     folder = tmp_path_factory.mktemp("three-ways")
     clone_project(folder)
-    tree = config_to_tree(load_config(PROJECT / "params.yaml"))
+    tree = config_to_tree(load_config(BUILTIN))
     tree["seeds"] = [0, 1]
     tree["train"] |= {"epochs": 2, "decay": {"at": [1], "factor": 0.1}}
     tree["measure"]["warmup_epochs"] = 1

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bss.config import config_to_tree, load_config
+from bss.config import BUILTIN, config_to_tree, load_config
 from bss.config.load import apply_override, config_from_tree, parse_yaml
 
 TREE = small_tree(Path("data"))
-GOOD = (Path(__file__).parents[2] / "params.yaml").read_bytes()
+GOOD = BUILTIN.read_bytes()
 
 
 def laughs(levels, width):

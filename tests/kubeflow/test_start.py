@@ -1,14 +1,13 @@
-from pathlib import Path
-
 import pytest
 
+from bss.config import BUILTIN
 from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.kubeflow.data import find_data, raw_data
 from bss.kubeflow.parameters import config_from_part
 from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
-TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
+TEXT = BUILTIN.read_text()
 
 
 def test_schedulers_are_picked_and_seeds_replaced():

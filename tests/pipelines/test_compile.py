@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes_pb
 from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb
 
-from bss.config import load_config
+from bss.config import BUILTIN, load_config
 from bss.config.load import check_tree
 from bss.errors import BssError
 from bss.training.pods import NODE_PODS, NodePods
@@ -24,7 +24,7 @@ from pipelines.pipeline import SECRET_VARIABLES, without_shell
 PROJECT = Path(__file__).parents[2]
 CLUSTER = PROJECT / "pipelines" / "cluster.yaml"
 COMPILED = PROJECT / "pipelines" / "pipeline.yaml"
-PARAMS = load_config(PROJECT / "params.yaml")
+PARAMS = load_config(BUILTIN)
 KUBERNETES = "1.31"
 
 
@@ -295,7 +295,7 @@ def test_other_settings_reach_the_pods(tmp_path):
 
 
 def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_they_ask_for(settings):
-    nodes = load_config(PROJECT / "params.yaml", ["train.nodes=2", "resources.staging=s3://bucket/staging"])
+    nodes = load_config(BUILTIN, ["train.nodes=2", "resources.staging=s3://bucket/staging"])
     spec, platforms = yaml.safe_load_all(compile_pipeline(CLUSTER, nodes))
     container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
     cluster = load_cluster(CLUSTER)

@@ -11,6 +11,7 @@ from kubeflow_server import RUN_ID, Server, serve
 
 import pipelines.submit
 from bss.cli import main
+from bss.config import BUILTIN
 from bss.console import make_console
 from bss.errors import BssError
 from pipelines.submit import Endpoint, check_image, run_arguments, wait
@@ -33,7 +34,8 @@ def in_project(monkeypatch):
 
 
 def submit(address, *more):
-    return main(["submit", "--endpoint", address, "--image", IMAGE, *more])
+    params = () if "--params" in more else ("--params", str(BUILTIN))
+    return main(["submit", "--endpoint", address, "--image", IMAGE, *params, *more])
 
 
 def test_a_run_is_submitted_with_its_parameters(capsys):
@@ -49,7 +51,7 @@ def test_a_run_is_submitted_with_its_parameters(capsys):
     assert given["overrides"] == ["train.epochs=5"]
     assert given["schedulers"] == ["uniform", "random-ranking"]
     assert given["seeds"] == [3]
-    assert given["parameters"] == (PROJECT / "params.yaml").read_text()
+    assert given["parameters"] == (BUILTIN).read_text()
     assert (given["data_revision"], given["data_path"]) == ("v1", "data/birds")
     assert given["mlflow_tracking_uri"] == "http://mlflow:5000"
     assert body["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "bss"
@@ -206,7 +208,7 @@ def test_images_whose_name_moves_are_refused(image):
 
 
 def test_without_a_repository_the_built_in_data_is_used():
-    given = run_arguments(PROJECT / "params.yaml", [], [], [], ("", "", ""), "")
+    given = run_arguments(BUILTIN, [], [], [], ("", "", ""), "")
     assert (given["data_repository"], given["seeds"], given["schedulers"]) == ("", [], [])
 
 
@@ -220,7 +222,7 @@ def test_without_a_repository_the_built_in_data_is_used():
 )
 def test_a_password_in_an_address_does_not_become_a_parameter_of_the_run(data, mlflow, option):
     with pytest.raises(BssError, match=f"{option} .*holds a password") as caught:
-        run_arguments(PROJECT / "params.yaml", [], [], [], data, mlflow)
+        run_arguments(BUILTIN, [], [], [], data, mlflow)
     assert "secret@" not in str(caught.value)
-    plain = run_arguments(PROJECT / "params.yaml", [], [], [], ("git@host:r.git", "", "x"), "http://mlflow:5000")
+    plain = run_arguments(BUILTIN, [], [], [], ("git@host:r.git", "", "x"), "http://mlflow:5000")
     assert plain["data_repository"] == "git@host:r.git"

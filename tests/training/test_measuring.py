@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 
-from bss.config import load_config
+from bss.config import BUILTIN, load_config
 from bss.config.training import SgdConfig
 from bss.data import digits
 from bss.data.store import Store
@@ -20,7 +19,6 @@ from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
-PROJECT = Path(__file__).parents[2]
 ALL = ("prediction_similarity", "logit_similarity", "feature_similarity", "training_loss", "gradient_magnitude")
 
 
@@ -115,7 +113,7 @@ def test_the_precision_of_a_pass_is_its_own_and_gradients_have_fp32(trained_in, 
 
 def test_scores_in_bf16_rank_the_built_in_data_as_those_in_fp32_do(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "SHARES", {"train": 300, "val": 20, "test": 20})
-    config = load_config(PROJECT / "params.yaml")
+    config = load_config(BUILTIN)
     config = replace(config, prepare=replace(config.prepare, root=str(tmp_path / "digits")))
     generate(config, "digits", tmp_path / "digits")
     prepare(config, tmp_path / "digits", tmp_path / "store")

@@ -1,0 +1,30 @@
+"""The files in the repository that the code generates: `make compiled` writes all of them, or none."""
+
+from pathlib import Path
+
+from bss.config import BUILTIN, load_config
+from bss.files import whole_file
+from bss.init.datasets_page import page_text
+from components.readme import OF_SHARDS, STEPS, readme
+from pipelines.compile import compile_pipeline
+
+PROJECT = Path(__file__).parents[1]
+
+
+def generated() -> dict[Path, str]:
+    """Return the text of each generated file by its path.
+
+    Raises `BssError` if pipelines/cluster.yaml is wrong, and whatever a dataset's own file raises.
+    """
+    pipelines = PROJECT / "pipelines"
+    texts = {pipelines / "pipeline.yaml": compile_pipeline(pipelines / "cluster.yaml", load_config(BUILTIN))}
+    texts |= {PROJECT / "components" / step / "README.md": readme(step) for step in (*STEPS, *OF_SHARDS)}
+    texts[PROJECT / "docs" / "datasets.md"] = page_text()
+    return texts
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        with whole_file(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+        print(path.relative_to(PROJECT))
