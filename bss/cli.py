@@ -12,7 +12,7 @@ from bss.disk import system_error
 from bss.errors import PIPELINE_PACKAGES, BssError
 from bss.kubeflow.commands import add_commands
 from bss.parent import end_with_dvc
-from bss.training.interruption import stop_signal_as_sigterm
+from bss.training.interruption import interrupted_by_sigterm, stop_signal_as_sigterm
 
 if TYPE_CHECKING:
     from bss.config import Config
@@ -27,12 +27,16 @@ INSPECTION = Path("outputs/inspect.html")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
+    """Run the command line.
+
+    Returns 0 when done, 1 for a mistake that the message names, and 130 when Ctrl-C or SIGTERM stopped it.
+    """
     options = _parser().parse_args(arguments)
     end_with_dvc()
     stop_signal_as_sigterm()
     try:
-        return options.command(options) or 0
+        with interrupted_by_sigterm():
+            return options.command(options) or 0
     except BssError as error:
         print(f"bss: {error}", file=sys.stderr)
         return 1

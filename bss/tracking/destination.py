@@ -1,6 +1,7 @@
 """Where MLflow records go, and whether anybody answers there."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,33 @@ def quiet_mlflow() -> None:
 
 
 def unreachable(uri: str, error: Exception) -> BssError:
-    """Return the error that says that the tracking store does not answer, and what to do."""
+    """Return the error for a tracking store that refuses the credentials, fails TLS or does not answer."""
     # First redacted, then cut: a cut password is not recognised.
     reason = redact((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
+    what, cure = failure(error)
     return BssError(
-        f"MLflow at {redact(uri)} does not answer: {reason}\n"
-        "Start the server, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
-        "tracking.enabled: false; with tracking.strict: false the work goes on without it."
+        f"MLflow at {redact(uri)} {what}: {reason}\n"
+        f"{cure}, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
+        "tracking.enabled: false. With tracking.strict: false the work does not depend on it."
     )
+
+
+def failure(error: Exception) -> tuple[str, str]:
+    """Return what went wrong with the server and the first thing to do about it."""
+    from requests.exceptions import SSLError
+
+    status = getattr(error, "get_http_status_code", lambda: None)()
+    if status in (401, 403):
+        return "refuses the credentials", "Correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or _TOKEN)"
+    if any(isinstance(found, SSLError) for found in _chain(error)) or "SSLError" in str(error):
+        return (
+            "fails TLS",
+            "Name its certificate authority in REQUESTS_CA_BUNDLE (a PEM file), use http:// if it speaks no TLS",
+        )
+    return "does not answer", "Start the server"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bss.addresses import redact
 from bss.errors import BssError
-from bss.tracking.destination import unreachable
+from bss.tracking.destination import failure, unreachable
 from bss.tracking.journal import Journal, journals, spool_folder, unsent
 from bss.tracking.replay import Replay, is_refused
 
@@ -54,6 +54,16 @@ class Sender:
         """With `strict`, raise `BssError` where the last try failed."""
         if self.strict and self.error is not None:
             raise unreachable(self.uri, self.error) from self.error
+
+    def quiet(self) -> None:
+        """Raise nothing from now on, and do not report an outage that `check` has raised."""
+        self._told = self._told or self.strict
+        self.strict = False
+
+    def abandon(self) -> None:
+        """End without sending what is left and without a word, after `start` has raised."""
+        self._closing = self._given_up = True
+        self._poke.set()
 
     def close(self) -> None:
         """Send what is left, for as long as the store answers; what stays is told, and raised with `strict`."""
@@ -111,7 +121,7 @@ class Sender:
         if not self._told and not self.strict:
             self._told = True
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            what = "does not take everything" if is_refused(error) else "does not answer"
+            what = "does not take everything" if is_refused(error) else failure(error)[0]
             self.say(
                 f"MLflow at {redact(self.uri)} {what} ({redact(reason)}). The work goes on; what it would log is kept "
                 f"in {self.spool}."
@@ -153,9 +163,13 @@ def sending(runs: Path, uri: str, strict: bool, say: Say) -> Iterator[Sender]:
     sender = Sender(spool, uri, strict, say)
     try:
         sender.start()
+    except BaseException:
+        sender.abandon()
+        raise
+    try:
         yield sender
     except BaseException:
-        sender.strict = False  # the block's own error says more
+        sender.quiet()  # the block's own error says more
         sender.close()
         raise
     sender.close()

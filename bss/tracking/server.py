@@ -1,17 +1,23 @@
 """The MLflow UI on this machine."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 from bss.addresses import redact
 from bss.tracking.destination import tracking_uri
 
+GRACE_SECONDS = 10
+"""The server gets this long to end by itself."""
+
 
 def run_ui(port: int) -> int:
-    """Show the tracking store at 127.0.0.1:`port` until it is stopped; return the exit status.
+    """Show the tracking store at 127.0.0.1:`port` until Ctrl-C or SIGTERM; return the exit status.
 
-    It listens on the loopback address only: nobody else on the network sees it.
+    It listens on the loopback address only: nobody else on the network sees it. The server and its workers end
+    with this call.
     """
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
@@ -21,4 +27,19 @@ def run_ui(port: int) -> int:
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     # Not on the command line, which everybody on this machine can see: it may hold the database's password.
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
-    return subprocess.run(command, env=environment, check=False).returncode
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process and all that it started: they are a session of their own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)

@@ -223,7 +223,7 @@ def test_a_failed_training_is_marked_and_its_parent_too(pipeline, small_root, sm
 
 
 def test_with_strict_a_server_that_does_not_answer_is_told_before_anything_is_trained(
-    pipeline, small_root, small_store, tmp_path, monkeypatch
+    pipeline, small_root, small_store, tmp_path, monkeypatch, capsys
 ):
     folder, _ = pipeline
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
@@ -234,6 +234,9 @@ def test_with_strict_a_server_that_does_not_answer_is_told_before_anything_is_tr
     assert "tracking.enabled: false" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert not list(tmp_path.rglob("metrics.json"))
+    shown = capsys.readouterr()
+    assert "The work goes on" not in shown.out + shown.err
+    assert "bss sync" not in shown.out + shown.err
 
 
 def test_a_fetched_dataset_is_logged_with_its_version_and_without_passwords(pipeline, small_store, tmp_path):

@@ -8,14 +8,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from servers import free_port
 
 from bss.tracking.server import run_ui
 
 
-def test_the_ui_answers_on_the_loopback_address(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@pytest.fixture
+def ui(tmp_path):
+    """A running `bss ui` that answers, and its address."""
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     command = [Path(sys.executable).with_name("bss"), "ui", "--port", str(port)]
     process = subprocess.Popen(
@@ -26,20 +27,38 @@ def test_the_ui_answers_on_the_loopback_address(tmp_path):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    address = f"http://127.0.0.1:{port}/"
     try:
-        assert f"http://127.0.0.1:{port}".encode() in process.stdout.readline()
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-                    assert answer.status == 200
-                    break
-            except OSError:
-                time.sleep(0.1)
+        assert address[:-1].encode() in process.stdout.readline()
+        for _ in range(1800):
+            if answers(address):
+                break
+            time.sleep(0.1)
         else:
             pytest.fail("the UI did not answer")
+        yield process, address
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def answers(address):
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_ui_answers_on_the_loopback_address_until_it_is_stopped(ui, number):
+    process, address = ui
+    process.send_signal(number)
+    assert process.wait() == 0
+    with socket.socket() as probe:  # the server's workers have ended too: nobody holds the port
+        probe.bind(("127.0.0.1", int(address.rpartition(":")[2].strip("/"))))
+    assert not answers(address)
 
 
 def test_a_server_elsewhere_is_pointed_at(monkeypatch, capsys):
@@ -54,11 +73,12 @@ def test_the_ui_listens_on_loopback_alone_and_its_password_is_on_no_command_line
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@db.example.org/mlflow")
     started = []
 
-    def start(command, env, check):
+    def start(command, env, start_new_session):
         started.append((command, env))
-        return subprocess.CompletedProcess(command, 0)
+        return real(["true"], start_new_session=start_new_session)
 
-    monkeypatch.setattr(subprocess, "run", start)
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
     assert run_ui(5000) == 0
     ((command, env),) = started
     assert command[command.index("--host") + 1] == "127.0.0.1"
