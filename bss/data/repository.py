@@ -237,6 +237,6 @@ class _CountingBytes(Callback):
         self.progress.add_bytes(inc)
 
     def close(self) -> None:
-        """Count what DVC did not tell, as of a file that it took from a cache."""
+        """Count what DVC did not report, as of a file that it took from a cache; DVC may close more than once."""
         if self.path.is_file():
-            self.progress.add_bytes(self.path.stat().st_size - self.counted)
+            self.relative_update(self.path.stat().st_size - self.counted)

@@ -20,7 +20,7 @@ def all_datasets() -> dict[str, Dataset]:
 
 
 def find_dataset(name: str, key: str) -> Dataset:
-    """Return the dataset `name`; `key` says in a message where the name stands."""
+    """Return the dataset `name`; `key` says in a message which parameter or argument holds the name."""
     known = all_datasets()
     if not isinstance(name, str) or name not in known:
         close = difflib.get_close_matches(str(name), known, n=1)

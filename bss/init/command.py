@@ -39,6 +39,7 @@ def init_dataset(name: str, root: Path, protocol: str, output: Path, force: bool
 def show_presets(name: str | None, protocol: str) -> None:
     """Print the datasets, or everything that the preset of one sets, as YAML."""
     if name is not None:
+        find_dataset(name, "the preset")
         print(dataset_text(name, protocol, f"data/{name}"), end="")
         return
     columns = ["preset", "dataset", "modalities", "classes", "samples, published splits", "honest split"]

@@ -123,7 +123,9 @@ def parameters_of(config: Config) -> dict[str, Any]:
 def _with_val(manifest: Manifest, config: Config) -> tuple[Manifest, str]:
     """Return the manifest with a val split, where the protocol needs one, and where it comes from."""
     if any(sample.split == "val" for sample in manifest.samples):
-        return manifest, "val from the manifest"
+        if config.prepare.source is None:
+            return manifest, "val from the manifest"
+        return manifest, f"val from the {'published' if config.protocol == 'published' else 'honest'} split"
     if config.protocol == "published":  # as the authors do: all of train is trained on
         return manifest, "no val"
     grouped = any(sample.group is not None for sample in manifest.samples)

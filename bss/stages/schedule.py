@@ -40,7 +40,7 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
             (folder / name).mkdir()
             pacings[name], missing = _write_plan(config, name, entry, data, scores, folder)
             if missing:
-                warnings.append(f"{name}: the first epoch shows none of {missing}; `stratified: true` would.")
+                warnings.append(f"{name}: the first epoch shows none of {missing}.")
         parameters = {"schedule": config_to_tree(config.schedule), "seeds": list(config.seeds)}
         write_provenance(folder, "schedule", {"store": data.digest}, parameters)
     _print(pacings, n, config.train.epochs, batch_size, warnings)
@@ -55,7 +55,7 @@ def require_a_batch(store: Path, n: int, batch_size: int) -> None:
 def _write_plan(
     config: Config, name: str, entry: SchedulerEntry, data: Store, scores: Path, folder: Path
 ) -> tuple[Pacing, str]:
-    """Write one scheduler's plan; return its pacing and the classes that a first epoch leaves out."""
+    """Write one scheduler's plan; return its pacing, and the classes that a first epoch leaves out with advice."""
     rows, batch_size = data.rows("train"), config.train.batch_size
     ids, labels = data.id_column(rows), data.labels[rows]
     digests, missing = {}, ""
@@ -76,7 +76,8 @@ def _write_plan(
             left_out = np.setdiff1d(labels, labels[opened])
             if len(left_out) > 0:
                 names = [data.classes[label] for label in left_out]
-                missing = missing or f"class {', '.join(names)} (seed {seed})"
+                advice = "raise its pacing.start" if entry.stratified else "`stratified: true` shows each class"
+                missing = missing or f"class {', '.join(names)} (seed {seed}); {advice}"
         columns = {"index": rows, "id": ids}
         columns |= plan_columns(entry, values, ranking, len(rows), config.train.epochs, batch_size)
         write_table(seed_path(folder, name, seed), columns)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from rich.filesize import decimal
 
 from bss.cli import main
 from bss.data.fetch import fetch, locate
@@ -303,6 +304,14 @@ def test_the_command_prints_what_it_fetched(source, tmp_path, capsys):
     assert read(tmp_path / "birds") == FIRST
     assert main(command) == 1
     assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["address", "path"])
+def test_the_bytes_that_are_reported_are_those_of_the_files(source, tmp_path, capsys, by):
+    address = source[0] if by == "address" else source[0].removeprefix("file://")
+    fetch(locate(address, "second", "data/birds"), tmp_path / "birds")
+    size = sum(path.stat().st_size for path in (tmp_path / "birds").rglob("*") if path.is_file())
+    assert f"fetched 4 files, {decimal(size)}, " in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_program_for_git_is_not_needed(source, tmp_path):

@@ -103,3 +103,11 @@ def test_dvc_finds_every_parameter_that_its_stages_name(project, request):
     for stage in read_yaml(project / "dvc.yaml")["stages"].values():
         for key in stage.get("params", []):
             pick(written, [key])  # KeyError where it is missing
+
+
+def test_an_unknown_preset_is_named_as_the_argument_that_it_is(capsys):
+    assert main(["presets", "crema"]) == 1
+    error = capsys.readouterr().err
+    assert "the preset must be one of" in error
+    assert "did you mean crema-d?" in error
+    assert "--dataset" not in error
