@@ -24,7 +24,7 @@ def seeds_to_show(difference: float, sd: float, alpha: float, rows: int = 1) -> 
     `sd` is the standard deviation of the paired differences, in the unit of `difference`, which is not 0; `alpha` is
     the level of the two-sided test for all of `rows` together (each then gets ``alpha / rows``, the Bonferroni bound).
     The power is that of the paired t-test on normal differences, from the noncentral t-distribution without its tail
-    on the wrong side. Never fewer seeds than the sign-flip test needs.
+    on the wrong side; the sign-flip test comes close from one seed more than the fewest on, so plans begin there.
     """
     return _least_seeds(POWER, abs(difference), sd, alpha, rows)
 
@@ -39,9 +39,9 @@ def seeds_to_bound(margin: float, sd: float, alpha: float) -> int | None:
 
 
 def _least_seeds(power: float, difference: float, sd: float, alpha: float, rows: int) -> int | None:
-    n = np.arange(fewest_seeds(alpha), MOST_SEEDS + 1)
     if sd == 0:
-        return int(n[0])
+        return fewest_seeds(alpha)
+    n = np.arange(fewest_seeds(alpha) + 1, MOST_SEEDS + 1)  # the fewest reach alpha with one sign vector alone
     reached = _power(n, difference / sd, alpha / rows) >= power
     return int(n[reached.argmax()]) if reached.any() else None
 
