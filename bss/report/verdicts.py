@@ -12,8 +12,6 @@ MOST_LISTED = 64
 """Seeds up to which a command is given."""
 FAR_ABOVE = 0.1
 """Accuracy on val beyond that on test from which on val is no judge of what test will show."""
-NO_DIFFERENCE = 0.005
-"""Points that are printed as 0.00."""
 
 
 def verdicts(comparison: Comparison) -> list[str]:
@@ -56,7 +54,7 @@ def _val_cautions(comparison: Comparison) -> Iterator[str]:
     accuracy, samples = means[comparison["baseline"]][0], comparison["val_samples"]
     error = 100 * sqrt(accuracy * (1 - accuracy) / samples)
     largest = max(map(abs, found), default=0.0)
-    if found and error > max(largest, NO_DIFFERENCE):
+    if found and error > largest:
         yield (
             f"Validation accuracy has a standard error of {error:.1f} points ({samples} samples), more than the "
             f"largest difference found, {largest:.1f}: the selected epochs are partly chance. A larger val split helps."

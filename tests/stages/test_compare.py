@@ -47,9 +47,12 @@ def test_every_difference_is_the_mean_of_the_seeds_own(pipeline):
         key = {"test_acc": "test/acc", "last_test_acc": "last/test_acc"}[metric]
         own = [100 * (metrics[name, seed][key] - metrics[reference, seed][key]) for seed in config.seeds]
         assert float(row["difference"]) == pytest.approx(np.mean(own))
-        # The means of two seeds' resamples are the two values and their middle, the outer ones a quarter each.
-        assert (float(row["low"]), float(row["high"])) == pytest.approx((min(own), max(own)))
-        assert row["clear"] == "0"  # two seeds cannot show one
+        # Student's t with one degree of freedom; the standard error of two seeds is half of what they differ by.
+        half = 12.70620 * abs(own[0] - own[1]) / 2
+        expected = (np.mean(own) - half, np.mean(own) + half)
+        assert (float(row["low"]), float(row["high"])) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+        assert float(row["sd"]) == pytest.approx(np.std(own, ddof=1))
+        assert row["verdict"] == "inconclusive"  # two seeds cannot show one
 
 
 def test_curves_are_means_over_seeds_with_steps_that_add_up(pipeline):
