@@ -81,7 +81,7 @@ def tables(simulations: int) -> str:
 
 def coverage_table(simulations: int) -> str:
     """Return the table of every interval on every law."""
-    rows = []
+    rows: list[list[str]] = []
     for law, draw in LAWS.items():
         _say(f"coverage, {law}")
         cells: dict[str, list[str]] = {method: [law, method] for method in METHODS}
