@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from rich.console import Console
 
 from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, read_json, write_json
+from bss.report.markdown import markdown_comparison
+from bss.report.table import show
 from bss.stages.compare import compare
 
 
@@ -80,6 +83,17 @@ def test_the_report_is_the_same_bytes_again_but_for_times(own, pipeline):
     drawings = [re.findall(r"<svg.*?</svg>", page, re.DOTALL) for page in (first, second)]
     assert len(drawings[0]) >= 10
     assert drawings[1] == drawings[0]
+
+
+def test_show_prints_the_table_alone_in_markdown(pipeline):
+    folder, config = pipeline
+    console = Console(width=40)
+    with console.capture() as captured:
+        show(folder / "report", console, markdown=True)
+    lines = captured.get().splitlines()
+    comparison = read_json(folder / "report" / "comparison.json", "compare")
+    assert lines == markdown_comparison(comparison).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:8]] == [f"| {name}" for name in config.schedule.schedulers]
 
 
 def change_metrics(cell, **values):
