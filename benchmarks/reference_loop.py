@@ -13,7 +13,7 @@ from benchmarks.comparison import Line
 from benchmarks.crema import SMALL, Shape, make_config, plan_of, prepare_quietly, write_folder
 from benchmarks.record import Benchmark, main
 from bss.models.network import build_network, describe_network
-from bss.report.statistics import paired_difference
+from bss.report.statistics import paired_differences, sign_flip_p, t_interval
 from bss.training.cell import train_cell
 
 SCHEDULER = {"bss-l": {"kind": "learned", "measuring": "online"}}
@@ -25,7 +25,7 @@ CURVE_BATCH = 16
 DECODED = 16
 """Samples that are decoded to know what decoding costs."""
 RESAMPLES = 10_000
-"""Of the seeds, for the interval of a difference."""
+"""Sign vectors of the test of a difference with more than 16 seeds."""
 
 
 def run(
@@ -69,10 +69,11 @@ def run(
 
 def _curve_line(what: str, ours: list[Any], theirs: list[Any], name: str) -> Line:
     last, their_last = ([getattr(curve[-1], name) for curve in curves] for curves in (ours, theirs))
-    found = paired_difference(last, their_last, RESAMPLES)
-    note = f"{found.difference:+.3f} in the mean of {len(last)} seeds"
-    if found.low is not None:
-        note += f" [{found.low:+.3f}, {found.high:+.3f}], p {found.p:.3f}"
+    found = paired_differences(last, their_last)
+    note = f"{found.mean():+.3f} in the mean of {len(last)} seeds"
+    if len(found) > 1:
+        low, high = t_interval(found)
+        note += f" [{low:+.3f}, {high:+.3f}], p {sign_flip_p(found[None], RESAMPLES)[0]:.3f}"
     return Line(what, last, their_last, "", note=note)
 
 

@@ -12,17 +12,17 @@ from benchmarks.machine import describe_machine
 from benchmarks.process import BSS, PROJECT, run_python
 from bss.config import BUILTIN
 from bss.config.load import read_yaml
+from bss.report.markdown import legend, markdown_row, markdown_table
 
 PAGE = PROJECT / "docs" / "training_length.md"
 CURRICULA = ("random-ranking", "bss-h", "bss-h-trimmed")
 SCHEDULERS = ("uniform", "random-ranking", "bss-h", "bss-h-trimmed", "bss-l", "bss-l-online")
-HEAD = ("epochs", "scheduler", "test accuracy, %", "vs uniform", "vs random ranking", "last epoch, %", "steps")
+HEAD = ["epochs", "scheduler", "test accuracy, %", "vs uniform", "vs random ranking", "last epoch, %", "steps"]
 TEXT = """# How long to train
 
 The built-in data (see the README) with trainings of different lengths. The curriculum opens over the first third of
 the epochs and the learning rate falls after two thirds, as in `params.yaml`; the warm-up of the score stays at three
-epochs. Differences are paired by seed, with a 95 % interval; bold where it excludes 0 and p <= 0.05, not corrected for
-the number of comparisons.
+epochs. The schedulers of one length are compared together: five against each reference.
 """
 
 
@@ -34,20 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="as for bss, of all of them")
     parser.add_argument("--record", action="store_true", help="write docs/training_length.md")
     options = parser.parse_args(arguments)
-    rows = run(options.epochs, options.seeds, options.overrides)
-    print(table(rows))
+    rows, meaning = run(options.epochs, options.seeds, options.overrides)
+    table = markdown_table(HEAD, rows)
+    print(table)
     if options.record:
         machine = describe_machine()
         made = (
             f"`python -m benchmarks.training_length --record`, {len(options.seeds)} seeds, on {machine['processor']}; "
         )
         made += f"torch {machine['torch']}; commit {machine['commit']}."
-        PAGE.write_text(f"{TEXT}\n{made}\n\n{table(rows)}\n", encoding="utf-8")
+        PAGE.write_text(f"{TEXT}\n{meaning}\n\n{made}\n\n{table}\n", encoding="utf-8")
 
 
-def run(epochs: Sequence[int], seeds: Sequence[int], overrides: Sequence[str]) -> list[list[str]]:
-    """Return the rows of the table."""
-    rows = []
+def run(epochs: Sequence[int], seeds: Sequence[int], overrides: Sequence[str]) -> tuple[list[list[str]], str]:
+    """Return the rows of the table, and what its numbers mean."""
+    rows, meaning = [], ""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "params.yaml").write_text(json.dumps(_parameters()), encoding="utf-8")
@@ -60,8 +61,9 @@ def run(epochs: Sequence[int], seeds: Sequence[int], overrides: Sequence[str]) -
             for stage in (["schedule"], ["train"], ["compare"]):
                 _run(root, stage, changed)
             found = json.loads((root / "outputs" / "report" / "comparison.json").read_text(encoding="utf-8"))
-            rows += [_row(count, name, found["schedulers"][name]) for name in SCHEDULERS]
-    return rows
+            rows += [[str(count), name, *markdown_row(found["schedulers"][name])] for name in SCHEDULERS]
+            meaning = legend(found)
+    return rows, meaning
 
 
 def _parameters() -> dict[str, Any]:
@@ -83,33 +85,6 @@ def of_length(epochs: int) -> list[str]:
 
 def _run(folder: Path, stage: list[str], overrides: Sequence[str]) -> None:
     run_python(BSS, [*stage, *(part for text in overrides for part in ("--set", text))], folder)
-
-
-def _row(epochs: int, name: str, found: dict[str, Any]) -> list[str]:
-    test = found["test_acc"]
-    return [
-        str(epochs),
-        name,
-        f"{100 * test['mean']:.2f} ± {100 * test['sd']:.2f}",
-        *(_difference(found.get(key)) for key in ("vs_baseline", "vs_control")),
-        f"{100 * found['last_test_acc']['mean']:.1f}",
-        f"{found['steps']['mean']:.0f}",
-    ]
-
-
-def _difference(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return ""
-    test = found["test_acc"]
-    text = f"{test['difference']:+.2f}"
-    if (test["low"] > 0 or test["high"] < 0) and test["p"] <= 0.05:
-        text = f"**{text}**"
-    return f"{text} [{test['low']:+.2f}, {test['high']:+.2f}]"
-
-
-def table(rows: list[list[str]]) -> str:
-    """Return the rows as a Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in [list(HEAD), ["---"] * len(HEAD), *rows])
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("sync", _sync, "send to MLflow what could not be sent while the trainings ran", parameters=False)
     path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")
+    sub.add_argument("--markdown", action="store_true", help="only its table, in Markdown")
     path(sub, REPORT)
     sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
     path(sub, STORE, PLANS, RUNS)
@@ -287,7 +288,7 @@ def _show(options: argparse.Namespace) -> None:
     from bss.console import make_console
     from bss.report.table import show
 
-    show(options.report, make_console())
+    show(options.report, make_console(), options.markdown)
 
 
 def _sequence(options: argparse.Namespace) -> None:

@@ -149,8 +149,13 @@ class Learned:
         return np.log(1.01 + np.maximum(scores, -1.0))
 
     def probabilities(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return each sample's probability of being drawn first, float64 [n] with sum 1."""
+        """Return each sample's probability of being drawn first, float64 [n] with sum 1.
+
+        `scores` are the smoothed scores [n]. Raises ValueError unless all of them are finite.
+        """
         logs = self.log_weights(scores)
+        if not np.isfinite(logs).all():
+            raise ValueError("the weights of a draw must be finite and greater than 0")
         weights = np.exp(logs - logs.max())
         result: npt.NDArray[np.float64] = weights / weights.sum()
         return result

@@ -146,11 +146,16 @@ class CompareConfig:
     """Name of a scheduler: uniform shuffling."""
     control: str | None = None
     """Name of a scheduler: the random ranking with the same pacing; null compares with the baseline alone."""
+    correction: Literal["max-t", "none"] = "max-t"
+    """For comparing several schedulers with one reference: max-t, the joint sign-flip test; none judges each alone."""
+    margin: float = 1.0
+    """Difference in points of accuracy that does not matter, above 0: an interval inside ± margin is a verdict."""
     resamples: int = 10_000
-    """Bootstrap resamples behind each interval, at least 1000."""
+    """Random sign vectors of the sign-flip tests with more than 16 seeds, at least 1000; up to 16 all are tried."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
+        """Check the ranges."""
+        require(self.margin > 0, "margin", self.margin, "above 0")
         require(self.resamples >= 1000, "resamples", self.resamples, "at least 1000")
 
 

@@ -7,9 +7,11 @@ from bss.config import Config, config_to_tree, flatten
 from bss.data.store import Store
 from bss.report import plots
 from bss.report.audit import PICTURE, kinds_of, measurements, worst_samples
-from bss.report.comparison import Comparison, Results, cautions, findings, headlines
+from bss.report.comparison import ROLES, Comparison, Results
 from bss.report.statistics import auc
 from bss.report.table import detail_cells, detail_columns, effect_cells, effect_columns
+from bss.report.tables import difference_rows
+from bss.report.verdicts import cautions, findings, headlines, interval, next_steps
 from bss.tracking.provenance import code_version
 
 
@@ -25,14 +27,15 @@ def render_page(
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("bss.report", "."), autoescape=True, trim_blocks=True)
-    keys = [key for key, role in (("vs_baseline", "baseline"), ("vs_control", "control")) if comparison[role]]
+    keys = [key for key, role in ROLES if comparison[role]]
     code = code_version()
     return environment.get_template("page.html").render(
         name=store.name,
         comparison=comparison,
         cautions=cautions(comparison),
         headlines=headlines(comparison),
-        findings=findings(comparison),
+        findings=findings(comparison) + next_steps(comparison),
+        tests=[row | {"interval": interval(row)} for row in difference_rows(comparison)],
         titles=effect_columns(comparison) + detail_columns(comparison),
         rows={
             name: effect_cells(entry, comparison) + detail_cells(entry, comparison, times[name])

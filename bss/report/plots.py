@@ -121,20 +121,21 @@ def modality_plot(comparison: Comparison) -> str:
 
 
 def differences_plot(comparison: Comparison, key: str, metric: str) -> str:
-    """Plot the differences to baseline (`key` vs_baseline) or control with their 95 % intervals."""
+    """Plot the differences to baseline (`key` vs_baseline) or control with their 95 % intervals, and the margin."""
     entries = {name: entry[key][metric] for name, entry in comparison["schedulers"].items() if key in entry}
     palette = colours(list(comparison["schedulers"]))
-    role = comparison["baseline" if key == "vs_baseline" else "control"]
+    role, margin = comparison["baseline" if key == "vs_baseline" else "control"], comparison["margin"]
     label = f"Differences of each scheduler to {role} with their 95 % intervals"
     with figure(8.6, 0.6 + 0.34 * len(entries), label) as (axes, finish):
         axes.axvline(0, color="#888888", linewidth=1)
+        axes.axvspan(-margin, margin, color="#888888", alpha=0.15, linewidth=0)
         for y, (name, d) in enumerate(entries.items()):
             if d["low"] is not None:
                 axes.plot([d["low"], d["high"]], [y, y], color=palette[name], linewidth=2.4)
             axes.plot(d["difference"], y, "o", color=palette[name])
         axes.set_yticks(range(len(entries)), list(entries))
         axes.invert_yaxis()
-        axes.set_xlabel(f"difference to {role} in points of test accuracy, 95 % interval")
+        axes.set_xlabel(f"difference to {role} in points of test accuracy, 95 % interval; grey: the margin")
         return finish()
 
 

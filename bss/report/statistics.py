@@ -1,6 +1,6 @@
-"""Statistics of the comparison: pure functions of small arrays."""
+"""Statistics of the comparison: pure functions of small arrays. docs/statistics.md has the reasons and sources."""
 
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -9,59 +9,102 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 EXACT_UP_TO = 16
-"""Seeds up to which every sign pattern of the permutation test is tried."""
-PATTERNS = 1 << 16
-"""Random sign patterns beyond that."""
+"""Seeds up to which the sign-flip tests enumerate every sign vector."""
+TIE = 1e-10
+"""Statistics in [0, 1] that differ by less are equal: sums in another order differ in their last bits."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference over seeds."""
+def paired_differences(values: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
+    """Return ``values - others``, float64 [..., seeds], both given per seed in the same order.
 
-    difference: float
-    """The mean."""
-    low: float | None
-    """Lower end of the 95 % interval; None with one seed."""
-    high: float | None
-    """Upper end."""
-    p: float | None
-    """Of the sign-flip test; None with one seed."""
-
-
-def paired_difference(values: npt.ArrayLike, others: npt.ArrayLike, resamples: int) -> Difference:
-    """Compare `values` [seeds] with `others` [seeds], paired by seed.
-
-    The interval is the percentile bootstrap over seeds with a fixed random state. p is two-sided, of the
-    sign-flip permutation test; with n seeds it cannot be smaller than 2 / 2^n, which is 0.0625 for 5.
+    Differences along the last axis that are equal up to rounding are made equal, so that their deviation is 0.
+    Raises ValueError for shapes that differ, for no seed at all, and for numbers that are not finite.
     """
-    differences = np.asarray(values, dtype=np.float64) - np.asarray(others, dtype=np.float64)
-    if len(differences) == 1:
-        return Difference(float(differences[0]), None, None, None)
-    random = np.random.default_rng(0)
-    picked = differences[random.integers(len(differences), size=(resamples, len(differences)))].mean(axis=1)
-    low, high = np.quantile(picked, [0.025, 0.975])
-    return Difference(float(differences.mean()), float(low), float(high), sign_flip_p(differences))
+    first, second = (np.asarray(a, dtype=np.float64) for a in (values, others))
+    if first.shape != second.shape or first.ndim == 0 or first.shape[-1] == 0:
+        raise ValueError(f"paired values need one number per seed on both sides, got {first.shape} and {second.shape}")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("paired values must be finite; a seed without a result cannot be compared")
+    differences = first - second
+    mean = differences.mean(axis=-1, keepdims=True)
+    rounding = 1e-12 * np.maximum(np.abs(first), np.abs(second)).max(axis=-1, keepdims=True)
+    return np.where(np.ptp(differences, axis=-1, keepdims=True) <= rounding, mean, differences)
 
 
-def sign_flip_p(differences: Floats) -> float:
-    """Return the two-sided p-value of the sign-flip permutation test of a mean of 0 (`differences` [n])."""
-    n = len(differences)
-    if n <= EXACT_UP_TO:
-        signs = np.array(list(product((1, -1), repeat=n)), dtype=np.float64)
-        extra = 0
-    else:
-        signs = np.random.default_rng(0).choice([1.0, -1.0], size=(PATTERNS, n))
-        extra = 1  # the observed pattern is one of those that count
-    sums = np.abs(signs @ differences)
-    # A sum in another order differs in its last bits: patterns as extreme as the observed one count.
-    reached = np.count_nonzero(sums >= abs(differences.sum()) - 1e-12 * max(1.0, np.abs(differences).sum()))
-    return float((reached + extra) / (len(signs) + extra))
+def deviation(differences: Floats) -> Floats:
+    """Return the sample standard deviation along the last axis (ddof = 1), 0 for equal numbers; [..., n] to [...]."""
+    spread = differences.std(axis=-1, ddof=1)
+    return np.where(np.ptp(differences, axis=-1) == 0, 0.0, spread)
+
+
+def t_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Return the ends of Student's t-interval of the mean along the last axis, [..., n] to two of [...].
+
+    It needs n >= 2. Equal differences have an interval of no width.
+    """
+    from scipy import stats
+
+    n = differences.shape[-1]
+    mean = differences.mean(axis=-1)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * deviation(differences) / np.sqrt(n)
+    return mean - half, mean + half
+
+
+def sign_flip_p(differences: Floats, resamples: int) -> Floats:
+    """Return the two-sided p-value of the sign-flip test of each row of `differences` [rows, n], by itself: [rows].
+
+    The null hypothesis is that a difference is as likely as its negative. With n seeds p is at least 2 / 2^n.
+    Up to `EXACT_UP_TO` seeds every sign vector counts, beyond that `resamples` random ones and the observed one.
+    """
+    observed, flipped, extra = _statistics(differences, resamples)
+    return _share(flipped >= observed - TIE, extra)
+
+
+def max_t_p(differences: Floats, resamples: int) -> Floats:
+    """Return p-values of the rows of `differences` [rows, n], corrected for testing all of them: [rows].
+
+    The step-down max-T procedure of Westfall and Young (1993) by sign-flips. One sign per seed is common to all
+    rows, so their dependence (a shared baseline above all) is kept. The chance of one or more p <= a among the
+    rows without a difference is at most a, whichever these are.
+    """
+    observed, flipped, extra = _statistics(differences, resamples)
+    order = np.argsort(-observed, kind="stable")
+    # Each row is compared with the greatest statistic of the rows that are no more extreme than itself.
+    rest = np.maximum.accumulate(flipped[:, order[::-1]], axis=1)[:, ::-1]
+    p = np.maximum.accumulate(_share(rest >= observed[order] - TIE, extra))
+    return p[np.argsort(order)]
+
+
+def _statistics(differences: Floats, resamples: int) -> tuple[Floats, Floats, int]:
+    """Return the statistics observed [rows], those of each sign vector [vectors, rows], and how many to add.
+
+    The statistic is |sum| / sqrt(n * sum of squares), in [0, 1]. It grows with Student's |t| and nothing else, the
+    same way in every row, and has a value for equal differences: 1, and 0 if all of them are 0.
+    """
+    norms = np.sqrt(differences.shape[1] * np.square(differences).sum(axis=1))
+    units = np.divide(differences, norms[:, None], out=np.zeros_like(differences), where=norms[:, None] > 0)
+    signs = _sign_vectors(differences.shape[1], resamples)
+    return np.abs(units.sum(axis=1)), np.abs(signs @ units.T), int(differences.shape[1] > EXACT_UP_TO)
+
+
+@lru_cache(maxsize=8)
+def _sign_vectors(n: int, resamples: int) -> Floats:
+    """Return the vectors of 1 and -1 that are tried, [vectors, n]; the same arguments give the same ones."""
+    if n <= EXACT_UP_TO:  # the negative of a vector gives the same statistic, so half of them are enough
+        return np.array([(1, *rest) for rest in product((1, -1), repeat=n - 1)], dtype=np.float64)
+    return np.random.default_rng(0).choice([1.0, -1.0], size=(resamples, n))
+
+
+def _share(reached: npt.NDArray[np.bool_], extra: int) -> Floats:
+    """Return the share of sign vectors [vectors, rows] that reach what was observed; `extra` ones do for certain."""
+    shares: Floats = (reached.sum(axis=0) + extra) / (len(reached) + extra)
+    return shares
 
 
 def auc(higher: npt.ArrayLike, lower: npt.ArrayLike) -> float | None:
     """Return the probability that a value of `higher` [n] exceeds one of `lower` [m], ties counted half.
 
-    None where one of them is empty.
+    None if one of them is empty.
     """
     higher, lower = np.asarray(higher, dtype=np.float64), np.sort(np.asarray(lower, dtype=np.float64))
     if len(higher) == 0 or len(lower) == 0:

@@ -9,17 +9,22 @@ from rich.table import Table
 
 from bss.errors import BssError
 from bss.files import read_json
-from bss.report.comparison import Comparison, findings, interval, is_clear, verdicts
+from bss.report.comparison import ROLES, Comparison
+from bss.report.markdown import markdown_comparison
+from bss.report.verdicts import interval, mark, verdicts
 
 
-def show(report: Path, console: Console) -> None:
-    """Print the comparison that lies in `report`, and where the rest of it is.
+def show(report: Path, console: Console, markdown: bool = False) -> None:
+    """Print the comparison that lies in `report` and where the rest of it is, or only its table in `markdown`.
 
-    Raises `BssError` where there is none.
+    Raises `BssError` if there is none.
     """
     path = report / "comparison.json"
     comparison, times = read_json(path, "compare", {"schedulers": dict}), read_json(report / "times.json", "compare")
     try:
+        if markdown:
+            console.print(markdown_comparison(comparison), highlight=False, markup=False, soft_wrap=True)
+            return
         print_comparison(comparison, times, console)
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise BssError(f"{path}: damaged ({error!r}). Run `bss compare` again.") from error
@@ -32,31 +37,28 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
     selected = "selected on test (protocol published)" if protocol == "published" else "selected on val"
     schedulers = comparison["schedulers"]
     effects = {name: effect_cells(entry, comparison) for name, entry in schedulers.items()}
-    title = f"Accuracy on test in %, {selected}, {seeds} seeds; * 95 % interval excludes 0 and p <= 0.05"
+    title = f"Accuracy on test in %, {selected}, {seeds} seeds; * better or worse, = within the margin"
     console.print(_table(title, effect_columns(comparison), effects))
     details = {name: detail_cells(entry, comparison, times[name]) for name, entry in schedulers.items()}
     console.print(_table("Means over seeds, in %", detail_columns(comparison), details))
     for line in verdicts(comparison):
         console.print(line, markup=False, soft_wrap=True)
-    if findings(comparison):
-        console.print("Not corrected for the number of comparisons: of many, some are clear by chance.")
 
 
 def effect_columns(comparison: Comparison) -> list[str]:
     """Return the titles for `effect_cells`."""
-    references = [comparison[role] for role in ("baseline", "control") if comparison[role] is not None]
+    references = [comparison[role] for _, role in ROLES if comparison[role] is not None]
     return ["test ± sd", *(f"vs {name}" for name in references)]
 
 
 def effect_cells(entry: dict[str, Any], comparison: Comparison) -> list[str]:
     """Return one scheduler's accuracy and its differences to baseline and control."""
     row = [f"{100 * entry['test_acc']['mean']:.2f} ± {100 * entry['test_acc']['sd']:.2f}"]
-    for key, role in (("vs_baseline", "baseline"), ("vs_control", "control")):
+    for key, role in ROLES:
         if comparison[role] is None:
             continue
         difference = entry[key]["test_acc"] if key in entry else None
-        mark = "*" if difference is not None and is_clear(difference) else " "
-        row.append("-" if difference is None else interval(difference) + mark)
+        row.append("-" if difference is None else interval(difference) + mark(difference))
     return row
 
 

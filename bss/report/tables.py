@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bss.report.comparison import Comparison, Results, is_clear
+from bss.report.comparison import ROLES, Comparison, Results
 
 CURVES = {
     "learning_rate": "learning_rate",
@@ -33,16 +33,16 @@ def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
 
 
 def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row per scheduler, reference and metric: the paired difference in points and its interval.
+    """Return a row per scheduler, reference and metric: the paired difference in points with all that is known of it.
 
-    `clear` is 1 where interval and test agree that there is one. Empty for a single scheduler.
+    Empty for a single scheduler.
     """
     rows = []
     for scheduler, entry in comparison["schedulers"].items():
-        for key, role in (("vs_baseline", "baseline"), ("vs_control", "control")):
+        for key, role in ROLES:
             for metric, difference in entry.get(key, {}).items():
                 head = {"scheduler": scheduler, "reference": comparison[role], "metric": metric}
-                rows.append(head | difference | {"clear": int(is_clear(difference))})
+                rows.append(head | difference)
     return rows
 
 
@@ -59,7 +59,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     for scheduler, entry in comparison["schedulers"].items():
         row: dict[str, Any] = {"scheduler": scheduler, "protocol": comparison["protocol"]}
         row |= {name: entry[name.rpartition("_")[0]][name.rpartition("_")[2]] for name in names}
-        for key in ("vs_baseline", "vs_control"):
+        for key, _ in ROLES:
             for metric, difference in entry.get(key, {}).items():
                 row |= {f"{key}_{metric}_{part}": value for part, value in difference.items()}
         rows.append(row)

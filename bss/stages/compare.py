@@ -35,7 +35,7 @@ def compare(
     """
     data = Store.open(store)
     results = read_results(config, runs)
-    comparison = compare_results(config, results)
+    comparison = compare_results(config, results, len(data.rows("val")))
     times = {name: float(np.mean([cell.seconds for cell in cells])) for name, cells in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)

@@ -99,13 +99,20 @@ def log_inputs(
 
 
 def log_report(journal: Journal, report: Path, comparison: Mapping[str, Any]) -> None:
-    """Record the report's files and the comparison's numbers."""
+    """Record the report's files, the comparison's numbers, and its verdicts as tags."""
     numbers = {
         name.replace(".", "/"): float(value)
         for name, value in flatten(comparison["schedulers"]).items()
         if isinstance(value, int | float)
     }
+    verdicts = {
+        f"{name}/{key}/verdict": str(entry[key]["test_acc"]["verdict"])
+        for name, entry in comparison["schedulers"].items()
+        for key in ("vs_baseline", "vs_control")
+        if key in entry
+    }
     journal.append("metrics", step=0, values=numbers)
+    journal.append("tags", tags=verdicts)
     journal.append("files", folder=journal.add_files(files_below(report)), to="report")
     journal.append("end", status=None)
 

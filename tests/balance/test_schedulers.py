@@ -59,6 +59,15 @@ def test_the_reversed_order_is_the_reversed_ranking():
     np.testing.assert_array_equal(Heuristic(order="imbalanced-first").rank(scores, 0), forward[::-1])
 
 
+@pytest.mark.parametrize("probability", ["softmax", "shifted"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_bss_l_refuses_scores_that_are_not_finite(probability, bad):
+    scheduler = Learned(probability=probability)
+    for use in (scheduler.probabilities, lambda scores: scheduler.sequence(scores, 0, 0)):
+        with pytest.raises(ValueError, match="must be finite"):
+            use([0.5, bad, 0.0])
+
+
 def test_the_control_knows_nothing_of_the_scores():
     a, b = np.arange(50.0), -np.arange(50.0)
     control = Heuristic(ranking="random")

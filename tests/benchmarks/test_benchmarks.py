@@ -106,6 +106,7 @@ def test_the_page_of_lengths_has_a_row_for_each_scheduler_and_number_of_epochs(t
     monkeypatch.setattr(training_length, "SCHEDULERS", ("uniform", "random-ranking"))
     training_length.main(["--epochs", "1", "--seeds", "0", "1", "--set", "measure.warmup_epochs=0", "--record"])
     text = (tmp_path / "page.md").read_text()
+    assert "bold: the interval excludes 0" in text
     rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")][2:]
     assert rows == [["| 1", "uniform"], ["| 1", "random-ranking"]]
     assert "2 seeds" in text

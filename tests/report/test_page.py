@@ -1,3 +1,5 @@
+import csv
+import html
 import re
 import shutil
 from html.parser import HTMLParser
@@ -95,7 +97,26 @@ def test_every_colour_of_a_drawing_has_a_light_and_a_dark_shade(page):
 
 def test_few_seeds_and_the_published_protocol_are_warned_of(page):
     warnings = re.findall(r'<p class="warning">(.*?)</p>', page)
-    assert warnings == ["Seeds: 2, too few for a verdict; 6 or more are needed."]
+    (warning,) = map(html.unescape, warnings)
+    assert warning.startswith("Seeds: 2, too few for a verdict; 6 or more are needed.")
+    assert "2 / 2^2 = 0.5, above 0.05" in warning
+    assert "dvc exp run -S 'seeds=[0,1,2,3,4,5]'" in warning
+
+
+def test_every_difference_is_listed_with_its_tests_and_its_verdict(page, pipeline):
+    start = page.index("<tbody>", page.index("<th>verdict</th>"))
+    rows = [
+        re.findall("<td>(.*?)</td>", row) for row in page[start : page.index("</tbody>", start)].split("</tr>")[:-1]
+    ]
+    with (pipeline[0] / "report" / "differences.csv").open(newline="", encoding="utf-8") as file:
+        expected = list(csv.DictReader(file))
+    assert len(rows) == len(expected) == 20
+    for row, known in zip(rows, expected, strict=True):
+        assert row[:2] == [known["scheduler"], known["reference"]]
+        assert row[2] == {"test_acc": "selected", "last_test_acc": "last"}[known["metric"]]
+        assert row[3].startswith(f"{float(known['difference']):+.2f} ")
+        numbers = [f"{float(known['sd']):.2f}", *(f"{float(known[key]):.4f}" for key in ("p", "p_corrected"))]
+        assert row[4:] == [*numbers, "inconclusive", known["seeds_needed"] or "-"]
 
 
 def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline, small_store, tmp_path):

@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from rich.console import Console
 
 from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, read_json, write_json
+from bss.report.markdown import markdown_comparison
+from bss.report.table import show
 from bss.stages.compare import compare
 
 
@@ -47,9 +50,12 @@ def test_every_difference_is_the_mean_of_the_seeds_own(pipeline):
         key = {"test_acc": "test/acc", "last_test_acc": "last/test_acc"}[metric]
         own = [100 * (metrics[name, seed][key] - metrics[reference, seed][key]) for seed in config.seeds]
         assert float(row["difference"]) == pytest.approx(np.mean(own))
-        # The means of two seeds' resamples are the two values and their middle, the outer ones a quarter each.
-        assert (float(row["low"]), float(row["high"])) == pytest.approx((min(own), max(own)))
-        assert row["clear"] == "0"  # two seeds cannot show one
+        # Student's t with one degree of freedom; the standard error of two seeds is half of what they differ by.
+        half = 12.70620 * abs(own[0] - own[1]) / 2
+        expected = (np.mean(own) - half, np.mean(own) + half)
+        assert (float(row["low"]), float(row["high"])) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+        assert float(row["sd"]) == pytest.approx(np.std(own, ddof=1))
+        assert row["verdict"] == "inconclusive"  # two seeds cannot show one
 
 
 def test_curves_are_means_over_seeds_with_steps_that_add_up(pipeline):
@@ -77,6 +83,17 @@ def test_the_report_is_the_same_bytes_again_but_for_times(own, pipeline):
     drawings = [re.findall(r"<svg.*?</svg>", page, re.DOTALL) for page in (first, second)]
     assert len(drawings[0]) >= 10
     assert drawings[1] == drawings[0]
+
+
+def test_show_prints_the_table_alone_in_markdown(pipeline):
+    folder, config = pipeline
+    console = Console(width=40)
+    with console.capture() as captured:
+        show(folder / "report", console, markdown=True)
+    lines = captured.get().splitlines()
+    comparison = read_json(folder / "report" / "comparison.json", "compare")
+    assert lines == markdown_comparison(comparison).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:8]] == [f"| {name}" for name in config.schedule.schedulers]
 
 
 def change_metrics(cell, **values):

@@ -105,6 +105,10 @@ def test_artifacts_hold_scores_plans_sequences_and_the_report(tracked):
     assert parent.data.metrics["bss-l-online/vs_baseline/test_acc/difference"] == pytest.approx(
         100 * (parent.data.metrics["bss-l-online/test_acc/mean"] - parent.data.metrics["uniform/test_acc/mean"])
     )
+    assert 0 < parent.data.metrics["bss-l-online/vs_baseline/test_acc/p_corrected"] <= 1
+    verdicts = {name: value for name, value in parent.data.tags.items() if name.endswith("/verdict")}
+    pairs = ("uniform/vs_control", "control/vs_baseline", "bss-l-online/vs_baseline", "bss-l-online/vs_control")
+    assert verdicts == {f"{pair}/verdict": "inconclusive" for pair in pairs}  # of two seeds
 
 
 def test_the_dataset_is_an_input_with_its_digest(tracked, small_store):

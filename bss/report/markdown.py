@@ -1,0 +1,50 @@
+"""The comparison as a Markdown table, for a README or a paper's notes."""
+
+from typing import Any
+
+from bss.report.comparison import ROLES, Comparison
+from bss.report.verdicts import interval
+
+
+def markdown_comparison(comparison: Comparison) -> str:
+    """Return the table of `markdown_row` with its head and a line on what the marks mean."""
+    references = [comparison[role] for _, role in ROLES if comparison[role] is not None]
+    head = ["scheduler", "test accuracy, %", *(f"vs {name}" for name in references), "last epoch, %", "steps"]
+    rows = [[name, *markdown_row(entry, len(references))] for name, entry in comparison["schedulers"].items()]
+    return f"{markdown_table(head, rows)}\n\n{comparison['seeds']} seeds. {legend(comparison)}"
+
+
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """Return the cells as a Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def markdown_row(entry: dict[str, Any], references: int = len(ROLES)) -> list[str]:
+    """Return the cells of one scheduler: accuracy, its differences to the `references`, last epoch, steps."""
+    test = entry["test_acc"]
+    return [
+        f"{100 * test['mean']:.2f} ± {100 * test['sd']:.2f}",
+        *(_difference(entry.get(key)) for key, _ in ROLES[:references]),
+        f"{100 * entry['last_test_acc']['mean']:.1f}",
+        f"{entry['steps']['mean']:.0f}",
+    ]
+
+
+def legend(comparison: Comparison) -> str:
+    """Return what the numbers and the bold ones mean."""
+    corrected = ", corrected for the number of schedulers (max-T)" if comparison["correction"] == "max-t" else ""
+    return (
+        "± is the standard deviation over seeds (ddof = 1). Differences are in points, paired by seed, each with its "
+        f"95 % t-interval; bold: the interval excludes 0 and the sign-flip test's p is at most 0.05{corrected}; "
+        f"=: not bold, and the interval lies inside ± {comparison['margin']:g}."
+    )
+
+
+def _difference(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    test = found["test_acc"]
+    number, _, rest = interval(test).partition(" ")
+    clear = test["verdict"] in ("better", "worse")
+    text = f"**{number}**" if clear else number
+    return f"{text} {rest}".rstrip() + (" =" if test["verdict"] == "within-margin" else "")

@@ -1,0 +1,165 @@
+"""The comparison in words: what to be careful about, what was found, and what would decide the rest."""
+
+from collections.abc import Iterator
+from math import sqrt
+from typing import Any
+
+from bss.report.comparison import ROLES, Comparison
+from bss.report.families import FEWEST_SEEDS, SIGNIFICANT
+from bss.report.seeds import MOST_SEEDS
+
+MOST_LISTED = 64
+"""Seeds up to which a command is given."""
+FAR_ABOVE = 0.1
+"""Accuracy on val beyond that on test from which on val is no judge of what test will show."""
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    """Say what to be careful about, what was found for each scheduler, and what to run next."""
+    return cautions(comparison) + findings(comparison) + next_steps(comparison)
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """Say what keeps the numbers from being taken at their word."""
+    lines = []
+    if comparison["protocol"] == "published":
+        lines.append(
+            "Selected on the test split (protocol published): comparable with published tables only, and optimistic."
+        )
+    seeds = comparison["seeds"]
+    if seeds < FEWEST_SEEDS:
+        lines.append(
+            f"Seeds: {seeds}, too few for a verdict; {FEWEST_SEEDS} or more are needed. The smallest p that the "
+            f"sign-flip test can reach is 2 / 2^{seeds} = {2 / 2**seeds:.4g}, above {SIGNIFICANT}. "
+            f"Run `{more_seeds(comparison, FEWEST_SEEDS)}`."
+        )
+    elif comparison["correction"] == "none" and len(comparison["schedulers"]) > 2:
+        lines.append("Not corrected for the number of comparisons: of many, some are clear by chance.")
+    if comparison["protocol"] == "honest":
+        lines += _val_cautions(comparison)
+    return lines
+
+
+def _val_cautions(comparison: Comparison) -> Iterator[str]:
+    """Say why the validation split may be no judge of which epoch is best."""
+    entries = comparison["schedulers"]
+    means = {name: (entry["val_acc"]["mean"], entry["test_acc"]["mean"]) for name, entry in entries.items()}
+    gaps = [f"{name} {100 * v:.1f} / {100 * t:.1f}" for name, (v, t) in means.items() if v - t >= FAR_ABOVE]
+    if gaps:
+        yield (
+            f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not judge what test asks. "
+            "Are speakers, videos or near-duplicates in both train and val? Name them in the manifest's column `group`."
+        )
+    found = [entry[key]["test_acc"]["difference"] for entry in entries.values() for key, _ in ROLES if key in entry]
+    accuracy, samples = means[comparison["baseline"]][0], comparison["val_samples"]
+    error = 100 * sqrt(accuracy * (1 - accuracy) / samples)
+    largest = max(map(abs, found), default=0.0)
+    if found and error > largest:
+        yield (
+            f"Validation accuracy has a standard error of {error:.1f} points ({samples} samples), more than the "
+            f"largest difference found, {largest:.1f}: the selected epochs are partly chance. A larger val split helps."
+        )
+
+
+def findings(comparison: Comparison) -> list[str]:
+    """Say what was found for each scheduler but the control; nothing if there are too few seeds."""
+    if comparison["seeds"] < FEWEST_SEEDS:
+        return []
+    lines = []
+    for name, entry in comparison["schedulers"].items():
+        parts = [_finding(entry[key]["test_acc"], comparison[role], comparison) for key, role in ROLES if key in entry]
+        if parts and name != comparison["control"]:
+            lines.append(f"{name}: {'; '.join(parts)}.")
+    return lines
+
+
+def headlines(comparison: Comparison) -> list[str]:
+    """Sum up the findings, one sentence for the baseline and one for the control."""
+    if comparison["seeds"] < FEWEST_SEEDS:
+        return []
+    references = [comparison[role] for _, role in ROLES]
+    words = {"better": "better", "worse": "worse", "within-margin": f"within {_points(comparison['margin'])}"}
+    words["inconclusive"] = "inconclusive"
+    lines = []
+    for key, role in ROLES:
+        found: dict[str, list[str]] = {verdict: [] for verdict in words}
+        for name, entry in comparison["schedulers"].items():
+            if name not in references and key in entry:
+                found[entry[key]["test_acc"]["verdict"]].append(name)
+        parts = [f"{words[verdict]}: {', '.join(names)}" for verdict, names in found.items() if names]
+        if parts:
+            lines.append(f"Against {comparison[role]}, {'; '.join(parts)}.")
+    return lines
+
+
+def next_steps(comparison: Comparison) -> list[str]:
+    """Name the command that adds the seeds which would decide what is inconclusive, if they are few enough."""
+    if comparison["seeds"] < FEWEST_SEEDS:
+        return []  # the caution has the command
+    wanted: dict[str, int] = {}
+    for name, entry in comparison["schedulers"].items():
+        for key, _ in ROLES:
+            seeds = _wanted(entry[key]["test_acc"], comparison) if key in entry else None
+            if name != comparison["control"] and seeds is not None and seeds <= MOST_LISTED:
+                wanted[name] = max(seeds, wanted.get(name, 0))
+    if not wanted:
+        return []
+    most = max(wanted.values())
+    names = ", ".join(wanted)
+    return [f"{most - comparison['seeds']} more seeds would probably decide {names}: `{more_seeds(comparison, most)}`"]
+
+
+def more_seeds(comparison: Comparison, count: int) -> str:
+    """Return the command that runs the pipeline with `count` seeds; trainings that are finished are kept."""
+    seeds = list(comparison["seed_numbers"])
+    unused = (seed for seed in range(len(seeds) + count) if seed not in comparison["seed_numbers"])
+    seeds += [next(unused) for _ in range(count - len(seeds))]
+    return f"dvc exp run -S 'seeds=[{','.join(map(str, seeds))}]'"
+
+
+def interval(difference: dict[str, Any]) -> str:
+    """Return a difference in points with its interval, such as ``+1.20 [+0.30, +2.10]``."""
+    text = f"{difference['difference']:+.2f}"
+    if difference["low"] is None:
+        return text
+    if difference["sd"] == 0:
+        return f"{text} in every seed"
+    return f"{text} [{difference['low']:+.2f}, {difference['high']:+.2f}]"
+
+
+def mark(difference: dict[str, Any]) -> str:
+    """Return the sign of a verdict in a table: * for better or worse, = for within the margin, or a space."""
+    return {"better": "*", "worse": "*", "within-margin": "="}.get(difference["verdict"], " ")
+
+
+def _finding(difference: dict[str, Any], reference: str, comparison: Comparison) -> str:
+    margin, verdict = comparison["margin"], difference["verdict"]
+    small = -margin < difference["low"] and difference["high"] < margin
+    found = {
+        "better": f"better than {reference}" + (f", by less than {_points(margin)}" if small else ""),
+        "worse": f"worse than {reference}" + (f", by less than {_points(margin)}" if small else ""),
+        "within-margin": f"within {_points(margin)} of {reference}",
+        "inconclusive": f"inconclusive against {reference}",
+    }[verdict]
+    p = f"p = {difference['p']:.3f}"
+    if difference["p_corrected"] is not None:
+        p += f", corrected {difference['p_corrected']:.3f}"
+    return f"{found} ({interval(difference)}, {p}{_needs(difference, comparison)})"
+
+
+def _needs(difference: dict[str, Any], comparison: Comparison) -> str:
+    if difference["verdict"] != "inconclusive":
+        return ""
+    seeds = _wanted(difference, comparison)
+    return f", more than {MOST_SEEDS} seeds would be needed" if seeds is None else f", about {seeds} seeds would decide"
+
+
+def _wanted(difference: dict[str, Any], comparison: Comparison) -> int | None:
+    """Return the seeds that would probably decide what is inconclusive, more than there are; None if unknown."""
+    if difference["verdict"] != "inconclusive" or difference["seeds_needed"] is None:
+        return None
+    return max(difference["seeds_needed"], comparison["seeds"] + 2)
+
+
+def _points(number: float) -> str:
+    return f"{number:g} point" if number == 1 else f"{number:g} points"
