@@ -15,6 +15,7 @@ from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
 from bss.data.decode.image import open_image
 from bss.data.decode.paths import inside
+from bss.data.decode.sound_source import SOUND_SUFFIXES as SOUND_CONTAINERS
 from bss.data.decode.sound_source import sound_blocks
 from bss.data.decode.spans import spread
 from bss.errors import BssError
@@ -25,8 +26,8 @@ LOOKED_AT = 24
 SOUND_SUFFIXES = frozenset(
     {".aif", ".aiff", ".au", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".spx", ".voc", ".w64"}
     | {".wav"}
-)
-"""Sounds that are no containers for FFmpeg."""
+) | frozenset(SOUND_CONTAINERS)
+"""Files that hold sound alone."""
 
 
 @dataclass

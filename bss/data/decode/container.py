@@ -8,8 +8,7 @@ from typing import Any, Literal
 from bss.data.decode.bad_sample import MAX_PIXELS, BadSampleError, reason, require_pixels
 
 SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".m4a", ".mov", ".flv", ".avi", ".mkv", ".mka", ".webm", ".weba", ".mpg", ".mpeg", ".wmv", ".wma"}
-    | {".3gp", ".ts", ".aac"}
+    {".mp4", ".m4v", ".m4a", ".mov", ".flv", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts"}
 )
 """Files that FFmpeg opens (through PyAV) rather than libsndfile."""
 FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "flv", "avi", "matroska,webm", "mpeg", "mpegts", "mpegvideo", "asf")

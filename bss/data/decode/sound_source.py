@@ -25,6 +25,9 @@ MAX_RATE = 768_000
 """Hz; a header that declares more is damaged."""
 UNKNOWN_SIZE = 0x7FFF0000
 """Bytes; this and more is what programs write for sound whose length they do not know yet."""
+SOUND_SUFFIXES: dict[str, tuple[str, ...]]
+SOUND_SUFFIXES = {".aac": ("aac",), ".mka": ("matroska,webm",), ".weba": ("matroska,webm",), ".wma": ("asf",)}
+"""Files that hold sound alone and that libsndfile cannot read, with FFmpeg's formats of them."""
 MAGIC = {b"OggS": "ogg", b"fLaC": "flac"}
 """First four bytes of compressed formats, and FFmpeg's names of them."""
 STREAMS = {"MP3": "mp3", "OGG": "ogg", "FLAC": "flac"}
@@ -65,7 +68,9 @@ def sound_blocks(path: Path, first: int = 0) -> Iterator[tuple[int, Samples]]:
 def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
     """Return which formats FFmpeg should read the file as; None where libsndfile reads it."""
     if path.suffix.lower() in SUFFIXES:
-        return ("aac",) if path.suffix.lower() == ".aac" else FORMATS
+        return FORMATS
+    if path.suffix.lower() in SOUND_SUFFIXES:
+        return SOUND_SUFFIXES[path.suffix.lower()]
     with path.open("rb") as opened:
         found = MAGIC.get(opened.read(4))
     if found is not None:
