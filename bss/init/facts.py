@@ -124,9 +124,9 @@ def _sound(path: Path, facts: Facts) -> None:
 
 def _hear(path: Path, facts: Facts) -> int:
     """Take note of a sound; return how many samples it has. Without any there is nothing to note."""
-    samples, peak = 0, 0.0
-    for rate, block in sound_blocks(path):
-        samples += len(block)
+    rate, samples, peak = 0, 0, 0.0
+    for found, block in sound_blocks(path):
+        rate, samples = found, samples + len(block)
         peak = max(peak, float(np.abs(finite(block)).max()))
     if samples:
         require_full_scale(peak)

@@ -13,10 +13,10 @@ SUFFIXES = frozenset(
 """Files that FFmpeg opens (through PyAV) rather than libsndfile."""
 FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "flv", "avi", "matroska,webm", "mpeg", "mpegts", "mpegvideo", "asf")
 """FFmpeg's names of what these are. Others, such as concat, hls and sdp, list files elsewhere."""
-DECLARES_DURATION = frozenset({"mov", "matroska", "asf"})
+DECLARES_DURATION = frozenset({"mov", "matroska"})
 """Formats whose duration is what their writer counted; of others FFmpeg estimates it, or it is often wrong."""
 SLACK = 0.5
-"""Seconds that a file may be shorter than it declares, beside a hundredth: the last packet need not say how long it is."""
+"""Seconds by which a file may be shorter than it declares, beside a hundredth: its last packet may have no duration."""
 MAX_FRAMES = 1_000_000
 """Of one video: eleven hours at 25 per second. More is a damaged or hostile file."""
 MAX_DECODED = 1 << 40
@@ -79,8 +79,8 @@ def decode_track(
 def _passes_over(formats: tuple[str, ...], bad: int, good: int) -> bool:
     """Return whether a packet that cannot be decoded may be left out, as players do in an MP3.
 
-    Each of its frames stands for itself; where files are joined, and in the ends of many, some are unusable. More than a
-    few are damage.
+    Its frames stand alone; at the joints of joined files and at the ends of others one is unusable. More than a few are
+    damage.
     """
     return formats == ("mp3",) and bad <= 2 + good // 50
 

@@ -1,4 +1,4 @@
-"""The samples of a sound, block by block: uncompressed ones through libsndfile, all others through FFmpeg.
+"""The samples of a sound, block by block: uncompressed ones through libsndfile, most others through FFmpeg.
 
 The length that a header declares is used for uncompressed sound only, where libsndfile compares it with the size of the
 file. Everywhere else what is decoded is counted: libsndfile itself would stop at a length that is only estimated.
@@ -30,8 +30,11 @@ SOUND_SUFFIXES = {".aac": ("aac",), ".mka": ("matroska,webm",), ".weba": ("matro
 """Files that hold sound alone and that libsndfile cannot read, with FFmpeg's formats of them."""
 MAGIC = {b"OggS": "ogg", b"fLaC": "flac"}
 """First four bytes of compressed formats, and FFmpeg's names of them."""
-STREAMS = {"MP3": "mp3", "OGG": "ogg", "FLAC": "flac"}
-"""libsndfile's names of compressed formats, which it also finds behind tags, and FFmpeg's."""
+STREAMS = {"MP3": "mp3", "OGG": "ogg", "FLAC": "flac", "VOC": "voc"}
+"""libsndfile's names of formats that FFmpeg reads better, and FFmpeg's.
+
+Of VOC files with several blocks libsndfile takes the blocks' headers for sound.
+"""
 MP3_DELAY = 3 * 1152
 """Samples that decoders take away from the ends of an MP3: the delay and padding of the encoder."""
 
@@ -43,8 +46,8 @@ def measure_sound(path: Path) -> tuple[int, int]:
         with _open_file(path) as file:
             return _plausible(file.samplerate), file.frames
     rate = length = 0
-    for rate, block in _track_blocks(path, formats):
-        length += len(block)
+    for found, block in _track_blocks(path, formats):
+        rate, length = found, length + len(block)
     return rate, length
 
 
@@ -76,6 +79,7 @@ def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
     if found is not None:
         return (found,)
     with _open_file(path) as file:
+        _require_whole(file.extra_info)
         if file.subtype.startswith("MPEG_LAYER") and file.format != "MP3":
             return ("wav",)
         return (STREAMS[file.format],) if file.format in STREAMS else None
@@ -97,7 +101,6 @@ def _open_file(path: Path) -> Iterator[Any]:
 def _file_blocks(path: Path, first: int) -> Iterator[tuple[int, Samples]]:
     with _open_file(path) as file:
         rate = _plausible(file.samplerate)
-        _require_whole(file.extra_info)
         if first:
             file.seek(first)
         position = first
