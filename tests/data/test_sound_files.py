@@ -1,5 +1,7 @@
 """Real sound files, whole, cut off and with false headers: what ffmpeg and sox decode is stored, or nothing is."""
 
+import struct
+
 import numpy as np
 import pytest
 import soundfile
@@ -71,17 +73,17 @@ def refused(path, rate):
     return False
 
 
-def compare(path, rate, atol=2e-7):
-    """Decode the file: it is refused, or is what ffmpeg decodes, and so is its middle, every time.
+def compare(path, rate, decoder=by_ffmpeg):
+    """Decode the file: it is refused, or is what `decoder` decodes, and so is its middle, every time.
 
     Returns the number of samples, or None.
     """
     if refused(path, rate):
         return None
     stored = decode(path, rate)
-    expected = by_ffmpeg(path)
+    expected = decoder(path)
     assert len(stored) == len(expected)
-    np.testing.assert_allclose(stored, np.clip(expected, -1, 1), atol=atol, rtol=0)
+    np.testing.assert_allclose(stored, np.clip(expected, -1, 1), atol=2e-7, rtol=0)
     np.testing.assert_array_equal(decode(path, rate), stored)
     length = len(stored) // 3
     start = (len(stored) - length) // 2
@@ -183,3 +185,58 @@ def test_a_false_length_does_not_cut_an_mp3_without_header(made):
     path = made / "vbr-without-header.mp3"
     assert soundfile.info(path).frames < 0.9 * SECONDS * RATE
     assert len(decode(path, RATE)) >= SECONDS * RATE
+
+
+LENGTHS = {
+    "pcm16.wav": ("data", 4, "<I"),
+    "adpcm.wav": ("fact", 8, "<I"),
+    "rf64.wav": ("ds64", 16, "<Q"),
+    "a.w64": ("data", 16, "<Q"),
+    "a.aiff": ("SSND", 4, ">I"),
+    "a.au": (".snd", 8, ">I"),
+    "a.caf": ("data", 4, ">Q"),
+    "a.flac": ("fLaC", 18, ">Q"),
+    "cbr.mp3": ("Info", 8, ">I"),
+    "vbr.mp3": ("Xing", 8, ">I"),
+    "vbri.mp3": ("VBRI", 14, ">I"),
+    "index-first.m4a": ("mdhd", 20, ">I"),
+    "flac.mkv": ("D\x89\x88", 3, ">d"),
+}
+"""Where each file declares its length: behind which mark, how many bytes from its start, and in which form."""
+
+
+def with_length(name, data, change):
+    """Return the file's bytes with `change` done to the length that it declares."""
+    mark, offset, form = LENGTHS[name]
+    at = data.index(mark.encode("latin-1")) + offset
+    old = struct.unpack_from(form, data, at)[0]
+    if name == "a.flac":  # the last 36 of 64 bits
+        new = old >> 36 << 36 | int(change(old & (1 << 36) - 1))
+    else:
+        new = change(old) if form == ">d" else int(change(old))
+    return data[:at] + struct.pack(form, new) + data[at + struct.calcsize(form) :]
+
+
+ELSEWHERE = ("adpcm.wav", "rf64.wav", "a.w64", "index-first.m4a")
+"""Files that declare their length in other places too."""
+BY_SOX = ("a.w64", "a.au")
+"""Files whose declared length ffmpeg does not look at, or in which it then finds nothing; sox is asked."""
+
+
+@needs_sox
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_header_that_declares_less_does_not_change_the_values(name, made, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(with_length(name, (made / name).read_bytes(), lambda length: length / 2))
+    whole = decode(made / name, RATE)
+    samples = compare(path, RATE, decoder=by_sox if name in BY_SOX else by_ffmpeg)
+    if MADE.get(name, ("codec",)) != () or name == "a.flac":  # compressed: the header is not what tells the end
+        assert samples == (None if name == "rf64.wav" else len(whole))
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_header_that_declares_more_does_not_change_the_values(name, made, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(with_length(name, (made / name).read_bytes(), lambda length: length * 2))
+    samples = compare(path, RATE)
+    assert samples == (len(decode(made / name, RATE)) if name in ELSEWHERE else None)
