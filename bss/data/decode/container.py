@@ -62,13 +62,13 @@ def decode_track(
                 if packet.is_corrupt:
                     raise BadSampleError("damaged or cut off")
                 try:
-                    decoded_frames = packet.decode()
+                    found: list[Any] = packet.decode()
                 except av.error.InvalidDataError as error:
                     bad += 1
                     if not _passes_over(formats, bad, frames):
                         raise BadSampleError("damaged or cut off") from error
                     continue
-                for frame in decoded_frames:
+                for frame in found:
                     frames += 1
                     decoded += frame.width * frame.height if kind == "video" else frame.samples
                     _require_bounded(kind, frames, decoded)

@@ -139,7 +139,7 @@ def _track_blocks(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[int, S
             if formats == ("flac",):
                 declared = round((track.duration or 0) * track.time_base * rate)
             for part in to_float.resample(frame):  # which refuses one of another layout or type than the first
-                block = part.to_ndarray().T
+                block = np.asarray(part.to_ndarray().T, dtype=np.float32)
                 length += len(block)
                 yield rate, block
     if formats == ("mp3",):
