@@ -236,5 +236,5 @@ def test_sounds_beyond_full_scale_and_in_other_units_are_named(own_root, project
     assert "sounds go beyond full scale (peak 1.25): they will be clipped to [-1, 1]" in cautions
     for name in names:
         soundfile.write(root / name, 32_768 * np.sin(np.arange(800) / 5), 4000, subtype="FLOAT")
-    with pytest.raises(BssError, match=r"none of 24 files .* can be used, .*looks like 16-bit integers saved as floats"):
+    with pytest.raises(BssError, match=r"none of 24 files .* can be used, .*looks like 16-bit integers"):
         suggest(root / "manifest.csv", project)
