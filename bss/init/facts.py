@@ -7,21 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from bss.data.decode.bad_sample import BadSampleError, named, reason, require_file
+from bss.data.decode.audio import require_full_scale
+from bss.data.decode.bad_sample import BadSampleError, finite, named, require_file
 from bss.data.decode.container import SUFFIXES as CONTAINERS
 from bss.data.decode.container import decode_track
 from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
 from bss.data.decode.image import open_image
 from bss.data.decode.paths import inside
+from bss.data.decode.sound_source import SOUND_SUFFIXES as SOUND_CONTAINERS
+from bss.data.decode.sound_source import sound_blocks
 from bss.data.decode.spans import spread
 from bss.errors import BssError
 
 LOOKED_AT = 24
 """Values per column, evenly spread over the manifest."""
 
-SOUND_SUFFIXES = frozenset({".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"})
-"""What libsndfile reads."""
+SOUND_SUFFIXES = frozenset(
+    {".aif", ".aiff", ".au", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".spx", ".voc", ".w64"}
+    | {".wav"}
+) | frozenset(SOUND_CONTAINERS)
+"""Files that hold sound alone."""
 
 
 @dataclass
@@ -41,7 +47,9 @@ class Facts:
     rates: list[int] = field(default_factory=list)
     """Hz, of each sound."""
     seconds: list[float] = field(default_factory=list)
-    """Length of each sound."""
+    """Length of each sound, decoded: headers may be wrong."""
+    peaks: list[float] = field(default_factory=list)
+    """Largest magnitude of each sound."""
     sizes: list[tuple[int, int]] = field(default_factory=list)
     """Height and width of each image, video or flow."""
     colours: int = 0
@@ -110,15 +118,22 @@ def _folder(path: Path, root: Path, facts: Facts) -> None:
 
 
 def _sound(path: Path, facts: Facts) -> None:
-    import soundfile
+    if not _hear(path, facts):
+        raise BadSampleError("holds no sound (0 samples)")
 
-    try:
-        told = soundfile.info(path)
-        seconds = told.frames / told.samplerate
-    except Exception as error:  # damaged files raise many types
-        raise BadSampleError(f"not a readable sound file ({reason(error, path)})") from error
-    facts.rates.append(told.samplerate)
-    facts.seconds.append(seconds)
+
+def _hear(path: Path, facts: Facts) -> int:
+    """Take note of a sound; return how many samples it has. Without any there is nothing to note."""
+    rate, samples, peak = 0, 0, 0.0
+    for found, block in sound_blocks(path):
+        rate, samples = found, samples + len(block)
+        peak = max(peak, float(np.abs(finite(block)).max()))
+    if samples:
+        require_full_scale(peak)
+        facts.rates.append(rate)
+        facts.seconds.append(samples / rate)
+        facts.peaks.append(peak)
+    return samples
 
 
 def _image(path: Path, facts: Facts) -> None:
@@ -131,30 +146,25 @@ def _container(path: Path, facts: Facts) -> None:
     found = 0
     for kind in ("video", "audio"):
         try:
-            frames = samples = rate = 0
-            for frame, _ in decode_track(path, kind):
-                if kind == "video":
+            frames = 0
+            if kind == "audio":
+                frames = _hear(path, facts)
+            else:
+                for frame, _ in decode_track(path, kind):
                     size = (frame.height, frame.width)
-                else:
-                    samples, rate = samples + frame.samples, frame.sample_rate
-                frames += 1
+                    frames += 1
         except BadSampleError as error:
             if str(error) == f"has no {kind} track":
                 continue
             raise
         if frames == 0:
             continue
-        if kind == "audio" and rate <= 0:
-            raise BadSampleError(f"has a sample rate of {rate} Hz")
         found += 1
         facts.tracks[kind] += 1
         if kind == "video":
             facts.sizes.append(size)
             facts.colours += 1
             facts.frames.append(frames)
-        else:
-            facts.rates.append(rate)
-            facts.seconds.append(samples / rate)
     if not found:
         raise BadSampleError("has neither a video nor an audio track")
 

@@ -170,6 +170,12 @@ def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts], columns
         bad = facts[name].unreadable
         if bad:
             cautions.append(f"{name}: {len(bad)} of {facts[name].values} values cannot be used, such as {bad[0]}")
+        loud = [peak for peak in facts[name].peaks if peak > 1]
+        if guesses[name].kind["kind"] == "audio" and loud:
+            cautions.append(
+                f"{name}: {len(loud)} of {len(facts[name].peaks)} sounds go beyond full scale (peak {max(loud):.3g}): "
+                "they will be clipped to [-1, 1]"
+            )
         if len(facts[name].forms) > 1:
             mixed = ", ".join(f"{count} {form}" for form, count in facts[name].forms.most_common())
             cautions.append(f"{name}: holds different things ({mixed})")

@@ -19,7 +19,7 @@ RGB = ImageKind("image", height=4, width=5, channels=3)
 
 
 def decode(path, kind, span=WHOLE):
-    return make_decoder(kind, path.parent, "m")(path.name, span)
+    return make_decoder(kind, path.parent, "m")(path.name, span).array
 
 
 def write_sound(path, rate=8000, seconds=0.5, channels=1):
@@ -103,6 +103,41 @@ def test_of_hours_of_sound_only_the_part_that_is_kept_is_read(tmp_path):
 def test_loud_sound_is_clamped(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.full(4000, 1.7), 8000, subtype="FLOAT")
     assert decode(tmp_path / "a.wav", AUDIO).max() == 1
+
+
+@pytest.mark.parametrize("stored", ["float32", "int16"])
+def test_clipped_values_are_counted_as_they_are_stored(tmp_path, stored):
+    """Of two channels the mean counts, and of a long sound only the part that is kept."""
+    left = np.array([0.5, 1.5, -1.25, 1.0, -1.0, 3.0, 0.0, 4.0])
+    right = np.array([0.5, 1.5, -1.25, 1.0, -1.0, -3.0, 2.5, 4.0])
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 8000, subtype="FLOAT")
+    kind = AudioKind("audio", sample_rate=8000, seconds=7 / 8000, stored=stored)
+    decoded = make_decoder(kind, tmp_path, "m")("a.wav", WHOLE)
+    assert decoded.altered == (("clipped to [-1, 1]", 3, 1.5),)
+    np.testing.assert_array_equal(to_float(decoded.array).round(3), [0.5, 1, -1, 1, -1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("peak", "message"),
+    [
+        (13_107, "peak 13107, far outside of [-1, 1]: looks like 16-bit integers saved as floats (divide by 32768)"),
+        (32_768, "(divide by 32768)"),
+        (-32_768, "peak 32768"),
+        (40, "peak 40, far outside of [-1, 1]: looks like 8-bit integers saved as floats (divide by 128), or percent"),
+        (120, "8-bit integers saved as floats (divide by 128)"),
+        (5e6, "24-bit integers saved as floats (divide by 8388608)"),
+        (2e9, "32-bit integers saved as floats (divide by 2147483648)"),
+        (4.01, "peak 4.01"),
+    ],
+)
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_sound_in_another_unit_is_refused_with_its_peak_and_what_to_do(tmp_path, peak, message, subtype):
+    sound = np.full((4000, 2), 0.01)
+    sound[100, 1] = peak  # in one channel alone
+    soundfile.write(tmp_path / "a.wav", sound, 8000, subtype=subtype)
+    with pytest.raises(BadSampleError) as caught:
+        decode(tmp_path / "a.wav", AUDIO)
+    assert message in str(caught.value)
 
 
 def test_an_image_of_the_right_size_keeps_its_pixels(tmp_path):

@@ -225,3 +225,16 @@ def test_labels_that_are_measurements_are_called_so(own_root, project):
     write_manifest(root, [row | {"label": f"0.{number:03d}"} for number, row in enumerate(rows)])
     with pytest.raises(BssError, match=rf"the labels look like measurements \({len(rows)} different numbers\)"):
         suggest(root / "manifest.csv", project)
+
+
+def test_sounds_beyond_full_scale_and_in_other_units_are_named(own_root, project):
+    root, rows = own_root
+    names = sorted({row["audio"] for row in rows})
+    for name, scale in zip(names, [1.25] * 80 + [32_768.0] * 4, strict=True):
+        soundfile.write(root / name, scale * np.sin(np.arange(800) / 5), 4000, subtype="FLOAT")
+    cautions = "\n".join(suggest(root / "manifest.csv", project).cautions)
+    assert "sounds go beyond full scale (peak 1.25): they will be clipped to [-1, 1]" in cautions
+    for name in names:
+        soundfile.write(root / name, 32_768 * np.sin(np.arange(800) / 5), 4000, subtype="FLOAT")
+    with pytest.raises(BssError, match=r"none of 24 files .* can be used, .*looks like 16-bit integers"):
+        suggest(root / "manifest.csv", project)

@@ -13,6 +13,10 @@ SUFFIXES = frozenset(
 """Files that FFmpeg opens (through PyAV) rather than libsndfile."""
 FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "flv", "avi", "matroska,webm", "mpeg", "mpegts", "mpegvideo", "asf")
 """FFmpeg's names of what these are. Others, such as concat, hls and sdp, list files elsewhere."""
+DECLARES_DURATION = frozenset({"mov", "matroska"})
+"""Formats whose duration is what their writer counted; of others FFmpeg estimates it, or it is often wrong."""
+SLACK = 0.5
+"""Seconds by which a file may be shorter than it declares, beside a hundredth: its last packet may have no duration."""
 MAX_FRAMES = 1_000_000
 """Of one video: eleven hours at 25 per second. More is a damaged or hostile file."""
 MAX_DECODED = 1 << 40
@@ -23,18 +27,22 @@ MAX_PACKETS = 1 << 23
 """Of one file, with a frame in it or not."""
 
 
-def decode_track(path: Path, kind: Literal["video", "audio"]) -> Iterator[tuple[Any, Any]]:
+def decode_track(
+    path: Path, kind: Literal["video", "audio"], formats: tuple[str, ...] = FORMATS
+) -> Iterator[tuple[Any, Any]]:
     """Yield each frame of the file's first track of `kind`, and the track; decoded on this thread alone.
 
-    Raises `BadSampleError` for a file that cannot be opened, has no such track, is damaged or cut off as far as
-    its packets tell, or holds more than the limits: a few bytes may stand for hours of decoding.
+    `formats` are FFmpeg's names of what the file may be. Raises `BadSampleError` for a file that cannot be opened, has
+    no such track, is damaged or cut off as far as its packets and its declared duration tell, or holds more than the
+    limits: a few bytes may stand for hours of decoding.
     """
     import av
 
-    decoded = frames = 0
+    decoded = frames = bad = 0
+    end = 0.0
     with readable(path, kind):
         # Local files alone: a playlist or a reference inside the file may not lead elsewhere.
-        options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+        options = {"protocol_whitelist": "file", "format_whitelist": ",".join(formats)}
         with av.open(path, options=options) as container:
             tracks = getattr(container.streams, kind)
             if not tracks:
@@ -45,16 +53,51 @@ def decode_track(path: Path, kind: Literal["video", "audio"]) -> Iterator[tuple[
                 require_pixels(track.codec_context.width, track.codec_context.height)
                 # Where a later frame is larger than the header says, FFmpeg refuses before it makes room.
                 track.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            for number, packet in enumerate(container.demux(track)):
+            for number, packet in enumerate(container.demux()):
                 if number == MAX_PACKETS:
                     raise BadSampleError(f"has more than {MAX_PACKETS} packets")
+                end = max(end, _end(packet))
+                if packet.stream_index != track.index:
+                    continue
                 if packet.is_corrupt:
                     raise BadSampleError("damaged or cut off")
-                for frame in packet.decode():
+                try:
+                    found: list[Any] = packet.decode()
+                except av.error.InvalidDataError as error:
+                    bad += 1
+                    if not _passes_over(formats, bad, frames):
+                        raise BadSampleError("damaged or cut off") from error
+                    continue
+                for frame in found:
                     frames += 1
                     decoded += frame.width * frame.height if kind == "video" else frame.samples
                     _require_bounded(kind, frames, decoded)
                     yield frame, track
+            _require_duration(container, end)
+
+
+def _passes_over(formats: tuple[str, ...], bad: int, good: int) -> bool:
+    """Return whether a packet that cannot be decoded may be left out, as players do in an MP3.
+
+    Its frames stand alone; at the joints of joined files and at the ends of others one is unusable. More than a few are
+    damage.
+    """
+    return formats == ("mp3",) and bad <= 2 + good // 50
+
+
+def _end(packet: Any) -> float:
+    """Return when the packet ends in seconds, as far as it says."""
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base) if packet.pts is not None else 0.0
+
+
+def _require_duration(container: Any, end: float) -> None:
+    """Raise `BadSampleError` if the file's packets end, at `end` seconds, long before the duration that it declares."""
+    if container.duration is None or not DECLARES_DURATION & set(container.format.name.split(",")):
+        return
+    declared = container.duration / 1e6
+    found = end - (container.start_time or 0) / 1e6
+    if found < 0.99 * declared - SLACK:
+        raise BadSampleError(f"cut off: {found:.1f} of {declared:.1f} seconds are there")
 
 
 @contextmanager
@@ -66,6 +109,8 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         why = getattr(error, "strerror", None) or reason(error, path)
+        if type(error).__name__ in ("InvalidDataError", "EOFError"):
+            why += ": damaged, cut off, or of another format"
         raise BadSampleError(f"not a readable {kind} file ({why})") from error
 
 

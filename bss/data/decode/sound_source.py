@@ -1,0 +1,158 @@
+"""The samples of a sound, block by block: uncompressed ones through libsndfile, most others through FFmpeg.
+
+The length that a header declares is used for uncompressed sound only, where libsndfile compares it with the size of the
+file. Everywhere else what is decoded is counted: libsndfile itself would stop at a length that is only estimated.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.data.decode.bad_sample import BadSampleError, reason
+from bss.data.decode.container import FORMATS, MAX_SAMPLES, SUFFIXES, decode_track, readable
+from bss.data.decode.mp3_header import declared_samples
+
+Samples = npt.NDArray[np.float32]
+
+BLOCK = 65_536
+"""Samples per channel that libsndfile reads at once."""
+MAX_RATE = 768_000
+"""Hz; a header that declares more is damaged."""
+UNKNOWN_SIZE = 0x7FFF0000
+"""Bytes; this and more is what programs write for sound whose length they do not know yet."""
+SOUND_SUFFIXES: dict[str, tuple[str, ...]]
+SOUND_SUFFIXES = {".aac": ("aac",), ".mka": ("matroska,webm",), ".weba": ("matroska,webm",), ".wma": ("asf",)}
+"""Files that hold sound alone and that libsndfile cannot read, with FFmpeg's formats of them."""
+MAGIC = {b"OggS": "ogg", b"fLaC": "flac"}
+"""First four bytes of compressed formats, and FFmpeg's names of them."""
+STREAMS = {"MP3": "mp3", "OGG": "ogg", "FLAC": "flac", "VOC": "voc"}
+"""libsndfile's names of formats that FFmpeg reads better, and FFmpeg's.
+
+Of VOC files with several blocks libsndfile takes the blocks' headers for sound.
+"""
+MP3_DELAY = 3 * 1152
+"""Samples that decoders take away from the ends of an MP3: the delay and padding of the encoder."""
+
+
+def measure_sound(path: Path) -> tuple[int, int]:
+    """Return the sample rate in Hz and the number of samples per channel that can be decoded."""
+    formats = _ffmpeg_formats(path)
+    if formats is None:
+        with _open_file(path) as file:
+            return _plausible(file.samplerate), file.frames
+    rate = length = 0
+    for found, block in _track_blocks(path, formats):
+        rate, length = found, length + len(block)
+    return rate, length
+
+
+def sound_blocks(path: Path, first: int = 0) -> Iterator[tuple[int, Samples]]:
+    """Yield the sample rate and float32 [samples, channels], block by block from sample `first` to the end.
+
+    Raises `BadSampleError` for a file that cannot be decoded, and at its end where it holds less than its header
+    declares.
+    """
+    formats = _ffmpeg_formats(path)
+    if formats is None:
+        yield from _file_blocks(path, first)
+        return
+    position = 0
+    for rate, block in _track_blocks(path, formats):
+        position += len(block)
+        if position > first:
+            yield rate, block[max(0, len(block) - (position - first)) :]
+
+
+def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
+    """Return which formats FFmpeg should read the file as; None where libsndfile reads it."""
+    if path.suffix.lower() in SUFFIXES:
+        return FORMATS
+    if path.suffix.lower() in SOUND_SUFFIXES:
+        return SOUND_SUFFIXES[path.suffix.lower()]
+    with path.open("rb") as opened:
+        found = MAGIC.get(opened.read(4))
+    if found is not None:
+        return (found,)
+    with _open_file(path) as file:
+        _require_whole(file.extra_info)
+        if file.subtype.startswith("MPEG_LAYER") and file.format != "MP3":
+            return ("wav",)
+        return (STREAMS[file.format],) if file.format in STREAMS else None
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[Any]:
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield file
+    except BadSampleError:
+        raise
+    except Exception as error:  # damaged files raise many types, MemoryError for a false length among them
+        raise BadSampleError(f"not a readable sound file ({reason(error, path)})") from error
+
+
+def _file_blocks(path: Path, first: int) -> Iterator[tuple[int, Samples]]:
+    with _open_file(path) as file:
+        rate = _plausible(file.samplerate)
+        if first:
+            file.seek(first)
+        position = first
+        # Not `SoundFile.blocks`: it gives its whole buffer however little was read into it.
+        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+            position += len(block)
+            yield rate, block
+        _require_samples(position, file.frames)
+
+
+def _require_whole(notes: str) -> None:
+    """Raise `BadSampleError` if libsndfile's notes on a header say that a hundredth of the sound is missing.
+
+    Otherwise the rest would count as silence. Sizes that programs write when they cannot go back are no sizes.
+    """
+    for declared, found in re.findall(r"^ *(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", notes, re.M):
+        if 0.99 * int(declared) > int(found) and int(declared) < UNKNOWN_SIZE:
+            raise BadSampleError(f"cut off: {found} of {declared} bytes of sound are there")
+    for found, declared in re.findall(r"Calculated frame count (\d+) does not match .* of (\d+)", notes):
+        if int(declared) < MAX_SAMPLES:
+            _require_samples(int(found), int(declared))
+    if "Seems to be a truncated file" in notes:
+        raise BadSampleError("cut off")
+
+
+def _track_blocks(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[int, Samples]]:
+    import av
+
+    to_float = av.AudioResampler(format="fltp")
+    rate = length = declared = 0
+    with readable(path, "audio"):
+        for frame, track in decode_track(path, "audio", formats):
+            if frame.sample_rate != (rate or frame.sample_rate):
+                raise BadSampleError("changes its sample rate")
+            rate = _plausible(frame.sample_rate)
+            if formats == ("flac",):
+                declared = round((track.duration or 0) * track.time_base * rate)
+            for part in to_float.resample(frame):  # which refuses one of another layout or type than the first
+                block = np.asarray(part.to_ndarray().T, dtype=np.float32)
+                length += len(block)
+                yield rate, block
+    if formats == ("mp3",):
+        declared = (declared_samples(path) or 0) - MP3_DELAY
+    _require_samples(length, declared)
+
+
+def _plausible(rate: int) -> int:
+    if not 0 < rate <= MAX_RATE:
+        raise BadSampleError(f"has a sample rate of {rate} Hz")
+    return rate
+
+
+def _require_samples(found: int, declared: int) -> None:
+    if found < 0.99 * declared:
+        raise BadSampleError(f"cut off: {found} of {declared} samples are there")
