@@ -14,7 +14,8 @@ from bss.config.modalities import AudioKind, ModalityKind
 from bss.data.array_file import ArrayWriter
 from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
 from bss.data.decode.bad_sample import named
-from bss.data.manifest import Manifest, Sample
+from bss.data.manifest import Manifest
+from bss.data.rows import Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
 from bss.files import write_json

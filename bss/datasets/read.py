@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bss.config.modalities import ModalityKind
 from bss.data.manifest import Manifest, check_rows
@@ -24,7 +25,13 @@ class Source:
     """What a user should know: counts that are not as published, samples left out."""
 
 
-def read_source(name: str, root: Path, protocol: str, modalities: Mapping[str, ModalityKind]) -> Source:
+def read_source(
+    name: str,
+    root: Path,
+    protocol: str,
+    modalities: Mapping[str, ModalityKind],
+    on_bad: Literal["error", "skip"] = "error",
+) -> Source:
     """Read the dataset `name` in `root` and split it as `protocol` (honest or published) wants.
 
     Raises `BssError` for a layout that is not as published; files of samples are not opened.
@@ -37,7 +44,7 @@ def read_source(name: str, root: Path, protocol: str, modalities: Mapping[str, M
         notes.append(f"{left_out} samples left out, whose {dataset.group} another split has (protocol honest)")
     columns = list(dict.fromkeys(column for row in rows for column in row))
     numbered = [(number, dict.fromkeys(columns, "") | row) for number, row in enumerate(rows, 1)]
-    manifest = check_rows(Path(f"{root} ({dataset.title})"), columns, numbered, modalities)
+    manifest = check_rows(Path(f"{root} ({dataset.title})"), columns, numbered, modalities, on_bad)
     return Source(manifest, rows, notes)
 
 
@@ -51,9 +58,10 @@ def count_notes(rows: list[Row], published: dict[str, int]) -> list[str]:
 
 
 def write_rows(path: Path, rows: list[Row], manifest: Manifest) -> None:
-    """Write the rows with the splits of `manifest` as a manifest.csv that `prepare.manifest` could name."""
+    """Write the rows, samples with the splits of `manifest`, as a manifest.csv that `prepare.manifest` could name."""
+    splits = {sample.row: sample.split for sample in manifest.samples}
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row | {"split": s.split} for row, s in zip(rows, manifest.samples, strict=True))
+        writer.writerows(row | {"split": splits.get(number, row["split"])} for number, row in enumerate(rows, 1))

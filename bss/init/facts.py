@@ -57,9 +57,10 @@ class Facts:
 
 
 def look(root: Path, column: Sequence[str]) -> Facts:
-    """Look at some of the column's values, the same ones every time; paths are relative to `root`."""
+    """Look at some of the column's values that are not empty, always the same ones; paths are relative to `root`."""
     real_root = root.resolve()
-    values = [column[i].strip() for i in np.unique(spread(len(column), LOOKED_AT)).tolist()]
+    filled = [value.strip() for value in column if value.strip()] or [""]
+    values = [filled[i] for i in np.unique(spread(len(filled), LOOKED_AT)).tolist()]
     facts = Facts(len(values), distinct=len(set(values)))
     for value in values:
         form = _form(real_root, value)

@@ -7,8 +7,10 @@ from pathlib import Path
 from bss.config import config_from_tree
 from bss.config.load import parse_yaml
 from bss.config.schema import PrepareConfig
-from bss.data.manifest import REQUIRED, Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
+from bss.data.manifest import Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
 from bss.data.read_csv import Row
+from bss.data.read_parquet import parquet_faults
+from bss.data.rows import REQUIRED
 from bss.data.splits import carve_val
 from bss.errors import BssError
 from bss.files import whole_file
@@ -47,10 +49,10 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     """
     root = path.parent
     name = root_for(root, project)
-    columns, rows = _table(path)
+    columns, rows, faults = _table(path)
     facts = {}
     for column in columns:
-        if column not in (*REQUIRED, "group"):
+        if column not in (*REQUIRED, "group") and column not in faults:
             on_column(column)
             facts[column] = look(root, [row[column] for _, row in rows])
     ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
@@ -62,9 +64,10 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
         made = guess(column, found, bool({f"{column}_start", f"{column}_end"} & set(columns)), root)
         if made is not None:
             guesses[column] = made
-    _check_modalities(path, guesses, columns)
+    no_text = [f"column {column!r}{why}" for column, why in faults.items()]
+    _check_modalities(path, guesses, columns, no_text)
     prepare = _prepare_section(name, guesses)
-    manifest = read_manifest(root, path.name, prepare.modalities)
+    manifest = read_manifest(root, path.name, prepare.modalities, on_bad="skip")
     try:
         check_splits(manifest)
     except BssError as error:  # of measurements nearly each is new, and it tells so of each
@@ -90,7 +93,8 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
         batch_size=_batch_size(train),
     )
     config_from_tree(parse_yaml(text, "params.yaml"), "params.yaml")
-    cautions = [*manifest_cautions(manifest), *_column_cautions(guesses, facts, columns)]
+    cautions = [*_bad_rows(manifest), *no_text, *manifest_cautions(manifest)]
+    cautions += _column_cautions(guesses, facts, columns)
     if shared:
         leak = (
             f"{len(shared)} groups are in two splits ({shared[0]}): protocol published is set, whose accuracies are "
@@ -113,10 +117,13 @@ def root_for(root: Path, project: Path) -> str:
     return real.relative_to(home).as_posix() if real.is_relative_to(home) else real.as_posix()
 
 
-def _table(path: Path) -> tuple[list[str], list[Row]]:
+def _table(path: Path) -> tuple[list[str], list[Row], dict[str, str]]:
+    """Return the columns, the rows, and why some columns, which the rows have not, stand for no text."""
     if not path.is_file():
         raise BssError(f"{path}: not found. Name a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
-    columns, read = read_rows(path)
+    # Rows that are too short or too long are listed with the other bad ones.
+    columns, read = read_rows(path, on_wrong_width=lambda row, problem: None)
+    faults = parquet_faults(path) if path.suffix == ".parquet" else {}
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise BssError(
@@ -125,17 +132,29 @@ def _table(path: Path) -> tuple[list[str], list[Row]]:
         )
     rows = list(read)
     if not rows:
+        list(read_rows(path)[1])  # raises for rows that are too short or too long
         raise BssError(f"{path}: has a header but no samples.")
-    return columns, rows
+    return columns, rows, faults
 
 
-def _check_modalities(path: Path, guesses: dict[str, Guess], columns: list[str]) -> None:
+def _bad_rows(manifest: Manifest) -> list[str]:
+    """Return a line that names the rows of the manifest that cannot be used, where there are any."""
+    lines = [line for bad in manifest.bad for line in bad.lines()]
+    if not lines:
+        return []
+    return [
+        f"{len(manifest.bad)} of {len(manifest.bad) + len(manifest.samples)} rows cannot be used "
+        f"({'; '.join(lines[:3])}{'; ...' if len(lines) > 3 else ''}): correct them, or set prepare.on_bad_sample: skip"
+    ]
+
+
+def _check_modalities(path: Path, guesses: dict[str, Guess], columns: list[str], no_text: list[str]) -> None:
     if len(guesses) < 2:
         found = ", ".join(f"{name} ({guess.kind['kind']})" for name, guess in guesses.items()) or "none"
         raise BssError(
             f"{path}: two or more modalities are needed, found {found} among the columns {columns}. A modality's "
             "column holds paths relative to the manifest's folder (sounds, images, videos, folders of images, .npy, "
-            ".txt) or a text of several words."
+            ".txt) or a text of several words." + "".join(f"\n{path}: {line}." for line in no_text)
         )
     odd = [name for name in guesses if not name.isidentifier()]
     if odd:

@@ -22,7 +22,14 @@ from bss.data.tables import read_table, write_table
 from bss.data.write_store import write_header
 from bss.errors import BssError
 from bss.files import digest_file, digest_json, held, read_json, whole_folder
-from bss.stages.prepare import check_what_is_left, parameters_of, print_store, raise_bad_samples, write_skipped
+from bss.stages.prepare import (
+    check_what_is_left,
+    parameters_of,
+    print_store,
+    raise_bad_samples,
+    row_number,
+    write_skipped,
+)
 from bss.tracking.provenance import provenance, write_provenance
 
 WHERE = "parts of the store"
@@ -41,7 +48,8 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
     _check_contents(stores)
     counts, manifest = parts[0].counts, settings.source or settings.manifest
     skipped = [row for part in parts for row in _read_skipped(part.path / "skipped.csv")]
-    if len(skipped) + sum(map(len, stores)) != sum(counts.values()):
+    skipped.sort(key=row_number)
+    if len(skipped) + sum(map(len, stores)) != sum(counts.values()) + parts[0].bad_rows:
         raise BssError(f"{WHERE}: do not hold the {sum(counts.values())} samples of {manifest}. {CURE}")
     filled = [part.path for part, opened in zip(parts, stores, strict=True) if len(opened)]
     if not filled:

@@ -71,7 +71,10 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
             labels = [sample.label for sample in samples]
             check_what_is_left(str(manifest.path), counts, manifest.classes, splits, labels)
         else:
-            write_part(folder, shard, counts)
+            write_part(folder, shard, counts, len(manifest.bad))
+        if shard is None or shard.number == 0:  # once, whatever the number of shards
+            bad_rows = [(row.id, row.row, "; ".join(row.problems)) for row in manifest.bad]
+            skipped = sorted([*skipped, *bad_rows], key=row_number)
         write_samples(folder, samples, manifest.classes, list(kinds))
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
@@ -94,9 +97,9 @@ def _check(config: Config, root: Path) -> Checked:
     """Read the manifest and check everything that can be told without decoding."""
     settings, source, notes = config.prepare, None, []
     if settings.source is None:
-        manifest = read_manifest(root, settings.manifest, settings.modalities)
+        manifest = read_manifest(root, settings.manifest, settings.modalities, settings.on_bad_sample)
     else:
-        source = read_source(settings.source, root, config.protocol, settings.modalities)
+        source = read_source(settings.source, root, config.protocol, settings.modalities, settings.on_bad_sample)
         manifest = source.manifest
         notes += source.notes
     check_splits(manifest)
@@ -110,6 +113,8 @@ def _check(config: Config, root: Path) -> Checked:
     manifest, val_from = _with_val(manifest, config)
     if manifest.unused:
         notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
+    if manifest.bad:
+        notes.append(f"rows of the manifest skipped: {len(manifest.bad)}, such as {manifest.bad[0].lines()[0]}")
     if shared:
         notes.append(f"{len(shared)} groups are in two splits (protocol published)")
     return Checked(manifest, source, truth, val_from, notes)
@@ -166,6 +171,11 @@ def check_what_is_left(
     gone = [name for name in classes if name not in left]
     if gone:
         raise BssError(f"{manifest}: all train samples of {', '.join(gone)} were skipped. Mend some of them.")
+
+
+def row_number(skipped: tuple[str, int, str]) -> int:
+    """Return the row in the manifest of a sample that was left out, by which they are sorted."""
+    return skipped[1]
 
 
 def write_skipped(path: Path, skipped: Iterable[tuple[str, int, str]]) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from textwrap import dedent
 
 import numpy as np
@@ -212,6 +213,7 @@ def test_a_mistake_in_any_row_of_the_manifest_is_told_by_every_shard(varied, tmp
     root, config = varied
     manifest = root / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("test-owl-5,owl,test", "test-owl-5,owl,tset"))
+    config = replace(config, prepare=replace(config.prepare, on_bad_sample="error"))
     with pytest.raises(BssError, match="split 'tset' is none of"):
         prepare(config, root, tmp_path / "part", Shard(0, 3, DATA))
 
