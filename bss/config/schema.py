@@ -68,7 +68,11 @@ class PrepareConfig:
     val_share: float = 0.2
     """Share of train that becomes val where the manifest has no val, in (0, 0.5]."""
     on_bad_sample: Literal["error", "skip"] = "error"
-    """A file that cannot be decoded stops preparation, or its sample is skipped and listed."""
+    """A row of the manifest that is bad by itself or a file that cannot be decoded stops preparation, or its sample is
+    skipped and listed."""
+    shared_files: tuple[str, ...] = ()
+    """Files inside `root` that samples of several splits may have in protocol honest, such as a silent sound where none
+    was recorded; copies of them too, whatever their names."""
 
     def __post_init__(self) -> None:
         """Check names and ranges."""

@@ -11,6 +11,7 @@ from bss.data.manifest import Manifest, check_splits, groups_in_two_splits, read
 from bss.data.read_csv import Row
 from bss.data.read_parquet import parquet_faults
 from bss.data.rows import REQUIRED
+from bss.data.same_files import file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.splits import carve_val
 from bss.errors import BssError
 from bss.files import whole_file
@@ -75,16 +76,20 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
             "\n".join([*(f"{path}: {line}." for line in measurement_caution(manifest)), str(error)])
         ) from error
     shared = groups_in_two_splits(manifest)
+    keys = file_keys(root, named_files(manifest.samples, prepare.modalities))
+    shared_files = files_in_two_splits(manifest.samples, prepare.modalities, keys)
     carved = not any(sample.split == "val" for sample in manifest.samples)
     val_share = prepare.val_share
     if carved:
-        manifest, val_share = _carve(manifest)
+        of_files = file_modalities(prepare.modalities)
+        files = [keys_of(sample.files, of_files, keys) for sample in manifest.samples]
+        manifest, val_share = _carve(manifest, None if shared_files else files)
     train = sum(sample.split == "train" for sample in manifest.samples)
     epochs = 24 if train < MANY else 12
     text = _render(
         root=flow_style(name),
         manifest=flow_style(path.name),
-        protocol="published" if shared else "honest",
+        protocol="published" if shared or shared_files else "honest",
         guesses=guesses,
         val_share=val_share,
         epochs=epochs,
@@ -99,6 +104,13 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
         leak = (
             f"{len(shared)} groups are in two splits ({shared[0]}): protocol published is set, whose accuracies are "
             "too high. Split by group and set protocol: honest"
+        )
+        cautions.insert(0, leak)
+    if shared_files:
+        leak = (
+            f"{len(shared_files)} files are in two splits ({shared_files[0]}): protocol published is set, whose "
+            "accuracies are too high. Split by file, or list in prepare.shared_files those that all splits may have, "
+            "such as a silent sound where none was recorded, and set protocol: honest"
         )
         cautions.insert(0, leak)
     return Suggestion(manifest, guesses, carved, cautions, text)
@@ -168,11 +180,11 @@ def _prepare_section(root: str, guesses: dict[str, Guess]) -> PrepareConfig:
     return check_tree({"root": root, "modalities": modalities}, PrepareConfig, "params.yaml: prepare")
 
 
-def _carve(manifest: Manifest) -> tuple[Manifest, float]:
+def _carve(manifest: Manifest, files: list[frozenset[str]] | None) -> tuple[Manifest, float]:
     """Return the manifest with a val split, and the smallest share of train for which there is one."""
     for share in VAL_SHARES:
         try:
-            return carve_val(manifest, share), share
+            return carve_val(manifest, share, files), share
         except BssError as error:
             refused = error
     raise refused

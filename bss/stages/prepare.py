@@ -17,6 +17,7 @@ from bss.console import make_console
 from bss.data.checksums import write_checksums
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.problems import raise_problems
+from bss.data.same_files import Keys, file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.shards import Shard, write_part
 from bss.data.splits import carve_val
 from bss.data.store import SPLITS
@@ -28,6 +29,11 @@ from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder
 from bss.tracking.provenance import write_provenance
 
+SHARED_FILES_CURE = (
+    "A model that knows a file has an easy test. Put all samples of a file into one split. Files that samples of all "
+    "splits may have, such as a silent sound where none was recorded, are listed in prepare.shared_files; "
+    "protocol: published allows all."
+)
 NO_TRUTH = "Set prepare.truth to null where nothing is known of the pairs."
 
 
@@ -98,25 +104,31 @@ def _check(config: Config, root: Path) -> Checked:
     settings, source, notes = config.prepare, None, []
     if settings.source is None:
         manifest = read_manifest(root, settings.manifest, settings.modalities, settings.on_bad_sample)
+        keys = file_keys(root, named_files(manifest.samples, settings.modalities), settings.shared_files)
     else:
-        source = read_source(settings.source, root, config.protocol, settings.modalities, settings.on_bad_sample)
-        manifest = source.manifest
+        how = (settings.on_bad_sample, settings.shared_files)
+        source = read_source(settings.source, root, config.protocol, settings.modalities, *how)
+        manifest, keys = source.manifest, source.keys
         notes += source.notes
     check_splits(manifest)
     shared = groups_in_two_splits(manifest)
+    shared_files = files_in_two_splits(manifest.samples, settings.modalities, keys)
     if config.protocol == "honest":
         cure = "A model that knows the group has an easy test. Split by group, or set protocol: published."
         raise_problems(str(manifest.path), shared, cure)
+        raise_problems(str(manifest.path), shared_files, SHARED_FILES_CURE)
     truth = None
     if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
         truth = read_truth(find_table(root, settings.truth, NO_TRUTH), [sample.id for sample in manifest.samples])
-    manifest, val_from = _with_val(manifest, config)
+    manifest, val_from = _with_val(manifest, config, keys)
     if manifest.unused:
         notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
     if manifest.bad:
         notes.append(f"rows of the manifest skipped: {len(manifest.bad)}, such as {manifest.bad[0].lines()[0]}")
     if shared:
         notes.append(f"{len(shared)} groups are in two splits (protocol published)")
+    if shared_files:
+        notes.append(f"{len(shared_files)} files are in two splits, such as: {shared_files[0]} (protocol published)")
     return Checked(manifest, source, truth, val_from, notes)
 
 
@@ -125,14 +137,16 @@ def parameters_of(config: Config) -> dict[str, Any]:
     return {"prepare": config_to_tree(config.prepare), "protocol": config.protocol}
 
 
-def _with_val(manifest: Manifest, config: Config) -> tuple[Manifest, str]:
+def _with_val(manifest: Manifest, config: Config, keys: Keys) -> tuple[Manifest, str]:
     """Return the manifest with a val split, where the protocol needs one, and where it comes from."""
     if any(sample.split == "val" for sample in manifest.samples):
         return manifest, "val from the manifest"
     if config.protocol == "published":  # as the authors do: all of train is trained on
         return manifest, "no val"
     grouped = any(sample.group is not None for sample in manifest.samples)
-    carved = carve_val(manifest, config.prepare.val_share)
+    of_files = file_modalities(config.prepare.modalities)
+    files = [keys_of(sample.files, of_files, keys) for sample in manifest.samples]
+    carved = carve_val(manifest, config.prepare.val_share, files)
     return carved, f"val from train, by {'group and class' if grouped else 'class'}"
 
 
