@@ -39,8 +39,11 @@ def _groups_anew(rows: list[Row], keys: list[set[tuple[str, str]]]) -> list[Row]
         raise BssError(f"an honest split needs three groups or more, found {sorted(set(groups.tolist()))}.")
     split = np.full(len(rows), "train", dtype=object)
     parts = StratifiedGroupKFold(folds, shuffle=True, random_state=SEED).split(labels, labels, groups)
-    for name, (_, part) in zip(("test", "val"), parts, strict=False):
-        split[part] = name
+    try:
+        for name, (_, part) in zip(("test", "val"), parts, strict=False):
+            split[part] = name
+    except ValueError as error:
+        raise BssError(f"an honest split needs {folds} samples of some class, found fewer of each.") from error
     return [row | {"split": str(name)} for row, name in zip(rows, split, strict=True)]
 
 

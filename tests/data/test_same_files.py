@@ -13,7 +13,6 @@ from PIL import Image
 from bss.config import config_from_tree
 from bss.config.modalities import FeaturesKind, TextKind
 from bss.data.joined import first_of_each
-from bss.data.read_csv import read_csv
 from bss.data.rows import Sample
 from bss.data.same_files import BLOCK, file_keys, files_in_two_splits
 from bss.data.shards import Shard
@@ -111,6 +110,7 @@ def test_two_names_have_one_key_exactly_where_their_bytes_are_the_same(contents,
 KEYS = st.lists(st.frozensets(st.integers(0, 12), max_size=3), min_size=1, max_size=15)
 
 
+@settings(deadline=None)
 @given(KEYS)
 def test_what_belongs_together_is_what_a_flood_reaches(keys):
     expected = []
@@ -130,6 +130,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.filterwarnings("ignore:The least populated class")
 @settings(deadline=None, max_examples=60)
 @given(ROWS, st.sampled_from(["published splits", "groups anew"]))
 def test_in_an_honest_split_no_group_and_no_file_is_in_two(drawn, rule):
@@ -137,9 +138,8 @@ def test_in_an_honest_split_no_group_and_no_file_is_in_two(drawn, rule):
     files = {row["id"]: frozenset({f"f{d}"}) for row, (*_, d) in zip(rows, drawn, strict=True)}
     try:
         kept, left_out = honest_rows(rows, rule, list(files.values()))
-    except (BssError, ValueError) as error:  # too few groups, or a class with too few of them
+    except BssError:  # too few groups, or too few samples of every class
         assert rule == "groups anew"
-        assert isinstance(error, BssError) or "n_splits" in str(error)
         return
     assert len(kept) + left_out == len(rows)
     for own in (lambda row: {row["group"]}, lambda row: files[row["id"]]):
@@ -272,21 +272,16 @@ def test_init_names_shared_files_and_suggests_a_protocol_that_prepares(pets, tmp
     (root / last["vector"]).write_bytes((root / first["vector"]).read_bytes())
     write_manifest(root, rows)
     made = suggest(root / "manifest.csv", tmp_path)
-    assert made.cautions[0].startswith(
-        "1 files are in two splits ('train-cat-0.npy' in train (row 2) and 'test-owl-5.npy' in test (row 85) are one file)"
-    )
+    where = "'train-cat-0.npy' in train (row 2) and 'test-owl-5.npy' in test (row 85) are one file"
+    assert made.cautions[0].startswith(f"1 files are in two splits ({where})")
     assert "prepare.shared_files" in made.cautions[0]
     assert "\nprotocol: published" in made.text
 
 
 def test_the_store_lists_every_name_that_a_file_has(pets):
-    root, rows, run = pets
+    _, rows, run = pets
     rows[1]["image"] = f"./{rows[0]['image']}"
     store = run(rows)
-    assert [row["image"] for _, row in read_csv(root / "manifest.csv")[1]][:2] == [
-        "train-cat-0.png",
-        "./train-cat-0.png",
-    ]
     listed = (store.path / "files.sha256").read_text().splitlines()
     found = [line.split("  ")[0] for line in listed if line.endswith("train-cat-0.png")]
     assert len(found) == 2
