@@ -78,7 +78,7 @@ class PrepareConfig:
         """Check names and ranges."""
         require(len(self.modalities) >= 2, "modalities", list(self.modalities), "two or more")
         reserved = {"index", "id", "label", "label_name", "split", "group"}
-        reserved |= {f"{name}_{end}" for name in self.modalities for end in ("start", "end")}
+        reserved |= {f"{name}_{end}" for name in self.modalities for end in ("start", "end", "tokens")}
         for name in self.modalities:
             right = f"a name of letters, digits and _ that is none of {sorted(reserved)}"
             require(name.isidentifier() and name not in reserved, "modalities", name, right)

@@ -16,6 +16,7 @@ from bss.data.decode.image import open_image
 from bss.data.decode.paths import inside
 from bss.data.decode.spans import spread
 from bss.errors import BssError
+from bss.init.text_lengths import count_words
 
 LOOKED_AT = 24
 """Values per column, evenly spread over the manifest."""
@@ -50,8 +51,7 @@ class Facts:
     """Of each video, folder or flow."""
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     """Of each array."""
-    words: list[int] = field(default_factory=list)
-    """Of each text."""
+    texts: list[str] = field(default_factory=list)
     tracks: Counter[str] = field(default_factory=Counter)
     """How many containers have a video and an audio track."""
 
@@ -73,7 +73,7 @@ def look(root: Path, column: Sequence[str]) -> Facts:
             elif form == "folder":
                 _folder(inside(real_root, value), real_root, facts)
             else:
-                facts.words.append(len(value.split()))
+                facts.texts.append(value)
         except BadSampleError as error:
             facts.unreadable.append(f"{named(value)}: {error}")
         else:
@@ -93,7 +93,7 @@ def _form(root: Path, value: str) -> str:
         return "array" if suffix == ".npy" else "textfile"
     if _is_folder_of_images(root, value):
         return "folder"
-    return "words" if len(value.split()) > 2 else "other"
+    return "words" if count_words(value) > 2 else "other"
 
 
 def _is_folder_of_images(root: Path, value: str) -> bool:
@@ -167,7 +167,7 @@ def _array(path: Path, facts: Facts) -> None:
 def _text_file(path: Path, facts: Facts) -> None:
     from bss.data.decode.text import read_text
 
-    facts.words.append(len(read_text(path).split()))
+    facts.texts.append(read_text(path))
 
 
 _READERS: dict[str, Callable[[Path, Facts], None]] = {

@@ -22,6 +22,7 @@ from bss.data.shards import Shard, write_part
 from bss.data.splits import carve_val
 from bss.data.store import SPLITS
 from bss.data.tables import write_table
+from bss.data.text_lengths import cut_notes, token_lengths
 from bss.data.truth import read_truth
 from bss.data.write_store import decode_into, write_header, write_samples
 from bss.datasets.read import Source, read_source, write_rows
@@ -81,7 +82,8 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         if shard is None or shard.number == 0:  # once, whatever the number of shards
             bad_rows = [(row.id, row.row, "; ".join(row.problems)) for row in manifest.bad]
             skipped = sorted([*skipped, *bad_rows], key=row_number)
-        write_samples(folder, samples, manifest.classes, list(kinds))
+        lengths = token_lengths(samples, kinds, root)
+        write_samples(folder, samples, manifest.classes, list(kinds), lengths)
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
@@ -96,7 +98,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     what = "Store" if shard is None else f"Shard {shard.number} of {shard.of} of the store"
     title = f"{what} of {header['name']}: {len(header['classes'])} classes, {checked.val_from}"
-    print_store(console, title, header, len(skipped), checked.notes)
+    print_store(console, title, header, len(skipped), [*checked.notes, *cut_notes(lengths, kinds)])
 
 
 def _check(config: Config, root: Path) -> Checked:
