@@ -15,6 +15,7 @@ from bss.data.problems import raise_problems
 from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
 from bss.data.read_parquet import read_parquet
 from bss.data.rows import (
+    MISSING,
     REQUIRED,
     SYNONYMS,
     BadRow,
@@ -95,13 +96,15 @@ def check_rows(
         sample, problems = sample_of_row(number, row, modalities)
         samples.append(sample)
         if problems:
-            found[number] = BadRow(number, sample.id, sample.split, problems)
-    found |= {row: BadRow(row, "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in wrong_width}
+            found[number] = BadRow(number, sample.id, sample.label, sample.split, problems)
+    found |= {row: BadRow(row, "", "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in wrong_width}
     if not samples and not found:
         raise BssError(f"{path}: has a header but no samples.")
     # To be skipped, a row must be bad whatever becomes of the others; to be corrected, all are listed at once.
     for sample, problem in repeated([s for s in samples if on_bad == "error" or s.row not in found]):
-        found.setdefault(sample.row, BadRow(sample.row, sample.id, sample.split, [])).problems.append(problem)
+        found.setdefault(sample.row, BadRow(sample.row, sample.id, sample.label, sample.split, [])).problems.append(
+            problem
+        )
     bad = [found[row] for row in sorted(found)]
     samples = [sample for sample in samples if sample.row not in found]
     if on_bad == "error" or not samples:
@@ -136,6 +139,11 @@ def check_splits(manifest: Manifest) -> None:
     if manifest.bad:
         cure += f" {len(manifest.bad)} bad rows were left out before, such as {manifest.bad[0].lines()[0]}."
     raise_problems(str(manifest.path), problems, cure)
+    gone = sorted({row.label for row in manifest.bad if row.split == "train"} - known - MISSING - {""})
+    if gone:
+        raise BssError(
+            f"{manifest.path}: every train row of {', '.join(gone)} is a bad one and was skipped. Mend some."
+        )
     if len(known) < 2:
         raise BssError(f"{manifest.path}: train has one class only ({known.pop()!r}); two or more are needed.")
 

@@ -50,8 +50,9 @@ class BadRow:
     """Numbered as those of samples."""
     id: str
     """Empty where the row has none."""
+    label: str
     split: str
-    """As the row has it."""
+    """Both as the row has them."""
     problems: list[str]
 
     def lines(self) -> list[str]:

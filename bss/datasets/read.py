@@ -14,6 +14,7 @@ from bss.data.store import SPLITS
 from bss.datasets.dataset import Row
 from bss.datasets.find import find_dataset
 from bss.datasets.splits import honest_rows
+from bss.errors import BssError
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ def read_source(
     if left_out:
         notes.append(
             f"{left_out} samples left out, whose {dataset.group} another split has, or a file (protocol honest)"
+        )
+    emptied = {row["split"] for row in published} - {row["split"] for row in rows}
+    if emptied:
+        raise BssError(
+            f"{root} ({dataset.title}): protocol honest leaves no sample in {' and '.join(sorted(emptied))}: each has "
+            f"a file or the {dataset.group} of another split. Is one file a placeholder of many? Then list it in "
+            "prepare.shared_files; protocol: published keeps all samples."
         )
     columns = list(dict.fromkeys(column for row in rows for column in row))
     numbered = [(number, dict.fromkeys(columns, "") | row) for number, row in enumerate(rows, 1)]

@@ -113,6 +113,12 @@ def test_a_val_whose_rows_are_all_bad_is_refused_instead_of_carved_from_train(tm
         check_splits(read_manifest(tmp_path, "m.csv", KINDS, "skip"))
 
 
+def test_a_class_whose_train_rows_are_all_bad_is_refused(tmp_path):
+    write(tmp_path, [*GOOD, "b,z,train,g,,v,,", "c,,train,g,a,v,,", "d,nan,train,g,a,v,,"])
+    with pytest.raises(BssError, match="every train row of z is a bad one and was skipped"):
+        check_splits(read_manifest(tmp_path, "m.csv", KINDS, "skip"))
+
+
 @given(picks=st.lists(st.one_of(st.none(), st.sampled_from(sorted(BAD))), min_size=1, max_size=20))
 def test_any_mixture_of_bad_rows_leaves_exactly_the_good_ones(picks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixture")

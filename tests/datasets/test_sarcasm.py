@@ -86,6 +86,18 @@ def test_one_image_under_two_names_is_in_one_honest_split(tmp_path):
     assert all(len(splits) == 1 for splits in where.values())
 
 
+def test_a_placeholder_in_all_splits_is_named_as_the_reason_and_may_be_listed(tmp_path):
+    root = tmp_path / "sarcasm"
+    write_published(root)
+    for path in (root / "images").iterdir():
+        write_image(root / "gone.png", 255)
+        path.write_bytes((root / "gone.png").read_bytes())
+    with pytest.raises(BssError, match=r"leaves no sample in train and val: each has a file or the image of another"):
+        prepare(small_config("sarcasm", root), root, tmp_path / "store")
+    prepare(small_config("sarcasm", root, shared_files=["gone.png"]), root, tmp_path / "store")
+    assert Counter(Store.open(tmp_path / "store").splits.tolist()) == {"train": 14, "val": 6, "test": 6}
+
+
 def test_every_stage_runs(published, tmp_path):
     report = run_all_stages(small_config("sarcasm", published), tmp_path)
     assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])
