@@ -92,8 +92,8 @@ def check_rows(
             "Needed: id, label, split, and one column per modality in prepare.modalities."
         )
     samples, found = [], {}
-    for number, row in rows:
-        sample, problems = sample_of_row(number, row, modalities)
+    for number, values in rows:
+        sample, problems = sample_of_row(number, values, modalities)
         samples.append(sample)
         if problems:
             found[number] = BadRow(number, sample.id, sample.label, sample.split, problems)
@@ -102,16 +102,14 @@ def check_rows(
         raise BssError(f"{path}: has a header but no samples.")
     # To be skipped, a row must be bad whatever becomes of the others; to be corrected, all are listed at once.
     for sample, problem in repeated([s for s in samples if on_bad == "error" or s.row not in found]):
-        found.setdefault(sample.row, BadRow(sample.row, sample.id, sample.label, sample.split, [])).problems.append(
-            problem
-        )
+        row = BadRow(sample.row, sample.id, sample.label, sample.split, [])
+        found.setdefault(sample.row, row).problems.append(problem)
     bad = [found[row] for row in sorted(found)]
     samples = [sample for sample in samples if sample.row not in found]
     if on_bad == "error" or not samples:
         raise_problems(str(path), [line for row in bad for line in row.lines()], "Mend these rows of the manifest.")
-    misnamed = [
-        f"row {row.row}: split {row.split!r} is {SYNONYMS[row.split]!r}" for row in bad if row.split in SYNONYMS
-    ]
+    renamed = [(row.row, row.split, SYNONYMS[row.split]) for row in bad if row.split in SYNONYMS]
+    misnamed = [f"row {number}: split {split!r} is {right!r}" for number, split, right in renamed]
     raise_problems(str(path), misnamed, "The manifest names its splits otherwise: rename them.")
     raise_problems(str(path), spelled_twice(samples), "Write each number in one way.")
     used = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
@@ -128,7 +126,7 @@ def check_splits(manifest: Manifest) -> None:
                 f"{manifest.path}: no sample has the split {split!r} (found {dict(counts)}). Mark some samples so."
             )
     if not counts["val"] and any(row.split == "val" for row in manifest.bad):
-        raise BssError(f"{manifest.path}: every row of val is a bad one and was skipped. Mend some of them.")
+        raise BssError(f"{manifest.path}: every row of val is bad and was skipped. Mend some of them.")
     known = {sample.label for sample in manifest.samples if sample.split == "train"}
     problems = [
         f"row {s.row}: label {s.label[:200]!r} is in {s.split} but never in train"
@@ -141,9 +139,7 @@ def check_splits(manifest: Manifest) -> None:
     raise_problems(str(manifest.path), problems, cure)
     gone = sorted({row.label for row in manifest.bad if row.split == "train"} - known - MISSING - {""})
     if gone:
-        raise BssError(
-            f"{manifest.path}: every train row of {', '.join(gone)} is a bad one and was skipped. Mend some."
-        )
+        raise BssError(f"{manifest.path}: every train row of {', '.join(gone)} is bad and was skipped. Mend some.")
     if len(known) < 2:
         raise BssError(f"{manifest.path}: train has one class only ({known.pop()!r}); two or more are needed.")
 

@@ -1,7 +1,9 @@
 """Which paths of a data set name the same file: by content, whatever their spelling, links and copies."""
 
+import hashlib
 import os
 import posixpath
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from bss.data.decode.paths import inside
 from bss.data.problems import raise_problems
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
-from bss.files import digest_file, digest_json
+from bss.files import digest_file
 
 BLOCK = 4096
 """Bytes that are read at the start, in the middle and at the end of files of one size, before they are read whole."""
@@ -25,12 +27,20 @@ Keys = Mapping[str, str]
 
 
 @dataclass(frozen=True)
+class _File:
+    path: Path
+    node: tuple[int, int]
+    """Device and number: what the file system takes as one file has the same."""
+    size: int
+
+
+@dataclass(frozen=True)
 class _Item:
     """A file, or a folder of images in order of their names."""
 
     names: list[str]
     """All paths that lead to it."""
-    files: tuple[Path, ...]
+    files: tuple[_File, ...]
 
 
 def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = ()) -> Keys:
@@ -96,26 +106,29 @@ def _told(rows: Mapping[str, tuple[int, str]]) -> str:
     return " and ".join(files) + " are one file"
 
 
-def _files_of(root: Path, name: str) -> tuple[Path, ...]:
+def _files_of(root: Path, name: str) -> tuple[_File, ...]:
     """Return the file that a path names, or the images of its folder; none where there is nothing to read."""
     try:
         path = inside(root, name)
-        found = ImageFolder(path, root).files if path.is_dir() else [path]
-        files = tuple(inside(root, str(file)) for file in found)
-        return files if all(file.is_file() and file.stat().st_size for file in files) else ()
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            found = [(path, status)]
+        else:
+            images = [inside(root, str(file)) for file in ImageFolder(path, root).files]
+            found = [(image, image.stat()) for image in images]
     except (BadSampleError, OSError):
         return ()
+    if not all(stat.S_ISREG(status.st_mode) and status.st_size for _, status in found):
+        return ()
+    return tuple(_File(file, (status.st_dev, status.st_ino), status.st_size) for file, status in found)
 
 
-def _merged_links(found: Mapping[str, tuple[Path, ...]]) -> list[_Item]:
+def _merged_links(found: Mapping[str, tuple[_File, ...]]) -> list[_Item]:
     """Return an item for each file or folder that there is, with all paths that the file system takes as one."""
     items: dict[Hashable, _Item] = {}
     for name, files in found.items():
         if files:
-            try:
-                nodes = tuple((status.st_dev, status.st_ino) for status in (file.stat() for file in files))
-            except OSError:  # removed since
-                continue
+            nodes = tuple(file.node for file in files)
             items.setdefault(nodes, _Item([], files)).names.append(name)
     return list(items.values())
 
@@ -138,19 +151,18 @@ def _seen(item: _Item, look: Callable[[_Item], Hashable]) -> Hashable:
 
 
 def _sizes(item: _Item) -> Hashable:
-    return tuple(file.stat().st_size for file in item.files)
+    return tuple(file.size for file in item.files)
 
 
 def _blocks(item: _Item) -> Hashable:
-    seen = []
-    for path in item.files:
-        size = path.stat().st_size
-        with path.open("rb", buffering=0) as file:
-            for start in (0, size // 2, max(0, size - BLOCK)):
-                file.seek(start)
-                seen.append(file.read(BLOCK))
-    return digest_json([block.hex() for block in seen])
+    seen = hashlib.sha256()
+    for file in item.files:
+        with file.path.open("rb", buffering=0) as opened:
+            for start in (0, file.size // 2, max(0, file.size - BLOCK)):
+                opened.seek(start)
+                seen.update(opened.read(BLOCK))
+    return seen.digest()
 
 
 def _digest(item: _Item) -> Hashable:
-    return tuple(digest_file(file) for file in item.files)
+    return tuple(digest_file(file.path) for file in item.files)

@@ -109,13 +109,13 @@ def test_a_val_whose_rows_are_all_bad_is_refused_instead_of_carved_from_train(tm
     write(
         tmp_path, [line.replace(f"g{i},{i}.npy", f"g{i}," if i in (4, 5) else f"g{i},a") for i, line in enumerate(GOOD)]
     )
-    with pytest.raises(BssError, match="every row of val is a bad one and was skipped"):
+    with pytest.raises(BssError, match="every row of val is bad and was skipped"):
         check_splits(read_manifest(tmp_path, "m.csv", KINDS, "skip"))
 
 
 def test_a_class_whose_train_rows_are_all_bad_is_refused(tmp_path):
     write(tmp_path, [*GOOD, "b,z,train,g,,v,,", "c,,train,g,a,v,,", "d,nan,train,g,a,v,,"])
-    with pytest.raises(BssError, match="every train row of z is a bad one and was skipped"):
+    with pytest.raises(BssError, match="every train row of z is bad and was skipped"):
         check_splits(read_manifest(tmp_path, "m.csv", KINDS, "skip"))
 
 
