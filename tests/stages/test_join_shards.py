@@ -58,6 +58,7 @@ def varied(own_root, tree, make_config):
     truth = [f"{row['id']},{'bad' if i % 5 == 0 else 'clean'},{i % 2 or ''}" for i, row in enumerate(rows)]
     (root / "truth.csv").write_text("\n".join(["id,kind,note", *truth]))
     tree["prepare"] |= {"root": str(root), "truth": "truth.csv", "on_bad_sample": "skip"}
+    tree["prepare"]["shared_files"] = ["back\\slash.png"]
     tree["prepare"]["modalities"] |= {"words": {"kind": "text", "tokenizer": "tokenizer", "tokens": 8}}
     tree["network"]["encoders"] |= {"words": {"kind": "bert"}}
     return root, make_config(tree)
