@@ -11,7 +11,7 @@ from bss.config import config_from_tree
 from bss.config.load import check_tree
 from bss.config.modalities import AudioKind
 from bss.config.schema import NetworkConfig
-from bss.data.manifest import Sample
+from bss.data.rows import Sample
 from bss.data.sounds import to_int16
 from bss.data.write_store import ArraysWriter, write_header, write_samples
 

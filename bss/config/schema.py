@@ -68,13 +68,17 @@ class PrepareConfig:
     val_share: float = 0.2
     """Share of train that becomes val where the manifest has no val, in (0, 0.5]."""
     on_bad_sample: Literal["error", "skip"] = "error"
-    """A file that cannot be decoded stops preparation, or its sample is skipped and listed."""
+    """A row of the manifest that is bad by itself or a file that cannot be decoded stops preparation, or its sample is
+    skipped and listed."""
+    shared_files: tuple[str, ...] = ()
+    """Files inside `root` that samples of several splits may have in protocol honest, such as a silent sound where none
+    was recorded; copies of them too, whatever their names."""
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
         require(len(self.modalities) >= 2, "modalities", list(self.modalities), "two or more")
         reserved = {"index", "id", "label", "label_name", "split", "group"}
-        reserved |= {f"{name}_{end}" for name in self.modalities for end in ("start", "end")}
+        reserved |= {f"{name}_{end}" for name in self.modalities for end in ("start", "end", "tokens")}
         for name in self.modalities:
             right = f"a name of letters, digits and _ that is none of {sorted(reserved)}"
             require(name.isidentifier() and name not in reserved, "modalities", name, right)

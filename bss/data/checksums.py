@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from bss.config.modalities import ModalityKind, TextKind
-from bss.data.manifest import Sample
+from bss.data.rows import Sample
 from bss.errors import BssError
 from bss.files import digest_file
 

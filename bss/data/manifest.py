@@ -2,50 +2,31 @@
 
 import difflib
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from bss.config.modalities import ClipKind, FlowKind, ModalityKind, TextKind
+from bss.config.modalities import ModalityKind
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import inside
-from bss.data.decode.spans import WHOLE, Span
 from bss.data.problems import raise_problems
-from bss.data.read_csv import Row, listed, read_csv, require_distinct
+from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
+from bss.data.read_parquet import read_parquet
+from bss.data.rows import (
+    MISSING,
+    REQUIRED,
+    SYNONYMS,
+    BadRow,
+    Sample,
+    repeated,
+    sample_of_row,
+    span_columns_of,
+    spelled_twice,
+)
 from bss.data.store import SPLITS
 from bss.errors import BssError
-
-REQUIRED = ("id", "label", "split")
-MAX_ROWS = 10_000_000
-"""Of a manifest in Parquet, where a few bytes may stand for any number of rows."""
-MAX_BYTES = 1 << 29
-"""Of all its values together."""
-BATCH_ROWS = 128
-NO_SPANS: dict[str, Span] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One row of the manifest."""
-
-    row: int
-    """Line in the file (CSV) or number of the row from 1 (Parquet)."""
-    id: str
-    label: str
-    split: str
-    group: str | None
-    files: dict[str, str]
-    """Path of each modality, relative to the data root; or the text itself."""
-    spans: dict[str, Span] = field(default_factory=dict)
-    """Part of the file, of modalities of which the manifest tells one."""
-
-    def span(self, modality: str) -> Span:
-        """Return the part of the modality's file that this sample is."""
-        return self.spans.get(modality, WHOLE)
 
 
 @dataclass(frozen=True)
@@ -56,6 +37,8 @@ class Manifest:
     samples: list[Sample]
     unused: list[str]
     """Columns that nothing reads."""
+    bad: list[BadRow] = field(default_factory=list)
+    """The rows that were left out, in the manifest's order."""
 
     @property
     def classes(self) -> list[str]:
@@ -71,20 +54,36 @@ class Manifest:
         return replace(self, samples=samples)
 
 
-def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind]) -> Manifest:
-    """Read ``root / name`` and check everything that the table alone can tell, all problems at once.
+def read_manifest(
+    root: Path, name: str, modalities: Mapping[str, ModalityKind], on_bad: Literal["error", "skip"] = "error"
+) -> Manifest:
+    """Read ``root / name`` and check everything that the table alone can show, all problems at once.
 
     Raises `BssError` for a missing, empty or unreadable file, or one that a link takes from outside `root`, for
-    missing columns, and for every row with an empty value, an unknown split, a repeated id, a path that leaves
-    the root, or a part of a file that is none.
+    missing columns, for columns of a type that stands for no text, for numbers that are spelled in two ways, and for
+    every bad row: of another width than the header, with an empty value or a missing one that was written as text
+    (nan), an unknown split, a repeated id, a path that leaves the root, or a part of a file that is none. With `on_bad`
+    "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are raised even so.
     """
     path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.")
-    columns, rows = read_rows(path)
-    return check_rows(path, columns, rows, modalities)
+    narrow: list[tuple[int, str]] = []
+    wanted = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
+    columns, rows = read_rows(path, wanted, lambda row, problem: narrow.append((row, problem)))
+    return check_rows(path, columns, rows, modalities, on_bad, narrow)
 
 
-def check_rows(path: Path, columns: list[str], rows: Iterable[Row], modalities: Mapping[str, ModalityKind]) -> Manifest:
-    """Return the manifest that numbered `rows` are; `path` is named in messages. Raises as `read_manifest` does."""
+def check_rows(
+    path: Path,
+    columns: list[str],
+    rows: Iterable[Row],
+    modalities: Mapping[str, ModalityKind],
+    on_bad: Literal["error", "skip"] = "error",
+    wrong_width: Sequence[tuple[int, str]] = (),
+) -> Manifest:
+    """Return the manifest that numbered `rows` are; `path` is named in messages. Raises as `read_manifest` does.
+
+    `wrong_width` is read after the last row: number and problem of the rows that `rows` passes over.
+    """
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
         hints = [f"{column!r}{_similar(column, columns)}" for column in missing]
@@ -92,16 +91,30 @@ def check_rows(path: Path, columns: list[str], rows: Iterable[Row], modalities: 
             f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {listed(columns)}. "
             "Needed: id, label, split, and one column per modality in prepare.modalities."
         )
-    problems: list[str] = []
-    samples = [_sample(number, row, modalities, problems) for number, row in rows]
-    if not samples:
+    samples, found = [], {}
+    for number, values in rows:
+        sample, problems = sample_of_row(number, values, modalities)
+        samples.append(sample)
+        if problems:
+            found[number] = BadRow(number, sample.id, sample.label, sample.split, problems)
+    found |= {row: BadRow(row, "", "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in wrong_width}
+    if not samples and not found:
         raise BssError(f"{path}: has a header but no samples.")
-    counts = Counter(sample.id for sample in samples)
-    problems += [f"row {s.row}: id {s.id[:200]!r} is not unique" for s in samples if s.id and counts[s.id] > 1]
-    raise_problems(str(path), problems, "Mend these rows of the manifest.")
-    ends = [column for name, kind in modalities.items() if _has_span(kind) for column in _span_columns(name)]
-    unused = [column for column in columns if column not in (*REQUIRED, "group", *modalities, *ends)]
-    return Manifest(path, samples, unused)
+    # To be skipped, a row must be bad whatever becomes of the others; to be corrected, all are listed at once.
+    for sample, problem in repeated([s for s in samples if on_bad == "error" or s.row not in found]):
+        row = BadRow(sample.row, sample.id, sample.label, sample.split, [])
+        found.setdefault(sample.row, row).problems.append(problem)
+    bad = [found[row] for row in sorted(found)]
+    samples = [sample for sample in samples if sample.row not in found]
+    if on_bad == "error" or not samples:
+        raise_problems(str(path), [line for row in bad for line in row.lines()], "Mend these rows of the manifest.")
+    renamed = [(row.row, row.split, SYNONYMS[row.split]) for row in bad if row.split in SYNONYMS]
+    misnamed = [f"row {number}: split {split!r} is {right!r}" for number, split, right in renamed]
+    raise_problems(str(path), misnamed, "The manifest names its splits otherwise: rename them.")
+    raise_problems(str(path), spelled_twice(samples), "Write each number in one way.")
+    used = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
+    unused = [column for column in columns if column not in used]
+    return Manifest(path, samples, unused, bad)
 
 
 def check_splits(manifest: Manifest) -> None:
@@ -112,13 +125,21 @@ def check_splits(manifest: Manifest) -> None:
             raise BssError(
                 f"{manifest.path}: no sample has the split {split!r} (found {dict(counts)}). Mark some samples so."
             )
+    if not counts["val"] and any(row.split == "val" for row in manifest.bad):
+        raise BssError(f"{manifest.path}: every row of val is bad and was skipped. Mend some of them.")
     known = {sample.label for sample in manifest.samples if sample.split == "train"}
     problems = [
         f"row {s.row}: label {s.label[:200]!r} is in {s.split} but never in train"
         for s in manifest.samples
         if s.label not in known
     ]
-    raise_problems(str(manifest.path), problems, "A class can only be learned from train: mend label or split.")
+    cure = "A class can only be learned from train: mend label or split."
+    if manifest.bad:
+        cure += f" {len(manifest.bad)} bad rows were left out before, such as {manifest.bad[0].lines()[0]}."
+    raise_problems(str(manifest.path), problems, cure)
+    gone = sorted({row.label for row in manifest.bad if row.split == "train"} - known - MISSING - {""})
+    if gone:
+        raise BssError(f"{manifest.path}: every train row of {', '.join(gone)} is bad and was skipped. Mend some.")
     if len(known) < 2:
         raise BssError(f"{manifest.path}: train has one class only ({known.pop()!r}); two or more are needed.")
 
@@ -148,94 +169,14 @@ def find_table(root: Path, name: str, cure: str) -> Path:
     return root / name
 
 
-def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
-    """Return the columns and the rows, read as they are asked for, of a CSV or Parquet file; all values are text."""
-    return _read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
+def read_rows(
+    path: Path, wanted: Collection[str] | None = None, on_wrong_width: Callable[[int, str], None] | None = None
+) -> tuple[list[str], Iterator[Row]]:
+    """Return the columns and the rows, read as they are asked for, of a CSV or Parquet file; all values are text.
 
-
-def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
-    import pyarrow.parquet
-
-    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
-        columns = list(file.schema_arrow.names)
-        require_distinct(path, columns)
-        if file.metadata.num_rows > MAX_ROWS:
-            raise ValueError(f"{file.metadata.num_rows} rows; {MAX_ROWS} are the most")
-    return columns, _parquet_rows(path)
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    import pyarrow.parquet
-    from pyarrow.types import is_dictionary
-
-    number = size = 0
-    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
-        # Few at a time: a value that the file holds once may be that of a million rows.
-        for batch in file.iter_batches(BATCH_ROWS):
-            plain = [c.dictionary_decode() if is_dictionary(c.type) else c for c in batch.columns]
-            size += sum(column.nbytes for column in plain)
-            if size > MAX_BYTES:
-                raise ValueError(f"its values have more than {MAX_BYTES >> 20} MiB")
-            for values in zip(*(column.to_pylist() for column in plain), strict=True):
-                number += 1
-                texts = ["" if value is None else str(value) for value in values]
-                yield number, dict(zip(batch.schema.names, texts, strict=True))
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Tell what is raised in the block as a `BssError`: damaged files raise many types, of Arrow's and of Python's."""
-    try:
-        yield
-    except BssError:
-        raise
-    except Exception as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise BssError(f"{path}: not a readable Parquet file ({why}).") from error
-
-
-def _sample(number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind], problems: list[str]) -> Sample:
-    value = {name: text.strip() for name, text in row.items()}
-    empty = [name for name in (*REQUIRED, *modalities) if not value[name]]
-    problems += [f"row {number}: {name} is empty" for name in empty]
-    if value["split"] and value["split"] not in SPLITS:
-        problems.append(f"row {number}: split {value['split'][:200]!r} is none of {', '.join(SPLITS)}")
-    spans: dict[str, Span] = {}
-    for modality, kind in modalities.items():
-        if _has_span(kind):
-            spans[modality] = _span(number, value, modality, problems)
-        if isinstance(kind, TextKind) and kind.source == "column":
-            continue
-        path = PurePosixPath(value[modality])
-        if path.is_absolute() or ".." in path.parts:
-            problems.append(f"row {number}: {modality} {value[modality][:200]!r} is not a path inside the data root")
-    files = {modality: value[modality] for modality in modalities}
-    # Millions of samples share a few of these texts.
-    label, split, group = (sys.intern(value.get(name, "")) for name in ("label", "split", "group"))
-    return Sample(number, value["id"], label, split, group or None, files, spans or NO_SPANS)
-
-
-def _has_span(kind: ModalityKind) -> bool:
-    return isinstance(kind, ClipKind | FlowKind)
-
-
-def _span_columns(modality: str) -> tuple[str, str]:
-    return f"{modality}_start", f"{modality}_end"
-
-
-def _span(number: int, value: dict[str, str], modality: str, problems: list[str]) -> Span:
-    """Return the part of the file that a row asks for; columns that are missing or empty ask for the whole."""
-    texts = {column: value.get(column, "") for column in _span_columns(modality)}
-    bad = [column for column, text in texts.items() if not re.fullmatch("[0-9]{0,9}", text)]
-    problems += [
-        f"row {number}: {column} {texts[column][:200]!r} is no number of a frame, counted from 0" for column in bad
-    ]
-    if bad:
-        return WHOLE
-    start, end = (int(text) if text else None for text in texts.values())
-    if end is not None and end <= (start or 0):
-        problems.append(f"row {number}: {modality}_end {end} is not above the start {start or 0}")
-    return Span(start, end)
+    `wanted` and `on_wrong_width` as `read_parquet` and `read_csv` have them.
+    """
+    return read_parquet(path, wanted) if path.suffix == ".parquet" else read_csv(path, on_wrong_width)
 
 
 def _similar(column: str, columns: list[Any]) -> str:

@@ -1,7 +1,7 @@
 """Strict reading of the CSV files that users write."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bss.data.problems import raise_problems
@@ -10,20 +10,23 @@ from bss.errors import BssError
 Row = tuple[int, dict[str, str]]
 """Number of a row in its file, and its values."""
 
+WRONG_WIDTH_CURE = "Is a comma inside a value? Then quote the value"
 
-def read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
+
+def read_csv(path: Path, on_wrong_width: Callable[[int, str], None] | None = None) -> tuple[list[str], Iterator[Row]]:
     """Return the header, and line number and values of every row, read as they are asked for; all values are text.
 
-    A byte-order mark and any line ending are fine, empty lines are passed over. Raises `BssError` for a file
-    that is empty, not UTF-8 or not CSV, for a column that is named twice, and after the last row for all rows of
-    another width than the header.
+    A byte-order mark and any line ending are fine, empty lines are passed over. Rows of another width than the header
+    are not returned: `on_wrong_width` gets line number and problem of each. Raises `BssError` for a file that is empty,
+    not UTF-8 or not CSV, for a column that is named twice and, without `on_wrong_width`, after the last row for all
+    rows of another width.
     """
     lines = _lines(path)
     _, columns = next(lines, (0, []))
     if not columns:
         raise BssError(f"{path}: empty. Expected a header with the names of the columns.")
     require_distinct(path, columns)
-    return columns, _rows(path, columns, lines)
+    return columns, _rows(path, columns, lines, on_wrong_width)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -41,14 +44,23 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise BssError(f"{path}: not a valid CSV file (line {reader.line_num}: {error}).") from error
 
 
-def _rows(path: Path, columns: list[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
+def _rows(
+    path: Path,
+    columns: list[str],
+    lines: Iterator[tuple[int, list[str]]],
+    on_wrong_width: Callable[[int, str], None] | None,
+) -> Iterator[Row]:
     problems = []
     for number, values in lines:
         if len(values) == len(columns):
             yield number, dict(zip(columns, values, strict=True))
+            continue
+        problem = f"{len(values)} values for {len(columns)} columns"
+        if on_wrong_width is None:
+            problems.append(f"row {number}: {problem}")
         else:
-            problems.append(f"row {number}: {len(values)} values for {len(columns)} columns")
-    raise_problems(str(path), problems, "Is a comma inside a value? Then quote the value.")
+            on_wrong_width(number, problem)
+    raise_problems(str(path), problems, f"{WRONG_WIDTH_CURE}.")
 
 
 def require_distinct(path: Path, columns: list[str]) -> None:

@@ -45,23 +45,27 @@ class Part:
     shard: Shard
     counts: dict[str, int]
     """Samples of each split in the whole manifest."""
+    bad_rows: int
+    """Rows of the whole manifest that are no samples; the first part lists them."""
 
 
-def write_part(folder: Path, shard: Shard, counts: Mapping[str, int]) -> None:
-    """Write into `folder` which part it is; `counts` are the samples of each split in the whole manifest."""
-    write_json(folder / PART, {"schema_version": 1, **vars(shard), "counts": dict(counts)})
+def write_part(folder: Path, shard: Shard, counts: Mapping[str, int], bad_rows: int) -> None:
+    """Write into `folder` which part it is; `counts` and `bad_rows` as `Part` has them."""
+    write_json(folder / PART, {"schema_version": 2, **vars(shard), "counts": dict(counts), "bad_rows": bad_rows})
 
 
 def read_part(folder: Path) -> Part:
     """Return the part in `folder`; raise `BssError` where there is none."""
-    found = read_json(folder / PART, "prepare", {"number": int, "of": int, "data": str, "counts": dict})
+    found = read_json(
+        folder / PART, "prepare", {"number": int, "of": int, "data": str, "counts": dict, "bad_rows": int}
+    )
     try:
         shard = Shard(found["number"], found["of"], found["data"])
         sound = all(type(count) is int for count in found["counts"].values())
         require(sound, "counts", found["counts"], "whole numbers")
     except ValueError as error:
         raise BssError(f"{folder / PART}: damaged ({error}). {CURE}") from error
-    return Part(folder, shard, found["counts"])
+    return Part(folder, shard, found["counts"], found["bad_rows"])
 
 
 def in_order(parts: Sequence[Part], data: str) -> list[Part]:

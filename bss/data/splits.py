@@ -1,9 +1,11 @@
-"""Carving a val split out of train, by group and class."""
+"""Carving a val split out of train, by group, file and class."""
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from bss.data.joined import first_of_each
 from bss.data.manifest import Manifest
 from bss.errors import BssError
 
@@ -11,26 +13,30 @@ SEED = 0
 """Fixed: every training seed, and every scheduler, sees the same split."""
 
 
-def carve_val(manifest: Manifest, share: float) -> Manifest:
+def carve_val(manifest: Manifest, share: float, files: Sequence[Collection[str]] | None = None) -> Manifest:
     """Move about `share` of the train samples to val, whole groups where there are groups.
 
-    The classes keep their proportions as well as the groups allow, and every class stays in train. Raises
-    `BssError` where that cannot be done.
+    `files` are those of each sample of the manifest: samples that share one stay together. The classes keep their
+    proportions as well as the groups allow, and every class stays in train. Raises `BssError` where that cannot be
+    done.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    train = [sample for sample in manifest.samples if sample.split == "train"]
+    rows = [row for row, sample in enumerate(manifest.samples) if sample.split == "train"]
+    train = [manifest.samples[row] for row in rows]
     labels = np.array([sample.label for sample in train])
     groups = [sample.group for sample in train]
     folds = max(2, round(1 / share))
     impossible = f"{manifest.path}: no val can be taken from train"
     cure = "Mark some samples with the split val in the manifest."
-    grouped = any(group is not None for group in groups)
-    members = np.array([f"group {g}" if g is not None else f"row {s.row}" for g, s in zip(groups, train, strict=True)])
+    own = [[] if group is None else [("group", group)] for group in groups]
+    first = first_of_each(own if files is None else [[*own[i], *files[row]] for i, row in enumerate(rows)])
+    grouped = any(group is not None for group in groups) or bool((first != np.arange(len(train))).any())
+    members = np.array([f"row {train[i].row}" if groups[i] is None else f"group {groups[i]}" for i in first])
     if grouped:
         folds = min(folds, len(set(members)))
         if folds < 2:
-            raise BssError(f"{impossible}: it has one group only. {cure}")
+            raise BssError(f"{impossible}: it has one group only, by its groups and the files that they share. {cure}")
     # With fewer samples than folds a class could not have its share in val; with fewer folds than the share
     # asks for, one rare class would move far more of all the others.
     rare = [f"{name!r} has {count}" for name, count in Counter(labels.tolist()).items() if count < folds]

@@ -15,9 +15,11 @@ from bss.data.array_file import ArrayWriter
 from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
 from bss.data.decode.altered import AlteredValues, altered_to_tree, count_altered
 from bss.data.decode.bad_sample import Array, named
-from bss.data.manifest import Manifest, Sample
+from bss.data.manifest import Manifest
+from bss.data.rows import Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
+from bss.data.text_lengths import lengths_column
 from bss.files import write_json
 
 CHUNK = 256
@@ -115,8 +117,17 @@ class ArraysWriter:
                 np.save(self.folder / f"{name}.ends.npy", np.array(self._ends[name], dtype=np.int64))
 
 
-def write_samples(folder: Path, samples: list[Sample], classes: list[str], modalities: list[str]) -> None:
-    """Write samples.parquet; row i belongs to row i of every array."""
+def write_samples(
+    folder: Path,
+    samples: list[Sample],
+    classes: list[str],
+    modalities: list[str],
+    lengths: Mapping[str, list[int]] = MappingProxyType({}),
+) -> None:
+    """Write samples.parquet; row i belongs to row i of every array.
+
+    `lengths` are those of whole texts in tokens, by modality.
+    """
     number = {name: index for index, name in enumerate(classes)}
     columns: dict[str, Any] = {
         "index": np.arange(len(samples)),
@@ -127,6 +138,7 @@ def write_samples(folder: Path, samples: list[Sample], classes: list[str], modal
         "group": _nullable([s.group for s in samples]),
     }
     columns |= {name: [s.files[name] for s in samples] for name in modalities}
+    columns |= {lengths_column(name): np.array(counts, dtype=np.int64) for name, counts in lengths.items()}
     write_table(folder / "samples.parquet", columns)
 
 

@@ -12,8 +12,9 @@ Row = dict[str, str]
 Honest = Literal["published splits", "groups anew"]
 """How the honest split is made.
 
-published splits: they are kept; a sample of train or val whose group test has too is left out, and one of
-train whose group val has. groups anew: all samples are split again, each group whole, about 80/10/10 %.
+published splits: they are kept; a sample of train or val whose group or file test has too is left out, and one of
+train whose group or file val has. groups anew: all samples are split again, about 80/10/10 %, each group whole and
+all samples of a file together.
 """
 
 

@@ -2,16 +2,19 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bss.config.modalities import ModalityKind
 from bss.data.manifest import Manifest, check_rows
+from bss.data.same_files import Keys, file_keys, file_modalities, keys_of
 from bss.data.store import SPLITS
 from bss.datasets.dataset import Row
 from bss.datasets.find import find_dataset
 from bss.datasets.splits import honest_rows
+from bss.errors import BssError
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,46 @@ class Source:
     rows: list[Row]
     notes: list[str]
     """What a user should know: counts that are not as published, samples left out."""
+    keys: Keys
+    """Which of the rows' paths name the same file."""
 
 
-def read_source(name: str, root: Path, protocol: str, modalities: Mapping[str, ModalityKind]) -> Source:
+def read_source(
+    name: str,
+    root: Path,
+    protocol: str,
+    modalities: Mapping[str, ModalityKind],
+    on_bad: Literal["error", "skip"] = "error",
+    may_share: Sequence[str] = (),
+) -> Source:
     """Read the dataset `name` in `root` and split it as `protocol` (honest or published) wants.
 
-    Raises `BssError` for a layout that is not as published; files of samples are not opened.
+    `may_share` are files that samples of several splits may have. Raises `BssError` for a layout that is not as
+    published; files of samples, which need not exist, are compared with each other and not decoded.
     """
     dataset = find_dataset(name, "params.yaml: prepare.source")
     published = dataset.read(root)
     notes = count_notes(published, dataset.counts)
-    rows, left_out = (published, 0) if protocol == "published" else honest_rows(published, dataset.honest)
+    of_files = [name for name in file_modalities(modalities) if published and name in published[0]]
+    keys = file_keys(root, (row[name] for row in published for name in of_files), may_share)
+    rows, left_out = published, 0
+    if protocol != "published":
+        rows, left_out = honest_rows(published, dataset.honest, [keys_of(row, of_files, keys) for row in published])
     if left_out:
-        notes.append(f"{left_out} samples left out, whose {dataset.group} another split has (protocol honest)")
+        notes.append(
+            f"{left_out} samples left out, whose {dataset.group} another split has, or a file (protocol honest)"
+        )
+    emptied = {row["split"] for row in published} - {row["split"] for row in rows}
+    if emptied:
+        raise BssError(
+            f"{root} ({dataset.title}): protocol honest leaves no sample in {' and '.join(sorted(emptied))}: each has "
+            f"a file or the {dataset.group} of another split. Is one file a placeholder of many? Then list it in "
+            "prepare.shared_files; protocol: published keeps all samples."
+        )
     columns = list(dict.fromkeys(column for row in rows for column in row))
     numbered = [(number, dict.fromkeys(columns, "") | row) for number, row in enumerate(rows, 1)]
-    manifest = check_rows(Path(f"{root} ({dataset.title})"), columns, numbered, modalities)
-    return Source(manifest, rows, notes)
+    manifest = check_rows(Path(f"{root} ({dataset.title})"), columns, numbered, modalities, on_bad)
+    return Source(manifest, rows, notes, keys)
 
 
 def count_notes(rows: list[Row], published: dict[str, int]) -> list[str]:
@@ -51,9 +77,10 @@ def count_notes(rows: list[Row], published: dict[str, int]) -> list[str]:
 
 
 def write_rows(path: Path, rows: list[Row], manifest: Manifest) -> None:
-    """Write the rows with the splits of `manifest` as a manifest.csv that `prepare.manifest` could name."""
+    """Write the rows, samples with the splits of `manifest`, as a manifest.csv that `prepare.manifest` could name."""
+    splits = {sample.row: sample.split for sample in manifest.samples}
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row | {"split": s.split} for row, s in zip(rows, manifest.samples, strict=True))
+        writer.writerows(row | {"split": splits.get(number, row["split"])} for number, row in enumerate(rows, 1))

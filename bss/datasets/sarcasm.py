@@ -22,7 +22,7 @@ def read(root: Path) -> list[Row]:
                 "id": f"{split}-{number}",
                 "label": label,
                 "split": split,
-                "group": entry["image"],
+                "group": entry["image"].removesuffix(".jpg"),
                 "text": entry["text"],
                 "image": f"{images}/{entry['image']}" + ("" if "." in entry["image"] else ".jpg"),
             }

@@ -19,6 +19,7 @@ from bss.data.decode.sound_source import SOUND_SUFFIXES as SOUND_CONTAINERS
 from bss.data.decode.sound_source import sound_blocks
 from bss.data.decode.spans import spread
 from bss.errors import BssError
+from bss.init.text_lengths import count_words
 
 LOOKED_AT = 24
 """Values per column, evenly spread over the manifest."""
@@ -58,16 +59,16 @@ class Facts:
     """Of each video, folder or flow."""
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     """Of each array."""
-    words: list[int] = field(default_factory=list)
-    """Of each text."""
+    texts: list[str] = field(default_factory=list)
     tracks: Counter[str] = field(default_factory=Counter)
     """How many containers have a video and an audio track."""
 
 
 def look(root: Path, column: Sequence[str]) -> Facts:
-    """Look at some of the column's values, the same ones every time; paths are relative to `root`."""
+    """Look at some of the column's values that are not empty, always the same ones; paths are relative to `root`."""
     real_root = root.resolve()
-    values = [column[i].strip() for i in np.unique(spread(len(column), LOOKED_AT)).tolist()]
+    filled = [value.strip() for value in column if value.strip()] or [""]
+    values = [filled[i] for i in np.unique(spread(len(filled), LOOKED_AT)).tolist()]
     facts = Facts(len(values), distinct=len(set(values)))
     for value in values:
         form = _form(real_root, value)
@@ -80,7 +81,7 @@ def look(root: Path, column: Sequence[str]) -> Facts:
             elif form == "folder":
                 _folder(inside(real_root, value), real_root, facts)
             else:
-                facts.words.append(len(value.split()))
+                facts.texts.append(value)
         except BadSampleError as error:
             facts.unreadable.append(f"{named(value)}: {error}")
         else:
@@ -100,7 +101,7 @@ def _form(root: Path, value: str) -> str:
         return "array" if suffix == ".npy" else "textfile"
     if _is_folder_of_images(root, value):
         return "folder"
-    return "words" if len(value.split()) > 2 else "other"
+    return "words" if count_words(value) > 2 else "other"
 
 
 def _is_folder_of_images(root: Path, value: str) -> bool:
@@ -176,7 +177,7 @@ def _array(path: Path, facts: Facts) -> None:
 def _text_file(path: Path, facts: Facts) -> None:
     from bss.data.decode.text import read_text
 
-    facts.words.append(len(read_text(path).split()))
+    facts.texts.append(read_text(path))
 
 
 _READERS: dict[str, Callable[[Path, Facts], None]] = {

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bss.data.text_lengths import cut_note
 from bss.init.facts import Facts
+from bss.init.text_lengths import ESTIMATE, measure_lengths
 
 Tree = dict[str, Any]
 
@@ -121,16 +123,24 @@ def _features(facts: Facts) -> Guess:
 
 
 def _text(facts: Facts, form: str, root: Path) -> Guess:
-    # About four tokens for three words, and two marks.
-    tokens = min(MAX_TOKENS, 8 * math.ceil((2 + _upper(facts.words) * 4 / 3) / 8))
-    tokenizer = _tokenizer_folder(root)
-    kind: Tree = {"kind": "text", "tokenizer": tokenizer or "google-bert/bert-base-uncased", "tokens": tokens}
+    found = _tokenizer_folder(root)
+    tokenizer = found or "google-bert/bert-base-uncased"
+    lengths, why_estimated = measure_lengths(facts.texts, tokenizer, root)
+    tokens = min(MAX_TOKENS, 8 * math.ceil(_upper(lengths) / 8))
+    kind: Tree = {"kind": "text", "tokenizer": tokenizer, "tokens": tokens}
     if form == "textfile":
         kind["source"] = "file"
-    caution = "a small BERT that knows no language yet: a pretrained one, named by its `weights`, knows more"
-    if tokenizer is None:
-        caution += "; the tokenizer is had from the Hugging Face hub, put one into the data to work without a network"
-    return Guess(kind, _BERT, f"texts of {_range(facts.words)} words", caution)
+    cautions = ["a small BERT that knows no language yet: a pretrained one, named by its `weights`, knows more"]
+    if found is None:
+        cautions[0] += (
+            "; the tokenizer is had from the Hugging Face hub, put one into the data to work without a network"
+        )
+    if why_estimated:
+        cautions.append(f"`tokens` is estimated, for {why_estimated}: {ESTIMATE}")
+    if note := cut_note(lengths, tokens):
+        cautions.append(f"of the texts that were looked at {note}")
+    about = "about " if why_estimated else ""
+    return Guess(kind, _BERT, f"texts of {about}{_range(lengths)} tokens", ". ".join(cautions))
 
 
 _RESNET: Tree = {"kind": "resnet", "depth": 18, "width": 16, "features": 64}

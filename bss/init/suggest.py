@@ -7,8 +7,11 @@ from pathlib import Path
 from bss.config import config_from_tree
 from bss.config.load import parse_yaml
 from bss.config.schema import PrepareConfig
-from bss.data.manifest import REQUIRED, Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
+from bss.data.manifest import Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
 from bss.data.read_csv import Row
+from bss.data.read_parquet import parquet_faults
+from bss.data.rows import REQUIRED
+from bss.data.same_files import file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.splits import carve_val
 from bss.errors import BssError
 from bss.files import whole_file
@@ -47,10 +50,10 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     """
     root = path.parent
     name = root_for(root, project)
-    columns, rows = _table(path)
+    columns, rows, faults = _table(path)
     facts = {}
     for column in columns:
-        if column not in (*REQUIRED, "group"):
+        if column not in (*REQUIRED, "group") and column not in faults:
             on_column(column)
             facts[column] = look(root, [row[column] for _, row in rows])
     ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
@@ -62,9 +65,10 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
         made = guess(column, found, bool({f"{column}_start", f"{column}_end"} & set(columns)), root)
         if made is not None:
             guesses[column] = made
-    _check_modalities(path, guesses, columns)
+    no_text = [f"column {column!r}{why}" for column, why in faults.items()]
+    _check_modalities(path, guesses, columns, no_text)
     prepare = _prepare_section(name, guesses)
-    manifest = read_manifest(root, path.name, prepare.modalities)
+    manifest = read_manifest(root, path.name, prepare.modalities, on_bad="skip")
     try:
         check_splits(manifest)
     except BssError as error:  # of measurements nearly each is new, and it tells so of each
@@ -72,16 +76,20 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
             "\n".join([*(f"{path}: {line}." for line in measurement_caution(manifest)), str(error)])
         ) from error
     shared = groups_in_two_splits(manifest)
+    keys = file_keys(root, named_files(manifest.samples, prepare.modalities))
+    shared_files = files_in_two_splits(manifest.samples, prepare.modalities, keys)
     carved = not any(sample.split == "val" for sample in manifest.samples)
     val_share = prepare.val_share
     if carved:
-        manifest, val_share = _carve(manifest)
+        of_files = file_modalities(prepare.modalities)
+        files = [keys_of(sample.files, of_files, keys) for sample in manifest.samples]
+        manifest, val_share = _carve(manifest, None if shared_files else files)
     train = sum(sample.split == "train" for sample in manifest.samples)
     epochs = 24 if train < MANY else 12
     text = _render(
         root=flow_style(name),
         manifest=flow_style(path.name),
-        protocol="published" if shared else "honest",
+        protocol="published" if shared or shared_files else "honest",
         guesses=guesses,
         val_share=val_share,
         epochs=epochs,
@@ -90,11 +98,19 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
         batch_size=_batch_size(train),
     )
     config_from_tree(parse_yaml(text, "params.yaml"), "params.yaml")
-    cautions = [*manifest_cautions(manifest), *_column_cautions(guesses, facts, columns)]
+    cautions = [*_bad_rows(manifest), *no_text, *manifest_cautions(manifest)]
+    cautions += _column_cautions(guesses, facts, columns)
     if shared:
         leak = (
             f"{len(shared)} groups are in two splits ({shared[0]}): protocol published is set, whose accuracies are "
             "too high. Split by group and set protocol: honest"
+        )
+        cautions.insert(0, leak)
+    if shared_files:
+        leak = (
+            f"{len(shared_files)} files are in two splits ({shared_files[0]}): protocol published is set, whose "
+            "accuracies are too high. Split by file, or list in prepare.shared_files those that all splits may have, "
+            "such as a silent sound where none was recorded, and set protocol: honest"
         )
         cautions.insert(0, leak)
     return Suggestion(manifest, guesses, carved, cautions, text)
@@ -113,10 +129,13 @@ def root_for(root: Path, project: Path) -> str:
     return real.relative_to(home).as_posix() if real.is_relative_to(home) else real.as_posix()
 
 
-def _table(path: Path) -> tuple[list[str], list[Row]]:
+def _table(path: Path) -> tuple[list[str], list[Row], dict[str, str]]:
+    """Return the columns, the rows, and why some columns, which the rows have not, stand for no text."""
     if not path.is_file():
         raise BssError(f"{path}: not found. Name a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
-    columns, read = read_rows(path)
+    # Rows that are too short or too long are listed with the other bad ones.
+    columns, read = read_rows(path, on_wrong_width=lambda row, problem: None)
+    faults = parquet_faults(path) if path.suffix == ".parquet" else {}
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise BssError(
@@ -125,17 +144,29 @@ def _table(path: Path) -> tuple[list[str], list[Row]]:
         )
     rows = list(read)
     if not rows:
+        list(read_rows(path)[1])  # raises for rows that are too short or too long
         raise BssError(f"{path}: has a header but no samples.")
-    return columns, rows
+    return columns, rows, faults
 
 
-def _check_modalities(path: Path, guesses: dict[str, Guess], columns: list[str]) -> None:
+def _bad_rows(manifest: Manifest) -> list[str]:
+    """Return a line that names the rows of the manifest that cannot be used, where there are any."""
+    lines = [line for bad in manifest.bad for line in bad.lines()]
+    if not lines:
+        return []
+    return [
+        f"{len(manifest.bad)} of {len(manifest.bad) + len(manifest.samples)} rows cannot be used "
+        f"({'; '.join(lines[:3])}{'; ...' if len(lines) > 3 else ''}): correct them, or set prepare.on_bad_sample: skip"
+    ]
+
+
+def _check_modalities(path: Path, guesses: dict[str, Guess], columns: list[str], no_text: list[str]) -> None:
     if len(guesses) < 2:
         found = ", ".join(f"{name} ({guess.kind['kind']})" for name, guess in guesses.items()) or "none"
         raise BssError(
             f"{path}: two or more modalities are needed, found {found} among the columns {columns}. A modality's "
             "column holds paths relative to the manifest's folder (sounds, images, videos, folders of images, .npy, "
-            ".txt) or a text of several words."
+            ".txt) or a text of several words." + "".join(f"\n{path}: {line}." for line in no_text)
         )
     odd = [name for name in guesses if not name.isidentifier()]
     if odd:
@@ -149,11 +180,11 @@ def _prepare_section(root: str, guesses: dict[str, Guess]) -> PrepareConfig:
     return check_tree({"root": root, "modalities": modalities}, PrepareConfig, "params.yaml: prepare")
 
 
-def _carve(manifest: Manifest) -> tuple[Manifest, float]:
+def _carve(manifest: Manifest, files: list[frozenset[str]] | None) -> tuple[Manifest, float]:
     """Return the manifest with a val split, and the smallest share of train for which there is one."""
     for share in VAL_SHARES:
         try:
-            return carve_val(manifest, share), share
+            return carve_val(manifest, share, files), share
         except BssError as error:
             refused = error
     raise refused

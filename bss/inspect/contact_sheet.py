@@ -8,6 +8,7 @@ from bss.data.decode.spans import spread
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.inspect.pictures import picture
+from bss.inspect.summary import text_lengths
 
 PER_CLASS = 4
 """Samples of a class."""
@@ -42,20 +43,22 @@ def contact_sheet(store: Store) -> dict[str, list[Card]]:
     each = max(1, min(PER_CLASS, AT_MOST // len(shown)))
     table = open_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
     values = {name: table.texts(name) for name in store.modalities}
+    lengths = text_lengths(store)
     cards = {}
     for label in shown:
         rows = np.flatnonzero(store.labels == label)
         chosen = rows[spread(len(rows), min(len(rows), each))]
-        cards[store.classes[label]] = [_card(store, values, int(row)) for row in chosen]
+        cards[store.classes[label]] = [_card(store, values, lengths, int(row)) for row in chosen]
     return cards
 
 
-def _card(store: Store, values: dict[str, list[str]], row: int) -> Card:
+def _card(store: Store, values: dict[str, list[str]], lengths: dict[str, list[int]], row: int) -> Card:
     parts = []
     for name, modality in store.modalities.items():
         sample = store.sample(name, row)
         text = values[name][row]
         if modality.kind == "text":
-            text += f" ({np.count_nonzero(sample)} of {len(sample)} tokens)"
+            kept, length = np.count_nonzero(sample), lengths[name][row]
+            text += f" ({kept} of its {length} tokens)" if length > kept else f" ({kept} of {len(sample)} tokens)"
         parts.append(Part(name, picture(modality, sample), text))
     return Card(store.ids[row], str(store.splits[row]), store.groups[row], parts)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from bss.data.decode.altered import describe_altered
 from bss.data.store import SPLITS, Store
+from bss.data.tables import open_table
+from bss.data.text_lengths import cut_note, lengths_column
 from bss.errors import BssError
 
 Counts = dict[str, dict[str, int]]
@@ -40,6 +42,8 @@ class Summary:
     """Samples that could not be decoded."""
     altered: list[str]
     """A line for each modality whose values had to be changed to be stored."""
+    cut: list[str]
+    """A line for each text modality of which some texts are cut."""
 
 
 MODALITY_COLUMNS = ["kind", "shape", "type", "sample rate", "size"]
@@ -59,6 +63,7 @@ def summarise_store(store: Store) -> Summary:
         truth=_count(known, splits, sorted(set(known))) if known else {},
         skipped=_skipped(store),
         altered=describe_altered(store.altered),
+        cut=_cut(store),
     )
 
 
@@ -95,6 +100,21 @@ def _shared(store: Store) -> list[str]:
         if group is not None:
             seen.setdefault(group, set()).add(split)
     return sorted(group for group, splits in seen.items() if len(splits) > 1)
+
+
+def text_lengths(store: Store) -> dict[str, list[int]]:
+    """Return the length of each sample's whole text in tokens, in the store's order, by text modality."""
+    columns = {name: lengths_column(name) for name, modality in store.modalities.items() if modality.kind == "text"}
+    if not columns:
+        return {}
+    table = open_table(store.path / "samples.parquet", "prepare", tuple(columns.values()))
+    return {name: table.whole_numbers(column).tolist() for name, column in columns.items()}
+
+
+def _cut(store: Store) -> list[str]:
+    lengths = text_lengths(store)
+    notes = {name: cut_note(of, store.modalities[name].shape[0]) for name, of in lengths.items()}
+    return [f"{name}: {note}" for name, note in notes.items() if note]
 
 
 def _skipped(store: Store) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bss.config import Config
-from bss.config.modalities import AudioKind
+from bss.config.modalities import AudioKind, TextKind
 from bss.console import make_console
 from bss.data.checksums import join_checksums
 from bss.data.decode.altered import join_altered
@@ -20,10 +20,18 @@ from bss.data.read_csv import read_csv
 from bss.data.shards import CURE, Part, in_order, read_part
 from bss.data.store import Store
 from bss.data.tables import read_table, write_table
+from bss.data.text_lengths import cut_notes, lengths_column
 from bss.data.write_store import write_header
 from bss.errors import BssError
 from bss.files import digest_file, digest_json, held, read_json, whole_folder
-from bss.stages.prepare import check_what_is_left, parameters_of, print_store, raise_bad_samples, write_skipped
+from bss.stages.prepare import (
+    check_what_is_left,
+    parameters_of,
+    print_store,
+    raise_bad_samples,
+    row_number,
+    write_skipped,
+)
 from bss.tracking.provenance import provenance, write_provenance
 
 WHERE = "parts of the store"
@@ -42,7 +50,8 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
     _check_contents(stores)
     counts, manifest = parts[0].counts, settings.source or settings.manifest
     skipped = [row for part in parts for row in _read_skipped(part.path / "skipped.csv")]
-    if len(skipped) + sum(map(len, stores)) != sum(counts.values()):
+    skipped.sort(key=row_number)
+    if len(skipped) + sum(map(len, stores)) != sum(counts.values()) + parts[0].bad_rows:
         raise BssError(f"{WHERE}: do not hold the {sum(counts.values())} samples of {manifest}. {CURE}")
     filled = [part.path for part, opened in zip(parts, stores, strict=True) if len(opened)]
     if not filled:
@@ -68,7 +77,12 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         inputs = {"files": digest_file(folder / "files.sha256"), "manifest": digest_of_manifest}
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     title = f"Store of {header['name']}: {len(header['classes'])} classes, joined from {len(parts)} shards"
-    print_store(make_console(), title, header, len(skipped), [])
+    lengths = {
+        name: samples[lengths_column(name)].to_pylist()
+        for name, kind in settings.modalities.items()
+        if isinstance(kind, TextKind)
+    }
+    print_store(make_console(), title, header, len(skipped), cut_notes(lengths, settings.modalities))
 
 
 def _check_origin(config: Config, parts: Sequence[Part]) -> str:

@@ -18,10 +18,12 @@ from bss.data.checksums import write_checksums
 from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_altered
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.problems import raise_problems
+from bss.data.same_files import Keys, file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.shards import Shard, write_part
 from bss.data.splits import carve_val
 from bss.data.store import SPLITS
 from bss.data.tables import write_table
+from bss.data.text_lengths import cut_notes, token_lengths
 from bss.data.truth import read_truth
 from bss.data.write_store import decode_into, write_header, write_samples
 from bss.datasets.read import Source, read_source, write_rows
@@ -29,6 +31,11 @@ from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder
 from bss.tracking.provenance import write_provenance
 
+SHARED_FILES_CURE = (
+    "A model that knows a file has an easy test. Put all samples of a file into one split. Files that samples of all "
+    "splits may have, such as a silent sound where none was recorded, are listed in prepare.shared_files; "
+    "protocol: published allows all."
+)
 NO_TRUTH = "Set prepare.truth to null where nothing is known of the pairs."
 
 
@@ -72,8 +79,12 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
             labels = [sample.label for sample in samples]
             check_what_is_left(str(manifest.path), counts, manifest.classes, splits, labels)
         else:
-            write_part(folder, shard, counts)
-        write_samples(folder, samples, manifest.classes, list(kinds))
+            write_part(folder, shard, counts, len(manifest.bad))
+        if shard is None or shard.number == 0:  # once, whatever the number of shards
+            bad_rows = [(row.id, row.row, "; ".join(row.problems)) for row in manifest.bad]
+            skipped = sorted([*skipped, *bad_rows], key=row_number)
+        lengths = token_lengths(samples, kinds, root)
+        write_samples(folder, samples, manifest.classes, list(kinds), lengths)
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
@@ -88,31 +99,39 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     what = "Store" if shard is None else f"Shard {shard.number} of {shard.of} of the store"
     title = f"{what} of {header['name']}: {len(header['classes'])} classes, {checked.val_from}"
-    print_store(console, title, header, len(skipped), checked.notes)
+    print_store(console, title, header, len(skipped), [*checked.notes, *cut_notes(lengths, kinds)])
 
 
 def _check(config: Config, root: Path) -> Checked:
     """Read the manifest and check everything that can be told without decoding."""
     settings, source, notes = config.prepare, None, []
     if settings.source is None:
-        manifest = read_manifest(root, settings.manifest, settings.modalities)
+        manifest = read_manifest(root, settings.manifest, settings.modalities, settings.on_bad_sample)
+        keys = file_keys(root, named_files(manifest.samples, settings.modalities), settings.shared_files)
     else:
-        source = read_source(settings.source, root, config.protocol, settings.modalities)
-        manifest = source.manifest
+        how = (settings.on_bad_sample, settings.shared_files)
+        source = read_source(settings.source, root, config.protocol, settings.modalities, *how)
+        manifest, keys = source.manifest, source.keys
         notes += source.notes
     check_splits(manifest)
     shared = groups_in_two_splits(manifest)
+    shared_files = files_in_two_splits(manifest.samples, settings.modalities, keys)
     if config.protocol == "honest":
         cure = "A model that knows the group has an easy test. Split by group, or set protocol: published."
         raise_problems(str(manifest.path), shared, cure)
+        raise_problems(str(manifest.path), shared_files, SHARED_FILES_CURE)
     truth = None
     if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
         truth = read_truth(find_table(root, settings.truth, NO_TRUTH), [sample.id for sample in manifest.samples])
-    manifest, val_from = _with_val(manifest, config)
+    manifest, val_from = _with_val(manifest, config, keys)
     if manifest.unused:
         notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
+    if manifest.bad:
+        notes.append(f"rows of the manifest skipped: {len(manifest.bad)}, such as {manifest.bad[0].lines()[0]}")
     if shared:
         notes.append(f"{len(shared)} groups are in two splits (protocol published)")
+    if shared_files:
+        notes.append(f"{len(shared_files)} files are in two splits, such as: {shared_files[0]} (protocol published)")
     return Checked(manifest, source, truth, val_from, notes)
 
 
@@ -121,7 +140,7 @@ def parameters_of(config: Config) -> dict[str, Any]:
     return {"prepare": config_to_tree(config.prepare), "protocol": config.protocol}
 
 
-def _with_val(manifest: Manifest, config: Config) -> tuple[Manifest, str]:
+def _with_val(manifest: Manifest, config: Config, keys: Keys) -> tuple[Manifest, str]:
     """Return the manifest with a val split, where the protocol needs one, and where it comes from."""
     if any(sample.split == "val" for sample in manifest.samples):
         if config.prepare.source is None:
@@ -130,7 +149,9 @@ def _with_val(manifest: Manifest, config: Config) -> tuple[Manifest, str]:
     if config.protocol == "published":  # as the authors do: all of train is trained on
         return manifest, "no val"
     grouped = any(sample.group is not None for sample in manifest.samples)
-    carved = carve_val(manifest, config.prepare.val_share)
+    of_files = file_modalities(config.prepare.modalities)
+    files = [keys_of(sample.files, of_files, keys) for sample in manifest.samples]
+    carved = carve_val(manifest, config.prepare.val_share, files)
     return carved, f"val from train, by {'group and class' if grouped else 'class'}"
 
 
@@ -172,6 +193,11 @@ def check_what_is_left(
     gone = [name for name in classes if name not in left]
     if gone:
         raise BssError(f"{manifest}: all train samples of {', '.join(gone)} were skipped. Mend some of them.")
+
+
+def row_number(skipped: tuple[str, int, str]) -> int:
+    """Return the row in the manifest of a sample that was left out, by which they are sorted."""
+    return skipped[1]
 
 
 def write_skipped(path: Path, skipped: Iterable[tuple[str, int, str]]) -> None:

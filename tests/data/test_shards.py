@@ -5,7 +5,7 @@ from bss.config.modalities import FeaturesKind
 from bss.data import join_arrays as module
 from bss.data.checksums import join_checksums, write_checksums
 from bss.data.join_arrays import join_arrays, join_ends
-from bss.data.manifest import Sample
+from bss.data.rows import Sample
 from bss.data.shards import Shard, read_part, write_part
 from bss.data.tables import write_table
 from bss.data.write_store import write_samples
@@ -31,21 +31,22 @@ def test_shards_share_the_samples_in_order_and_nearly_equally():
 def test_a_shard_that_there_is_not_is_refused(number, of, tmp_path):
     with pytest.raises(ValueError, match="must be"):
         Shard(number, of, "")
-    write_json(tmp_path / "part.json", {"number": number, "of": of, "data": "", "counts": {}})
+    write_json(tmp_path / "part.json", {"number": number, "of": of, "data": "", "counts": {}, "bad_rows": 0})
     with pytest.raises(BssError, match=r"part\.json: damaged"):
         read_part(tmp_path)
 
 
 def test_a_part_with_other_counts_than_whole_numbers_is_damaged(tmp_path):
-    write_part(tmp_path, Shard(0, 1, ""), {"train": "many"})
+    write_part(tmp_path, Shard(0, 1, ""), {"train": "many"}, 0)
     with pytest.raises(BssError, match=r"part\.json: damaged \(`counts` must be whole numbers"):
         read_part(tmp_path)
 
 
 def test_a_part_tells_which_one_it_is(tmp_path):
-    write_part(tmp_path, Shard(1, 3, "digest"), {"train": 4, "test": 2})
+    write_part(tmp_path, Shard(1, 3, "digest"), {"train": 4, "test": 2}, 3)
     part = read_part(tmp_path)
     assert (part.path, part.shard, part.counts) == (tmp_path, Shard(1, 3, "digest"), {"train": 4, "test": 2})
+    assert part.bad_rows == 3
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32"])

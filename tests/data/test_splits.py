@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bss.data.manifest import Manifest, Sample
+from bss.data.manifest import Manifest
+from bss.data.rows import Sample
 from bss.data.splits import carve_val
 from bss.errors import BssError
 

@@ -4,7 +4,7 @@ import pytest
 from bss.config.modalities import AudioKind, FeaturesKind
 from bss.data import write_store
 from bss.data.array_file import ArrayReader
-from bss.data.manifest import Sample
+from bss.data.rows import Sample
 from bss.data.sounds import Sounds
 from bss.data.store import Store
 from bss.data.write_store import CHUNK, CHUNK_BYTES, ArraysWriter, write_header, write_samples

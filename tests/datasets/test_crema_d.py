@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from media import write_video
+from media import stamp, write_video
 from PIL import Image
 from small_training import run_all_stages, small_config
 
@@ -43,6 +43,7 @@ def write_published(root):
         for number in range(2 + i % 2):
             image = Image.fromarray(np.full((36, 48, 3), 40 * number + i % 6, dtype=np.uint8))
             image.save(folder / f"{number:05d}.jpg", quality=95)
+            stamp(folder / f"{number:05d}.jpg")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
+from media import stamp
 from PIL import Image
 from small_training import run_all_stages, small_config
 
@@ -34,7 +35,7 @@ def write_split(root, split):
     lines = ["youtube_id,label", *(f"{clip},{label}" for clip, label in clips(split))]
     (root / "annotations" / f"{split}.csv").write_text("\n".join(lines) + "\n")
     (root / f"{split}_wav").mkdir()
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(len(split))
     for i, (clip, _) in enumerate(clips(split)):
         sound = 0.1 * random.standard_normal(2400)
         soundfile.write(root / f"{split}_wav" / f"{clip}.wav", sound, 16000, subtype="PCM_16")
@@ -43,6 +44,7 @@ def write_split(root, split):
         for number in range(3 + 4 * (i % 3)):
             image = Image.fromarray(np.full((36, 48, 3), 10 * number, dtype=np.uint8))
             image.save(folder / f"{number}.jpg", quality=95)
+            stamp(folder / f"{number}.jpg")
 
 
 @pytest.fixture(scope="module")

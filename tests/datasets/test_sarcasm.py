@@ -10,6 +10,7 @@ from text_and_image import words_of, write_image, write_words
 
 from bss.data.shards import Shard
 from bss.data.store import Store
+from bss.data.tables import open_table
 from bss.datasets.sarcasm import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
@@ -61,6 +62,39 @@ def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(pub
     assert not images["train"] & (images["val"] | images["test"])
     assert not images["val"] & images["test"]
     prepare(small_config("sarcasm", published), published, tmp_path / "store")
+    assert Counter(Store.open(tmp_path / "store").splits.tolist()) == {"train": 14, "val": 6, "test": 6}
+
+
+def test_one_image_under_two_names_is_in_one_honest_split(tmp_path):
+    """The lists may leave out the suffix, and a tweet's image may have been saved twice."""
+    root = tmp_path / "sarcasm"
+    write_published(root)
+    path = root / "annotations" / "train_data.json"
+    train = json.loads(path.read_text(encoding="utf-8"))
+    train[4]["image"], train[5]["image"] = "4001.jpg", 4003  # in the list of test 4001 without a suffix, and 4003
+    path.write_text(json.dumps(train), encoding="utf-8")
+    (root / "images" / "train6.jpg").write_bytes((root / "images" / "test2.jpg").read_bytes())
+    prepare(small_config("sarcasm", root), root, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert Counter(store.splits.tolist()) == {"train": 11, "val": 6, "test": 6}
+    assert not {"train-5", "train-6", "train-7"} & set(store.ids)
+    digests = {line.split("  ")[1]: line.split("  ")[0] for line in (store.path / "files.sha256").open()}
+    rows = open_table(store.path / "samples.parquet", "prepare", ("image", "split"))
+    where = {}
+    for image, split in zip(rows.texts("image"), rows.texts("split"), strict=True):
+        where.setdefault(digests[f"{image}\n"], set()).add(split)
+    assert all(len(splits) == 1 for splits in where.values())
+
+
+def test_a_placeholder_in_all_splits_is_named_as_the_reason_and_may_be_listed(tmp_path):
+    root = tmp_path / "sarcasm"
+    write_published(root)
+    for path in (root / "images").iterdir():
+        write_image(root / "gone.png", 255)
+        path.write_bytes((root / "gone.png").read_bytes())
+    with pytest.raises(BssError, match=r"leaves no sample in train and val: each has a file or the image of another"):
+        prepare(small_config("sarcasm", root), root, tmp_path / "store")
+    prepare(small_config("sarcasm", root, shared_files=["gone.png"]), root, tmp_path / "store")
     assert Counter(Store.open(tmp_path / "store").splits.tolist()) == {"train": 14, "val": 6, "test": 6}
 
 

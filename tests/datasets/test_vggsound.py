@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from media import grey_steps, write_video
+from media import grey_steps, stamp, write_video
 from PIL import Image
 from small_training import run_all_stages, small_config
 
@@ -53,6 +53,7 @@ def write_published(root):
             folder.mkdir(parents=True)
             for number in range(8 + 2 * (i % 3)):
                 Image.fromarray(np.full((36, 48, 3), 10 * number, dtype=np.uint8)).save(folder / f"{number}.jpg")
+                stamp(folder / f"{number}.jpg")
 
 
 def write_official(root):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from media import write_tokenizer
+from media import stamp, write_tokenizer
 from PIL import Image
 
 WORDS = ["a", "the", "owl", "cat", "pie", "sees", "is", "good", "bad", "here"]
@@ -18,6 +18,7 @@ def write_image(path: Path, level: int) -> None:
     """Write a grey image; its format is the name's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((30, 44, 3), level, dtype=np.uint8)).save(path)
+    stamp(path)
 
 
 def words_of(tokens: np.ndarray) -> str:

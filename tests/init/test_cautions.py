@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bss.data.manifest import Manifest, Sample
+from bss.data.manifest import Manifest
+from bss.data.rows import Sample
 from bss.init.cautions import manifest_cautions
 
 

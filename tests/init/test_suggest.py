@@ -104,7 +104,7 @@ def test_every_form_of_media_is_told_from_the_others(tmp_path, project):
         "view": {"kind": "clip", "frames": 16, "height": 16, "width": 32, "channels": 1},
         "long_sound": {"kind": "audio", "sample_rate": 22_050, "seconds": 10.0},
         "file": {"kind": "text", "tokenizer": "words", "tokens": 16, "source": "file"},
-        "tweet": {"kind": "text", "tokenizer": "words", "tokens": 24},
+        "tweet": {"kind": "text", "tokenizer": "words", "tokens": 16},
     }
     assert kinds["speech"]["seconds"] == pytest.approx(1.0, abs=0.11)  # the codec adds some silence
     cautions = "\n".join(made.cautions)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from textwrap import dedent
 
 import numpy as np
@@ -57,6 +58,7 @@ def varied(own_root, tree, make_config):
     truth = [f"{row['id']},{'bad' if i % 5 == 0 else 'clean'},{i % 2 or ''}" for i, row in enumerate(rows)]
     (root / "truth.csv").write_text("\n".join(["id,kind,note", *truth]))
     tree["prepare"] |= {"root": str(root), "truth": "truth.csv", "on_bad_sample": "skip"}
+    tree["prepare"]["shared_files"] = ["back\\slash.png"]
     tree["prepare"]["modalities"] |= {"words": {"kind": "text", "tokenizer": "tokenizer", "tokens": 8}}
     tree["network"]["encoders"] |= {"words": {"kind": "bert"}}
     return root, make_config(tree)
@@ -212,6 +214,7 @@ def test_a_mistake_in_any_row_of_the_manifest_is_told_by_every_shard(varied, tmp
     root, config = varied
     manifest = root / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("test-owl-5,owl,test", "test-owl-5,owl,tset"))
+    config = replace(config, prepare=replace(config.prepare, on_bad_sample="error"))
     with pytest.raises(BssError, match="split 'tset' is none of"):
         prepare(config, root, tmp_path / "part", Shard(0, 3, DATA))
 

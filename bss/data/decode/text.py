@@ -20,14 +20,14 @@ MAX_BYTES = 1 << 20
 class Tokenizer:
     """A tokenizer that cuts at a fixed length, and whose padding is 0. Threads may share it."""
 
-    def __init__(self, kind: TextKind, root: Path, modality: str) -> None:
-        """Load it.
+    def __init__(self, kind: TextKind, root: Path, modality: str, fetch: bool = True) -> None:
+        """Load it; without `fetch` one of the hub must have been fetched before.
 
         Raises `BssError` where it cannot be had, cannot cut to `kind.tokens`, or pads with another number.
         """
         self.kind = kind
         self.key = f"params.yaml: prepare.modalities.{modality}"
-        self._tokenizer = self._load(root)
+        self._tokenizer = self._load(root, fetch)
 
     def encode(self, text: str) -> Tokens:
         """Return the numbers of the text's tokens, int32 [tokens], filled with 0 at the end."""
@@ -40,11 +40,17 @@ class Tokenizer:
             raise BadSampleError("its tokenizer gives more tokens, or larger numbers, than there are")
         return np.pad(np.array(numbers, dtype=np.int32), (0, self.kind.tokens - len(numbers)))
 
-    def _load(self, root: Path) -> Any:
+    def count(self, text: str) -> int:
+        """Return how many tokens the whole text has with its marks, those that `encode` cuts off too."""
+        encoding = self._tokenizer.encode(clean(text, self.kind))
+        marks = self._tokenizer.num_special_tokens_to_add(False)
+        return len(encoding.ids) + sum(len(rest.ids) - marks for rest in encoding.overflowing)
+
+    def _load(self, root: Path, fetch: bool) -> Any:
         kind = self.kind
         folder = root / kind.tokenizer
         try:
-            loaded = _from_folder(folder) if folder.is_dir() else _from_hub(kind.tokenizer, kind.revision)
+            loaded = _from_folder(folder) if folder.is_dir() else _from_hub(kind.tokenizer, kind.revision, fetch)
         except ImportError as error:
             raise BssError(f"{self.key}: text needs transformers ({error}): pip install transformers.") from error
         except BaseException as error:  # whatever a damaged file or a missing network raises
@@ -78,8 +84,8 @@ def _from_folder(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _from_hub(name: str, revision: str | None) -> Any:
-    """Return a tokenizer of the hub: what was fetched before, else by the network."""
+def _from_hub(name: str, revision: str | None, fetch: bool) -> Any:
+    """Return a tokenizer of the hub: what was fetched before, else with `fetch` by the network."""
     from huggingface_hub import HfApi
     from transformers import AutoTokenizer
 
@@ -87,6 +93,8 @@ def _from_hub(name: str, revision: str | None) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, local_files_only=True, **settings)
     except Exception:  # nothing was fetched before
+        if not fetch:
+            raise
         # Asked once: transformers itself would try again for a minute where there is no network.
         HfApi().model_info(name, revision=revision, timeout=10)
     return AutoTokenizer.from_pretrained(name, **settings)

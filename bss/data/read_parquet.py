@@ -1,0 +1,209 @@
+"""Strict reading of the Parquet tables that users write: every column as text, by its Arrow type."""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bss.data.read_csv import Row, require_distinct
+from bss.errors import BssError
+
+MAX_ROWS = 10_000_000
+"""A few bytes may stand for any number of rows."""
+MAX_BYTES = 1 << 29
+"""Of all values that are read together."""
+BATCH_ROWS = 128
+
+
+def read_parquet(path: Path, wanted: Collection[str] | None = None) -> tuple[list[str], Iterator[Row]]:
+    """Return all columns, and number (from 1) and values of every row, read as they are asked for.
+
+    The rows have the columns `wanted`, or every one that `parquet_faults` does not name. Null and NaN are an empty
+    text. Raises `BssError` for a file that is unreadable or too large, for a column that is named twice, for a column
+    of `wanted` whose type stands for no text, and for a float that is too large to hold a whole number exactly.
+    """
+    import pyarrow.parquet
+
+    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        require_distinct(path, schema.names)
+        if rows > MAX_ROWS:
+            raise ValueError(f"{rows} rows; {MAX_ROWS} are the most")
+    faults = _faults(schema)
+    refused = [f"column {name!r}{faults[name]}." for name in schema.names if name in faults and name in (wanted or ())]
+    if refused:
+        raise BssError("\n".join(f"{path}: {line}" for line in refused))
+    kept = [name for name in schema.names if name not in faults and (wanted is None or name in wanted)]
+    return schema.names, _rows(path, kept)
+
+
+def parquet_faults(path: Path) -> dict[str, str]:
+    """Return the columns whose type stands for no text, and for each how a sentence that names it goes on."""
+    import pyarrow.parquet
+
+    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
+        return _faults(file.schema_arrow)
+
+
+def _faults(schema: Any) -> dict[str, str]:
+    found = {field.name: _why_no_text(field.type) for field in schema}
+    return {name: why for name, why in found.items() if why}
+
+
+def _rows(path: Path, names: list[str]) -> Iterator[Row]:
+    import pyarrow.parquet
+
+    number = size = 0
+    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
+        # Few at a time: a value that the file holds once may be that of a million rows.
+        for batch in file.iter_batches(BATCH_ROWS, columns=names):
+            columns = [_plain(batch.column(name)) for name in names]
+            size += sum(column.nbytes for column in columns)
+            if size > MAX_BYTES:
+                raise ValueError(f"its values have more than {MAX_BYTES >> 20} MiB")
+            texts = []
+            for name, column in zip(names, columns, strict=True):
+                try:
+                    texts.append(_texts(column))
+                except _NoTextError as error:
+                    raise BssError(f"{path}: column {name!r} ({column.type}) {error}") from error
+            for values in zip(*texts, strict=True):
+                number += 1
+                yield number, dict(zip(names, values, strict=True))
+
+
+class _NoTextError(Exception):
+    """A value that is not what it stands for; the message says why, and the cure."""
+
+
+def _plain(column: Any) -> Any:
+    """Return the values of a column without the wrapping of dictionaries and extension types that mean nothing more."""
+    from pyarrow import types
+
+    while True:
+        if types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        elif _is_extension(column.type) and column.type.extension_name not in _PYTHON_VALUES:
+            column = column.storage
+        else:
+            return column
+
+
+_PYTHON_VALUES = ("arrow.uuid", "arrow.bool8")
+"""Extension types whose values are other than those of their storage, and whose texts Python knows."""
+
+
+def _is_extension(kind: Any) -> bool:
+    import pyarrow
+
+    return isinstance(kind, pyarrow.BaseExtensionType)
+
+
+def _inner(kind: Any) -> Any:
+    """Return the type that the values of `kind` have, as `_plain` returns them."""
+    from pyarrow import types
+
+    while True:
+        if types.is_dictionary(kind):
+            kind = kind.value_type
+        elif _is_extension(kind) and kind.extension_name not in _PYTHON_VALUES:
+            kind = kind.storage_type
+        else:
+            return kind
+
+
+def _why_no_text(kind: Any) -> str:
+    """Return why values of an Arrow type are no texts, and the cure; nothing where they are."""
+    from pyarrow import types
+
+    inner = _inner(kind)
+    if _is_extension(inner) or _is_text(inner):
+        return ""
+    fine = (types.is_null, types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)
+    if any(fits(inner) for fits in (*fine, types.is_date, types.is_time, types.is_timestamp)):
+        return ""
+    if types.is_struct(inner) and {"bytes", "path"} <= {field.name for field in inner}:
+        return (
+            " is a struct {bytes, path}, a file inside the table, as Hugging Face datasets writes sounds and images. "
+            "Write the bytes of each row to a file and put its path into the column"
+        )
+    binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    if any(fits(inner) for fits in binary):
+        return (
+            f" is {inner}, which is neither text nor a path. Cast it to string where it holds text; where it holds "
+            "files, write each to a file and put its path into the column"
+        )
+    if types.is_nested(inner):
+        return f" is {_short(inner)}, not one value per row. Save arrays as .npy files and put their paths into it"
+    return f" is {_short(inner)}, which has no text of its own. Write it as text or as a number"
+
+
+def _short(kind: Any) -> str:
+    text = str(kind)
+    return text if len(text) <= 100 else f"{text[:100]} ..."
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _texts(column: Any) -> list[str]:
+    """Return the values of a column that `_plain` returned as texts; null and NaN are empty ones."""
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_floating(kind):
+        return [_float_text(value) for value in column.to_numpy(zero_copy_only=False)]
+    if types.is_decimal(kind):
+        return ["" if value is None else _decimal_text(value) for value in column.to_pylist()]
+    if types.is_date(kind) or types.is_time(kind) or types.is_timestamp(kind):
+        # Not Python's own times, which are coarser and end with the year 9999.
+        return [_time_text(value or "") for value in column.cast("string").to_pylist()]
+    return ["" if value is None else str(value) for value in column.to_pylist()]
+
+
+def _float_text(value: np.floating[Any]) -> str:
+    """Return the shortest text of a float16, 32 or 64 that tells it from the others; whole numbers have no point.
+
+    pandas turns whole numbers into floats where one is missing: 3 is written 3.0, and read as 3.
+    """
+    if np.isnan(value):
+        return ""
+    if not np.isfinite(value) or value != np.trunc(value):
+        return np.format_float_positional(value, trim="0") if np.isfinite(value) else str(value)
+    if abs(value) >= 2 ** (np.finfo(value.dtype).nmant + 1):
+        raise _NoTextError(
+            f"holds {value}: floats of this size have lost digits of whole numbers. Write it as integers or as text."
+        )
+    return str(int(value))
+
+
+def _time_text(text: str) -> str:
+    """Return what Arrow writes for a date or time, without the zeros at the end of its fraction."""
+    if text.startswith("<"):  # Arrow's own words for a value beyond its calendar
+        raise _NoTextError(f"holds a time that no calendar has ({text.strip('<>')}). Correct it, or write it as text.")
+    return re.sub(r"\.(\d*?)0+(?!\d)", lambda found: f".{found[1]}" if found[1] else "", text)
+
+
+def _decimal_text(value: Decimal) -> str:
+    """Return a decimal without the zeros behind its last digit: 3.00 is 3."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what is raised in the block into a `BssError`: damaged files raise many types, of Arrow's and Python's."""
+    try:
+        yield
+    except BssError:
+        raise
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise BssError(f"{path}: not a readable Parquet file ({why}).") from error

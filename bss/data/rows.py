@@ -1,0 +1,147 @@
+"""One row of the manifest: what it says, and what is wrong with it."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from bss.config.modalities import ClipKind, FlowKind, ModalityKind, TextKind
+from bss.data.decode.spans import WHOLE, Span
+from bss.data.store import SPLITS
+
+REQUIRED = ("id", "label", "split")
+MISSING = frozenset({"nan", "NaN", "<NA>", "NaT"})
+"""What pandas and NumPy write for a missing value that is turned into text; no cell may have it as its value."""
+SYNONYMS = {
+    **{"Train": "train", "TRAIN": "train", "training": "train", "Training": "train"},
+    **{"Val": "val", "VAL": "val", "valid": "val", "validation": "val", "Validation": "val", "dev": "val"},
+    **{"Test": "test", "TEST": "test", "testing": "test", "Testing": "test"},
+}
+"""Other names of the splits: a manifest that has them is to be corrected, and its rows are not skipped for it."""
+NO_SPANS: dict[str, Span] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A row that can be used."""
+
+    row: int
+    """Line in the file (CSV) or number of the row from 1 (Parquet)."""
+    id: str
+    label: str
+    split: str
+    group: str | None
+    files: dict[str, str]
+    """Path of each modality, relative to the data root; or the text itself."""
+    spans: dict[str, Span] = field(default_factory=dict)
+    """Part of the file, of modalities of which the manifest tells one."""
+
+    def span(self, modality: str) -> Span:
+        """Return the part of the modality's file that this sample is."""
+        return self.spans.get(modality, WHOLE)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row of the manifest that cannot be a sample, through its own fault."""
+
+    row: int
+    """Numbered as those of samples."""
+    id: str
+    """Empty where the row has none."""
+    label: str
+    split: str
+    """Both as the row has them."""
+    problems: list[str]
+
+    def lines(self) -> list[str]:
+        """Return a line for each problem."""
+        return [f"row {self.row}: {problem}" for problem in self.problems]
+
+
+def sample_of_row(number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind]) -> tuple[Sample, list[str]]:
+    """Return the sample of a row, and what is wrong with the row."""
+    value = {name: text.strip() for name, text in row.items()}
+    problems = [f"{name} is empty" for name in (*REQUIRED, *modalities) if not value[name]]
+    problems += [
+        f"{name} {value[name]!r} is a missing value written as text: leave the cell empty, or use another name"
+        for name in (*REQUIRED, "group", *modalities)
+        if value.get(name) in MISSING
+    ]
+    if value["split"] and value["split"] not in (*SPLITS, *MISSING):
+        hint = f" (is it {SYNONYMS[value['split']]!r}?)" if value["split"] in SYNONYMS else ""
+        problems.append(f"split {value['split'][:200]!r} is none of {', '.join(SPLITS)}{hint}")
+    spans: dict[str, Span] = {}
+    for modality, kind in modalities.items():
+        if _has_span(kind):
+            spans[modality] = _span(value, modality, problems)
+        if isinstance(kind, TextKind) and kind.source == "column":
+            continue
+        path = PurePosixPath(value[modality])
+        if path.is_absolute() or ".." in path.parts:
+            problems.append(f"{modality} {value[modality][:200]!r} is not a path inside the data root")
+    files = {modality: value[modality] for modality in modalities}
+    # Millions of samples share a few of these texts.
+    label, split, group = (sys.intern(value.get(name, "")) for name in ("label", "split", "group"))
+    return Sample(number, value["id"], label, split, group or None, files, spans or NO_SPANS), problems
+
+
+def repeated(samples: Iterable[Sample]) -> Iterator[tuple[Sample, str]]:
+    """Yield the samples whose id others have, and what is wrong.
+
+    Of rows that are the same the first is none of them; of rows that differ all are, as nothing shows which is right.
+    """
+    by_id: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.id:
+            by_id.setdefault(sample.id, []).append(sample)
+    for name, members in by_id.items():
+        first, *others = members
+        different = [other for other in others if replace(other, row=first.row) != first]
+        for member in (first, *others) if different else others:
+            other = first if member is not first else different[0]
+            problem = f"differs from row {other.row}" if different else f"repeats row {first.row}"
+            yield member, f"id {name[:200]!r} is not unique, and the row {problem}"
+
+
+def spelled_twice(samples: Sequence[Sample]) -> list[str]:
+    """Return a line for each whole number that is a label or group with and without a point: 3 and 3.0."""
+    lines = []
+    for column, values in (("label", {s.label for s in samples}), ("group", {s.group or "" for s in samples})):
+        floats = [value for value in sorted(values) if re.fullmatch(r"-?[0-9]+\.0+", value)]
+        pairs = [(value.partition(".")[0], value) for value in floats]
+        lines += [
+            f"{column} {whole!r} and {column} {text!r} are one number" for whole, text in pairs if whole in values
+        ]
+    return lines
+
+
+def span_columns_of(modalities: Mapping[str, ModalityKind]) -> list[str]:
+    """Return the columns that may name parts of files."""
+    return [column for name, kind in modalities.items() if _has_span(kind) for column in _span_columns(name)]
+
+
+def _has_span(kind: ModalityKind) -> bool:
+    return isinstance(kind, ClipKind | FlowKind)
+
+
+def _span_columns(modality: str) -> tuple[str, str]:
+    return f"{modality}_start", f"{modality}_end"
+
+
+def _span(value: dict[str, str], modality: str, problems: list[str]) -> Span:
+    """Return the part of the file that a row asks for; columns that are missing or empty ask for the whole.
+
+    Whole numbers may have a point, as pandas writes those of a column that has empty cells.
+    """
+    texts = {column: value.get(column, "") for column in _span_columns(modality)}
+    found = {column: re.fullmatch(r"([0-9]{0,9})(?:(?<=[0-9])\.0+)?", text) for column, text in texts.items()}
+    bad = [column for column, match in found.items() if match is None]
+    problems += [f"{column} {texts[column][:200]!r} is no number of a frame, counted from 0" for column in bad]
+    if bad:
+        return WHOLE
+    start, end = (int(match[1]) if match and match[1] else None for match in found.values())
+    if end is not None and end <= (start or 0):
+        problems.append(f"{modality}_end {end} is not above the start {start or 0}")
+    return Span(start, end)

@@ -1,0 +1,52 @@
+"""How long texts are in their tokenizer's tokens, and how many of them are cut."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bss.config.modalities import ModalityKind, TextKind
+from bss.data.decode.paths import inside
+from bss.data.decode.text import Tokenizer, read_text
+from bss.data.rows import Sample
+
+
+def lengths_column(modality: str) -> str:
+    """Return the column of samples.parquet that holds the lengths of a modality's texts."""
+    return f"{modality}_tokens"
+
+
+def token_lengths(samples: Sequence[Sample], kinds: Mapping[str, ModalityKind], root: Path) -> dict[str, list[int]]:
+    """Return the length of each sample's whole text in tokens, marks included, by text modality.
+
+    All texts must be such that they can be decoded.
+    """
+    real_root = root.resolve()
+    lengths = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, kind in kinds.items():
+            if isinstance(kind, TextKind):
+                count = Tokenizer(kind, real_root, name).count
+                values = [sample.files[name] for sample in samples]
+                texts = values if kind.source == "column" else (read_text(inside(real_root, v)) for v in values)
+                lengths[name] = list(pool.map(count, texts))
+    return lengths
+
+
+def cut_note(lengths: Sequence[int], tokens: int) -> str:
+    """Return how many of the texts with these lengths do not fit into `tokens`; nothing where all do."""
+    cut = sum(length > tokens for length in lengths)
+    if not cut:
+        return ""
+    share = 100 * cut / len(lengths)
+    percent = f"{share:.0f} %" if share >= 1 else "less than 1 %"
+    return f"{cut} of {len(lengths)} texts ({percent}) are cut to {tokens} tokens; the longest has {max(lengths)}"
+
+
+def cut_notes(lengths: Mapping[str, Sequence[int]], kinds: Mapping[str, ModalityKind]) -> list[str]:
+    """Return a line for each text modality of which some texts are cut."""
+    notes = []
+    for name, kind in kinds.items():
+        if isinstance(kind, TextKind) and (note := cut_note(lengths.get(name, ()), kind.tokens)):
+            notes.append(f"{name}: {note} (prepare.modalities.{name}.tokens)")
+    return notes
