@@ -44,6 +44,9 @@ class I3d(Encoder):
                 layers.append(Inception(channels, block))
                 channels = block[0] + block[2] + block[4] + block[5]
         self.layers = nn.Sequential(*layers)
+        for module in self.layers.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.momentum = config.batch_norm_momentum
 
     def encode(self, inputs: Tensor) -> Tensor:
         # [batch, channels, frames]
