@@ -16,8 +16,8 @@ class Crop:
     """What an encoder sees of each stored image: a part of it, resized to `height` x `width`.
 
     While training the part is drawn anew for each sample and epoch, the same for all frames and modalities of
-    a sample that are stored in one size, unless `per_frame`; evaluation and measuring in eval mode draw nothing. Flow is resized
-    with its vectors in proportion, and a flip negates its horizontal component.
+    a sample that are stored in one size, unless `per_frame`; evaluation and measuring in eval mode draw nothing.
+    Flow is resized with its vectors in proportion, and a flip negates its horizontal component.
     """
 
     height: int

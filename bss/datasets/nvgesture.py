@@ -113,11 +113,11 @@ flow_data/<split>/<index>.npy                  optical flow of line <index>, fro
         "Without the folder flow_data optical flow is computed from the colour frames with Farneback's method, which "
         "needs OpenCV; which method the published files were made with is not known. With it, "
         "prepare.modalities.flow.compute: false does without OpenCV.",
-        "All 80 frames of a gesture are stored with 256 x 256 pixels. Training sees 64 consecutive ones of RGB and depth, "
-        "all of flow, and a part of 224 x 224 pixels at random; evaluation the middle ones and the centre.",
+        "All 80 frames of a gesture are stored with 256 x 256 pixels. Training sees 64 consecutive ones of RGB and "
+        "depth, all of flow, and a part of 224 x 224 pixels at random; evaluation the middle ones and the centre.",
         "The I3D networks start from weights pretrained on Kinetics, in the format of the PyTorch port of I3D: put "
         "rgb_imagenet.pt and flow_imagenet.pt into weights/i3d, or name other files in "
-        "network.encoders.<modality>.weights (null starts from scratch). Depth is stored with three equal channels for "
+        "`weights` of an encoder (null starts from scratch). Depth is stored with three equal channels for "
         "that.",
         "The authors' script for BSS-H compares logits instead of probabilities: so does --method bss-h in protocol "
         "published, for all its schedulers (measure.score.criteria).",

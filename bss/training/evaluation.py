@@ -57,9 +57,7 @@ def evaluate(
     return {f"{prefix}/{name}": value for name, value in metrics.items()}
 
 
-def macro_f1(
-    labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], predicted_too: bool = False
-) -> float:
+def macro_f1(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], predicted_too: bool = False) -> float:
     """Return the mean F1 over the classes that occur in `labels` [n]; `scores` are [n, classes].
 
     With `predicted_too` the mean includes the classes that are only predicted, whose F1 is 0.
