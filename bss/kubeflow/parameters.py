@@ -145,6 +145,8 @@ def _any_modality(encoder: Tree) -> Tree:
     if crop is None:
         return _MODALITIES.get(encoder["kind"], {"kind": "features"})
     size = {"height": crop["height"], "width": crop["width"]}
+    if crop.get("per_frame"):
+        return {"kind": "frames", **size}
     if crop.get("frames") is not None:
         return {"kind": "clip", "frames": crop["frames"], **size}
     return _MODALITIES.get(encoder["kind"], {"kind": "image"}) | size

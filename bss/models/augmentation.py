@@ -41,7 +41,7 @@ class Augmentation:
 
 
 def of_each_frame(drawn: npt.NDArray[np.float64], frames: int) -> npt.NDArray[np.float64]:
-    """Return draws for `frames` frames of each sample, [k * frames, DRAWS]; its own, `drawn` [k, DRAWS], decide them."""
+    """Return draws for `frames` frames of each sample, [k * frames, DRAWS], from its own in `drawn` [k, DRAWS]."""
     numbers = np.empty((len(drawn), frames, DRAWS))
     for of_sample, row in zip(numbers, drawn, strict=True):
         seed = (row[:2] * 2**53).astype(np.int64).tolist()  # all the bits of two uniform numbers
