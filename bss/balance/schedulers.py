@@ -148,10 +148,10 @@ class Learned:
                 f"probability `{self.probability}` is made for scores in [-1, 1], but one is {scores.min():g}: "
                 "use `softmax`, or the paper's pair of criteria"
             )
-        scores = np.maximum(scores, -1.0)
+        clipped = np.maximum(scores, -1.0)
         if self.probability == "shifted":
-            return np.log(1.01 + scores)
-        return np.log(np.maximum(1 + scores, np.finfo(np.float64).tiny))  # a weight of 0 has no logarithm
+            return np.log(1.01 + clipped)
+        return np.log(np.maximum(1 + clipped, np.finfo(np.float64).tiny))  # a weight of 0 has no logarithm
 
     def probabilities(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return each sample's probability of being drawn first, float64 [n] with sum 1."""

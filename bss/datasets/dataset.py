@@ -9,9 +9,6 @@ Tree = dict[str, Any]
 Row = dict[str, str]
 """A row of the manifest: id, label, split as published, group, and a path or text per modality."""
 
-Method = Literal["bss-h", "bss-l"]
-"""Of the authors, who have a script for each."""
-
 Honest = Literal["published splits", "groups anew"]
 """How the honest split is made.
 
@@ -47,8 +44,8 @@ class Dataset:
     """Method to the published test accuracy in percent (Guan et al., IJCAI 2025, protocol published)."""
     published: Tree = field(default_factory=dict)
     """What the published protocol sets otherwise than for other datasets, as in params.yaml."""
-    methods: dict[Method, Tree] = field(default_factory=dict)
-    """Method to what its script sets otherwise in the published protocol, as in params.yaml."""
+    methods: dict[str, Tree] = field(default_factory=dict)
+    """bss-h or bss-l to what its script sets otherwise in the published protocol, as in params.yaml."""
     read_published: Callable[[Path], list[Row]] | None = None
     """The same as `read` where the published protocol has other texts; None: `read` itself."""
     differs: tuple[str, ...] = ()

@@ -30,8 +30,8 @@ def read_source(name: str, root: Path, protocol: str, modalities: Mapping[str, M
     Raises `BssError` for a layout that is not as published; files of samples are not opened.
     """
     dataset = find_dataset(name, "params.yaml: prepare.source")
-    as_published = protocol == "published" and dataset.read_published is not None
-    published = dataset.read_published(root) if as_published else dataset.read(root)
+    read = dataset.read_published if protocol == "published" else None
+    published = (read or dataset.read)(root)
     notes = count_notes(published, dataset.counts)
     rows, left_out = (published, 0) if protocol == "published" else honest_rows(published, dataset.honest)
     if left_out:

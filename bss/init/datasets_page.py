@@ -1,11 +1,12 @@
 """docs/datasets.md, written from the datasets themselves: `make compiled` writes it anew."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from bss.data.store import SPLITS
-from bss.datasets.dataset import Dataset, Honest, Method
+from bss.datasets.dataset import Dataset, Honest
 from bss.datasets.find import all_datasets
+from bss.datasets.preset import SCHEDULERS
 
 OUTPUT = Path("docs/datasets.md")
 METHODS = ("BSS-H", "BSS-L", "Concat")
@@ -51,7 +52,7 @@ def _entry(dataset: Dataset) -> dict[str, Any]:
 def _both(dataset: Dataset, key: str) -> str:
     """Return the value of train.`key` for BSS-H and, where it is another, for BSS-L."""
     default = dataset.preset["train"][key]
-    values = [dataset.methods.get(method, {}).get("train", {}).get(key, default) for method in get_args(Method)]
+    values = [dataset.methods.get(method, {}).get("train", {}).get(key, default) for method in SCHEDULERS]
     return " / ".join(str(value) for value in dict.fromkeys(values))
 
 

@@ -61,6 +61,7 @@ class MultiModalNetwork(nn.Module):
         self.fusion = build_fusion(config.fusion, built, classes)
         if config.head_initialisation == "xavier":  # after all else, so that the encoders start as with torch's
             for head in (*self.heads.values(), self.fusion.head):
+                assert isinstance(head, nn.Linear)
                 nn.init.xavier_normal_(head.weight)
                 nn.init.zeros_(head.bias)
 

@@ -5,10 +5,11 @@ import subprocess
 import pytest
 from small_training import small_tree
 
-from bss.cli import main
+from bss.cli import METHODS, main
 from bss.config import config_from_tree, config_to_tree, load_config
 from bss.config.load import read_yaml
 from bss.datasets.find import all_datasets
+from bss.datasets.preset import SCHEDULERS
 from bss.errors import BssError
 from bss.kubeflow.parameters import pick
 
@@ -68,6 +69,10 @@ def test_the_short_form_takes_the_settings_of_one_method(name, method, tmp_path,
 def test_a_method_that_there_is_not_is_refused(tree, message):
     with pytest.raises(BssError, match=message):
         config_from_tree(tree | {"prepare": {"root": "x"}}, "params.yaml")
+
+
+def test_the_command_line_knows_the_methods():
+    assert tuple(SCHEDULERS) == METHODS
 
 
 def test_a_method_without_a_preset_is_refused(capsys):
