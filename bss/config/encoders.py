@@ -121,6 +121,9 @@ class I3dConfig:
     """Pixels; optical flow is cut to [-flow_limit, flow_limit] and divided by it."""
     batch_norm_momentum: float = 0.1
     """Weight of a new batch in the running statistics, in (0, 1]; the published network has 0.01."""
+    first_maps: int | None = None
+    """The features are the mean of this many maps in time, the first ones, or of all where there are fewer; null
+    takes the mean over all pairs of neighbouring maps. A map stands for 8 frames."""
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     crop: Crop | None = None
@@ -132,6 +135,7 @@ class I3dConfig:
         require(self.flow_limit > 0, "flow_limit", self.flow_limit, "greater than 0")
         momentum = self.batch_norm_momentum
         require(0 < momentum <= 1, "batch_norm_momentum", momentum, "in (0, 1]")
+        require(self.first_maps is None or self.first_maps >= 1, "first_maps", self.first_maps, "null or at least 1")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ SENSOR = re.compile(r"([\w-]+):([0-9]{1,9}):([0-9]{1,9})")
 """File without its suffix, first frame from 0, and the frame behind the last one."""
 REPETITION = re.compile(r"(\w+)_r[0-9]+")
 """Name of a gesture's folder, after its subject."""
-PRETRAINED = {"batch_norm_momentum": 0.01, "weights": "weights/i3d/rgb_imagenet.pt"}
-"""As the PyTorch port of I3D has them; the file is the user's to put there."""
+PRETRAINED = {"batch_norm_momentum": 0.01, "first_maps": 8, "weights": "weights/i3d/rgb_imagenet.pt"}
+"""As in the scripts, which start from the PyTorch port of I3D; the file is the user's to put there."""
 CONTENT = (
     f"path:<class>/<subject>_r<number> color:<file>:<start>:<end> depth:<file>:<start>:<end> label:<1 to {CLASSES}>"
 )
@@ -103,7 +103,6 @@ flow_data/<split>/<index>.npy                  optical flow of line <index>, fro
     methods={"bss-h": {"measure": {"score": {"criteria": ["logit_similarity", "training_loss"]}}}},
     differs=(
         "They evaluate RGB and depth on all 80 frames; here on the middle 64, as trained.",
-        "The last pooling of their I3D averages the first 8 of 10 maps in time; here all maps.",
         "Their colours are in the order blue, green, red.",
         "They do not clip optical flow; here it is cut to 20 pixels each way and scaled to [-1, 1].",
     ),

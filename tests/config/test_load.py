@@ -144,6 +144,7 @@ def test_the_official_presets_are_what_the_scripts_do():
             "network.encoders.image.crop={height: 8, width: 8, per_frame: true}",
             "`network.encoders.image.crop.per_frame` must be false for kind image",
         ),
+        ("network.encoders.image={kind: i3d, first_maps: 0}", "`first_maps` must be null or at least 1, but got: 0"),
         (
             "network.encoders.image={kind: i3d, batch_norm_momentum: 0.0}",
             "network.encoders.image: `batch_norm_momentum` must be in (0, 1], but got: 0.0",

@@ -141,7 +141,7 @@ def test_gestures_enter_the_network_as_in_the_scripts():
     assert {m: kind.frames for m, kind in config.prepare.modalities.items()} == dict.fromkeys(I3D, 80)
     encoders = config.network.encoders
     assert {m: e.crop.frames for m, e in encoders.items()} == {"rgb": 64, "flow": None, "depth": 64}
-    assert {e.batch_norm_momentum for e in encoders.values()} == {0.01}
+    assert {(e.batch_norm_momentum, e.first_maps) for e in encoders.values()} == {(0.01, 8)}
     assert {(e.crop.height, e.crop.train, e.crop.flip) for e in encoders.values()} == {(224, "random", False)}
     assert encoders["depth"].normalisation == "none"
 
