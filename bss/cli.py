@@ -24,6 +24,9 @@ PLANS = Path("outputs/plans")
 RUNS = Path("outputs/runs")
 REPORT = Path("outputs/report")
 INSPECTION = Path("outputs/inspect.html")
+METHODS = ("bss-h", "bss-l")
+METHOD_HELP = """take the settings of this method's published script, with its schedulers and the baseline; needs
+--protocol published (default: all schedulers, batch and epochs of the script for bss-h)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,11 +156,13 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     which.add_argument("--dataset", metavar="NAME", help="a published dataset that `bss presets` lists")
     sub.add_argument("--root", type=Path, help="folder of the published dataset")
     sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")
+    sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
     sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
     sub.add_argument("--force", action="store_true", help="replace the file that is there")
     sub = add("presets", _presets, "list the published datasets, or what the preset of one sets", parameters=False)
     sub.add_argument("name", nargs="?", help="print everything that this one sets")
     sub.add_argument("--protocol", choices=("honest", "published"), default="honest", help="default: %(default)s")
+    sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     path(sub, STORE)
     sub = add("inspect", _inspect, "show a prepared store as one HTML page", parameters=False)
@@ -211,19 +216,20 @@ def _init(options: argparse.Namespace) -> None:
     from bss.init.command import init, init_dataset
 
     if options.manifest is not None:
-        if options.root is not None or options.protocol is not None:
-            raise BssError("--root and --protocol go with --dataset; of a manifest the folder is the root.")
+        if any(value is not None for value in (options.root, options.protocol, options.method)):
+            raise BssError("--root, --protocol and --method go with --dataset; of a manifest the folder is the root.")
         init(options.manifest, options.output, options.force)
         return
     if options.root is None:
         raise BssError(f"--dataset {options.dataset} needs --root, the folder of its files.")
-    init_dataset(options.dataset, options.root, options.protocol or "honest", options.output, options.force)
+    protocol = options.protocol or "honest"
+    init_dataset(options.dataset, options.root, protocol, options.method, options.output, options.force)
 
 
 def _presets(options: argparse.Namespace) -> None:
     from bss.init.command import show_presets
 
-    show_presets(options.name, options.protocol)
+    show_presets(options.name, options.protocol, options.method)
 
 
 def _prepare(options: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ SMALL_KINDS = {
 SMALL_ENCODERS = {
     "resnet": {"width": 2, "depth": 18, "features": 8, "weights": None},
     "bert": {"hidden": 8, "layers": 1, "heads": 2, "intermediate": 16, "weights": None, "vocabulary": 40},
+    "i3d": {"weights": None},
     "mlp": {"hidden": [8], "features": 8},
 }
 

@@ -115,8 +115,9 @@ class Learned:
     """Epochs between two measurements (the paper's E), at least 1."""
     beta: float = 0.6
     """Weight of the new measurement in the smoothed score, in (0, 1]; 1 means no smoothing."""
-    probability: Literal["softmax", "shifted"] = "softmax"
-    """softmax of the smoothed score (paper), or shifted: (1 + s + 0.01) / sum (the authors' scripts)."""
+    probability: Literal["softmax", "shifted", "one-plus"] = "softmax"
+    """softmax of the smoothed score (paper); shifted: (1 + s + 0.01) / sum (the authors' scripts); or one-plus:
+    (1 + s) / sum (their script for NVGesture), with which samples of score -1 come last."""
     order: Order = "balanced-first"
     """balanced-first, or imbalanced-first: the sign of the score reversed (the scripts on Twitter2015)."""
 
@@ -124,7 +125,8 @@ class Learned:
         """Check the ranges."""
         require(self.every >= 1, "every", self.every, "at least 1")
         require(0 < self.beta <= 1, "beta", self.beta, "in (0, 1]")
-        require(self.probability in ("softmax", "shifted"), "probability", self.probability, "softmax or shifted")
+        known = ("softmax", "shifted", "one-plus")
+        require(self.probability in known, "probability", self.probability, "softmax, shifted or one-plus")
         require(self.order in ORDERS, "order", self.order, " or ".join(ORDERS))
 
     def fraction(self, epoch: int) -> float:
@@ -134,7 +136,7 @@ class Learned:
     def log_weights(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the logarithm of each sample's unnormalised probability, float64 [n].
 
-        `scores` are the smoothed scores [n]; the shifted probability needs them to be at least -1.
+        `scores` are the smoothed scores [n]; all but the softmax need them to be at least -1.
         """
         scores = np.asarray(scores, dtype=np.float64)
         if self.order == "imbalanced-first":
@@ -143,10 +145,13 @@ class Learned:
             return scores
         if scores.min() < -1 - 1e-9:
             raise ValueError(
-                f"probability `shifted` is made for scores in [-1, 1], but one is {scores.min():g}: "
+                f"probability `{self.probability}` is made for scores in [-1, 1], but one is {scores.min():g}: "
                 "use `softmax`, or the paper's pair of criteria"
             )
-        return np.log(1.01 + np.maximum(scores, -1.0))
+        clipped = np.maximum(scores, -1.0)
+        if self.probability == "shifted":
+            return np.log(1.01 + clipped)
+        return np.log(np.maximum(1 + clipped, np.finfo(np.float64).tiny))  # a weight of 0 has no logarithm
 
     def probabilities(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return each sample's probability of being drawn first, float64 [n] with sum 1.

@@ -16,8 +16,8 @@ class Crop:
     """What an encoder sees of each stored image: a part of it, resized to `height` x `width`.
 
     While training the part is drawn anew for each sample and epoch, the same for all frames and modalities of
-    a sample that are stored in one size; evaluation and measuring in eval mode draw nothing. Flow is resized
-    with its vectors in proportion, and a flip negates its horizontal component.
+    a sample that are stored in one size, unless `per_frame`; evaluation and measuring in eval mode draw nothing.
+    Flow is resized with its vectors in proportion, and a flip negates its horizontal component.
     """
 
     height: int
@@ -38,6 +38,8 @@ class Crop:
     frames: int | None = None
     """Of a clip or flow: so many consecutive frames, from a random one on while training, else the middle ones.
     Null takes all."""
+    per_frame: bool = False
+    """Of frames: while training each frame gets a part and a flip of its own, not that of its sample."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -63,6 +65,7 @@ class Crop:
         cut = "random" if self.train == "random" else "centre" if self.evaluation == "centre" else None
         for name, mine, stored in (("height", self.height, height), ("width", self.width, width)):
             require(cut is None or mine <= stored, f"{key}.{name}", mine, f"at most the stored {stored} where {cut}")
+        require(not self.per_frame or kind == "frames", f"{key}.per_frame", True, f"false for kind {kind}")
         if self.frames is not None:
             require(kind in RUNS, f"{key}.frames", self.frames, f"null for kind {kind}")
             require(self.frames <= shape[0], f"{key}.frames", self.frames, f"at most the stored {shape[0]}")

@@ -119,6 +119,13 @@ class I3dConfig:
     """Of frames and clips."""
     flow_limit: float = 20.0
     """Pixels; optical flow is cut to [-flow_limit, flow_limit] and divided by it."""
+    batch_norm_momentum: float = 0.1
+    """Weight of a new batch in the running statistics, in (0, 1]; the published network has 0.01."""
+    first_maps: int | None = None
+    """The features are the mean of this many maps in time, the first ones, or of all where there are fewer; null
+    takes the mean over all pairs of neighbouring maps. A map stands for 8 frames."""
+    weights: str | None = None
+    """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     crop: Crop | None = None
     """Of frames, clips and flow: augmentation and the size of the input; null takes them as stored."""
 
@@ -126,6 +133,9 @@ class I3dConfig:
         """Check the ranges."""
         _check_features(self.features)
         require(self.flow_limit > 0, "flow_limit", self.flow_limit, "greater than 0")
+        momentum = self.batch_norm_momentum
+        require(0 < momentum <= 1, "batch_norm_momentum", momentum, "in (0, 1]")
+        require(self.first_maps is None or self.first_maps >= 1, "first_maps", self.first_maps, "null or at least 1")
 
 
 @dataclass(frozen=True)
@@ -273,7 +283,7 @@ AnyEncoderConfig = (
 EncoderConfig = Annotated[AnyEncoderConfig, Field(discriminator="kind")]
 
 FROM_TRANSFORMERS = ("resnet", "bert", "vit", "clip-image", "clip-text")
-"""Kinds that are built from the package transformers; they alone may have pretrained weights."""
+"""Kinds that are built from the package transformers."""
 
 
 def _check_features(features: int | None) -> None:

@@ -159,13 +159,14 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-    """Replace `dataset: name` by the parameters that it stands for; all other keys override them."""
+    """Replace `dataset: name`, with or without `method`, by what it stands for; all other keys override that."""
     name = tree.get("dataset")
     if name is None:
         return {key: value for key, value in tree.items() if key != "dataset"}
     from bss.datasets.find import dataset_parameters
 
-    preset = dataset_parameters(name, tree.get("protocol", "honest"), f"{source}: dataset")
+    protocol, method = tree.get("protocol", "honest"), tree.get("method")
+    preset = dataset_parameters(name, protocol, method, f"{source}: dataset")
     for section, part in (("prepare", "modalities"), ("network", "encoders")):
         given = tree.get(section)
         names = given.get(part) if isinstance(given, dict) else None
@@ -176,7 +177,8 @@ def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
                 f"{source}: {section}.{part}: {', '.join(strange)} is no modality of the dataset {name}, which has "
                 f"{', '.join(known)}. `bss init --dataset {name} --root DIR` writes a file for it."
             )
-    merged: Mapping[str, Any] = _merge(preset, {key: value for key, value in tree.items() if key != "dataset"})
+    own = {key: value for key, value in tree.items() if key not in ("dataset", "method")}
+    merged: Mapping[str, Any] = merge(preset, own)
     return merged
 
 
@@ -196,14 +198,15 @@ def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
                     f"{source}: schedule.schedulers.{name}.preset must be one of {sorted(PRESETS)}, "
                     f"but got: {shown(preset)}"
                 )
-            expanded[name] = _merge(PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"})
+            expanded[name] = merge(PRESETS[preset], {key: value for key, value in entry.items() if key != "preset"})
     return {**tree, "schedule": {**schedule, "schedulers": expanded}}  # type: ignore[dict-item]
 
 
-def _merge(base: Any, over: Any) -> Any:
+def merge(base: Any, over: Any) -> Any:
+    """Return `base` with the values of `over`, table by table; what is no table is replaced whole."""
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
-    return base | {key: _merge(base[key], value) if key in base else value for key, value in over.items()}
+    return base | {key: merge(base[key], value) if key in base else value for key, value in over.items()}
 
 
 @functools.cache

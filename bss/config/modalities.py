@@ -158,11 +158,16 @@ class TextKind:
     """Turn the text into lower case."""
     remove_punctuation: bool = True
     """Replace punctuation by spaces."""
+    letters_only: bool = False
+    """Replace everything but the letters a to z and A to Z by spaces: digits and other alphabets too."""
+    words: int | None = None
+    """Keep this many words from the start of the cleaned text, at least 1; null keeps all."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(bool(self.tokenizer.strip()), "tokenizer", self.tokenizer, "a folder or a name on the hub")
         require(1 <= self.tokens <= 100_000, "tokens", self.tokens, "1 to 100000")
+        require(self.words is None or self.words >= 1, "words", self.words, "null or at least 1")
 
 
 @dataclass(frozen=True)

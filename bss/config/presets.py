@@ -24,4 +24,5 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """Name to parameters. Scores of the freshly initialised network, epochs counted from 1, no smoothing,
-measuring in train mode; T_grow is the scripts' 40 of 120 epochs."""
+measuring in train mode; T_grow is 40 in every script. What the scripts set outside of a scheduler, such as the
+order in which they measure, the presets of datasets set in protocol published."""

@@ -22,7 +22,7 @@ class HeuristicEntry(Heuristic):
 
     kind: Literal["heuristic"] = "heuristic"
     scores: Literal["warm-up", "initial"] = "warm-up"
-    """Scores after the warm-up, or of the freshly initialised network in train mode (the scripts)."""
+    """Scores after the warm-up, or of the freshly initialised network (the scripts) in measure.initial_mode."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class LearnedEntry(Learned):
 
     kind: Literal["learned"] = "learned"
     scores: Literal["warm-up", "initial"] = "warm-up"
-    """The first measurement: after the warm-up, or of the freshly initialised network (the scripts)."""
+    """The first measurement: after the warm-up, or of the freshly initialised network (the scripts), which is made in
+    measure.initial_mode."""
     measuring: Literal["full", "online"] = "full"
     """Measure again with a pass over the training set, or from the logits of the training pass."""
     mode: Literal["eval", "train"] = "eval"

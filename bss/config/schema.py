@@ -93,6 +93,15 @@ class MeasureConfig:
     """Epochs of uniform training before measuring; 0 measures the freshly initialised network."""
     score: BalanceScore = field(default_factory=BalanceScore)
     """The criteria and how they are normalised."""
+    initial_mode: Literal["train", "eval"] = "train"
+    """Mode of the freshly initialised network in the pass for ``scores: initial``; train augments and normalises
+    with the statistics of each batch, as the scripts do on all datasets but Twitter-2015."""
+    order: Literal["shuffled", "dataset"] = "shuffled"
+    """Which samples share a batch in passes in train mode: a random permutation for each pass, or neighbours in the
+    order of the dataset (the scripts). It does not matter in eval mode."""
+    batch_size: int | None = None
+    """Samples per batch in passes in train mode, at least 1; null takes train.batch_size. Batch normalisation of a
+    single number per channel, as in `mlp`, needs 2."""
     precision: Precision | None = None
     """Of the passes that measure: after the warm-up, of the initial network, and BSS-L's full ones; null takes
     train.precision.
@@ -103,6 +112,19 @@ class MeasureConfig:
     def __post_init__(self) -> None:
         """Check the range."""
         require(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "at least 0")
+        require(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size, "null or at least 1")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Over which classes the metrics of each class are averaged."""
+
+    map_over: Literal["present", "all"] = "present"
+    """Mean average precision: the classes that occur among the labels of the split, or all classes, of which an
+    absent one counts as 0 (the scripts)."""
+    f1_over: Literal["present", "present-or-predicted"] = "present"
+    """Macro-F1: the classes that occur among the labels of the split, or also those that are predicted for any
+    sample, of which an absent one counts as 0 (the scripts)."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +155,9 @@ class NetworkConfig:
     """The training loss."""
     prediction: Literal["all-heads", "unimodal-heads"] = "all-heads"
     """Argmax of the sum of all logits, or of the unimodal ones alone (CREMA-D in the paper)."""
+    head_initialisation: Literal["torch", "xavier"] = "torch"
+    """How the unimodal heads and the fusion head start: torch's default for linear layers (uniform in
+    +-1 / sqrt(width), bias too), or Xavier normal (Glorot and Bengio, 2010) with bias 0, as in the scripts."""
 
     def __post_init__(self) -> None:
         """Check what concerns encoders and fusion at once."""
@@ -196,6 +221,7 @@ class Config:
     """honest: checkpoint chosen on val, test read once; published: best test epoch, as the authors do."""
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)

@@ -98,6 +98,9 @@ class TrainConfig:
     accumulate: int = 1
     """Parts that each batch is cut into, one after the other, with one update for all: less memory. The gradient is
     that of the whole batch, but batch normalisation takes its statistics over each part. At least 2 samples each."""
+    drop_last: bool = False
+    """True leaves out the last batch of an epoch, warm-up included, if it is not full, as the scripts do; the recorded
+    sequence has it all the same. False trains on it; a single sample joins the batch before."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -43,11 +43,17 @@ class Dataset:
     """Published samples per split; empty where none are published."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Method to the published test accuracy in percent (Guan et al., IJCAI 2025, protocol published)."""
-    scripts: Tree = field(default_factory=dict)
-    """Scheduler of the published protocol to what the authors' script of this dataset sets otherwise."""
+    published: Tree = field(default_factory=dict)
+    """What the published protocol sets otherwise than for other datasets, as in params.yaml."""
+    methods: dict[str, Tree] = field(default_factory=dict)
+    """bss-h or bss-l to what its script sets otherwise in the published protocol, as in params.yaml."""
+    read_published: Callable[[Path], list[Row]] | None = None
+    """The same as `read` where the published protocol has other texts; None: `read` itself."""
+    differs: tuple[str, ...] = ()
+    """What the authors' scripts for this dataset do and its preset in the published protocol does not."""
     suggest: Callable[[Path], tuple[Tree, Tree]] | None = None
     """Where the preset has no modalities because the files decide: the root to modalities and encoders."""
     conversion: str = ""
     """A Python script that a user runs first, where the distribution has files that are not read."""
     notes: tuple[str, ...] = ()
-    """What differs from the published preprocessing, or was decided where it is silent."""
+    """What a user should know of the files and the settings."""

@@ -7,7 +7,7 @@ import pkgutil
 
 import bss.datasets
 from bss.datasets.dataset import Dataset, Tree
-from bss.datasets.preset import with_protocol
+from bss.datasets.preset import SCHEDULERS, with_protocol
 from bss.errors import BssError
 
 
@@ -29,11 +29,22 @@ def find_dataset(name: str, key: str) -> Dataset:
     return known[name]
 
 
-def dataset_parameters(name: str, protocol: str, key: str = "dataset") -> Tree:
-    """Return the parameters that ``dataset: name`` stands for, but for prepare.root."""
+def dataset_parameters(name: str, protocol: str, method: str | None = None, key: str = "dataset") -> Tree:
+    """Return the parameters that ``dataset: name`` stands for, but for prepare.root.
+
+    `method` (bss-h or bss-l, in protocol published) takes the settings of its script, with its schedulers and the
+    baseline alone; None takes all schedulers, and batch and epochs of the script for BSS-H. `key` says in a message
+    where the name stands. Raises `BssError` for a name, or a method, that there is not.
+    """
     dataset = find_dataset(name, key)
-    tree = with_protocol(dataset.preset, protocol)
-    if protocol == "published":
-        for scheduler, keys in dataset.scripts.items():
-            tree["schedule"]["schedulers"][scheduler] |= keys
+    if method is None:
+        tree = with_protocol(dataset.preset, protocol, dataset.published, None)
+    elif not isinstance(method, str) or method not in SCHEDULERS:
+        raise BssError(f"{key}: the method must be one of {', '.join(SCHEDULERS)}, but got: {method!r}")
+    elif protocol != "published":
+        raise BssError(f"{key}: method {method} goes with protocol published; honest trains all in the same settings.")
+    else:
+        tree = with_protocol(dataset.preset, protocol, dataset.published, dataset.methods.get(method, {}))
+        kept = {scheduler: tree["schedule"]["schedulers"][scheduler] for scheduler in SCHEDULERS[method]}
+        tree = tree | {"schedule": {"schedulers": kept}}
     return tree | {"protocol": protocol, "prepare": {"source": name, "manifest": "manifest.csv", **tree["prepare"]}}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bss.datasets.dataset import Dataset, Row
 from bss.datasets.layout import read_table
-from bss.datasets.preset import FINE_TUNING, paper_preset, text_and_image
+from bss.datasets.preset import FINE_TUNING, paper_preset, random_resized_crop, text_and_image
 
 WITHOUT_WORDS = "-"
 """Stands for an empty title: punctuation is removed, so the tokenizer's marks alone are left."""
@@ -38,9 +38,11 @@ DATASET = Dataset(
 texts/train_titles.csv, test_titles.csv   apple_pie_0.jpg,"The title, as on its page",apple_pie; no header
 images/train/<class>/<image>.jpg          images/test/<class>/<image>.jpg
 """,
-    preset=paper_preset(*text_and_image(), **FINE_TUNING),
+    preset=paper_preset(
+        *text_and_image(text={"tokens": 32}, side=256, image={"crop": random_resized_crop(224)}), **FINE_TUNING
+    ),
     notes=(
-        "Not in the paper: encoders and training are those of Twitter-2015 and Sarcasm.",
+        "Not in the paper: encoders and training are those of Sarcasm, with 30 tokens of a text besides BERT's marks.",
         "The numbers of samples are those of rows in the titles' files of the redistribution that toolkits read; where "
         "images are missing, set prepare.on_bad_sample: skip.",
         "An empty title is a text without words. Titles are one group where they differ in case and spaces alone.",

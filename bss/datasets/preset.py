@@ -1,14 +1,20 @@
 """What the presets of the paper's datasets have in common."""
 
 from collections.abc import Iterable
-from typing import Any
 
+from bss.config.load import merge
 from bss.datasets.dataset import Tree
 
 HONEST_SEEDS = [0, 1, 2, 3, 4, 5]
 """Fewer than six cannot show a difference: the sign-flip test could not fall to 0.05."""
 RUN: Tree = {"frames": 80, "short": "pad", "long": "centre", "height": 256, "width": 256}
 """What is stored of a clip and its flow; one size, so that augmentation is the same for all of a sample."""
+GROW_EPOCHS = 40
+"""T_grow of every script of the authors, whatever its number of epochs."""
+FIRST_FRAME = "They take the first frames of a clip in the order in which the file system lists them, which is no rule."
+"""What the scripts for sound and frames do otherwise."""
+SCHEDULERS = {"bss-h": ("uniform", "bss-h", "official-h"), "bss-l": ("uniform", "bss-l", "official-l")}
+"""Method to the schedulers that are trained in its settings."""
 
 
 def paper_preset(
@@ -21,8 +27,12 @@ def paper_preset(
     decay_at: list[int],
     loss_weights: Tree | None = None,
     prediction: str = "all-heads",
+    head_initialisation: str = "torch",
 ) -> Tree:
-    """Return the parameters of one of the paper's trainings, but for what the protocol decides."""
+    """Return the parameters of one of the paper's trainings, but for what the protocol decides.
+
+    Batch size and epochs are those of the authors' script for BSS-H.
+    """
     return {
         "prepare": {"modalities": modalities},
         "network": {
@@ -30,6 +40,7 @@ def paper_preset(
             "fusion": {"kind": "concatenation"},
             "loss_weights": loss_weights or {"fused": 1.0, "unimodal": 1.0},
             "prediction": prediction,
+            "head_initialisation": head_initialisation,
         },
         "train": {
             "epochs": epochs,
@@ -41,12 +52,12 @@ def paper_preset(
 
 
 def sound_and_frames(
-    *, sample_rate: int, seconds: float, frames: int, height: int, width: int, crop: int
+    *, sample_rate: int, seconds: float, frames: int, height: int, width: int, crop: int, per_frame: bool = False
 ) -> tuple[Tree, Tree]:
     """Return modalities and encoders of the paper's audio-visual datasets: two ResNet-18 from scratch.
 
     Sound is repeated or cut to `seconds`; `frames` of those shown at each full second are stored with `height`
-    and `width`, and enter the network as squares of `crop` pixels.
+    and `width`, and enter the network as squares of `crop` pixels, with `per_frame` each cropped on its own.
     """
     resnet = {"kind": "resnet", "depth": 18, "weights": None}
     frame = {"kind": "frames", "count": frames, "rate": 1.0, "height": height, "width": width, "channels": 3}
@@ -56,25 +67,25 @@ def sound_and_frames(
     }
     encoders = {
         "audio": resnet | {"spectrogram": {"n_fft": 512, "hop": 353, "bands": None}},
-        "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop)},
+        "video": resnet | {"normalisation": "imagenet", "crop": random_resized_crop(crop) | {"per_frame": per_frame}},
     }
     return modalities, encoders
 
 
-def text_and_image() -> tuple[Tree, Tree]:
+def text_and_image(*, text: Tree, side: int, image: Tree) -> tuple[Tree, Tree]:
     """Return modalities and encoders of text and image: BERT-base and ResNet-50, both pretrained.
 
-    30 tokens of a text besides its two marks; images are stored with 256 x 256 pixels and cropped to 224 x 224.
+    `text` says what is kept of a text, with its number of tokens; images are stored with `side` x `side` pixels, and
+    `image` says how they enter the network.
     """
     bert = "google-bert/bert-base-uncased"
     modalities = {
-        "text": {"kind": "text", "tokenizer": bert, "tokens": 32, "lower_case": True, "remove_punctuation": True},
-        "image": {"kind": "image", "height": 256, "width": 256, "channels": 3},
+        "text": {"kind": "text", "tokenizer": bert, "lower_case": True, "remove_punctuation": True} | text,
+        "image": {"kind": "image", "height": side, "width": side, "channels": 3},
     }
-    resnet = {"kind": "resnet", "depth": 50, "weights": "microsoft/resnet-50", "normalisation": "imagenet"}
     encoders = {
         "text": {"kind": "bert", "weights": bert},
-        "image": resnet | {"crop": random_resized_crop(224)},
+        "image": {"kind": "resnet", "depth": 50, "weights": "microsoft/resnet-50"} | image,
     }
     return modalities, encoders
 
@@ -87,19 +98,19 @@ def extracted_features(names: Iterable[str]) -> tuple[Tree, Tree]:
 
 
 def sgd(learning_rate: float) -> Tree:
-    """Return SGD with the momentum and weight decay of CREMA-D's scripts; those of the others tell the rate alone."""
+    """Return SGD with the momentum and weight decay of all of the authors' scripts that use it."""
     return {"kind": "sgd", "learning_rate": learning_rate, "momentum": 0.9, "weight_decay": 0.0001}
 
 
-CREMA_D_TRAINING: Tree = {"optimiser": sgd(0.01), "batch_size": 64, "epochs": 120, "decay_at": [70]}
+CREMA_D_TRAINING: Tree = {"optimiser": sgd(0.01), "batch_size": 32, "epochs": 120, "decay_at": [70]}
 """Also of what the paper has not and is trained from scratch."""
 FINE_TUNING: Tree = {
-    "optimiser": {"kind": "adam", "learning_rate": 0.00001},
+    "optimiser": {"kind": "adam", "learning_rate": 0.00001, "weight_decay": 0.0001},
     "batch_size": 32,
     "epochs": 120,
-    "decay_at": [],
+    "decay_at": [70],
 }
-"""Of text and image: the optimiser is published, batch and epochs are as in the paper's other trainings."""
+"""Of Sarcasm."""
 
 
 def video_clip(channels: int) -> Tree:
@@ -112,10 +123,10 @@ def optical_flow() -> Tree:
     return {"kind": "flow", "compute": True} | RUN
 
 
-def with_i3d(modalities: Tree, *, flip: bool) -> tuple[Tree, Tree]:
-    """Return `modalities` and an I3D from scratch for each, which sees 64 consecutive frames of 224 x 224 pixels."""
-    crop = {"height": 224, "width": 224, "train": "random", "flip": flip, "evaluation": "centre", "frames": 64}
-    return modalities, {name: {"kind": "i3d", "crop": crop} for name in modalities}
+def i3d(*, flip: bool, frames: int | None = 64) -> Tree:
+    """Return an I3D from scratch that sees `frames` consecutive frames (None: all) of 224 x 224 pixels."""
+    crop = {"height": 224, "width": 224, "train": "random", "flip": flip, "evaluation": "centre", "frames": frames}
+    return {"kind": "i3d", "crop": crop}
 
 
 def random_resized_crop(size: int) -> Tree:
@@ -123,18 +134,20 @@ def random_resized_crop(size: int) -> Tree:
     return {"height": size, "width": size, "train": "random-resized", "flip": True, "evaluation": "whole"}
 
 
-def with_protocol(preset: Tree, protocol: str) -> Tree:
+def with_protocol(preset: Tree, protocol: str, published: Tree, method: Tree | None) -> Tree:
     """Return `preset` with seeds, measuring, schedulers and comparison of the protocol honest or published.
 
-    A preset that has such a section itself keeps its own.
+    `published` is what the protocol published sets besides, `method` what one method's script sets otherwise; both
+    are left aside in protocol honest. What a preset sets itself takes precedence over what the protocol sets.
     """
-    grow_epochs = max(1, preset["train"]["epochs"] // 3)
-    return (_published(grow_epochs) if protocol == "published" else _honest(grow_epochs)) | preset
+    if protocol != "published":
+        return merge(_honest(), preset)
+    return merge(merge(merge(_published(), preset), published), method or {})
 
 
-def _honest(grow_epochs: int) -> dict[str, Any]:
+def _honest() -> Tree:
     """Return schedulers with scores after a warm-up, and the controls that tell an effect from luck."""
-    curriculum = {"kind": "heuristic", "stratified": True, "pacing": _pacing(grow_epochs)}
+    curriculum = {"kind": "heuristic", "stratified": True, "pacing": _pacing()}
     return {
         "seeds": HONEST_SEEDS,
         "measure": {"warmup_epochs": 3},
@@ -152,23 +165,25 @@ def _honest(grow_epochs: int) -> dict[str, Any]:
     }
 
 
-def _published(grow_epochs: int) -> dict[str, Any]:
+def _published() -> Tree:
     """Return the paper's formulas and the authors' scripts, with scores of the freshly initialised network."""
     return {
         "seeds": [0],
-        "measure": {"warmup_epochs": 0},
+        "measure": {"warmup_epochs": 0, "initial_mode": "train", "order": "dataset"},
         "schedule": {
             "schedulers": {
                 "uniform": {"kind": "uniform"},
-                "bss-h": {"kind": "heuristic", "scores": "initial", "pacing": _pacing(grow_epochs)},
+                "bss-h": {"kind": "heuristic", "scores": "initial", "pacing": _pacing()},
                 "bss-l": {"kind": "learned", "scores": "initial", "beta": 0.6, "measuring": "full"},
-                "official-h": {"preset": "official-heuristic", "pacing": {"grow_epochs": grow_epochs}},
+                "official-h": {"preset": "official-heuristic"},
                 "official-l": {"preset": "official-learned"},
             }
         },
+        "train": {"drop_last": True},
+        "evaluation": {"map_over": "all", "f1_over": "present-or-predicted"},
         "compare": {"baseline": "uniform", "control": None},
     }
 
 
-def _pacing(grow_epochs: int) -> dict[str, Any]:
-    return {"shape": "root", "start": 0.1, "grow_epochs": grow_epochs}
+def _pacing() -> Tree:
+    return {"shape": "root", "start": 0.1, "grow_epochs": GROW_EPOCHS}

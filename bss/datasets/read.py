@@ -43,7 +43,8 @@ def read_source(
     published; files of samples, which need not exist, are compared with each other and not decoded.
     """
     dataset = find_dataset(name, "params.yaml: prepare.source")
-    published = dataset.read(root)
+    read = dataset.read_published if protocol == "published" else None
+    published = (read or dataset.read)(root)
     notes = count_notes(published, dataset.counts)
     of_files = [name for name in file_modalities(modalities) if published and name in published[0]]
     keys = file_keys(root, (row[name] for row in published for name in of_files), may_share)

@@ -8,6 +8,7 @@ from rich.markup import escape
 from bss.console import counts_table, make_console, make_table
 from bss.datasets.find import all_datasets, find_dataset
 from bss.datasets.read import count_notes
+from bss.errors import BssError
 from bss.init.cautions import class_counts
 from bss.init.dataset import dataset_text
 from bss.init.suggest import Suggestion, check_new, root_for, suggest, write_new
@@ -23,25 +24,30 @@ def init(manifest: Path, output: Path, force: bool) -> None:
     _print(console, made, output)
 
 
-def init_dataset(name: str, root: Path, protocol: str, output: Path, force: bool) -> None:
-    """Write `output` for the published dataset `name` in the folder `root`, whose layout is checked."""
+def init_dataset(name: str, root: Path, protocol: str, method: str | None, output: Path, force: bool) -> None:
+    """Write `output` for the published dataset `name` in the folder `root`, whose layout is checked.
+
+    `method` as in `dataset_parameters`.
+    """
     check_new(output, force)
     dataset = find_dataset(name, "--dataset")
     folder = root_for(root, output.parent)
     notes = count_notes(dataset.read(root), dataset.counts)
-    write_new(output, dataset_text(name, protocol, folder, root))
+    write_new(output, dataset_text(name, protocol, folder, root, method))
     console = make_console()
     for note in (*notes, *dataset.notes):
         console.print(f"Note: {note}", markup=False, soft_wrap=True)
     console.print(f"Wrote {output} for {dataset.title}, protocol {protocol}. Next: dvc repro", markup=False)
 
 
-def show_presets(name: str | None, protocol: str) -> None:
-    """Print the datasets, or everything that the preset of one sets, as YAML."""
+def show_presets(name: str | None, protocol: str, method: str | None) -> None:
+    """Print the datasets, or everything that the preset of one sets, as YAML; `method` as in `dataset_parameters`."""
     if name is not None:
         find_dataset(name, "the preset")
-        print(dataset_text(name, protocol, f"data/{name}"), end="")
+        print(dataset_text(name, protocol, f"data/{name}", method=method), end="")
         return
+    if method is not None:
+        raise BssError("--method needs the name of a preset: `bss presets NAME --protocol published --method ...`.")
     columns = ["preset", "dataset", "modalities", "classes", "samples, published splits", "honest split"]
     rows = [
         [

@@ -10,25 +10,27 @@ from bss.errors import BssError
 from bss.init.yaml_style import block_style
 
 ORDER = (
-    *("seeds", "protocol", "generate", "prepare", "network", "measure", "schedule", "train", "compare", "tracking"),
-    "resources",
+    *("seeds", "protocol", "generate", "prepare", "network", "measure", "schedule", "train", "evaluation", "compare"),
+    *("tracking", "resources"),
 )
 """Of the sections, as the pipeline runs."""
 
 
-def dataset_text(name: str, protocol: str, root: str, files: Path | None = None) -> str:
+def dataset_text(name: str, protocol: str, root: str, files: Path | None = None, method: str | None = None) -> str:
     """Return params.yaml for the dataset `name` in the folder `root`; `BssError` for a name that is not known.
 
-    `files` is the same folder as it is reached from here, where there is one.
+    `files` is the same folder as it is reached from here, where there is one; `method` as in `dataset_parameters`.
     """
     dataset = find_dataset(name, "--dataset")
-    tree = full_parameters(name, protocol, root, files)
-    return "\n".join([_header(dataset, protocol), *(block_style({key: value}) for key, value in tree.items())])
+    tree = full_parameters(name, protocol, root, files, method)
+    return "\n".join([_header(dataset, protocol, method), *(block_style({key: value}) for key, value in tree.items())])
 
 
-def full_parameters(name: str, protocol: str, root: str, files: Path | None = None) -> dict[str, Any]:
+def full_parameters(
+    name: str, protocol: str, root: str, files: Path | None = None, method: str | None = None
+) -> dict[str, Any]:
     """Return all parameters of the dataset, defaults too, as plain values in the order of the schema."""
-    tree = dataset_parameters(name, protocol)
+    tree = dataset_parameters(name, protocol, method, "--dataset")
     suggest = find_dataset(name, "--dataset").suggest
     if suggest is not None:
         if files is None:
@@ -44,10 +46,13 @@ def full_parameters(name: str, protocol: str, root: str, files: Path | None = No
     return {key: full[key] for key in ORDER}
 
 
-def _header(dataset: Dataset, protocol: str) -> str:
+def _header(dataset: Dataset, protocol: str, method: str | None) -> str:
+    settings = protocol if method is None else f"{protocol}, settings of {method}"
     lines = [
-        f"{dataset.title} in protocol {protocol}: `bss presets {dataset.name}` prints these values, and",
+        f"{dataset.title} in protocol {settings}: `bss presets {dataset.name}` prints these values, and",
         "docs/datasets.md says where they come from. `dvc repro` runs again only the stages that read what you change.",
         *dataset.notes,
     ]
+    if protocol == "published" and dataset.differs:
+        lines += ["What the authors' scripts do otherwise:", *dataset.differs]
     return "".join(f"# {line}\n" for line in lines)

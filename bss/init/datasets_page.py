@@ -6,6 +6,7 @@ from bss.config.encoders import ResNetConfig
 from bss.data.store import SPLITS
 from bss.datasets.dataset import Dataset, Honest
 from bss.datasets.find import all_datasets
+from bss.datasets.preset import SCHEDULERS
 
 METHODS = ("BSS-H", "BSS-L", "Concat")
 HONEST: dict[Honest, str] = {
@@ -42,9 +43,16 @@ def _entry(dataset: Dataset) -> dict[str, Any]:
         "counts": " / ".join(f"{dataset.counts[s]:,}" if s in dataset.counts else "-" for s in SPLITS),
         "honest": HONEST[dataset.honest],
         "networks": ", ".join(dict.fromkeys(map(_network, sections["network"]["encoders"].values()))) or "MLP",
-        "training": f"{optimiser}, batch {train['batch_size']}, {train['epochs']} epochs",
+        "training": f"{optimiser}, batch {_both(dataset, 'batch_size')}, {_both(dataset, 'epochs')} epochs",
         "accuracy": [f"{dataset.accuracy[name]:.2f}" if name in dataset.accuracy else "-" for name in METHODS],
     }
+
+
+def _both(dataset: Dataset, key: str) -> str:
+    """Return the value of train.`key` for BSS-H and, where it is another, for BSS-L."""
+    default = dataset.preset["train"][key]
+    values = [dataset.methods.get(method, {}).get("train", {}).get(key, default) for method in SCHEDULERS]
+    return " / ".join(str(value) for value in dict.fromkeys(values))
 
 
 def _network(encoder: dict[str, Any]) -> str:

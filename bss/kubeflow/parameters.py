@@ -20,15 +20,15 @@ STAGES: dict[str, tuple[str, ...]] = {
         "measure",
         "network",
         "seeds",
-        *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "optimiser", "precision")),
+        *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "drop_last", "optimiser", "precision")),
     ),
-    "schedule": ("schedule", "seeds", "train.batch_size", "train.epochs"),
+    "schedule": ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs"),
     "train": (
-        *("measure.precision", "measure.score", "network", "protocol", "seeds", "tracking"),
-        *(
-            f"train.{key}"
-            for key in ("accumulate", "batch_size", "compile", "decay", "epochs", "optimiser", "precision")
-        ),
+        "evaluation",
+        *(f"measure.{key}" for key in ("batch_size", "order", "precision", "score")),
+        *("network", "protocol", "seeds", "tracking"),
+        *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "decay", "drop_last", "epochs")),
+        *("train.optimiser", "train.precision"),
     ),
 }
 """Stage to what decides it in params.yaml, as dvc.yaml has it; preparing includes generating the built-in data."""
@@ -145,6 +145,8 @@ def _any_modality(encoder: Tree) -> Tree:
     if crop is None:
         return _MODALITIES.get(encoder["kind"], {"kind": "features"})
     size = {"height": crop["height"], "width": crop["width"]}
+    if crop.get("per_frame"):
+        return {"kind": "frames", **size}
     if crop.get("frames") is not None:
         return {"kind": "clip", "frames": crop["frames"], **size}
     return _MODALITIES.get(encoder["kind"], {"kind": "image"}) | size

@@ -38,3 +38,12 @@ class Augmentation:
             random.random(out=numbers)
             place = (row + 1) * DRAWS
         return drawn
+
+
+def of_each_frame(drawn: npt.NDArray[np.float64], frames: int) -> npt.NDArray[np.float64]:
+    """Return draws for `frames` frames of each sample, [k * frames, DRAWS], from its own in `drawn` [k, DRAWS]."""
+    numbers = np.empty((len(drawn), frames, DRAWS))
+    for of_sample, row in zip(numbers, drawn, strict=True):
+        seed = (row[:2] * 2**53).astype(np.int64).tolist()  # all the bits of two uniform numbers
+        np.random.Generator(np.random.PCG64(seed)).random(out=of_sample)
+    return numbers.reshape(-1, DRAWS)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bss.config.crop import Crop
-from bss.models.augmentation import AREA, FIRST, FLIP, LEFT, RATIO, TOP
+from bss.models.augmentation import AREA, FIRST, FLIP, LEFT, RATIO, TOP, of_each_frame
 from bss.models.onto import onto
 
 Floats = npt.NDArray[np.float64]
@@ -32,11 +32,16 @@ class Cropped(nn.Module):
 
     def forward(self, images: Tensor, drawn: Floats | None) -> Tensor:
         """Take the parts that `drawn` [batch, DRAWS] decides; None takes those of evaluation."""
-        crop = self.crop
+        crop, stacks = self.crop, images.shape[:2]
+        stills = False
+        if crop.per_frame and drawn is not None:
+            stills, images, drawn = True, images.flatten(0, 1), of_each_frame(drawn, self.count)
         parts = np.tile(self._fixed(), (len(images), 1)) if drawn is None else self._drawn(drawn)
         # torch 2.13 resizes wrongly to a width of one pixel on a CPU.
         resize = resize_one_by_one if images.device.type == "cpu" and crop.width > 1 else resize_in_one
         resized = resize(images, parts, crop)
+        if stills:
+            return resized.unflatten(0, stacks)
         if not self.is_flow:
             return resized
         _, _, height, width, flipped, _ = parts.T

@@ -29,7 +29,9 @@ Encoders = Mapping[str, Encoder]
 
 
 class Fusion(nn.Module):
-    """Features of two or more modalities to logits float [batch, classes]."""
+    """Features of two or more modalities to logits float [batch, classes], which `head` makes."""
+
+    head: nn.Linear
 
     def penalty(self) -> Tensor | None:
         """Return a scalar that training adds to the mean loss of a batch, or None."""

@@ -59,6 +59,11 @@ class MultiModalNetwork(nn.Module):
         self.encoders = nn.ModuleDict(built)
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
         self.fusion = build_fusion(config.fusion, built, classes)
+        if config.head_initialisation == "xavier":  # after all else, so that the encoders start as with torch's
+            for head in (*self.heads.values(), self.fusion.head):
+                assert isinstance(head, nn.Linear)
+                nn.init.xavier_normal_(head.weight)
+                nn.init.zeros_(head.bias)
 
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
         """Turn stored samples (tensors [batch, ...], or `Sounds` of a tensor) into network inputs.

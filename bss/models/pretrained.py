@@ -12,6 +12,8 @@ from bss.config.schema import NetworkConfig
 from bss.data.decode.bad_sample import is_panic
 from bss.errors import BssError
 from bss.files import digest_file
+from bss.models.encoders.i3d import I3d
+from bss.models.encoders.i3d_names import rename_from_port
 from bss.models.encoders.torchvision_names import are_torchvision_names, rename_from_torchvision
 from bss.models.network import MultiModalNetwork
 
@@ -47,7 +49,11 @@ def load_pretrained(network: MultiModalNetwork, config: NetworkConfig) -> None:
     """
     for name, weights in weights_of(config).items():
         path = find_weights(weights, name)
-        _load_into(network.encoders[name].model, read_weights(path, name), path, name)
+        encoder, found = network.encoders[name], read_weights(path, name)
+        if isinstance(encoder, I3d):
+            _load_i3d(encoder, found, path, name)
+        else:
+            _load_into(encoder.model, found, path, name)
 
 
 def find_weights(weights: str, modality: str) -> Path:
@@ -125,6 +131,19 @@ def _is_sound(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
+def _load_i3d(encoder: I3d, weights: dict[str, Tensor], path: Path, modality: str) -> None:
+    """Load `weights`, named as in `I3d.layers` or as in the PyTorch port of I3D; all must be there and fit."""
+    found, own = rename_from_port(weights), encoder.layers.state_dict()
+    problems = [f"lacks {key}" for key in own if key not in found and not key.endswith("num_batches_tracked")]
+    for key, value in found.items():
+        if key not in own:
+            problems.append(f"has {key[:200]}, for which there is no place")
+        elif value.shape != own[key].shape:
+            problems.append(f"{key} is {list(value.shape)}, not {list(own[key].shape)}")
+    _require_fit(problems, path, modality)
+    encoder.layers.load_state_dict({**own, **found})
+
+
 def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str) -> None:
     """Load `weights` into a model of transformers, whose own loading knows its older names and prefixes."""
     from transformers.models.resnet.modeling_resnet import ResNetModel
@@ -155,13 +174,18 @@ def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str
     parts = {name for name, _ in model.named_children()}
     left = [key for key in sorted(report["unexpected_keys"]) if parts & set(key.split("."))]
     problems += [f"has {key}, for which there is no place" for key in left if not key.endswith("position_ids")]
+    _require_fit(problems, path, modality)
+    model.load_state_dict(loaded.state_dict())
+
+
+def _require_fit(problems: list[str], path: Path, modality: str) -> None:
+    """Raise `BssError` with what does not fit, if anything does not."""
     if problems:
         shown = problems[:20] + ([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])
         lines = "\n  ".join(shown)
         raise BssError(
             f"{_key(modality)}: {path} does not fit this encoder; set its sizes to those of the weights:\n  {lines}"
         )
-    model.load_state_dict(loaded.state_dict())
 
 
 def _extra(model: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bss.balance.draw import generator
 from bss.balance.schedulers import Uniform
 from bss.balance.sorting import stable_argsort
 from bss.config import Config, config_to_tree
@@ -24,7 +23,7 @@ from bss.models.pretrained import digest_weights
 from bss.report.statistics import auc
 from bss.tracking.provenance import write_provenance
 from bss.training.initial_network import compiled, initial_network
-from bss.training.measuring import Columns, measure_in_train_mode
+from bss.training.measuring import Columns, batches_in_train_mode, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.memory import keep_freed_memory
 from bss.training.progress import MeasuringProgress
@@ -36,7 +35,7 @@ from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
 
-WARM_UP = ("accumulate", "batch_size", "compile", "optimiser", "precision")
+WARM_UP = ("accumulate", "batch_size", "compile", "drop_last", "optimiser", "precision")
 """What of the section `train` the warm-up takes."""
 
 
@@ -44,7 +43,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     """Write ``seed=<s>/scores.parquet`` (after the warm-up), ``initial.parquet`` and ``summary.json``.
 
     The warm-up trains a network of its own with uniform shuffling; training starts afresh. The initial
-    scores are those of the authors' scripts: freshly initialised network, train mode.
+    scores are those of the freshly initialised network, in measure.initial_mode.
     """
     data_store = Store.open(store)
     console = make_console()
@@ -106,10 +105,12 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     network = initial_network(config, store, seed, device)
     data = SplitData(store, "train", network, device)
     criteria, precision = config.measure.score.criteria, config.measure.precision
-    order = generator(seed, "measuring").permutation(len(data))
-    initial = copy.deepcopy(network)
-    batches = split_into_batches(order, config.train.batch_size)
-    timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, 0, precision=precision)}
+    if config.measure.initial_mode == "eval":
+        timings = {"initial": measure_split(network, data, criteria, precision=precision)}
+    else:
+        batches = batches_in_train_mode(config, len(data), seed, 0)
+        initial = copy.deepcopy(network)
+        timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, 0, precision=precision)}
     warm_up(config, network, data, seed)
     timings["warm-up"] = measure_split(network, data, criteria, precision=precision)
     for columns in timings.values():
@@ -126,10 +127,10 @@ def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: i
     """Train `network` for the warm-up epochs with uniform shuffling."""
     optimiser = make_optimiser(network, config.train.optimiser)
     call = compiled(network, data.device) if config.train.compile else network
+    accumulate = config.train.accumulate
     for epoch in range(config.measure.warmup_epochs):
         sequence = Uniform().sequence(len(data), epoch, seed)
-        batches = split_into_batches(sequence, config.train.batch_size)
-        accumulate = config.train.accumulate
+        batches = split_into_batches(sequence, config.train.batch_size, config.train.drop_last)
         train_epoch(network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=accumulate)
         emit(seed, epoch)
 

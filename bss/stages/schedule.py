@@ -43,7 +43,7 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
                 warnings.append(f"{name}: the first epoch shows none of {missing}.")
         parameters = {"schedule": config_to_tree(config.schedule), "seeds": list(config.seeds)}
         write_provenance(folder, "schedule", {"store": data.digest}, parameters)
-    _print(pacings, n, config.train.epochs, batch_size, warnings)
+    _print(pacings, n, config, warnings)
 
 
 def require_a_batch(store: Path, n: int, batch_size: int) -> None:
@@ -82,7 +82,7 @@ def _write_plan(
         columns |= plan_columns(entry, values, ranking, len(rows), config.train.epochs, batch_size)
         write_table(seed_path(folder, name, seed), columns)
     admitted = len(rows) if ranking is None else len(ranking)
-    pacing = pacing_table(entry, admitted, config.train.epochs, batch_size)
+    pacing = pacing_table(entry, admitted, config.train.epochs, batch_size, config.train.drop_last)
     write_csv(folder / name / "pacing.csv", pacing)
     header = {
         "schema_version": SCHEMA_VERSION,
@@ -118,23 +118,24 @@ def plan_columns(
     return {"score": scores, "rank": rank, "first_epoch": first_epoch}
 
 
-def pacing_table(entry: Scheduler, admitted: int, epochs: int, batch_size: int) -> Pacing:
-    """Return for each epoch the open fraction, the number of samples and the number of steps."""
+def pacing_table(entry: Scheduler, admitted: int, epochs: int, batch_size: int, drop_last: bool = False) -> Pacing:
+    """Return for each epoch the open fraction, the number of open samples and the number of steps."""
     table = []
     for epoch in range(epochs):
         samples = entry.count(admitted, epoch, batch_size) if isinstance(entry, Heuristic) else admitted
-        steps = count_steps(samples, batch_size)
+        steps = count_steps(samples, batch_size, drop_last)
         table.append({"epoch": epoch, "fraction": entry.fraction(epoch), "samples": samples, "steps": steps})
     return table
 
 
-def _print(pacings: dict[str, Pacing], n: int, epochs: int, batch_size: int, warnings: list[str]) -> None:
+def _print(pacings: dict[str, Pacing], n: int, config: Config, warnings: list[str]) -> None:
+    epochs = config.train.epochs
     title = f"Plans for {n} training samples and {epochs} epochs"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("scheduler")
     for title in ("first epoch shows", "all open from epoch", "steps", "of uniform"):
         table.add_column(title, justify="right")
-    uniform = count_steps(n, batch_size) * epochs
+    uniform = count_steps(n, config.train.batch_size, config.train.drop_last) * epochs
     for name, pacing in pacings.items():
         steps = int(sum(row["steps"] for row in pacing))
         opened = next((f"{row['epoch'] + 1:.0f}" for row in pacing if row["fraction"] == 1), "never")

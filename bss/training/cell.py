@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bss.balance.draw import generator
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Learned
 from bss.config.schedule import LearnedEntry
@@ -26,7 +25,7 @@ from bss.training.checkpoints import Checkpoints
 from bss.training.evaluation import evaluate, predict
 from bss.training.initial_network import compiled, initial_network
 from bss.training.interruption import finishing_steps
-from bss.training.measuring import batches_of_all, measure, measure_in_train_mode
+from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.memory import keep_freed_memory
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
@@ -101,7 +100,7 @@ def train_cell(
                 _record_sequence(sampler, epoch, records)
             with state.saved_when_interrupted():
                 row = _train_one_epoch(config, entry, state, wrapped, train, seed, asked_between)
-                row |= _evaluate_epoch(network, seen, sampler, records.sequences[-1], train.rows, ranks)
+                row |= _evaluate_epoch(config, network, seen, sampler, records.sequences[-1], train.rows, ranks)
             records.history.append(row)
             on_epoch(row)
             selected_on = row[f"{selecting}/acc"]
@@ -109,15 +108,15 @@ def train_cell(
                 state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
             state.position = Position(epoch + 1)
     test = seen.get("test") or SplitData(store, "test", network, device)
-    last = evaluate(network, test, "last/test", ranks)
+    last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
         "steps": sum(row["schedule/steps"] for row in records.history),
         "samples": sum(row["schedule/samples"] for row in records.history),
-        **(evaluate(network, seen["val"], "val", ranks) if "val" in seen else {}),
-        **evaluate(network, test, "test", ranks),
+        **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
+        **evaluate(network, test, "test", ranks, config.evaluation),
         **{f"last/test_{key}": last[f"last/test/{key}"] for key in ("acc", "f1_macro", "map")},
     }
     predictions = predictions_table(network, store, test, ranks)
@@ -152,8 +151,7 @@ def _measure_if_due(
         batches = ranks.deal(batches_of_all(train))
         columns = measure(network, train, criteria, batches, precision)
     else:
-        order = generator(seed, "measuring", epoch).permutation(len(train))
-        whole = split_into_batches(order, config.train.batch_size)
+        whole = batches_in_train_mode(config, len(train), seed, epoch)
         columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks, precision)
         batches = [ranks.share(batch) for batch in whole]
     for index in batches:
@@ -190,7 +188,7 @@ def _train_one_epoch(
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in state.optimiser.param_groups:
         group["lr"] = rate
-    batches = split_into_batches(sampler.sequence, config.train.batch_size)
+    batches = split_into_batches(sampler.sequence, config.train.batch_size, config.train.drop_last)
     observe = None
     if isinstance(entry, LearnedEntry) and entry.measuring == "online":
 
@@ -222,12 +220,13 @@ def _train_one_epoch(
         "learning_rate": rate,
         "train/loss": loss,
         "schedule/fraction": entry.fraction(epoch),
-        "schedule/samples": len(sampler.sequence),
+        "schedule/samples": sum(len(batch) for batch in batches),
         "schedule/steps": len(batches),
     }
 
 
 def _evaluate_epoch(
+    config: Config,
     network: MultiModalNetwork,
     seen: dict[str, SplitData],
     sampler: SequenceSampler,
@@ -241,7 +240,7 @@ def _evaluate_epoch(
     """
     row: Row = {}
     for split, data in seen.items():
-        row |= evaluate(network, data, split, ranks)
+        row |= evaluate(network, data, split, ranks, config.evaluation)
     accuracies = [row[f"{next(iter(seen))}/acc_{name}"] for name in network.heads]
     row["balance/gap"] = max(accuracies) - min(accuracies)
     row["balance/score_mean"] = None if sampler.scores is None else float(sampler.scores.mean())

@@ -36,6 +36,9 @@ def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
         "network": config_to_tree(config.network),
         "score": config_to_tree(config.measure.score),
         "measuring_precision": config.measure.precision,
+        "measuring_order": config.measure.order,
+        "measuring_batch_size": config.measure.batch_size,
+        "evaluation": config_to_tree(config.evaluation),
         "sequences_mib": config.tracking.sequences_mib,
     }
 

@@ -16,12 +16,15 @@ from bss.balance.criteria import (
     logit_similarity,
     prediction_similarity,
 )
+from bss.balance.draw import generator
+from bss.config import Config
 from bss.config.training import Precision
 from bss.errors import BssError
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.dropout import dropout_of, dropout_over
 from bss.training.ranks import ALONE, Ranks
+from bss.training.sequences import split_into_batches
 from bss.training.split_data import Inputs, SplitData
 
 BATCH = 256
@@ -42,6 +45,13 @@ def batches_of_all(data: SplitData) -> Batches:
     """Return all positions in `data` as batches for a pass in eval mode."""
     size = max(1, min(BATCH, BATCH_BYTES[data.device.type] // max(1, data.sample_bytes)))
     return np.array_split(np.arange(len(data)), -(-len(data) // size))
+
+
+def batches_in_train_mode(config: Config, samples: int, seed: int, epoch: int) -> Batches:
+    """Return all positions 0 .. samples - 1 as the batches of a pass in train mode, by the section `measure`."""
+    shuffled = config.measure.order == "shuffled"
+    order = generator(seed, "measuring", epoch).permutation(samples) if shuffled else np.arange(samples)
+    return split_into_batches(order, config.measure.batch_size or config.train.batch_size)
 
 
 def measure(
@@ -95,7 +105,15 @@ def measure_in_train_mode(
 
     # A pass that fails leaves neither the generators nor dropout as they are in its step.
     with dropout_of(seed, "measuring", epoch) as seed_step, closing(steps(seed_step)) as drawn:
-        columns = _pass(network, data, criteria, shares, drawn, precision)
+        try:
+            columns = _pass(network, data, criteria, shares, drawn, precision)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise BssError(
+                f"params.yaml: measure.batch_size: batch normalisation cannot measure batches of {len(batches[0])} "
+                "sample in train mode with this network: raise it to 2 or more."
+            ) from error
     network.eval()
     return columns
 

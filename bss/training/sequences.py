@@ -5,21 +5,37 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
+from bss.errors import BssError
 
-def split_into_batches(sequence: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:
-    """Cut `sequence` into batches, in order, with nothing dropped.
 
-    A last batch of a single sample joins the one before it: batch normalisation cannot train on one.
+def split_into_batches(
+    sequence: npt.NDArray[np.int64], batch_size: int, drop_last: bool = False
+) -> list[npt.NDArray[np.int64]]:
+    """Cut `sequence` into batches, in order.
+
+    A last batch of a single sample joins the one before it, as batch normalisation cannot train on one, unless
+    `batch_size` is 1. With `drop_last` a last batch that is not full is left out instead; raises `BssError` if none
+    is full.
     """
+    if drop_last:
+        full = len(sequence) // batch_size
+        if full == 0:
+            raise BssError(
+                f"params.yaml: train.drop_last leaves out all {len(sequence)} samples of an epoch, which do not fill a "
+                f"batch of {batch_size}: lower train.batch_size, or set train.drop_last to false."
+            )
+        return np.split(sequence[: full * batch_size], full)
     starts = list(range(0, len(sequence), batch_size))
-    if len(starts) > 1 and len(sequence) - starts[-1] == 1:
+    if len(starts) > 1 and batch_size > 1 and len(sequence) - starts[-1] == 1:
         starts.pop()
     ends = [*starts[1:], len(sequence)]
     return [sequence[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
-def count_steps(samples: int, batch_size: int) -> int:
+def count_steps(samples: int, batch_size: int, drop_last: bool = False) -> int:
     """Return how many batches `split_into_batches` makes of `samples` samples."""
+    if drop_last:
+        return samples // batch_size
     steps = -(-samples // batch_size)
     return steps - 1 if steps > 1 and samples % batch_size == 1 else steps
 

@@ -104,6 +104,23 @@ def test_sequences_are_pinned_to_the_bit():
     assert Learned().sequence(scores, 2, 5).tolist() == PINNED["learned"]
 
 
+def test_the_probabilities_are_those_of_the_scripts():
+    scores = [1.0, 0.0, -0.5]
+    np.testing.assert_allclose(
+        Learned(probability="shifted").probabilities(scores), np.array([2.01, 1.01, 0.51]) / 3.53
+    )
+    np.testing.assert_allclose(Learned(probability="one-plus").probabilities(scores), np.array([2, 1, 0.5]) / 3.5)
+    turned = Learned(probability="one-plus", order="imbalanced-first").probabilities(scores)
+    np.testing.assert_allclose(turned, np.array([0, 1, 1.5]) / 2.5, atol=1e-300)
+
+
+def test_a_sample_without_probability_comes_last():
+    scores = [-1.0, 0.9, -1.0, 0.1]
+    orders = [Learned(probability="one-plus").sequence(scores, 0, seed).tolist() for seed in range(50)]
+    assert all({*order[2:]} == {0, 2} for order in orders)
+    assert {order[2] for order in orders} == {0, 2}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -116,6 +133,10 @@ def test_sequences_are_pinned_to_the_bit():
         (lambda: Learned(every=0), "`every` must be"),
         (lambda: Learned(probability="sigmoid"), "`probability` must be"),
         (lambda: Learned(probability="shifted").probabilities([-1.5, 0]), r"scores in \[-1, 1\]"),
+        (
+            lambda: Learned(probability="one-plus").probabilities([-1.5, 0]),
+            r"`one-plus` is made for scores in \[-1, 1\]",
+        ),
     ],
 )
 def test_wrong_values_are_named(make, message):

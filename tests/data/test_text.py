@@ -44,6 +44,16 @@ def test_lower_case_and_punctuation_are_parameters(root):
     assert tokens.tolist() == [2, NUMBER["stop"], NUMBER["!"], 3, 0, 0, 0, 0]
 
 
+def test_letters_alone_and_the_first_words_are_kept():
+    letters = text(letters_only=True, remove_punctuation=False)
+    assert clean("RT @a: $T$'s caf\u00e9 won 2-1 \u4e2d!", letters) == "rt a t s caf won"
+    assert clean("A B  c, d", text(words=3)) == "a b c"
+    assert clean("A B", text(words=3)) == "a b"
+    assert clean("1 2 a 3 b c", text(letters_only=True, words=2)) == "a b"
+    with pytest.raises(ValueError, match="`words` must be null or at least 1, but got: 0"):
+        text(words=0)
+
+
 def test_a_text_in_a_file(root):
     (root / "a.txt").write_text("\ufeffThe bird", encoding="utf-8")
     decode = make_decoder(text(source="file"), root, "words")

@@ -115,7 +115,7 @@ def test_each_sensor_is_read_from_its_own_part_of_its_file(with_flow, tmp_path):
     for i, (label, subject, color, depth) in enumerate(gestures("train")):
         assert store.ids[i] == f"class_{label:02d}/subject{subject}_r0"
         (rgb,), (near,) = (store.read(name, np.array([i])) for name in ("rgb", "depth"))
-        assert (rgb.shape, near.shape) == ((8, 3, 40, 40), (8, 1, 40, 40))
+        assert (rgb.shape, near.shape) == ((8, 3, 40, 40), (8, 3, 40, 40))
         np.testing.assert_allclose(brightness(near), 20 + 10 * np.arange(depth, depth + 8), atol=3)
         np.testing.assert_allclose(brightness(rgb), 100 + 4 * np.arange(color, color + 8), atol=3)
 

@@ -55,10 +55,20 @@ def test_the_target_stands_for_its_mark_and_a_quote_is_a_letter(published, tmp_p
     rows = DATASET.read(published)
     assert rows[0]["text"] == "the \u2028 cat is Cat"
     assert rows[1]["text"] == 'RT @a: "a pie sees THE owl , good !'
-    prepare(small_config("twitter2015", published, "published"), published, tmp_path / "store")
-    texts = Store.open(tmp_path / "store").read("text", np.arange(2))
+    prepare(small_config("twitter2015", published), published, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    texts = [store.read("text", np.flatnonzero(store.ids == name))[0] for name in ("train-5", "train-6")]
     assert words_of(texts[0]) == "the cat is cat"
     assert words_of(texts[1]) == "[UNK] a a pie sees the owl good"
+
+
+def test_in_the_published_protocol_a_t_is_left_of_the_targets_mark(published, tmp_path):
+    assert DATASET.read_published(published)[0]["text"] == "the \u2028 cat is $T$"
+    config = small_config("twitter2015", published, "published")
+    prepare(config, published, tmp_path / "store")
+    texts = Store.open(tmp_path / "store").read("text", np.arange(2))
+    assert words_of(texts[0]) == "the cat is [UNK]"  # this tokenizer has no letter t
+    assert words_of(texts[1]) == "[UNK] a [UNK] sees the owl good"
 
 
 def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(published, tmp_path, capsys):
@@ -118,3 +128,5 @@ def test_the_script_that_reverses_the_order_is_followed_in_the_published_protoco
         schedulers = config_from_tree(tree, "params.yaml").schedule.schedulers
         assert schedulers["official-l" if protocol == "published" else "bss-l"].order == order
         assert schedulers["bss-l"].order == "balanced-first"
+        mode = config_from_tree(tree, "params.yaml").measure.initial_mode
+        assert mode == ("eval" if protocol == "published" else "train")

@@ -5,10 +5,11 @@ import subprocess
 import pytest
 from small_training import small_tree
 
-from bss.cli import main
+from bss.cli import METHODS, main
 from bss.config import config_from_tree, config_to_tree, load_config
 from bss.config.load import read_yaml
 from bss.datasets.find import all_datasets
+from bss.datasets.preset import SCHEDULERS
 from bss.errors import BssError
 from bss.kubeflow.parameters import pick
 
@@ -41,8 +42,42 @@ def test_what_a_preset_prints_is_what_the_short_form_stands_for(name, protocol, 
 def test_keys_beside_the_short_form_override_the_preset():
     tree = {"dataset": "crema-d", "prepare": {"root": "data/x"}, "train": {"epochs": 3, "decay": {"at": [2]}}}
     config = config_from_tree(tree, "params.yaml")
-    assert (config.train.epochs, config.train.batch_size, config.train.decay.at) == (3, 64, (2,))
+    assert (config.train.epochs, config.train.batch_size, config.train.decay.at) == (3, 32, (2,))
     assert config.network.loss_weights.unimodal == 0.9
+
+
+@pytest.mark.parametrize("method", ["bss-h", "bss-l"])
+@pytest.mark.parametrize("name", ["vggsound", "nvgesture", "crema-d"])
+def test_the_short_form_takes_the_settings_of_one_method(name, method, tmp_path, capsys):
+    assert main(["presets", name, "--protocol", "published", "--method", method]) == 0
+    (tmp_path / "params.yaml").write_text(capsys.readouterr().out)
+    short = {"dataset": name, "protocol": "published", "method": method, "prepare": {"root": f"data/{name}"}}
+    config = config_from_tree(short, "params.yaml")
+    assert config_to_tree(load_config(tmp_path / "params.yaml")) == config_to_tree(config)
+    assert list(config.schedule.schedulers) == ["uniform", method, f"official-{method[-1]}"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"dataset": "crema-d", "method": "bss-l"}, "method bss-l goes with protocol published"),
+        ({"dataset": "crema-d", "protocol": "published", "method": "bss"}, "method must be one of bss-h, bss-l, but"),
+        ({"dataset": "crema-d", "protocol": "published", "method": ["bss-h"]}, "method must be one of bss-h, bss-l"),
+        ({"method": "bss-h"}, "method: unknown key"),
+    ],
+)
+def test_a_method_that_there_is_not_is_refused(tree, message):
+    with pytest.raises(BssError, match=message):
+        config_from_tree(tree | {"prepare": {"root": "x"}}, "params.yaml")
+
+
+def test_the_command_line_knows_the_methods():
+    assert tuple(SCHEDULERS) == METHODS
+
+
+def test_a_method_without_a_preset_is_refused(capsys):
+    assert main(["presets", "--method", "bss-h"]) == 1
+    assert "--method needs the name of a preset" in capsys.readouterr().err
 
 
 def test_modalities_that_the_dataset_lacks_are_refused_with_the_cure():
@@ -70,6 +105,8 @@ def test_init_writes_everything_for_the_folder_and_tells_what_is_not_as_publishe
     arguments = ["init", "--dataset", "crema-d", "--root", "data/CREMA-D", "--force", "--protocol", "published"]
     assert main(arguments) == 0
     assert load_config(project / "params.yaml").protocol == "published"
+    assert main([*arguments, "--method", "bss-l"]) == 0
+    assert list(load_config(project / "params.yaml").schedule.schedulers) == ["uniform", "bss-l", "official-l"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +115,8 @@ def test_init_writes_everything_for_the_folder_and_tells_what_is_not_as_publishe
         (["--dataset", "crema-d"], "needs --root"),
         (["--dataset", "crema-d", "--root", "data/none"], "data/none: no such folder"),
         (["--dataset", "crema-d", "--root", "data"], "see docs/datasets.md"),
-        (["--manifest", "data/m.csv", "--root", "data"], "--root and --protocol go with --dataset"),
+        (["--manifest", "data/m.csv", "--root", "data"], "--protocol and --method go with --dataset"),
+        (["--dataset", "crema-d", "--root", "data/CREMA-D", "--method", "bss-l"], "goes with protocol published"),
     ],
 )
 def test_init_refuses_what_does_not_go_together(project, arguments, message, capsys):

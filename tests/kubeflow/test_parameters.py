@@ -5,7 +5,7 @@ import pytest
 from conftest import small_tree
 from ruamel.yaml import YAML
 
-from bss.config import config_to_tree
+from bss.config import config_from_tree, config_to_tree
 from bss.kubeflow.parameters import (
     STAGES,
     cell_part,
@@ -44,6 +44,14 @@ def test_a_part_gives_the_values_that_its_stage_reads(stage, tree, make_config):
     rebuilt = config_from_part(stage_part(config, stage))
     keys = STAGES[stage]
     assert pick(config_to_tree(rebuilt), keys) == pick(config_to_tree(config), keys)
+
+
+@pytest.mark.parametrize("name", ["kinetics-sounds", "nvgesture", "twitter2015"])
+def test_a_part_of_a_datasets_preset_passes_the_checks_of_its_step(name):
+    config = config_from_tree({"dataset": name, "protocol": "published", "prepare": {"root": "x"}}, "params.yaml")
+    for stage in ("measure", "schedule"):
+        rebuilt = config_from_part(stage_part(config, stage))
+        assert pick(config_to_tree(rebuilt), STAGES[stage]) == pick(config_to_tree(config), STAGES[stage])
 
 
 def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):

@@ -12,7 +12,7 @@ from bss.config.encoders import I3dConfig, ResNetConfig
 from bss.data.store import Modality
 from bss.errors import BssError
 from bss.models import crop as crop_file
-from bss.models.augmentation import AREA, DRAWS, FIRST, FLIP, LEFT, RATIO, TOP, TRIES, Augmentation
+from bss.models.augmentation import AREA, DRAWS, FIRST, FLIP, LEFT, RATIO, TOP, TRIES, Augmentation, of_each_frame
 from bss.models.crop import Cropped, random_resized, resize_in_one, resize_one_by_one
 from bss.models.transform import build_crop
 
@@ -200,6 +200,27 @@ def test_all_frames_of_a_sample_are_cut_alike_and_a_run_of_them_is_taken():
     np.testing.assert_array_equal(parts[0], clips[0, 2:, :, 1:5, :4])
     np.testing.assert_array_equal(parts[1], clips[1, 1:4, :, :4, 2:])
     np.testing.assert_array_equal(cropped(Crop(6, 6, frames=3), clips, kind="clip"), clips[:, 1:4])
+
+
+@pytest.mark.usefixtures("each_way")
+def test_each_frame_can_get_a_part_and_a_flip_of_its_own():
+    frames = np.stack([np.stack([picture(20, 24, seed=i)] * 40) for i in range(2)])
+    drawn = Augmentation(0, "training", 0).draw(np.array([3, 8]))
+    crop = Crop(10, 12, "random-resized", per_frame=True)
+    found = cropped(crop, frames, drawn, "frames")
+    assert found.shape == (2, 40, 3, 10, 12)
+    assert len(np.unique(found.numpy().reshape(80, -1), axis=0)) == 80
+    # Each is the part that its own draws give, and those depend on the draws of its sample alone.
+    own = of_each_frame(drawn, 40)
+    stills = cropped(Crop(10, 12, "random-resized"), frames.reshape(80, 3, 20, 24), own)
+    torch.testing.assert_close(found.flatten(0, 1), stills, rtol=0, atol=0)
+    torch.testing.assert_close(cropped(crop, frames[1:], drawn[1:], "frames"), found[1:], rtol=0, atol=0)
+    assert (own >= 0).all()
+    assert (own < 1).all()
+    assert abs(np.mean(own[:, FLIP] < 0.5) - 0.5) < 0.2
+    torch.testing.assert_close(
+        cropped(crop, frames, None, "frames"), cropped(Crop(10, 12), frames, None, "frames"), rtol=0, atol=0
+    )
 
 
 @pytest.mark.usefixtures("each_way")

@@ -205,6 +205,30 @@ def test_i3d_halves_clips_as_published():
     assert shapes[-1] == (1024, 2, 2, 2)
 
 
+def test_i3d_averages_pairs_of_maps_or_the_first_ones():
+    clips = random_inputs(2, 32, 3, 16, 16)  # 4 maps
+    features = {}
+    for count in (None, 1, 3, 4, 9):
+        encoder = build(I3dConfig("i3d", first_maps=count), clips).eval()
+        maps = encoder.layers(clips.transpose(1, 2)).mean(dim=(3, 4)).unbind(dim=2)
+        assert len(maps) == 4
+        features[count] = encoder(clips)
+    first, second, third, fourth = maps
+    torch.testing.assert_close(features[1], first)
+    torch.testing.assert_close(features[3], (first + second + third) / 3)
+    torch.testing.assert_close(features[4], (first + second + third + fourth) / 4)
+    torch.testing.assert_close(features[9], features[4])
+    torch.testing.assert_close(features[None], (first + 2 * second + 2 * third + fourth) / 6)
+
+
+def test_the_momentum_of_i3ds_batch_normalisation_is_a_parameter():
+    for momentum in (0.1, 0.01):
+        encoder = build(I3dConfig("i3d", batch_norm_momentum=momentum), random_inputs(1, 8, 1, 16, 16))
+        norms = [module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm3d)]
+        assert {norm.momentum for norm in norms} == {momentum}
+        assert len(norms) == 57
+
+
 @pytest.mark.parametrize(
     ("config", "sample", "message"),
     [

@@ -13,11 +13,20 @@ from transformers.models.clip.configuration_clip import CLIPConfig
 from transformers.models.clip.modeling_clip import CLIPModel
 
 from bss.config import config_to_tree
-from bss.config.encoders import BertConfig, ClipImageConfig, ClipTextConfig, MlpConfig, ResNetConfig, VitConfig
+from bss.config.encoders import (
+    BertConfig,
+    ClipImageConfig,
+    ClipTextConfig,
+    I3dConfig,
+    MlpConfig,
+    ResNetConfig,
+    VitConfig,
+)
 from bss.config.schema import NetworkConfig
 from bss.data.store import Modality
 from bss.errors import BssError
 from bss.files import digest_file
+from bss.models.encoders.i3d_names import rename_from_port
 from bss.models.encoders.torchvision_names import rename_from_torchvision
 from bss.models.network import build_network, describe_network
 from bss.models.pretrained import digest_weights, find_weights, load_pretrained
@@ -128,6 +137,65 @@ def test_a_resnet_of_torchvision_is_understood(depth, tmp_path):
     torch.save(weights, tmp_path / "resnet.pth")
     loaded = load(encoder, tmp_path / "resnet.pth").encoders["thing"].model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in saved.items())
+
+
+def i3d_names():
+    """The names of the weights in the PyTorch port of I3D, in its order, as its code makes them."""
+
+    def unit(name):
+        parts = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+        return [f"{name}.conv3d.weight", *(f"{name}.bn.{part}" for part in parts)]
+
+    names = [name for part in ("1a_7x7", "2b_1x1", "2c_3x3") for name in unit(f"Conv3d_{part}")]
+    for block in ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c"):
+        names += [n for branch in ("b0", "b1a", "b1b", "b2a", "b2b", "b3b") for n in unit(f"Mixed_{block}.{branch}")]
+    return names
+
+
+def clips_of(channels):
+    """A network of an I3D on clips of `channels` channels."""
+    config = NetworkConfig({"thing": I3dConfig("i3d"), "other": MlpConfig("mlp")})
+    things = TwoModalities(I3dConfig("i3d"))
+    things.modalities = things.modalities | {"thing": Modality("clip", (16, channels, 32, 32), "uint8", None)}
+    return config, things
+
+
+@pytest.mark.parametrize("port", [True, False])
+def test_i3d_takes_the_weights_of_the_port_and_its_own(port, tmp_path):
+    config, things = clips_of(3)
+    saved = build_network(describe_network(config, things), 0).encoders["thing"].layers.state_dict()
+    if port:  # the order of both is that of the network
+        weights = dict(zip(i3d_names(), saved.values(), strict=True))
+        assert rename_from_port(weights).keys() == saved.keys()
+        weights |= {"logits.conv3d.weight": torch.zeros(400, 1024, 1, 1, 1), "logits.conv3d.bias": torch.zeros(400)}
+    else:
+        weights = saved
+    torch.save(weights, tmp_path / "rgb.pt")
+    network = build_network(describe_network(config, things), 1)
+    encoder = replace(config.encoders["thing"], weights=str(tmp_path / "rgb.pt"))
+    load_pretrained(network, NetworkConfig({"thing": encoder, "other": MlpConfig("mlp")}))
+    loaded = network.encoders["thing"].layers.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in saved.items())
+
+
+def test_weights_of_another_i3d_are_told_with_their_names(tmp_path):
+    config, things = clips_of(1)
+    network = build_network(describe_network(config, things), 1)
+    weights = dict(zip(i3d_names(), network.encoders["thing"].layers.state_dict().values(), strict=True))
+    weights["Conv3d_1a_7x7.conv3d.weight"] = torch.zeros(64, 3, 7, 7, 7)
+    weights["Mixed_6a.b0.bn.bias"] = weights.pop("Mixed_5c.b0.bn.bias")
+    torch.save(weights, tmp_path / "rgb.pt")
+    encoder = replace(config.encoders["thing"], weights=str(tmp_path / "rgb.pt"))
+    before = {name: x.clone() for name, x in network.state_dict().items()}
+    with pytest.raises(BssError) as caught:
+        load_pretrained(network, NetworkConfig({"thing": encoder, "other": MlpConfig("mlp")}))
+    for message in (
+        "0.convolution.weight is [64, 3, 7, 7, 7], not [64, 1, 7, 7, 7]",
+        "lacks 15.branches.0.normalisation.bias",
+        "has Mixed_6a.b0.bn.bias, for which there is no place",
+    ):
+        assert message in str(caught.value)
+    assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", ["clip-image", "clip-text"])

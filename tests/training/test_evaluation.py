@@ -28,6 +28,20 @@ def test_a_class_that_does_not_occur_is_left_out():
     assert macro_f1(labels, scores) == pytest.approx(1.0)
 
 
+def test_all_classes_and_predicted_ones_can_count():
+    labels = np.array([0, 0, 1, 2])
+    scores = np.eye(4, dtype=np.float32)[[0, 1, 1, 3]]
+    # As above, and class 3, which is predicted once and never there, counts as 0.
+    assert macro_f1(labels, scores, predicted_too=True) == pytest.approx((2 / 3 + 2 / 3 + 0 + 0) / 4)
+    assert macro_f1(labels, scores, predicted_too=True) == pytest.approx(
+        sklearn.metrics.f1_score(labels, scores.argmax(axis=1), average="macro", zero_division=0.0)
+    )
+    labels = np.array([0, 1])
+    scores = np.array([[3.0, 0, 0], [0, 3.0, 0]], dtype=np.float32)
+    assert macro_f1(labels, scores, predicted_too=True) == pytest.approx(1.0)  # class 2 is not predicted
+    assert mean_average_precision(labels, scores, all_classes=True) == pytest.approx(2 / 3)
+
+
 def test_warnings_are_filtered_as_before_for_the_threads_that_share_the_filters(monkeypatch):
     """MLflow, imported by another thread meanwhile, warns, and would stay unusable if that were an error."""
     seen = []

@@ -10,11 +10,13 @@ from bss.config import BUILTIN, load_config
 from bss.config.training import SgdConfig
 from bss.data import digits
 from bss.data.store import Store
+from bss.errors import BssError
 from bss.models.network import build_network, describe_network
 from bss.stages.generate import generate
+from bss.stages.measure import measure_seed
 from bss.stages.prepare import prepare
 from bss.training.initial_network import initial_network
-from bss.training.measuring import measure, measure_in_train_mode
+from bss.training.measuring import batches_in_train_mode, measure, measure_in_train_mode
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
@@ -63,6 +65,43 @@ def test_measuring_leaves_the_network_as_it_was_but_train_mode_moves_batch_norm(
     assert moved
     assert all("running" in name or "num_batches" in name for name in moved)
     assert not network.training
+
+
+def test_batches_in_train_mode_are_shuffled_or_in_the_order_of_the_dataset(tree, make_config):
+    def found(epoch, **keys):
+        config = make_config(tree | {"measure": keys})
+        return [batch.tolist() for batch in batches_in_train_mode(config, 40, 3, epoch)]
+
+    assert found(0, order="dataset") == [[*range(16)], [*range(16, 32)], [*range(32, 40)]] == found(1, order="dataset")
+    assert [len(batch) for batch in found(0)] == [16, 16, 8]
+    assert sorted(index for batch in found(0) for index in batch) == list(range(40))
+    assert found(0) == found(0, order="shuffled") != found(1)
+    assert found(0, order="dataset", batch_size=1) == [[i] for i in range(40)]
+
+
+def test_the_initial_scores_are_those_of_the_mode_that_is_asked_for(small_store, tree, make_config):
+    store = Store.open(small_store)
+    columns = {}
+    for mode in ("train", "eval"):
+        config = make_config(tree | {"measure": {"warmup_epochs": 0, "initial_mode": mode}})
+        columns[mode] = measure_seed(config, store, 0)
+    np.testing.assert_array_equal(columns["eval"]["initial"]["score"], columns["eval"]["warm-up"]["score"])
+    np.testing.assert_array_equal(columns["train"]["warm-up"]["score"], columns["eval"]["warm-up"]["score"])
+    assert not np.allclose(columns["train"]["initial"]["score"], columns["eval"]["initial"]["score"])
+
+
+def test_batches_of_one_that_batch_normalisation_cannot_measure_are_told(small_store, tree, make_config):
+    config = make_config(tree | {"measure": {"warmup_epochs": 0, "batch_size": 1}})
+    before = torch.get_rng_state()
+    with pytest.raises(BssError, match=r"measure\.batch_size: .* batches of 1 sample in train mode"):
+        measure_seed(config, Store.open(small_store), 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_warm_up_that_drop_last_leaves_nothing_of_is_told(small_store, tree, make_config):
+    train = tree["train"] | {"batch_size": 49, "drop_last": True}
+    with pytest.raises(BssError, match=r"train\.drop_last leaves out all 48 samples"):
+        measure_seed(make_config(tree | {"train": train}), Store.open(small_store), 0)
 
 
 def fail(*_):

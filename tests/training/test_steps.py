@@ -33,6 +33,23 @@ def test_batches_keep_the_order_and_drop_nothing_and_none_is_a_single_sample(n, 
     assert count_steps(n, batch_size) == len(batches)
 
 
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_drop_last_leaves_out_what_does_not_fill_a_batch_and_never_everything(n, batch_size):
+    sequence = np.random.default_rng(0).permutation(n)
+    if n < batch_size:
+        with pytest.raises(BssError, match=rf"drop_last leaves out all {n} samples .* batch of {batch_size}"):
+            split_into_batches(sequence, batch_size, drop_last=True)
+        return
+    batches = split_into_batches(sequence, batch_size, drop_last=True)
+    assert {len(batch) for batch in batches} == {batch_size}
+    np.testing.assert_array_equal(np.concatenate(batches), sequence[: n - n % batch_size])
+    assert count_steps(n, batch_size, drop_last=True) == len(batches)
+
+
+def test_batches_of_one_stay_single():
+    assert [batch.tolist() for batch in split_into_batches(np.array([4, 2, 9]), 1)] == [[4], [2], [9]]
+
+
 def test_the_learning_rate_falls_at_the_start_of_the_named_epochs():
     decay = StepDecay(at=(2, 4), factor=0.1)
     rates = [learning_rate(SgdConfig("sgd", learning_rate=1.0), decay, epoch) for epoch in range(6)]

@@ -1,5 +1,6 @@
 """Text as the numbers of its tokens."""
 
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from bss.data.decode.bad_sample import BadSampleError, is_panic, require_file
 from bss.errors import BssError
 
 Tokens = npt.NDArray[np.int32]
+
+NO_LETTER = re.compile(r"[^a-zA-Z]")
 
 MAX_BYTES = 1 << 20
 """Of one .txt file; what is larger is no text of one sample."""
@@ -101,12 +104,14 @@ def _from_hub(name: str, revision: str | None, fetch: bool) -> Any:
 
 
 def clean(text: str, kind: TextKind) -> str:
-    """Return `text` in lower case and without punctuation, as `kind` says; a word keeps single spaces around."""
+    """Return the words of `text`, single spaces between them, in the case, the letters and the number of `kind`."""
     if kind.lower_case:
         text = text.lower()
     if kind.remove_punctuation:
         text = "".join(" " if _is_punctuation(letter) else letter for letter in text)
-    return " ".join(text.split())
+    if kind.letters_only:
+        text = NO_LETTER.sub(" ", text)
+    return " ".join(text.split()[: kind.words])
 
 
 def read_text(path: Path) -> str:

@@ -23,12 +23,13 @@ class I3d(Encoder):
     """Clips [batch, frames, channels, height, width] of any size to features float [batch, width].
 
     The classifier and its dropout are left out. As published the last map is averaged over height and width
-    and over pairs of neighbouring frames, and the pairs' means are averaged.
+    and over pairs of neighbouring frames, and the pairs' means are averaged; or over the first frames, by
+    `first_maps`.
     """
 
     def __init__(self, config: I3dConfig, shape: tuple[int, ...], modality: str) -> None:
         super().__init__(sum(MIXED_5[-1][i] for i in (0, 2, 4, 5)), config.features)
-        self.channels = config.features is None
+        self.channels, self.first_maps = config.features is None, config.first_maps
         require_shape(len(shape) == 4, modality, "i3d", "[frames, channels, height, width]", shape)
         layers: list[nn.Module] = [
             Unit(shape[1], 64, 7, stride=2),
@@ -44,10 +45,15 @@ class I3d(Encoder):
                 layers.append(Inception(channels, block))
                 channels = block[0] + block[2] + block[4] + block[5]
         self.layers = nn.Sequential(*layers)
+        for module in self.layers.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.momentum = config.batch_norm_momentum
 
     def encode(self, inputs: Tensor) -> Tensor:
         # [batch, channels, frames]
         maps = self.layers(inputs.transpose(1, 2)).mean(dim=(3, 4))
+        if self.first_maps is not None:
+            return maps[:, :, : self.first_maps].mean(dim=2)
         pairs: Tensor = maps if maps.shape[2] == 1 else (maps[:, :, :-1] + maps[:, :, 1:]) / 2
         return pairs.mean(dim=2)
 
