@@ -57,8 +57,8 @@ class SequenceSampler(Sampler[int]):
         loader drops the last batch, or a young curriculum trains on nothing.
     num_samples : samples per epoch, 1 to n, as torch's own samplers call it. None: as many as the scheduler
         shows. A number makes every epoch, and so ``len(loader)``, one length: a longer sequence is cut, a
-        shorter one (an opening curriculum) is repeated in new orders. Trainers that plan their steps from
-        ``len(loader)`` need it.
+        shorter one (an opening curriculum) is repeated in new orders. For trainers that plan their steps from
+        ``len(loader)``.
     rank, ranks : this process and how many there are. Where n does not divide evenly the last ranks
         repeat samples from the beginning of the sequence, so that all make the same number of steps. A
         loop that can do with shares of different size cuts them from `sequence` itself.
@@ -210,7 +210,7 @@ class SequenceSampler(Sampler[int]):
         self._watch.reached(self._position)
         start, self._resume_at = self._resume_at, 0
         self._position = start
-        sequence, shard, steps = self.sequence, self.shard, len(self)
+        sequence, shard, steps = self.sequence, self.shard, self._steps()
         for first in range(start, len(shard), READ_AHEAD):
             for index in shard[first : first + READ_AHEAD].tolist():
                 self._position += 1
@@ -223,10 +223,10 @@ class SequenceSampler(Sampler[int]):
     def __len__(self) -> int:
         """Return how many indices the next iteration yields on this rank.
 
-        It is the current epoch's number: before the first `set_epoch` that of the longest epoch, then that of the
-        epoch which was set, so code that asks once should do so before `set_epoch` or fix it with `num_samples`.
+        Before the first `set_epoch` that is the length of the longest epoch, afterwards of the epoch that was set,
+        without the part that a loaded state has behind it. With `num_samples` it is always that of a whole epoch.
         """
-        return self._steps() - self._resume_at
+        return self._steps() - (self._resume_at if self.num_samples is None else 0)
 
     def __repr__(self) -> str:
         """Tell what decides the order, and where it stands."""
