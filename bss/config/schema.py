@@ -18,6 +18,7 @@ from bss.config.schedule import LearnedEntry, ScheduleConfig
 from bss.config.training import Precision, TrainConfig
 
 Protocol = Literal["honest", "published"]
+Links = Literal["inside", "follow"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class PrepareConfig:
     """Share of train that becomes val where the manifest has no val, in (0, 0.5]."""
     on_bad_sample: Literal["error", "skip"] = "error"
     """A file that cannot be decoded stops preparation, or its sample is skipped and listed."""
+    links: Links = "inside"
+    """Symbolic links in the data: inside follows those that stay in `root` or lead into this project's DVC cache;
+    follow follows all, so whoever made the data can have any file read that you can read."""
 
     def __post_init__(self) -> None:
         """Check names and ranges."""

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bss.config.modalities import ClipKind, FlowKind, ModalityKind, TextKind
+from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import LinkOutsideError, boundary, inside
 from bss.data.decode.spans import WHOLE, Span
 from bss.data.problems import raise_problems
 from bss.data.read_csv import Row, listed, read_csv, require_distinct
@@ -71,14 +72,14 @@ class Manifest:
         return replace(self, samples=samples)
 
 
-def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind]) -> Manifest:
+def read_manifest(root: Path, name: str, modalities: Mapping[str, ModalityKind], links: Links = "inside") -> Manifest:
     """Read ``root / name`` and check everything that the table alone can tell, all problems at once.
 
     Raises `BssError` for a missing, empty or unreadable file, or one that a link takes from outside `root`, for
     missing columns, and for every row with an empty value, an unknown split, a repeated id, a path that leaves
     the root, or a part of a file that is none.
     """
-    path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.")
+    path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.", links)
     columns, rows = read_rows(path)
     return check_rows(path, columns, rows, modalities)
 
@@ -136,13 +137,16 @@ def groups_in_two_splits(manifest: Manifest) -> list[str]:
     ]
 
 
-def find_table(root: Path, name: str, cure: str) -> Path:
-    """Return ``root / name``, a file inside `root` whatever links there are; `cure` is told where there is none."""
+def find_table(root: Path, name: str, cure: str, links: Links = "inside") -> Path:
+    """Return ``root / name``, a file inside `root` unless `links` may leave it; raise `BssError` with `cure` if not."""
     try:
         if not root.is_dir():
             raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
-        if not inside(root.resolve(), name).is_file():
+        real = root.resolve()
+        if not inside(real, name, boundary(real, links)).is_file():
             raise BssError(f"{root / name}: not found. {cure}")
+    except LinkOutsideError as error:
+        raise BssError(f"{root / name}: {error}.") from error
     except (BadSampleError, OSError) as error:  # one that leads out of the root, one that is too long for a name
         raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
     return root / name

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bss.config.modalities import AudioKind, ModalityKind
+from bss.config.schema import Links
 from bss.data.array_file import ArrayWriter
 from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
 from bss.data.decode.bad_sample import named
@@ -41,6 +42,7 @@ def decode_into(
     root: Path,
     kinds: dict[str, ModalityKind],
     on_progress: Callable[[int], None],
+    links: Links = "inside",
 ) -> list[Skipped]:
     """Decode the samples `rows` of `manifest` into the arrays of a store; bad samples leave no row.
 
@@ -48,7 +50,7 @@ def decode_into(
     all are bad no array is written.
     """
     skipped: list[Skipped] = []
-    decoders = {name: make_decoder(kind, root, name) for name, kind in kinds.items()}
+    decoders = {name: make_decoder(kind, root, name, links) for name, kind in kinds.items()}
     arrays = ArraysWriter(folder, kinds, _first_shapes(manifest.samples[: rows.start], decoders))
     with ThreadPoolExecutor() as pool:
         start = rows.start

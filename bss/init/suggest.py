@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bss.config import config_from_tree
 from bss.config.load import parse_yaml
-from bss.config.schema import PrepareConfig
+from bss.config.schema import Links, PrepareConfig
 from bss.data.manifest import REQUIRED, Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
 from bss.data.read_csv import Row
 from bss.data.splits import carve_val
@@ -38,12 +38,14 @@ class Suggestion:
     """The new params.yaml; it passes every check of the parameters."""
 
 
-def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda name: None) -> Suggestion:
+def suggest(
+    path: Path, project: Path, on_column: Callable[[str], None] = lambda name: None, links: Links = "inside"
+) -> Suggestion:
     """Look at the manifest at `path` and some of its files, and suggest parameters.
 
-    `project` is the folder that params.yaml is for; `on_column` gets the name of each column before its files
-    are looked at. Raises `BssError` for a manifest that cannot be
-    trained on, fewer than two modalities, and a data folder that DVC could not watch.
+    `project` is the folder that params.yaml is for, `links` its prepare.links; `on_column` gets the name of each
+    column before its files are looked at. Raises `BssError` for a manifest that cannot be trained on, fewer than two
+    modalities, and a data folder that DVC could not watch.
     """
     root = path.parent
     name = root_for(root, project)
@@ -52,7 +54,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     for column in columns:
         if column not in (*REQUIRED, "group"):
             on_column(column)
-            facts[column] = look(root, [row[column] for _, row in rows])
+            facts[column] = look(root, [row[column] for _, row in rows], links)
     ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
     guesses = {}
     for column, found in facts.items():
@@ -64,7 +66,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
             guesses[column] = made
     _check_modalities(path, guesses, columns)
     prepare = _prepare_section(name, guesses)
-    manifest = read_manifest(root, path.name, prepare.modalities)
+    manifest = read_manifest(root, path.name, prepare.modalities, links)
     try:
         check_splits(manifest)
     except BssError as error:  # of measurements nearly each is new, and it tells so of each
@@ -81,6 +83,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     text = _render(
         root=flow_style(name),
         manifest=flow_style(path.name),
+        links=links,
         protocol="published" if shared else "honest",
         guesses=guesses,
         val_share=val_share,
