@@ -53,6 +53,8 @@ class Facts:
     """Of each array."""
     words: list[int] = field(default_factory=list)
     """Of each text."""
+    strange_files: Counter[str] = field(default_factory=Counter)
+    """How many values name a file with each suffix that no kind reads."""
     tracks: Counter[str] = field(default_factory=Counter)
     """How many containers have a video and an audio track."""
 
@@ -75,6 +77,8 @@ def look(root: Path, column: Sequence[str], links: Links = "inside") -> Facts:
                 _folder(inside(real_root, value, limit), limit, facts)
             else:
                 facts.words.append(len(value.split()))
+                if form == "other" and _is_file(real_root, value, limit):
+                    facts.strange_files[Path(value).suffix.lower()] += 1
         except BadSampleError as error:
             facts.unreadable.append(f"{named(value)}: {error}")
         else:
@@ -95,6 +99,13 @@ def _form(root: Path, value: str, limit: Path) -> str:
     if _is_folder_of_images(root, value, limit):
         return "folder"
     return "words" if len(value.split()) > 2 else "other"
+
+
+def _is_file(root: Path, value: str, limit: Path) -> bool:
+    try:
+        return inside(root, value, limit).is_file()
+    except (BadSampleError, OSError):
+        return False
 
 
 def _is_folder_of_images(root: Path, value: str, limit: Path) -> bool:

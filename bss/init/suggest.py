@@ -176,6 +176,13 @@ def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts], columns
         if len(facts[name].forms) > 1:
             mixed = ", ".join(f"{count} {form}" for form, count in facts[name].forms.most_common())
             cautions.append(f"{name}: holds different things ({mixed})")
+    for name, found in facts.items():
+        if name not in guesses and found.strange_files:
+            suffixes = ", ".join(suffix or "no suffix" for suffix in sorted(found.strange_files))
+            cautions.append(
+                f"{name}: is left out, for it names files that no kind reads ({suffixes}). Features are .npy files of "
+                "one array each, texts are .txt; give other files a suffix of their format"
+            )
     used = {f"{name}{end}" for name in guesses for end in ("", "_start", "_end")}
     unused = [column for column in columns if column not in used | {*REQUIRED, "group"}]
     return cautions + [f"columns that nothing reads: {', '.join(unused)}"] * bool(unused)

@@ -225,3 +225,16 @@ def test_labels_that_are_measurements_are_called_so(own_root, project):
     write_manifest(root, [row | {"label": f"0.{number:03d}"} for number, row in enumerate(rows)])
     with pytest.raises(BssError, match=rf"the labels look like measurements \({len(rows)} different numbers\)"):
         suggest(root / "manifest.csv", project)
+
+
+def test_a_column_of_files_that_no_kind_reads_is_named_with_what_to_do(own_root, project):
+    root, rows = own_root
+    for row in rows:
+        vector = np.load(root / row["vector"])
+        row["archive"] = f"{row['id']}.npz"
+        np.savez(root / row["archive"], vector)
+    write_manifest(root, rows)
+    made = suggest(root / "manifest.csv", project)
+    assert "archive" not in made.guesses
+    (caution,) = [text for text in made.cautions if text.startswith("archive:")]
+    assert "names files that no kind reads (.npz)" in caution
