@@ -158,6 +158,12 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")
     sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
     sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
+    sub.add_argument(
+        "--links",
+        choices=("inside", "follow"),
+        default="inside",
+        help="prepare.links; follow also takes files behind links out of the folder. Default: %(default)s",
+    )
     sub.add_argument("--force", action="store_true", help="replace the file that is there")
     sub = add("presets", _presets, "list the published datasets, or what the preset of one sets", parameters=False)
     sub.add_argument("name", nargs="?", help="print everything that this one sets")
@@ -218,12 +224,13 @@ def _init(options: argparse.Namespace) -> None:
     if options.manifest is not None:
         if any(value is not None for value in (options.root, options.protocol, options.method)):
             raise BssError("--root, --protocol and --method go with --dataset; of a manifest the folder is the root.")
-        init(options.manifest, options.output, options.force)
+        init(options.manifest, options.output, options.force, options.links)
         return
     if options.root is None:
         raise BssError(f"--dataset {options.dataset} needs --root, the folder of its files.")
     protocol = options.protocol or "honest"
-    init_dataset(options.dataset, options.root, protocol, options.method, options.output, options.force)
+    how = (options.method, options.output, options.force, options.links)
+    init_dataset(options.dataset, options.root, protocol, *how)
 
 
 def _presets(options: argparse.Namespace) -> None:

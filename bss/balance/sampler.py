@@ -14,6 +14,8 @@ from torch.utils.data import Sampler
 
 from bss.balance.checks import require
 from bss.balance.criteria import observed_criteria
+from bss.balance.epoch_watch import EpochWatch
+from bss.balance.fixed_length import fit_length
 from bss.balance.observations import Observations
 from bss.balance.position import position_for, steps_of
 from bss.balance.schedulers import Heuristic, Learned, Scheduler, Uniform
@@ -53,6 +55,10 @@ class SequenceSampler(Sampler[int]):
     warmup_epochs : used when `scores` is None, at least 1.
     minimum : the least number of samples an epoch may show. Give ``batch_size * ranks`` where the
         loader drops the last batch, or a young curriculum trains on nothing.
+    num_samples : samples per epoch, 1 to n, as torch's own samplers call it. None: as many as the scheduler
+        shows. A number makes every epoch, and so ``len(loader)``, one length: a longer sequence is cut, a
+        shorter one (an opening curriculum) is repeated in new orders. For trainers that plan their steps from
+        ``len(loader)``.
     rank, ranks : this process and how many there are. Where n does not divide evenly the last ranks
         repeat samples from the beginning of the sequence, so that all make the same number of steps. A
         loop that can do with shares of different size cuts them from `sequence` itself.
@@ -76,6 +82,7 @@ class SequenceSampler(Sampler[int]):
         score: BalanceScore | None = None,
         warmup_epochs: int = 3,
         minimum: int = 1,
+        num_samples: int | None = None,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -87,7 +94,11 @@ class SequenceSampler(Sampler[int]):
         require(ranks >= 1 and 0 <= rank < ranks, "rank", rank, f"in [0, ranks = {ranks})")
         require(warmup_epochs >= 1, "warmup_epochs", warmup_epochs, "at least 1")
         require(1 <= minimum <= n, "minimum", minimum, f"1 to the {n} samples: lower the batch size, or add data")
-        self.n, self.scheduler, self.seed = n, scheduler, seed
+        if num_samples is not None:
+            num_samples = whole_number(num_samples)
+            least = f"{minimum} to the {n} samples" + " (`minimum` is the least)" * (minimum > 1)
+            require(minimum <= num_samples <= n, "num_samples", num_samples, least)
+        self.n, self.scheduler, self.seed, self.num_samples = n, scheduler, seed, num_samples
         self.score = score or BalanceScore()
         self.minimum, self.rank, self.ranks = minimum, rank, ranks
         self.labels = None if labels is None else np.asarray(labels)
@@ -109,27 +120,32 @@ class SequenceSampler(Sampler[int]):
         self._shown = False  # whether the current epoch was iterated to its end
         self._position = 0  # indices yielded in the current epoch
         self._resume_at = 0  # where the next iteration starts: after 0 indices, but for a loaded state
+        self._watch = EpochWatch()
         if scores is not None:
             given = np.array(scores, dtype=np.float64)
             right = f"{n} finite numbers, one per sample: scores of this dataset and no other"
             require(given.shape == (n,) and bool(np.isfinite(given).all()), "scores", given.shape, right)
             self.scores = given
-        self.sequence = Uniform().sequence(n, 0, seed)
+        self.sequence = self._fit(Uniform().sequence(n, 0, seed), 0)
         """The global sequence of the current epoch, int64; `Uniform`'s until `set_epoch` is called."""
 
     def set_epoch(self, epoch: int) -> None:
         """Take what was observed into the scores where that is due, and plan the sequence of `epoch`.
 
         Calling it again with the same epoch changes nothing, so a loaded position stays. Of several ranks all
-        call it together.
+        call it together. Warns, once each, if the epoch before was iterated but not to its end, and if `epoch` lies
+        before it. Worker processes read ahead, so with them the last few batches are not missed.
         """
         epoch = whole_number(epoch)
         require(epoch >= 0, "epoch", epoch, "at least 0")
         if epoch != self.epoch:
+            self._watch.reached(self._position)
+            if self.epoch >= 0:  # before it a loader may be tried on a batch
+                self._watch.check(self.epoch, epoch, self._steps(), max(1, self.minimum // self.ranks))
             if self._measuring_is_due(epoch):
                 self._measure(epoch)
             self.epoch = epoch
-            self.sequence = self._plan(epoch)
+            self.sequence = self._fit(self._plan(epoch), epoch)
             self._resume_at = self._position = 0
             self._shown = False
 
@@ -191,9 +207,10 @@ class SequenceSampler(Sampler[int]):
                 "sampler.set_epoch(epoch) before each epoch",
                 stacklevel=2,
             )
+        self._watch.reached(self._position)
         start, self._resume_at = self._resume_at, 0
         self._position = start
-        sequence, shard, steps = self.sequence, self.shard, len(self)
+        sequence, shard, steps = self.sequence, self.shard, self._steps()
         for first in range(start, len(shard), READ_AHEAD):
             for index in shard[first : first + READ_AHEAD].tolist():
                 self._position += 1
@@ -204,8 +221,12 @@ class SequenceSampler(Sampler[int]):
         self._shown = True
 
     def __len__(self) -> int:
-        """Return how many indices the next iteration yields on this rank."""
-        return self._steps() - self._resume_at
+        """Return how many indices the next iteration yields on this rank.
+
+        Before the first `set_epoch` that is the length of the longest epoch, afterwards of the epoch that was set,
+        without the part that a loaded state has behind it. With `num_samples` it is always that of a whole epoch.
+        """
+        return self._steps() - (self._resume_at if self.num_samples is None else 0)
 
     def __repr__(self) -> str:
         """Tell what decides the order, and where it stands."""
@@ -250,12 +271,14 @@ class SequenceSampler(Sampler[int]):
 
         Raises ``ValueError`` when the state is of another dataset, scheduler, seed or score, or is none.
         """
+        state = {"num_samples": None, **state}  # the option is younger than the format
         missing = [name for name in (*self._identity(), *STATE) if name not in state]
         require(not missing, "state", sorted(state), f"what state_dict() returned, with {', '.join(missing)}")
         for name, mine in self._identity().items():
             if state[name] != mine:
                 raise ValueError(f"this state was saved with {name} = {state[name]!r}, but the sampler has {mine!r}")
         sequence = torch.as_tensor(state["sequence"]).clone().numpy()
+        self._watch = EpochWatch()
         position = position_for(self.ranks, int(state["position"]), int(state["ranks"]), len(sequence))
         if not state["shared"] and (state["rank"], state["ranks"]) != (self.rank, self.ranks):
             warnings.warn(
@@ -279,6 +302,7 @@ class SequenceSampler(Sampler[int]):
         return {
             "n": self.n,
             "seed": self.seed,
+            "num_samples": self.num_samples,
             "scheduler": {"name": type(self.scheduler).__name__, **asdict(self.scheduler)},
             "score": asdict(self.score),
         }
@@ -310,7 +334,8 @@ class SequenceSampler(Sampler[int]):
         if share < LEAST_OBSERVED:
             warnings.warn(
                 f"only {share:.0%} of the samples were observed before epoch {epoch}; the others keep the score that "
-                "they had, or get the median. Is `index` the samples' place in the dataset, as from WithIndex?",
+                "they had, or get the median. Is `index` the samples' place in the dataset, as from WithIndex? With "
+                "several processes: does each sampler have its `rank` and `ranks`?",
                 stacklevel=4,
             )
         # All samples as a slice: indexing by it copies nothing.
@@ -326,6 +351,11 @@ class SequenceSampler(Sampler[int]):
         self.scores[seen] = measured
         observations.clear()
         self._shared = True
+
+    def _fit(self, sequence: Indices, epoch: int) -> Indices:
+        if self.num_samples is None:
+            return sequence
+        return fit_length(sequence, self.num_samples, self.seed, epoch)
 
     def _plan(self, epoch: int) -> Indices:
         if isinstance(self.scheduler, Uniform) or epoch < self.start_epoch:

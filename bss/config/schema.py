@@ -18,6 +18,7 @@ from bss.config.schedule import LearnedEntry, ScheduleConfig
 from bss.config.training import Precision, TrainConfig
 
 Protocol = Literal["honest", "published"]
+Links = Literal["inside", "follow"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ class PrepareConfig:
     shared_files: tuple[str, ...] = ()
     """Files inside `root` that samples of several splits may have in protocol honest, such as a silent sound where none
     was recorded; copies of them too, whatever their names."""
+    links: Links = "inside"
+    """Symbolic links in the data: inside follows those that stay in `root` or lead into this project's DVC cache;
+    follow follows all, so whoever made the data can have any file read that you can read."""
 
     def __post_init__(self) -> None:
         """Check names and ranges."""

@@ -5,26 +5,31 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import IO
 
 from bss.config.modalities import ModalityKind, TextKind
+from bss.config.schema import Links
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.paths import boundary, inside
 from bss.data.rows import Sample
 from bss.errors import BssError
 from bss.files import digest_file
 
 
-def write_checksums(path: Path, root: Path, samples: list[Sample], kinds: dict[str, ModalityKind]) -> None:
+def write_checksums(
+    path: Path, root: Path, samples: list[Sample], kinds: dict[str, ModalityKind], links: Links = "inside"
+) -> None:
     """Write the sha256 of every file that `samples` name, of a folder every file in it.
 
-    Lines as `sha256sum` writes them, sorted by path: ``sha256sum --check`` in the data root compares. Files that
-    lie outside of `root`, behind a link, are left out.
+    Lines as `sha256sum` writes them, sorted by path: ``sha256sum --check`` in the data root compares. Files
+    behind links that `links` does not follow are left out.
     """
     of_files = [name for name, kind in kinds.items() if not (isinstance(kind, TextKind) and kind.source == "column")]
     named = {sample.files[name] for sample in samples for name in of_files}
-    files = sorted({file for name in named for file in _files_of(root, name)})
+    files = sorted({file for name in named for file in _files_of(root, name, links)})
     with ThreadPoolExecutor(os.cpu_count()) as pool, _open(path, "w") as out:
         for name, digest in zip(files, pool.map(lambda name: digest_file(root / name), files), strict=True):
             out.write(_line(digest, name))
@@ -53,13 +58,17 @@ def _open(path: Path, mode: str) -> IO[str]:
     return path.open(mode, encoding="utf-8", errors="surrogateescape")
 
 
-def _files_of(root: Path, name: str) -> list[str]:
+def _files_of(root: Path, name: str, links: Links) -> list[str]:
     path = root / name
     if not path.is_dir():
         return [name]
-    real_root = root.resolve()
-    inside = [file for file in path.iterdir() if file.is_file() and file.resolve().is_relative_to(real_root)]
-    return [file.relative_to(root).as_posix() for file in inside]
+    real, found = root.resolve(), []
+    for file in path.iterdir():
+        with suppress(BadSampleError):
+            below = file.relative_to(root).as_posix()
+            if inside(real, below, boundary(real, links)).is_file():
+                found.append(below)
+    return found
 
 
 def _line(digest: str, name: str) -> str:

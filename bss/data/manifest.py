@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bss.config.modalities import ModalityKind
+from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import LinkOutsideError, boundary, inside
 from bss.data.problems import raise_problems
 from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
 from bss.data.read_parquet import read_parquet
@@ -55,7 +56,11 @@ class Manifest:
 
 
 def read_manifest(
-    root: Path, name: str, modalities: Mapping[str, ModalityKind], on_bad: Literal["error", "skip"] = "error"
+    root: Path,
+    name: str,
+    modalities: Mapping[str, ModalityKind],
+    on_bad: Literal["error", "skip"] = "error",
+    links: Links = "inside",
 ) -> Manifest:
     """Read ``root / name`` and check everything that the table alone can show, all problems at once.
 
@@ -65,7 +70,7 @@ def read_manifest(
     (nan), an unknown split, a repeated id, a path that leaves the root, or a part of a file that is none. With `on_bad`
     "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are raised even so.
     """
-    path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.")
+    path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.", links)
     narrow: list[tuple[int, str]] = []
     wanted = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
     columns, rows = read_rows(path, wanted, lambda row, problem: narrow.append((row, problem)))
@@ -157,13 +162,16 @@ def groups_in_two_splits(manifest: Manifest) -> list[str]:
     ]
 
 
-def find_table(root: Path, name: str, cure: str) -> Path:
-    """Return ``root / name``, a file inside `root` whatever links there are; `cure` is told where there is none."""
+def find_table(root: Path, name: str, cure: str, links: Links = "inside") -> Path:
+    """Return ``root / name``, a file inside `root` unless `links` may leave it; raise `BssError` with `cure` if not."""
     try:
         if not root.is_dir():
             raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
-        if not inside(root.resolve(), name).is_file():
+        real = root.resolve()
+        if not inside(real, name, boundary(real, links)).is_file():
             raise BssError(f"{root / name}: not found. {cure}")
+    except LinkOutsideError as error:
+        raise BssError(f"{root / name}: {error}.") from error
     except (BadSampleError, OSError) as error:  # one that leads out of the root, one that is too long for a name
         raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
     return root / name

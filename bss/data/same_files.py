@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bss.config.modalities import ModalityKind, TextKind
+from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.frame_source import ImageFolder
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import boundary, inside
 from bss.data.problems import raise_problems
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
@@ -43,7 +44,7 @@ class _Item:
     files: tuple[_File, ...]
 
 
-def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = ()) -> Keys:
+def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = (), links: Links = "inside") -> Keys:
     """Return which of the paths `names` below `root` name the same file.
 
     Files are the same where their bytes are: names that the file system takes as one, links and copies. A folder of
@@ -53,9 +54,10 @@ def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = ()) -
     blocks. Raises `BssError` for a path of `may_share` that is none.
     """
     real_root = root.resolve()
+    limit = boundary(real_root, links)
     distinct = sorted({*names, *may_share})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(distinct, pool.map(lambda name: _files_of(real_root, name), distinct), strict=True))
+        found = dict(zip(distinct, pool.map(lambda name: _files_of(real_root, name, limit), distinct), strict=True))
         missing = [f"{name!r} is no file in {root}" for name in may_share if not found[name]]
         raise_problems("params.yaml: prepare.shared_files", missing, "Name files relative to prepare.root.")
         groups = [_merged_links(found)]
@@ -106,15 +108,15 @@ def _told(rows: Mapping[str, tuple[int, str]]) -> str:
     return " and ".join(files) + " are one file"
 
 
-def _files_of(root: Path, name: str) -> tuple[_File, ...]:
+def _files_of(root: Path, name: str, limit: Path) -> tuple[_File, ...]:
     """Return the file that a path names, or the images of its folder; none where there is nothing to read."""
     try:
-        path = inside(root, name)
+        path = inside(root, name, limit)
         status = path.stat()
         if not stat.S_ISDIR(status.st_mode):
             found = [(path, status)]
         else:
-            images = [inside(root, str(file)) for file in ImageFolder(path, root).files]
+            images = [inside(root, str(file), limit) for file in ImageFolder(path, limit).files]
             found = [(image, image.stat()) for image in images]
     except (BadSampleError, OSError):
         return ()

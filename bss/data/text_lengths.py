@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bss.config.modalities import ModalityKind, TextKind
-from bss.data.decode.paths import inside
+from bss.config.schema import Links
+from bss.data.decode.paths import boundary, inside
 from bss.data.decode.text import Tokenizer, read_text
 from bss.data.rows import Sample
 
@@ -16,19 +17,22 @@ def lengths_column(modality: str) -> str:
     return f"{modality}_tokens"
 
 
-def token_lengths(samples: Sequence[Sample], kinds: Mapping[str, ModalityKind], root: Path) -> dict[str, list[int]]:
+def token_lengths(
+    samples: Sequence[Sample], kinds: Mapping[str, ModalityKind], root: Path, links: Links = "inside"
+) -> dict[str, list[int]]:
     """Return the length of each sample's whole text in tokens, marks included, by text modality.
 
     All texts must be such that they can be decoded.
     """
     real_root = root.resolve()
+    limit = boundary(real_root, links)
     lengths = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, kind in kinds.items():
             if isinstance(kind, TextKind):
                 count = Tokenizer(kind, real_root, name).count
                 values = [sample.files[name] for sample in samples]
-                texts = values if kind.source == "column" else (read_text(inside(real_root, v)) for v in values)
+                texts = values if kind.source == "column" else (read_text(inside(real_root, v, limit)) for v in values)
                 lengths[name] = list(pool.map(count, texts))
     return lengths
 

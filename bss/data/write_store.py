@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bss.config.modalities import AudioKind, ModalityKind
+from bss.config.schema import Links
 from bss.data.array_file import ArrayWriter
 from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
 from bss.data.decode.altered import AlteredValues, altered_to_tree, count_altered
@@ -44,6 +45,7 @@ def decode_into(
     root: Path,
     kinds: dict[str, ModalityKind],
     on_progress: Callable[[int], None],
+    links: Links = "inside",
 ) -> tuple[list[Skipped], AlteredValues]:
     """Decode the samples `rows` of `manifest` into the arrays of a store; bad samples leave no row.
 
@@ -52,7 +54,7 @@ def decode_into(
     """
     skipped: list[Skipped] = []
     altered: AlteredValues = {}
-    decoders = {name: make_decoder(kind, root, name) for name, kind in kinds.items()}
+    decoders = {name: make_decoder(kind, root, name, links) for name, kind in kinds.items()}
     arrays = ArraysWriter(folder, kinds, _first_shapes(manifest.samples[: rows.start], decoders))
     with ThreadPoolExecutor() as pool:
         start = rows.start

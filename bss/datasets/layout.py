@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bss.data.decode.bad_sample import BadSampleError
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import LinkOutsideError, inside
 from bss.data.problems import raise_problems
 from bss.errors import BssError
 
@@ -113,6 +113,8 @@ def _text(root: Path, name: str) -> str:
     path = root / name
     try:
         return inside(root.resolve(), name).read_text(encoding="utf-8-sig")
+    except LinkOutsideError as error:
+        raise BssError(f"{path}: a link that leaves the data root. Put a copy of the file here instead.") from error
     except BadSampleError as error:
         raise BssError(f"{path}: {error}. See docs/datasets.md for the layout that is read.") from error
     except OSError as error:

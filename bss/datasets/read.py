@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from bss.config.modalities import ModalityKind
+from bss.config.schema import Links
 from bss.data.manifest import Manifest, check_rows
 from bss.data.same_files import Keys, file_keys, file_modalities, keys_of
 from bss.data.store import SPLITS
@@ -36,6 +37,7 @@ def read_source(
     modalities: Mapping[str, ModalityKind],
     on_bad: Literal["error", "skip"] = "error",
     may_share: Sequence[str] = (),
+    links: Links = "inside",
 ) -> Source:
     """Read the dataset `name` in `root` and split it as `protocol` (honest or published) wants.
 
@@ -47,7 +49,7 @@ def read_source(
     published = (read or dataset.read)(root)
     notes = count_notes(published, dataset.counts)
     of_files = [name for name in file_modalities(modalities) if published and name in published[0]]
-    keys = file_keys(root, (row[name] for row in published for name in of_files), may_share)
+    keys = file_keys(root, (row[name] for row in published for name in of_files), may_share, links)
     rows, left_out = published, 0
     if protocol != "published":
         rows, left_out = honest_rows(published, dataset.honest, [keys_of(row, of_files, keys) for row in published])

@@ -1,5 +1,6 @@
 """What a user should know of a manifest before training on it."""
 
+import unicodedata
 from collections import Counter
 
 from bss.data.manifest import Manifest
@@ -40,11 +41,22 @@ def measurement_caution(manifest: Manifest) -> list[str]:
 def _labels(manifest: Manifest) -> list[str]:
     distinct = {sample.label for sample in manifest.samples}
     cautions = measurement_caution(manifest)
-    by_fold: dict[str, list[str]] = {}
+    looks: dict[str, list[str]] = {}
     for label in sorted(distinct):
-        by_fold.setdefault(label.casefold(), []).append(label)
-    alike = [" and ".join(map(repr, names)) for names in by_fold.values() if len(names) > 1]
-    return cautions + [f"labels that differ by case alone are different classes: {', '.join(alike)}"] * bool(alike)
+        looks.setdefault(_look_of(label).casefold(), []).append(label)
+    alike = [names for names in looks.values() if len(names) > 1]
+    case_alone = [names for names in alike if len({name.casefold() for name in names}) == 1]
+    hidden = [names for names in alike if names not in case_alone]
+    for what, found in (("differ by case alone", case_alone), ("look the same", hidden)):
+        listed = ", ".join(" and ".join(map(ascii, names)) for names in found)
+        cautions += [f"labels that {what} are different classes: {listed}"] * bool(found)
+    return cautions
+
+
+def _look_of(label: str) -> str:
+    """Return what a reader sees: one Unicode form, single spaces, no invisible characters such as byte-order marks."""
+    visible = "".join(c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) != "Cf")
+    return " ".join(visible.split())
 
 
 def _classes(manifest: Manifest) -> list[str]:

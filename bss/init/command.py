@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from bss.config.schema import Links
 from bss.console import counts_table, make_console, make_table
 from bss.datasets.find import all_datasets, find_dataset
 from bss.datasets.read import count_notes
@@ -14,17 +15,19 @@ from bss.init.dataset import dataset_text
 from bss.init.suggest import Suggestion, check_new, root_for, suggest, write_new
 
 
-def init(manifest: Path, output: Path, force: bool) -> None:
+def init(manifest: Path, output: Path, force: bool, links: Links) -> None:
     """Look at `manifest` and write `output`; raise `BssError` where it cannot be made, or is there already."""
     check_new(output, force)
     console = make_console()
     with console.status("init: looking at the manifest") as status:
-        made = suggest(manifest, output.parent, lambda name: status.update(f"init: looking at {escape(name)}"))
+        made = suggest(manifest, output.parent, lambda name: status.update(f"init: looking at {escape(name)}"), links)
     write_new(output, made.text)
     _print(console, made, output)
 
 
-def init_dataset(name: str, root: Path, protocol: str, method: str | None, output: Path, force: bool) -> None:
+def init_dataset(
+    name: str, root: Path, protocol: str, method: str | None, output: Path, force: bool, links: Links
+) -> None:
     """Write `output` for the published dataset `name` in the folder `root`, whose layout is checked.
 
     `method` as in `dataset_parameters`.
@@ -33,7 +36,7 @@ def init_dataset(name: str, root: Path, protocol: str, method: str | None, outpu
     dataset = find_dataset(name, "--dataset")
     folder = root_for(root, output.parent)
     notes = count_notes(dataset.read(root), dataset.counts)
-    write_new(output, dataset_text(name, protocol, folder, root, method))
+    write_new(output, dataset_text(name, protocol, folder, root, method, links))
     console = make_console()
     for note in (*notes, *dataset.notes):
         console.print(f"Note: {note}", markup=False, soft_wrap=True)

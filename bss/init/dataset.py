@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.config import config_from_tree, config_to_tree
+from bss.config.schema import Links
 from bss.datasets.dataset import Dataset
 from bss.datasets.find import dataset_parameters, find_dataset
 from bss.errors import BssError
@@ -16,18 +17,30 @@ ORDER = (
 """Of the sections, as the pipeline runs."""
 
 
-def dataset_text(name: str, protocol: str, root: str, files: Path | None = None, method: str | None = None) -> str:
+def dataset_text(
+    name: str,
+    protocol: str,
+    root: str,
+    files: Path | None = None,
+    method: str | None = None,
+    links: Links = "inside",
+) -> str:
     """Return params.yaml for the dataset `name` in the folder `root`; `BssError` for a name that is not known.
 
     `files` is the same folder as it is reached from here, where there is one; `method` as in `dataset_parameters`.
     """
     dataset = find_dataset(name, "--dataset")
-    tree = full_parameters(name, protocol, root, files, method)
+    tree = full_parameters(name, protocol, root, files, method, links)
     return "\n".join([_header(dataset, protocol, method), *(block_style({key: value}) for key, value in tree.items())])
 
 
 def full_parameters(
-    name: str, protocol: str, root: str, files: Path | None = None, method: str | None = None
+    name: str,
+    protocol: str,
+    root: str,
+    files: Path | None = None,
+    method: str | None = None,
+    links: Links = "inside",
 ) -> dict[str, Any]:
     """Return all parameters of the dataset, defaults too, as plain values in the order of the schema."""
     tree = dataset_parameters(name, protocol, method, "--dataset")
@@ -40,7 +53,7 @@ def full_parameters(
         modalities, encoders = suggest(files)
         tree["prepare"] = tree["prepare"] | {"modalities": modalities}
         tree["network"] = tree["network"] | {"encoders": encoders}
-    tree["prepare"] = {"root": root, **tree["prepare"]}
+    tree["prepare"] = {"root": root, **tree["prepare"], "links": links}
     full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
     full["generate"] = {}  # as params.yaml says that nothing is generated
     return {key: full[key] for key in ORDER}

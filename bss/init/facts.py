@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bss.config.schema import Links
 from bss.data.decode.audio import require_full_scale
 from bss.data.decode.bad_sample import BadSampleError, finite, named, require_file
 from bss.data.decode.container import SUFFIXES as CONTAINERS
@@ -14,7 +15,7 @@ from bss.data.decode.container import decode_track
 from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
 from bss.data.decode.image import open_image
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import boundary, inside
 from bss.data.decode.sound_source import SOUND_SUFFIXES as SOUND_CONTAINERS
 from bss.data.decode.sound_source import sound_blocks
 from bss.data.decode.spans import spread
@@ -60,28 +61,33 @@ class Facts:
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     """Of each array."""
     texts: list[str] = field(default_factory=list)
+    strange_files: Counter[str] = field(default_factory=Counter)
+    """How many values name a file with each suffix that no kind reads."""
     tracks: Counter[str] = field(default_factory=Counter)
     """How many containers have a video and an audio track."""
 
 
-def look(root: Path, column: Sequence[str]) -> Facts:
+def look(root: Path, column: Sequence[str], links: Links = "inside") -> Facts:
     """Look at some of the column's values that are not empty, always the same ones; paths are relative to `root`."""
     real_root = root.resolve()
+    limit = boundary(real_root, links)
     filled = [value.strip() for value in column if value.strip()] or [""]
     values = [filled[i] for i in np.unique(spread(len(filled), LOOKED_AT)).tolist()]
     facts = Facts(len(values), distinct=len(set(values)))
     for value in values:
-        form = _form(real_root, value)
+        form = _form(real_root, value, limit)
         facts.forms[form] += 1
         try:
             if form in _READERS:
-                path = inside(real_root, value)
+                path = inside(real_root, value, limit)
                 require_file(path)
                 _READERS[form](path, facts)
             elif form == "folder":
-                _folder(inside(real_root, value), real_root, facts)
+                _folder(inside(real_root, value, limit), limit, facts)
             else:
                 facts.texts.append(value)
+                if form == "other" and _is_file(real_root, value, limit):
+                    facts.strange_files[Path(value).suffix.lower()] += 1
         except BadSampleError as error:
             facts.unreadable.append(f"{named(value)}: {error}")
         else:
@@ -89,7 +95,7 @@ def look(root: Path, column: Sequence[str]) -> Facts:
     return facts
 
 
-def _form(root: Path, value: str) -> str:
+def _form(root: Path, value: str, limit: Path) -> str:
     suffix = Path(value).suffix.lower()
     if suffix in SOUND_SUFFIXES:
         return "sound"
@@ -99,21 +105,28 @@ def _form(root: Path, value: str) -> str:
         return "container"
     if suffix in (".npy", ".txt"):
         return "array" if suffix == ".npy" else "textfile"
-    if _is_folder_of_images(root, value):
+    if _is_folder_of_images(root, value, limit):
         return "folder"
     return "words" if count_words(value) > 2 else "other"
 
 
-def _is_folder_of_images(root: Path, value: str) -> bool:
+def _is_file(root: Path, value: str, limit: Path) -> bool:
     try:
-        path = inside(root, value)
-        return path != root and path.is_dir() and len(ImageFolder(path, root)) > 0
+        return inside(root, value, limit).is_file()
+    except (BadSampleError, OSError):
+        return False
+
+
+def _is_folder_of_images(root: Path, value: str, limit: Path) -> bool:
+    try:
+        path = inside(root, value, limit)
+        return path != root and path.is_dir() and len(ImageFolder(path, limit)) > 0
     except (BadSampleError, OSError):  # a sentence is no name of a file, and a speaker's folder may hold no images
         return False
 
 
-def _folder(path: Path, root: Path, facts: Facts) -> None:
-    folder = ImageFolder(path, root)
+def _folder(path: Path, limit: Path, facts: Facts) -> None:
+    folder = ImageFolder(path, limit)
     _image(folder.files[0], facts)
     facts.frames.append(len(folder))
 

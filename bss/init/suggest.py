@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bss.config import config_from_tree
 from bss.config.load import parse_yaml
-from bss.config.schema import PrepareConfig
+from bss.config.schema import Links, PrepareConfig
 from bss.data.manifest import Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
 from bss.data.read_csv import Row
 from bss.data.read_parquet import parquet_faults
@@ -41,12 +41,14 @@ class Suggestion:
     """The new params.yaml; it passes every check of the parameters."""
 
 
-def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda name: None) -> Suggestion:
+def suggest(
+    path: Path, project: Path, on_column: Callable[[str], None] = lambda name: None, links: Links = "inside"
+) -> Suggestion:
     """Look at the manifest at `path` and some of its files, and suggest parameters.
 
-    `project` is the folder that params.yaml is for; `on_column` gets the name of each column before its files
-    are looked at. Raises `BssError` for a manifest that cannot be
-    trained on, fewer than two modalities, and a data folder that DVC could not watch.
+    `project` is the folder that params.yaml is for, `links` its prepare.links; `on_column` gets the name of each
+    column before its files are looked at. Raises `BssError` for a manifest that cannot be trained on, fewer than two
+    modalities, and a data folder that DVC could not watch.
     """
     root = path.parent
     name = root_for(root, project)
@@ -55,7 +57,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     for column in columns:
         if column not in (*REQUIRED, "group") and column not in faults:
             on_column(column)
-            facts[column] = look(root, [row[column] for _, row in rows])
+            facts[column] = look(root, [row[column] for _, row in rows], links)
     ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
     guesses = {}
     for column, found in facts.items():
@@ -68,7 +70,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     no_text = [f"column {column!r}{why}" for column, why in faults.items()]
     _check_modalities(path, guesses, columns, no_text)
     prepare = _prepare_section(name, guesses)
-    manifest = read_manifest(root, path.name, prepare.modalities, on_bad="skip")
+    manifest = read_manifest(root, path.name, prepare.modalities, "skip", links)
     try:
         check_splits(manifest)
     except BssError as error:  # of measurements nearly each is new, and it tells so of each
@@ -76,7 +78,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
             "\n".join([*(f"{path}: {line}." for line in measurement_caution(manifest)), str(error)])
         ) from error
     shared = groups_in_two_splits(manifest)
-    keys = file_keys(root, named_files(manifest.samples, prepare.modalities))
+    keys = file_keys(root, named_files(manifest.samples, prepare.modalities), links=links)
     shared_files = files_in_two_splits(manifest.samples, prepare.modalities, keys)
     carved = not any(sample.split == "val" for sample in manifest.samples)
     val_share = prepare.val_share
@@ -89,6 +91,7 @@ def suggest(path: Path, project: Path, on_column: Callable[[str], None] = lambda
     text = _render(
         root=flow_style(name),
         manifest=flow_style(path.name),
+        links=links,
         protocol="published" if shared or shared_files else "honest",
         guesses=guesses,
         val_share=val_share,
@@ -210,6 +213,13 @@ def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts], columns
         if len(facts[name].forms) > 1:
             mixed = ", ".join(f"{count} {form}" for form, count in facts[name].forms.most_common())
             cautions.append(f"{name}: holds different things ({mixed})")
+    for name, found in facts.items():
+        if name not in guesses and found.strange_files:
+            suffixes = ", ".join(suffix or "no suffix" for suffix in sorted(found.strange_files))
+            cautions.append(
+                f"{name}: is left out, for it names files that no kind reads ({suffixes}). Features are .npy files of "
+                "one array each, texts are .txt; give other files a suffix of their format"
+            )
     used = {f"{name}{end}" for name in guesses for end in ("", "_start", "_end")}
     unused = [column for column in columns if column not in used | {*REQUIRED, "group"}]
     return cautions + [f"columns that nothing reads: {', '.join(unused)}"] * bool(unused)

@@ -83,12 +83,12 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         if shard is None or shard.number == 0:  # once, whatever the number of shards
             bad_rows = [(row.id, row.row, "; ".join(row.problems)) for row in manifest.bad]
             skipped = sorted([*skipped, *bad_rows], key=row_number)
-        lengths = token_lengths(samples, kinds, root)
+        lengths = token_lengths(samples, kinds, root, config.prepare.links)
         write_samples(folder, samples, manifest.classes, list(kinds), lengths)
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
-        write_checksums(folder / "files.sha256", root, samples, kinds)
+        write_checksums(folder / "files.sha256", root, samples, kinds, config.prepare.links)
         inputs = {"files": digest_file(folder / "files.sha256")}
         if checked.source is None:
             inputs["manifest"] = digest_file(manifest.path)
@@ -106,10 +106,12 @@ def _check(config: Config, root: Path) -> Checked:
     """Read the manifest and check everything that can be told without decoding."""
     settings, source, notes = config.prepare, None, []
     if settings.source is None:
-        manifest = read_manifest(root, settings.manifest, settings.modalities, settings.on_bad_sample)
-        keys = file_keys(root, named_files(manifest.samples, settings.modalities), settings.shared_files)
+        how = (settings.on_bad_sample, settings.links)
+        manifest = read_manifest(root, settings.manifest, settings.modalities, *how)
+        files = named_files(manifest.samples, settings.modalities)
+        keys = file_keys(root, files, settings.shared_files, settings.links)
     else:
-        how = (settings.on_bad_sample, settings.shared_files)
+        how = (settings.on_bad_sample, settings.shared_files, settings.links)
         source = read_source(settings.source, root, config.protocol, settings.modalities, *how)
         manifest, keys = source.manifest, source.keys
         notes += source.notes
@@ -122,7 +124,8 @@ def _check(config: Config, root: Path) -> Checked:
         raise_problems(str(manifest.path), shared_files, SHARED_FILES_CURE)
     truth = None
     if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
-        truth = read_truth(find_table(root, settings.truth, NO_TRUTH), [sample.id for sample in manifest.samples])
+        table = find_table(root, settings.truth, NO_TRUTH, settings.links)
+        truth = read_truth(table, [sample.id for sample in manifest.samples])
     manifest, val_from = _with_val(manifest, config, keys)
     if manifest.unused:
         notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
@@ -166,8 +169,9 @@ def _decode(
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("prepare: decoding", total=len(rows))
+        settings = config.prepare
         found, altered = decode_into(
-            folder, manifest, rows, root, config.prepare.modalities, lambda count: progress.advance(task, count)
+            folder, manifest, rows, root, settings.modalities, lambda n: progress.advance(task, n), settings.links
         )
     return [(entry.sample.id, entry.sample.row, entry.reason) for entry in found], altered
 

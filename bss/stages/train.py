@@ -17,7 +17,7 @@ from bss.files import held, read_json, restore_folder, whole_file, write_json
 from bss.models.waveforms import read_filled
 from bss.stages.schedule import require_a_batch
 from bss.tracking.cell_run import CellRun, ModelToLog
-from bss.tracking.destination import tracking_uri
+from bss.tracking.destination import tracking_uri, warn_if_lost
 from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution, write_tracking
 from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
@@ -215,6 +215,7 @@ def _tracked(
         end_abandoned(spool, _to_be_resumed(runs))
         execution, journal = given, None
         if execution is None:
+            warn_if_lost(say)
             execution, journal = open_execution(spool, config, data.name, tracking_uri(), {})
             log_inputs(journal, config, data, scores, plans)
         with sending(runs, execution.tracking_uri, config.tracking.strict, say) as sender:

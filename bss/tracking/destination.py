@@ -1,23 +1,37 @@
 """Where MLflow records go, and whether anybody answers there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bss.addresses import redact
 from bss.errors import BssError
 from bss.files import whole_file
+from bss.tracking.experiment_folder import checkout_folder, is_lost
 
 DATABASE = "mlflow.db"
-"""The default store, in the working directory; MLFLOW_TRACKING_URI wins."""
+"""The default store, in the working directory or the checkout of an experiment; MLFLOW_TRACKING_URI wins."""
 ARTIFACTS = "mlartifacts"
 """Folder of the artifacts, beside the database."""
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or the default database by its full path."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
+    """Return MLFLOW_TRACKING_URI, or the default database by its full path.
+
+    A temporary DVC experiment takes the database of its checkout: its own folder is deleted when it ends.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{(checkout_folder(Path.cwd()) / DATABASE).resolve()}"
+
+
+def warn_if_lost(say: Callable[[str], None]) -> None:
+    """Say so if records go to the folder of a DVC experiment whose checkout is not known."""
+    if not os.environ.get("MLFLOW_TRACKING_URI") and is_lost(Path.cwd()):
+        say(
+            f"MLflow: this DVC experiment runs in {Path.cwd()}, which DVC may delete with {DATABASE} in it, and the "
+            "checkout that it came from was not found. Set MLFLOW_TRACKING_URI."
+        )
 
 
 def recorded_uri(recorded: str) -> str:

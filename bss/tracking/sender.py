@@ -1,5 +1,6 @@
 """Sending the journals of a stage to MLflow while it works, in a thread of its own: nothing waits for a server."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from bss.addresses import redact
 from bss.errors import BssError
 from bss.tracking.destination import failure, unreachable
+from bss.tracking.experiment_folder import checkout_folder
 from bss.tracking.journal import Journal, journals, spool_folder, unsent
 from bss.tracking.replay import Replay, is_refused
 
@@ -66,16 +68,23 @@ class Sender:
         self._poke.set()
 
     def close(self) -> None:
-        """Send what is left, for as long as the store answers; what stays is told, and raised with `strict`."""
+        """Send what is left, for as long as the store answers; what stays is told, and raised with `strict`.
+
+        DVC deletes the folder of a temporary experiment: what stays of one is moved to its checkout.
+        """
         self._closing = True
         self._poke.set()
         self._wait(self._done)
         self._given_up = not self._done.is_set()
         left = len(unsent(self.spool))
         if left:
-            self.check()
+            here, home = Path.cwd().resolve(), checkout_folder(Path.cwd())
             runs = self.spool.with_name(self.spool.name.removesuffix(".mlflow"))
             place = "" if runs.as_posix() == "outputs/runs" else f" --runs {runs}"
+            if home != here and not self.spool.is_absolute():
+                _move(self.spool, home / self.spool)
+                place += f" (in {home})"
+            self.check()
             self.say(f"MLflow: runs not sent yet: {left}. When the server answers again, type: bss sync{place}")
 
     def _wait(self, event: threading.Event) -> None:
@@ -174,6 +183,13 @@ def sending(runs: Path, uri: str, strict: bool, say: Say) -> Iterator[Sender]:
         raise
     sender.close()
     remove_empty(spool)
+
+
+def _move(spool: Path, to: Path) -> None:
+    """Move the journals in `spool`, whose names are unlike all others, to the folder `to`."""
+    to.mkdir(parents=True, exist_ok=True)
+    for journal in unsent(spool):
+        shutil.move(journal.folder, to / journal.folder.name)
 
 
 def remove_empty(spool: Path) -> None:

@@ -170,6 +170,13 @@ def test_a_photo_lying_on_its_side_is_turned_upright(tmp_path):
     np.testing.assert_array_equal(decode(tmp_path / "a.png", GREY)[0], np.rot90(pixels, -1))
 
 
+def test_a_single_number_is_a_feature_of_one_value(tmp_path):
+    np.save(tmp_path / "age.npy", np.float64(41.5))  # 0-d, which no encoder takes
+    found = decode(tmp_path / "age.npy", FeaturesKind("features"))
+    assert found.shape == (1,)
+    assert found.tolist() == [41.5]
+
+
 def test_features_become_float32(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3))
     decoded = decode(tmp_path / "a.npy", FeaturesKind("features"))

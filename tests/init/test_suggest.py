@@ -238,3 +238,16 @@ def test_sounds_beyond_full_scale_and_in_other_units_are_named(own_root, project
         soundfile.write(root / name, 32_768 * np.sin(np.arange(800) / 5), 4000, subtype="FLOAT")
     with pytest.raises(BssError, match=r"none of 24 files .* can be used, .*looks like 16-bit integers"):
         suggest(root / "manifest.csv", project)
+
+
+def test_a_column_of_files_that_no_kind_reads_is_named_with_what_to_do(own_root, project):
+    root, rows = own_root
+    for row in rows:
+        vector = np.load(root / row["vector"])
+        row["archive"] = f"{row['id']}.npz"
+        np.savez(root / row["archive"], vector)
+    write_manifest(root, rows)
+    made = suggest(root / "manifest.csv", project)
+    assert "archive" not in made.guesses
+    (caution,) = [text for text in made.cautions if text.startswith("archive:")]
+    assert "names files that no kind reads (.npz)" in caution

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
+from bss.config.schema import Links
 from bss.data.decode.altered import Decoded
 from bss.data.decode.audio import decode_audio
 from bss.data.decode.bad_sample import BadSampleError, is_panic, reason, require_file
@@ -11,7 +12,7 @@ from bss.data.decode.features import decode_features
 from bss.data.decode.flow import decode_flow, require_opencv
 from bss.data.decode.frames import decode_clip, decode_frames
 from bss.data.decode.image import decode_image
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import boundary, inside
 from bss.data.decode.spans import Span
 from bss.data.decode.text import Tokenizer, read_text
 
@@ -28,20 +29,21 @@ data root, or holds values that are not finite.
 """
 
 
-def make_decoder(kind: ModalityKind, root: Path, modality: str) -> Decoder:
+def make_decoder(kind: ModalityKind, root: Path, modality: str, links: Links = "inside") -> Decoder:
     """Return the decoder of a modality whose paths are relative to `root`; threads may share it.
 
     Raises `BssError` where its tokenizer or a library is missing; `modality` is named in messages.
     """
     root = root.resolve()  # once: a link inside the root may not lead out of it
+    limit = boundary(root, links)
     if isinstance(kind, TextKind):
         encode = Tokenizer(kind, root, modality).encode
         if kind.source == "column":
             return _guarded(lambda text, _: Decoded(encode(text)))
-        return _guarded(lambda name, _: Decoded(encode(read_text(inside(root, name)))))
+        return _guarded(lambda name, _: Decoded(encode(read_text(inside(root, name, limit)))))
     if isinstance(kind, FlowKind) and kind.compute:
         require_opencv(modality)
-    return _guarded(lambda name, span: _decode(inside(root, name), kind, root, span))
+    return _guarded(lambda name, span: _decode(inside(root, name, limit), kind, limit, span))
 
 
 def _guarded(decode: Decoder) -> Decoder:
@@ -63,13 +65,13 @@ def _guarded(decode: Decoder) -> Decoder:
     return guarded
 
 
-def _decode(path: Path, kind: ModalityKind, root: Path, span: Span) -> Decoded:
+def _decode(path: Path, kind: ModalityKind, limit: Path, span: Span) -> Decoded:
     if isinstance(kind, FramesKind):
-        return Decoded(decode_frames(path, kind, root))
+        return Decoded(decode_frames(path, kind, limit))
     if isinstance(kind, ClipKind):
-        return Decoded(decode_clip(path, kind, root, span))
+        return Decoded(decode_clip(path, kind, limit, span))
     if isinstance(kind, FlowKind):
-        return Decoded(decode_flow(path, kind, root, span))
+        return Decoded(decode_flow(path, kind, limit, span))
     require_file(path)
     if isinstance(kind, AudioKind):
         return decode_audio(path, kind)

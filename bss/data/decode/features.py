@@ -14,12 +14,12 @@ _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def decode_features(path: Path) -> npt.NDArray[np.float32]:
-    """Return the numbers of a .npy file as float32; pickled objects are refused."""
+    """Return the numbers of a .npy file as float32, a single one as shape [1]; pickled objects are refused."""
     array = open_array(path)
     if array.size > MAX_NUMBERS:
         raise BadSampleError(f"holds {array.size} numbers; of one sample {MAX_NUMBERS} are the most")
     with np.errstate(over="ignore"):
-        return finite(np.array(array, dtype=np.float32, order="C"))
+        return finite(np.array(array, dtype=np.float32, order="C", ndmin=1))
 
 
 def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:

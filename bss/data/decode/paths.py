@@ -1,20 +1,51 @@
-"""Where a file of the manifest lies: inside the data root, whatever links there are."""
+"""Where a file of the manifest lies, and which links lead there."""
 
+import os
+import re
 from pathlib import Path
 
+from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
+from bss.data.dvc_objects import object_folders
+
+OBJECT = re.compile("[0-9a-f]{2}/[0-9a-f]{30}")
+"""The path of a file below a folder of DVC's cache: its MD5."""
 
 
-def inside(root: Path, name: str) -> Path:
-    """Return ``root / name`` with links followed; `root` is resolved already.
+class LinkOutsideError(BadSampleError):
+    """A link leads out of the data root."""
 
-    Raises `BadSampleError` where a link leaves the root, for links in a loop, and for a name that no file
-    can have.
+
+def boundary(root: Path, links: Links) -> Path:
+    """Return the folder that links may not leave: `root`, or with `follow` the whole file system."""
+    return root if links == "inside" else Path(root.anchor)
+
+
+def inside(root: Path, name: str, limit: Path | None = None) -> Path:
+    """Return ``root / name`` after checking that neither the name nor a link leads out.
+
+    A link may lead anywhere in `limit` (`root` if None), and to an object in the DVC cache of the project in the
+    working directory: such an object is named by its content, so a link to it reveals nothing unknown. `root` and
+    `limit` are resolved already. The path keeps its links, and with them the suffix that decoders go by.
+
+    Raises `LinkOutsideError` for a link that leads elsewhere, and `BadSampleError` for a name that leads out of
+    `root`, for links in a loop, and for a name that no file can have.
     """
+    path = root / name
     try:
-        path = (root / name).resolve()
+        real = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise BadSampleError("not the name of a file") from error
-    if not path.is_relative_to(root):
-        raise BadSampleError("a link that leaves the data root")
+    if not Path(os.path.normpath(path)).is_relative_to(root):
+        raise BadSampleError("a path that leaves the data root")
+    if not (real.is_relative_to(limit or root) or _is_dvc_object(real)):
+        raise LinkOutsideError(
+            f"a link that leaves the data root, to {str(real)[:200]}. If you trust the links in these data, set "
+            "prepare.links: follow (`bss init --links follow`)"
+        )
     return path
+
+
+def _is_dvc_object(path: Path) -> bool:
+    folders = [folder for folder in object_folders(Path.cwd()) if path.is_relative_to(folder)]
+    return any(OBJECT.fullmatch(path.relative_to(folder).as_posix()) for folder in folders)

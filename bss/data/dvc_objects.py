@@ -1,0 +1,31 @@
+"""Where DVC keeps the files of a project: with `cache.type symlink` its data are links there."""
+
+import functools
+import threading
+from pathlib import Path
+
+_LOCK = threading.Lock()
+
+
+def object_folders(project: Path) -> tuple[Path, ...]:
+    """Return the folders of the DVC cache that the DVC project around `project` uses; none without such a project.
+
+    The cache is the one that `dvc cache dir` prints, from .dvc/config, .dvc/config.local or the user's or system's
+    configuration: objects of DVC 3 lie in its files/md5, those of DVC 2 in itself. Links on the way are resolved.
+    """
+    with _LOCK:  # decoders ask from many threads at once
+        return _object_folders(project)
+
+
+@functools.cache
+def _object_folders(project: Path) -> tuple[Path, ...]:
+    if not any((folder / ".dvc").is_dir() for folder in (project, *project.parents)):
+        return ()
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(Repo.find_root(str(project)))) as repo:
+            return tuple(Path(cache.path).resolve() for cache in (repo.cache.local, repo.cache.legacy) if cache)
+    except (DvcException, OSError):
+        return ()

@@ -1,0 +1,44 @@
+"""Where `dvc exp run --temp`, `--queue` and `--run-all` work, and the checkout that such an experiment came from.
+
+DVC runs them in a clone below .dvc/tmp/exps of the project, and deletes the clone afterwards. To the stages it hands
+the project's own root in DVC_ROOT and the commit that the experiment starts from in DVC_EXP_BASELINE_REV.
+"""
+
+import os
+from pathlib import Path
+
+EXPERIMENTS = Path(".dvc", "tmp", "exps")
+"""Below the root of a DVC project."""
+
+
+def checkout_folder(folder: Path) -> Path:
+    """Return the folder that `folder` stands for in the user's checkout: itself outside a temporary experiment.
+
+    A stage of an experiment whose checkout cannot be found gets `folder` too; `is_lost` recognises it.
+    """
+    folder = folder.resolve()
+    clone = _dvc_root(folder)
+    if clone is None:
+        return folder
+    # Not all that lies below DVC_ROOT is a clone of it, and a variable may be left over from another project.
+    for project in (*_told(), *(p for p in clone.parents if clone.is_relative_to(p / EXPERIMENTS))):
+        if clone.is_relative_to((project / EXPERIMENTS).resolve()):
+            return project / folder.relative_to(clone)
+    return folder
+
+
+def is_lost(folder: Path) -> bool:
+    """Return whether `folder` is of a DVC experiment that runs in another place than its checkout, not found."""
+    folder = folder.resolve()
+    clone = _dvc_root(folder)
+    elsewhere = "DVC_EXP_BASELINE_REV" in os.environ and clone is not None and clone not in _told()
+    return elsewhere and checkout_folder(folder) == folder
+
+
+def _told() -> list[Path]:
+    root = os.environ.get("DVC_ROOT")
+    return [Path(root).resolve()] if root else []
+
+
+def _dvc_root(folder: Path) -> Path | None:
+    return next((place for place in (folder, *folder.parents) if (place / ".dvc").is_dir()), None)
