@@ -10,6 +10,7 @@ import numpy as np
 from bss.data.decode.bad_sample import BadSampleError, named, reason, require_file
 from bss.data.decode.container import SUFFIXES as CONTAINERS
 from bss.data.decode.container import decode_track
+from bss.data.decode.display import shown_size
 from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
 from bss.data.decode.image import open_image
@@ -22,6 +23,9 @@ LOOKED_AT = 24
 
 SOUND_SUFFIXES = frozenset({".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"})
 """What libsndfile reads."""
+
+ORIENTATION = 0x0112
+"""The number of this EXIF tag; 5 to 8 are pictures that lie on their side."""
 
 
 @dataclass
@@ -123,7 +127,8 @@ def _sound(path: Path, facts: Facts) -> None:
 
 def _image(path: Path, facts: Facts) -> None:
     with open_image(path) as image:
-        facts.sizes.append((image.height, image.width))
+        lying = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # a TIFF's are swapped
+        facts.sizes.append((image.width, image.height) if lying else (image.height, image.width))
         facts.colours += image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16")
 
 
@@ -134,7 +139,7 @@ def _container(path: Path, facts: Facts) -> None:
             frames = samples = rate = 0
             for frame, _ in decode_track(path, kind):
                 if kind == "video":
-                    size = (frame.height, frame.width)
+                    size = shown_size(frame)
                 else:
                     samples, rate = samples + frame.samples, frame.sample_rate
                 frames += 1

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from bss.data.decode.bad_sample import BadSampleError, require_file
 from bss.data.decode.container import decode_track, readable
+from bss.data.decode.display import as_shown
 from bss.data.decode.image import Size, decode_image, to_pixels
 from bss.data.decode.paths import inside
 from bss.data.decode.spans import Indices
@@ -103,7 +104,7 @@ class Video:
         with readable(self.path, "video"):
             for number, (frame, _) in enumerate(decode_track(self.path, "video")):
                 if number in wanted:
-                    frames[number] = to_pixels(_upright(frame), size)
+                    frames[number] = to_pixels(as_shown(frame), size)
                 if number == last:
                     break
         return np.stack([frames[index] for index in indices.tolist()])
@@ -132,13 +133,3 @@ def _time(frame: Any, track: Any, number: int) -> float:
     if not track.average_rate:
         raise BadSampleError("a video that tells neither its frames' times nor its frame rate")
     return number / float(track.average_rate)
-
-
-def _upright(frame: Any) -> Any:
-    """Return the frame as an image, turned as the file says that it should be shown."""
-    from PIL import Image
-
-    image = frame.to_image()
-    turns = round(frame.rotation / 90) % 4
-    turn = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
-    return image.transpose(turn[turns]) if turns else image
