@@ -63,7 +63,7 @@ def write_store(folder, names):
         arrays.append({name: row[name] for name in names})
     arrays.close()
     write_samples(folder, samples, CLASSES, names)
-    write_header(folder, "paper", Counter(s.split for s in samples), CLASSES, kinds)
+    write_header(folder, "paper", Counter(s.split for s in samples), CLASSES, kinds, {})
     return folder
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.array_file import ArrayReader
+from bss.data.decode.altered import AlteredValues, altered_from_tree
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.features import open_array
 from bss.data.sounds import Sounds
@@ -49,6 +50,7 @@ class Store:
         self.name: str = header["name"]
         self.classes: tuple[str, ...] = tuple(header["classes"])
         self.digest: str = header["digest"]
+        self.altered: AlteredValues = altered_from_tree(header["altered"])
         self.modalities = {
             name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in header["modalities"].items()
         }
@@ -197,7 +199,7 @@ def _read_header(path: Path) -> dict[str, Any]:
             f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}. "
             "Run `bss prepare` again."
         )
-    lacking = [key for key in ("name", "classes", "modalities", "digest") if key not in header]
+    lacking = [key for key in ("name", "classes", "modalities", "digest", "altered") if key not in header]
     if lacking:
         raise BssError(f"{path}: lacks {', '.join(lacking)}. Run `bss prepare` again.")
     classes, modalities = header["classes"], header["modalities"]
@@ -205,6 +207,10 @@ def _read_header(path: Path) -> dict[str, Any]:
     sound &= isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     # A name is the name of a file in this folder, and nothing that leads out of it.
     sound &= isinstance(modalities, dict) and all(n.isidentifier() and _is_modality(m) for n, m in modalities.items())
+    try:
+        altered_from_tree(header["altered"])
+    except ValueError as error:
+        raise BssError(f"{path}: damaged (altered: {error}). Run `bss prepare` again.") from error
     if not sound:
         raise BssError(f"{path}: damaged (not what `bss prepare` writes). Run `bss prepare` again.")
     return header

@@ -12,8 +12,9 @@ import numpy as np
 
 from bss.config.modalities import AudioKind, ModalityKind
 from bss.data.array_file import ArrayWriter
-from bss.data.decode import Array, BadSampleError, Decoder, make_decoder
-from bss.data.decode.bad_sample import named
+from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
+from bss.data.decode.altered import AlteredValues, altered_to_tree, count_altered
+from bss.data.decode.bad_sample import Array, named
 from bss.data.manifest import Manifest, Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
 from bss.data.tables import write_table
@@ -41,13 +42,14 @@ def decode_into(
     root: Path,
     kinds: dict[str, ModalityKind],
     on_progress: Callable[[int], None],
-) -> list[Skipped]:
+) -> tuple[list[Skipped], AlteredValues]:
     """Decode the samples `rows` of `manifest` into the arrays of a store; bad samples leave no row.
 
-    `on_progress` gets the number of samples since the last call. Returns the bad samples, in order; when
-    all are bad no array is written.
+    `on_progress` gets the number of samples since the last call. Returns the bad samples, in order, and
+    what was changed in the values of the others; when all are bad no array is written.
     """
     skipped: list[Skipped] = []
+    altered: AlteredValues = {}
     decoders = {name: make_decoder(kind, root, name) for name, kind in kinds.items()}
     arrays = ArraysWriter(folder, kinds, _first_shapes(manifest.samples[: rows.start], decoders))
     with ThreadPoolExecutor() as pool:
@@ -59,15 +61,17 @@ def decode_into(
             for sample, parts in zip(chunk, decoded, strict=True):
                 good = {name: part for name, part in parts.items() if not isinstance(part, BadSampleError)}
                 unfit = {name: str(part) for name, part in parts.items() if isinstance(part, BadSampleError)}
-                unfit |= {name: why for name, part in good.items() if (why := arrays.why_unfit(name, part))}
+                unfit |= {name: why for name, part in good.items() if (why := arrays.why_unfit(name, part.array))}
                 if unfit:
                     reasons = [f"{name} {named(sample.files[name])}: {unfit[name]}" for name in parts if name in unfit]
                     skipped.append(Skipped(sample, "; ".join(reasons)))
                 else:
-                    arrays.append(good)
+                    arrays.append({name: part.array for name, part in good.items()})
+                    for name, part in good.items():
+                        count_altered(altered, name, sample.files[name], part.altered)
             on_progress(len(chunk))
     arrays.close()
-    return skipped
+    return skipped, altered
 
 
 class ArraysWriter:
@@ -127,11 +131,17 @@ def write_samples(folder: Path, samples: list[Sample], classes: list[str], modal
 
 
 def write_header(
-    folder: Path, name: str, counts: Mapping[str, int], classes: list[str], kinds: dict[str, ModalityKind]
+    folder: Path,
+    name: str,
+    counts: Mapping[str, int],
+    classes: list[str],
+    kinds: dict[str, ModalityKind],
+    altered: AlteredValues,
 ) -> dict[str, Any]:
     """Write store.json and return its content.
 
     `counts` are the samples of each split. Without samples, as in the part of a store, there are no modalities either.
+    `altered` is what decoding changed in the values.
     """
     modalities = {}
     for modality, kind in (kinds if any(counts.values()) else {}).items():
@@ -150,6 +160,7 @@ def write_header(
         "classes": classes,
         "modalities": modalities,
         "counts": {split: counts.get(split, 0) for split in SPLITS},
+        "altered": altered_to_tree(altered),
         "digest": digest_store(folder, modalities),
     }
     write_json(folder / "store.json", header)
@@ -167,14 +178,14 @@ def _first_shapes(samples: list[Sample], decoders: dict[str, Decoder]) -> dict[s
     """Return the shapes of the first of `samples` that can be decoded: all others must have them."""
     for sample in samples:
         parts = _decode_sample(sample, decoders)
-        good = {name: part.shape for name, part in parts.items() if not isinstance(part, BadSampleError)}
+        good = {name: part.array.shape for name, part in parts.items() if not isinstance(part, BadSampleError)}
         if len(good) == len(parts):
             return good
     return {}
 
 
-def _decode_sample(sample: Sample, decoders: dict[str, Decoder]) -> dict[str, Array | BadSampleError]:
-    parts: dict[str, Array | BadSampleError] = {}
+def _decode_sample(sample: Sample, decoders: dict[str, Decoder]) -> dict[str, Decoded | BadSampleError]:
+    parts: dict[str, Decoded | BadSampleError] = {}
     for name, decode in decoders.items():
         try:
             parts[name] = decode(sample.files[name], sample.span(name))

@@ -30,6 +30,8 @@ def inspect(path: Path, output: Path) -> None:
         console.print(make_table(["split", "groups", "largest", "without a group"], rows))
     if summary.shared_groups:
         console.print(f"Caution: {len(summary.shared_groups)} groups are in two splits.")
+    for line in summary.altered:
+        console.print(f"Caution: {line}.", highlight=False, markup=False, soft_wrap=True)
     if summary.skipped:
         console.print(f"Note: samples skipped: {summary.skipped}, listed in {path / 'skipped.csv'}", markup=False)
     console.print(f"Page: {output}", markup=False)

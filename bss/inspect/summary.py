@@ -4,6 +4,7 @@ import csv
 from collections import Counter
 from dataclasses import dataclass
 
+from bss.data.decode.altered import describe_altered
 from bss.data.store import SPLITS, Store
 from bss.errors import BssError
 
@@ -37,6 +38,8 @@ class Summary:
     """Samples by what is known of the pair and split; empty where nothing is known."""
     skipped: int
     """Samples that could not be decoded."""
+    altered: list[str]
+    """A line for each modality whose values had to be changed to be stored."""
 
 
 MODALITY_COLUMNS = ["kind", "shape", "type", "sample rate", "size"]
@@ -55,6 +58,7 @@ def summarise_store(store: Store) -> Summary:
         shared_groups=_shared(store),
         truth=_count(known, splits, sorted(set(known))) if known else {},
         skipped=_skipped(store),
+        altered=describe_altered(store.altered),
     )
 
 

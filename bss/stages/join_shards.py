@@ -13,6 +13,7 @@ from bss.config import Config
 from bss.config.modalities import AudioKind
 from bss.console import make_console
 from bss.data.checksums import join_checksums
+from bss.data.decode.altered import join_altered
 from bss.data.join_arrays import join_arrays, join_ends
 from bss.data.problems import raise_problems
 from bss.data.read_csv import read_csv
@@ -61,7 +62,9 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         join_checksums([part.path / "files.sha256" for part in parts], folder / "files.sha256")
         if settings.source is not None:  # of the whole data, in every part
             shutil.copyfile(parts[0].path / "manifest.csv", folder / "manifest.csv")
-        header = write_header(folder, stores[0].name, Counter(splits), list(stores[0].classes), settings.modalities)
+        altered = join_altered(opened.altered for opened in stores)
+        classes = list(stores[0].classes)
+        header = write_header(folder, stores[0].name, Counter(splits), classes, settings.modalities, altered)
         inputs = {"files": digest_file(folder / "files.sha256"), "manifest": digest_of_manifest}
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     title = f"Store of {header['name']}: {len(header['classes'])} classes, joined from {len(parts)} shards"

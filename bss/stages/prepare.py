@@ -15,6 +15,7 @@ from rich.text import Text
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.checksums import write_checksums
+from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_altered
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.problems import raise_problems
 from bss.data.shards import Shard, write_part
@@ -60,7 +61,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
     counts = Counter(sample.split for sample in manifest.samples)
     rows = range(len(manifest.samples)) if shard is None else shard.rows(len(manifest.samples))
     with held(store), whole_folder(store) as folder:
-        skipped = _decode(config, manifest, rows, root, folder, console)
+        skipped, altered = _decode(config, manifest, rows, root, folder, console)
         if config.prepare.on_bad_sample == "error" or (shard is None and len(skipped) == len(rows)):
             raise_bad_samples(str(manifest.path), skipped)
         bad = {name for name, _, _ in skipped}
@@ -83,7 +84,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         else:
             write_rows(folder / "manifest.csv", checked.source.rows, manifest)
             inputs["manifest"] = digest_file(folder / "manifest.csv")
-        header = write_header(folder, root.resolve().name, Counter(splits), manifest.classes, kinds)
+        header = write_header(folder, root.resolve().name, Counter(splits), manifest.classes, kinds, altered)
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     what = "Store" if shard is None else f"Shard {shard.number} of {shard.of} of the store"
     title = f"{what} of {header['name']}: {len(header['classes'])} classes, {checked.val_from}"
@@ -133,16 +134,19 @@ def _with_val(manifest: Manifest, config: Config) -> tuple[Manifest, str]:
 
 def _decode(
     config: Config, manifest: Manifest, rows: range, root: Path, folder: Path, console: Console
-) -> list[tuple[str, int, str]]:
-    """Decode the samples `rows` into `folder`; return id, row in the manifest and what is wrong of the bad ones."""
+) -> tuple[list[tuple[str, int, str]], AlteredValues]:
+    """Decode the samples `rows` into `folder`.
+
+    Returns id, row in the manifest and what is wrong of the bad ones, and what was changed in the others' values.
+    """
     from rich.progress import Progress
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("prepare: decoding", total=len(rows))
-        found = decode_into(
+        found, altered = decode_into(
             folder, manifest, rows, root, config.prepare.modalities, lambda count: progress.advance(task, count)
         )
-    return [(entry.sample.id, entry.sample.row, entry.reason) for entry in found]
+    return [(entry.sample.id, entry.sample.row, entry.reason) for entry in found], altered
 
 
 def raise_bad_samples(manifest: str, skipped: Iterable[tuple[str, int, str]]) -> None:
@@ -186,6 +190,8 @@ def print_store(console: Console, title: str, header: dict[str, Any], skipped: i
     for name, m in header["modalities"].items():
         table.add_row(name, m["kind"], " x ".join(map(str, m["shape"])), m["dtype"], *counts)
     console.print(table)
+    for line in describe_altered(altered_from_tree(header["altered"])):
+        console.print(f"Caution: {line}.", highlight=False, markup=False, soft_wrap=True)
     if skipped:
         notes = [f"samples skipped: {skipped}, listed in skipped.csv", *notes]
     for note in notes:

@@ -19,7 +19,7 @@ RGB = ImageKind("image", height=4, width=5, channels=3)
 
 
 def decode(path, kind, span=WHOLE):
-    return make_decoder(kind, path.parent, "m")(path.name, span)
+    return make_decoder(kind, path.parent, "m")(path.name, span).array
 
 
 def write_sound(path, rate=8000, seconds=0.5, channels=1):

@@ -12,7 +12,7 @@ from bss.errors import BssError
 
 
 def decode(path, kind, span=WHOLE):
-    return make_decoder(kind, path.parent, "motion")(path.name, span)
+    return make_decoder(kind, path.parent, "motion")(path.name, span).array
 
 
 def flow(count=3, **settings):

@@ -17,7 +17,7 @@ SHORTER = {(samples,) for samples in range(1, 8001)}
 
 
 def decode(path, kind, span=WHOLE):
-    return make_decoder(kind, path.parent, "m")(path.name, span)
+    return make_decoder(kind, path.parent, "m")(path.name, span).array
 
 
 def frames(count=3, **settings):

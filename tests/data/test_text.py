@@ -26,13 +26,13 @@ def text(**settings):
 
 
 def test_words_become_numbers_between_the_marks_and_zeros_fill_up(root):
-    tokens = make_decoder(text(), root, "words")("The bird sings!", WHOLE)
+    tokens = make_decoder(text(), root, "words")("The bird sings!", WHOLE).array
     assert tokens.dtype == np.int32
     assert tokens.tolist() == [2, NUMBER["the"], NUMBER["bird"], NUMBER["sing"], NUMBER["##s"], 3, 0, 0]
 
 
 def test_a_long_text_is_cut_before_the_last_mark(root):
-    tokens = make_decoder(text(tokens=4), root, "words")("the bird sings the bird", WHOLE)
+    tokens = make_decoder(text(tokens=4), root, "words")("the bird sings the bird", WHOLE).array
     assert tokens.tolist() == [2, NUMBER["the"], NUMBER["bird"], 3]
 
 
@@ -40,14 +40,14 @@ def test_lower_case_and_punctuation_are_parameters(root):
     assert clean("  Don't STOP,  it costs $5! ", text()) == "don t stop it costs 5"
     assert clean(" Don't\nSTOP! ", text(remove_punctuation=False)) == "don't stop!"
     assert clean("Hé «X» 中。文", text(lower_case=False)) == "Hé X 中 文"
-    tokens = make_decoder(text(remove_punctuation=False), root, "words")("stop!", WHOLE)
+    tokens = make_decoder(text(remove_punctuation=False), root, "words")("stop!", WHOLE).array
     assert tokens.tolist() == [2, NUMBER["stop"], NUMBER["!"], 3, 0, 0, 0, 0]
 
 
 def test_a_text_in_a_file(root):
     (root / "a.txt").write_text("\ufeffThe bird", encoding="utf-8")
     decode = make_decoder(text(source="file"), root, "words")
-    assert decode("a.txt", WHOLE).tolist() == [2, NUMBER["the"], NUMBER["bird"], 3, 0, 0, 0, 0]
+    assert decode("a.txt", WHOLE).array.tolist() == [2, NUMBER["the"], NUMBER["bird"], 3, 0, 0, 0, 0]
     (root / "latin.txt").write_bytes("Vögel".encode("latin-1"))
     (root / "large.txt").write_bytes(b"a" * (MAX_BYTES + 1))
     (root / "empty.txt").write_bytes(b"")
@@ -73,9 +73,9 @@ def test_the_mark_for_padding_inside_a_text_is_refused(root):
 def test_threads_share_a_tokenizer(root):
     decode = make_decoder(text(tokens=50), root, "words")
     texts = ["the bird sings " * (i % 20 + 1) for i in range(400)]
-    expected = [decode(words, WHOLE).tolist() for words in texts]
+    expected = [decode(words, WHOLE).array.tolist() for words in texts]
     with ThreadPoolExecutor(8) as pool:
-        assert [row.tolist() for row in pool.map(lambda words: decode(words, WHOLE), texts)] == expected
+        assert [row.tolist() for row in pool.map(lambda words: decode(words, WHOLE).array, texts)] == expected
 
 
 def test_a_tokenizer_that_pads_with_another_number_is_refused(tmp_path):

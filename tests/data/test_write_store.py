@@ -49,7 +49,7 @@ def write(folder, stored, short="pad"):
     arrays.close()
     samples = [Sample(i, str(i), "a", "train", None, {"sound": "", "x": ""}) for i in range(len(LENGTHS))]
     write_samples(folder, samples, ["a"], list(kinds))
-    write_header(folder, "small", {"train": len(samples)}, ["a"], kinds)
+    write_header(folder, "small", {"train": len(samples)}, ["a"], kinds, {})
     return sounds, vectors
 
 

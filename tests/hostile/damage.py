@@ -99,7 +99,7 @@ def within_a_minute():
 
 
 def decode(path, kind, span=WHOLE):
-    return make_decoder(kind, path.parent, "m")(path.name, span)
+    return make_decoder(kind, path.parent, "m")(path.name, span).array
 
 
 def judge(kind_of_input: str, path, kind, check):

@@ -209,7 +209,7 @@ def with_tokenizer(folder, text, config='{"tokenizer_class": "PreTrainedTokenize
 
     def encode():
         try:
-            return make_decoder(WORDS, folder, "words")("an owl", WHOLE)
+            return make_decoder(WORDS, folder, "words")("an owl", WHOLE).array
         except BadSampleError as error:
             raise BssError(str(error)) from error
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
+from bss.data.decode.altered import Decoded
 from bss.data.decode.audio import decode_audio
-from bss.data.decode.bad_sample import Array, BadSampleError, is_panic, reason, require_file
+from bss.data.decode.bad_sample import BadSampleError, is_panic, reason, require_file
 from bss.data.decode.features import decode_features
 from bss.data.decode.flow import decode_flow, require_opencv
 from bss.data.decode.frames import decode_clip, decode_frames
@@ -14,10 +15,11 @@ from bss.data.decode.paths import inside
 from bss.data.decode.spans import Span
 from bss.data.decode.text import Tokenizer, read_text
 
-__all__ = ["Array", "BadSampleError", "Decoder", "make_decoder"]
+__all__ = ["BadSampleError", "Decoded", "Decoder", "make_decoder"]
 
-Decoder = Callable[[str, Span], Array]
-"""From the manifest's value (a path or a text) and the part that is wanted to the stored array.
+Decoder = Callable[[str, Span], Decoded]
+"""From the manifest's value (a path or a text) and the part that is wanted to the stored array, with what had to be
+changed for it to fit.
 
 audio: float32 in [-1, 1] or int16 [samples]; image: uint8 [channels, height, width]; frames and clip: uint8 [frames,
 channels, height, width]; flow: float16 [frames, 2, height, width]; text: int32 [tokens], 0 is padding;
@@ -35,8 +37,8 @@ def make_decoder(kind: ModalityKind, root: Path, modality: str) -> Decoder:
     if isinstance(kind, TextKind):
         encode = Tokenizer(kind, root, modality).encode
         if kind.source == "column":
-            return _guarded(lambda text, _: encode(text))
-        return _guarded(lambda name, _: encode(read_text(inside(root, name))))
+            return _guarded(lambda text, _: Decoded(encode(text)))
+        return _guarded(lambda name, _: Decoded(encode(read_text(inside(root, name)))))
     if isinstance(kind, FlowKind) and kind.compute:
         require_opencv(modality)
     return _guarded(lambda name, span: _decode(inside(root, name), kind, root, span))
@@ -48,7 +50,7 @@ def _guarded(decode: Decoder) -> Decoder:
     One file of a million must not end the work on the others with a traceback that does not even name it.
     """
 
-    def guarded(value: str, span: Span) -> Array:
+    def guarded(value: str, span: Span) -> Decoded:
         try:
             return decode(value, span)
         except BadSampleError:
@@ -61,14 +63,14 @@ def _guarded(decode: Decoder) -> Decoder:
     return guarded
 
 
-def _decode(path: Path, kind: ModalityKind, root: Path, span: Span) -> Array:
+def _decode(path: Path, kind: ModalityKind, root: Path, span: Span) -> Decoded:
     if isinstance(kind, FramesKind):
-        return decode_frames(path, kind, root)
+        return Decoded(decode_frames(path, kind, root))
     if isinstance(kind, ClipKind):
-        return decode_clip(path, kind, root, span)
+        return Decoded(decode_clip(path, kind, root, span))
     if isinstance(kind, FlowKind):
-        return decode_flow(path, kind, root, span)
+        return Decoded(decode_flow(path, kind, root, span))
     require_file(path)
     if isinstance(kind, AudioKind):
         return decode_audio(path, kind)
-    return decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path)
+    return Decoded(decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path))

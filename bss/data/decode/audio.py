@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config.modalities import AudioKind
+from bss.data.decode.altered import Alteration, Decoded
 from bss.data.decode.bad_sample import BadSampleError, finite, reason
 from bss.data.decode.container import SUFFIXES, decode_track, readable
-from bss.data.sounds import Stored, to_int16
+from bss.data.sounds import to_int16
 
 Sound = npt.NDArray[np.float32]
 
+CLIPPED = "clipped to [-1, 1]"
+"""What happens to values beyond full scale."""
 BLOCK = 65_536
 """Samples per channel in memory before they are mixed to mono."""
 MAX_RATE = 768_000
@@ -24,7 +27,7 @@ UNKNOWN_SIZE = 0x7FFF0000
 """Bytes; this and more is what programs write for sound whose length they do not know yet."""
 
 
-def decode_audio(path: Path, kind: AudioKind) -> Stored:
+def decode_audio(path: Path, kind: AudioKind) -> Decoded:
     """Return the sound mixed to mono, resampled, cut where it is longer than `kind` says, clamped to [-1, 1].
 
     float32 or, scaled, int16 [samples]. Of a longer file only the part that is kept is in memory.
@@ -50,8 +53,15 @@ def decode_audio(path: Path, kind: AudioKind) -> Stored:
     mono = mono[start - first // rate * kind.sample_rate :]
     if len(mono) == 0:  # the filter swallows a sample or two of a very short sound
         raise BadSampleError("holds too little sound to be resampled")
-    sound = np.clip(mono[:length], -1, 1)
-    return to_int16(sound) if kind.stored == "int16" else sound
+    return _clipped(mono[:length], kind.stored)
+
+
+def _clipped(sound: Sound, stored: str) -> Decoded:
+    """Return `sound` as it is stored, with the values outside of [-1, 1] clipped and counted."""
+    magnitudes = np.abs(sound)
+    altered = Alteration(CLIPPED, int(np.count_nonzero(magnitudes > 1)), float(magnitudes.max()))
+    clipped = np.clip(sound, -1, 1)
+    return Decoded(to_int16(clipped) if stored == "int16" else clipped, (altered,))
 
 
 @contextmanager

@@ -1,0 +1,110 @@
+"""Values that a decoder had to change, because the store cannot hold them as they are: counted, never silent."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from bss.data.decode.bad_sample import Array, named
+
+
+class Alteration(NamedTuple):
+    """What was done to some values of one sample."""
+
+    what: str
+    """Completes "values were ...", such as "clipped to [-1, 1]"."""
+    values: int
+    """How many were changed."""
+    largest: float
+    """Greatest magnitude among them before the change."""
+
+
+class Decoded(NamedTuple):
+    """One decoded sample of a modality."""
+
+    array: Array
+    altered: tuple[Alteration, ...] = ()
+    """At most one entry for each `what`; those without any changed value may be left out."""
+
+
+@dataclass(frozen=True)
+class Altered:
+    """What was done to the values of a modality in all samples together."""
+
+    values: int
+    samples: int
+    """Samples with at least one changed value."""
+    largest: float
+    """Greatest magnitude before the change."""
+    file: str
+    """The first file that has it, as the manifest names it."""
+
+
+AlteredValues = dict[str, dict[str, Altered]]
+"""By modality and by what was done; only what happened."""
+
+
+def count_altered(total: AlteredValues, modality: str, file: str, alterations: Iterable[Alteration]) -> None:
+    """Add one sample's `alterations` to `total`. Samples are added in the manifest's order."""
+    for what, values, largest in alterations:
+        if values:
+            _add(total, modality, what, Altered(values, 1, float(largest), named(file)))
+
+
+def join_altered(parts: Iterable[AlteredValues]) -> AlteredValues:
+    """Return the sum of `parts`, which are in the order of the manifest."""
+    total: AlteredValues = {}
+    for part in parts:
+        for modality, entries in part.items():
+            for what, entry in entries.items():
+                _add(total, modality, what, entry)
+    return total
+
+
+def describe_altered(total: AlteredValues) -> list[str]:
+    """Return one line for each modality and alteration."""
+    return [
+        f"{modality}: {entry.values:,} values in {entry.samples:,} samples were {what}; "
+        f"the largest was {entry.largest:.6g}, in {entry.file}"
+        for modality, entries in total.items()
+        for what, entry in entries.items()
+    ]
+
+
+def altered_to_tree(total: AlteredValues) -> dict[str, Any]:
+    """Return `total` as plain values for JSON, in sorted order."""
+    return {
+        modality: {what: asdict(entry) for what, entry in sorted(entries.items())}
+        for modality, entries in sorted(total.items())
+    }
+
+
+def altered_from_tree(tree: Any) -> AlteredValues:
+    """Return what `altered_to_tree` was given; raise `ValueError` for anything else."""
+    if not _is_mapping(tree) or not all(map(_is_mapping, tree.values())):
+        raise ValueError("not by modality and alteration")
+    return {modality: {what: _entry(entry) for what, entry in entries.items()} for modality, entries in tree.items()}
+
+
+def _entry(tree: Any) -> Altered:
+    if not _is_mapping(tree) or set(tree) != set(Altered.__dataclass_fields__):
+        raise ValueError("not values, samples, largest and file")
+    counts = tree["values"], tree["samples"]
+    sound = all(type(count) is int and count > 0 for count in counts)
+    sound &= type(tree["largest"]) is float and type(tree["file"]) is str
+    if not sound:
+        raise ValueError("values, samples, largest or file of another type or range")
+    return Altered(**tree)
+
+
+def _is_mapping(tree: Any) -> bool:
+    return isinstance(tree, Mapping)
+
+
+def _add(total: AlteredValues, modality: str, what: str, new: Altered) -> None:
+    entries = total.setdefault(modality, {})
+    old = entries.get(what)
+    if old is None:
+        entries[what] = new
+        return
+    top = new if new.largest > old.largest else old  # of equals the first
+    entries[what] = Altered(old.values + new.values, old.samples + new.samples, top.largest, top.file)
