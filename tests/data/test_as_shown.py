@@ -20,7 +20,7 @@ from bss.init.facts import look
 
 
 def decode(path, kind):
-    return make_decoder(kind, path.parent, "m")(path.name, WHOLE)
+    return make_decoder(kind, path.parent, "m")(path.name, WHOLE).array
 
 
 def rgb(path, height, width):
