@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bss.data.decode.bad_sample import BadSampleError, named, reason, require_file
+from bss.data.decode.bad_sample import BadSampleError, named, reason
 from bss.data.decode.container import SUFFIXES as CONTAINERS
 from bss.data.decode.container import decode_track
+from bss.data.decode.contents import require_content, unreadable
 from bss.data.decode.display import shown_size
 from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
 from bss.data.decode.image import open_image
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import inside, require_file
 from bss.data.decode.spans import spread
 from bss.errors import BssError
 
@@ -71,7 +72,7 @@ def look(root: Path, column: Sequence[str]) -> Facts:
         try:
             if form in _READERS:
                 path = inside(real_root, value)
-                require_file(path)
+                require_file(path, real_root)
                 _READERS[form](path, facts)
             elif form == "folder":
                 _folder(inside(real_root, value), real_root, facts)
@@ -116,11 +117,12 @@ def _folder(path: Path, root: Path, facts: Facts) -> None:
 def _sound(path: Path, facts: Facts) -> None:
     import soundfile
 
+    require_content(path, "sound file", "sound", near="video")
     try:
         told = soundfile.info(path)
         seconds = told.frames / told.samplerate
     except Exception as error:  # damaged files raise many types
-        raise BadSampleError(f"not a readable sound file ({reason(error, path)})") from error
+        raise unreadable(path, "sound file", "sound", reason(error, path)) from error
     facts.rates.append(told.samplerate)
     facts.seconds.append(seconds)
 
@@ -187,7 +189,8 @@ def require_some_readable(column: str, facts: Facts) -> None:
     """Raise `BssError` where not one of the files of the column's most frequent form can be used."""
     form, count = facts.forms.most_common(1)[0]
     if not facts.readable[form]:
+        example = facts.unreadable[0]
+        hint = " Paths are relative to the manifest's folder." if example.endswith("file not found") else ""
         raise BssError(
-            f"column {column!r}: none of {count} files that were looked at can be used, such as "
-            f"{facts.unreadable[0]}. Paths are relative to the manifest's folder."
+            f"column {column!r}: none of {count} files that were looked at can be used, such as {example}.{hint}"
         )

@@ -6,12 +6,12 @@ from pathlib import Path
 from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.data.decode.altered import Decoded
 from bss.data.decode.audio import decode_audio
-from bss.data.decode.bad_sample import BadSampleError, is_panic, reason, require_file
+from bss.data.decode.bad_sample import BadSampleError, is_panic, reason
 from bss.data.decode.features import decode_features
 from bss.data.decode.flow import decode_flow, require_opencv
 from bss.data.decode.frames import decode_clip, decode_frames
 from bss.data.decode.image import decode_image
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import inside, require_file
 from bss.data.decode.spans import Span
 from bss.data.decode.text import Tokenizer, read_text
 
@@ -38,10 +38,15 @@ def make_decoder(kind: ModalityKind, root: Path, modality: str) -> Decoder:
         encode = Tokenizer(kind, root, modality).encode
         if kind.source == "column":
             return _guarded(lambda text, _: Decoded(encode(text)))
-        return _guarded(lambda name, _: Decoded(encode(read_text(inside(root, name)))))
+        return _guarded(lambda name, _: Decoded(encode(_read_text(inside(root, name), root))))
     if isinstance(kind, FlowKind) and kind.compute:
         require_opencv(modality)
     return _guarded(lambda name, span: _decode(inside(root, name), kind, root, span))
+
+
+def _read_text(path: Path, root: Path) -> str:
+    require_file(path, root)
+    return read_text(path)
 
 
 def _guarded(decode: Decoder) -> Decoder:
@@ -70,7 +75,7 @@ def _decode(path: Path, kind: ModalityKind, root: Path, span: Span) -> Decoded:
         return Decoded(decode_clip(path, kind, root, span))
     if isinstance(kind, FlowKind):
         return Decoded(decode_flow(path, kind, root, span))
-    require_file(path)
+    require_file(path, root)
     if isinstance(kind, AudioKind):
         return decode_audio(path, kind)
     return Decoded(decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path))

@@ -13,6 +13,7 @@ from bss.config.modalities import AudioKind
 from bss.data.decode.altered import Alteration, Decoded
 from bss.data.decode.bad_sample import BadSampleError, finite, reason
 from bss.data.decode.container import SUFFIXES, decode_track, readable
+from bss.data.decode.contents import require_content, unreadable
 from bss.data.sounds import to_int16
 
 Sound = npt.NDArray[np.float32]
@@ -68,13 +69,14 @@ def _clipped(sound: Sound, stored: str) -> Decoded:
 def _open_file(path: Path) -> Iterator[Any]:
     import soundfile
 
+    require_content(path, "sound file", "sound", near="video")
     try:
         with soundfile.SoundFile(path) as file:
             yield file
     except BadSampleError:
         raise
     except Exception as error:  # damaged files raise many types, MemoryError for a false length among them
-        raise BadSampleError(f"not a readable sound file ({reason(error, path)})") from error
+        raise unreadable(path, "sound file", "sound", reason(error, path)) from error
 
 
 def _measure_file(path: Path, with_length: bool) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bss.data.decode.bad_sample import MAX_PIXELS, BadSampleError, reason, require_pixels
+from bss.data.decode.contents import unreadable
 
 SUFFIXES = frozenset(
     {".mp4", ".m4v", ".m4a", ".mov", ".flv", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts"}
@@ -66,7 +67,8 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         why = getattr(error, "strerror", None) or reason(error, path)
-        raise BadSampleError(f"not a readable {kind} file ({why})") from error
+        near = "sound" if kind == "audio" else ""
+        raise unreadable(path, f"{kind} file", "video", why, near) from error
 
 
 def _require_bounded(kind: str, frames: int, decoded: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.decode.bad_sample import MAX_NUMBERS, BadSampleError, finite, reason
+from bss.data.decode.contents import unreadable
 
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """By the format's version; the third is for names of fields, which arrays of numbers have not."""
@@ -32,7 +33,7 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
             shape, fortran_order, dtype = _READERS[np.lib.format.read_magic(file)](file)
             start, size = file.tell(), path.stat().st_size
     except Exception as error:  # damaged headers raise many types, TokenError and RecursionError among them
-        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
+        raise unreadable(path, ".npy file", "array", reason(error, path)) from error
     if dtype.hasobject:
         raise BadSampleError("not a readable .npy file of numbers, but of pickled objects")
     if dtype.kind not in "fiub" or 0 in shape:
@@ -44,4 +45,4 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
     try:
         return np.memmap(path, dtype, "r", start, shape, order)
     except Exception as error:  # more than 32 dimensions, or the file has changed meanwhile
-        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
+        raise unreadable(path, ".npy file", "array", reason(error, path)) from error

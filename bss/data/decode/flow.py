@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config.modalities import FlowKind
-from bss.data.decode.bad_sample import BadSampleError, finite, require_file, require_pixels
+from bss.data.decode.bad_sample import BadSampleError, finite, require_pixels
 from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import open_frames
+from bss.data.decode.paths import require_file
 from bss.data.decode.spans import Span, consecutive
 from bss.errors import BssError
 
@@ -43,7 +44,7 @@ def decode_flow(path: Path, kind: FlowKind, root: Path, span: Span) -> Flow:
     The two are the movement to the right and down, in pixels of the stored size.
     """
     computed = kind.compute and path.suffix.lower() != ".npy"
-    flows = _compute(path, kind, root, span) if computed else _read(path, kind, span)
+    flows = _compute(path, kind, root, span) if computed else _read(path, kind, root, span)
     with np.errstate(over="ignore"):
         return finite(flows.astype(np.float16))
 
@@ -78,8 +79,8 @@ def _compute(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[
     return np.stack([flows[index] for index in indices.tolist()])
 
 
-def _read(path: Path, kind: FlowKind, span: Span) -> npt.NDArray[np.float32]:
-    require_file(path)
+def _read(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[np.float32]:
+    require_file(path, root)
     array = open_array(path)
     if array.dtype.kind == "b":
         raise BadSampleError("not a .npy array of numbers")

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bss.data.decode.bad_sample import BadSampleError, require_file
+from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.container import decode_track, readable
 from bss.data.decode.display import as_shown
 from bss.data.decode.image import Size, decode_image, to_pixels
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import inside, require_file
 from bss.data.decode.spans import Indices
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -39,7 +39,7 @@ def open_frames(path: Path, root: Path) -> FrameSource:
     """
     if _is_folder(path):
         return ImageFolder(path, root)
-    require_file(path)
+    require_file(path, root)
     return Video(path)
 
 
@@ -69,7 +69,7 @@ class ImageFolder:
     def _decode(self, file: Path, size: Size) -> Frames:
         try:
             path = inside(self.root, str(file))
-            require_file(path)
+            require_file(path, self.root)
             return decode_image(path, size)
         except BadSampleError as error:
             raise BadSampleError(f"{file.name}: {error}") from error

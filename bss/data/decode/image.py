@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.data.decode.bad_sample import MAX_PIXELS, BadSampleError, reason, require_pixels
+from bss.data.decode.contents import unreadable
 from bss.data.decode.transparency import grey_of_16_bits, on_white, only_inside, repair_key
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ def open_image(path: Path) -> Iterator[Any]:
     except Image.DecompressionBombError as error:
         raise BadSampleError("too many pixels") from error
     except UnidentifiedImageError as error:
-        raise BadSampleError("not a readable image (cannot identify its format)") from error
+        raise unreadable(path, "image", "image", "cannot identify its format") from error
     except Exception as error:  # damaged files raise many types
-        raise BadSampleError(f"not a readable image ({reason(error, path)})") from error
+        raise unreadable(path, "image", "image", reason(error, path)) from error
 
 
 def _loaded(opened: Any) -> Any:
