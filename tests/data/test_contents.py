@@ -3,6 +3,8 @@
 import gzip
 import io
 import os
+import re
+import sys
 import zipfile
 
 import av
@@ -124,7 +126,7 @@ def test_a_good_file_of_every_sort_is_known_by_its_bytes_with_the_name_to_give_i
             content = content_of(tmp_path / "x")
             assert content is not None, suffix
             assert content.family == family
-            assert f".{suffix}" in content.cure.split()
+            assert f".{suffix}" in re.findall(r"\.\w+", content.cure)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_a_good_file_of_every_sort_is_known_by_its_bytes_with_the_name_to_give_i
     [
         ("mp4", "x.wav", "not a readable sound file: it holds MP4 (name it .mp4)"),
         ("m4a", "x.wav", "not a readable sound file: it holds MP4 sound (name it .m4a)"),
-        ("webm", "x.mp3", "not a readable sound file: it holds WebM or Matroska (name it .webm or .mkv)"),
+        ("webm", "x.mp3", "not a readable sound file: it holds WebM or Matroska (name it .webm, .mkv, .weba or .mka)"),
         ("ts", "x.mp3", "not a readable sound file: it holds an MPEG transport stream (name it .ts)"),
         ("wav", "x.mp4", "not a readable audio file: it holds WAV sound (name it .wav)"),
         ("mp3", "x.m4a", "not a readable audio file: it holds MP3 sound (name it .mp3)"),
@@ -216,14 +218,18 @@ def test_an_image_of_a_folder_is_named_by_what_it_holds(tmp_path):
 
 def test_notes_of_decoders_do_not_reach_the_terminal_and_all_else_does(tmp_path, capfd):
     (tmp_path / "x.mp3").write_bytes(np.random.default_rng(0).bytes(30_000))
-    message(tmp_path / "x.mp3", SOUND)
+
+    def open_with_libsndfile():
+        with pytest.raises(soundfile.LibsndfileError):
+            soundfile.SoundFile(tmp_path / "x.mp3")
+
+    open_with_libsndfile()
     noise = capfd.readouterr().err
     with without_notes():
-        text = message(tmp_path / "x.mp3", SOUND)
-        print("Python's own", file=__import__("sys").stderr)
+        open_with_libsndfile()
+        print("Python's own", file=sys.stderr)
         os.write(2, b"another library\n[mov,mp4 @ 0x55d0c0ffee00] moov atom not found\n")
     os.write(2, b"Note: after it\n")
-    assert text == "not a readable sound file (its format is not known)"
     kept = capfd.readouterr().err
     assert kept == "Python's own\nanother library\nNote: after it\n"
     assert "Note: Trying to resync..." in noise  # else the test above shows nothing

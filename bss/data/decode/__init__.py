@@ -70,12 +70,12 @@ def _guarded(decode: Decoder) -> Decoder:
 
 def _decode(path: Path, kind: ModalityKind, root: Path, span: Span) -> Decoded:
     if isinstance(kind, FramesKind):
-        return Decoded(decode_frames(path, kind, root))
+        return decode_frames(path, kind, root)
     if isinstance(kind, ClipKind):
-        return Decoded(decode_clip(path, kind, root, span))
+        return decode_clip(path, kind, root, span)
     if isinstance(kind, FlowKind):
-        return Decoded(decode_flow(path, kind, root, span))
+        return decode_flow(path, kind, root, span)
     require_file(path, root)
     if isinstance(kind, AudioKind):
         return decode_audio(path, kind)
-    return Decoded(decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path))
+    return decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path)

@@ -67,8 +67,9 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         why = getattr(error, "strerror", None) or reason(error, path)
-        near = "sound" if kind == "audio" else ""
-        raise unreadable(path, f"{kind} file", "video", why, near) from error
+        is_sound = kind == "audio" and path.suffix.lower() not in SUFFIXES
+        accepted, near = ("sound", "video") if is_sound else ("video", "sound" if kind == "audio" else "")
+        raise unreadable(path, f"{kind} file", accepted, why, near) from error
 
 
 def _require_bounded(kind: str, frames: int, decoded: int) -> None:

@@ -1,5 +1,6 @@
 """What a file really holds, by its first bytes, whatever it is called."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,11 +83,11 @@ _MARKS = (
     (4, b"ftypqt  ", Content("a QuickTime film", "video", "name it .mov")),
     (4, b"ftyp", Content("MP4", "video", "name it .mp4")),
     (4, b"moov", Content("a QuickTime film", "video", "name it .mov")),
-    (0, b"\x1a\x45\xdf\xa3", Content("WebM or Matroska", "video", "name it .webm or .mkv")),
+    (0, b"\x1a\x45\xdf\xa3", Content("WebM or Matroska", "video", "name it .webm, .mkv, .weba or .mka")),
     (0, b"FLV\x01", Content("a Flash film", "video", "name it .flv")),
     (8, b"AVI ", Content("AVI", "video", "name it .avi")),
     (0, b"\x00\x00\x01\xba", Content("an MPEG film", "video", "name it .mpg")),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Content("Windows Media", "video", "name it .wmv")),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Content("Windows Media", "video", "name it .wmv or .wma")),
     (0, b"\x89PNG\r\n\x1a\n", Content("a PNG image", "image", "name it .png")),
     (0, b"\xff\xd8\xff", Content("a JPEG image", "image", "name it .jpg")),
     (0, b"GIF8", Content("a GIF image", "image", "name it .gif")),
@@ -116,6 +117,8 @@ def require_content(path: Path, what: str, accepted: str, near: str = "") -> Non
     """
     found = content_of(path)
     if found is None or found.family == accepted:
+        return
+    if found.family == near and path.suffix.lower() in re.findall(r"\.\w+", found.cure):  # named as it should be
         return
     cure = found.cure if found.family in ("", "absent", near) else f"that is for {_READ_AS[found.family]}"
     raise BadSampleError(f"not a readable {what}: it holds {found.name} ({cure})")

@@ -7,16 +7,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bss.data.decode.altered import Decoded, together
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.container import decode_track, readable
 from bss.data.decode.display import as_shown
 from bss.data.decode.image import Size, decode_image, to_pixels
 from bss.data.decode.paths import inside, require_file
 from bss.data.decode.spans import Indices
+from bss.data.decode.wide_pixels import wide_frame
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
-Frames = npt.NDArray[np.uint8]
 
 
 class FrameSource(Protocol):
@@ -28,7 +28,7 @@ class FrameSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, indices: Indices, size: Size) -> Frames:
+    def read(self, indices: Indices, size: Size) -> Decoded:
         """Return the frames `indices`, in this order, uint8 [k, channels, height, width]."""
 
 
@@ -61,12 +61,12 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, indices: Indices, size: Size) -> Frames:
+    def read(self, indices: Indices, size: Size) -> Decoded:
         """Return the images `indices`, uint8 [k, channels, height, width]."""
         images = {index: self._decode(self.files[index], size) for index in dict.fromkeys(indices.tolist())}
-        return np.stack([images[index] for index in indices.tolist()])
+        return _stacked(images, indices)
 
-    def _decode(self, file: Path, size: Size) -> Frames:
+    def _decode(self, file: Path, size: Size) -> Decoded:
         try:
             path = inside(self.root, str(file))
             require_file(path, self.root)
@@ -97,17 +97,23 @@ class Video:
     def __len__(self) -> int:
         return len(self.times)
 
-    def read(self, indices: Indices, size: Size) -> Frames:
+    def read(self, indices: Indices, size: Size) -> Decoded:
         """Return the frames `indices`, uint8 [k, channels, height, width]."""
         wanted, last = set(indices.tolist()), int(indices.max())
         frames = {}
         with readable(self.path, "video"):
             for number, (frame, _) in enumerate(decode_track(self.path, "video")):
                 if number in wanted:
-                    frames[number] = to_pixels(as_shown(frame), size)
+                    frames[number] = Decoded(to_pixels(as_shown(frame), size), wide_frame(frame))
                 if number == last:
                     break
-        return np.stack([frames[index] for index in indices.tolist()])
+        return _stacked(frames, indices)
+
+
+def _stacked(frames: dict[int, Decoded], indices: Indices) -> Decoded:
+    """Return the frames `indices` as one array; what was altered in one that comes twice counts once."""
+    array = np.stack([frames[index].array for index in indices.tolist()])
+    return Decoded(array, together(entry for frame in frames.values() for entry in frame.altered))
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bss.data.decode.altered import Decoded
 from bss.data.decode.bad_sample import MAX_PIXELS, BadSampleError, reason, require_pixels
 from bss.data.decode.contents import unreadable
 from bss.data.decode.transparency import grey_of_16_bits, on_white, only_inside, repair_key
+from bss.data.decode.wide_pixels import wide_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,7 +34,7 @@ class Size(Protocol):
     def channels(self) -> int: ...
 
 
-def decode_image(path: Path, size: Size) -> npt.NDArray[np.uint8]:
+def decode_image(path: Path, size: Size) -> Decoded:
     """Return the image upright (EXIF), on white if it is transparent, grey or RGB, resized bilinearly to `size`.
 
     uint8 [channels, height, width]. Of an animation it is the first frame.
@@ -40,7 +42,10 @@ def decode_image(path: Path, size: Size) -> npt.NDArray[np.uint8]:
     from PIL import ImageOps
 
     with open_image(path) as opened:
-        return to_pixels(_opaque(ImageOps.exif_transpose(_loaded(opened)), opened.format), size)
+        packing = str(opened.tile[0].args) if opened.tile else ""  # gone once the pixels are read
+        image = ImageOps.exif_transpose(_loaded(opened))
+        altered = wide_image(image, packing, path)
+        return Decoded(to_pixels(_opaque(image, opened.format), size), altered)
 
 
 @contextmanager
