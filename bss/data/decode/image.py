@@ -12,7 +12,7 @@ from bss.data.decode.altered import Decoded
 from bss.data.decode.bad_sample import MAX_PIXELS, BadSampleError, reason, require_pixels
 from bss.data.decode.contents import unreadable
 from bss.data.decode.transparency import grey_of_16_bits, on_white, only_inside, repair_key
-from bss.data.decode.wide_pixels import wide_image
+from bss.data.decode.wide_pixels import depth, wide_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,10 +42,9 @@ def decode_image(path: Path, size: Size) -> Decoded:
     from PIL import ImageOps
 
     with open_image(path) as opened:
-        packing = str(opened.tile[0].args) if opened.tile else ""  # gone once the pixels are read
+        bits = depth(opened, path)
         image = ImageOps.exif_transpose(_loaded(opened))
-        altered = wide_image(image, packing, path)
-        return Decoded(to_pixels(_opaque(image, opened.format), size), altered)
+        return Decoded(to_pixels(_opaque(image, opened.format), size), wide_image(image, bits))
 
 
 @contextmanager

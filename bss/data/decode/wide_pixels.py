@@ -11,17 +11,26 @@ SIZ = b"\xff\x4f\xff\x51"
 """Start of a JPEG 2000 codestream; 42 bytes on is the first component's depth (ISO/IEC 15444-1, A.5.1)."""
 
 
-def wide_image(image: Any, packing: str, path: Path) -> tuple[Alteration, ...]:
-    """Return what of a loaded image is not kept; `packing` is Pillow's raw mode of its tile.
+def depth(opened: Any, path: Path) -> int:
+    """Return how many bits each value of an opened image has, as far as it is more than 8; before it is loaded."""
+    packing = opened.tile[0].args if opened.tile else ()
+    if opened.format == "JPEG2000":
+        return _jpeg2000_bits(path)
+    if opened.format == "PPM":
+        return int(packing[-1]).bit_length() if isinstance(packing, tuple) and isinstance(packing[-1], int) else 8
+    return 16 if ";16" in str(packing) else 8
 
-    Of grey pixels of 16 bits those count whose lower 8 bits add something. Of colours Pillow gives the upper 8 alone: all
-    of them count, and the largest is what it is at least.
+
+def wide_image(image: Any, bits: int) -> tuple[Alteration, ...]:
+    """Return what is not kept of a loaded image, whose values have `bits` in its file.
+
+    Of grey pixels of 16 bits those count whose lower 8 bits add something. Of colours Pillow gives the upper 8 alone:
+    all of them count, and the largest is what it is at least.
     """
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
         lost = (pixels & 255 != 0) & (pixels & 255 != pixels >> 8)  # neither x 256 nor x 257 of 8 bits
-        return (_reduced(16, int(np.count_nonzero(lost)), float(pixels.max())),)
-    bits = 16 if ";16" in packing else _jpeg2000_bits(path) if image.format == "JPEG2000" else 8
+        return (_reduced(16, int(np.count_nonzero(lost)), float(pixels[lost].max(initial=0))),)
     if bits <= 8:
         return ()
     pixels = np.asarray(image)
