@@ -13,7 +13,7 @@ MAX_NAMES = 200_000
 MAX_FOLDERS = 200
 """Folders of the root that are searched for a file that was named without its own."""
 SHOWN = 3
-"""Names that are told."""
+"""Names that a message repeats."""
 _SORTS = (
     {
         "wav",
@@ -61,11 +61,8 @@ def near_names(name: str, root: Path) -> list[str]:
     for reading in readings:
         if reading and (found := _walk(root, reading)):
             return _relative(found, root)
-    if parts:
-        for folder in _folders(root):
-            if found := _walk(folder, parts):
-                return _relative(found, root)
-    return []
+    deeper = [folder.joinpath(*parts) for folder in _folders(root, _changed(root))]
+    return _relative([path for path in deeper if path.is_file()], root) if parts else []
 
 
 def _parts(name: str) -> list[str]:
@@ -125,7 +122,7 @@ def _changed(folder: Path) -> int:
 
 @lru_cache(maxsize=16)
 def _listing(folder: str, changed: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the names in a folder by their keys and by those of their stems; `changed` tells old listings apart."""
+    """Return the names in a folder by their keys and by those of their stems; `changed` keeps old listings apart."""
     try:
         found = sorted(path.name for path in islice(Path(folder).iterdir(), MAX_NAMES + 1))
     except OSError:
@@ -138,9 +135,11 @@ def _listing(folder: str, changed: int) -> tuple[dict[str, list[str]], dict[str,
     return names, stems
 
 
-def _folders(root: Path) -> list[Path]:
-    names = [name for group in _names(root).values() for name in group]
-    return [root / name for name in sorted(names) if name[0] != "." and (root / name).is_dir()][:MAX_FOLDERS]
+@lru_cache(maxsize=4)
+def _folders(root: Path, changed: int) -> list[Path]:
+    """Return the first folders of `root` by name; `changed` keeps old listings apart."""
+    names = sorted(name for group in _names(root).values() for name in group)
+    return list(islice((root / name for name in names if name[0] != "." and (root / name).is_dir()), MAX_FOLDERS))
 
 
 def _difference(name: str, other: str) -> str:
