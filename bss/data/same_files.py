@@ -60,7 +60,8 @@ def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = (), l
         found = dict(zip(distinct, pool.map(lambda name: _files_of(real_root, name, limit), distinct), strict=True))
         missing = [f"{name!r} is no file in {root}" for name in may_share if not found[name]]
         raise_problems("params.yaml: prepare.shared_files", missing, "Name files relative to prepare.root.")
-        groups = [_merged_links(found)]
+        items = _merged_links(found)
+        groups = [items] if items else []
         for look in (_sizes, _blocks, _digest):
             groups = [part for group in groups for part in _divided(group, look, pool)]
     keys = {name: posixpath.normpath(name) for name in distinct}

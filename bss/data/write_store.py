@@ -16,6 +16,7 @@ from bss.data.array_file import ArrayWriter
 from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
 from bss.data.decode.altered import AlteredValues, altered_to_tree, count_altered
 from bss.data.decode.bad_sample import Array, named
+from bss.data.decode.quiet import without_notes
 from bss.data.manifest import Manifest
 from bss.data.rows import Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
@@ -56,7 +57,7 @@ def decode_into(
     altered: AlteredValues = {}
     decoders = {name: make_decoder(kind, root, name, links) for name, kind in kinds.items()}
     arrays = ArraysWriter(folder, kinds, _first_shapes(manifest.samples[: rows.start], decoders))
-    with ThreadPoolExecutor() as pool:
+    with without_notes(), ThreadPoolExecutor() as pool:
         start = rows.start
         while start < rows.stop:
             chunk = manifest.samples[start : min(start + _chunk_length(arrays.largest), rows.stop)]

@@ -9,13 +9,14 @@ import numpy as np
 
 from bss.config.schema import Links
 from bss.data.decode.audio import require_full_scale
-from bss.data.decode.bad_sample import BadSampleError, finite, named, require_file
+from bss.data.decode.bad_sample import BadSampleError, finite, named
 from bss.data.decode.container import SUFFIXES as CONTAINERS
 from bss.data.decode.container import decode_track
+from bss.data.decode.display import shown_size
 from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import IMAGE_SUFFIXES, ImageFolder
 from bss.data.decode.image import open_image
-from bss.data.decode.paths import boundary, inside
+from bss.data.decode.paths import boundary, inside, require_file
 from bss.data.decode.sound_source import SOUND_SUFFIXES as SOUND_CONTAINERS
 from bss.data.decode.sound_source import sound_blocks
 from bss.data.decode.spans import spread
@@ -30,6 +31,9 @@ SOUND_SUFFIXES = frozenset(
     | {".wav"}
 ) | frozenset(SOUND_CONTAINERS)
 """Files that hold sound alone."""
+
+ORIENTATION = 0x0112
+"""The number of this EXIF tag; 5 to 8 are pictures that lie on their side."""
 
 
 @dataclass
@@ -80,7 +84,7 @@ def look(root: Path, column: Sequence[str], links: Links = "inside") -> Facts:
         try:
             if form in _READERS:
                 path = inside(real_root, value, limit)
-                require_file(path)
+                require_file(path, real_root)
                 _READERS[form](path, facts)
             elif form == "folder":
                 _folder(inside(real_root, value, limit), limit, facts)
@@ -152,7 +156,8 @@ def _hear(path: Path, facts: Facts) -> int:
 
 def _image(path: Path, facts: Facts) -> None:
     with open_image(path) as image:
-        facts.sizes.append((image.height, image.width))
+        lying = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # a TIFF's are swapped
+        facts.sizes.append((image.width, image.height) if lying else (image.height, image.width))
         facts.colours += image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16")
 
 
@@ -165,7 +170,7 @@ def _container(path: Path, facts: Facts) -> None:
                 frames = _hear(path, facts)
             else:
                 for frame, _ in decode_track(path, kind):
-                    size = (frame.height, frame.width)
+                    size = shown_size(frame)
                     frames += 1
         except BadSampleError as error:
             if str(error) == f"has no {kind} track":
@@ -206,7 +211,8 @@ def require_some_readable(column: str, facts: Facts) -> None:
     """Raise `BssError` where not one of the files of the column's most frequent form can be used."""
     form, count = facts.forms.most_common(1)[0]
     if not facts.readable[form]:
+        example = facts.unreadable[0]
+        hint = " Paths are relative to the manifest's folder." if example.endswith("file not found") else ""
         raise BssError(
-            f"column {column!r}: none of {count} files that were looked at can be used, such as "
-            f"{facts.unreadable[0]}. Paths are relative to the manifest's folder."
+            f"column {column!r}: none of {count} files that were looked at can be used, such as {example}.{hint}"
         )

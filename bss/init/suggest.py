@@ -7,6 +7,7 @@ from pathlib import Path
 from bss.config import config_from_tree
 from bss.config.load import parse_yaml
 from bss.config.schema import Links, PrepareConfig
+from bss.data.decode.quiet import without_notes
 from bss.data.manifest import Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
 from bss.data.read_csv import Row
 from bss.data.read_parquet import parquet_faults
@@ -57,7 +58,8 @@ def suggest(
     for column in columns:
         if column not in (*REQUIRED, "group") and column not in faults:
             on_column(column)
-            facts[column] = look(root, [row[column] for _, row in rows], links)
+            with without_notes():
+                facts[column] = look(root, [row[column] for _, row in rows], links)
     ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
     guesses = {}
     for column, found in facts.items():

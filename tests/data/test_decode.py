@@ -150,7 +150,8 @@ def test_another_size_is_resized_bilinearly_and_another_mode_converted(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 4), dtype=np.uint8)
     image = Image.fromarray(pixels)
     image.save(tmp_path / "a.png")
-    expected = np.asarray(image.convert("L").resize((5, 4), Image.Resampling.BILINEAR))
+    opaque = Image.alpha_composite(Image.new("RGBA", (9, 9), "white"), image)
+    expected = np.asarray(opaque.convert("L").resize((5, 4), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(decode(tmp_path / "a.png", GREY), expected[None])
 
 

@@ -126,7 +126,7 @@ def test_the_suffix_of_a_link_counts_and_not_that_of_its_target(tmp_path):
         Image.new("L", (4, 4), 50 * number).save(blobs / f"{number:064x}", format="png")
         (root / "clip" / f"{number}.png").symlink_to(blobs / f"{number:064x}")
     kind = FramesKind("frames", count=3, height=4, width=4, channels=1)
-    frames = make_decoder(kind, root, "m", "follow")("clip", WHOLE)
+    frames = make_decoder(kind, root, "m", "follow")("clip", WHOLE).array
     assert frames[:, 0, 0, 0].tolist() == [0, 50, 100]
     with pytest.raises(BadSampleError, match=r"0\.png: a link that leaves the data root"):
         make_decoder(kind, root, "m")("clip", WHOLE)
@@ -160,7 +160,7 @@ def test_only_objects_of_the_projects_own_dvc_cache_are_followed(place, followed
         decode("x.npy", WHOLE)  # the working directory is in no DVC project
     monkeypatch.chdir(project)
     if followed:
-        np.testing.assert_array_equal(decode("x.npy", WHOLE), np.arange(4.0, dtype=np.float32))
+        np.testing.assert_array_equal(decode("x.npy", WHOLE).array, np.arange(4.0, dtype=np.float32))
     else:
         with pytest.raises(BadSampleError, match="leaves the data root"):
             decode("x.npy", WHOLE)

@@ -1,5 +1,6 @@
 """Broken and hostile video files: refused, or decoded into what was asked for, and never a way to other files."""
 
+import shutil
 import struct
 from fractions import Fraction
 
@@ -9,6 +10,7 @@ import pytest
 from damage import damage, damages, decode, every_damage, examples, judge
 from hypothesis import given
 from media import grey_steps, write_video
+from second_opinion import frames_by_command
 from tally import tried
 
 from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind
@@ -78,6 +80,25 @@ def test_a_video_damaged_anywhere_is_refused_or_still_a_video(suffix, videos, tm
     for number, data in enumerate(every_damage(videos[suffix], header=48, cuts=40)):
         path.write_bytes(data)
         judge(suffix, path, *CHECKS[number % 4])
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_a_video_that_is_accepted_though_damaged_has_the_frames_of_the_ffmpeg_command(suffix, videos, tmp_path):
+    """The command is another version of FFmpeg, run without concealment; what it complains of is not compared."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("the ffmpeg command is not installed")
+    path = tmp_path / f"x.{suffix}"
+    compared = 0
+    for number, data in enumerate([videos[suffix], *every_damage(videos[suffix], header=48, cuts=40)]):
+        if number % 6:
+            continue
+        path.write_bytes(data)
+        decoded = judge(suffix, path, FRAMES, has_shape(3, 3, 4, 5))
+        second = None if decoded is None else frames_by_command(path, 3, 4, 5, (16, 16))
+        if second is not None:
+            compared += 1
+            assert np.abs(second.astype(int) - decoded).max() <= 3
+    assert compared >= 3
 
 
 @pytest.mark.parametrize("suffix", CODECS)

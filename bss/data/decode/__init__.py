@@ -7,12 +7,13 @@ from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, Ima
 from bss.config.schema import Links
 from bss.data.decode.altered import Decoded
 from bss.data.decode.audio import decode_audio
-from bss.data.decode.bad_sample import BadSampleError, is_panic, reason, require_file
+from bss.data.decode.bad_sample import BadSampleError, is_panic, reason
 from bss.data.decode.features import decode_features
 from bss.data.decode.flow import decode_flow, require_opencv
+from bss.data.decode.frame_source import is_folder
 from bss.data.decode.frames import decode_clip, decode_frames
 from bss.data.decode.image import decode_image
-from bss.data.decode.paths import boundary, inside
+from bss.data.decode.paths import boundary, inside, require_file
 from bss.data.decode.spans import Span
 from bss.data.decode.text import Tokenizer, read_text
 
@@ -40,10 +41,15 @@ def make_decoder(kind: ModalityKind, root: Path, modality: str, links: Links = "
         encode = Tokenizer(kind, root, modality).encode
         if kind.source == "column":
             return _guarded(lambda text, _: Decoded(encode(text)))
-        return _guarded(lambda name, _: Decoded(encode(read_text(inside(root, name, limit)))))
+        return _guarded(lambda name, _: Decoded(encode(_read_text(inside(root, name, limit), root))))
     if isinstance(kind, FlowKind) and kind.compute:
         require_opencv(modality)
-    return _guarded(lambda name, span: _decode(inside(root, name, limit), kind, limit, span))
+    return _guarded(lambda name, span: _decode(inside(root, name, limit), kind, root, limit, span))
+
+
+def _read_text(path: Path, root: Path) -> str:
+    require_file(path, root)
+    return read_text(path)
 
 
 def _guarded(decode: Decoder) -> Decoder:
@@ -65,14 +71,15 @@ def _guarded(decode: Decoder) -> Decoder:
     return guarded
 
 
-def _decode(path: Path, kind: ModalityKind, limit: Path, span: Span) -> Decoded:
+def _decode(path: Path, kind: ModalityKind, root: Path, limit: Path, span: Span) -> Decoded:
+    if not (isinstance(kind, FramesKind | ClipKind | FlowKind) and is_folder(path)):
+        require_file(path, root)
     if isinstance(kind, FramesKind):
-        return Decoded(decode_frames(path, kind, limit))
+        return decode_frames(path, kind, limit)
     if isinstance(kind, ClipKind):
-        return Decoded(decode_clip(path, kind, limit, span))
+        return decode_clip(path, kind, limit, span)
     if isinstance(kind, FlowKind):
-        return Decoded(decode_flow(path, kind, limit, span))
-    require_file(path)
+        return decode_flow(path, kind, limit, span)
     if isinstance(kind, AudioKind):
         return decode_audio(path, kind)
-    return Decoded(decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path))
+    return decode_image(path, kind) if isinstance(kind, ImageKind) else decode_features(path)

@@ -43,6 +43,15 @@ AlteredValues = dict[str, dict[str, Altered]]
 """By modality and by what was done; only what happened."""
 
 
+def together(alterations: Iterable[Alteration]) -> tuple[Alteration, ...]:
+    """Return the sum of what was done to the parts of one sample, one entry for each `what`."""
+    total: dict[str, Alteration] = {}
+    for what, values, largest in alterations:
+        old = total.get(what, Alteration(what, 0, 0.0))
+        total[what] = Alteration(what, old.values + values, max(old.largest, largest))
+    return tuple(total.values())
+
+
 def count_altered(total: AlteredValues, modality: str, file: str, alterations: Iterable[Alteration]) -> None:
     """Add one sample's `alterations` to `total`. Samples are added in the manifest's order."""
     for what, values, largest in alterations:

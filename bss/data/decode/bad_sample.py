@@ -35,6 +35,8 @@ def reason(error: BaseException, path: Path) -> str:
     """Return the error's last line without the folder of `path`, which differs between machines."""
     text = str(error).replace(str(path), path.name).strip()
     told = (text.splitlines() or [""])[-1].split(": ")[-1].rstrip(".")[:100]
+    if "does not exist" in told:  # libsndfile says so of any file that it cannot make out
+        return "its format is not known"
     return told or type(error).__name__
 
 
@@ -46,19 +48,6 @@ def named(value: str) -> str:
 def is_panic(error: BaseException) -> bool:
     """Return whether a library in Rust (tokenizers, safetensors) gave up; its exception is no `Exception`."""
     return type(error).__name__ == "PanicException"
-
-
-def require_file(path: Path) -> None:
-    """Raise `BadSampleError` unless `path` is a file that holds something."""
-    try:
-        found = path.is_file()
-        empty = found and path.stat().st_size == 0
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise BadSampleError(f"not accessible ({error.strerror})") from error
-    if not found:
-        raise BadSampleError("a folder, not a file" if path.is_dir() else "file not found")
-    if empty:
-        raise BadSampleError("file is empty")
 
 
 def require_pixels(width: int, height: int) -> None:

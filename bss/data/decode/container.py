@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bss.data.decode.bad_sample import MAX_PIXELS, BadSampleError, reason, require_pixels
+from bss.data.decode.contents import unreadable
 
 SUFFIXES = frozenset(
     {".mp4", ".m4v", ".m4a", ".mov", ".flv", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts"}
@@ -111,7 +112,9 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         why = getattr(error, "strerror", None) or reason(error, path)
         if type(error).__name__ in ("InvalidDataError", "EOFError"):
             why += ": damaged, cut off, or of another format"
-        raise BadSampleError(f"not a readable {kind} file ({why})") from error
+        is_sound = kind == "audio" and path.suffix.lower() not in SUFFIXES
+        accepted, near = ("sound", "video") if is_sound else ("video", "sound" if kind == "audio" else "")
+        raise unreadable(path, f"{kind} file", accepted, why, near) from error
 
 
 def _require_bounded(kind: str, frames: int, decoded: int) -> None:

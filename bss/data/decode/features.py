@@ -5,21 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from bss.data.decode.bad_sample import MAX_NUMBERS, BadSampleError, finite, reason
+from bss.data.decode.altered import Decoded
+from bss.data.decode.bad_sample import MAX_NUMBERS, BadSampleError, reason
+from bss.data.decode.contents import unreadable
+from bss.data.decode.rounding import as_type, coarse
 
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """By the format's version; the third is for names of fields, which arrays of numbers have not."""
 
 
-def decode_features(path: Path) -> npt.NDArray[np.float32]:
+def decode_features(path: Path) -> Decoded:
     """Return the numbers of a .npy file as float32, a single one as shape [1]; pickled objects are refused."""
     array = open_array(path)
     if array.size > MAX_NUMBERS:
         raise BadSampleError(f"holds {array.size} numbers; of one sample {MAX_NUMBERS} are the most")
-    with np.errstate(over="ignore"):
-        return finite(np.array(array, dtype=np.float32, order="C", ndmin=1))
+    stored = as_type(array, np.float32)
+    return Decoded(np.atleast_1d(stored), coarse(array, stored))
 
 
 def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
@@ -32,7 +34,7 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
             shape, fortran_order, dtype = _READERS[np.lib.format.read_magic(file)](file)
             start, size = file.tell(), path.stat().st_size
     except Exception as error:  # damaged headers raise many types, TokenError and RecursionError among them
-        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
+        raise unreadable(path, ".npy file", "array", reason(error, path)) from error
     if dtype.hasobject:
         raise BadSampleError("not a readable .npy file of numbers, but of pickled objects")
     if dtype.kind not in "fiub" or 0 in shape:
@@ -44,4 +46,4 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
     try:
         return np.memmap(path, dtype, "r", start, shape, order)
     except Exception as error:  # more than 32 dimensions, or the file has changed meanwhile
-        raise BadSampleError(f"not a readable .npy file ({reason(error, path)})") from error
+        raise unreadable(path, ".npy file", "array", reason(error, path)) from error

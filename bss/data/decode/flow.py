@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config.modalities import FlowKind
-from bss.data.decode.bad_sample import BadSampleError, finite, require_file, require_pixels
+from bss.data.decode.altered import Alteration, Decoded
+from bss.data.decode.bad_sample import BadSampleError, require_pixels
 from bss.data.decode.features import open_array
 from bss.data.decode.frame_source import open_frames
+from bss.data.decode.paths import require_file
+from bss.data.decode.rounding import as_type, coarse
 from bss.data.decode.spans import Span, consecutive
 from bss.errors import BssError
-
-Flow = npt.NDArray[np.float16]
 
 FARNEBACK: dict[str, Any] = {
     "pyr_scale": 0.5,
@@ -37,15 +38,17 @@ class _Grey:
     channels: int = 1
 
 
-def decode_flow(path: Path, kind: FlowKind, root: Path, span: Span) -> Flow:
+def decode_flow(path: Path, kind: FlowKind, root: Path, span: Span) -> Decoded:
     """Return `kind.frames` consecutive flows of the part `span`, float16 [frames, 2, height, width].
 
     The two are the movement to the right and down, in pixels of the stored size.
     """
-    computed = kind.compute and path.suffix.lower() != ".npy"
-    flows = _compute(path, kind, root, span) if computed else _read(path, kind, span)
-    with np.errstate(over="ignore"):
-        return finite(flows.astype(np.float16))
+    if kind.compute and path.suffix.lower() != ".npy":
+        flows, altered = _compute(path, kind, root, span)
+        return Decoded(as_type(flows, np.float16), altered)  # OpenCV's traces of nothing are no values that are lost
+    flows = _read(path, kind, root, span)
+    stored = as_type(flows, np.float16)
+    return Decoded(stored, coarse(flows, stored))
 
 
 def require_opencv(modality: str) -> None:
@@ -59,7 +62,9 @@ def require_opencv(modality: str) -> None:
         ) from error
 
 
-def _compute(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[np.float32]:
+def _compute(
+    path: Path, kind: FlowKind, root: Path, span: Span
+) -> tuple[npt.NDArray[np.float32], tuple[Alteration, ...]]:
     import cv2
 
     source = open_frames(path, root)
@@ -68,18 +73,19 @@ def _compute(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[
     # Flow i is what happens between the frames i and i + 1.
     indices = consecutive(len(source) - 1, span, kind.frames, kind.short, kind.long)
     needed = np.unique([indices, indices + 1])
-    grey = source.read(needed, _Grey(kind.height, kind.width))[:, 0]
+    frames = source.read(needed, _Grey(kind.height, kind.width))
+    grey = frames.array[:, 0]
     flows: dict[int, Any] = {}
     for index in np.unique(indices).tolist():
         at = int(np.searchsorted(needed, index))
         out = np.zeros((kind.height, kind.width, 2), dtype=np.float32)
         flow = cv2.calcOpticalFlowFarneback(grey[at], grey[at + 1], out, **FARNEBACK)
         flows[index] = flow.transpose(2, 0, 1)
-    return np.stack([flows[index] for index in indices.tolist()])
+    return np.stack([flows[index] for index in indices.tolist()]), frames.altered
 
 
-def _read(path: Path, kind: FlowKind, span: Span) -> npt.NDArray[np.float32]:
-    require_file(path)
+def _read(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[np.float32]:
+    require_file(path, root)
     array = open_array(path)
     if array.dtype.kind == "b":
         raise BadSampleError("not a .npy array of numbers")
@@ -100,8 +106,7 @@ def _resized(flow: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.
     """Return `flow` [2, ...] as float32 at another size, bilinearly, the vectors in proportion."""
     from PIL import Image
 
-    with np.errstate(over="ignore"):
-        flow = finite(flow.astype(np.float32))
+    flow = as_type(flow, np.float32)
     old_height, old_width = flow.shape[1:]
     if (old_height, old_width) == (height, width):
         return flow

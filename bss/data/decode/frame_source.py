@@ -7,15 +7,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bss.data.decode.bad_sample import BadSampleError, require_file
+from bss.data.decode.altered import Decoded, together
+from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.container import decode_track, readable
+from bss.data.decode.display import as_shown
 from bss.data.decode.image import Size, decode_image, to_pixels
-from bss.data.decode.paths import inside
+from bss.data.decode.paths import inside, require_file
 from bss.data.decode.spans import Indices
+from bss.data.decode.wide_pixels import wide_frame
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
-Frames = npt.NDArray[np.uint8]
 
 
 class FrameSource(Protocol):
@@ -27,7 +28,7 @@ class FrameSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, indices: Indices, size: Size) -> Frames:
+    def read(self, indices: Indices, size: Size) -> Decoded:
         """Return the frames `indices`, in this order, uint8 [k, channels, height, width]."""
 
 
@@ -36,9 +37,9 @@ def open_frames(path: Path, root: Path) -> FrameSource:
 
     Raises `BadSampleError` where there are none.
     """
-    if _is_folder(path):
+    if is_folder(path):
         return ImageFolder(path, root)
-    require_file(path)
+    require_file(path, root)
     return Video(path)
 
 
@@ -60,15 +61,15 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, indices: Indices, size: Size) -> Frames:
+    def read(self, indices: Indices, size: Size) -> Decoded:
         """Return the images `indices`, uint8 [k, channels, height, width]."""
         images = {index: self._decode(self.files[index], size) for index in dict.fromkeys(indices.tolist())}
-        return np.stack([images[index] for index in indices.tolist()])
+        return _stacked(images, indices)
 
-    def _decode(self, file: Path, size: Size) -> Frames:
+    def _decode(self, file: Path, size: Size) -> Decoded:
         try:
             path = inside(self.root, str(file))
-            require_file(path)
+            require_file(path, self.root)
             return decode_image(path, size)
         except BadSampleError as error:
             raise BadSampleError(f"{file.name}: {error}") from error
@@ -96,17 +97,23 @@ class Video:
     def __len__(self) -> int:
         return len(self.times)
 
-    def read(self, indices: Indices, size: Size) -> Frames:
+    def read(self, indices: Indices, size: Size) -> Decoded:
         """Return the frames `indices`, uint8 [k, channels, height, width]."""
         wanted, last = set(indices.tolist()), int(indices.max())
         frames = {}
         with readable(self.path, "video"):
             for number, (frame, _) in enumerate(decode_track(self.path, "video")):
                 if number in wanted:
-                    frames[number] = to_pixels(_upright(frame), size)
+                    frames[number] = Decoded(to_pixels(as_shown(frame), size), wide_frame(frame))
                 if number == last:
                     break
-        return np.stack([frames[index] for index in indices.tolist()])
+        return _stacked(frames, indices)
+
+
+def _stacked(frames: dict[int, Decoded], indices: Indices) -> Decoded:
+    """Return the frames `indices` as one array; what was altered in one that comes twice counts once."""
+    array = np.stack([frames[index].array for index in indices.tolist()])
+    return Decoded(array, together(entry for frame in frames.values() for entry in frame.altered))
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -118,7 +125,8 @@ def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdigit() and part.isascii() else (-1, part) for part in parts], name
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Return whether `path` is a folder; raise `BadSampleError` for a name that the system refuses."""
     try:
         return path.is_dir()
     except OSError as error:  # a name that is too long
@@ -132,13 +140,3 @@ def _time(frame: Any, track: Any, number: int) -> float:
     if not track.average_rate:
         raise BadSampleError("a video that tells neither its frames' times nor its frame rate")
     return number / float(track.average_rate)
-
-
-def _upright(frame: Any) -> Any:
-    """Return the frame as an image, turned as the file says that it should be shown."""
-    from PIL import Image
-
-    image = frame.to_image()
-    turns = round(frame.rotation / 90) % 4
-    turn = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
-    return image.transpose(turn[turns]) if turns else image

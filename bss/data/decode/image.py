@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bss.data.decode.altered import Decoded
 from bss.data.decode.bad_sample import MAX_PIXELS, BadSampleError, reason, require_pixels
+from bss.data.decode.contents import unreadable
+from bss.data.decode.transparency import grey_of_16_bits, on_white, only_inside, repair_key
+from bss.data.decode.wide_pixels import depth, wide_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,15 +34,17 @@ class Size(Protocol):
     def channels(self) -> int: ...
 
 
-def decode_image(path: Path, size: Size) -> npt.NDArray[np.uint8]:
-    """Return the image upright, grey or RGB, resized bilinearly where its size differs.
+def decode_image(path: Path, size: Size) -> Decoded:
+    """Return the image upright (EXIF), on white if it is transparent, grey or RGB, resized bilinearly to `size`.
 
-    uint8 [channels, height, width].
+    uint8 [channels, height, width]. Of an animation it is the first frame.
     """
     from PIL import ImageOps
 
     with open_image(path) as opened:
-        return to_pixels(_in_bytes(ImageOps.exif_transpose(opened), opened.format), size)
+        bits = depth(opened, path)
+        image = ImageOps.exif_transpose(_loaded(opened))
+        return Decoded(to_pixels(_opaque(image, opened.format), size), wide_image(image, bits))
 
 
 @contextmanager
@@ -48,10 +54,11 @@ def open_image(path: Path) -> Iterator[Any]:
     Raises `BadSampleError` for another format than those of `FORMATS`, for what would decode into more than the
     limits, and for whatever is raised in the block: damage shows when the pixels are read.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=FORMATS) as opened:
+        # Not by its name: Pillow maps such a file into memory, and a TIFF that lies on its side with swapped sides.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as opened:
             # Pillow itself only warns up to twice its limit, and warnings cannot be turned into errors in
             # one thread alone.
             require_pixels(opened.width, opened.height)
@@ -62,18 +69,32 @@ def open_image(path: Path) -> Iterator[Any]:
         raise
     except Image.DecompressionBombError as error:
         raise BadSampleError("too many pixels") from error
+    except UnidentifiedImageError as error:
+        raise unreadable(path, "image", "image", "cannot identify its format") from error
     except Exception as error:  # damaged files raise many types
-        raise BadSampleError(f"not a readable image ({reason(error, path)})") from error
+        raise unreadable(path, "image", "image", reason(error, path)) from error
 
 
-def _in_bytes(image: Any, format: str | None) -> Any:
-    """Return `image` with pixels of 8 bits; Pillow itself would clip wider ones at 255."""
+def _loaded(opened: Any) -> Any:
+    """Return the opened image with its pixels read, and with its transparency as the file means it."""
+    tile = opened.tile[0] if opened.tile else None  # gone once the pixels are read
+    opened.load()
+    if tile and opened.format == "PNG":
+        repair_key(opened, str(tile.args))
+    if tile and opened.format == "GIF":  # viewers show the ground outside its first frame, Pillow the first colour
+        return only_inside(on_white(opened), tile.extents)
+    return opened
+
+
+def _opaque(image: Any, format: str | None) -> Any:
+    """Return `image` with opaque pixels of 8 bits; Pillow itself would clip wider ones at 255."""
     from PIL import Image
 
-    wide = image.mode.startswith("I;16") or (image.mode == "I" and format == "PPM")
-    if image.mode in ("I", "F") and not wide:
+    if image.mode.startswith("I;16") or (image.mode == "I" and format == "PPM"):
+        return Image.fromarray(grey_of_16_bits(image))
+    if image.mode in ("I", "F"):
         raise BadSampleError("has pixels of 32 bits; save it with 8 or 16")
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if wide else image
+    return on_white(image)
 
 
 def _require_scans(path: Path, pixels: int) -> None:

@@ -1,4 +1,4 @@
-"""Where a file of the manifest lies, and which links lead there."""
+"""Where a file of the manifest lies, which links lead there, and that it is there."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.near_names import not_found
 from bss.data.dvc_objects import object_folders
 
 OBJECT = re.compile("[0-9a-f]{2}/[0-9a-f]{30}")
@@ -49,3 +50,16 @@ def inside(root: Path, name: str, limit: Path | None = None) -> Path:
 def _is_dvc_object(path: Path) -> bool:
     folders = [folder for folder in object_folders(Path.cwd()) if path.is_relative_to(folder)]
     return any(OBJECT.fullmatch(path.relative_to(folder).as_posix()) for folder in folders)
+
+
+def require_file(path: Path, root: Path) -> None:
+    """Raise `BadSampleError` unless `path` is a file that holds something; near names in `root` are named."""
+    try:
+        found = path.is_file()
+        empty = found and path.stat().st_size == 0
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise BadSampleError(f"not accessible ({error.strerror})") from error
+    if not found:
+        raise BadSampleError("a folder, not a file" if path.is_dir() else not_found(path, root))
+    if empty:
+        raise BadSampleError("file is empty (its copy or download was cut off: fetch it again)")

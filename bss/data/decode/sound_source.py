@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bss.data.decode.bad_sample import BadSampleError, reason
 from bss.data.decode.container import FORMATS, MAX_SAMPLES, SUFFIXES, decode_track, readable
+from bss.data.decode.contents import require_content, unreadable
 from bss.data.decode.mp3_header import declared_samples
 
 Samples = npt.NDArray[np.float32]
@@ -89,13 +90,14 @@ def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
 def _open_file(path: Path) -> Iterator[Any]:
     import soundfile
 
+    require_content(path, "sound file", "sound", near="video")
     try:
         with soundfile.SoundFile(path) as file:
             yield file
     except BadSampleError:
         raise
     except Exception as error:  # damaged files raise many types, MemoryError for a false length among them
-        raise BadSampleError(f"not a readable sound file ({reason(error, path)})") from error
+        raise unreadable(path, "sound file", "sound", reason(error, path)) from error
 
 
 def _file_blocks(path: Path, first: int) -> Iterator[tuple[int, Samples]]:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config.modalities import TextKind
-from bss.data.decode.bad_sample import BadSampleError, is_panic, require_file
+from bss.data.decode.bad_sample import BadSampleError, is_panic
+from bss.data.decode.contents import require_content, require_text
 from bss.errors import BssError
 
 Tokens = npt.NDArray[np.int32]
@@ -116,13 +117,14 @@ def clean(text: str, kind: TextKind) -> str:
 
 def read_text(path: Path) -> str:
     """Return the text of a file in UTF-8."""
-    require_file(path)
     try:
+        require_text(path)
         if path.stat().st_size > MAX_BYTES:
             raise BadSampleError(f"larger than {MAX_BYTES >> 20} MiB: no text of one sample")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadSampleError(f"not a text file in UTF-8 (byte {error.start})") from error
+        require_content(path, "text file", "text")
+        raise BadSampleError(f"not a text file in UTF-8 (byte {error.start}); convert it to UTF-8") from error
     except OSError as error:
         raise BadSampleError(f"not accessible ({error.strerror})") from error
 

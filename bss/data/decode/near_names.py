@@ -1,0 +1,170 @@
+"""Files of nearly the name that was not found: other Unicode form, case, suffix, folder, slashes or spaces."""
+
+import unicodedata
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote
+
+from bss.data.decode.bad_sample import printable
+
+MAX_NAMES = 200_000
+"""Of one folder; a larger one is not searched."""
+MAX_FOLDERS = 200
+"""Folders of the root that are searched for a file that was named without its own."""
+SHOWN = 3
+"""Names that a message repeats."""
+_SORTS = (
+    {
+        "wav",
+        "mp3",
+        "flac",
+        "ogg",
+        "opus",
+        "m4a",
+        "aiff",
+        "aif",
+        "mp4",
+        "m4v",
+        "mov",
+        "mkv",
+        "webm",
+        "avi",
+        "flv",
+        "wmv",
+    },
+    {"jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff"},
+    {"npy", "npz"},
+    {"txt", "text"},
+)
+
+
+def not_found(path: Path, root: Path) -> str:
+    """Return what to say of a file that is not there: with the names, relative to `root`, that may have been meant.
+
+    `path` is inside of `root`, which is resolved.
+    """
+    real = path.resolve()
+    if ".git" in real.parts and "annex" in real.parts:
+        return "file not found (its content is not here: run git annex get)"
+    if path.is_symlink():
+        return f"file not found (a link to {printable(str(real))}, where there is nothing)"
+    name = path.relative_to(root).as_posix()
+    found = near_names(name, root)
+    if not found:
+        return "file not found"
+    shown = " or ".join(printable(other) for other in found[:SHOWN])
+    return f"file not found (there is {shown}: {_difference(name, found[0])})"
+
+
+def near_names(name: str, root: Path) -> list[str]:
+    """Return the files and folders, relative to `root`, whose names differ from `name` as people's names do."""
+    parts = _parts(name)
+    readings = [parts, _parts(unquote(name))] + [parts[i:] for i in range(1, len(parts))]
+    for reading in readings:
+        if reading and (found := _walk(root, reading)):
+            return _relative(found, root)
+    deeper = [folder.joinpath(*parts) for folder in _folders(root, _changed(root))]
+    return _relative([path for path in deeper if path.is_file()], root) if parts else []
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.replace("\\", "/").split("/") if part.strip() not in ("", ".", "..")]
+
+
+def _relative(paths: list[Path], root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+def _walk(folder: Path, parts: list[str]) -> list[Path]:
+    """Return what `parts` lead to from `folder`, each taken by its key if it is not there as it is written."""
+    for part in parts[:-1]:
+        names = [part] if (folder / part).is_dir() else _names(folder).get(_key(part), [])
+        folders = [folder / name for name in names if (folder / name).is_dir()]
+        if not folders:
+            return []
+        folder = folders[0]
+    last = parts[-1]
+    if (folder / last).exists():
+        return [folder / last]
+    same = _names(folder).get(_key(last), []) or _names(folder).get(_key(_without_suffix(last)), [])
+    stems = _stems(folder)
+    suffixes = [name for name in stems.get(_key(_without_suffix(last)), []) if _sort(name) == _sort(last)]
+    return [folder / name for name in same or suffixes or stems.get(_key(last), [])]
+
+
+def _sort(name: str) -> int:
+    """Return which of the sorts of files a name is, by its suffix: one of another sort is another modality's."""
+    suffix = name.strip().rpartition(".")[2].lower()
+    return next((number for number, sort in enumerate(_SORTS) if suffix in sort), -1)
+
+
+def _key(name: str) -> str:
+    """Return what names have in common that look alike: case, Unicode form and spaces aside."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _without_suffix(name: str) -> str:
+    return name.strip().rpartition(".")[0] or name
+
+
+def _names(folder: Path) -> dict[str, list[str]]:
+    return _listing(str(folder), _changed(folder))[0]
+
+
+def _stems(folder: Path) -> dict[str, list[str]]:
+    return _listing(str(folder), _changed(folder))[1]
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=16)
+def _listing(folder: str, changed: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the names in a folder by their keys and by those of their stems; `changed` keeps old listings apart."""
+    try:
+        found = sorted(path.name for path in islice(Path(folder).iterdir(), MAX_NAMES + 1))
+    except OSError:
+        found = []
+    names: dict[str, list[str]] = {}
+    stems: dict[str, list[str]] = {}
+    for name in found if len(found) <= MAX_NAMES else []:
+        names.setdefault(_key(name), []).append(name)
+        stems.setdefault(_key(_without_suffix(name)), []).append(name)
+    return names, stems
+
+
+@lru_cache(maxsize=4)
+def _folders(root: Path, changed: int) -> list[Path]:
+    """Return the first folders of `root` by name; `changed` keeps old listings apart."""
+    names = sorted(name for group in _names(root).values() for name in group)
+    return list(islice((root / name for name in names if name[0] != "." and (root / name).is_dir()), MAX_FOLDERS))
+
+
+def _difference(name: str, other: str) -> str:
+    """Return in what the name of the manifest differs from that of the file."""
+    slashes = name.replace("\\", "/")
+    file, other_file = slashes.rpartition("/")[2], other.rpartition("/")[2]
+    forms = f"the same letters in Unicode's form {_form(other)} where the manifest has {_form(name)}"
+    differences = (
+        ("folders are separated by / there", "\\" in name and _key(slashes) == _key(other)),
+        (forms, unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)),
+        ("upper and lower case differ", name.casefold() == other.casefold()),
+        ("spaces differ", "".join(name.split()) == "".join(other.split())),
+        ("the manifest has it as in a URL", unquote(name) == other),
+        ("in another folder", _key(file) == _key(other_file)),
+        ("another suffix", _key(other_file) == _key(_without_suffix(file)) or _same_stem(file, other_file)),
+    )
+    return next((text for text, applies in differences if applies), "a similar name")
+
+
+def _same_stem(file: str, other: str) -> bool:
+    return _key(_without_suffix(other)) in (_key(_without_suffix(file)), _key(file))
+
+
+def _form(name: str) -> str:
+    return next((form for form in ("NFC", "NFD") if unicodedata.is_normalized(form, name)), "mixed")
