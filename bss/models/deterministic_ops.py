@@ -30,11 +30,12 @@ class Finding:
     """The key of params.yaml that decides the part of the network: network.encoders.<modality> or network.fusion."""
     operator: str
     """Of aten, such as _adaptive_avg_pool2d_backward."""
-    documented: str | None
-    """What torch's documentation calls it."""
+    documented: tuple[str, ...]
+    """What torch's documentation calls it, if it names it."""
 
     def __str__(self) -> str:
-        return f"{self.part}: {self.operator}{f' ({self.documented})' if self.documented else ''}"
+        names = f" ({' or '.join(self.documented)})" if self.documented else ""
+        return f"{self.part}: {self.operator}{names}"
 
 
 class Recorder(TorchDispatchMode):
@@ -51,16 +52,13 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         name = function.overloadpacket.__name__
         self.calls.append(name)
-        for entry in _ENTRIES.get(name, ()):
-            if entry.when(_arguments(function, args, kwargs)):
-                self.found[name] = entry
+        entry = _ENTRIES.get(name)
+        if entry is not None and entry.when(_arguments(function, args, kwargs)):
+            self.found[name] = entry
         return function(*args, **kwargs)
 
 
-_ENTRIES = {
-    operator: [entry for entry in NONDETERMINISTIC if operator in entry.operators]
-    for operator in {operator for entry in NONDETERMINISTIC for operator in entry.operators}
-}
+_ENTRIES = {operator: entry for entry in NONDETERMINISTIC for operator in entry.operators}
 
 
 def _arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,6 +80,19 @@ def nondeterministic_operations(network: MultiModalNetwork, modalities: Mapping[
             run()
         findings += [Finding(part, name, entry.documented) for name, entry in recorder.found.items()]
     return findings
+
+
+def part_that_raises(
+    network: MultiModalNetwork, modalities: Mapping[str, Modality], device: torch.device, text: str
+) -> str | None:
+    """Return the key of the part of `network`, which is on `device`, whose pass raises a RuntimeError with `text`."""
+    for part, run in passes(network, modalities, device):
+        try:
+            run()
+        except RuntimeError as error:
+            if text in str(error):
+                return part
+    return None
 
 
 def passes(

@@ -24,8 +24,8 @@ Arguments = Mapping[str, Any]
 class Nondeterministic:
     """One entry of the list."""
 
-    documented: str | None
-    """What the documentation calls it; None: only the source of its kernel says so."""
+    documented: tuple[str, ...]
+    """What the documentation calls it; empty: only the source of its kernel says so."""
     operators: tuple[str, ...]
     """The operators of aten that raise, without their overloads."""
     when: Callable[[Arguments], bool] = lambda arguments: True
@@ -38,49 +38,48 @@ def _is_floating(arguments: Arguments) -> bool:
 
 
 NONDETERMINISTIC = (
-    Nondeterministic("torch.nn.AvgPool3d", ("avg_pool3d_backward",)),
+    Nondeterministic(("torch.nn.AvgPool3d",), ("avg_pool3d_backward",)),
     # To 1 x 1 it is a mean, which is another operator.
-    Nondeterministic("torch.nn.AdaptiveAvgPool2d", ("_adaptive_avg_pool2d_backward",)),
-    Nondeterministic("torch.nn.AdaptiveAvgPool3d", ("_adaptive_avg_pool3d_backward",)),
-    Nondeterministic("torch.nn.AdaptiveMaxPool2d", ("adaptive_max_pool2d_backward",)),
-    Nondeterministic("torch.nn.FractionalMaxPool2d", ("fractional_max_pool2d_backward",)),
-    Nondeterministic("torch.nn.FractionalMaxPool3d", ("fractional_max_pool3d_backward",)),
-    Nondeterministic("torch.nn.MaxUnpool1d", ("max_unpool2d",)),
-    Nondeterministic("torch.nn.MaxUnpool2d", ("max_unpool2d",)),
-    Nondeterministic("torch.nn.MaxUnpool3d", ("max_unpool3d",)),
+    Nondeterministic(("torch.nn.AdaptiveAvgPool2d",), ("_adaptive_avg_pool2d_backward",)),
+    Nondeterministic(("torch.nn.AdaptiveAvgPool3d",), ("_adaptive_avg_pool3d_backward",)),
+    Nondeterministic(("torch.nn.AdaptiveMaxPool2d",), ("adaptive_max_pool2d_backward",)),
+    Nondeterministic(("torch.nn.FractionalMaxPool2d",), ("fractional_max_pool2d_backward",)),
+    Nondeterministic(("torch.nn.FractionalMaxPool3d",), ("fractional_max_pool3d_backward",)),
+    Nondeterministic(("torch.nn.MaxUnpool1d", "torch.nn.MaxUnpool2d"), ("max_unpool2d",)),
+    Nondeterministic(("torch.nn.MaxUnpool3d",), ("max_unpool3d",)),
     Nondeterministic(
-        "torch.nn.functional.interpolate",
+        ("torch.nn.functional.interpolate",),
         (
             *("upsample_linear1d_backward", "upsample_bilinear2d_backward", "upsample_bicubic2d_backward"),
             *("upsample_trilinear3d_backward", "_upsample_bilinear2d_aa_backward", "_upsample_bicubic2d_aa_backward"),
         ),
     ),
-    Nondeterministic("torch.nn.ReflectionPad1d", ("reflection_pad1d_backward",)),
-    Nondeterministic("torch.nn.ReflectionPad2d", ("reflection_pad2d_backward",)),
-    Nondeterministic("torch.nn.ReflectionPad3d", ("reflection_pad3d_backward",)),
+    Nondeterministic(("torch.nn.ReflectionPad1d",), ("reflection_pad1d_backward",)),
+    Nondeterministic(("torch.nn.ReflectionPad2d",), ("reflection_pad2d_backward",)),
+    Nondeterministic(("torch.nn.ReflectionPad3d",), ("reflection_pad3d_backward",)),
     # Of classes per sample there is another operator; here a mean or sum over pixels raises.
-    Nondeterministic("torch.nn.NLLLoss", ("nll_loss2d_forward",), lambda arguments: arguments["reduction"] != 0),
-    Nondeterministic("torch.nn.CTCLoss", ("_ctc_loss_backward",)),
+    Nondeterministic(("torch.nn.NLLLoss",), ("nll_loss2d_forward",), lambda arguments: arguments["reduction"] != 0),
+    Nondeterministic(("torch.nn.CTCLoss",), ("_ctc_loss_backward",)),
     Nondeterministic(
-        "torch.nn.EmbeddingBag",
+        ("torch.nn.EmbeddingBag",),
         ("_embedding_bag_backward", "_embedding_bag_dense_backward"),
         lambda arguments: arguments["mode"] == 2,  # max
     ),
-    Nondeterministic("torch.Tensor.put_", ("put", "put_")),
-    Nondeterministic("torch.histc", ("histc",), _is_floating),
-    Nondeterministic("torch.bincount", ("bincount",), lambda arguments: arguments["weights"] is not None),
-    Nondeterministic("torch.median", ("median", "nanmedian"), lambda arguments: "dim" in arguments),
+    Nondeterministic(("torch.Tensor.put_",), ("put", "put_")),
+    Nondeterministic(("torch.histc",), ("histc",), _is_floating),
+    Nondeterministic(("torch.bincount",), ("bincount",), lambda arguments: arguments["weights"] is not None),
+    Nondeterministic(("torch.median",), ("median", "nanmedian"), lambda arguments: "dim" in arguments),
     Nondeterministic(
-        "torch.nn.functional.grid_sample",
+        ("torch.nn.functional.grid_sample",),
         ("grid_sampler_2d_backward", "grid_sampler_3d_backward", "cudnn_grid_sampler_backward"),
     ),
-    Nondeterministic("torch.cumsum", ("cumsum", "cumsum_"), _is_floating),
+    Nondeterministic(("torch.cumsum",), ("cumsum", "cumsum_"), _is_floating),
     Nondeterministic(
-        "torch.Tensor.scatter_reduce",
+        ("torch.Tensor.scatter_reduce",),
         ("scatter_reduce", "scatter_reduce_"),
         lambda arguments: arguments["reduce"] == "prod",
     ),
-    Nondeterministic("torch.Tensor.resize_", ("resize_",), lambda arguments: arguments["self"].is_quantized),
-    Nondeterministic(None, ("kthvalue",)),
-    Nondeterministic(None, ("index_reduce", "index_reduce_")),
+    Nondeterministic(("torch.Tensor.resize_",), ("resize_",), lambda arguments: arguments["self"].is_quantized),
+    Nondeterministic((), ("kthvalue",)),
+    Nondeterministic((), ("index_reduce", "index_reduce_")),
 )
