@@ -61,7 +61,7 @@ class MultiModalNetwork(nn.Module):
         self.fusion = build_fusion(config.fusion, built, classes)
 
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
-        """Turn stored samples (tensors [batch, ...], or `Sounds` of a tensor) into network inputs.
+        """Turn stored samples (tensors [batch, ...], or `Sounds` or `PlacedSounds` of one) into network inputs.
 
         `drawn` [batch, DRAWS], from `Augmentation.draw`, decides how images are augmented; None augments nothing.
         """

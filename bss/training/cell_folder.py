@@ -16,8 +16,8 @@ from bss.tracking.provenance import code_version, write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.history import read_history
-from bss.training.ranks import ALONE, Ranks
 from bss.training.nondeterminism import nondeterminism_named
+from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import describe_device, device_type, resolve_device
 from bss.training.state import Row
 
