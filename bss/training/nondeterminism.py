@@ -10,12 +10,12 @@ import torch
 from bss.config import Config
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.gpus import DETERMINISTIC_WORKSPACES, WORKSPACE
 from bss.models.deterministic_ops import part_that_raises
 from bss.models.network import build_network, describe_network
 from bss.training.reproducible import resolve_device
 
 OPERATION = re.compile(r"(\S+)[^\n]* does not have a deterministic implementation")
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def nondeterminism_named(config: Config, store: Store) -> Iterator[None]:
         if WORKSPACE in text:
             raise BssError(
                 f"{WORKSPACE}: {os.environ.get(WORKSPACE)} is set, with which multiplications on a GPU are not "
-                "deterministic. Unset it, or set it to :4096:8 or :16:8."
+                f"deterministic. Unset it, or set it to {' or '.join(DETERMINISTIC_WORKSPACES)}."
             ) from error
         found = OPERATION.search(text)
         if found is None:
