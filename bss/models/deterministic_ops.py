@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,8 +105,8 @@ def passes(
     """
     network.train()
     for name, modality in modalities.items():
-        yield f"network.encoders.{name}", lambda name=name, modality=modality: _encode(network, name, modality, device)
-    yield "network.fusion", lambda: _fuse(network, device)
+        yield f"network.encoders.{name}", partial(_encode, network, name, modality, device)
+    yield "network.fusion", partial(_fuse, network, device)
 
 
 def _encode(network: MultiModalNetwork, name: str, modality: Modality, device: torch.device) -> None:
