@@ -16,6 +16,7 @@ from bss.addresses import redact
 from bss.config import Config, load_config
 from bss.console import make_console
 from bss.errors import PIPELINE_PACKAGES, BssError
+from bss.gpus import look_at_gpus
 from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
 from bss.tracking.provenance import code_version
 
@@ -50,6 +51,7 @@ def doctor(params: Path | None, overrides: Iterable[str], bucket: str | None, sh
         except BssError as error:
             findings.append(("parameters", str(error), False))
     findings.append(_device(config))
+    findings += look_at_gpus(config)
     findings.append(_tracking(config))
     findings.append(_object_store(bucket))
     if config is not None:
@@ -104,8 +106,8 @@ def _device(config: Config | None) -> Finding:
 
     asked = "auto" if config is None else config.resources.device
     if torch.cuda.is_available():
-        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        return "device", f"resources.device is {asked}; there is {names}", True
+        count = torch.cuda.device_count()
+        return "device", f"resources.device is {asked}; there {'is 1 GPU' if count == 1 else f'are {count} GPUs'}", True
     return "device", f"resources.device is {asked}; there is no GPU that torch can use", asked != "cuda"
 
 

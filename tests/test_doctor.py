@@ -1,11 +1,13 @@
+import json
 import shutil
 from types import SimpleNamespace
 
 import boto3
 import pytest
 
-from bss import doctor
+from bss import doctor, gpus
 from bss.cli import main
+from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, TextKind
 from bss.doctor import GIB
 
 FINE = "All that was asked for is there."
@@ -98,3 +100,104 @@ def test_an_object_store_that_does_not_answer_or_refuses(capsys, strict_aws, mon
     assert status == 1
     assert "http://***@127.0.0.1:9: the object store: Could not connect" in text
     assert "the-secret" not in text
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A machine with two GPUs, as far as torch.cuda tells; nothing may be computed on them."""
+    import torch
+
+    gpu = SimpleNamespace(name="Card H", total_memory=80 * GIB, major=9, minor=0)
+    small = SimpleNamespace(name="Card T", total_memory=16 * GIB, major=7, minor=5)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", [gpu, small].__getitem__)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+
+
+@pytest.fixture
+def params(tree, tmp_path):
+    """Parameters whose data are not prepared, in the folder of the test."""
+
+    def write(**resources):
+        path = tmp_path / "params.yaml"
+        tree["resources"] = {"device": "auto", **resources}
+        if "vector" in tree["prepare"]["modalities"]:
+            del tree["prepare"]["modalities"]["vector"], tree["network"]["encoders"]["vector"]
+        path.write_text(json.dumps(tree))
+        return path
+
+    return write
+
+
+def test_each_gpu_is_named_and_the_network_of_the_parameters_is_deterministic(capsys, two_gpus, params):
+    params()
+    status, text = shown(capsys)
+    assert status == 0
+    assert "there are 2 GPUs" in text
+    trains = "the network trains deterministically on it"
+    assert f"ok GPU 0 Card H, 80.0 GiB, compute capability 9.0; {trains}" in text
+    assert f"ok GPU 1 Card T, 16.0 GiB, compute capability 7.5; {trains}" in text
+
+
+def test_without_parameters_a_gpu_is_named_alone(capsys, two_gpus):
+    status, text = shown(capsys)
+    assert status == 0
+    assert "ok GPU 1 Card T, 16.0 GiB, compute capability 7.5 ok MLflow" in text
+
+
+def test_a_network_that_is_not_deterministic_is_told_with_its_part(capsys, two_gpus, params, monkeypatch):
+    from torch import nn
+
+    monkeypatch.setattr("bss.models.encoders.cnn.AveragePool", lambda size, pooled: nn.AdaptiveAvgPool2d(pooled))
+    tree = json.loads(params().read_text())
+    tree["network"]["encoders"]["audio"]["spectrogram"]["hop"] = 16  # 51 frames, 26 behind the convolution
+    params().write_text(json.dumps(tree))
+    operation = "network.encoders.audio: _adaptive_avg_pool2d_backward (torch.nn.AdaptiveAvgPool2d)"
+    status, text = shown(capsys)
+    assert status == 1
+    assert "NO GPU 0 Card H, 80.0 GiB, compute capability 9.0; the network does not train" in text
+    assert f"deterministically on it: {operation}; take other parts, or set resources.deterministic to warn" in text
+    assert "2 to mend: GPU 0, GPU 1" in text
+    status, text = shown(capsys, "--set", "resources.deterministic=warn")
+    assert status == 0
+    assert f"on it: {operation}; two runs may differ" in text
+    status, text = shown(capsys, "--set", "resources.device=cpu")
+    assert status == 0
+    assert "compute capability 9.0; not used (resources.device: cpu)" in text
+
+
+def test_features_have_a_shape_after_they_are_prepared(capsys, two_gpus, tree, tmp_path, small_store):
+    tree["resources"] = {"device": "auto"}
+    (tmp_path / "params.yaml").write_text(json.dumps(tree))
+    status, text = shown(capsys)
+    assert status == 0
+    assert "is not known before `bss prepare`" in text
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "store").symlink_to(small_store)
+    assert "the network trains deterministically on it" in shown(capsys)[1]
+
+
+def test_a_workspace_with_which_nothing_is_deterministic(capsys, two_gpus, params, monkeypatch):
+    params()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":1:1")
+    status, text = shown(capsys)
+    assert status == 1
+    assert "CUBLAS_WORKSPACE_CONFIG is :1:1, with which it is not deterministic: unset it" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "dtype"),
+    [
+        (AudioKind("audio", 4000, 0.2, "tile", stored="int16"), (800,), "int16"),
+        (ImageKind("image", 6, 7, 1), (1, 6, 7), "uint8"),
+        (FramesKind("frames", 2, None, 6, 7), (2, 3, 6, 7), "uint8"),
+        (ClipKind("clip", 5, height=6, width=7), (5, 3, 6, 7), "uint8"),
+        (FlowKind("flow", 5, height=6, width=7), (5, 2, 6, 7), "float16"),
+        (TextKind("text", "tokenizer", tokens=9), (9,), "int32"),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_shapes_that_are_known_before_anything_is_prepared(kind, shape, dtype):
+    found = gpus._modality("x", kind)
+    assert (found.kind, found.shape, found.dtype) == (kind.kind, shape, dtype)

@@ -41,6 +41,9 @@ class ResourcesConfig:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
+    deterministic: Literal["error", "warn"] = "error"
+    """What becomes of an operation that has no deterministic implementation on a GPU: error ends the training and names
+    it, warn goes on, and two runs may differ. Everything is deterministic on CPU."""
     jobs: int | None = None
     """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs or nodes."""
     staging: str | None = None

@@ -66,7 +66,7 @@ def stage_part(config: Config, stage: str) -> str:
     keys = (*STAGES["schedule"], *STAGES["train"], *RANKS) if stage == "schedule" else STAGES[stage]
     part = pick(config_to_tree(config), keys)
     if stage in ("measure", "schedule"):
-        part["resources"] = {"device": config.resources.device}
+        part["resources"] = _device(config)
     if stage == "schedule":
         part["resources"] |= _staging(config)
     return json.dumps(part, sort_keys=True)
@@ -91,10 +91,17 @@ def cell_part(config: Config, scheduler: str, seed: int) -> str:
         "sequences_mib": config.tracking.sequences_mib,
         "strict": config.tracking.strict,
     }
-    part["resources"] = {"device": config.resources.device, "jobs": 1, **_staging(config)}
+    part["resources"] = {**_device(config), "jobs": 1, **_staging(config)}
     if config.resources.checkpoints.store is not None:  # a pod's own disk is gone with it, so only then they matter
         part["resources"]["checkpoints"] = config_to_tree(config.resources.checkpoints)
     return json.dumps(part, sort_keys=True)
+
+
+def _device(config: Config) -> Tree:
+    """Return the device, and what becomes of operations that are not deterministic there unless they are errors."""
+    resources = config.resources
+    allowed = {} if resources.deterministic == "error" else {"deterministic": resources.deterministic}
+    return {"device": resources.device, **allowed}
 
 
 def _staging(config: Config) -> Tree:

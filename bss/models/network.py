@@ -66,12 +66,17 @@ class MultiModalNetwork(nn.Module):
                 nn.init.zeros_(head.bias)
 
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
-        """Turn stored samples (tensors [batch, ...], or `Sounds` of a tensor) into network inputs.
+        """Turn stored samples (tensors [batch, ...], or `Sounds` or `PlacedSounds` of one) into network inputs.
 
         `drawn` [batch, DRAWS], from `Augmentation.draw`, decides how images are augmented; None augments nothing.
         """
-        parts = {name: crop(raw[name], drawn) for name, crop in self.crops.items()}
-        return {name: transform(parts.get(name, raw[name])) for name, transform in self.transforms.items()}
+        return {name: self.transform_one(name, raw[name], drawn) for name in self.transforms}
+
+    def transform_one(self, name: str, stored: Any, drawn: npt.NDArray[np.float64] | None = None) -> Tensor:
+        """Do so for the modality `name` alone."""
+        part = self.crops[name](stored, drawn) if name in self.crops else stored
+        inputs: Tensor = self.transforms[name](part)
+        return inputs
 
     def forward(self, inputs: Mapping[str, Tensor], precision: Precision | None = None) -> Outputs:
         """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's."""

@@ -13,7 +13,7 @@ from bss.data.sounds import Sounds
 from bss.data.store import Modality
 from bss.errors import BssError
 from bss.models.crop import Cropped
-from bss.models.waveforms import Waveforms, fill
+from bss.models.waveforms import PlacedSounds, Waveforms, fill
 
 FLOOR = 1e-7
 """Added to the magnitude before the logarithm, as in the published scripts."""
@@ -48,7 +48,7 @@ class LogSpectrogram(nn.Module):
         filters = None if spectrogram.bands is None else mel_filters(spectrogram.bands, self.n_fft, sample_rate)
         self.register_buffer("filters", filters, persistent=False)
 
-    def forward(self, sounds: Sounds | Tensor) -> Tensor:
+    def forward(self, sounds: Sounds | PlacedSounds | Tensor) -> Tensor:
         if self.filters is None and self.window.device.type == "cpu":
             return self._one_by_one(self.waveforms.parts(sounds))
         spectrum = torch.stft(

@@ -26,6 +26,7 @@ from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import Columns, batches_in_train_mode, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.memory import keep_freed_memory
+from bss.training.nondeterminism import nondeterminism_named
 from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import split_into_batches
@@ -89,10 +90,11 @@ def write_summary(
 
 def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[str, Summary]:
     """Measure with one seed in a worker process, write its tables into `folder` and return its summaries."""
-    make_reproducible()
+    make_reproducible(config.resources.deterministic)
     keep_freed_memory()
     data = Store.open(store)
-    timings = measure_seed(config, data, seed)
+    with nondeterminism_named(config, data):
+        timings = measure_seed(config, data, seed)
     (folder / f"seed={seed}").mkdir()
     for timing, columns in timings.items():
         write_table(folder / f"seed={seed}" / FILES[timing], scores_table(data, columns))

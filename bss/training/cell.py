@@ -56,7 +56,7 @@ def train_cell(
     having saved where it stands.
     """
     started = time.perf_counter()
-    make_reproducible()
+    make_reproducible(config.resources.deterministic)
     keep_freed_memory()
     entry = config.schedule.schedulers[name]
     device = resolve_device(config.resources.device)

@@ -16,6 +16,7 @@ from bss.tracking.provenance import code_version, write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.history import read_history
+from bss.training.nondeterminism import nondeterminism_named
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import describe_device, device_type, resolve_device
 from bss.training.state import Row
@@ -89,11 +90,12 @@ def train_into(
     key = cell_key(config, data, plans, name, seed)
     if ranks.rank > 0:
         here = Checkpoints(checkpoints_folder(path), key, replace(config.resources.checkpoints, store=None))
-        return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, here)[0]
+        with nondeterminism_named(config, data):
+            return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, here)[0]
     checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
     try:
-        with whole_folder(path) as folder:
+        with whole_folder(path) as folder, nondeterminism_named(config, data):
             metrics, counts = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
             trained = [{"from_step": step, "ranks": count} for step, count in counts]
             more = {"ranks": trained, "device": describe_device(resolve_device(config.resources.device))}

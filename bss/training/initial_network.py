@@ -58,7 +58,8 @@ def compiled(network: nn.Module, device: torch.device) -> nn.Module:
 
     Raises `BssError` where this machine cannot compile.
     """
-    torch.use_deterministic_algorithms(True)  # tells the compiler too
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)  # tells the compiler too
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
     except Exception as error:  # compilers fail in many ways

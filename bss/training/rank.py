@@ -102,7 +102,7 @@ def train_as_rank(
     """
     config = load_config(params)
     _check(config, params, name)
-    make_reproducible()
+    make_reproducible(config.resources.deterministic)
     data = Store.open(store)
     with join_ranks(resolve_device(config.resources.device)) as ranks:
         train_into(out, config, data, plans, name, seed, on_epoch, ranks)

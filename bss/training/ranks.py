@@ -1,7 +1,7 @@
 """The ranks of one training: processes that share every batch and agree on everything else."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.errors import BssError
-from bss.models.onto import onto
+from bss.models.onto import onto, read_later
 from bss.training.batch_norm import share_batch_norm
 from bss.training.interruption import interruptions_wait
 
@@ -83,21 +83,22 @@ class Vote:
 
     def __init__(self, ranks: Ranks, device: torch.device) -> None:
         self._ranks, self._device = ranks, device
-        self._asked: Tensor | None = None
+        self._answer: Callable[[], list[Any]] | None = None
 
     def __call__(self, *asked: bool, now: bool) -> tuple[bool, ...]:
         """Return for each of `asked` whether it is true on any rank; `now` answers at once."""
         if self._ranks.count == 1:
             return asked
-        before = self._asked
-        self._asked = onto(self._device, np.array(asked, dtype=np.float32))
-        self._ranks.add(self._asked)
-        answer = self._asked if now else before
-        return (False,) * len(asked) if answer is None else tuple(count > 0 for count in answer.tolist())
+        before = self._answer
+        counts = onto(self._device, np.array(asked, dtype=np.float32))
+        self._ranks.add(counts)
+        self._answer = read_later(counts)  # copied now: read later, it would wait for the steps in between
+        answer = self._answer if now else before
+        return (False,) * len(asked) if answer is None else tuple(count > 0 for count in answer())
 
     def forget(self) -> None:
         """Drop what was asked: it is done. All ranks call it together."""
-        self._asked = None
+        self._answer = None
 
 
 @contextmanager

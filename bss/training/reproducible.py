@@ -1,6 +1,7 @@
 """Settings under which the same seed gives the same bits."""
 
 import os
+from typing import Literal
 
 import torch
 
@@ -8,8 +9,11 @@ from bss.config import Config
 from bss.errors import BssError
 
 
-def make_reproducible() -> None:
+def make_reproducible(deterministic: Literal["error", "warn"] = "error") -> None:
     """Make this process deterministic: one thread per training on CPU, deterministic kernels on GPU.
+
+    `deterministic` is what an operation does that has none there: raise torch's error, or warn. Call this before
+    anything is computed on a GPU, for cuBLAS reads its variable once.
 
     Sums that are split over threads depend on how many there are; a training therefore uses one thread,
     and several trainings run at a time.
@@ -17,7 +21,7 @@ def make_reproducible() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)
     # torch.use_deterministic_algorithms does the same, and imports torch's compiler, which takes a second.
-    torch.set_deterministic_debug_mode("error")
+    torch.set_deterministic_debug_mode(deterministic)
     torch.backends.cudnn.benchmark = False
     # Nothing here reads memory before writing it; filling it first costs every operation a pass.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from bss.data.store import Store
 from bss.models.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork
 from bss.models.onto import onto
+from bss.models.waveforms import place
 from bss.training.read_ahead import Memory, read_ahead
 
 CACHE_BYTES = 2 << 30
@@ -26,7 +27,7 @@ CHUNK = 256
 Indices = npt.NDArray[np.int64]
 Inputs = dict[str, Tensor]
 Raw = dict[str, Any]
-"""Stored samples per modality: tensors [k, ...] or `Sounds` of a tensor."""
+"""Stored samples per modality: tensors [k, ...], or `Sounds` or `PlacedSounds` of one."""
 
 
 class SplitData:
@@ -76,7 +77,8 @@ class SplitData:
                 yield {name: x[where] for name, x in self._inputs.items()}, self.labels[where]
         elif self._raw is not None:
             for index, where in zip(indices, positions, strict=True):
-                yield self._transform(_picked(self._raw, index, where), index, augmentation), self.labels[where]
+                picked = {name: found[where] for name, found in self._raw.items()}
+                yield self._transform(picked, index, augmentation), self.labels[where]
         elif self._copies is None:
 
             def make(index: Indices, memory: Memory) -> Inputs:
@@ -155,23 +157,12 @@ def _map(change: Any, found: Any) -> Any:
 
 
 def _joined(parts: list[Raw]) -> Raw:
+    """Return the stored samples of all `parts`; what is needed to pick some of them is on their device."""
     joined: Raw = {}
     for name, first in parts[0].items():
         if isinstance(first, Sounds):
             values = torch.cat([part[name].values for part in parts])
-            joined[name] = Sounds(values, np.concatenate([part[name].lengths for part in parts]))
+            joined[name] = place(Sounds(values, np.concatenate([part[name].lengths for part in parts])))
         else:
             joined[name] = torch.cat([part[name] for part in parts])
     return joined
-
-
-def _picked(raw: Raw, index: Indices, where: Tensor) -> Raw:
-    picked: Raw = {}
-    for name, found in raw.items():
-        if not isinstance(found, Sounds):
-            picked[name] = found[where]
-            continue
-        lengths, ends = found.lengths[index], found.ends[index]
-        pieces = [found.values[end - length : end] for length, end in zip(lengths.tolist(), ends.tolist(), strict=True)]
-        picked[name] = Sounds(torch.cat(pieces) if pieces else found.values[:0], lengths)
-    return picked

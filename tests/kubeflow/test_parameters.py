@@ -102,6 +102,7 @@ def changed(tree, key, value):
         ("prepare.val_share", 0.3, {"prepare"}),
         ("seeds", [0, 1, 2], {"measure", "schedule"}),
         ("network.encoders.image.features", 4, {"measure", "schedule", "cell"}),
+        ("resources.deterministic", "warn", {"measure", "schedule", "cell"}),
     ],
 )
 def test_only_what_a_stage_reads_decides_it(key, value, decided, tree, make_config):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from paper_networks import RESNET, SPECTROGRAM, config_of, write_store
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bss.config.crop import Crop
 from bss.data.store import Store
@@ -174,3 +175,23 @@ def test_what_goes_wrong_while_reading_is_raised_and_no_thread_is_left(store, mo
     with pytest.raises(BssError, match="gone"):
         list(read)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+def test_picking_a_batch_takes_as_many_kernels_whatever_its_size(store, monkeypatch):
+    class Calls(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            self.count += 1
+            return function(*arguments, **(keywords or {}))
+
+    data = make(store, CROP, way="stored", monkeypatch=monkeypatch)
+    monkeypatch.setattr(data, "_transform", lambda raw, index, augmentation: raw)
+    counts = []
+    for size in (8, 36):
+        with Calls() as calls:
+            ((raw, _),) = data.batches([np.arange(size)])
+        counts.append(calls.count)
+        assert raw["audio"].values is data._raw["audio"].values  # no sound is copied
+        assert len(raw["audio"].lengths) == len(raw["clip"]) == size
+    assert counts[0] == counts[1] > 0

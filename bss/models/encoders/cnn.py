@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from bss.config.encoders import CnnConfig
+from bss.models.average_pool import AveragePool
 from bss.models.encoders.base import Encoder, require_shape
 
 POOLED = 4
@@ -28,12 +29,12 @@ class Cnn(Encoder):
                 nn.ReLU(),
             ]
             channels, height, width = out, (height + 1) // 2, (width + 1) // 2
-        height, width = min(height, POOLED), min(width, POOLED)
+        pooled = min(height, POOLED), min(width, POOLED)
         self.layers = nn.Sequential(
             *layers,
-            nn.AdaptiveAvgPool2d((height, width)),
+            nn.Identity() if pooled == (height, width) else AveragePool((height, width), pooled),
             nn.Flatten(),
-            nn.Linear(channels * height * width, config.features),
+            nn.Linear(channels * pooled[0] * pooled[1], config.features),
         )
 
     def encode(self, inputs: Tensor) -> Tensor:
