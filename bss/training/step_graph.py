@@ -77,12 +77,13 @@ class CudaRecorder:
 class StepGraph:
     """Takes the steps of a training whose batches have `batch_size` samples from a recording, and all others plainly.
 
-    One object serves one training, in one process. If recording fails, it says so and takes all steps plainly.
+    One object serves one training, in one process. If recording fails, it says so, sets `failed`, and takes all steps
+    plainly.
     """
 
     def __init__(self, batch_size: int, recorder: Recorder) -> None:
         self.batch_size, self._recorder = batch_size, recorder
-        self._warm, self._failed = 0, False
+        self._warm, self.failed = 0, False
         self._now: Any = None  # what a recording that is made now bakes in
         self._recorded: Any = None
         self._parts: list[Part] = []
@@ -97,7 +98,7 @@ class StepGraph:
 
     def step(self, take: Step, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
         """Do what ``take(lengths, loaded)`` does; the results are overwritten by the next step."""
-        if self._failed or sum(lengths) != self.batch_size:
+        if self.failed or sum(lengths) != self.batch_size:
             return take(lengths, loaded)
         if self._warm < WARM_UP:
             self._warm += 1
@@ -121,7 +122,7 @@ class StepGraph:
             with _capturable(take.optimiser):
                 self._passed = self._recorder.record(lambda: take(lengths, iter(self._parts)))
         except Exception as error:  # libraries refuse in many ways
-            self._failed = True
+            self.failed = True
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             make_console().print(
                 f"train.compile: graphs: a step cannot be recorded as a CUDA graph ({why[:200]}). Training continues "

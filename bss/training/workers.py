@@ -26,7 +26,7 @@ SMALL_ENCODERS = ("cnn", "mlp")
 """Kinds whose kernels take less time on a GPU than their launch on a processor."""
 MOST_ON_A_GPU = 8
 GPU_BYTES_EACH = 6 << 30
-"""Of GPU memory per job: a CUDA context, the inputs of train and val (up to 2 GiB each), and a step of a small network."""
+"""Of GPU memory per job: a CUDA context, the inputs of train and val (up to 2 GiB each), and a small step."""
 
 
 def jobs_at_a_time(config: Config, processes: int) -> int:
