@@ -99,8 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="sizes that a CPU measures in seconds")
     parser.add_argument("--out", type=Path, help="folder of the results; default: the project's own, for a whole run")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="that all parts together may take")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="that all parts together may take; each in proportion"
+    )
     options = parser.parse_args(arguments)
+    stretch = options.minutes / MINUTES
     whole = options.device == "cuda" and not options.small and options.out is None
     results, page = (RESULTS, PAGE) if whole else ((options.out or OUT), (options.out or OUT) / "benchmarks.md")
     results.mkdir(parents=True, exist_ok=True)
@@ -114,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setting.folder.mkdir()
             path = results / f"{GPU}{name}.json"
             path.unlink(missing_ok=True)
-            budget = min(PARTS[name].seconds, ends - time.monotonic())
+            budget = min(stretch * PARTS[name].seconds, ends - time.monotonic())
             message = _run_within(context, name, setting, path, budget)
             print(f"\n{PARTS[name].title}: {'done' if message is None else f'FAILED: {message}'}", flush=True)
             if path.exists():

@@ -61,9 +61,7 @@ def run(setting: Setting) -> Iterator[Line]:
         stopped = _train(changed, store, plans, setting.folder / f"stopped-{name}", stop)
         yield exact(f"stopped after step {stop} and resumed / never stopped, {name}", stopped, whole)
     if setting.device == "cuda":
-        yield exact(
-            "CUDA graphs / plain steps", setting.folder / "whole-CUDA graphs", setting.folder / "whole-fp32"
-        )
+        yield exact("CUDA graphs / plain steps", setting.folder / "whole-CUDA graphs", setting.folder / "whole-fp32")
     yield from _waits(config, Store.open(store))
     seconds: dict[int, float] = {}
     for jobs in (1, 2 if setting.small else JOBS):

@@ -120,9 +120,7 @@ def run(setting: Setting) -> Iterator[Line]:
         raise RuntimeError(f"{len(failed)} kinds of steps failed. " + "; ".join(failed))
 
 
-def _timed(
-    network: MultiModalNetwork, data: Resident, samples: int, steps: int, **changes: Any
-) -> Callable[[], float]:
+def _timed(network: MultiModalNetwork, data: Resident, samples: int, steps: int, **changes: Any) -> Callable[[], float]:
     """Take the first steps, and return a function that takes others and returns the seconds of one."""
     optimiser = make_optimiser(network, RATE)
     source: Any = data
