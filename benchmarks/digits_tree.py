@@ -24,10 +24,12 @@ def digits_config(folder: Path, device: str, *overrides: str) -> Config:
 
 
 def prepare_digits(config: Config, folder: Path) -> Path:
-    """Generate and prepare the data; return the store."""
+    """Generate and prepare the data in `folder`, unless that is done; return the store."""
     with redirect_stdout(StringIO()):
-        generate(config, "digits", folder / "data")
-        prepare(config, folder / "data", folder / "store")
+        if not (folder / "data").is_dir():
+            generate(config, "digits", folder / "data")
+        if not (folder / "store").is_dir():
+            prepare(config, folder / "data", folder / "store")
     return folder / "store"
 
 

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     context.set_forkserver_preload(["benchmarks.gpu_steps", "benchmarks.gpu_comparison"])  # what all parts import
     with tempfile.TemporaryDirectory() as folder:
         for name in options.parts:
-            setting = Setting(options.device, options.small, Path(folder) / name)
+            setting = Setting(options.device, options.small, Path(folder) / name, Path(folder))
             setting.folder.mkdir()
             path = results / f"{GPU}{name}.json"
             path.unlink(missing_ok=True)

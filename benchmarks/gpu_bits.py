@@ -41,8 +41,8 @@ def run(setting: Setting) -> Iterator[Line]:
     epochs, stop = (2, 5) if setting.small else (4, 50)
     more = ["prepare.val_share=0.5", "train.batch_size=64"] if setting.small else []
     more += [f"train.epochs={epochs}", "train.decay.at=[1]", "measure.warmup_epochs=0", "seeds=[0, 1, 2, 3]"]
-    config = digits_config(setting.folder, setting.device, *more)
-    store = prepare_digits(config, setting.folder)
+    config = digits_config(setting.shared, setting.device, *more)
+    store = prepare_digits(config, setting.shared)
     _, plans = plan_digits(config, store, setting.folder)
     differing: list[str] = []
 
@@ -56,7 +56,7 @@ def run(setting: Setting) -> Iterator[Line]:
     if setting.device == "cuda":
         changes["CUDA graphs"] = ["train.compile=graphs"]
     for name, overrides in changes.items():
-        changed = digits_config(setting.folder, setting.device, *more, *overrides)
+        changed = digits_config(setting.shared, setting.device, *more, *overrides)
         whole = _train(changed, store, plans, setting.folder / f"whole-{name}")
         stopped = _train(changed, store, plans, setting.folder / f"stopped-{name}", stop)
         yield exact(f"stopped after step {stop} and resumed / never stopped, {name}", stopped, whole)
@@ -65,7 +65,7 @@ def run(setting: Setting) -> Iterator[Line]:
     yield from _waits(config, Store.open(store))
     seconds: dict[int, float] = {}
     for jobs in (1, 2 if setting.small else JOBS):
-        together = digits_config(setting.folder, setting.device, *more, f"resources.jobs={jobs}")
+        together = digits_config(setting.shared, setting.device, *more, f"resources.jobs={jobs}")
         runs, started = setting.folder / f"jobs-{jobs}", time.perf_counter()
         with redirect_stdout(StringIO()):
             cells = [(SCHEDULER, seed) for seed in range(JOBS)]

@@ -41,10 +41,10 @@ class Ran:
 def run(setting: Setting) -> Iterator[Line]:
     """Compare the accuracies by scheduler, their mean, and the time."""
     more = SMALL if setting.small else SEEDS
-    config = digits_config(setting.folder, setting.device, *more)
-    store = prepare_digits(config, setting.folder)
+    config = digits_config(setting.shared, setting.device, *more)
+    store = prepare_digits(config, setting.shared)
     ours = _pipeline(_few(config, setting), store, setting.folder / setting.device)
-    cpu = digits_config(setting.folder, "cpu", *more)
+    cpu = digits_config(setting.shared, "cpu", *more)
     theirs = _pipeline(_few(cpu, setting), store, setting.folder / "other")
     label = "on the GPU" if setting.device == "cuda" else "on the CPU again"
     for name, accuracies in ours.accuracies.items():

@@ -24,7 +24,7 @@ from bss.training.reproducible import make_reproducible
 
 SCHEDULER = "bss-l-online"
 RANKS = 2
-SECONDS = 60.0
+SECONDS = 40.0
 """That a backend may take: one that refuses may also wait for ever."""
 
 
@@ -32,8 +32,8 @@ def run(setting: Setting) -> Iterator[Line]:
     """Yield one line: the first epochs' training losses of two ranks against those of one."""
     small = ["prepare.val_share=0.5", "train.batch_size=64"] if setting.small else []
     more = [*small, "train.epochs=1", "train.decay.at=[]", "measure.warmup_epochs=0", "seeds=[0]"]
-    config = digits_config(setting.folder, setting.device, *more)
-    store = prepare_digits(config, setting.folder)
+    config = digits_config(setting.shared, setting.device, *more)
+    store = prepare_digits(config, setting.shared)
     _, plans = plan_digits(config, store, setting.folder)
     backends = ["gloo"] if setting.device == "cpu" else ["nccl", "gloo"]
     refused = ""

@@ -14,3 +14,5 @@ class Setting:
     """Sizes that a CPU measures in seconds, to try the parts."""
     folder: Path
     """For the part's files; removed at the end."""
+    shared: Path
+    """For files that several parts need, from whichever comes first."""
