@@ -1,7 +1,7 @@
 """`make gpu`: everything that only a GPU can show, part by part, in ten minutes.
 
-Each part runs in a process of its own, within a budget, and each of its lines is saved as soon as it is measured. A part
-that fails, crashes or exceeds its budget is recorded with its message, and the others still run.
+Each part runs in a process of its own, within a budget, and each of its lines is saved as soon as it is measured. A
+part that fails, crashes or exceeds its budget is recorded with its message, and the others still run.
 """
 
 import argparse

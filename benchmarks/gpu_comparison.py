@@ -50,13 +50,13 @@ def run(setting: Setting) -> Iterator[Line]:
     for name, accuracies in ours.accuracies.items():
         found = _difference(accuracies, theirs.accuracies[name])
         yield Line(f"accuracy of {name} {label} / on the CPU", accuracies, theirs.accuracies[name], "", note=found)
-    means = [[sum(of) / len(of) for of in zip(*ran.accuracies.values(), strict=True)] for ran in (ours, theirs)]
-    found = paired_difference(*means, RESAMPLES)
-    assert found.low is not None
-    assert found.high is not None
-    noise = float(not found.low <= 0 <= found.high)
-    yield Line(f"mean accuracy of all schedulers {label} / on the CPU", *means, unit="", note=_difference(*means))
-    yield Line("mean accuracies outside of what seeds explain (95 % interval)", [noise], unit="", at_most=0)
+    mean, other = ([sum(of) / len(of) for of in zip(*ran.accuracies.values(), strict=True)] for ran in (ours, theirs))
+    overall = paired_difference(mean, other, RESAMPLES)
+    assert overall.low is not None
+    assert overall.high is not None
+    outside = float(not overall.low <= 0 <= overall.high)
+    yield Line(f"mean accuracy of all schedulers {label} / on the CPU", mean, other, "", note=_difference(mean, other))
+    yield Line("mean accuracies outside of what seeds explain (95 % interval)", [outside], unit="", at_most=0)
     jobs = f"{ours.jobs} and {theirs.jobs} trainings at a time"
     yield Line(f"measure to report {label} / on the CPU", [ours.seconds], [theirs.seconds], note=jobs)
 

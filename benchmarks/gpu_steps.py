@@ -50,9 +50,9 @@ COMPILED_SMALL = ("mlp",)
 
 def networks() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Return what is trained: name to the section `network` of params.yaml and the modalities."""
-    found = {}
+    found: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
     for name, (modality, encoder) in ENCODERS.items():
-        encoders = {"first": encoder, "second": MLP}
+        encoders: dict[str, Any] = {"first": encoder, "second": MLP}
         found[name] = ({"encoders": encoders}, {"first": modality, "second": FEATURES})
     for kind in FUSIONS:
         encoder, modality = (RESNET, IMAGE) if kind == "channel-exchange" else (CNN, IMAGE)
@@ -66,7 +66,7 @@ def run(setting: Setting) -> Iterator[Line]:
     make_reproducible()
     device = torch.device(setting.device)
     samples, steps, repetitions = (8, 1, 1) if setting.small else (32, 20, 3)
-    built = {name: (*of, network_of(*of, device)) for name, of in networks().items()}
+    built = {name: (of[0], of[1], network_of(of[0], of[1], device)) for name, of in networks().items()}
     failed: list[str] = []
 
     def measured(title: str, **sides: Callable[[], Callable[[], float]]) -> Iterator[Line]:
@@ -85,21 +85,21 @@ def run(setting: Setting) -> Iterator[Line]:
             return _timed(network, data, samples, steps, **changes)
 
         def fresh(of: Any = (tree, modalities), precision: Any = "fp32") -> MultiModalNetwork:
-            made = network_of(*of, device)
+            made = network_of(of[0], of[1], device)
             made.precision = precision
             return made
 
         yield from measured(
             f"step of {name}, bf16 / fp32",
-            bf16=lambda: timed(fresh(precision="bf16")),  # noqa: B023
-            fp32=lambda: timed(fresh()),  # noqa: B023
+            bf16=lambda: timed(fresh(precision="bf16")),
+            fp32=lambda: timed(fresh()),
         )
         if device.type == "cuda":
             graph = StepGraph(samples, CudaRecorder(device))
             yield from measured(
                 f"step of {name}, CUDA graph / plain",
                 graph=lambda: timed(fresh(), graph=graph),  # noqa: B023
-                plain=lambda: timed(fresh()),  # noqa: B023
+                plain=lambda: timed(fresh()),
             )
             if graph.failed:
                 failed.append(f"{name}: a step could not be recorded")
@@ -109,11 +109,11 @@ def run(setting: Setting) -> Iterator[Line]:
         data = random_batch(built[name][2], modalities, samples)
 
         def code(of: Any = (tree, modalities), data: Resident = data) -> Callable[[], float]:
-            network = network_of(*of, device)
+            network = network_of(of[0], of[1], device)
             return _timed(network, data, samples, steps, wrapped=compiled(network, device))
 
         def plain(of: Any = (tree, modalities), data: Resident = data) -> Callable[[], float]:
-            return _timed(network_of(*of, device), data, samples, steps)
+            return _timed(network_of(of[0], of[1], device), data, samples, steps)
 
         yield from measured(f"step of {name}, compiled / plain", compiled=code, plain=plain)
     if failed:
