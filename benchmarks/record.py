@@ -34,6 +34,8 @@ GPU = "gpu_"
 NO_GPU = """## On a GPU
 
 Not measured yet: `make gpu` on a machine with a GPU takes ten minutes and writes its tables here.
+Without a network, `make gpu WHEELS=FOLDER PYTHON=python3` takes that Python's own PyTorch and installs the wheels in
+FOLDER beside it; MLflow, DVC and kfp are not needed.
 """
 
 
