@@ -1,6 +1,7 @@
 # make run              the whole pipeline on the built-in data
 # make test             every test
 # make bench            every benchmark, into docs/benchmarks.md
+# make gpu              what only a GPU can show, ten minutes, into docs/benchmarks.md (DEVICE=cpu SMALL=1 tries it)
 # make reliability      kills, outages and a soak, about ten minutes; writes the numbers into docs/reliability.md
 # make lint             ruff and the type checker
 # make data-push        what this checkout's dvc.lock names, checked, to the DVC remote
@@ -25,7 +26,7 @@ TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run data-push data-pull ui test bench reliability lint image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test bench gpu reliability lint image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -92,3 +93,17 @@ kubeflow-docker: image
 
 compiled: $(READY)
 	@$(BIN)/python -m pipelines.generated
+
+# WHEELS names a folder of wheels for a machine without a network: its own PYTHON runs then, with them before all else.
+DEVICE ?= cuda
+SMALL ?=
+GPU_RUN = -m benchmarks.gpu --device $(DEVICE) $(if $(SMALL),--small) $(if $(OUT),--out "$(OUT)") \
+	$(if $(MINUTES),--minutes $(MINUTES)) $(if $(PARTS),--parts $(PARTS))
+gpu: $(if $(WHEELS),,$(READY))
+ifdef WHEELS
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --upgrade \
+		--target outputs/gpu-site "$(WHEELS)"/*.whl
+	@PYTHONPATH="$(CURDIR)/outputs/gpu-site:$(CURDIR):$$PYTHONPATH" $(PYTHON) $(GPU_RUN)
+else
+	@$(BIN)/python $(GPU_RUN)
+endif

@@ -42,7 +42,7 @@ LINES: dict[Training, tuple[str, float | None, str]] = {
 """What is compared with uniform shuffling in the same precision, its goal, and why it may be missed."""
 
 
-def run(samples: int, epochs: int, repetitions: int, batch_size: int, channels: int) -> list[Line]:
+def run(samples: int, epochs: int, repetitions: int, batch_size: int, channels: int, device: str = "cpu") -> list[Line]:
     """Train with every scheduler in turns; an epoch holds training, measuring, records and evaluation."""
     shape = replace(SHAPE, channels=channels)
     trainings: list[Training] = [("uniform", "fp32", "fp32"), *LINES, ("uniform", "bf16", "bf16")]
@@ -50,7 +50,7 @@ def run(samples: int, epochs: int, repetitions: int, batch_size: int, channels: 
     own: dict[Training, list[float]] = {training: [] for training in trainings}
     with tempfile.TemporaryDirectory() as folder:
         root = write_folder(Path(folder) / "data", samples, max(12, samples // 10), shape)
-        config = make_config(root, shape, epochs + 1, batch_size, SCHEDULERS)
+        config = make_config(root, shape, epochs + 1, batch_size, SCHEDULERS, device=device)
         store = prepare_quietly(config, root)
         for repetition in range(repetitions):
             for training in trainings if repetition % 2 == 0 else reversed(trainings):

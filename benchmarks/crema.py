@@ -83,7 +83,13 @@ def _picture(label: int, shape: Shape, random: np.random.Generator) -> np.ndarra
 
 
 def make_config(
-    root: Path, shape: Shape, epochs: int, batch_size: int, schedulers: dict[str, Any], precision: str = "fp32"
+    root: Path,
+    shape: Shape,
+    epochs: int,
+    batch_size: int,
+    schedulers: dict[str, Any],
+    precision: str = "fp32",
+    device: str = "cpu",
 ) -> Config:
     """Return the parameters with which bss trains what the reference trains."""
     network = {"kind": "resnet", "depth": 18, "width": shape.channels}
@@ -120,6 +126,7 @@ def make_config(
             },
             "compare": {"baseline": next(iter(schedulers))},
             "tracking": {"enabled": False},
+            "resources": {"device": device},
         },
         "benchmarks",
     )

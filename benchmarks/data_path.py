@@ -2,21 +2,20 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from itertools import repeat
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks import reference
 from benchmarks.comparison import Line, interleave
 from benchmarks.crema import N_FFT, Shape, make_config, prepare_quietly, write_folder
 from benchmarks.record import Benchmark, main
+from benchmarks.resident import Resident
 from bss.config import Config
 from bss.data.store import Store
 from bss.models.augmentation import Augmentation
@@ -27,17 +26,6 @@ from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 SHAPE = Shape()
-
-
-class OnDevice:
-    """One batch that is on the device already, whatever is asked for."""
-
-    def __init__(self, data: SplitData, index: np.ndarray) -> None:
-        self.device, self._batch = data.device, next(data.batches([index]))
-
-    def batches(self, indices: list[np.ndarray], *_: Any) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Yield it for each of `indices`."""
-        yield from repeat(self._batch, len(indices))
 
 
 def run(samples: int, batch_size: int, steps: int, workers: int, repetitions: int) -> list[Line]:
@@ -58,7 +46,7 @@ def run(samples: int, batch_size: int, steps: int, workers: int, repetitions: in
         frames = torch.ones(next(data.batches(batches))[0]["audio"].shape[-1], N_FFT)
         made = _core_milliseconds(sides["inputs"]) / samples
         transformed = median(_core_milliseconds(lambda: torch.fft.rfft(frames)) for _ in range(samples))
-        step_seconds = _steps(config, network, data, batches[:1] * steps, repetitions)
+        step_seconds = steps_both_ways(config, network, data, batches[:1] * steps, repetitions)
     unit = "samples/s"
     share = batch_size / median(speed["inputs"]) / median(step_seconds[1])
     return [
@@ -122,11 +110,12 @@ def _core_milliseconds(work: Callable[[], Any]) -> float:
     return 1000 * (time.process_time() - started)
 
 
-def _steps(
+def steps_both_ways(
     config: Config, network: MultiModalNetwork, data: SplitData, batches: list[np.ndarray], repetitions: int
 ) -> tuple[list[float], list[float]]:
+    """Return the seconds of steps with data from the store and with a batch that is on the device already."""
     optimiser = make_optimiser(network, config.train.optimiser)
-    resident: Any = OnDevice(data, batches[0])
+    resident: Any = Resident(*next(data.batches(batches[:1])))
     seconds: dict[str, list[float]] = {"store": [], "device": []}
     for repetition in range(repetitions):
         sides = [("store", data), ("device", resident)]

@@ -23,10 +23,19 @@ HEAD = {
 }
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench`, or one by one by the command above its table; written by `python -m benchmarks.record` from
-`benchmarks/results/`. Both sides of a line are measured in one run, in turns. Each cell is the median, with the least
-and the greatest of the repetitions; a ratio is taken within each repetition. A table says which machine it is of:
-nothing here is comparable between machines.
+Made by `make bench` and, on a GPU, `make gpu`, or one by one by the command above its table; the page is written by
+`python -m benchmarks.record` from `benchmarks/results/`. Both sides of a line are measured in one run, in turns. Each
+cell is the median, with the least and the greatest of the repetitions; a ratio is taken within each repetition. A table
+says which machine it is of: nothing here is comparable between machines.
+"""
+
+GPU = "gpu_"
+"""The names of the results of `make gpu` begin with it."""
+NO_GPU = """## On a GPU
+
+Not measured yet: `make gpu` on a machine with a GPU takes ten minutes and writes its tables here.
+Without a network, `make gpu WHEELS=FOLDER PYTHON=python3` takes that Python's own PyTorch and installs the wheels in
+FOLDER beside it; MLflow, DVC and kfp are not needed.
 """
 
 
@@ -74,19 +83,26 @@ def main(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> list[L
 
 def write_page(results: Path, page: Path) -> None:
     """Write `page` from all of `results`."""
+    paths = sorted(results.glob("*.json"))
     parts = [INTRODUCTION]
-    for path in sorted(results.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        machine = result["machine"]
-        gpu = f", {machine['gpu']}" if machine["gpu"] else ""
-        parts.append(
-            f"## {result['title']}\n\n{result['text']}\n\n`{result['command']}`, on {machine['processor']}, "
-            f"{machine['cores']} cores, {machine['memory_gib']} GiB{gpu}; Python {machine['python']}, torch "
-            f"{machine['torch']}, numpy {machine['numpy']}; commit {machine['commit']}.\n\n"
-            + table([Line(**line) for line in result["lines"]])
-            + "\n"
-        )
+    parts += [_section(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    if not any(path.name.startswith(GPU) for path in paths):
+        parts.append(NO_GPU)
+    page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _section(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    text = (
+        f"## {result['title']}\n\n{result['text']}\n\n`{result['command']}`, on {machine['processor']}, "
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB{gpu}; Python {machine['python']}, torch "
+        f"{machine['torch']}, numpy {machine['numpy']}; commit {machine['commit']}.\n\n"
+        + table([Line(**line) for line in result["lines"]])
+        + "\n"
+    )
+    return text + f"\nFailed: {result['failed']}\n" if result.get("failed") else text
 
 
 def table(lines: list[Line]) -> str:

@@ -107,15 +107,21 @@ def train(
     return told
 
 
+def device_of(network: MultiModalNetwork) -> torch.device:
+    """Return where `network` is; batches follow it there."""
+    return next(network.parameters()).device
+
+
 def measure(network: MultiModalNetwork, data: Folder, batch_size: int, workers: int) -> np.ndarray:
     """Return the balance score [n] of a pass in train mode."""
     network.train()
+    device = device_of(network)
     similarity, losses = np.zeros(len(data)), np.zeros(len(data))
     with torch.no_grad():
         for spectrogram, image, label, index in DataLoader(data, batch_size, num_workers=workers):
-            outputs = network({"audio": spectrogram, "image": image})
-            similarity[index.numpy()] = prediction_similarity(outputs.logits).numpy()
-            losses[index.numpy()] = network.loss(outputs, label).numpy()
+            outputs = network({"audio": spectrogram.to(device), "image": image.to(device)})
+            similarity[index.numpy()] = prediction_similarity(outputs.logits).cpu().numpy()
+            losses[index.numpy()] = network.loss(outputs, label.to(device)).cpu().numpy()
     return (similarity - similarity.min()) / np.ptp(similarity) - (losses - losses.min()) / np.ptp(losses)
 
 
@@ -131,9 +137,11 @@ def train_epoch(
 ) -> float:
     """Return the mean training loss of the epoch."""
     network.train()
+    device = device_of(network)
     losses = []
     for spectrogram, image, label, _ in DataLoader(data, batch_size, num_workers=workers):
-        loss = network.loss(network({"audio": spectrogram, "image": image}), label)
+        inputs = {"audio": spectrogram.to(device), "image": image.to(device)}
+        loss = network.loss(network(inputs), label.to(device))
         optimiser.zero_grad()
         loss.mean().backward()
         optimiser.step()
@@ -144,9 +152,10 @@ def train_epoch(
 def evaluate(network: MultiModalNetwork, data: Folder, batch_size: int, workers: int) -> float:
     """Return the accuracy."""
     network.eval()
+    device = device_of(network)
     right = 0
     with torch.no_grad():
         for spectrogram, image, label, _ in DataLoader(data, batch_size, num_workers=workers):
-            scores = network.scores(network({"audio": spectrogram, "image": image}))
-            right += int((scores.argmax(dim=1) == label).sum())
+            scores = network.scores(network({"audio": spectrogram.to(device), "image": image.to(device)}))
+            right += int((scores.argmax(dim=1).cpu() == label).sum())
     return right / len(data)

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,23 +40,27 @@ def run(
     curve_samples: int,
     curve_epochs: int,
     curve_seeds: int,
+    device: str = "cpu",
+    goals: Mapping[str, float | None] = PRECISIONS,
 ) -> list[Line]:
     """Measure epochs at full size, then compare whole learning curves of small networks."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        full = Setup(Path(folder) / "full", FULL, train, test, epochs, batch_size)
+        full = Setup(Path(folder) / "full", FULL, train, test, epochs, batch_size, device)
         seconds: dict[str, list[float]] = {"reference": [], **{precision: [] for precision in PRECISIONS}}
         for repetition in range(repetitions):
             sides = list(seconds)
             for side in sides if repetition % 2 == 0 else reversed(sides):
                 curve = full.reference(repetition, workers) if side == "reference" else full.bss(repetition, side)
                 seconds[side] += [epoch.seconds for epoch in curve]
-        small = Setup(Path(folder) / "small", SMALL, curve_samples, curve_samples // 2, curve_epochs, CURVE_BATCH)
+        small = Setup(
+            Path(folder) / "small", SMALL, curve_samples, curve_samples // 2, curve_epochs, CURVE_BATCH, device
+        )
         curves = {side: [small.bss(seed, side) for seed in range(curve_seeds)] for side in PRECISIONS}
         curves["reference"] = [small.reference(seed, 0) for seed in range(curve_seeds)]
     theirs = seconds["reference"]
     lines = []
-    for precision, goal in PRECISIONS.items():
+    for precision, goal in goals.items():
         what = f"epoch in {precision} / of the reference in fp32"
         why = full.explain(theirs)
         lines.append(Line(what, seconds[precision], theirs, ratio="other / ours", at_least=goal, if_missed=why))
@@ -80,9 +85,11 @@ def _curve_line(what: str, ours: list[Any], theirs: list[Any], name: str) -> Lin
 class Setup:
     """A folder, its store, and both ways to train on it."""
 
-    def __init__(self, root: Path, shape: Shape, train: int, test: int, epochs: int, batch_size: int) -> None:
+    def __init__(
+        self, root: Path, shape: Shape, train: int, test: int, epochs: int, batch_size: int, device: str = "cpu"
+    ) -> None:
         self.root = write_folder(root, train, test, shape)
-        self.shape, self.epochs, self.batch_size = shape, epochs, batch_size
+        self.shape, self.epochs, self.batch_size, self.device = shape, epochs, batch_size, device
         self.config = make_config(root, shape, epochs, batch_size, SCHEDULER)
         started = time.perf_counter()
         self.store = prepare_quietly(self.config, root)
@@ -96,7 +103,7 @@ class Setup:
 
     def bss(self, seed: int, precision: str) -> list[reference.Epoch]:
         """Train through the store; the first epoch has what comes before it."""
-        config = make_config(self.root, self.shape, self.epochs, self.batch_size, SCHEDULER, precision)
+        config = make_config(self.root, self.shape, self.epochs, self.batch_size, SCHEDULER, precision, self.device)
         told: list[reference.Epoch] = []
         last = [time.perf_counter()]
 
@@ -111,7 +118,7 @@ class Setup:
 
     def reference(self, seed: int, workers: int) -> list[reference.Epoch]:
         """Train the same network, initialised the same, in the reference's loop."""
-        network = build_network(describe_network(self.config.network, self.store), seed)
+        network = build_network(describe_network(self.config.network, self.store), seed, torch.device(self.device))
         return reference.train(self.root, network, self.shape, self.epochs, self.batch_size, workers, seed)
 
     def explain(self, seconds: list[float]) -> str:

@@ -45,7 +45,11 @@ class ResourcesConfig:
     """What becomes of an operation that has no deterministic implementation on a GPU: error ends the training and names
     it, warn goes on, and two runs may differ. Everything is deterministic on CPU."""
     jobs: int | None = None
-    """Trainings at a time; null: as many as processors allow (train.processes each) on CPU, one on GPUs or nodes."""
+    """Trainings that run concurrently, each a process; on a GPU they share it.
+
+    null: on CPU as many as there are processors for (train.processes each); on a GPU one, or if all encoders are cnn or
+    mlp up to 8, one per 6 GiB of its memory and one per processor; on nodes one.
+    """
     staging: str | None = None
     """Place on an object store, s3://bucket/prefix, through which the nodes of a training get their files.
 

@@ -1,13 +1,22 @@
 """The section `train` of params.yaml; the text under a field is its documentation."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from bss.balance.checks import require
 
 Precision = Literal["fp32", "bf16"]
+
+
+def _no_number(value: Any) -> Any:
+    # To Python 1 is True, and a Literal would take it.
+    require(isinstance(value, bool | str), "compile", value, "false, true or graphs")
+    return value
+
+
+Compile = Annotated[Literal[False, True, "graphs"], BeforeValidator(_no_number)]
 
 RESOURCES = ("processes", "nodes")
 """Keys of `train` that tell what a training runs on, not what it computes: it may go on with others."""
@@ -92,9 +101,13 @@ class TrainConfig:
     Weights, losses, scores and normalisation statistics stay in 32 bits. On a CPU it is refused for convolutions
     with a stride over maps of one pixel, for which torch leaves parts of a gradient undefined.
     """
-    compile: bool = False
-    """Training steps run code that torch.compile makes of the network: a slow start, then faster steps. It rounds
-    otherwise than without."""
+    compile: Compile = False
+    """How training steps are made faster; evaluation and measuring take the network as it is.
+
+    true: they run code that torch.compile makes of the network, with a slow start and other rounding. graphs: on a GPU
+    each step is launched as one CUDA graph, for small networks, whose kernels take less time than launching them; the
+    last, smaller batch of an epoch is launched kernel by kernel. For one process; no effect on a CPU.
+    """
     accumulate: int = 1
     """Parts that each batch is cut into, one after the other, with one update for all: less memory. The gradient is
     that of the whole batch, but batch normalisation takes its statistics over each part. At least 2 samples each."""
@@ -110,6 +123,8 @@ class TrainConfig:
         require(self.nodes >= 1, "nodes", self.nodes, "at least 1")
         require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
         parts = self.nodes * self.processes
+        alone = "true or false with several processes or nodes"
+        require(self.compile != "graphs" or parts == 1, "compile", self.compile, alone)
         least = 2 * parts * self.accumulate
         right = f"at least {least}, 2 for each of {self.nodes} x {self.processes} processes (nodes x processes)"
         right += f" and {self.accumulate} parts (accumulate)" * (self.accumulate > 1)

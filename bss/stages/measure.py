@@ -31,6 +31,7 @@ from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
+from bss.training.step_graph import step_graph
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
@@ -128,12 +129,15 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
 def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: int) -> None:
     """Train `network` for the warm-up epochs with uniform shuffling."""
     optimiser = make_optimiser(network, config.train.optimiser)
-    call = compiled(network, data.device) if config.train.compile else network
-    accumulate = config.train.accumulate
+    call = compiled(network, data.device) if config.train.compile is True else network
+    graph = step_graph(config, data.device)
     for epoch in range(config.measure.warmup_epochs):
         sequence = Uniform().sequence(len(data), epoch, seed)
         batches = split_into_batches(sequence, config.train.batch_size, config.train.drop_last)
-        train_epoch(network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=accumulate)
+        parts = config.train.accumulate
+        train_epoch(
+            network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=parts, graph=graph
+        )
         emit(seed, epoch)
 
 

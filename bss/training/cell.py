@@ -32,6 +32,7 @@ from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.state import Best, Position, Records, Row, TrainingState
+from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
 
@@ -81,8 +82,9 @@ def train_cell(
     )
     wrapped = ranks.wrap(network)
     settle_order_of_sums(network, wrapped, train, ranks)
-    if config.train.compile:
+    if config.train.compile is True:
         wrapped = compiled(wrapped, device)
+    graph = step_graph(config, device)
     optimiser = make_optimiser(network, config.train.optimiser)
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started)
     state.load()
@@ -99,7 +101,7 @@ def train_cell(
                 sampler.sequence = ranks.agree(sampler.sequence, device)
                 _record_sequence(sampler, epoch, records)
             with state.saved_when_interrupted():
-                row = _train_one_epoch(config, entry, state, wrapped, train, seed, asked_between)
+                row = _train_one_epoch(config, entry, state, wrapped, graph, train, seed, asked_between)
                 row |= _evaluate_epoch(config, network, seen, sampler, records.sequences[-1], train.rows, ranks)
             records.history.append(row)
             on_epoch(row)
@@ -176,6 +178,7 @@ def _train_one_epoch(
     entry: Any,
     state: TrainingState,
     wrapped: torch.nn.Module,
+    graph: StepGraph | None,
     train: SplitData,
     seed: int,
     asked_between: Callable[[], bool] | None,
@@ -209,6 +212,7 @@ def _train_one_epoch(
             seed=seed,
             epoch=epoch,
             accumulate=config.train.accumulate,
+            graph=graph,
         )
     if not np.isfinite(loss):
         raise BssError(

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.dropout import dropout_of, dropout_over
 from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
+from bss.training.step import Step
+from bss.training.step_graph import StepGraph
 
 Indices = npt.NDArray[np.int64]
 
@@ -71,12 +73,14 @@ def train_epoch(
     seed: int,
     epoch: int,
     accumulate: int = 1,
+    graph: StepGraph | None = None,
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
     None: `network` itself); the update is that of the mean loss over the global batch. `observe(index, outputs,
-    loss)` is called for each part with the outputs and losses of the training pass itself. `done` tells how many
+    loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
+    step may overwrite. With `graph` it launches the steps that it can. `done` tells how many
     batches are done already and the sum of this rank's losses in them; `after_step` is called after each batch
     with both. What dropout draws is decided by `seed`, `epoch`, the step and the place in its batch; what
     augmentation draws by `seed`, `epoch` and the sample.
@@ -84,32 +88,26 @@ def train_epoch(
     On a GPU the host runs ahead: nothing in a step waits for a result.
     """
     network.train()
-    call = network if wrapped is None else wrapped
     first, loss_so_far = done
     total = torch.tensor(loss_so_far, dtype=torch.float64, device=data.device)
-    left = [(len(batch), split_into_parts(batch, accumulate)) for batch in batches[first:]]
-    shares = [ranks.share(part) for _, parts in left for part in parts]
+    left = [split_into_parts(batch, accumulate) for batch in batches[first:]]
+    shares = [ranks.share(part) for parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
-    sharing_dropout = dropout_over(network, ranks)
+    take = Step(network, network if wrapped is None else wrapped, optimiser, ranks, dropout_over(network, ranks))
     # A training that is stopped leaves no thread that reads ahead, nor one to the garbage collector.
-    with dropout_of(seed, "training", epoch) as seed_step, closing(loaded):
-        for step, (size, parts) in enumerate(left, first + 1):
+    with (
+        dropout_of(seed, "training", epoch) as seed_step,
+        closing(loaded),
+        nullcontext() if graph is None else graph.epoch(),
+    ):
+        for step, parts in enumerate(left, first + 1):
             seed_step(step - 1)
-            optimiser.zero_grad(set_to_none=True)
-            for number, part in enumerate(parts, 1):
-                inputs, labels = next(loaded)
-                with ranks.adding_gradients(call, last=number == len(parts)):
-                    with sharing_dropout(len(part)):
-                        outputs = call(inputs)
-                    loss = network.loss(outputs, labels)
-                    if observe is not None:
-                        observe(ranks.share(part), outputs, loss)
-                    # The gradients are averaged over the ranks, whose shares may differ in size; one may be empty.
-                    objective = loss.sum() / (size / ranks.count)
-                    penalty = network.fusion.penalty() if number == len(parts) else None
-                    (objective if penalty is None else objective + penalty).backward()
-                total += loss.detach().sum()
-            optimiser.step()
+            lengths = [len(part) for part in parts]
+            passed = take(lengths, loaded) if graph is None else graph.step(take, lengths, loaded)
+            for part, (outputs, loss) in zip(parts, passed, strict=True):
+                if observe is not None:
+                    observe(ranks.share(part), outputs, loss)
+                total += loss.sum()
             if after_step is not None:
                 after_step(step, total)
     ranks.add(total)

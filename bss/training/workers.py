@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
+import torch
+
 from bss.config import Config
 from bss.training.interruption import STOP_SIGNAL, STOPPED, interrupted_by_sigterm
 from bss.training.reproducible import device_type
@@ -20,14 +22,35 @@ _send: Any = None
 _busy = False
 
 
+SMALL_ENCODERS = ("cnn", "mlp")
+"""Kinds whose kernels take less time on a GPU than their launch on a processor."""
+MOST_ON_A_GPU = 8
+GPU_BYTES_EACH = 6 << 30
+"""Of GPU memory per job: a CUDA context, the inputs of train and val (up to 2 GiB each), and a small step."""
+
+
 def jobs_at_a_time(config: Config, processes: int) -> int:
-    """Return how many jobs of `processes` processes each run at a time: resources.jobs, or what the machine has."""
+    """Return how many jobs of `processes` processes each run concurrently: resources.jobs, or what the machine has.
+
+    By default jobs share a GPU only if all encoders are small, since one training leaves most of it idle; a larger
+    network keeps it busy. Each job is a process, so their number changes no result.
+    """
     if config.resources.jobs is not None:
         return config.resources.jobs
-    if config.train.nodes > 1 or device_type(config) == "cuda":
+    if config.train.nodes > 1:
         return 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // processes)
+    if device_type(config) == "cpu":
+        return max(1, processors // processes)
+    kinds = {encoder.kind for encoder in config.network.encoders.values()}
+    if processes > 1 or not kinds <= set(SMALL_ENCODERS):
+        return 1
+    return max(1, min(processors, MOST_ON_A_GPU, gpu_memory() // GPU_BYTES_EACH))
+
+
+def gpu_memory() -> int:
+    """Return the bytes of memory that the GPU has."""
+    return int(torch.cuda.get_device_properties(torch.device("cuda")).total_memory)
 
 
 def run_jobs(

@@ -16,6 +16,7 @@ from bss.training import split_data
 from bss.training.reproducible import make_reproducible
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
+from bss.training.step_graph import CudaRecorder, StepGraph
 from bss.training.steps import make_optimiser, train_epoch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -28,7 +29,7 @@ def quiet():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def weights_after_an_epoch(store, precision):
+def weights_after_an_epoch(store, precision, graph=None):
     encoders = {"audio": RESNET | {"spectrogram": SPECTROGRAM}, "image": RESNET}
     network = config_of(store.path, {"encoders": encoders}).network
     image = replace(network.encoders["image"], crop=Crop(12, 12))
@@ -45,10 +46,13 @@ def weights_after_an_epoch(store, precision):
 
     def after_step(step, total):
         # From the second step to the last one whatever waits for the GPU raises an error.
-        torch.cuda.set_sync_debug_mode("error" if step < len(batches) else "default")
+        # Recording a graph waits, once.
+        torch.cuda.set_sync_debug_mode("error" if step < len(batches) and graph is None else "default")
 
     optimiser = make_optimiser(built, SgdConfig("sgd", learning_rate=0.01))
-    train_epoch(built, optimiser, data, batches, observe, after_step=after_step, seed=0, epoch=0, accumulate=2)
+    train_epoch(
+        built, optimiser, data, batches, observe, after_step=after_step, seed=0, epoch=0, accumulate=2, graph=graph
+    )
     assert sampler.observations.seen.all()
     return built.state_dict()
 
@@ -61,3 +65,14 @@ def test_no_step_waits_and_samples_that_are_read_ahead_give_the_same_bits(precis
     monkeypatch.setattr(split_data, "CACHE_BYTES", 0)
     read = weights_after_an_epoch(store, precision)
     assert all(torch.equal(value, read[name]) for name, value in kept.items())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_steps_launched_as_a_graph_give_the_same_bits(precision, tmp_path, quiet):
+    make_reproducible()
+    store = Store.open(write_store(tmp_path / "store", ["audio", "image"]))
+    plain = weights_after_an_epoch(store, precision)
+    graph = StepGraph(4, CudaRecorder(torch.device("cuda", torch.cuda.current_device())))
+    recorded = weights_after_an_epoch(store, precision, graph)
+    assert not graph.failed
+    assert all(torch.equal(value, recorded[name]) for name, value in plain.items())

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bss.training import workers
 from bss.training.interruption import interrupted_by_sigterm, interruptions_wait
-from bss.training.workers import emit, run_jobs
+from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 
 def square(value):
@@ -103,3 +104,36 @@ def is_running(pid):
         return False
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text(encoding="utf-8").split(")")[1].split()[0] != "Z"
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("memory", "processors", "processes", "changes", "jobs"),
+    [
+        (80 * GIB, 16, 1, {}, 8),
+        (80 * GIB, 4, 1, {}, 4),
+        (16 * GIB, 16, 1, {}, 2),
+        (4 * GIB, 16, 1, {}, 1),
+        (80 * GIB, 16, 2, {}, 1),
+        (80 * GIB, 16, 1, {"image": {"kind": "resnet"}}, 1),
+    ],
+)
+def test_small_networks_share_a_gpu_by_default(
+    memory, processors, processes, changes, jobs, tree, make_config, monkeypatch
+):
+    monkeypatch.setattr(workers, "device_type", lambda config: "cuda")
+    monkeypatch.setattr(workers, "gpu_memory", lambda: memory)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)))
+    tree["resources"]["jobs"] = None
+    tree["network"]["encoders"] |= changes
+    assert jobs_at_a_time(make_config(tree), processes) == jobs
+    tree["resources"]["jobs"] = 3
+    assert jobs_at_a_time(make_config(tree), processes) == 3
+
+
+def test_on_a_cpu_there_are_as_many_jobs_as_processors_for_their_processes(tree, make_config, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    tree["resources"]["jobs"] = None
+    assert [jobs_at_a_time(make_config(tree), processes) for processes in (1, 2, 4, 8)] == [6, 3, 1, 1]

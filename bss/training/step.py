@@ -1,0 +1,60 @@
+"""One training step: forward and backward passes over the parts of a batch, and one update."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bss.models.network import MultiModalNetwork, Outputs
+from bss.training.ranks import Ranks
+from bss.training.split_data import Inputs
+
+Part = tuple[Inputs, Tensor]
+"""Inputs and labels of one part of a batch."""
+Passed = tuple[Outputs, Tensor]
+"""Outputs and losses [k] of one part, detached."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step works on, the same for all steps of an epoch; calling it takes one step."""
+
+    network: MultiModalNetwork
+    call: nn.Module
+    """What is called in place of `network`: wrapped for several ranks, or compiled."""
+    optimiser: torch.optim.Optimizer
+    ranks: Ranks
+    sharing_dropout: Callable[[int], AbstractContextManager[Any]]
+
+    def __call__(self, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
+        """Take this rank's share of a batch, whose parts have `lengths` samples over all ranks, from `loaded`.
+
+        The update is that of the mean loss over the batch. Parts are loaded one at a time, each when it is needed.
+        """
+        size = sum(lengths)
+        self.optimiser.zero_grad(set_to_none=True)
+        passed = [
+            self._pass(*next(loaded), length, size, last=number == len(lengths))
+            for number, length in enumerate(lengths, 1)
+        ]
+        self.optimiser.step()
+        return passed
+
+    def _pass(self, inputs: Inputs, labels: Tensor, length: int, size: int, last: bool) -> Passed:
+        with self.ranks.adding_gradients(self.call, last=last):
+            with self.sharing_dropout(length):
+                outputs = self.call(inputs)
+            loss = self.network.loss(outputs, labels)
+            # The gradients are averaged over the ranks, whose shares may differ in size; one may be empty.
+            objective = loss.sum() / (size / self.ranks.count)
+            penalty = self.network.fusion.penalty() if last else None
+            (objective if penalty is None else objective + penalty).backward()
+        return _detached(outputs), loss.detach()
+
+
+def _detached(outputs: Outputs) -> Outputs:
+    logits, features = ({name: x.detach() for name, x in of.items()} for of in (outputs.logits, outputs.features))
+    return Outputs(logits, outputs.fused.detach(), features)
