@@ -12,12 +12,11 @@ from benchmarks.digits_tree import digits_config, plan_digits, prepare_digits
 from benchmarks.gpu_setting import Setting
 from bss.config import Config
 from bss.report.results import read_results
-from bss.report.statistics import paired_difference
+from bss.report.statistics import paired_differences, t_interval
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.training.workers import jobs_at_a_time
 
-RESAMPLES = 10_000
 SMALL = (
     *("prepare.val_share=0.5", "train.epochs=1", "train.decay.at=[]", "measure.warmup_epochs=0"),
     *("seeds=[0, 1]", "resources.jobs=1"),
@@ -51,10 +50,8 @@ def run(setting: Setting) -> Iterator[Line]:
         found = _difference(accuracies, theirs.accuracies[name])
         yield Line(f"accuracy of {name} {label} / on the CPU", accuracies, theirs.accuracies[name], "", note=found)
     mean, other = ([sum(of) / len(of) for of in zip(*ran.accuracies.values(), strict=True)] for ran in (ours, theirs))
-    overall = paired_difference(mean, other, RESAMPLES)
-    assert overall.low is not None
-    assert overall.high is not None
-    outside = float(not overall.low <= 0 <= overall.high)
+    low, high = t_interval(paired_differences(mean, other))
+    outside = float(not low <= 0 <= high)
     yield Line(f"mean accuracy of all schedulers {label} / on the CPU", mean, other, "", note=_difference(mean, other))
     yield Line("mean accuracies outside of what seeds explain (95 % interval)", [outside], unit="", at_most=0)
     jobs = f"{ours.jobs} and {theirs.jobs} trainings at a time"
@@ -82,5 +79,6 @@ def _pipeline(config: Config, store: Path, folder: Path) -> Ran:
 
 
 def _difference(values: list[float], others: list[float]) -> str:
-    found = paired_difference(values, others, RESAMPLES)
-    return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] over {len(values)} seeds"
+    found = paired_differences(values, others)
+    low, high = t_interval(found)
+    return f"{found.mean():+.4f} [{low:+.4f}, {high:+.4f}] over {len(values)} seeds"

@@ -106,10 +106,10 @@ def _check(config: Config, root: Path) -> Checked:
     """Read the manifest and check everything that can be told without decoding."""
     settings, source, notes = config.prepare, None, []
     if settings.source is None:
-        how = (settings.on_bad_sample, settings.links)
-        manifest = read_manifest(root, settings.manifest, settings.modalities, *how)
+        on_bad, links = settings.on_bad_sample, settings.links
+        manifest = read_manifest(root, settings.manifest, settings.modalities, on_bad, links)
         files = named_files(manifest.samples, settings.modalities)
-        keys = file_keys(root, files, settings.shared_files, settings.links)
+        keys = file_keys(root, files, settings.shared_files, links)
     else:
         how = (settings.on_bad_sample, settings.shared_files, settings.links)
         source = read_source(settings.source, root, config.protocol, settings.modalities, *how)
