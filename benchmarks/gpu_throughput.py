@@ -30,8 +30,6 @@ PEAKS = {
     "A100": 312.0,
     "L40S": 362.05,
     "L4": 121.0,
-    "A10G": 70.0,
-    "A10": 125.0,
 }
 """Dense bf16 TFLOPS of the tensor cores by a part of the device's name, from NVIDIA's data sheets of each card; where
 a sheet has the figure "with sparsity" alone, half of it. The first that fits counts."""
