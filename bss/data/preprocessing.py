@@ -1,8 +1,9 @@
-"""How a store's samples were decoded, kept with the store and its trained networks so that new files are decoded alike."""
+"""How a store's samples were decoded, kept with it and with its trainings so that new files are decoded alike."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from bss.config.load import check_tree, config_to_tree
 from bss.config.modalities import ModalityKind, TextKind
@@ -17,6 +18,8 @@ PREPROCESSING = "preprocessing.json"
 @dataclass(frozen=True)
 class Preprocessing:
     """How each modality was decoded."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
 
     modalities: dict[str, ModalityKind]
     tokenizers: dict[str, str]

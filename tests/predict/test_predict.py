@@ -1,7 +1,9 @@
 """`bss predict`: the test samples' own files give the training's own predictions, and bad rows are reported."""
 
 import csv
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -9,10 +11,10 @@ import pytest
 import soundfile
 import torch
 from conftest import write_manifest
-from media import every_kind_sections, write_every_kind
+from media import every_kind_sections, write_every_kind, write_tokenizer
 
 from bss.balance.criteria import prediction_similarity
-from bss.cli import main
+from bss.cli import _parser, main
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError
@@ -268,6 +270,8 @@ def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folde
     root = tmp_path / "birds"
     root.mkdir()
     rows = write_every_kind(root)
+    shutil.rmtree(root / "tokenizer")
+    write_tokenizer(root / "tokenizer", ["owl", "cat", "jay"])  # no text of the training has the last
     write_manifest(root, rows)
     tree |= every_kind_sections(root)
     tree["network"]["encoders"]["words"] = {"kind": "bert", "hidden": 8, "layers": 1, "heads": 2, "intermediate": 16}
@@ -286,6 +290,13 @@ def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folde
     assert [row["id"] for row in found] == saved["id"].to_pylist()
     for column in [name for name in saved.column_names if name.startswith("predicted")]:
         assert [row[column] for row in found] == [classes[i] for i in saved[column].to_pylist()]
+    write_manifest(root, [test[0] | {"words": "A jay!"}, *test[1:]])
+    with pytest.raises(BssError, match=r"row 2 \(id b\d+\): words A jay!: has the token id 7, the network knows 7"):
+        predict(run, root / "manifest.csv", tmp_path / "new.csv")
+    kept = read_json(run / "preprocessing.json", "train")
+    write_json(run / "preprocessing.json", kept | {"tokenizers": {"words": "{}"}})
+    with pytest.raises(BssError, match="the saved tokenizer of `words` cannot be read"):
+        predict(run, root / "manifest.csv", tmp_path / "new.csv")
 
 
 @pytest.mark.parametrize(
@@ -340,3 +351,11 @@ def test_the_command_line_predicts(run, new, monkeypatch, tmp_path, capsys):
     assert main(["predict", "--run", str(run), "--manifest", str(root / "manifest.csv")]) == 0
     assert len(read_rows(tmp_path / "predictions.csv")) == 18
     assert "18 samples predicted, in predictions.csv" in capsys.readouterr().out
+
+
+def test_the_command_in_the_docs_is_one_that_the_command_line_takes():
+    text = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^bss (predict .*)$", text, flags=re.M)
+    options = _parser().parse_args(line.split())
+    assert options.output == Path("predictions.csv")
+    assert options.run == Path("outputs/runs/bss-l/seed=0")

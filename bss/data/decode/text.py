@@ -30,7 +30,7 @@ class Tokenizer:
         """
         self.kind = kind
         self.key = f"params.yaml: prepare.modalities.{modality}"
-        self._tokenizer = self._load(root, fetch) if saved is None else self._restore(saved)
+        self._tokenizer = self._load(root, fetch) if saved is None else _restore(saved, modality)
 
     def encode(self, text: str) -> Tokens:
         """Return the numbers of the text's tokens, int32 [tokens], filled with 0 at the end."""
@@ -53,14 +53,6 @@ class Tokenizer:
         """Return the whole tokenizer as JSON; it encodes the same without its folder or the hub."""
         text: str = self._tokenizer.to_str()
         return text
-
-    def _restore(self, saved: str) -> Any:
-        from tokenizers import Tokenizer as Fast
-
-        try:
-            return Fast.from_str(saved)
-        except Exception as error:  # the library raises its own plain Exception
-            raise BssError(f"{self.key}: the saved tokenizer cannot be read ({error}).") from error
 
     def _load(self, root: Path, fetch: bool) -> Any:
         kind = self.kind
@@ -92,6 +84,17 @@ class Tokenizer:
         fast.no_padding()
         fast.enable_truncation(kind.tokens)
         return fast
+
+
+def _restore(saved: str, modality: str) -> Any:
+    from tokenizers import Tokenizer as Fast
+
+    try:
+        return Fast.from_str(saved)
+    except Exception as error:  # the library raises a plain Exception
+        raise BssError(
+            f"the saved tokenizer of `{modality}` cannot be read ({error}). Run `bss prepare` and `bss train` again."
+        ) from error
 
 
 def _from_folder(folder: Path) -> Any:
