@@ -37,7 +37,7 @@ def require_output(output: Path, manifest: Path) -> None:
 
 @contextmanager
 def open_output(path: Path, columns: dict[str, str]) -> Iterator[Output]:
-    """Give what writes rows of `columns` to `path`, in the format of its suffix; the file appears when all are there."""
+    """Give what writes rows of `columns` to `path`, in the format of its suffix; the file appears at the end."""
     with whole_file(path) as unfinished:
         if path.suffix == ".parquet":
             with _parquet(unfinished, columns) as output:
