@@ -12,6 +12,7 @@ from bss.disk import system_error
 from bss.errors import PIPELINE_PACKAGES, BssError
 from bss.kubeflow.commands import add_commands
 from bss.parent import end_with_dvc
+from bss.predict.arguments import add_predict
 from bss.training.interruption import interrupted_by_sigterm, stop_signal_as_sigterm
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, action="append", help="only this seed; may be given several times")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
+    add_predict(add, RUNS)
     sub = add("sync", _sync, "send to MLflow what could not be sent while the trainings ran", parameters=False)
     path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")

@@ -91,7 +91,7 @@ def check_rows(
     """
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
-        hints = [f"{column!r}{_similar(column, columns)}" for column in missing]
+        hints = [f"{column!r}{similar(column, columns)}" for column in missing]
         raise BssError(
             f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {listed(columns)}. "
             "Needed: id, label, split, and one column per modality in prepare.modalities."
@@ -187,6 +187,7 @@ def read_rows(
     return read_parquet(path, wanted) if path.suffix == ".parquet" else read_csv(path, on_wrong_width)
 
 
-def _similar(column: str, columns: list[Any]) -> str:
+def similar(column: str, columns: list[Any]) -> str:
+    """Return a question that names the one of `columns` whose name is most like `column`, or nothing."""
     close = difflib.get_close_matches(column, columns, n=1)
     return f" (is it {close[0]!r}?)" if close else ""

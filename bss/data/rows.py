@@ -60,18 +60,25 @@ class BadRow:
         return [f"row {self.row}: {problem}" for problem in self.problems]
 
 
-def sample_of_row(number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind]) -> tuple[Sample, list[str]]:
-    """Return the sample of a row, and what is wrong with the row."""
+def sample_of_row(
+    number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind], required: Sequence[str] = REQUIRED
+) -> tuple[Sample, list[str]]:
+    """Return the sample of a row, and what is wrong with the row.
+
+    The columns `required` and those of `modalities` need a value; of the others in `REQUIRED` the sample may have
+    an empty one.
+    """
     value = {name: text.strip() for name, text in row.items()}
-    problems = [f"{name} is empty" for name in (*REQUIRED, *modalities) if not value[name]]
+    problems = [f"{name} is empty" for name in (*required, *modalities) if not value[name]]
     problems += [
         f"{name} {value[name]!r} is a missing value written as text: leave the cell empty, or use another name"
         for name in (*REQUIRED, "group", *modalities)
         if value.get(name) in MISSING
     ]
-    if value["split"] and value["split"] not in (*SPLITS, *MISSING):
-        hint = f" (is it {SYNONYMS[value['split']]!r}?)" if value["split"] in SYNONYMS else ""
-        problems.append(f"split {value['split'][:200]!r} is none of {', '.join(SPLITS)}{hint}")
+    split = value.get("split", "")
+    if split and split not in (*SPLITS, *MISSING):
+        hint = f" (is it {SYNONYMS[split]!r}?)" if split in SYNONYMS else ""
+        problems.append(f"split {split[:200]!r} is none of {', '.join(SPLITS)}{hint}")
     spans: dict[str, Span] = {}
     for modality, kind in modalities.items():
         if _has_span(kind):

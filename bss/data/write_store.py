@@ -38,6 +38,12 @@ class Skipped:
     reason: str
     """Modality, file and what is wrong with it, for each bad file."""
 
+    @classmethod
+    def of(cls, sample: Sample, unfit: Mapping[str, str]) -> "Skipped":
+        """Return the sample with what is wrong with its file of each modality in `unfit`."""
+        reasons = [f"{name} {named(file)}: {unfit[name]}" for name, file in sample.files.items() if name in unfit]
+        return cls(sample, "; ".join(reasons))
+
 
 def decode_into(
     folder: Path,
@@ -62,14 +68,13 @@ def decode_into(
         while start < rows.stop:
             chunk = manifest.samples[start : min(start + _chunk_length(arrays.largest), rows.stop)]
             start += len(chunk)
-            decoded = pool.map(lambda sample: _decode_sample(sample, decoders), chunk)
+            decoded = pool.map(lambda sample: decode_sample(sample, decoders), chunk)
             for sample, parts in zip(chunk, decoded, strict=True):
                 good = {name: part for name, part in parts.items() if not isinstance(part, BadSampleError)}
                 unfit = {name: str(part) for name, part in parts.items() if isinstance(part, BadSampleError)}
                 unfit |= {name: why for name, part in good.items() if (why := arrays.why_unfit(name, part.array))}
                 if unfit:
-                    reasons = [f"{name} {named(sample.files[name])}: {unfit[name]}" for name in parts if name in unfit]
-                    skipped.append(Skipped(sample, "; ".join(reasons)))
+                    skipped.append(Skipped.of(sample, unfit))
                 else:
                     arrays.append({name: part.array for name, part in good.items()})
                     for name, part in good.items():
@@ -192,18 +197,19 @@ def _chunk_length(largest: dict[str, int]) -> int:
 def _first_shapes(samples: list[Sample], decoders: dict[str, Decoder]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the first of `samples` that can be decoded: all others must have them."""
     for sample in samples:
-        parts = _decode_sample(sample, decoders)
+        parts = decode_sample(sample, decoders)
         good = {name: part.array.shape for name, part in parts.items() if not isinstance(part, BadSampleError)}
         if len(good) == len(parts):
             return good
     return {}
 
 
-def _decode_sample(sample: Sample, decoders: dict[str, Decoder]) -> dict[str, Decoded | BadSampleError]:
+def decode_sample(sample: Sample, decoders: Mapping[str, Decoder]) -> dict[str, Decoded | BadSampleError]:
+    """Return each modality of the sample, decoded or with what is wrong with its file."""
     parts: dict[str, Decoded | BadSampleError] = {}
-    for name, decode in decoders.items():
+    for name, file in sample.files.items():
         try:
-            parts[name] = decode(sample.files[name], sample.span(name))
+            parts[name] = decoders[name](file, sample.span(name))
         except BadSampleError as error:
             parts[name] = error
     return parts

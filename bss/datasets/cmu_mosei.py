@@ -67,6 +67,11 @@ def sentiment_class(text: str) -> str | None:
 DATASET = Dataset(
     name="cmu-mosei",
     title="CMU-MOSEI",
+    citation=(
+        "A. Zadeh, P. P. Liang, S. Poria, E. Cambria, L.-P. Morency: Multimodal Language Analysis in the "
+        "Wild: CMU-MOSEI Dataset and Interpretable Dynamic Fusion Graph. ACL, 2018."
+    ),
+    address="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
     read=read,
     group="video",
     honest="published splits",

@@ -28,6 +28,11 @@ def read(root: Path) -> list[Row]:
 DATASET = Dataset(
     name="crema-d",
     title="CREMA-D",
+    citation=(
+        "H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma: CREMA-D: Crowd-Sourced "
+        "Emotional Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5(4), 2014."
+    ),
+    address="https://github.com/CheyneyComputerScience/CREMA-D",
     read=read,
     group="actor",
     honest="groups anew",

@@ -25,6 +25,8 @@ class Dataset:
     name: str
     """In params.yaml: prepare.source, and the short form `dataset`."""
     title: str
+    citation: str
+    """Authors, title, venue and year; empty for data of the user's own."""
     read: Callable[[Path], list[Row]]
     """The root to the manifest's rows, in the published order, for files that need not exist.
 
@@ -39,6 +41,8 @@ class Dataset:
     """The files below the root, a line each, for the documentation."""
     classes: int | None
     """None where the files decide."""
+    address: str = ""
+    """The authors' page or repository; empty if none is known for certain."""
     counts: dict[str, int] = field(default_factory=dict)
     """Published samples per split; empty where none are published."""
     accuracy: dict[str, float] = field(default_factory=dict)

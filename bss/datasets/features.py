@@ -45,6 +45,7 @@ def suggest(root: Path) -> tuple[Tree, Tree]:
 DATASET = Dataset(
     name="features",
     title="Extracted features",
+    citation="",
     read=read,
     group="group",
     honest="published splits",

@@ -29,6 +29,10 @@ def read(root: Path) -> list[Row]:
 DATASET = Dataset(
     name="food-101",
     title="UPMC Food-101",
+    citation=(
+        "X. Wang, D. Kumar, N. Thome, M. Cord, F. Precioso: Recipe Recognition with Large Multimodal Food "
+        "Dataset. IEEE ICME Workshops, 2015."
+    ),
     read=read,
     group="title",
     honest="published splits",

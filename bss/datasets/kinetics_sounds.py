@@ -27,6 +27,11 @@ def read(root: Path) -> list[Row]:
 DATASET = Dataset(
     name="kinetics-sounds",
     title="Kinetics-Sounds",
+    citation=(
+        "R. Arandjelovic, A. Zisserman: Look, Listen and Learn. ICCV, 2017. Its videos are from W. Kay et "
+        "al.: The Kinetics Human Action Video Dataset. arXiv:1705.06950, 2017."
+    ),
+    address="https://github.com/cvdfoundation/kinetics-dataset",
     read=read,
     group="YouTube video",
     honest="published splits",

@@ -70,6 +70,10 @@ def _gesture(line: str) -> Row | None:
 DATASET = Dataset(
     name="nvgesture",
     title="NVGesture",
+    citation=(
+        "P. Molchanov, X. Yang, S. Gupta, K. Kim, S. Tyree, J. Kautz: Online Detection and Classification of "
+        "Dynamic Hand Gestures with Recurrent 3D Convolutional Neural Networks. CVPR, 2016."
+    ),
     read=read,
     group="subject",
     honest="published splits",

@@ -34,6 +34,10 @@ def read(root: Path) -> list[Row]:
 DATASET = Dataset(
     name="sarcasm",
     title="Sarcasm",
+    citation=(
+        "Y. Cai, H. Cai, X. Wan: Multi-Modal Sarcasm Detection in Twitter with Hierarchical Fusion Model. ACL, 2019."
+    ),
+    address="https://github.com/headacheboy/data-of-multimodal-sarcasm-detection",
     read=read,
     group="image",
     honest="published splits",

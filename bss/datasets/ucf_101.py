@@ -55,6 +55,11 @@ def _rows(root: Path, split: str, numbers: dict[str, str]) -> list[Row]:
 DATASET = Dataset(
     name="ucf-101",
     title="UCF-101",
+    citation=(
+        "K. Soomro, A. R. Zamir, M. Shah: UCF101: A Dataset of 101 Human Actions Classes From Videos in The "
+        "Wild. CRCV-TR-12-01, University of Central Florida, 2012."
+    ),
+    address="https://www.crcv.ucf.edu/data/UCF101.php",
     read=read,
     group="group of videos",
     honest="published splits",

@@ -50,6 +50,8 @@ def _official(root: Path) -> list[tuple[str, str, str]]:
 DATASET = Dataset(
     name="vggsound",
     title="VGGSound",
+    citation=("H. Chen, W. Xie, A. Vedaldi, A. Zisserman: VGGSound: A Large-Scale Audio-Visual Dataset. ICASSP, 2020."),
+    address="https://www.robots.ox.ac.uk/~vgg/data/vggsound/",
     read=read,
     group="YouTube video",
     honest="published splits",

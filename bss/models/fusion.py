@@ -1,6 +1,6 @@
 """Fusion: the features of all modalities to the logits of one head. docs/networks.md has the formulas."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -20,6 +20,7 @@ from bss.config.fusion import (
 )
 from bss.errors import BssError
 from bss.models.encoders.base import Encoder
+from bss.models.shallow_copy import shallow_copy
 
 Features = Mapping[str, Tensor]
 """Per modality float [batch, width], rectified where a linear layer made them."""
@@ -35,6 +36,10 @@ class Fusion(nn.Module):
 
     def penalty(self) -> Tensor | None:
         """Return a scalar that training adds to the mean loss of a batch, or None."""
+        return None
+
+    def restricted_to(self, names: Collection[str]) -> "Fusion | None":
+        """Return the same fusion, with the same parameters, of the modalities `names`; None if it needs all."""
         return None
 
 
@@ -67,6 +72,12 @@ class SameWidth(nn.Module):
     def forward(self, features: Features) -> Tensor:
         return torch.stack([layer(features[name]) for name, layer in self.layers.items()], dim=1)
 
+    def restricted_to(self, names: Collection[str]) -> "SameWidth":
+        """Return the same for the modalities `names`."""
+        copied = shallow_copy(self)
+        copied.layers = nn.ModuleDict({name: layer for name, layer in self.layers.items() if name in names})
+        return copied
+
 
 class SumFusion(Fusion):
     """A linear layer on the sum of the features."""
@@ -81,6 +92,12 @@ class SumFusion(Fusion):
         logits: Tensor = self.head(self.same_width(features).sum(dim=1))
         return logits
 
+    def restricted_to(self, names: Collection[str]) -> "SumFusion":
+        """Return the sum over `names` alone: a modality that is missing adds nothing."""
+        copied = shallow_copy(self)
+        copied.same_width = self.same_width.restricted_to(names)
+        return copied
+
 
 class WeightedSumFusion(SumFusion):
     """The same with weights that are learned, one per modality; they start equal and their sum stays 1."""
@@ -93,6 +110,14 @@ class WeightedSumFusion(SumFusion):
         weights = self.weights.softmax(dim=0)[:, None]
         logits: Tensor = self.head((weights * self.same_width(features)).sum(dim=1))
         return logits
+
+    def restricted_to(self, names: Collection[str]) -> "WeightedSumFusion":
+        """Return the weighted sum over `names` alone, whose weights keep their proportions and sum to 1."""
+        copied = shallow_copy(self)
+        copied.same_width = self.same_width.restricted_to(names)
+        kept = [i for i, name in enumerate(self.same_width.layers) if name in names]
+        copied.weights = nn.Parameter(self.weights.detach()[kept])
+        return copied
 
 
 class FilmFusion(Fusion):

@@ -15,6 +15,7 @@ from bss.console import make_console
 from bss.data.checksums import join_checksums
 from bss.data.decode.altered import join_altered
 from bss.data.join_arrays import join_arrays, join_ends
+from bss.data.preprocessing import PREPROCESSING
 from bss.data.problems import raise_problems
 from bss.data.read_csv import read_csv
 from bss.data.shards import CURE, Part, in_order, read_part
@@ -71,6 +72,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         join_checksums([part.path / "files.sha256" for part in parts], folder / "files.sha256")
         if settings.source is not None:  # of the whole data, in every part
             shutil.copyfile(parts[0].path / "manifest.csv", folder / "manifest.csv")
+        shutil.copyfile(parts[0].path / PREPROCESSING, folder / PREPROCESSING)
         altered = join_altered(opened.altered for opened in stores)
         classes = list(stores[0].classes)
         header = write_header(folder, stores[0].name, Counter(splits), classes, settings.modalities, altered)

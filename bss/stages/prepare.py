@@ -17,6 +17,7 @@ from bss.console import make_console
 from bss.data.checksums import write_checksums
 from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_altered
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
+from bss.data.preprocessing import write_preprocessing
 from bss.data.problems import raise_problems
 from bss.data.same_files import Keys, file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.shards import Shard, write_part
@@ -89,6 +90,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
         write_checksums(folder / "files.sha256", root, samples, kinds, config.prepare.links)
+        write_preprocessing(folder, kinds, root)
         inputs = {"files": digest_file(folder / "files.sha256")}
         if checked.source is None:
             inputs["manifest"] = digest_file(manifest.path)

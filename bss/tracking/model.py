@@ -50,7 +50,8 @@ def _save(path: Path, model: Any, run_id: str, folder: Path, input_example: dict
 
     inputs: list[Any] = [TensorSpec(x.dtype, (-1, *x.shape[1:]), name) for name, x in input_example.items()]
     outputs: list[Any] = [ColSpec("string", "label"), ColSpec("double", "probability")]
-    outputs += [ColSpec("string", f"predicted_{name}") for name in input_example]
+    for name in input_example:
+        outputs += [ColSpec("string", f"predicted_{name}"), ColSpec("double", f"confidence_{name}")]
     outputs += [ColSpec("double", "similarity")]
     mlflow.pyfunc.save_model(
         path=str(path),

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from mlflow.pyfunc import PythonModel
 
-from bss.balance.criteria import prediction_similarity
 from bss.models.network import build_network
+from bss.models.predictions import prediction_columns
 
 
 class MultiModalModel(PythonModel):
@@ -26,28 +26,17 @@ class MultiModalModel(PythonModel):
         self.network.eval()
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return a row per sample: label, its probability, each modality's label, and their similarity.
+        """Return a row per sample: label, its probability, each modality's label and confidence, and their similarity.
 
         `model_input` is a dict of arrays as the model's signature says. The hint is the one with which
         MLflow does not derive another signature from hints, or warn that it cannot.
         """
         arrays = cast("dict[str, np.ndarray]", model_input)
         raw = {name: torch.as_tensor(x) for name, x in arrays.items()}
-        with torch.no_grad():
-            outputs = self.network(self.network.transform(raw))
-            probabilities = self.network.scores(outputs).softmax(dim=1)
-        best = probabilities.max(dim=1)
-        columns: dict[str, Any] = {
-            "label": self._names(best.indices),
-            "probability": best.values.double().numpy(),
-        }
-        for name, logits in outputs.logits.items():
-            columns[f"predicted_{name}"] = self._names(logits.argmax(dim=1))
-        columns["similarity"] = prediction_similarity(outputs.logits).double().numpy()
-        return pd.DataFrame(columns)
-
-    def _names(self, indices: torch.Tensor) -> list[str]:
-        return [self.classes[index] for index in indices.tolist()]
+        table = pd.DataFrame(prediction_columns(self.network, self.classes, raw))
+        table = table.rename(columns={"predicted": "label", "agreement": "similarity"})
+        numbers = table.select_dtypes(np.number).columns
+        return table.astype(dict.fromkeys(numbers, np.float64))  # the signature's double
 
 
 mlflow.models.set_model(MultiModalModel())

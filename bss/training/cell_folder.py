@@ -1,5 +1,6 @@
 """The folder of one training: what decides its content, and making it whole or not at all."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from bss.config import Config, config_to_tree
 from bss.config.training import RESOURCES
 from bss.data.plans import read_plan
+from bss.data.preprocessing import PREPROCESSING
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder
@@ -97,6 +99,8 @@ def train_into(
     try:
         with whole_folder(path) as folder, nondeterminism_named(config, data):
             metrics, counts = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
+            if (data.path / PREPROCESSING).exists():  # a store made without `bss prepare` has none
+                shutil.copyfile(data.path / PREPROCESSING, folder / PREPROCESSING)
             trained = [{"from_step": step, "ranks": count} for step, count in counts]
             more = {"ranks": trained, "device": describe_device(resolve_device(config.resources.device))}
             write_provenance(folder, "train", inputs, cell_parameters(config, name, seed), more)

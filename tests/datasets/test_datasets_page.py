@@ -71,3 +71,14 @@ def test_the_example_of_a_new_dataset_passes_its_own_test(tmp_path, monkeypatch)
 
 def test_no_note_would_be_lost_as_a_tag_of_html():
     assert not [note for dataset in all_datasets().values() for note in dataset.notes if "<" in note]
+
+
+def test_every_published_dataset_cites_its_source():
+    text = DOCS.read_text(encoding="utf-8")
+    for name, dataset in all_datasets().items():
+        assert bool(dataset.citation) == (name != "features")
+        if dataset.citation:
+            assert re.search(r"\. .*, (19|20)\d\d\.$", dataset.citation)
+            address = f" <{dataset.address}>" if dataset.address else ""
+            assert f"\n```\n\nSource: {dataset.citation}{address}\n\n" in text
+        assert re.fullmatch(r"(https?://\S+)?", dataset.address)

@@ -4,6 +4,7 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 from pathlib import Path
 
 import mlflow
@@ -140,6 +141,27 @@ def test_the_model_loads_and_predicts_from_its_input_example(tracked, small_stor
     assert predicted["label"].tolist() == [store.classes[i] for i in saved["predicted"].to_pylist()[:2]]
     assert predicted["probability"].between(1 / 3, 1).all()
     assert set(predicted["predicted_audio"]) <= set(store.classes)
+
+
+def test_the_example_of_the_docs_finds_a_model_and_predicts_what_the_training_did(tracked, small_store, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    work = tracked[3]
+    monkeypatch.chdir(work)
+    assert "'bss-l'" in code
+    assert "outputs/store" in code
+    code = code.replace("'bss-l'", "'bss-l-online'").replace("outputs/store", str(small_store))
+    names = {}
+    exec(compile(code, "docs/predict.md", "exec"), names)
+    from bss.data.tables import read_table
+
+    classes = Store.open(small_store).classes
+    saved = read_table(work / "runs" / "bss-l-online" / "seed=0" / "predictions.parquet", "train")
+    table = names["table"]
+    assert table["label"].tolist() == [classes[i] for i in saved["predicted"].to_pylist()]
+    assert table["predicted_audio"].tolist() == [classes[i] for i in saved["predicted_audio"].to_pylist()]
+    assert table["confidence_audio"].between(1 / 3, 1).all()
+    assert [column.name for column in names["model"].metadata.signature.outputs.inputs] == list(table.columns)
 
 
 def test_metrics_go_in_batches_not_one_by_one(tmp_path, monkeypatch):

@@ -30,15 +30,18 @@ data root, or holds values that are not finite.
 """
 
 
-def make_decoder(kind: ModalityKind, root: Path, modality: str, links: Links = "inside") -> Decoder:
+def make_decoder(
+    kind: ModalityKind, root: Path, modality: str, links: Links = "inside", tokenizer: str | None = None
+) -> Decoder:
     """Return the decoder of a modality whose paths are relative to `root`; threads may share it.
 
+    `tokenizer` is a saved one, of text, to be used instead of the one that `kind` names.
     Raises `BssError` where its tokenizer or a library is missing; `modality` is named in messages.
     """
     root = root.resolve()  # once: a link inside the root may not lead out of it
     limit = boundary(root, links)
     if isinstance(kind, TextKind):
-        encode = Tokenizer(kind, root, modality).encode
+        encode = Tokenizer(kind, root, modality, saved=tokenizer).encode
         if kind.source == "column":
             return _guarded(lambda text, _: Decoded(encode(text)))
         return _guarded(lambda name, _: Decoded(encode(_read_text(inside(root, name, limit), root))))

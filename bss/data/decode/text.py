@@ -24,14 +24,14 @@ MAX_BYTES = 1 << 20
 class Tokenizer:
     """A tokenizer that cuts at a fixed length, and whose padding is 0. Threads may share it."""
 
-    def __init__(self, kind: TextKind, root: Path, modality: str, fetch: bool = True) -> None:
-        """Load it; without `fetch` one of the hub must have been fetched before.
+    def __init__(self, kind: TextKind, root: Path, modality: str, fetch: bool = True, saved: str | None = None) -> None:
+        """Load it, or take what `save` of the same kind returned; without `fetch` the hub is not asked.
 
         Raises `BssError` where it cannot be had, cannot cut to `kind.tokens`, or pads with another number.
         """
         self.kind = kind
         self.key = f"params.yaml: prepare.modalities.{modality}"
-        self._tokenizer = self._load(root, fetch)
+        self._tokenizer = self._load(root, fetch) if saved is None else _restore(saved, modality)
 
     def encode(self, text: str) -> Tokens:
         """Return the numbers of the text's tokens, int32 [tokens], filled with 0 at the end."""
@@ -49,6 +49,11 @@ class Tokenizer:
         encoding = self._tokenizer.encode(clean(text, self.kind))
         marks = self._tokenizer.num_special_tokens_to_add(False)
         return len(encoding.ids) + sum(len(rest.ids) - marks for rest in encoding.overflowing)
+
+    def save(self) -> str:
+        """Return the whole tokenizer as JSON; it encodes the same without its folder or the hub."""
+        text: str = self._tokenizer.to_str()
+        return text
 
     def _load(self, root: Path, fetch: bool) -> Any:
         kind = self.kind
@@ -80,6 +85,17 @@ class Tokenizer:
         fast.no_padding()
         fast.enable_truncation(kind.tokens)
         return fast
+
+
+def _restore(saved: str, modality: str) -> Any:
+    from tokenizers import Tokenizer as Fast
+
+    try:
+        return Fast.from_str(saved)
+    except Exception as error:  # the library raises a plain Exception
+        raise BssError(
+            f"the saved tokenizer of `{modality}` cannot be read ({error}). Run `bss prepare` and `bss train` again."
+        ) from error
 
 
 def _from_folder(folder: Path) -> Any:

@@ -1,0 +1,48 @@
+"""A trained network without some of its modalities."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from bss.models.fusion import Features, Fusion
+from bss.models.network import MultiModalNetwork
+from bss.models.shallow_copy import shallow_copy
+
+
+class UnusedFusion(Fusion):
+    """Stands for a fusion that cannot do without a modality, in a network whose prediction does not use it.
+
+    Its logits are NaN, so that nothing can use them unnoticed.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, features: Features) -> Tensor:
+        some = next(iter(features.values()))
+        return torch.full((len(some), self.classes), torch.nan, device=some.device)
+
+
+def restricted(network: MultiModalNetwork, names: Collection[str]) -> MultiModalNetwork | None:
+    """Return `network`, with the same parameters, for the modalities `names` alone; None if it needs the others.
+
+    A network whose prediction sums the unimodal heads (``network.prediction: unimodal-heads``) sums those of
+    `names`. Any other also needs its fusion head: of `sum` and `weighted-sum` (`Fusion.restricted_to`).
+    """
+    if not names:
+        return None
+    if len(names) == len(network.encoders):
+        return network
+    fusion = network.fusion.restricted_to(names)
+    if fusion is None:
+        if network.config.prediction != "unimodal-heads":
+            return None
+        fusion = UnusedFusion(network.classes)
+    copied = shallow_copy(network)
+    for parts in ("transforms", "crops", "encoders", "heads"):
+        kept = {name: part for name, part in getattr(network, parts).items() if name in names}
+        setattr(copied, parts, nn.ModuleDict(kept))
+    copied.fusion = fusion
+    return copied

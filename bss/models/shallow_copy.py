@@ -1,0 +1,16 @@
+"""A copy of a module that shares its parts."""
+
+import copy
+from typing import TypeVar
+
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def shallow_copy(module: Module) -> Module:
+    """Return a module with the same parameters, buffers and children, in which they can be replaced one by one."""
+    copied = copy.copy(module)
+    for parts in ("_parameters", "_buffers", "_modules"):
+        setattr(copied, parts, getattr(module, parts).copy())
+    return copied

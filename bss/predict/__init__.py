@@ -1,0 +1,1 @@
+"""Predicting the samples of a new manifest with a trained network."""

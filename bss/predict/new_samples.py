@@ -1,0 +1,97 @@
+"""The manifest of new samples: labels and modalities may be missing."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bss.config.modalities import ModalityKind
+from bss.data.manifest import read_rows, similar
+from bss.data.problems import raise_problems
+from bss.data.read_csv import WRONG_WIDTH_CURE, listed
+from bss.data.rows import BadRow, Sample, repeated, sample_of_row, span_columns_of
+from bss.errors import BssError
+
+OnBad = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class NewSamples:
+    """The samples in the manifest's order."""
+
+    samples: list[Sample]
+    """`Sample.label` is empty if none is given, `files` holds the modalities that are there, `split` is empty."""
+    bad: list[BadRow]
+    """The rows that were left out, in the manifest's order."""
+    labelled: bool
+    """Whether the manifest has a column of labels."""
+
+
+def read_new_samples(
+    path: Path, kinds: Mapping[str, ModalityKind], classes: Collection[str], needs_all: str, on_bad: OnBad
+) -> NewSamples:
+    """Read a CSV or Parquet file with the columns id and one per modality, and label if labels are known.
+
+    A modality's column may be absent and its cells empty, unless `needs_all` says why not; other columns, such as
+    split, are not read. Raises `BssError` for an unreadable file, for a column that is missing and, unless `on_bad`
+    is "skip", for all bad rows at once: those that `bss prepare` refuses, and labels that are not in `classes`.
+    """
+    if not path.is_file():
+        raise BssError(f"{path}: no such file. --manifest takes a CSV or Parquet file with the columns id and one "
+                       f"per modality ({', '.join(kinds)}).")  # fmt: skip
+    narrow: list[tuple[int, str]] = []
+    wanted = {"id", "label", *kinds, *span_columns_of(kinds)}
+    columns, rows = read_rows(path, wanted, lambda row, problem: narrow.append((row, problem)))
+    _require_columns(path, columns, kinds, needs_all)
+    samples, found = [], {}
+    for number, values in rows:
+        present = {name: kind for name, kind in kinds.items() if values.get(name, "").strip()}
+        row = {name: value for name, value in values.items() if name in {"id", "label", *present}}
+        row |= {name: values.get(name, "") for name in span_columns_of(present)}
+        sample, problems = sample_of_row(number, row, present, required=("id",))
+        problems += _problems(sample, list(kinds), classes, needs_all)
+        samples.append(sample)
+        if problems:
+            found[number] = BadRow(number, sample.id, sample.label, "", problems)
+    found |= {row: BadRow(row, "", "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in narrow}
+    if not samples and not found:
+        raise BssError(f"{path}: has a header but no samples.")
+    # As `bss prepare` counts them: to be skipped, a row must be bad whatever becomes of the others.
+    for sample, problem in repeated([s for s in samples if on_bad == "error" or s.row not in found]):
+        found.setdefault(sample.row, BadRow(sample.row, sample.id, sample.label, "", [])).problems.append(problem)
+    bad = [found[row] for row in sorted(found)]
+    samples = [sample for sample in samples if sample.row not in found]
+    if on_bad == "error" or not samples:
+        cure = "Correct these rows, or leave them out with --on-bad-sample skip."
+        raise_problems(str(path), [line for row in bad for line in row.lines()], cure)
+    return NewSamples(samples, bad, "label" in columns)
+
+
+def _require_columns(path: Path, columns: list[str], kinds: Mapping[str, ModalityKind], needs_all: str) -> None:
+    absent = [name for name in kinds if name not in columns]
+
+    def hints(names: list[str]) -> str:
+        return ", ".join(f"{name!r}{similar(name, columns)}" for name in names)
+
+    if "id" not in columns or len(absent) == len(kinds):
+        missing = [name for name in ("id", *absent) if name not in columns]
+        raise BssError(
+            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {hints(missing)}; it has {listed(columns)}. "
+            "Needed: id, and a column per modality."
+        )
+    if absent and needs_all:
+        raise BssError(f"{path}: lacks {hints(absent)}, but {needs_all}.")
+
+
+def _problems(sample: Sample, names: list[str], classes: Collection[str], needs_all: str) -> list[str]:
+    """Return what is wrong with a sample that only predicting minds."""
+    missing = [name for name in names if name not in sample.files]
+    problems = []
+    if len(missing) == len(names):
+        problems.append(f"{', '.join(missing)} are empty: nothing is left to predict from")
+    elif missing and needs_all:
+        problems.append(f"{', '.join(missing)} is empty, but {needs_all}")
+    if sample.label and sample.label not in classes:
+        known = ", ".join(list(classes)[:20]) + ", ..." * (len(classes) > 20)
+        problems.append(f"label {sample.label[:200]!r} is not a class of the network ({known}): correct or empty it")
+    return problems

@@ -1,0 +1,132 @@
+"""A trained network with all that predicting needs, read from the folder of its training."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bss.data.decode.altered import Decoded
+from bss.data.decode.bad_sample import Array
+from bss.data.preprocessing import PREPROCESSING, Preprocessing, read_preprocessing
+from bss.data.sounds import Sounds
+from bss.data.store import Modality
+from bss.errors import BssError
+from bss.files import read_json
+from bss.models.network import MultiModalNetwork, build_network, zeros_like_stored
+from bss.models.restricted import restricted
+from bss.training.measuring import BATCH, BATCH_BYTES
+from bss.training.reproducible import resolve_device
+
+CURE = "Run `bss train` again."
+
+
+class Trained:
+    """The network of one training in eval mode, on a GPU if there is one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load it from `folder`, outputs/runs/<scheduler>/seed=<s>; raise `BssError` if anything there is wrong."""
+        self.folder = folder
+        description = _description(folder)
+        self.classes: list[str] = description["classes"]
+        self.modalities = {
+            name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()
+        }
+        self.preprocessing = _preprocessing(folder, self.modalities)
+        self.device = resolve_device("auto")
+        self.network = _network(folder, description, self.device)
+        self._parts: dict[tuple[str, ...], tuple[MultiModalNetwork, int]] = {}
+
+    @cached_property
+    def needs_all(self) -> str:
+        """Why this network cannot do without a modality, and what to do; empty if it can."""
+        names = list(self.modalities)
+        if restricted(self.network, names[:-1]) is not None:
+            return ""
+        return (
+            f"the fusion `{self.network.config.fusion.kind}` needs all modalities ({', '.join(names)}). Give a file "
+            "for each, or train with network.prediction: unimodal-heads, or with the fusion sum or weighted-sum"
+        )
+
+    @property
+    def sample_bytes(self) -> int:
+        """Size of one decoded sample, at most."""
+        return sum(int(np.prod(m.shape)) * np.dtype(m.dtype).itemsize for m in self.modalities.values())
+
+    def why_unfit(self, name: str, array: Array) -> str:
+        """Return why the network cannot take `array` as a sample of the modality `name`, or nothing."""
+        shape = self.modalities[name].shape
+        if self.modalities[name].kind != "audio" and array.shape != shape:
+            return f"has shape {list(array.shape)}, the training's samples have {list(shape)}"
+        known = getattr(self.network.config.encoders[name], "vocabulary", None)
+        if self.modalities[name].kind == "text" and known is not None and array.max() >= known:
+            return f"has the token id {array.max()}, the network knows {known}"
+        return ""
+
+    def network_for(self, names: Iterable[str]) -> tuple[MultiModalNetwork, int]:
+        """Return the network for the modalities `names` alone, and how many samples it takes in a batch."""
+        key = tuple(name for name in self.modalities if name in set(names))
+        if key not in self._parts:
+            part = restricted(self.network, key)
+            assert part is not None, "rows without a modality that the network needs are refused before"
+            zeros = {name: zeros_like_stored(self.modalities[name]).to(self.device) for name in key}
+            size = sum(x.numel() * x.element_size() for x in part.transform(zeros).values())
+            self._parts[key] = part, max(1, min(BATCH, BATCH_BYTES[self.device.type] // size))
+        return self._parts[key]
+
+    def batch(self, samples: list[dict[str, Decoded]]) -> dict[str, Any]:
+        """Return decoded samples with the same modalities as the network's `transform` takes them."""
+        raw: dict[str, Any] = {}
+        for name in samples[0]:
+            arrays = [sample[name].array for sample in samples]
+            if self.modalities[name].kind == "audio":
+                lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+                raw[name] = Sounds(torch.from_numpy(np.concatenate(arrays)).to(self.device), lengths)
+            else:
+                raw[name] = torch.from_numpy(np.stack(arrays)).to(self.device)
+        return raw
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise BssError(f"{folder}: no such folder. --run takes the folder of one training, {_EXAMPLE}.")
+    if not (folder / "network.json").exists():
+        raise BssError(f"{folder}: holds no finished training (network.json). --run takes a folder such as {_EXAMPLE}.")
+    return read_json(folder / "network.json", "train", {"network": dict, "modalities": dict, "classes": list})
+
+
+_EXAMPLE = "outputs/runs/bss-l/seed=0"
+
+
+def _preprocessing(folder: Path, modalities: dict[str, Modality]) -> Preprocessing:
+    path = folder / PREPROCESSING
+    if not path.exists():
+        raise BssError(
+            f"{path}: not found, so how new files are to be decoded is unknown. Run `bss prepare`, `bss measure`, "
+            "`bss schedule` and `bss train` (or `dvc repro`) with this version."
+        )
+    preprocessing = read_preprocessing(path, "train")
+    kinds = {name: kind.kind for name, kind in preprocessing.modalities.items()}
+    expected = {name: modality.kind for name, modality in modalities.items()}
+    if kinds != expected:
+        raise BssError(f"{path}: damaged (decodes {kinds}, but network.json has {expected}). {CURE}")
+    return preprocessing
+
+
+def _network(folder: Path, description: dict[str, Any], device: torch.device) -> MultiModalNetwork:
+    made = read_json(folder / "provenance.json", "train", {"parameters": dict})
+    try:
+        network = build_network(description, device=device)
+        weights = torch.load(folder / "model.pt", weights_only=True, map_location=device)
+        network.load_state_dict(weights)
+        network.precision = made["parameters"]["train"]["precision"]
+    except FileNotFoundError as error:
+        raise BssError(f"{folder / 'model.pt'}: not found. {CURE}") from error
+    except (BssError, MemoryError):
+        raise
+    except Exception as error:  # damaged files raise many types, of torch's and Python's
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise BssError(f"{folder}: model.pt and network.json cannot be read ({why}). {CURE}") from error
+    return network.eval()
