@@ -71,6 +71,24 @@ def test_curves_are_means_over_seeds_with_steps_that_add_up(pipeline):
             assert float(row[short]) == pytest.approx(np.mean([float(h[epoch][long]) for h in histories]))
 
 
+def test_the_metrics_of_dvc_are_those_of_the_comparison(pipeline):
+    folder, config = pipeline
+    comparison = read_json(folder / "report" / "comparison.json", "compare")
+    found = {
+        path.stem: read_json(path, "compare") for path in (folder / "report" / "metrics").iterdir()
+    }  # a file per scheduler
+    assert set(found) == set(config.schedule.schedulers)
+    cells = [read_json(folder / "runs" / "bss-h" / f"seed={s}" / "metrics.json", "train") for s in config.seeds]
+    accuracies = [cell["test/acc"] for cell in cells]
+    bss_h = found["bss-h"]
+    assert bss_h["test_acc"] == pytest.approx(np.mean(accuracies))
+    assert bss_h["test_acc_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    for reference, key in (("uniform", "vs_baseline_points"), ("control", "vs_control_points")):
+        assert bss_h[key] == pytest.approx(100 * (bss_h["test_acc"] - found[reference]["test_acc"]))
+        assert key not in found[reference]
+    assert bss_h["steps"] == comparison["schedulers"]["bss-h"]["steps"]["mean"]
+
+
 def test_the_report_is_the_same_bytes_again_but_for_times(own, pipeline):
     folder, run = own
     for seed, seconds in ((0, 2.0), (1, 5.0)):
