@@ -75,8 +75,7 @@ def measurements(
     """
     seed = config.seeds[0]
     found = [
-        (title, read_scores(scores_path(scores, seed, timing), store))
-        for title, timing in _titles(config).items()
+        (title, read_scores(scores_path(scores, seed, timing), store)) for title, timing in _titles(config).items()
     ]
     for name, cells in results.items():
         path = cells[0].folder / "measurements.parquet"
