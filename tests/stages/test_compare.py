@@ -114,6 +114,18 @@ def test_show_prints_the_table_alone_in_markdown(pipeline):
     assert [line.split(" | ")[0] for line in lines[2:8]] == [f"| {name}" for name in config.schedule.schedulers]
 
 
+@pytest.mark.parametrize(
+    ("ui", "last"),
+    [({}, ["MLflow UI: make ui (or `bss ui`)"]), ({"ui": "x bss ui"}, ["MLflow UI: x bss ui"]), ({"ui": None}, [])],
+)
+def test_show_ends_with_the_places_of_the_report_and_the_runs(ui, last, pipeline):
+    console = Console(width=40)
+    with console.capture() as captured:
+        show(pipeline[0] / "report", console, **ui)
+    path = pipeline[0] / "report" / "report.html"
+    assert captured.get().splitlines()[-1 - len(last) :] == [f"Report: {path}", *last]
+
+
 def change_metrics(cell, **values):
     metrics = json.loads((cell / "metrics.json").read_text())
     (cell / "metrics.json").write_text(json.dumps(metrics | values))
