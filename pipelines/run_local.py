@@ -22,19 +22,24 @@ PROCESSES = "none"
 """Stands for the image where the steps are processes."""
 
 
+def tracking_address(arguments: Mapping[str, Any], root: Path) -> str:
+    """Return where the steps of a run below `root` record: the pipeline's parameter, or the database in `root`."""
+    return arguments.get("mlflow_tracking_uri") or f"sqlite:///{root.resolve()}/mlflow.db"
+
+
 def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None, shards: int = 1) -> Path:
     """Run the pipeline with `arguments` (its parameters but the image); return the folder of the report.
 
     With `image` each step runs in a container of it, without as a process. With several `shards` preparing is
     fanned out over as many steps, of which two run at a time. All that the steps write goes below `root`, with
-    MLflow's records in ``root/mlflow.db`` unless ``mlflow_tracking_uri`` says otherwise. Steps whose inputs are the
+    MLflow's records at `tracking_address`. Steps whose inputs are the
     same as in an earlier run below `root` are reused. Raises `BssError` where a step fails.
     """
     from kfp import local
 
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
-    address = arguments.get("mlflow_tracking_uri") or f"sqlite:///{root}/mlflow.db"
+    address = tracking_address(arguments, root)
     run_id = str(uuid.uuid4())
     nodes = resolve_config(*(arguments[name] for name in RESOLVED)).train.nodes
     if image is not None:

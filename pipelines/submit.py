@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import re
+import shlex
 import tempfile
 import time
 import warnings
@@ -15,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from bss.addresses import redact
+from bss.config import Config
 from bss.errors import BssError
 from bss.kubeflow.start import config_for_pods, resolve_config
 from pipelines.cluster import load_cluster
@@ -60,10 +62,16 @@ def run_arguments(
         text = params.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BssError(f"{params}: cannot be read ({error}). Name a file with --params.") from error
-    resolve_config(text, overrides, schedulers, seeds)
+    config = resolve_config(text, overrides, schedulers, seeds)
     repository, revision, path = data
     if bool(repository) != bool(path) or (revision and not repository):
         raise BssError("--data-repository and --data-path belong together; --data-revision is for them.")
+    if not repository and config.generate.digits is None:
+        raise BssError(
+            f"--data-repository: not given, and {params} generates no built-in data. The steps take data from a git "
+            f"repository alone: add --data-repository ADDRESS --data-path {_suggested_path(config)}, and "
+            "--data-revision unless it is the default branch (docs/data.md)."
+        )
     _require_no_secret("--data-repository", repository, "Name an address from which the steps may clone without one.")
     _require_no_secret("--mlflow", mlflow_tracking_uri, "Put it into the secret, as MLFLOW_TRACKING_PASSWORD.")
     return {
@@ -76,6 +84,12 @@ def run_arguments(
         "data_path": path,
         "mlflow_tracking_uri": mlflow_tracking_uri,
     }
+
+
+def _suggested_path(config: Config) -> str:
+    """Return prepare.root where it may be a path in a repository, otherwise an example."""
+    root = Path(config.prepare.root)
+    return "data/birds" if root.is_absolute() or ".." in root.parts else shlex.quote(root.as_posix())
 
 
 def _require_no_secret(option: str, address: str, cure: str) -> None:

@@ -13,6 +13,18 @@ FILES = {"warm-up": "scores.parquet", "initial": "initial.parquet"}
 """Timing of a measurement to its file."""
 
 
+def measurement_titles(warmup_epochs: int, initial_mode: str) -> dict[str, str]:
+    """Return the title of each measurement with its timing, the initial one first.
+
+    Without warm-up epochs both timings measure the freshly initialised network and differ only by its mode; with
+    `initial_mode` eval they are the same measurement, which is listed once.
+    """
+    initial = f"initial network, {initial_mode} mode"
+    if warmup_epochs == 0:
+        return {initial: "initial", "initial network, eval mode": "warm-up"}
+    return {initial: "initial", "after the warm-up": "warm-up"}
+
+
 def scores_path(scores: Path, seed: int, timing: str) -> Path:
     """Return the file of one measurement."""
     return scores / f"seed={seed}" / FILES[timing]

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,9 @@ def _run_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--scheduler", action="append", default=[], help="only this scheduler; may be given several times")
     sub.add_argument("--seed", type=int, action="append", default=[], help="this seed; may be given several times")
     sub.add_argument(
-        "--data-repository", default="", help="git repository with data under DVC (default: built-in data)"
+        "--data-repository",
+        default="",
+        help="git repository with data under DVC (default: built-in data, if params.yaml has any)",
     )
     sub.add_argument("--data-revision", default="", help="branch, tag or commit")
     sub.add_argument("--data-path", default="", help="folder in the repository")
@@ -128,12 +131,16 @@ def _token(path: Path | None) -> str | None:
 def _run_local(options: argparse.Namespace) -> None:
     _require_project()
     from bss.console import make_console
+    from bss.kubeflow.start import resolve_config
     from bss.report.table import show
-    from pipelines.run_local import run_local
+    from pipelines.run_local import RESOLVED, run_local, tracking_address
 
     if options.shards < 1:
         raise BssError(f"--shards {options.shards}: at least 1 is needed.")
-    report = run_local(_arguments(options), options.root, options.image, options.shards)
-    console = make_console()
-    show(report, console)
-    console.print(f"Report: {report / 'report.html'}", highlight=False, soft_wrap=True)
+    if options.data_repository and Path(options.data_repository).is_dir():
+        options.data_repository = str(Path(options.data_repository).resolve())
+    arguments = _arguments(options)
+    tracked = resolve_config(*(arguments[name] for name in RESOLVED)).tracking.enabled
+    report = run_local(arguments, options.root, options.image, options.shards)
+    address = shlex.quote(tracking_address(arguments, options.root))
+    show(report, make_console(), ui=f"MLFLOW_TRACKING_URI={address} bss ui" if tracked else None)

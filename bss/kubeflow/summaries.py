@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.data.read_csv import read_csv
+from bss.data.scores import measurement_titles
 from bss.data.store import SPLITS, Store
 from bss.files import read_json
 
@@ -40,9 +41,11 @@ def store_summary(store: Path) -> str:
 def scores_summary(scores: Path) -> str:
     """Return the means of the measured columns and, where the truth is known, the AUC of finding bad pairs."""
     mean = read_json(scores / "summary.json", "measure")["mean"]
+    measured = read_json(scores / "provenance.json", "measure")["parameters"]["measure"]
+    titles = measurement_titles(measured["warmup_epochs"], measured["initial_mode"])
     names = list(mean["warm-up"])
-    rows = [[name, mean["initial"][name], mean["warm-up"][name]] for name in names]
-    table = markdown_table(["mean over samples and seeds", "initial network", "after the warm-up"], rows)
+    rows = [[name, *(mean[timing][name] for timing in titles.values())] for name in names]
+    table = markdown_table(["mean over samples and seeds", *titles], rows)
     return f"# Balance scores of the training samples\n\n{table}"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config import Config
-from bss.data.scores import FILES, read_scores, scores_path
+from bss.data.scores import measurement_titles, read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
@@ -22,7 +22,7 @@ PICTURE = " stored"
 
 
 def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, str]]:
-    """Return the samples with the lowest score after the warm-up, averaged over seeds, the lowest first.
+    """Return the samples with the lowest score after the warm-up (if any), averaged over seeds, the lowest first.
 
     Each with id, label, the class that each modality's head sees (by majority over the seeds), pictures of what is
     stored (``data:`` addresses), and files or texts.
@@ -57,17 +57,25 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
     return listed
 
 
+def measured_by(config: Config) -> str:
+    """Return which network `worst_samples` takes the scores of."""
+    return list(_titles(config))[-1]
+
+
+def _titles(config: Config) -> dict[str, str]:
+    return measurement_titles(config.measure.warmup_epochs, config.measure.initial_mode)
+
+
 def measurements(
     config: Config, store: Store, scores: Path, results: dict[str, list[Result]]
 ) -> list[tuple[str, npt.NDArray[np.float64]]]:
     """Return (title, scores of the training samples) of the first seed's measurements.
 
-    The initial network, after the warm-up, and for each BSS-L the middle and the last one in training.
+    Those of `measurement_titles`, and for each BSS-L the middle and the last one in training.
     """
     seed = config.seeds[0]
     found = [
-        (title, read_scores(scores_path(scores, seed, timing), store))
-        for timing, title in zip(reversed(FILES), ("initial network", "after the warm-up"), strict=True)
+        (title, read_scores(scores_path(scores, seed, timing), store)) for title, timing in _titles(config).items()
     ]
     for name, cells in results.items():
         path = cells[0].folder / "measurements.parquet"

@@ -6,7 +6,7 @@ from typing import Any
 from bss.config import Config, config_to_tree, flatten
 from bss.data.store import Store
 from bss.report import plots
-from bss.report.audit import PICTURE, kinds_of, measurements, worst_samples
+from bss.report.audit import PICTURE, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import ROLES, Comparison, Results
 from bss.report.statistics import auc
 from bss.report.table import detail_cells, detail_columns, effect_cells, effect_columns
@@ -51,6 +51,7 @@ def render_page(
         modalities=plots.modality_plot(comparison),
         histograms=_histograms(config, store, scores, results),
         audit=worst_samples(config, store, scores),
+        measured=measured_by(config),
         picture=PICTURE,
         counts={split: len(store.rows(split)) for split in ("train", "val", "test")},
         classes=len(store.classes),

@@ -14,10 +14,10 @@ from bss.report.markdown import markdown_comparison
 from bss.report.verdicts import interval, mark, verdicts
 
 
-def show(report: Path, console: Console, markdown: bool = False) -> None:
+def show(report: Path, console: Console, markdown: bool = False, ui: str | None = "make ui (or `bss ui`)") -> None:
     """Print the comparison that lies in `report` and where the rest of it is, or only its table in `markdown`.
 
-    Raises `BssError` if there is none.
+    `ui` is what shows its MLflow runs; None if there are none. Raises `BssError` without a comparison.
     """
     path = report / "comparison.json"
     comparison, times = read_json(path, "compare", {"schedulers": dict}), read_json(report / "times.json", "compare")
@@ -28,7 +28,8 @@ def show(report: Path, console: Console, markdown: bool = False) -> None:
         print_comparison(comparison, times, console)
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise BssError(f"{path}: damaged ({error!r}). Run `bss compare` again.") from error
-    console.print(f"Report: {report / 'report.html'}    MLflow UI: make ui (or `bss ui`)")
+    for line in (f"Report: {report / 'report.html'}", *([] if ui is None else [f"MLflow UI: {ui}"])):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_comparison(comparison: Comparison, times: dict[str, float], console: Console) -> None:

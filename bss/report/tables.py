@@ -46,6 +46,20 @@ def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
+def metric_rows(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Return what `dvc metrics` shows of each scheduler: means over seeds, shares in [0, 1], and the differences.
+
+    The paired differences are in percentage points; the baseline has none to itself, nor the control.
+    """
+    rows = {}
+    for scheduler, entry in comparison["schedulers"].items():
+        row = {"test_acc": entry["test_acc"]["mean"], "test_acc_sd": entry["test_acc"]["sd"]}
+        row["test_f1_macro"] = entry["test_f1_macro"]["mean"]
+        row |= {f"{key}_points": entry[key]["test_acc"]["difference"] for key, _ in ROLES if key in entry}
+        rows[scheduler] = row | {"steps": entry["steps"]["mean"]}
+    return rows
+
+
 def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """Return a row per scheduler with everything of comparison.json in columns."""
     names = {

@@ -17,7 +17,7 @@ from bss.report.comparison import compare_results
 from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.table import print_comparison
-from bss.report.tables import comparison_rows, curve_rows, difference_rows
+from bss.report.tables import comparison_rows, curve_rows, difference_rows, metric_rows
 from bss.tracking.destination import recorded_uri
 from bss.tracking.execution import Execution, continue_execution, log_report, read_tracking
 from bss.tracking.journal import spool_folder
@@ -30,6 +30,7 @@ def compare(
 ) -> None:
     """Write comparison.json and the CSV files, times.json and report.html, and log them to MLflow.
 
+    `dvc metrics` shows a row per file, so each scheduler has one of its own in ``metrics/``.
     They are added to the run `execution`; None takes the one that the trainings belong to, if any. Raises
     `BssError` where a training is missing, damaged or was made under another protocol.
     """
@@ -40,6 +41,9 @@ def compare(
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
         write_json(folder / "times.json", times)
+        (folder / "metrics").mkdir()
+        for name, row in metric_rows(comparison).items():
+            write_json(folder / "metrics" / f"{name}.json", row)
         write_csv(folder / "comparison.csv", comparison_rows(comparison))
         write_csv(folder / "curves.csv", curve_rows(results, config.protocol))
         write_csv(folder / "differences.csv", difference_rows(comparison))

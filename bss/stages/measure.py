@@ -13,7 +13,7 @@ from bss.balance.schedulers import Uniform
 from bss.balance.sorting import stable_argsort
 from bss.config import Config, config_to_tree
 from bss.console import make_console
-from bss.data.scores import FILES
+from bss.data.scores import FILES, measurement_titles
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
@@ -74,7 +74,8 @@ def measure(config: Config, store: Path, scores: Path) -> None:
         inputs = {"store": data_store.digest, **digest_weights(config.network)}
         in_order = {seed: summaries[seed] for seed in config.seeds}
         mean = write_summary(folder, in_order, inputs, parameters)
-    _print(console, mean, len(data_store.classes))
+    titles = measurement_titles(config.measure.warmup_epochs, config.measure.initial_mode)
+    _print(console, mean, len(data_store.classes), titles)
 
 
 def write_summary(
@@ -174,20 +175,19 @@ def _mean(summaries: list[Summary]) -> Summary:
     }
 
 
-def _print(console: Console, mean: dict[str, Summary], classes: int) -> None:
-
+def _print(console: Console, mean: dict[str, Summary], classes: int, titles: dict[str, str]) -> None:
     table = Table(title="Training samples, means over samples and seeds", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("measured")
     names = list(mean["warm-up"])
     for name in names:
         table.add_column(name.removesuffix("_mean").replace("_", " "), justify="right")
-    for timing, label in (("initial", "initial network"), ("warm-up", "after the warm-up")):
-        table.add_row(label, *(_number(mean[timing][name]) for name in names))
+    for title, timing in titles.items():
+        table.add_row(title, *(_number(mean[timing][name]) for name in names))
     console.print(table)
     confidence = mean["warm-up"]["confidence_mean"]
     if confidence is not None and confidence < 1.5 / classes:
         console.print(
-            f"Warning: after the warm-up the mean confidence is {confidence:.3f}, close to 1/{classes} "
+            f"Warning: {list(titles)[-1]}: the mean confidence is {confidence:.3f}, close to 1/{classes} "
             "classes. Nearly uniform softmaxes look alike, so prediction similarity tells little: raise "
             "measure.warmup_epochs or the learning rate."
         )

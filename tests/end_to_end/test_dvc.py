@@ -46,14 +46,25 @@ def test_run_again_all_is_up_to_date(clone):
 def test_metrics_and_plots_show_and_diff(clone):
     folder, tree, _ = clone
     shown = json.loads(run(folder, "dvc", "metrics", "show", "--json"))
-    metrics = shown[""]["data"]["outputs/report/comparison.json"]["data"]["schedulers"]
-    assert set(metrics) == set(tree["schedule"]["schedulers"])
+    names = list(tree["schedule"]["schedulers"])
+    assert set(shown[""]["data"]) == {f"outputs/report/metrics/{name}.json" for name in names}
+    head, *rows = run(folder, "dvc", "metrics", "show", "--md").strip().splitlines()
+    columns = [cell.strip() for cell in head.strip("|").split("|")]
+    expected = ["Path", "test_acc", "test_acc_sd", "test_f1_macro", "steps", "vs_baseline_points", "vs_control_points"]
+    assert sorted(columns) == sorted(expected)
+    assert len(rows) == 1 + len(names)  # under the line of dashes
+    assert max(map(len, run(folder, "dvc", "metrics", "show").splitlines())) <= 140
     changed = json.loads(json.dumps(tree))
     changed["train"]["epochs"] = 2
     write_params(folder, changed)
     output = run(folder, "dvc", "repro")
     assert stages_run(output) == ["schedule", "train", "compare"]
-    assert "uniform.steps.mean" in run(folder, "dvc", "metrics", "diff", "--md")
+    changes = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in run(folder, "dvc", "metrics", "diff", "--md").splitlines()
+    ]
+    (steps,) = [row for row in changes if row[:2] == ["outputs/report/metrics/uniform.json", "steps"]]
+    assert steps[2:] == ["9.0", "6.0", "-3.0"]  # 48 samples in batches of 16, for 3 epochs and for 2
     for command in ("show", "diff"):
         run(folder, "dvc", "plots", command, "--out", "plots")
         page = (folder / "plots" / "index.html").read_text()

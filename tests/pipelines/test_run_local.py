@@ -1,9 +1,13 @@
-"""Around kfp's own local runner: what it leaves changed behind it."""
+"""Around kfp's own local runner: what it leaves changed behind it, and what is refused before it starts."""
 
 import builtins
 
+import pytest
+from conftest import small_tree
 from kfp.local.logging_utils import indented_print
+from ruamel.yaml import YAML
 
+from bss.cli import main
 from pipelines.run_local import _own_print
 
 
@@ -17,3 +21,18 @@ def test_print_is_restored_where_steps_overlapped():
         second.__exit__(None, None, None)
         assert builtins.print is not own  # kfp's fault that is mended here
     assert builtins.print is own
+
+
+@pytest.mark.parametrize(("root", "path"), [("data/pets", "data/pets"), ("/srv/pets", "data/birds")])
+def test_own_data_without_a_repository_are_refused_before_anything_runs(root, path, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    YAML().dump(small_tree(root) | {"generate": {}}, tmp_path / "params.yaml")
+    assert main(["run-local", "--root", "runs"]) == 1
+    printed, told = capfd.readouterr()
+    assert printed == ""
+    assert told.splitlines() == [
+        "bss: --data-repository: not given, and params.yaml generates no built-in data. The steps take data from a git "
+        f"repository alone: add --data-repository ADDRESS --data-path {path}, and --data-revision unless it is the "
+        "default branch (docs/data.md)."
+    ]
+    assert not (tmp_path / "runs").exists()

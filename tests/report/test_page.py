@@ -2,13 +2,16 @@ import csv
 import html
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from browser import needs_browser, open_in_browser
 
+from bss.kubeflow.summaries import scores_summary
 from bss.stages.compare import compare
+from bss.stages.measure import measure
 
 
 class Page(HTMLParser):
@@ -139,6 +142,34 @@ def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline
     drawing = text[: text.index("<figcaption>after the warm-up")].rpartition("<svg")[2]
     for kind in ("clean", *(f"kind${i}$" for i in range(6))):
         assert f">{kind}</text>" in drawing
+
+
+def rows_of(printed):
+    """The lines of the table that `bss measure` prints."""
+    return [line.strip() for line in printed.splitlines() if line.strip().startswith(("initial", "after"))]
+
+
+@pytest.mark.parametrize(
+    ("mode", "titles"),
+    [
+        ("train", ["initial network, train mode", "initial network, eval mode"]),
+        ("eval", ["initial network, eval mode"]),
+    ],
+)
+def test_without_a_warm_up_only_the_mode_tells_them_apart(mode, titles, pipeline, small_store, tmp_path, capsys):
+    folder, config = pipeline
+    config = replace(config, measure=replace(config.measure, warmup_epochs=0, initial_mode=mode))
+    measure(config, small_store, tmp_path / "scores")
+    printed = capsys.readouterr().out
+    assert [line[: len(title)] for title, line in zip(titles, rows_of(printed), strict=True)] == titles
+    assert "after the warm-up" not in printed
+    compare(config, small_store, tmp_path / "scores", folder / "runs", tmp_path / "report")
+    text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    captions = re.findall("<figcaption>(.*?)</figcaption>", text)
+    assert [caption for caption in captions if "initial network" in caption or "warm-up" in caption] == titles
+    assert "The lowest scores, initial network, eval mode, averaged over seeds" in text
+    head = scores_summary(tmp_path / "scores").splitlines()[2]
+    assert head == "| " + " | ".join(["mean over samples and seeds", *titles]) + " |"
 
 
 @needs_browser

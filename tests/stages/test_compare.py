@@ -71,6 +71,24 @@ def test_curves_are_means_over_seeds_with_steps_that_add_up(pipeline):
             assert float(row[short]) == pytest.approx(np.mean([float(h[epoch][long]) for h in histories]))
 
 
+def test_the_metrics_of_dvc_are_those_of_the_comparison(pipeline):
+    folder, config = pipeline
+    comparison = read_json(folder / "report" / "comparison.json", "compare")
+    found = {
+        path.stem: read_json(path, "compare") for path in (folder / "report" / "metrics").iterdir()
+    }  # a file per scheduler
+    assert set(found) == set(config.schedule.schedulers)
+    cells = [read_json(folder / "runs" / "bss-h" / f"seed={s}" / "metrics.json", "train") for s in config.seeds]
+    accuracies = [cell["test/acc"] for cell in cells]
+    bss_h = found["bss-h"]
+    assert bss_h["test_acc"] == pytest.approx(np.mean(accuracies))
+    assert bss_h["test_acc_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    for reference, key in (("uniform", "vs_baseline_points"), ("control", "vs_control_points")):
+        assert bss_h[key] == pytest.approx(100 * (bss_h["test_acc"] - found[reference]["test_acc"]))
+        assert key not in found[reference]
+    assert bss_h["steps"] == comparison["schedulers"]["bss-h"]["steps"]["mean"]
+
+
 def test_the_report_is_the_same_bytes_again_but_for_times(own, pipeline):
     folder, run = own
     for seed, seconds in ((0, 2.0), (1, 5.0)):
@@ -94,6 +112,18 @@ def test_show_prints_the_table_alone_in_markdown(pipeline):
     comparison = read_json(folder / "report" / "comparison.json", "compare")
     assert lines == markdown_comparison(comparison).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:8]] == [f"| {name}" for name in config.schedule.schedulers]
+
+
+@pytest.mark.parametrize(
+    ("ui", "last"),
+    [({}, ["MLflow UI: make ui (or `bss ui`)"]), ({"ui": "x bss ui"}, ["MLflow UI: x bss ui"]), ({"ui": None}, [])],
+)
+def test_show_ends_with_the_places_of_the_report_and_the_runs(ui, last, pipeline):
+    console = Console(width=40)
+    with console.capture() as captured:
+        show(pipeline[0] / "report", console, **ui)
+    path = pipeline[0] / "report" / "report.html"
+    assert captured.get().splitlines()[-1 - len(last) :] == [f"Report: {path}", *last]
 
 
 def change_metrics(cell, **values):
