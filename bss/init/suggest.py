@@ -212,6 +212,14 @@ def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts], columns
                 f"{name}: {len(loud)} of {len(facts[name].peaks)} sounds go beyond full scale (peak {max(loud):.3g}): "
                 "they will be clipped to [-1, 1]"
             )
+        silent = facts[name].peaks.count(0.0)
+        if guesses[name].kind["kind"] == "audio" and silent:
+            cautions.append(f"{name}: {silent} of {len(facts[name].peaks)} sounds are silent throughout")
+        if guesses[name].kind["kind"] == "image" and facts[name].several:
+            cautions.append(
+                f"{name}: {facts[name].several} of {len(facts[name].sizes)} files are animations or have several "
+                "pages, of which the first image alone is kept: convert animations to MP4, pages to a folder of images"
+            )
         if len(facts[name].forms) > 1:
             mixed = ", ".join(f"{count} {form}" for form, count in facts[name].forms.most_common())
             cautions.append(f"{name}: holds different things ({mixed})")
