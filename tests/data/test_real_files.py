@@ -25,6 +25,7 @@ CHART = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=1")
 TONE = ("-f", "lavfi", "-i", "sine=440:r=16000:d=0.5")
 X264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
 X265 = ("-c:v", "libx265", "-x265-params", "log-level=0")
+HLG = ("-colorspace", "bt2020nc", "-color_trc", "arib-std-b67", "-pix_fmt", "yuv420p10le")
 SURROUND = "|".join(f"{0.5 / (i + 1)}*sin({200 * (i + 1)}*t)" for i in range(6))
 
 FILMS = {
@@ -36,15 +37,14 @@ FILMS = {
     "two-tracks.mkv": (*CHART, *CHART, *TONE, "-map", "1", "-map", "0", "-map", "2", "-c:v", "ffv1"),
     "one-frame.mp4": (*CHART, "-frames:v", "1", *X264),
     "grey.mp4": (*CHART, "-c:v", "libx264", "-pix_fmt", "gray"),
-    "odd-size.mkv": (*CHART, "-vf", "crop=63:47:exact=1", "-c:v", "ffv1", "-pix_fmt", "yuv420p"),
+    "odd-size.mkv": ("-f", "lavfi", "-i", "testsrc2=s=63x47:r=10:d=1", "-c:v", "ffv1", "-pix_fmt", "yuv420p"),
     "full-range.mp4": (*CHART, "-vf", "scale=out_range=pc", "-color_range", "pc", *X264),
     "bt709.mp4": (*CHART, "-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709", *X264),
     "wide-pixels.mp4": (*CHART, "-vf", "setsar=2/1", *X264),
     "mjpeg.avi": (*CHART, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p"),
     "rgb.mkv": (*CHART, "-c:v", "libx264rgb"),
     "hevc10.mp4": (*PICTURE, *X265, "-pix_fmt", "yuv420p10le"),
-    "hlg.mp4": (*PICTURE, "-vf", "scale=out_color_matrix=bt2020nc", "-colorspace", "bt2020nc", *X265)
-    + ("-color_trc", "arib-std-b67", "-pix_fmt", "yuv420p10le"),
+    "hlg.mp4": (*PICTURE, "-vf", "scale=out_color_matrix=bt2020nc", *X265, *HLG),
     "vp9-10.webm": (*PICTURE, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-pix_fmt", "yuv420p10le"),
     "interlaced.mp4": (*PICTURE, "-vf", "interlace", *X264, "-flags", "+ildct+ilme"),
 }
