@@ -37,7 +37,7 @@ FILMS = {
     "two-tracks.mkv": (*CHART, *CHART, *TONE, "-map", "1", "-map", "0", "-map", "2", "-c:v", "ffv1"),
     "one-frame.mp4": (*CHART, "-frames:v", "1", *X264),
     "grey.mp4": (*CHART, "-c:v", "libx264", "-pix_fmt", "gray"),
-    "odd-size.mkv": ("-f", "lavfi", "-i", "testsrc2=s=63x47:r=10:d=1", "-c:v", "ffv1", "-pix_fmt", "yuv420p"),
+    "odd-size.mkv": (*PICTURE, "-vf", "scale=63:47", "-c:v", "ffv1", "-pix_fmt", "yuv420p"),
     "full-range.mp4": (*CHART, "-vf", "scale=out_range=pc", "-color_range", "pc", *X264),
     "bt709.mp4": (*CHART, "-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709", *X264),
     "wide-pixels.mp4": (*CHART, "-vf", "setsar=2/1", *X264),
@@ -65,7 +65,7 @@ COPIES = {
         "attached_pic",
     ),
 }
-SCALED = ("hevc10.mp4", "hlg.mp4", "vp9-10.webm", "interlaced.mp4")
+SCALED = ("odd-size.mkv", "hevc10.mp4", "hlg.mp4", "vp9-10.webm", "interlaced.mp4")
 """Of which ffmpeg's filter places the colours between pixels otherwise than its library does by itself."""
 
 SOUNDS = {
