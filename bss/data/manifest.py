@@ -18,15 +18,16 @@ from bss.data.read_parquet import read_parquet
 from bss.data.rows import (
     MISSING,
     REQUIRED,
-    SYNONYMS,
     BadRow,
     Sample,
     repeated,
     sample_of_row,
     span_columns_of,
     spelled_twice,
+    split_meant,
 )
 from bss.data.store import SPLITS
+from bss.data.table_contents import PARTS_CURE, header_note
 from bss.errors import BssError
 
 
@@ -74,7 +75,7 @@ def read_manifest(
     narrow: list[tuple[int, str]] = []
     wanted = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
     columns, rows = read_rows(path, wanted, lambda row, problem: narrow.append((row, problem)))
-    return check_rows(path, columns, rows, modalities, on_bad, narrow)
+    return check_rows(path, columns, rows, modalities, on_bad, narrow, root)
 
 
 def check_rows(
@@ -84,10 +85,12 @@ def check_rows(
     modalities: Mapping[str, ModalityKind],
     on_bad: Literal["error", "skip"] = "error",
     wrong_width: Sequence[tuple[int, str]] = (),
+    root: Path | None = None,
 ) -> Manifest:
     """Return the manifest that numbered `rows` are; `path` is named in messages. Raises as `read_manifest` does.
 
-    `wrong_width` is read after the last row: number and problem of the rows that `rows` passes over.
+    `wrong_width` is read after the last row: number and problem of the rows that `rows` passes over. `root` is the data
+    root that messages refer to.
     """
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
@@ -95,10 +98,11 @@ def check_rows(
         raise BssError(
             f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {listed(columns)}. "
             "Needed: id, label, split, and one column per modality in prepare.modalities."
+            + header_note(columns, missing)
         )
     samples, found = [], {}
     for number, values in rows:
-        sample, problems = sample_of_row(number, values, modalities)
+        sample, problems = sample_of_row(number, values, modalities, root=root)
         samples.append(sample)
         if problems:
             found[number] = BadRow(number, sample.id, sample.label, sample.split, problems)
@@ -112,14 +116,29 @@ def check_rows(
     bad = [found[row] for row in sorted(found)]
     samples = [sample for sample in samples if sample.row not in found]
     if on_bad == "error" or not samples:
-        raise_problems(str(path), [line for row in bad for line in row.lines()], "Mend these rows of the manifest.")
-    renamed = [(row.row, row.split, SYNONYMS[row.split]) for row in bad if row.split in SYNONYMS]
-    misnamed = [f"row {number}: split {split!r} is {right!r}" for number, split, right in renamed]
+        raise_problems(str(path), _lines_of(bad), "Mend these rows of the manifest.")
+    renamed = [(row.row, row.split, split_meant(row.split)) for row in bad]
+    misnamed = [f"row {number}: split {split!r} is {right!r}" for number, split, right in renamed if right is not None]
     raise_problems(str(path), misnamed, "The manifest names its splits otherwise: rename them.")
     raise_problems(str(path), spelled_twice(samples), "Write each number in one way.")
     used = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
     unused = [column for column in columns if column not in used]
     return Manifest(path, samples, unused, bad)
+
+
+def _lines_of(bad: Sequence[BadRow]) -> list[str]:
+    """Return a line for each problem of the rows; another name of a split is one problem, however many rows have it."""
+    rows = Counter(row.split for row in bad)
+    lines, seen = [], set()
+    for row in bad:
+        for problem in row.problems:
+            if split_meant(row.split) is None or not problem.startswith("split "):
+                lines.append(f"row {row.row}: {problem}")
+            elif row.split not in seen:
+                seen.add(row.split)
+                more = f" and {rows[row.split] - 1} more" if rows[row.split] > 1 else ""
+                lines.append(f"row {row.row}{more}: {problem}")
+    return lines
 
 
 def check_splits(manifest: Manifest) -> None:
@@ -169,7 +188,8 @@ def find_table(root: Path, name: str, cure: str, links: Links = "inside") -> Pat
             raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
         real = root.resolve()
         if not inside(real, name, boundary(real, links)).is_file():
-            raise BssError(f"{root / name}: not found. {cure}")
+            what = PARTS_CURE if (root / name).is_dir() else f"not found. {cure}"
+            raise BssError(f"{root / name}: {what}")
     except LinkOutsideError as error:
         raise BssError(f"{root / name}: {error}.") from error
     except (BadSampleError, OSError) as error:  # one that leads out of the root, one that is too long for a name

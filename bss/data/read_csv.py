@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bss.data.problems import raise_problems
+from bss.data.table_contents import MARKS, held_instead
 from bss.errors import BssError
 
 Row = tuple[int, dict[str, str]]
@@ -16,7 +17,8 @@ WRONG_WIDTH_CURE = "Is a comma inside a value? Then quote the value"
 def read_csv(path: Path, on_wrong_width: Callable[[int, str], None] | None = None) -> tuple[list[str], Iterator[Row]]:
     """Return the header, and line number and values of every row, read as they are asked for; all values are text.
 
-    A byte-order mark and any line ending are fine, empty lines are passed over. Rows of another width than the header
+    Values are separated by commas, in a file named .tsv by tabs. A byte-order mark and any line ending are fine, lines
+    without any value, such as the ,,, below an exported sheet, are passed over. Rows of another width than the header
     are not returned: `on_wrong_width` gets line number and problem of each. Raises `BssError` for a file that is empty,
     not UTF-8 or not CSV, for a column that is named twice and, without `on_wrong_width`, after the last row for all
     rows of another width.
@@ -25,6 +27,8 @@ def read_csv(path: Path, on_wrong_width: Callable[[int, str], None] | None = Non
     _, columns = next(lines, (0, []))
     if not columns:
         raise BssError(f"{path}: empty. Expected a header with the names of the columns.")
+    if columns[0].lstrip().startswith(MARKS) and (held := held_instead(path)):
+        raise BssError(f"{path}: not a CSV file: {held}.")
     require_distinct(path, columns)
     return columns, _rows(path, columns, lines, on_wrong_width)
 
@@ -32,16 +36,20 @@ def read_csv(path: Path, on_wrong_width: Callable[[int, str], None] | None = Non
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             for values in reader:
-                if values:
+                if len(values) == 1 or any(value.strip() for value in values):
                     yield reader.line_num, values
     except UnicodeDecodeError as error:
+        if held := held_instead(path):
+            raise BssError(f"{path}: not a CSV file in UTF-8: {held}.") from error
         raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}). Save it as CSV UTF-8.") from error
     except OSError as error:
         raise BssError(f"{path}: cannot be read ({error.strerror}).") from error
     except csv.Error as error:
-        raise BssError(f"{path}: not a valid CSV file (line {reader.line_num}: {error}).") from error
+        held = held_instead(path)
+        why = f": {held}" if held else f" (line {reader.line_num}: {error})"
+        raise BssError(f"{path}: not a valid CSV file{why}.") from error
 
 
 def _rows(

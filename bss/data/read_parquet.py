@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bss.data.read_csv import Row, require_distinct
+from bss.data.table_contents import held_instead
 from bss.errors import BssError
 
 MAX_ROWS = 10_000_000
@@ -206,4 +207,6 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise BssError(f"{path}: not a readable Parquet file ({why}).") from error
+        held = held_instead(path)
+        also = f"; {held}" if held and not held.startswith("it holds a Parquet file") else ""
+        raise BssError(f"{path}: not a readable Parquet file ({why}{also}).") from error

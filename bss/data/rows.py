@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from bss.config.modalities import ClipKind, FlowKind, ModalityKind, TextKind
 from bss.data.decode.spans import WHOLE, Span
@@ -13,12 +13,11 @@ from bss.data.store import SPLITS
 REQUIRED = ("id", "label", "split")
 MISSING = frozenset({"nan", "NaN", "<NA>", "NaT"})
 """What pandas and NumPy write for a missing value that is turned into text; no cell may have it as its value."""
-SYNONYMS = {
-    **{"Train": "train", "TRAIN": "train", "training": "train", "Training": "train"},
-    **{"Val": "val", "VAL": "val", "valid": "val", "validation": "val", "Validation": "val", "dev": "val"},
-    **{"Test": "test", "TEST": "test", "testing": "test", "Testing": "test"},
+_SYNONYMS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "devel", "development"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""Other names of the splits: a manifest that has them is to be corrected, and its rows are not skipped for it."""
 NO_SPANS: dict[str, Span] = {}
 
 
@@ -60,10 +59,23 @@ class BadRow:
         return [f"row {self.row}: {problem}" for problem in self.problems]
 
 
+def split_meant(split: str) -> str | None:
+    """Return the split of which `split` is another name, None for a split itself and for what is none.
+
+    A manifest that has such names is to be corrected, and its rows are not skipped for it.
+    """
+    meant = _SYNONYMS.get(split.casefold())
+    return None if meant == split else meant
+
+
 def sample_of_row(
-    number: int, row: dict[str, str], modalities: Mapping[str, ModalityKind], required: Sequence[str] = REQUIRED
+    number: int,
+    row: dict[str, str],
+    modalities: Mapping[str, ModalityKind],
+    required: Sequence[str] = REQUIRED,
+    root: Path | None = None,
 ) -> tuple[Sample, list[str]]:
-    """Return the sample of a row, and what is wrong with the row.
+    """Return the sample of a row, and what is wrong with the row; `root` is the data root that messages refer to.
 
     The columns `required` and those of `modalities` need a value; of the others in `REQUIRED` the sample may have
     an empty one.
@@ -77,7 +89,8 @@ def sample_of_row(
     ]
     split = value.get("split", "")
     if split and split not in (*SPLITS, *MISSING):
-        hint = f" (is it {SYNONYMS[split]!r}?)" if split in SYNONYMS else ""
+        meant = split_meant(split)
+        hint = "" if meant is None else f" (is it {meant!r}?)"
         problems.append(f"split {split[:200]!r} is none of {', '.join(SPLITS)}{hint}")
     spans: dict[str, Span] = {}
     for modality, kind in modalities.items():
@@ -87,11 +100,23 @@ def sample_of_row(
             continue
         path = PurePosixPath(value[modality])
         if path.is_absolute() or ".." in path.parts:
-            problems.append(f"{modality} {value[modality][:200]!r} is not a path inside the data root")
+            problems.append(
+                f"{modality} {value[modality][:200]!r} is not a path inside the data root{_relative_cure(path, root)}"
+            )
     files = {modality: value[modality] for modality in modalities}
     # Millions of samples share a few of these texts.
     label, split, group = (sys.intern(value.get(name, "")) for name in ("label", "split", "group"))
     return Sample(number, value["id"], label, split, group or None, files, spans or NO_SPANS), problems
+
+
+def _relative_cure(path: PurePosixPath, root: Path | None) -> str:
+    """Return how an absolute path inside `root` is written in a manifest."""
+    if root is None or ".." in path.parts or not path.is_absolute():
+        return ""
+    inner = next((path.relative_to(r) for r in (root.absolute(), root.resolve()) if path.is_relative_to(r)), None)
+    if inner is None:
+        return " (paths are relative to it)"
+    return f", but absolute: write {inner.as_posix()[:200]!r}, relative to it"
 
 
 def repeated(samples: Iterable[Sample]) -> Iterator[tuple[Sample, str]]:

@@ -68,8 +68,11 @@ def _classes(manifest: Manifest) -> list[str]:
         cautions.append(
             f"the classes are of very different size ({min(train)} to {max(train)} in train): look at macro-F1"
         )
-    unseen = [label for label, count in counts.items() if not count["test"]]
-    return cautions + [f"not in test: {_some(unseen)}"] * bool(unseen)
+    for split in ("val", "test"):
+        unseen = [label for label, count in counts.items() if not count[split]]
+        if 0 < len(unseen) < len(counts):  # without a single sample of val, none of it is missing
+            cautions.append(f"not in {split}: {_some(unseen)}")
+    return cautions
 
 
 def _splits(manifest: Manifest) -> list[str]:

@@ -60,6 +60,8 @@ class Facts:
     """Height and width of each image, video or flow."""
     colours: int = 0
     """Images that are not grey."""
+    several: int = 0
+    """Images of which a file holds several: animations and documents of several pages."""
     frames: list[int] = field(default_factory=list)
     """Of each video, folder or flow."""
     shapes: list[tuple[int, ...]] = field(default_factory=list)
@@ -159,6 +161,7 @@ def _image(path: Path, facts: Facts) -> None:
         lying = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # a TIFF's are swapped
         facts.sizes.append((image.width, image.height) if lying else (image.height, image.width))
         facts.colours += image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16")
+        facts.several += image.format != "MPO" and getattr(image, "n_frames", 1) > 1  # cameras add previews
 
 
 def _container(path: Path, facts: Facts) -> None:

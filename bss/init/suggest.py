@@ -14,6 +14,7 @@ from bss.data.read_parquet import parquet_faults
 from bss.data.rows import REQUIRED
 from bss.data.same_files import file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.splits import carve_val
+from bss.data.table_contents import PARTS_CURE, header_note
 from bss.errors import BssError
 from bss.files import whole_file
 from bss.init.cautions import manifest_cautions, measurement_caution
@@ -70,7 +71,8 @@ def suggest(
         if made is not None:
             guesses[column] = made
     no_text = [f"column {column!r}{why}" for column, why in faults.items()]
-    _check_modalities(path, guesses, columns, no_text)
+    strange = _strange_files(guesses, facts)
+    _check_modalities(path, guesses, columns, [*no_text, *strange])
     prepare = _prepare_section(name, guesses)
     manifest = read_manifest(root, path.name, prepare.modalities, "skip", links)
     try:
@@ -104,7 +106,7 @@ def suggest(
     )
     config_from_tree(parse_yaml(text, "params.yaml"), "params.yaml")
     cautions = [*_bad_rows(manifest), *no_text, *manifest_cautions(manifest)]
-    cautions += _column_cautions(guesses, facts, columns)
+    cautions += [*_column_cautions(guesses, facts), *strange, *_unused(guesses, columns)]
     if shared:
         leak = (
             f"{len(shared)} groups are in two splits ({shared[0]}): protocol published is set, whose accuracies are "
@@ -136,6 +138,8 @@ def root_for(root: Path, project: Path) -> str:
 
 def _table(path: Path) -> tuple[list[str], list[Row], dict[str, str]]:
     """Return the columns, the rows, and why some columns, which the rows have not, stand for no text."""
+    if path.is_dir():
+        raise BssError(f"{path}: {PARTS_CURE}")
     if not path.is_file():
         raise BssError(f"{path}: not found. Name a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
     # Rows that are too short or too long are listed with the other bad ones.
@@ -145,7 +149,7 @@ def _table(path: Path) -> tuple[list[str], list[Row], dict[str, str]]:
     if missing:
         raise BssError(
             f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {columns}. "
-            "Needed: id, label, split (train, val, test), and one column per modality."
+            f"Needed: id, label, split (train, val, test), and one column per modality.{header_note(columns, missing)}"
         )
     rows = list(read)
     if not rows:
@@ -200,7 +204,7 @@ def _batch_size(train: int) -> int:
     return max(2, min(64, 2 ** ((train // 16).bit_length() - 1))) if train >= 32 else 2
 
 
-def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts], columns: list[str]) -> list[str]:
+def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts]) -> list[str]:
     cautions = [f"{name}: {made.caution}" for name, made in guesses.items() if made.caution]
     for name in guesses:
         bad = facts[name].unreadable
@@ -212,19 +216,37 @@ def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts], columns
                 f"{name}: {len(loud)} of {len(facts[name].peaks)} sounds go beyond full scale (peak {max(loud):.3g}): "
                 "they will be clipped to [-1, 1]"
             )
+        silent = facts[name].peaks.count(0.0)
+        if guesses[name].kind["kind"] == "audio" and silent:
+            cautions.append(f"{name}: {silent} of {len(facts[name].peaks)} sounds are silent throughout")
+        if guesses[name].kind["kind"] == "image" and facts[name].several:
+            cautions.append(
+                f"{name}: {facts[name].several} of {len(facts[name].sizes)} files are animations or have several "
+                "pages, of which the first image alone is kept: convert animations to MP4, pages to a folder of images"
+            )
         if len(facts[name].forms) > 1:
             mixed = ", ".join(f"{count} {form}" for form, count in facts[name].forms.most_common())
             cautions.append(f"{name}: holds different things ({mixed})")
+    return cautions
+
+
+def _strange_files(guesses: dict[str, Guess], facts: dict[str, Facts]) -> list[str]:
+    """Return a line for each column that is left out, though it names files."""
+    lines = []
     for name, found in facts.items():
         if name not in guesses and found.strange_files:
             suffixes = ", ".join(suffix or "no suffix" for suffix in sorted(found.strange_files))
-            cautions.append(
+            lines.append(
                 f"{name}: is left out, for it names files that no kind reads ({suffixes}). Features are .npy files of "
                 "one array each, texts are .txt; give other files a suffix of their format"
             )
+    return lines
+
+
+def _unused(guesses: dict[str, Guess], columns: list[str]) -> list[str]:
     used = {f"{name}{end}" for name in guesses for end in ("", "_start", "_end")}
     unused = [column for column in columns if column not in used | {*REQUIRED, "group"}]
-    return cautions + [f"columns that nothing reads: {', '.join(unused)}"] * bool(unused)
+    return [f"columns that nothing reads: {', '.join(unused)}"] * bool(unused)
 
 
 def _render(**values: object) -> str:

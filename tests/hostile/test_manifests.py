@@ -108,7 +108,8 @@ def test_any_values_are_refused_or_read_as_they_are(rows, tmp_path):
     (tmp_path / "manifest.csv").write_bytes(table([*ROWS, *rows]))
     manifest = refused_or("manifest", lambda: read(tmp_path))
     if manifest is not None:
-        for sample, row in zip(manifest.samples[len(ROWS) :], rows, strict=True):
+        filled = [row for row in rows if any(value.strip() for value in row)]  # as spreadsheets end: ,,,
+        for sample, row in zip(manifest.samples[len(ROWS) :], filled, strict=True):
             assert sample.id == row[0].strip()
             assert ".." not in sample.files["a"].split("/")
 

@@ -39,6 +39,7 @@ def test_a_sound_manifest_needs_no_caution():
         (even("a", "b") | {("b", "train"): 6}, "fewer than 10 training samples: b (6)"),
         (even("a", "b") | {("a", "train"): 900}, "of very different size (40 to 900 in train)"),
         (even("a", "b") | {("b", "test"): 0}, "not in test: b"),
+        (even("a", "b") | {("b", "val"): 0}, "not in val: b"),
         (even("a", "b", test=2), "test holds 4 of 104 samples: accuracies on it are coarse"),
         (even("a", "b", test=90), "test is larger than train (180 against 80)"),
         (even("a", "b") | {("b", "val"): 60}, "as frequent in val as in train: a"),

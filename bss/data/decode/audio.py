@@ -15,6 +15,8 @@ Sound = npt.NDArray[np.float32]
 
 CLIPPED = "clipped to [-1, 1]"
 """What happens to values beyond full scale."""
+CANCELLED = "cancelled by mixing to mono (channels of opposite sign: store one of them alone)"
+"""What happens to the values of a sound whose mix has less than a hundredth of its channels' power."""
 MAX_PEAK = 4.0
 """12 dB over full scale: more is another unit. Hot masters and lossy codecs go over by a few dB."""
 UNITS = ((128, "8-bit integers", 128), (32_768, "16-bit integers", 32_768), (1 << 23, "24-bit integers", 1 << 23))
@@ -37,11 +39,14 @@ def decode_audio(path: Path, kind: AudioKind) -> Decoded:
             # A whole second more at each end, so that the resampling filter sees what is there.
             first = max(0, start * rate // kind.sample_rate - rate) // rate * rate
     parts, position, peak = [np.zeros(0, dtype=np.float32)], first, 0.0
+    power = mixed = 0.0
     for rate, block in sound_blocks(path, first):
         last = (start + length) * rate // kind.sample_rate + 1 + rate
         kept = block[: last - position]
         with np.errstate(invalid="ignore", over="ignore"):
             parts.append(kept.mean(axis=1))
+            power += float(np.square(kept, dtype=np.float64).sum()) / kept.shape[1]
+            mixed += float(np.square(parts[-1], dtype=np.float64).sum())
             peak = max(peak, float(np.abs(kept).max()))
         position += len(kept)
         if position == last:
@@ -55,7 +60,10 @@ def decode_audio(path: Path, kind: AudioKind) -> Decoded:
     mono = mono[start - first // rate * kind.sample_rate :]
     if len(mono) == 0:  # the filter swallows a sample or two of a very short sound
         raise BadSampleError("holds too little sound to be resampled")
-    return _clipped(mono[:length], kind.stored)
+    stored = _clipped(mono[:length], kind.stored)
+    if mixed >= power / 100:
+        return stored
+    return Decoded(stored.array, (*stored.altered, Alteration(CANCELLED, len(stored.array), peak)))
 
 
 def require_full_scale(peak: float) -> None:

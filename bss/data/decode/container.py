@@ -45,10 +45,9 @@ def decode_track(
         # Local files alone: a playlist or a reference inside the file may not lead elsewhere.
         options = {"protocol_whitelist": "file", "format_whitelist": ",".join(formats)}
         with av.open(path, options=options) as container:
-            tracks = getattr(container.streams, kind)
-            if not tracks:
+            track = next((track for track in getattr(container.streams, kind) if not _is_cover(track)), None)
+            if track is None:
                 raise BadSampleError(f"has no {kind} track")
-            track = tracks[0]
             track.codec_context.thread_count = 1
             if kind == "video":
                 require_pixels(track.codec_context.width, track.codec_context.height)
@@ -77,6 +76,13 @@ def decode_track(
             _require_duration(container, end)
 
 
+def _is_cover(track: Any) -> bool:
+    """Return whether the track is a picture beside the sound, such as an album's cover, and no film."""
+    from av.stream import Disposition
+
+    return bool(track.disposition & Disposition.attached_pic)
+
+
 def _passes_over(formats: tuple[str, ...], bad: int, good: int) -> bool:
     """Return whether a packet that cannot be decoded may be left out, as players do in an MP3.
 
@@ -93,10 +99,13 @@ def _end(packet: Any) -> float:
 
 def _require_duration(container: Any, end: float) -> None:
     """Raise `BadSampleError` if the file's packets end, at `end` seconds, long before the duration that it declares."""
-    if container.duration is None or not DECLARES_DURATION & set(container.format.name.split(",")):
+    formats = set(container.format.name.split(","))
+    if container.duration is None or not DECLARES_DURATION & formats:
         return
     declared = container.duration / 1e6
-    found = end - (container.start_time or 0) / 1e6
+    # Matroska's duration is the time at which the last frame ends, even if the first one does not begin at 0.
+    start = 0.0 if "matroska" in formats else (container.start_time or 0) / 1e6
+    found = end - start
     if found < 0.99 * declared - SLACK:
         raise BadSampleError(f"cut off: {found:.1f} of {declared:.1f} seconds are there")
 

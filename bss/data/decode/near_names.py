@@ -1,5 +1,6 @@
 """Files of nearly the name that was not found: other Unicode form, case, suffix, folder, slashes or spaces."""
 
+import re
 import unicodedata
 from functools import lru_cache
 from itertools import islice
@@ -52,9 +53,24 @@ def not_found(path: Path, root: Path) -> str:
     name = path.relative_to(root).as_posix()
     found = near_names(name, root)
     if not found:
-        return "file not found"
+        elsewhere = _elsewhere(name)
+        return f"file not found ({elsewhere})" if elsewhere else "file not found"
     shown = " or ".join(printable(other) for other in found[:SHOWN])
     return f"file not found (there is {shown}: {_difference(name, found[0])})"
+
+
+def _elsewhere(name: str) -> str:
+    """Return what a name is that stands for no file of the data root; nothing where it may be one."""
+    own = "write the path relative to the data root"
+    if re.match("file:", name, re.IGNORECASE):
+        return f"a file: address; {own}"
+    if re.match("[a-z][a-z0-9+.-]+:/", name, re.IGNORECASE):
+        return "an address, and files are not fetched: download it, and write its path relative to the data root"
+    if re.match(r"[a-z]:[\\/]", name, re.IGNORECASE):
+        return f"a path of Windows; {own}"
+    if re.match(r"~|\$\w|\$\{|%\w+%", name):
+        return f"neither ~ nor variables are replaced; {own}"
+    return ""
 
 
 def near_names(name: str, root: Path) -> list[str]:

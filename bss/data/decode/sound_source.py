@@ -36,8 +36,13 @@ STREAMS = {"MP3": "mp3", "OGG": "ogg", "FLAC": "flac", "VOC": "voc"}
 
 Of VOC files with several blocks libsndfile takes the blocks' headers for sound.
 """
-MP3_DELAY = 3 * 1152
-"""Samples that decoders take away from the ends of an MP3: the delay and padding of the encoder."""
+GSM_BLOCK = (65, 320)
+"""Bytes and samples of a block of GSM in WAV."""
+MP3_DELAY = 5 * 1152
+"""Samples that decoders take away from the ends of an MP3: the delay and padding of the encoder, and the first frames
+of one that was cut out of a longer file, which refer to data before the cut."""
+WRAPPED = (b"\x72\xf8\x1f\x4e", b"\xfe\x7f\x01\x80", b"\x7f\xfe\x80\x01", b"\xff\x1f\x00\xe8", b"\x1f\xff\xe8\x00")
+"""Beginnings of the frames of S/PDIF (IEC 61937) and DTS (ETSI TS 102 114) as 16-bit samples."""
 
 
 def measure_sound(path: Path) -> tuple[int, int]:
@@ -45,7 +50,7 @@ def measure_sound(path: Path) -> tuple[int, int]:
     formats = _ffmpeg_formats(path)
     if formats is None:
         with _open_file(path) as file:
-            return _plausible(file.samplerate), file.frames
+            return _plausible(file.samplerate), _frames_of(file)
     rate = length = 0
     for found, block in _track_blocks(path, formats):
         rate, length = found, length + len(block)
@@ -81,6 +86,7 @@ def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
         return (found,)
     with _open_file(path) as file:
         _require_whole(file.extra_info)
+        _require_samples_of_sound(file)
         if file.subtype.startswith("MPEG_LAYER") and file.format != "MP3":
             return ("wav",)
         return (STREAMS[file.format],) if file.format in STREAMS else None
@@ -105,12 +111,20 @@ def _file_blocks(path: Path, first: int) -> Iterator[tuple[int, Samples]]:
         rate = _plausible(file.samplerate)
         if first:
             file.seek(first)
-        position = first
+        position, length = first, _frames_of(file)
         # Not `SoundFile.blocks`: it gives its whole buffer however little was read into it.
-        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        while len(block := file.read(min(BLOCK, max(0, length - position)), dtype="float32", always_2d=True)):
             position += len(block)
             yield rate, block
-        _require_samples(position, file.frames)
+        _require_samples(position, length)
+
+
+def _frames_of(file: Any) -> int:
+    """Return the samples per channel of an open file. Of GSM in WAV libsndfile takes a byte of padding for a block."""
+    size = re.search(r"^data *: (\d+)", file.extra_info, re.M)
+    if (file.format, file.subtype) != ("WAV", "GSM610") or size is None:
+        return int(file.frames)
+    return min(int(file.frames), int(size[1]) // GSM_BLOCK[0] * GSM_BLOCK[1])
 
 
 def _require_whole(notes: str) -> None:
@@ -126,6 +140,18 @@ def _require_whole(notes: str) -> None:
             _require_samples(int(found), int(declared))
     if "Seems to be a truncated file" in notes:
         raise BadSampleError("cut off")
+
+
+def _require_samples_of_sound(file: Any) -> None:
+    """Raise `BadSampleError` for compressed surround sound that is declared as stereo samples: it would be noise."""
+    if (file.channels, file.subtype) != (2, "PCM_16"):
+        return
+    head = file.read(BLOCK, dtype="int16").astype("<i2").tobytes()
+    file.seek(0)
+    if any(head.count(mark) > 2 for mark in WRAPPED):
+        raise BadSampleError(
+            "holds DTS or Dolby surround sound in the place of samples (decode it: ffmpeg -i FILE NEW.wav)"
+        )
 
 
 def _track_blocks(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[int, Samples]]:

@@ -1,0 +1,54 @@
+"""What a table of the user's really is, where it is no CSV in UTF-8 or no Parquet, and what to do about it."""
+
+import codecs
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from bss.data.decode.contents import content_of
+
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+MARKS = ("{", "[", "<", "version https://git-lfs", "/annex/objects/")
+"""Beginnings of texts that are something else than a header."""
+PARTS_CURE = (
+    "a folder, not a file. If it holds the parts of one table, join them: "
+    "python -c \"import pandas; pandas.read_parquet('FOLDER').to_parquet('manifest.parquet')\""
+)
+
+_AS_CSV = "save its table as CSV UTF-8"
+_CURES = {
+    "a gzip archive": "unpack it: gunzip FILE",
+    "a Parquet file": "name it .parquet",
+    "JSON": "convert it: python -c \"import pandas; pandas.read_json('FILE', lines=True).to_csv('manifest.csv', "
+    'index=False)"; without lines=True where the file is one list',
+}
+
+
+def held_instead(path: Path) -> str:
+    """Return what the file at `path` holds by its first bytes, and the cure; nothing where no mark fits them."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        found = content_of(path)
+    except OSError:
+        return ""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "it holds text in UTF-16; save it as CSV UTF-8"
+    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") or (head.startswith(b"PK") and b"xl/" in path.read_bytes()):
+        return f"it holds an Excel workbook; {_AS_CSV}"
+    if found is None or not head:
+        return ""
+    return f"it holds {found.name}; {_CURES.get(found.name, found.cure)}"
+
+
+def header_note(columns: Sequence[str], missing: Collection[str]) -> str:
+    """Return a sentence that says why the columns `missing` may not be found in a CSV header; nothing if unknown."""
+    first = columns[0]
+    if first.lstrip().startswith("#"):
+        return " The first line is a comment, and the header must come first: remove the lines that begin with #."
+    used = next((mark for mark in SEPARATORS if len(columns) == 1 and mark in first), None)
+    if used is not None:
+        or_tsv = " or name it .tsv" if used == "\t" else ""
+        return f" Its values are separated by {SEPARATORS[used]}: save it with commas{or_tsv}."
+    near = [(column, column.strip().casefold()) for column in columns]
+    pairs = [f"{right!r} for {column!r}" for column, right in near if right in missing and right != column]
+    return f" Names are compared with case and spaces: write {', '.join(pairs)}." if pairs else ""
