@@ -1,3 +1,4 @@
+# make setup            install everything into .venv (2.8 GB), once; the other targets do it too
 # make run              the whole pipeline on the built-in data
 # make test             every test
 # make bench            every benchmark, into docs/benchmarks.md
@@ -31,12 +32,15 @@ BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
+ACTIVATE = @echo 'To use bss and dvc in this shell: . $(BIN)/activate'
+
 setup: $(READY)
+	$(ACTIVATE)
 
 # Installed anew when the locks or the package's metadata change; `ready` is written last.
 $(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %s. Name one: make $(MAKECMDGOALS) PYTHON=python3.11" % sys.version.split()[0])'
-	@echo "Installing into $(VENV) (once; about two minutes) ..."
+	@echo "Installing into $(VENV) (once; about two minutes, 2.8 GB of disk) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock 2> $(VENV)/pip.log \
 		|| { cat $(VENV)/pip.log; exit 1; }
@@ -47,6 +51,7 @@ $(READY): requirements.lock requirements-dev.lock pyproject.toml
 run: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@$(BIN)/bss show
+	$(ACTIVATE)
 
 data-push: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bss check-cache

@@ -145,8 +145,8 @@ class BertConfig:
     inputs: ClassVar[tuple[str, ...]] = ("text",)
 
     kind: Literal["bert"]
-    vocabulary: int = 30522
-    """Number of token ids."""
+    vocabulary: int | None = 30522
+    """Number of token ids; null: as many as the tokenizer of the stored texts has."""
     hidden: int = 768
     """Width of a token's vector, a multiple of `heads`."""
     layers: int = 12
@@ -164,7 +164,7 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(self.vocabulary >= 2, "vocabulary", self.vocabulary, "at least 2")
+        require(self.vocabulary is None or self.vocabulary >= 2, "vocabulary", self.vocabulary, "null or at least 2")
         require(self.positions >= 1, "positions", self.positions, "at least 1")
         _check_transformer(self.hidden, self.layers, self.heads, self.intermediate)
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")

@@ -146,12 +146,16 @@ class TextKind:
     """A text as the numbers of its tokens; 0 stands for padding."""
 
     kind: Literal["text"]
-    tokenizer: str
-    """Folder with a tokenizer's files, inside the data root or absolute, or a name on the Hugging Face hub."""
+    tokenizer: str | None = None
+    """Folder with a tokenizer's files, inside the data root or absolute, or a name on the Hugging Face hub; null
+    learns byte pairs from the training texts, with no network, and keeps them in the store."""
     revision: str | None = None
     """Commit, tag or branch of a tokenizer on the hub; null takes its main branch. What was fetched is kept."""
     tokens: int = 32
     """Length of every sample with the tokenizer's own marks; a longer text is cut, a shorter one padded."""
+    vocabulary: int = 4096
+    """Token ids of a learned tokenizer, 300 to 1000000; fewer if the training texts repeat too little for more. A
+    tokenizer that `tokenizer` names has its own number."""
     source: Literal["column", "file"] = "column"
     """The manifest's column holds the text itself, or the path of a .txt file in UTF-8."""
     lower_case: bool = True
@@ -165,7 +169,11 @@ class TextKind:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(bool(self.tokenizer.strip()), "tokenizer", self.tokenizer, "a folder or a name on the hub")
+        named = self.tokenizer is None or bool(self.tokenizer.strip())
+        require(named, "tokenizer", self.tokenizer, "null, a folder or a name on the hub")
+        fits = self.revision is None or self.tokenizer is not None
+        require(fits, "revision", self.revision, "null where no `tokenizer` is named")
+        require(300 <= self.vocabulary <= 1_000_000, "vocabulary", self.vocabulary, "300 to 1000000")
         require(1 <= self.tokens <= 100_000, "tokens", self.tokens, "1 to 100000")
         require(self.words is None or self.words >= 1, "words", self.words, "null or at least 1")
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 from bss.balance.checks import require
 from bss.balance.score import BalanceScore
 from bss.config.crop import CROPPED, Crop
-from bss.config.encoders import AnyEncoderConfig, EncoderConfig
+from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
-from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind
+from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.config.resources import ResourcesConfig
 from bss.config.schedule import LearnedEntry, ScheduleConfig
 from bss.config.training import Precision, TrainConfig
@@ -260,6 +260,10 @@ def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind)
     has = getattr(encoder, "spectrogram", None) is not None
     wanted = "given for audio" if kind == "audio" else f"left out for kind {kind}"
     require(has == (kind == "audio"), f"network.encoders.{name}.spectrogram", has, wanted)
+    if isinstance(encoder, ClipTextConfig) and isinstance(modality, TextKind):
+        # The encoder takes the greatest id for the end of a text, which is true of CLIP's tokenizer.
+        wanted = "CLIP's, such as openai/clip-vit-base-patch32, for the encoder clip-text"
+        require(modality.tokenizer is not None, f"prepare.modalities.{name}.tokenizer", modality.tokenizer, wanted)
     crop: Crop | None = getattr(encoder, "crop", None)
     if crop is not None:
         key = f"network.encoders.{name}.crop"

@@ -26,10 +26,15 @@ class Preprocessing:
     """Saved tokenizer of each text modality."""
 
 
-def write_preprocessing(folder: Path, kinds: Mapping[str, ModalityKind], root: Path) -> None:
-    """Write into `folder` how `kinds` are decoded; tokenizers may be folders in `root`, and are copied whole."""
+def write_preprocessing(
+    folder: Path, kinds: Mapping[str, ModalityKind], named: Mapping[str, ModalityKind], root: Path
+) -> None:
+    """Write into `folder` how `kinds` are decoded; `named` are the same, each text with the tokenizer that it got.
+
+    Tokenizers may be folders in `root`, and are copied whole.
+    """
     tokenizers = {
-        name: Tokenizer(kind, root.resolve(), name).save() for name, kind in kinds.items() if isinstance(kind, TextKind)
+        name: Tokenizer(kind, root.resolve(), name).save() for name, kind in named.items() if isinstance(kind, TextKind)
     }
     modalities = {name: config_to_tree(kind) for name, kind in kinds.items()}
     write_json(folder / PREPROCESSING, {"schema_version": 1, "modalities": modalities, "tokenizers": tokenizers})

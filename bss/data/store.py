@@ -13,6 +13,7 @@ from bss.data.array_file import ArrayReader
 from bss.data.decode.altered import AlteredValues, altered_from_tree
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.features import open_array
+from bss.data.decode.learned_tokenizer import FILES, tokenizer_folder
 from bss.data.sounds import Sounds
 from bss.data.tables import Table, open_table
 from bss.errors import BssError
@@ -40,6 +41,8 @@ class Modality:
     """How a sound that is shorter than `shape` is filled, with silence or with itself; audio only."""
     largest: int | None = None
     """The largest token id that is stored; text only."""
+    vocabulary: int | None = None
+    """Number of token ids of the tokenizer; text only."""
 
 
 class Store:
@@ -222,7 +225,7 @@ def _is_modality(entry: Any) -> bool:
         return False
     shape = entry["shape"]
     sound = isinstance(entry["kind"], str) and isinstance(entry["dtype"], str) and isinstance(shape, list)
-    sound &= all(isinstance(entry.get(name), int | None) for name in ("sample_rate", "largest"))
+    sound &= all(isinstance(entry.get(name), int | None) for name in ("sample_rate", "largest", "vocabulary"))
     sound &= entry.get("short") in (None, "pad", "tile")
     if entry["kind"] == "audio":
         sound &= len(shape) == 1 and bool(entry.get("sample_rate")) and entry.get("short") is not None
@@ -230,8 +233,10 @@ def _is_modality(entry: Any) -> bool:
 
 
 def digest_store(folder: Path, modalities: dict[str, dict[str, Any]]) -> str:
-    """Return the sha256 over samples.parquet, the arrays and what store.json says of them: all that trainings see."""
-    names = ["samples.parquet", *(f"{name}{end}" for name in sorted(modalities) for end in (".npy", ".ends.npy"))]
+    """Return the sha256 over samples.parquet, the arrays, learned tokenizers and what store.json says of them."""
+    names = ["samples.parquet"]
+    for name in sorted(modalities):
+        names += [f"{name}.npy", f"{name}.ends.npy", *(f"{tokenizer_folder(name)}/{file}" for file in FILES)]
     files = {name: digest_file(folder / name) for name in names if (folder / name).exists()}
     return digest_json({"files": files, "modalities": modalities})
 

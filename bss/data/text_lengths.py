@@ -37,6 +37,12 @@ def token_lengths(
     return lengths
 
 
+def vocabularies(kinds: Mapping[str, ModalityKind], root: Path) -> dict[str, int]:
+    """Return the number of token ids of each text modality's tokenizer."""
+    texts = {name: kind for name, kind in kinds.items() if isinstance(kind, TextKind)}
+    return {name: Tokenizer(kind, root.resolve(), name).vocabulary for name, kind in texts.items()}
+
+
 def cut_note(lengths: Sequence[int], tokens: int) -> str:
     """Return how many of the texts with these lengths do not fit into `tokens`; nothing where all do."""
     cut = sum(length > tokens for length in lengths)

@@ -157,11 +157,12 @@ def write_header(
     classes: list[str],
     kinds: dict[str, ModalityKind],
     altered: AlteredValues,
+    vocabularies: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Write store.json and return its content.
 
     `counts` are the samples of each split. Without samples, as in the part of a store, there are no modalities either.
-    `altered` is what decoding changed in the values.
+    `altered` is what decoding changed in the values, `vocabularies` the number of each tokenizer's ids by modality.
     """
     modalities = {}
     for modality, kind in (kinds if any(counts.values()) else {}).items():
@@ -173,6 +174,7 @@ def write_header(
             "sample_rate": kind.sample_rate if isinstance(kind, AudioKind) else None,
             "short": kind.short if isinstance(kind, AudioKind) else None,
             "largest": int(array.max()) if kind.kind == "text" else None,
+            "vocabulary": vocabularies.get(modality),
         }
     header = {
         "schema_version": SCHEMA_VERSION,

@@ -12,7 +12,11 @@ from bss.datasets.read import count_notes
 from bss.errors import BssError
 from bss.init.cautions import class_counts
 from bss.init.dataset import dataset_text
+from bss.init.project import next_commands, write_project
 from bss.init.suggest import Suggestion, check_new, root_for, suggest, write_new
+
+PARAMS = "params.yaml"
+"""The file that dvc.yaml names."""
 
 
 def init(manifest: Path, output: Path, force: bool, links: Links) -> None:
@@ -40,7 +44,7 @@ def init_dataset(
     console = make_console()
     for note in (*notes, *dataset.notes):
         console.print(f"Note: {note}", markup=False, soft_wrap=True)
-    console.print(f"Wrote {output} for {dataset.title}, protocol {protocol}. Next: dvc repro", markup=False)
+    _finish(console, output, f" for {dataset.title}, protocol {protocol}")
 
 
 def show_presets(name: str | None, protocol: str, method: str | None) -> None:
@@ -75,4 +79,16 @@ def _print(console: Console, made: Suggestion, output: Path) -> None:
     console.print(counts_table(class_counts(made.manifest)))
     for caution in made.cautions:
         console.print(f"Caution: {caution}.", markup=False, soft_wrap=True)
-    console.print(f"Wrote {output}. Next: dvc repro", markup=False)
+    _finish(console, output, "")
+
+
+def _finish(console: Console, output: Path, what: str) -> None:
+    """Make the folder of a params.yaml a project, and say what was written and what comes next."""
+    if output.name != PARAMS:  # dvc.yaml reads params.yaml
+        console.print(f"Wrote {output}{what}. Next: rename it to {PARAMS}, then dvc repro", markup=False)
+        return
+    written, notes = write_project(output.parent)
+    console.print(f"Wrote {', '.join([str(output), *written])}{what}.", markup=False, soft_wrap=True)
+    for note in notes:
+        console.print(f"Note: {note}.", markup=False, soft_wrap=True)
+    console.print(f"Next: {next_commands(output.parent)}", markup=False, soft_wrap=True)

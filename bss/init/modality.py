@@ -3,15 +3,17 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from bss.config.schema import Links
 from bss.data.text_lengths import cut_note
 from bss.init.facts import Facts
-from bss.init.text_lengths import ESTIMATE, measure_lengths
+from bss.init.text_lengths import ESTIMATE, lengths_if_learned, measure_lengths
 
 Tree = dict[str, Any]
 
@@ -44,10 +46,13 @@ class Guess:
     """What the user should know of it."""
 
 
-def guess(column: str, facts: Facts, has_span: bool, root: Path) -> Guess | None:
+def guess(
+    column: str, facts: Facts, has_span: bool, root: Path, train: Sequence[str], links: Links = "inside"
+) -> Guess | None:
     """Return the modality that a column is, or None where it looks like a note about the samples.
 
-    `has_span` tells that the manifest has a column <column>_start or <column>_end.
+    `has_span` tells that the manifest has a column <column>_start or <column>_end; `train` are the column's values
+    in the training rows.
     """
     form = facts.forms.most_common(1)[0][0]
     if form == "container":
@@ -62,7 +67,7 @@ def guess(column: str, facts: Facts, has_span: bool, root: Path) -> Guess | None
         return makers[form](facts)
     if form == "video":
         return _clip(facts) if has_span else _frames(facts)
-    return _text(facts, form, root) if form in ("words", "textfile") else None
+    return _text(facts, form, root, train, links) if form in ("words", "textfile") else None
 
 
 def _audio(facts: Facts) -> Guess:
@@ -122,29 +127,38 @@ def _features(facts: Facts) -> Guess:
     )
 
 
-def _text(facts: Facts, form: str, root: Path) -> Guess:
+def _text(facts: Facts, form: str, root: Path, train: Sequence[str], links: Links) -> Guess:
     found = _tokenizer_folder(root)
-    tokenizer = found or "google-bert/bert-base-uncased"
-    lengths, why_estimated = measure_lengths(facts.texts, tokenizer, root)
+    if found is None:
+        source: Literal["column", "file"] = "file" if form == "textfile" else "column"
+        lengths, why_estimated = lengths_if_learned(facts.texts, train, source, root, links), ""
+    else:
+        lengths, why_estimated = measure_lengths(facts.texts, found, root)
     tokens = min(MAX_TOKENS, 8 * math.ceil(_upper(lengths) / 8))
-    kind: Tree = {"kind": "text", "tokenizer": tokenizer, "tokens": tokens}
+    kind: Tree = {"kind": "text", "tokenizer": found, "tokens": tokens}
     if form == "textfile":
         kind["source"] = "file"
     cautions = ["a small BERT that knows no language yet: a pretrained one, named by its `weights`, knows more"]
     if found is None:
-        cautions[0] += (
-            "; the tokenizer is had from the Hugging Face hub, put one into the data to work without a network"
-        )
+        cautions[0] += ". Its tokenizer is learned from the training texts; a pretrained one needs the tokenizer it had"
     if why_estimated:
         cautions.append(f"`tokens` is estimated, for {why_estimated}: {ESTIMATE}")
     if note := cut_note(lengths, tokens):
         cautions.append(f"of the texts that were looked at {note}")
-    about = "about " if why_estimated else ""
+    about = "about " if why_estimated or found is None else ""
     return Guess(kind, _BERT, f"texts of {about}{_range(lengths)} tokens", ". ".join(cautions))
 
 
 _RESNET: Tree = {"kind": "resnet", "depth": 18, "width": 16, "features": 64}
-_BERT: Tree = {"kind": "bert", "hidden": 128, "layers": 2, "heads": 2, "intermediate": 512, "features": 64}
+_BERT: Tree = {
+    "kind": "bert",
+    "vocabulary": None,
+    "hidden": 128,
+    "layers": 2,
+    "heads": 2,
+    "intermediate": 512,
+    "features": 64,
+}
 _NO_MOTION = "a small ResNet sees each frame by itself; `kind: i3d` sees motion too, at many times the cost"
 
 

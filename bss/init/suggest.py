@@ -67,7 +67,9 @@ def suggest(
         if column in ends:
             continue
         require_some_readable(column, found)
-        made = guess(column, found, bool({f"{column}_start", f"{column}_end"} & set(columns)), root)
+        train = [row[column] for _, row in rows if row["split"] == "train"]
+        has_span = bool({f"{column}_start", f"{column}_end"} & set(columns))
+        made = guess(column, found, has_span, root, train, links)
         if made is not None:
             guesses[column] = made
     no_text = [f"column {column!r}{why}" for column, why in faults.items()]

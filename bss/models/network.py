@@ -1,7 +1,7 @@
 """The multi-modal network: encoders, unimodal heads, a fusion head (paper section "Network")."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from bss.balance.criteria import training_loss
+from bss.config.encoders import AnyEncoderConfig, BertConfig
 from bss.config.load import config_to_tree
 from bss.config.schema import NetworkConfig
 from bss.config.training import Precision
 from bss.data.store import Modality, Store
+from bss.errors import BssError
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
 from bss.models.transform import build_crop, build_transform
@@ -46,7 +48,7 @@ class MultiModalNetwork(nn.Module):
         super().__init__()
         self.config, self.classes = config, classes
         self.precision: Precision = "fp32"
-        encoders = {name: config.encoders[name] for name in modalities}
+        encoders = {name: _with_vocabulary(config.encoders[name], m, name) for name, m in modalities.items()}
         self.transforms = nn.ModuleDict(
             {name: build_transform(encoders[name], modality, name) for name, modality in modalities.items()}
         )
@@ -101,6 +103,15 @@ class MultiModalNetwork(nn.Module):
         """Return the summed logits whose argmax is the prediction, [batch, classes]."""
         total = torch.stack(list(outputs.logits.values())).sum(dim=0)
         return total if self.config.prediction == "unimodal-heads" else total + outputs.fused
+
+
+def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -> AnyEncoderConfig:
+    """Return `encoder` with the vocabulary of the stored tokens where it names none."""
+    if not isinstance(encoder, BertConfig) or encoder.vocabulary is not None:
+        return encoder
+    if modality.vocabulary is None:
+        raise BssError(f"params.yaml: network.encoders.{name}.vocabulary is null, but the store of `{name}` has none.")
+    return replace(encoder, vocabulary=modality.vocabulary)
 
 
 def zeros_like_stored(modality: Modality) -> Tensor:

@@ -150,6 +150,7 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
     if modality.kind in ("image", "frames", "clip"):
         return Pixels(getattr(encoder, "normalisation", "none"), modality.shape[-3])
     if modality.kind == "text" and isinstance(encoder, BertConfig | ClipTextConfig):
+        assert encoder.vocabulary is not None  # the network has put the store's in
         if modality.largest is not None and modality.largest >= encoder.vocabulary:
             raise BssError(
                 f"params.yaml: network.encoders.{name}.vocabulary is {encoder.vocabulary}, but `{name}` has the token "

@@ -14,6 +14,7 @@ from bss.config.modalities import AudioKind, TextKind
 from bss.console import make_console
 from bss.data.checksums import join_checksums
 from bss.data.decode.altered import join_altered
+from bss.data.decode.learned_tokenizer import FILES, copy_tokenizers, tokenizer_folder
 from bss.data.join_arrays import join_arrays, join_ends
 from bss.data.preprocessing import PREPROCESSING
 from bss.data.problems import raise_problems
@@ -65,6 +66,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
             join_arrays([path / f"{name}.npy" for path in filled], folder / f"{name}.npy")
             if isinstance(kind, AudioKind):
                 join_ends([path / f"{name}.ends.npy" for path in filled], folder / f"{name}.ends.npy")
+        copy_tokenizers(filled[0], settings.modalities, folder)
         write_table(folder / "samples.parquet", samples | {"index": np.arange(len(splits))})
         if settings.truth is not None:
             write_table(folder / "truth.parquet", _joined([path / "truth.parquet" for path in filled]))
@@ -75,7 +77,10 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         shutil.copyfile(parts[0].path / PREPROCESSING, folder / PREPROCESSING)
         altered = join_altered(opened.altered for opened in stores)
         classes = list(stores[0].classes)
-        header = write_header(folder, stores[0].name, Counter(splits), classes, settings.modalities, altered)
+        shapes = next(opened.modalities for opened in stores if len(opened))
+        sizes = {name: m.vocabulary for name, m in shapes.items() if m.vocabulary is not None}
+        kinds = settings.modalities
+        header = write_header(folder, stores[0].name, Counter(splits), classes, kinds, altered, sizes)
         inputs = {"files": digest_file(folder / "files.sha256"), "manifest": digest_of_manifest}
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     title = f"Store of {header['name']}: {len(header['classes'])} classes, joined from {len(parts)} shards"
@@ -116,6 +121,10 @@ def _check_contents(stores: Sequence[Store]) -> None:
     shapes = {str({name: replace(m, largest=None) for name, m in s.modalities.items()}) for s in stores if len(s)}
     if len(named) > 1 or len(shapes) > 1:
         raise BssError(f"{WHERE}: have different classes, or samples of different shapes. {CURE}")
+    learned = [s.path / tokenizer_folder(name) / file for s in stores for name in s.modalities for file in FILES]
+    found = {(path.parent.name, path.name, digest_file(path)) for path in learned if path.exists()}
+    if len(found) > len({(name, file) for name, file, _ in found}):
+        raise BssError(f"{WHERE}: have learned different tokenizers. {CURE}")
 
 
 def _read_skipped(path: Path) -> list[tuple[str, int, str]]:

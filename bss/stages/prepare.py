@@ -13,9 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bss.config import Config, config_to_tree
+from bss.config.modalities import ModalityKind
+from bss.config.schema import Links
 from bss.console import make_console
 from bss.data.checksums import write_checksums
 from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_altered
+from bss.data.learned_tokenizers import learn_tokenizers
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.preprocessing import write_preprocessing
 from bss.data.problems import raise_problems
@@ -24,7 +27,7 @@ from bss.data.shards import Shard, write_part
 from bss.data.splits import carve_val
 from bss.data.store import SPLITS
 from bss.data.tables import write_table
-from bss.data.text_lengths import cut_notes, token_lengths
+from bss.data.text_lengths import cut_notes, token_lengths, vocabularies
 from bss.data.truth import read_truth
 from bss.data.write_store import decode_into, write_header, write_samples
 from bss.datasets.read import Source, read_source, write_rows
@@ -65,11 +68,13 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
     """
     console = make_console()
     checked = _check(config, root)
-    manifest, kinds = checked.manifest, config.prepare.modalities
+    manifest = checked.manifest
     counts = Counter(sample.split for sample in manifest.samples)
     rows = range(len(manifest.samples)) if shard is None else shard.rows(len(manifest.samples))
     with held(store), whole_folder(store) as folder:
-        skipped, altered = _decode(config, manifest, rows, root, folder, console)
+        links = config.prepare.links
+        kinds = learn_tokenizers(folder, config.prepare.modalities, manifest.samples, root, links)
+        skipped, altered = _decode(kinds, links, manifest, rows, root, folder, console)
         if config.prepare.on_bad_sample == "error" or (shard is None and len(skipped) == len(rows)):
             raise_bad_samples(str(manifest.path), skipped)
         bad = {name for name, _, _ in skipped}
@@ -84,20 +89,21 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         if shard is None or shard.number == 0:  # once, whatever the number of shards
             bad_rows = [(row.id, row.row, "; ".join(row.problems)) for row in manifest.bad]
             skipped = sorted([*skipped, *bad_rows], key=row_number)
-        lengths = token_lengths(samples, kinds, root, config.prepare.links)
+        lengths = token_lengths(samples, kinds, root, links)
         write_samples(folder, samples, manifest.classes, list(kinds), lengths)
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
-        write_checksums(folder / "files.sha256", root, samples, kinds, config.prepare.links)
-        write_preprocessing(folder, kinds, root)
+        write_checksums(folder / "files.sha256", root, samples, kinds, links)
+        write_preprocessing(folder, config.prepare.modalities, kinds, root)
         inputs = {"files": digest_file(folder / "files.sha256")}
         if checked.source is None:
             inputs["manifest"] = digest_file(manifest.path)
         else:
             write_rows(folder / "manifest.csv", checked.source.rows, manifest)
             inputs["manifest"] = digest_file(folder / "manifest.csv")
-        header = write_header(folder, root.resolve().name, Counter(splits), manifest.classes, kinds, altered)
+        name, sizes = root.resolve().name, vocabularies(kinds, root)
+        header = write_header(folder, name, Counter(splits), manifest.classes, kinds, altered, sizes)
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     what = "Store" if shard is None else f"Shard {shard.number} of {shard.of} of the store"
     title = f"{what} of {header['name']}: {len(header['classes'])} classes, {checked.val_from}"
@@ -113,8 +119,8 @@ def _check(config: Config, root: Path) -> Checked:
         files = named_files(manifest.samples, settings.modalities)
         keys = file_keys(root, files, settings.shared_files, links)
     else:
-        how = (settings.on_bad_sample, settings.shared_files, settings.links)
-        source = read_source(settings.source, root, config.protocol, settings.modalities, *how)
+        choices = (settings.on_bad_sample, settings.shared_files, settings.links)
+        source = read_source(settings.source, root, config.protocol, settings.modalities, *choices)
         manifest, keys = source.manifest, source.keys
         notes += source.notes
     check_splits(manifest)
@@ -161,7 +167,13 @@ def _with_val(manifest: Manifest, config: Config, keys: Keys) -> tuple[Manifest,
 
 
 def _decode(
-    config: Config, manifest: Manifest, rows: range, root: Path, folder: Path, console: Console
+    kinds: dict[str, ModalityKind],
+    links: Links,
+    manifest: Manifest,
+    rows: range,
+    root: Path,
+    folder: Path,
+    console: Console,
 ) -> tuple[list[tuple[str, int, str]], AlteredValues]:
     """Decode the samples `rows` into `folder`.
 
@@ -171,10 +183,7 @@ def _decode(
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("prepare: decoding", total=len(rows))
-        settings = config.prepare
-        found, altered = decode_into(
-            folder, manifest, rows, root, settings.modalities, lambda n: progress.advance(task, n), settings.links
-        )
+        found, altered = decode_into(folder, manifest, rows, root, kinds, lambda n: progress.advance(task, n), links)
     return [(entry.sample.id, entry.sample.row, entry.reason) for entry in found], altered
 
 

@@ -70,7 +70,9 @@ class CellRun:
         files = files_below(folder, without=["model.pt"])
         self.journal.append("files", folder=self.journal.add_files(files), to=None)
         if model is not None:
-            kept = self.journal.add_files({name: model.folder / name for name in ("model.pt", "network.json")})
+            whole = files_below(model.folder)
+            of_model = {n: p for n, p in whole.items() if n in ("model.pt", "network.json") or ".tokenizer/" in n}
+            kept = self.journal.add_files(of_model)
             np.savez(self.journal.folder / kept / "input_example.npz", **model.input_example)  # type: ignore[arg-type]
             self.journal.append("model", folder=kept)
         self.journal.append("end", status="FINISHED")

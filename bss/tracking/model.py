@@ -14,7 +14,9 @@ NAME = "model"
 
 
 def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, npt.NDArray[Any]]) -> None:
-    """Log ``model.pt`` and ``network.json`` of `folder` as the run's model, with signature and example.
+    """Log what `folder` has of a network as the run's model, with signature and example.
+
+    That is ``model.pt``, ``network.json`` and, of texts with a learned tokenizer, ``<modality>.tokenizer``.
 
     `input_example` holds stored samples per modality, [2, *shape]. The model's code is a file of this package and
     its weights are read weights-only. A run has one model: logging it again completes what was not finished.
@@ -56,7 +58,8 @@ def _save(path: Path, model: Any, run_id: str, folder: Path, input_example: dict
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-        artifacts={"weights": str(folder / "model.pt"), "network": str(folder / "network.json")},
+        artifacts={"weights": str(folder / "model.pt"), "network": str(folder / "network.json")}
+        | {tokenizer.name: str(tokenizer) for tokenizer in sorted(folder.glob("*.tokenizer"))},
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=input_example,
         # Named here because finding them out takes MLflow seconds for every model.

@@ -15,6 +15,7 @@ from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Learned
 from bss.config.schedule import LearnedEntry
 from bss.config.schema import Config
+from bss.data.decode.learned_tokenizer import copy_tokenizers
 from bss.data.plans import Plan
 from bss.data.store import Store
 from bss.data.tables import write_table
@@ -124,7 +125,7 @@ def train_cell(
     predictions = predictions_table(network, store, test, ranks)
     if folder is not None:
         description = describe_network(config.network, store)
-        _write(config, network, train.rows, description, metrics, records, predictions, folder)
+        _write(config, network, store, train.rows, description, metrics, records, predictions, folder)
         seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
         write_json(folder / "timing.json", seconds)
     return metrics, records.ranks
@@ -262,6 +263,7 @@ def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData,
 def _write(
     config: Config,
     network: MultiModalNetwork,
+    store: Store,
     train_rows: npt.NDArray[np.int64],
     description: dict[str, Any],
     metrics: dict[str, Any],
@@ -272,6 +274,7 @@ def _write(
     write_csv(folder / "history.csv", records.history)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "network.json", description)
+    copy_tokenizers(store.path, store.modalities, folder)
     with (folder / "model.pt").open("wb") as file:  # of a full disk a path would tell nothing that can be understood
         torch.save(network.state_dict(), file)
     left = config.tracking.sequences_mib << 20

@@ -47,8 +47,9 @@ def staging_of(config: Config, data: Store, training: str, attempt: str) -> Stag
 
 
 def _content(data: Store) -> str:
-    """Return a digest of all files of a store, without reading its arrays again."""
-    small = {file.name: digest_file(file) for file in sorted(data.path.iterdir()) if file.suffix != ".npy"}
+    """Return a digest of all files of a store, without reading its arrays and tokenizers again."""
+    files = [path for path in sorted(data.path.iterdir()) if path.is_file() and path.suffix != ".npy"]
+    small = {file.name: digest_file(file) for file in files}
     return digest_json({"digest": data.digest, "files": small})
 
 

@@ -87,7 +87,12 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("prepare.modalities.image={kind: clip, height: 0}", "`height` must be at least 1, but got: 0"),
         ("prepare.modalities.image={kind: clip, long: end}", "image.long: should be 'start' or 'centre'"),
         ("prepare.modalities.image={kind: flow, width: -1}", "`width` must be at least 1, but got: -1"),
-        ("prepare.modalities.image={kind: text}", "prepare.modalities.image.tokenizer: missing"),
+        ("prepare.modalities.image={kind: text, tokenizer: ' '}", "`tokenizer` must be null, a folder or a name on"),
+        (
+            "prepare.modalities.image={kind: text, revision: v1}",
+            "`revision` must be null where no `tokenizer` is named",
+        ),
+        ("prepare.modalities.image={kind: text, vocabulary: 299}", "`vocabulary` must be 300 to 1000000, but got: 299"),
         ("prepare.modalities.image={kind: text, tokenizer: a, tokens: 0}", "`tokens` must be 1 to 100000"),
         ("prepare.modalities.audio.sample_rate=10", "`sample_rate` must be 1000 to 768000 Hz, but got: 10"),
         ("prepare.modalities.audio_start={kind: features}", "`modalities` must be a name of letters"),

@@ -97,7 +97,7 @@ def test_init_writes_everything_for_the_folder_and_tells_what_is_not_as_publishe
     assert main(["init", "--dataset", "crema-d", "--root", "data/CREMA-D"]) == 0
     out = capsys.readouterr().out
     assert "train 2 of 6,698, test 2 of 744" in out
-    assert "Next: dvc repro" in out
+    assert "Next: git init && dvc init && dvc repro" in out
     config = load_config(project / "params.yaml")
     assert config.prepare.root == "data/CREMA-D"
     assert config.protocol == "honest"

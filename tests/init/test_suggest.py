@@ -42,7 +42,7 @@ def test_sizes_come_from_the_files_and_the_parameters_prepare_the_data(own_root,
     assert len(Store.open(project / "store")) == 84
     row = next(line.split() for line in shown.splitlines() if line.startswith(" owl"))
     assert row == ["owl", "16", "6", "6"]
-    assert "Next: dvc repro" in shown
+    assert "Next: git init && dvc init && dvc repro" in shown
 
 
 def test_the_same_data_gives_the_same_text(own_root, project):

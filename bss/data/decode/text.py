@@ -32,6 +32,8 @@ class Tokenizer:
         self.kind = kind
         self.key = f"params.yaml: prepare.modalities.{modality}"
         self._tokenizer = self._load(root, fetch) if saved is None else _restore(saved, modality)
+        self.vocabulary: int = self._tokenizer.get_vocab_size()
+        """Number of token ids."""
 
     def encode(self, text: str) -> Tokens:
         """Return the numbers of the text's tokens, int32 [tokens], filled with 0 at the end."""
@@ -57,6 +59,7 @@ class Tokenizer:
 
     def _load(self, root: Path, fetch: bool) -> Any:
         kind = self.kind
+        assert kind.tokenizer is not None, "learn_tokenizers comes first"
         folder = root / kind.tokenizer
         try:
             loaded = _from_folder(folder) if folder.is_dir() else _from_hub(kind.tokenizer, kind.revision, fetch)
@@ -69,7 +72,9 @@ class Tokenizer:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BssError(
                 f"{self.key}.tokenizer: {kind.tokenizer!r}: {found} ({why[:200]}). Put the tokenizer's files "
-                "(tokenizer.json, tokenizer_config.json) into a folder of your data and name that folder."
+                f"(tokenizer.json, tokenizer_config.json) into a folder of your data such as {root / 'tokenizer'}, and "
+                "set `tokenizer: tokenizer`; the pad_token of tokenizer_config.json must have the id 0. Or set "
+                "`tokenizer: null`, which learns one from the training texts and needs no network."
             ) from error
         if loaded.pad_token_id != 0:
             raise BssError(

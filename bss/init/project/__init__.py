@@ -1,0 +1,88 @@
+"""What a project folder needs besides params.yaml, so that `dvc repro` works wherever bss is installed."""
+
+import shlex
+from importlib.resources import files
+from pathlib import Path
+
+GITIGNORE = """\
+.venv/
+__pycache__/
+/mlflow.db*
+/.mlflow.db.unfinished*
+/mlartifacts/
+/mlruns/
+/outputs/
+/dvc_plots/
+# Not /data/* alone: DVC takes that to match data/ itself, and then finds no data/*.dvc.
+/data/?*
+!/data/*.dvc
+!/data/.gitignore
+"""
+DVCIGNORE = "__pycache__\n.venv\n"
+HEADER = """\
+# Written by `bss init`. After an update of bss run `dvc repro --force`: DVC does not watch an installed package.
+"""
+PLOT = "plots/schedulers.json"
+"""DVC's own folder for templates is .dvc, which may not be there before `dvc init`."""
+
+
+def project_dvc_yaml(text: str) -> str:
+    """Return the repository's dvc.yaml `text` for a folder without the source of bss: no stage depends on it."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("- bss/")]
+    kept = [
+        line
+        for line, below in zip(lines, [*lines[1:], ""], strict=True)
+        if line.strip() != "deps:" or below.lstrip().startswith("- ")
+    ]
+    return HEADER + "\n".join(kept).replace("template: schedulers", f"template: {PLOT}") + "\n"
+
+
+def project_files() -> dict[str, str]:
+    """Return the text of each file by its path in the project."""
+    package = files(__name__)
+    return {
+        "dvc.yaml": (package / "dvc.yaml").read_text(encoding="utf-8"),
+        PLOT: (package / "schedulers.json").read_text(encoding="utf-8"),
+        ".gitignore": GITIGNORE,
+        ".dvcignore": DVCIGNORE,
+    }
+
+
+def write_project(folder: Path) -> tuple[list[str], list[str]]:
+    """Write the files that are missing in `folder`; return their names, and a line for each that is left as it is.
+
+    A folder whose dvc.yaml runs bss, such as a clone, is left alone.
+    """
+    own = folder / "dvc.yaml"
+    wanted = project_files()
+    if own.exists():
+        text = own.read_text(encoding="utf-8", errors="replace")
+        left = f"{own} is there already and is left as it is, but none of its stages runs bss. Add those of `bss init` "
+        return [], [] if "bss train" in text else [f"{left}in an empty folder, or work in a folder of its own"]
+    written, notes = [], []
+    for name, text in wanted.items():
+        path = folder / name
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(name)
+        elif name in (".gitignore", ".dvcignore"):
+            missing = [line for line in text.splitlines() if line not in path.read_text(encoding="utf-8").splitlines()]
+            missing = [line for line in missing if not line.startswith("#")]
+            notes += [f"{path} is there already and is left as it is; add {', '.join(missing)}"] * bool(missing)
+        elif path.read_text(encoding="utf-8") != text:
+            notes.append(f"{path} is there already, differs from the one of bss, and is left as it is")
+    return written, notes
+
+
+def next_commands(folder: Path) -> str:
+    """Return the commands that run the pipeline in `folder`, as one line of a shell."""
+    here = folder.resolve()
+    places = [here, *here.parents]
+    commands = [] if here == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
+    repository = next((place for place in places if (place / ".git").exists()), None)
+    if repository is None:
+        commands.append("git init")
+    if not any((place / ".dvc").is_dir() for place in places):
+        commands.append("dvc init" if repository in (None, here) else "dvc init --subdir")
+    return " && ".join([*commands, "dvc repro"])
