@@ -46,7 +46,9 @@ def write_folder(root: Path, train: int, test: int, shape: Shape) -> Path:
     (root / "AudioWAV").mkdir(parents=True)
     rows = []
     time = np.arange(int(FILE_RATE * FILE_SECONDS)) / FILE_RATE
-    for number in range(train + test):
+    splits = ["train"] * train + ["val"] * test + ["test"] * len(CLASSES)
+    # bss reads a test split once, when the training is over: one sample of each class will do.
+    for number, split in enumerate(splits):
         label = number % len(CLASSES)
         name = f"{number:05d}_{CLASSES[label]}"
         tone = np.sin(2 * np.pi * (250 + 90 * label + random.normal(0, 25)) * time)
@@ -59,13 +61,11 @@ def write_folder(root: Path, train: int, test: int, shape: Shape) -> Path:
             {
                 "id": name,
                 "label": CLASSES[label],
-                "split": "train" if number < train else "val",
+                "split": split,
                 "audio": f"AudioWAV/{name}.wav",
                 "image": file.relative_to(root).as_posix(),
             }
         )
-    # bss reads a test split once, when the training is over: one sample of each class will do.
-    rows += [row | {"id": f"{row['id']}-again", "split": "test"} for row in rows[-len(CLASSES) :]]
     with (root / "manifest.csv").open("w", newline="", encoding="utf-8") as file_:
         writer = csv.DictWriter(file_, list(rows[0]))
         writer.writeheader()

@@ -214,10 +214,10 @@ def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_pat
         trained.append(len(batches) - done[0])
         return train_epoch(network, optimiser, data, batches, observe, wrapped, ranks, done, *rest, **named)
 
-    def evaluate_unless_stopped(network, data, prefix, ranks):
+    def evaluate_unless_stopped(*arguments):
         if next(stops, False):
             raise KeyboardInterrupt
-        return evaluate(network, data, prefix, ranks)
+        return evaluate(*arguments)
 
     monkeypatch.setattr(cell, "train_epoch", count_steps)
     monkeypatch.setattr(cell, "evaluate", evaluate_unless_stopped)
