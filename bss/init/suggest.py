@@ -67,9 +67,9 @@ def suggest(
         if column in ends:
             continue
         require_some_readable(column, found)
-        train = [row[column] for _, row in rows if row["split"] == "train"]
+        of_train = [row[column] for _, row in rows if row["split"] == "train"]
         has_span = bool({f"{column}_start", f"{column}_end"} & set(columns))
-        made = guess(column, found, has_span, root, train, links)
+        made = guess(column, found, has_span, root, of_train, links)
         if made is not None:
             guesses[column] = made
     no_text = [f"column {column!r}{why}" for column, why in faults.items()]
