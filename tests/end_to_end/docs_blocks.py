@@ -42,8 +42,8 @@ def commands(text: str) -> list[str]:
     """
     found, unfinished = [], ""
     for line in text.splitlines():
-        line = _without_comment(line.removeprefix("$ "))
-        unfinished += f"\n{line}" if unfinished else line
+        command = _without_comment(line.removeprefix("$ "))
+        unfinished += f"\n{command}" if unfinished else command
         if unfinished.endswith("\\"):
             unfinished = unfinished[:-1].rstrip() + " "
             continue

@@ -57,7 +57,9 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "docker push registry.example.org/team/bss:<commit>": DOCKER,
         "make image IMAGE=registry.example.org/team/bss "
         "BASE_IMAGE=registry.example.org/team/cuda-python:12.8-3.11": DOCKER,
-        "docker run --rm registry.example.org/team/bss:<commit>": NotRun("docker", "tests/pipelines/test_containers.py"),
+        "docker run --rm registry.example.org/team/bss:<commit>": NotRun(
+            "docker", "tests/pipelines/test_containers.py"
+        ),
         "docker run --rm --gpus all --shm-size 8g -e MLFLOW_TRACKING_URI=http://mlflow:5000 "
         "registry.example.org/team/bss:<commit> bss doctor --need-shared-memory 8": (
             NotRun("docker", "tests/pipelines/test_containers.py")
@@ -96,14 +98,14 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "mlflow server --app-name basic-auth --host 0.0.0.0 --port 5000 --backend-store-uri sqlite:///mlflow.db "
         "--artifacts-destination ./mlartifacts": "test_an_mlflow_server_with_users",
         "export MLFLOW_TRACKING_USERNAME=admin": "test_an_mlflow_server_with_users",
-        "export MLFLOW_TRACKING_PASSWORD=...": "test_an_mlflow_server_with_users",
+        "export MLFLOW_TRACKING_PASSWORD=...": "test_the_pipelines_side_of_mlflow",
         "python -c 'from mlflow.server import get_app_client\n"
         'get_app_client("basic-auth", "https://mlflow.example.org").create_user("name", "password")\'': (
             "test_an_mlflow_server_with_users"
         ),
-        "export MLFLOW_TRACKING_URI=https://mlflow.example.org": "test_an_mlflow_server_with_users",
-        "export MLFLOW_TRACKING_USERNAME=...": "test_an_mlflow_server_with_users",
-        "bss doctor": "test_an_mlflow_server_with_users",
+        "export MLFLOW_TRACKING_URI=https://mlflow.example.org": "test_the_pipelines_side_of_mlflow",
+        "export MLFLOW_TRACKING_USERNAME=...": "test_the_pipelines_side_of_mlflow",
+        "bss doctor": "test_the_pipelines_side_of_mlflow",
     },
 }
 
@@ -114,7 +116,10 @@ NO_COMMANDS = {
 """Blocks without a language that show no commands, by page and how their first line begins. The layouts of datasets
 need no entry: they are compared with the datasets themselves."""
 
-README_TEST, DATASETS_TEST = NotRun("own test", "tests/test_readme.py"), NotRun("own test", "tests/datasets/test_datasets_page.py")
+README_TEST, DATASETS_TEST = (
+    NotRun("own test", "tests/test_readme.py"),
+    NotRun("own test", "tests/datasets/test_datasets_page.py"),
+)
 TRAINERS = NotRun("other library", "tests/test_readme.py")
 
 PYTHON: dict[tuple[str, str], str | NotRun] = {
