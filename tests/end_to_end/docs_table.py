@@ -1,8 +1,8 @@
 """What happens to each fenced block of README.md and docs/*.md when the tests run.
 
-Every command of a shell block is a key of COMMANDS[page]. Its value is the test of test_docs_commands.py that runs it, or
-the reason why none does. To add a command: add its line here, without the comment and with single spaces, then type it
-in the test that the line names with `docs.run("<the command>")`. A block of another kind is found by its first line.
+Every command of a shell block is a key of COMMANDS[page]: without its comment, and with single spaces. Its value is the
+test of test_docs_commands.py that runs it, by `typed(folder, page, command)`, or the reason why none does. A block of
+another kind is found by its page and how its first line begins.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ REASONS = {
 
 CLUSTER, DOCKER, NETWORK = NotRun("cluster"), NotRun("docker"), NotRun("network")
 TWO_NODES = NotRun("docker", "tests/training/test_nodes.py")
+IN_CONTAINERS = NotRun("docker", "tests/pipelines/test_containers.py")
 SUBMIT = NotRun("cluster", "tests/pipelines/test_submit.py")
 
 COMMANDS: dict[str, dict[str, str | NotRun]] = {
@@ -57,13 +58,9 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "docker push registry.example.org/team/bss:<commit>": DOCKER,
         "make image IMAGE=registry.example.org/team/bss "
         "BASE_IMAGE=registry.example.org/team/cuda-python:12.8-3.11": DOCKER,
-        "docker run --rm registry.example.org/team/bss:<commit>": NotRun(
-            "docker", "tests/pipelines/test_containers.py"
-        ),
+        "docker run --rm registry.example.org/team/bss:<commit>": IN_CONTAINERS,
         "docker run --rm --gpus all --shm-size 8g -e MLFLOW_TRACKING_URI=http://mlflow:5000 "
-        "registry.example.org/team/bss:<commit> bss doctor --need-shared-memory 8": (
-            NotRun("docker", "tests/pipelines/test_containers.py")
-        ),
+        "registry.example.org/team/bss:<commit> bss doctor --need-shared-memory 8": IN_CONTAINERS,
         "kubectl create secret generic bss -n <namespace> --from-literal=AWS_ACCESS_KEY_ID=... "
         "--from-literal=AWS_SECRET_ACCESS_KEY=... --from-literal=AWS_ENDPOINT_URL=http://minio.example.org:9000 "
         "--from-literal=AWS_DEFAULT_REGION=us-east-1 --from-literal=MLFLOW_TRACKING_URI=http://mlflow.mlflow.svc:5000 "
@@ -82,7 +79,9 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "make image": DOCKER,
         "export BSS_IMAGE=bss:0123456789ab": TWO_NODES,
         "export AWS_ENDPOINT_URL=http://172.17.0.1:9000 AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...": TWO_NODES,
-        "bss train --set train.nodes=2 --set resources.device=cpu --set resources.staging=s3://bucket/staging": TWO_NODES,
+        "bss train --set train.nodes=2 --set resources.device=cpu --set resources.staging=s3://bucket/staging": (
+            TWO_NODES
+        ),
         "kubectl -n NAMESPACE get trainjob": CLUSTER,
         "kubectl -n NAMESPACE logs -f -l jobset.sigs.k8s.io/jobset-name=bss-0123456789ab-cdef --prefix": CLUSTER,
         "docker logs -f bss-0123456789ab-cdef-node-0": DOCKER,
@@ -116,10 +115,8 @@ NO_COMMANDS = {
 """Blocks without a language that show no commands, by page and how their first line begins. The layouts of datasets
 need no entry: they are compared with the datasets themselves."""
 
-README_TEST, DATASETS_TEST = (
-    NotRun("own test", "tests/test_readme.py"),
-    NotRun("own test", "tests/datasets/test_datasets_page.py"),
-)
+README_TEST = NotRun("own test", "tests/test_readme.py")
+DATASETS_TEST = NotRun("own test", "tests/datasets/test_datasets_page.py")
 TRAINERS = NotRun("other library", "tests/test_readme.py")
 
 PYTHON: dict[tuple[str, str], str | NotRun] = {

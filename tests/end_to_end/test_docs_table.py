@@ -16,7 +16,7 @@ from bss.config import BUILTIN, config_from_tree, config_to_tree, load_config
 from bss.datasets.find import all_datasets
 
 TABLE = "tests/end_to_end/docs_table.py"
-ASSIGNMENT = re.compile(r"^[A-Z_]+=\S*\s+")
+ASSIGNMENTS = re.compile(r"^(?:[A-Z_]+=\S*\s+)+")
 PLACEHOLDERS = {"<commit>": "0123456789ab"}
 
 
@@ -54,7 +54,7 @@ def test_every_command_is_run_or_has_its_reason(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_other_block_is_checked_or_has_its_reason(page):
-    tables = {"python": [PYTHON], "yaml": [PARAMETERS, OTHER_YAML]} | dict.fromkeys(SHELL, [])
+    tables = {"python": [PYTHON], "yaml": [PARAMETERS, OTHER_YAML]} | {language: [] for language in SHELL}
     for block in blocks(page):
         assert block.language in tables, f"{page}:{block.line}: a block of {block.language}: nothing checks such blocks"
         if block.language not in SHELL:
@@ -100,9 +100,7 @@ def test_code_in_the_text_names_commands_targets_and_options_that_exist(page):
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), flags=re.M))
     wrong = []
     for code in [*inline_code(page), *shell]:
-        while ASSIGNMENT.match(code):
-            code = ASSIGNMENT.sub("", code)
-        name, _, rest = code.partition(" ")
+        name, _, rest = ASSIGNMENTS.sub("", code).partition(" ")
         if name == "make" and rest and rest.split()[0] not in targets:
             wrong.append(code)
         elif name == "bss" and rest:
