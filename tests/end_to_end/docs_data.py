@@ -58,7 +58,7 @@ def make_short(tree: dict) -> None:
     for name in ("random-ranking", "bss-h"):
         schedulers[name]["pacing"]["grow_epochs"] = 2
     tree["measure"]["warmup_epochs"] = 1
-    tree["train"]["epochs"] = 4
+    tree["train"].update({"epochs": 4, "batch_size": 8})
     tree["train"]["decay"]["at"] = []
     tree["compare"]["resamples"] = 1000
     tree["resources"] |= {"device": "cpu", "jobs": 1}

@@ -5,6 +5,7 @@ docs_table.py says which test runs which command; each test also fails if it lea
 
 import ast
 import base64
+import json
 import os
 import re
 import shutil
@@ -130,7 +131,9 @@ def test_commands_named_in_the_text(own_data):
     header = "| scheduler | test accuracy, % | vs uniform | vs random ranking | last epoch, % | steps |"
     assert header in page_text("README.md")
     assert table[0].replace("random-ranking", "random ranking") == header
-    assert "digest" in run(folder, "bss", "sequence", "--scheduler", "bss-h", "--seed", "0", "--epoch", "3")
+    shown = run(folder, "bss", "sequence", "--scheduler", "bss-h", "--seed", "0", "--epoch", "3")
+    assert "bss-h seed 0 epoch 3: 36 samples" in words(shown)
+    assert "as recorded" in words(shown)  # "checks it against the digest that training recorded"
     assert "checked" in run(folder, "bss", "check-cache")
     assert "Data and pipelines are up to date." in run(folder, "dvc", "repro")
 
@@ -164,9 +167,13 @@ def test_a_logged_model_predicts(own_data):
     *lines, last = ast.parse(block.text.replace("<model id>", model.model_id)).body
     code = ["import mlflow", "mlflow.set_tracking_uri('sqlite:///mlflow.db')", *map(ast.unparse, lines)]
     code.append(f"found = {ast.unparse(last)}")
-    code.append("print(type(found).__name__, len(found), list(found))")
-    shown = run(folder, "python", "-c", "\n".join(code))
-    assert shown.strip().splitlines()[-1]
+    code.append("print('predicted', found.to_json(orient='records'))")
+    (shown,) = re.findall(r"^predicted (.*)$", run(folder, "python", "-c", "\n".join(code)), flags=re.M)
+    rows = json.loads(shown)
+    assert rows
+    for row in rows:
+        assert row["label"] in BIRDS
+        assert 1 / 3 <= row["probability"] <= 1
 
 
 def test_two_nodes_without_the_trainer(own_data, tmp_path):
@@ -318,7 +325,7 @@ def test_an_mlflow_server_with_users(tmp_path):
 
 
 def wait_for(address):
-    for _ in range(600):
+    for _ in range(1800):
         try:
             with urllib.request.urlopen(address, timeout=10):
                 return
