@@ -23,6 +23,7 @@ import pytest
 from clones import clone_project, commit, environment, run
 from docs_blocks import blocks, page_text
 from docs_data import BIRDS, change_params, make_short, write_birds
+from docs_run import TYPED, exported, filled_in, typed, words
 from docs_table import COMMANDS
 from ruamel.yaml import YAML
 
@@ -30,40 +31,6 @@ from bss.data.store import Store
 from bss.files import read_json
 from tests.datasets.test_crema_d import write_published
 from tests.tracking.servers import free_port
-
-TYPED: set[tuple[str, str]] = set()
-"""Page and text of the commands that were run."""
-
-
-def filled_in(page, command, instead):
-    """Return the documented command with each address or number of the docs replaced by one of this test."""
-    assert command in COMMANDS[page], f"docs_table.py does not have it: {command}"
-    TYPED.add((page, command))
-    for old, new in instead.items():
-        assert old in command
-        command = command.replace(old, new)
-    return command
-
-
-def typed(folder, page, command, instead=None, status=0, **variables):
-    """Run a documented command in a shell; return what it printed. Its exit status must be `status`."""
-    text = filled_in(page, command, instead or {})
-    done = subprocess.run(
-        ["bash", "-c", text], cwd=folder, env=environment(folder) | variables, text=True, check=False, timeout=300,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == status, f"{text} ended with {done.returncode}:\n{done.stdout}"
-    return done.stdout
-
-
-def exported(page, command, value=None):
-    """Return the variable that a documented `export` sets, with `value` in place of the docs' dots or address."""
-    name, _, shown = filled_in(page, command, {}).removeprefix("export ").partition("=")
-    return {name: value or shown}
-
-
-def words(text):
-    return " ".join(text.split())
 
 
 @pytest.fixture(autouse=True)
@@ -241,11 +208,9 @@ def test_a_published_dataset(tmp_path):
     commit(tmp_path, "project")
     page = "docs/datasets.md"
     assert "crema-d" in typed(tmp_path, page, "bss presets")
-    preset = typed(tmp_path, page, "bss presets crema-d")
+    printed = YAML(typ="safe").load(typed(tmp_path, page, "bss presets crema-d"))
     typed(tmp_path, page, "bss init --dataset crema-d --root data/CREMA-D --force")
-    written = YAML(typ="safe").load(tmp_path / "params.yaml")
-    printed = YAML(typ="safe").load(preset)
-    assert printed["network"] == written["network"]
+    assert printed["network"] == YAML(typ="safe").load(tmp_path / "params.yaml")["network"]
     change_params(tmp_path / "params.yaml", make_short)
     stages = re.findall(r"Running stage '([^']+)'", typed(tmp_path, page, "dvc repro"))
     assert stages == ["prepare", "measure", "schedule", "train", "compare"]
