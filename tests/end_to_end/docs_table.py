@@ -32,6 +32,8 @@ SUBMIT = NotRun("cluster", "tests/pipelines/test_submit.py")
 
 COMMANDS: dict[str, dict[str, str | NotRun]] = {
     "README.md": {
+        "make setup": NETWORK,
+        ". .venv/bin/activate": NETWORK,
         "make run": NotRun("long", "tests/end_to_end/test_dvc.py"),
         "make test": NotRun("long"),
         "bss init --manifest data/birds/manifest.csv --force": "test_data_of_ones_own",
@@ -42,6 +44,46 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         ),
         "make image IMAGE=registry.example.org/team/bss && docker push registry.example.org/team/bss:<commit>": DOCKER,
         "bss submit --endpoint http://localhost:8080 --image registry.example.org/team/bss:<commit> --wait": SUBMIT,
+    },
+    "docs/data.md": {
+        **dict.fromkeys(
+            (
+                "dvc add data/birds",
+                "git add data/birds.dvc params.yaml",
+                'git commit -m "Birds, first version"',
+                "dvc remote add --default store /srv/dvc/birds",
+                "git add .dvc/config",
+                'git commit -m "The remote of the data"',
+                "dvc repro",
+                "git add dvc.lock",
+                'git commit -m "Birds, first result"',
+                "git tag birds-1",
+                "make data-push",
+                "git push origin HEAD --tags",
+                "git clone https://git.example.org/birds.git birds-clone",
+                "cd birds-clone",
+                "make data-pull",
+                "git add data/birds.dvc dvc.lock",
+                'git commit -m "Birds, second version"',
+                "git tag birds-2",
+                "dvc metrics diff birds-1 birds-2",
+                "dvc exp run --temp --set-param train.epochs=2 --name two-epochs",
+                "dvc exp show",
+                "dvc metrics diff HEAD two-epochs",
+                "bss run-local --data-repository . --data-path data/birds",
+                "bss run-local --data-repository https://git.example.org/birds.git --data-revision birds-1 "
+                "--data-path data/birds",
+            ),
+            NotRun("own test", "tests/end_to_end/test_sharing_data.py"),
+        ),
+        "bss submit --endpoint http://localhost:8080 --image registry.example.org/team/bss:<commit> "
+        "--data-repository https://git.example.org/birds.git --data-revision birds-1 --data-path data/birds "
+        "--wait": SUBMIT,
+    },
+    "docs/predict.md": {
+        "bss predict --run outputs/runs/bss-l/seed=0 --manifest data/new/manifest.csv --output predictions.csv": (
+            NotRun("own test", "tests/predict/test_predict.py")
+        ),
     },
     "docs/datasets.md": {
         "bss presets": "test_a_published_dataset",
@@ -122,6 +164,7 @@ TRAINERS = NotRun("other library", "tests/test_readme.py")
 PYTHON: dict[tuple[str, str], str | NotRun] = {
     ("README.md", "from torch.utils.data import DataLoader"): README_TEST,
     ("README.md", 'model = mlflow.pyfunc.load_model("models:/<model id>")'): "test_a_logged_model_predicts",
+    ("docs/predict.md", "from pathlib import Path"): NotRun("own test", "tests/tracking/test_mlflow.py"),
     ("docs/datasets.md", "import csv, pathlib, pickle"): NotRun("own test", "tests/datasets/test_cmu_mosei.py"),
     ("docs/datasets.md", '"""Bird songs: recordings,'): DATASETS_TEST,
     ("docs/datasets.md", '"""Bird songs in miniature:'): DATASETS_TEST,
