@@ -22,7 +22,7 @@ def generated() -> dict[Path, str]:
     texts |= {PROJECT / "components" / step / "README.md": readme(step) for step in (*STEPS, *OF_SHARDS)}
     texts[PROJECT / "docs" / "datasets.md"] = page_text()
     project = PROJECT / "bss" / "init" / "project"
-    texts[project / "dvc.yaml"] = project_dvc_yaml((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
+    texts[project / "dvc.yaml.txt"] = project_dvc_yaml((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
     texts[project / "schedulers.json"] = (PROJECT / ".dvc" / "plots" / "schedulers.json").read_text(encoding="utf-8")
     return texts
 

@@ -39,9 +39,9 @@ def project_dvc_yaml(text: str) -> str:
 
 def project_files() -> dict[str, str]:
     """Return the text of each file by its path in the project."""
-    package = files(__name__)
+    package = files(__name__)  # DVC takes every dvc.yaml in a clone for its own: the packaged one has another name
     return {
-        "dvc.yaml": (package / "dvc.yaml").read_text(encoding="utf-8"),
+        "dvc.yaml": (package / "dvc.yaml.txt").read_text(encoding="utf-8"),
         PLOT: (package / "schedulers.json").read_text(encoding="utf-8"),
         ".gitignore": GITIGNORE,
         ".dvcignore": DVCIGNORE,
