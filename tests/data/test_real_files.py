@@ -247,7 +247,7 @@ def test_a_cover_is_no_film(folder, tmp_path):
     with pytest.raises(BadSampleError, match="has no video track"):
         Video(folder / "cover.m4a")
     facts = look(folder, ["cover.m4a"])
-    assert (dict(facts.tracks), guess("song", facts, False, folder).kind["kind"]) == ({"audio": 1}, "audio")
+    assert (dict(facts.tracks), guess("song", facts, False, folder, []).kind["kind"]) == ({"audio": 1}, "audio")
 
 
 def test_the_other_files_of_a_folder_of_frames_are_passed_over(tmp_path):

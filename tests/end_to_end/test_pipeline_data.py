@@ -68,9 +68,11 @@ def run_pipeline(place, repository, *more, check=True):
     """Run the pipeline on the repository's main branch; return what it printed and the steps that ran."""
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(PROJECT)}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    command = ["bss", "run-local", "--root", "runs", "--data-repository", f"file://{repository}"]
+    usual = {"--root": "runs", "--data-repository": f"file://{repository}", "--data-revision": "main"}
+    command = ["bss", "run-local", "--data-path", "data/pets", *more]
+    command += [word for option in usual.items() if option[0] not in more for word in option]
     done = subprocess.run(
-        [*command, "--data-path", "data/pets", "--data-revision", "main", *more],
+        command,
         cwd=place, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     output = done.stdout + done.stderr
