@@ -1,4 +1,6 @@
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bss.config.modalities import AudioKind, FeaturesKind, ImageKind
-from bss.data.decode import BadSampleError, make_decoder
+from bss.data.decode import BadSampleError, features, make_decoder
 from bss.data.decode.spans import WHOLE
 from bss.data.sounds import to_float
 
@@ -183,6 +185,25 @@ def test_features_become_float32(tmp_path):
     decoded = decode(tmp_path / "a.npy", FeaturesKind("features"))
     assert decoded.dtype == np.float32
     np.testing.assert_array_equal(decoded, np.arange(6).reshape(2, 3))
+
+
+def test_threads_read_one_header_of_an_array_at_a_time(tmp_path, monkeypatch):
+    """CPython 3.11 has one count of the depth of literals for all threads, and NumPy's headers are literals."""
+    np.save(tmp_path / "a.npy", np.arange(4.0))
+    inside, most = [], []
+
+    def watched(file, read=np.lib.format.read_array_header_1_0):
+        inside.append(file)
+        most.append(len(inside))
+        time.sleep(0.001)
+        inside.pop()
+        return read(file)
+
+    monkeypatch.setitem(features._READERS, (1, 0), watched)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: decode(tmp_path / "a.npy", FeaturesKind("features")), range(40)))
+    assert all((array == np.arange(4)).all() for array in found)
+    assert most == [1] * 40
 
 
 def broken(folder):

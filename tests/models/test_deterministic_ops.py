@@ -212,6 +212,15 @@ def names_of_nondeterministic_gradients():
 
 
 @pytest.fixture(autouse=True)
+def torch_raises_nothing_itself():
+    """A training of an earlier test in this process has left torch's own mode at "error"."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
+    yield
+    torch.set_deterministic_debug_mode(before)
+
+
+@pytest.fixture(autouse=True)
 def narrow_i3d(monkeypatch):
     """The same layers with fewer channels, which take less time."""
     for name in ("MIXED_3", "MIXED_4", "MIXED_5"):

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from bss.data.decode.rounding import as_type, coarse
 
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """By the format's version; the third is for names of fields, which arrays of numbers have not."""
+_HEADER = Lock()
+"""NumPy parses a header as a Python literal, and CPython 3.11's parser counts the depth of all threads in one variable:
+two headers at once raise "AST constructor recursion depth mismatch" now and then, for files that are fine."""
 
 
 def decode_features(path: Path) -> Decoded:
@@ -30,7 +34,7 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
     Raises `BadSampleError` for a file that is damaged, shorter than its header says, or holds no numbers.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, _HEADER:
             shape, fortran_order, dtype = _READERS[np.lib.format.read_magic(file)](file)
             start, size = file.tell(), path.stat().st_size
     except Exception as error:  # damaged headers raise many types, TokenError and RecursionError among them
