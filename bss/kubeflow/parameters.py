@@ -6,46 +6,13 @@ values that the stage does not look at.
 """
 
 import json
-from collections.abc import Iterable
-from typing import Any
 
 from bss.config import Config, config_from_tree, config_to_tree
 from bss.config.training import RESOURCES
+from bss.deciding import DECIDING, Tree, pick
 
-Tree = dict[str, Any]
-
-STAGES: dict[str, tuple[str, ...]] = {
-    "prepare": ("generate", "prepare", "protocol"),
-    "measure": (
-        "measure",
-        "network",
-        "seeds",
-        *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "drop_last", "optimiser", "precision")),
-    ),
-    "schedule": ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs"),
-    "train": (
-        "evaluation",
-        *(f"measure.{key}" for key in ("batch_size", "order", "precision", "score")),
-        *("network", "protocol", "seeds", "tracking"),
-        *(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "decay", "drop_last", "epochs")),
-        *("train.optimiser", "train.precision"),
-    ),
-}
-"""Stage to what decides it in params.yaml, as dvc.yaml has it; preparing includes generating the built-in data."""
 RANKS = tuple(f"train.{key}" for key in RESOURCES)
 """What trainings run on: a step must know it, and is not reused where it is another."""
-
-
-def pick(tree: Tree, keys: Iterable[str]) -> Tree:
-    """Return the part of `tree` below `keys` such as ``train.epochs``."""
-    part: Tree = {}
-    for key in keys:
-        *parents, last = key.split(".")
-        source, target = tree, part
-        for name in parents:
-            source, target = source[name], target.setdefault(name, {})
-        target[last] = source[last]
-    return part
 
 
 def config_to_json(config: Config) -> str:
@@ -63,7 +30,9 @@ def stage_part(config: Config, stage: str) -> str:
 
     The plan of `schedule` says what is to be trained, so its part includes that of `train`.
     """
-    keys = (*STAGES["schedule"], *STAGES["train"], *RANKS) if stage == "schedule" else STAGES[stage]
+    keys = DECIDING[stage].parameters
+    if stage == "schedule":
+        keys = (*keys, *DECIDING["train"].parameters, *RANKS)
     part = pick(config_to_tree(config), keys)
     if stage in ("measure", "schedule"):
         part["resources"] = _device(config)
@@ -80,7 +49,7 @@ def measuring_part(config: Config, seed: int) -> str:
 
 def cell_part(config: Config, scheduler: str, seed: int) -> str:
     """Return as JSON what decides one training: no other scheduler or seed, and whether its model is logged."""
-    part = pick(config_to_tree(config), (*STAGES["train"], *RANKS, f"schedule.schedulers.{scheduler}"))
+    part = pick(config_to_tree(config), (*DECIDING["train"].parameters, *RANKS, f"schedule.schedulers.{scheduler}"))
     models = config.tracking.models
     if models == "first-seed":
         models = "all" if seed == config.seeds[0] else "none"

@@ -16,6 +16,7 @@ from bss.console import make_console
 from bss.data.scores import FILES, measurement_titles
 from bss.data.store import Store
 from bss.data.tables import write_table
+from bss.deciding import DECIDING, pick
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
 from bss.models.network import MultiModalNetwork
@@ -36,10 +37,6 @@ from bss.training.steps import make_optimiser, train_epoch
 from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
-
-WARM_UP = ("accumulate", "batch_size", "compile", "drop_last", "optimiser", "precision")
-"""What of the section `train` the warm-up takes."""
-
 
 def measure(config: Config, store: Path, scores: Path) -> None:
     """Write ``seed=<s>/scores.parquet`` (after the warm-up), ``initial.parquet`` and ``summary.json``.
@@ -65,12 +62,8 @@ def measure(config: Config, store: Path, scores: Path) -> None:
                 progress.done(job[-1], mean)
 
             run_jobs(_measure_into, jobs, at_a_time, lambda event: progress.epoch(*event), on_done)
-        parameters = {
-            "measure": config_to_tree(config.measure),
-            "network": config_to_tree(config.network),
-            **{key: config_to_tree(getattr(config.train, key)) for key in WARM_UP},
-            "seeds": list(config.seeds),
-        }
+        parameters = pick(config_to_tree(config), DECIDING["measure"].parameters)
+        parameters |= parameters.pop("train")
         inputs = {"store": data_store.digest, **digest_weights(config.network)}
         in_order = {seed: summaries[seed] for seed in config.seeds}
         mean = write_summary(folder, in_order, inputs, parameters)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bss.config import Config, config_to_tree
-from bss.config.training import RESOURCES
 from bss.data.plans import read_plan
 from bss.data.preprocessing import PREPROCESSING
 from bss.data.store import Store
+from bss.deciding import TRIAL, code_digest, pick
 from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder
 from bss.models.pretrained import digest_weights
-from bss.tracking.provenance import code_version, write_provenance
+from bss.tracking.provenance import write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.history import read_history
@@ -29,20 +29,13 @@ def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
 
     How many ranks train it does not: the steps are the same, and only the order of floating-point sums differs.
     """
-    train = config_to_tree(config.train)
+    decides = pick(config_to_tree(config), TRIAL)
+    measure, tracking = decides.pop("measure"), decides.pop("tracking")
+    scheduler = config_to_tree(config.schedule.schedulers[name])
     return {
-        "scheduler_name": name,
-        "scheduler": config_to_tree(config.schedule.schedulers[name]),
-        "seed": seed,
-        "protocol": config.protocol,
-        "train": {key: value for key, value in train.items() if key not in RESOURCES},
-        "network": config_to_tree(config.network),
-        "score": config_to_tree(config.measure.score),
-        "measuring_precision": config.measure.precision,
-        "measuring_order": config.measure.order,
-        "measuring_batch_size": config.measure.batch_size,
-        "evaluation": config_to_tree(config.evaluation),
-        "sequences_mib": config.tracking.sequences_mib,
+        **{"scheduler_name": name, "scheduler": scheduler, "seed": seed, **decides, "score": measure.pop("score")},
+        **{f"measuring_{key}": value for key, value in measure.items()},
+        **tracking,
     }
 
 
@@ -53,7 +46,7 @@ def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> 
         "parameters": cell_parameters(config, name, seed),
         "store": data.digest,
         "plan": plan.digest,
-        "code": code_version()["digest"],
+        "code": code_digest("train"),
         "device": device_type(config),
         "weights": digest_weights(config.network),
     }

@@ -6,43 +6,18 @@ from conftest import small_tree
 from ruamel.yaml import YAML
 
 from bss.config import config_from_tree, config_to_tree
-from bss.kubeflow.parameters import (
-    STAGES,
-    cell_part,
-    config_from_json,
-    config_from_part,
-    config_to_json,
-    pick,
-    stage_part,
-)
+from bss.deciding import DECIDING, pick
+from bss.kubeflow.parameters import cell_part, config_from_json, config_from_part, config_to_json, stage_part
 from bss.training.cell_folder import cell_parameters
 
 PROJECT = Path(__file__).parents[2]
-
-
-def dvc_params(stage):
-    return set(YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"][stage]["params"])
-
-
-@pytest.mark.parametrize("stage", ["measure", "schedule", "train"])
-def test_a_stage_reads_what_dvc_yaml_says(stage):
-    assert set(STAGES[stage]) == dvc_params(stage)
-
-
-def test_preparing_includes_generating():
-    assert set(STAGES["prepare"]) == dvc_params("prepare") | {"generate"}
-
-
-def test_pick_takes_the_named_parts_only():
-    tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
-    assert pick(tree, ["a.c.d", "e"]) == {"a": {"c": {"d": 2}}, "e": 3}
 
 
 @pytest.mark.parametrize("stage", ["prepare", "measure", "schedule"])
 def test_a_part_gives_the_values_that_its_stage_reads(stage, tree, make_config):
     config = make_config(tree)
     rebuilt = config_from_part(stage_part(config, stage))
-    keys = STAGES[stage]
+    keys = DECIDING[stage].parameters
     assert pick(config_to_tree(rebuilt), keys) == pick(config_to_tree(config), keys)
 
 
@@ -51,20 +26,20 @@ def test_a_part_of_a_datasets_preset_passes_the_checks_of_its_step(name):
     config = config_from_tree({"dataset": name, "protocol": "published", "prepare": {"root": "x"}}, "params.yaml")
     for stage in ("measure", "schedule"):
         rebuilt = config_from_part(stage_part(config, stage))
-        assert pick(config_to_tree(rebuilt), STAGES[stage]) == pick(config_to_tree(config), STAGES[stage])
+        assert pick(config_to_tree(rebuilt), DECIDING[stage].parameters) == pick(config_to_tree(config), DECIDING[stage].parameters)
 
 
 def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
     config = make_config(tree)
     planned = config_from_part(stage_part(config, "schedule"))
-    assert pick(config_to_tree(planned), STAGES["train"]) == pick(config_to_tree(config), STAGES["train"])
+    assert pick(config_to_tree(planned), DECIDING["train"].parameters) == pick(config_to_tree(config), DECIDING["train"].parameters)
     for name in config.schedule.schedulers:
         assert cell_part(planned, name, 1) == cell_part(config, name, 1)
 
 
 def test_what_decides_a_training_is_what_its_stage_reads(tree, make_config):
     decides = cell_parameters(make_config(tree), "uniform", 0)["train"]
-    assert {f"train.{key}" for key in decides} == {key for key in STAGES["train"] if key.startswith("train.")}
+    assert {f"train.{key}" for key in decides} == {key for key in DECIDING["train"].parameters if key.startswith("train.")}
 
 
 def test_a_step_knows_how_many_ranks_it_trains_with(tree, make_config):
@@ -154,4 +129,4 @@ def test_every_kind_of_modality_and_encoder_makes_a_part(modality, encoder, tree
     config = make_config(tree)
     for stage in ("prepare", "measure", "schedule"):
         rebuilt = config_from_part(stage_part(config, stage))
-        assert pick(config_to_tree(rebuilt), STAGES[stage]) == pick(config_to_tree(config), STAGES[stage])
+        assert pick(config_to_tree(rebuilt), DECIDING[stage].parameters) == pick(config_to_tree(config), DECIDING[stage].parameters)

@@ -134,7 +134,7 @@ def test_checkpoints_of_earlier_code_are_told_and_not_used(setting, expected, tm
         save(self, state, steps)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bss.training.cell_folder.code_version", lambda: {"digest": "earlier"})
+        patch.setattr("bss.training.cell_folder.code_digest", lambda stage: "earlier")
         patch.setattr(Checkpoints, "save", save_as_before)
         run_until(setting, path, "uniform", 5, monkeypatch)
     assert finish(setting, path, "uniform") == expected("uniform")

@@ -1,0 +1,126 @@
+"""What decides the result of each stage, in one table: its code, found from the imports, and its parameters.
+
+`dvc.yaml`, the steps of the Kubeflow pipeline and the key of a trial are made from this table or checked against it.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Tree = dict[str, Any]
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What decides the result of a stage."""
+
+    entry: str
+    """The module that computes it; what this imports, and so on, decides too, except `INDIFFERENT`."""
+    parameters: tuple[str, ...]
+    """Keys of params.yaml such as ``train.epochs``."""
+
+
+STEP = tuple(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "drop_last", "optimiser", "precision"))
+"""What decides a step of training: of a trial, and of the warm-up before measuring."""
+TRIAL = (
+    *("evaluation", "network", "protocol"),
+    *(f"measure.{key}" for key in ("batch_size", "order", "precision", "score")),
+    *(*STEP, "train.decay", "train.epochs"),
+    "tracking.sequences_mib",
+)
+"""What decides a trial, besides its scheduler and its seed."""
+
+DECIDING = {
+    "prepare": Deciding("bss.stages.prepare", ("generate", "prepare", "protocol")),
+    "measure": Deciding("bss.stages.measure", ("measure", "network", "seeds", *STEP)),
+    "schedule": Deciding(
+        "bss.stages.schedule", ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs")
+    ),
+    "train": Deciding("bss.training.trial", (*(k for k in TRIAL if not k.startswith("tracking.")), "seeds", "tracking")),
+}
+"""By stage. Preparing includes generating the built-in data; the code of `train` is that of one trial."""
+
+INDIFFERENT = (
+    *("bss.datasets", "bss.launch", "bss.remote", "bss.report", "bss.tracking"),
+    *("bss.console", "bss.deciding", "bss.end_with_dvc", "bss.full_disk", "bss.provenance", "bss.redact", "bss.signals"),
+)
+"""Packages and modules that change no result: what they hand on is digested itself, or only shown."""
+
+
+def pick(tree: Tree, keys: Iterable[str]) -> Tree:
+    """Return the part of `tree` below `keys` such as ``train.epochs``."""
+    part: Tree = {}
+    for key in keys:
+        *parents, last = key.split(".")
+        source, target = tree, part
+        for name in parents:
+            source, target = source[name], target.setdefault(name, {})
+        target[last] = source[last]
+    return part
+
+
+@functools.cache
+def code_digest(stage: str, package: Path = PACKAGE) -> str:
+    """Return the sha256 of the code that decides `stage`, without its comments, docstrings and layout.
+
+    It compares syntax trees, whose text differs between the minor versions of Python.
+    """
+    digest = hashlib.sha256()
+    for name in deciding_modules(stage, package):
+        digest.update(json.dumps([name, _code(_file(name, package))]).encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def deciding_modules(stage: str, package: Path = PACKAGE) -> tuple[str, ...]:
+    """Return the sorted names of the modules of `package` that decide `stage`."""
+    found: set[str] = set()
+    left = [DECIDING[stage].entry]
+    while left:
+        name = left.pop()
+        file = _file(name, package)
+        if name in found or not file.is_file() or any(f"{name}.".startswith(f"{part}.") for part in INDIFFERENT):
+            continue
+        found.add(name)
+        left += _imported(_parsed(file))
+        if "." in name:
+            left.append(name.rpartition(".")[0])  # Python runs a package before its modules
+    return tuple(sorted(found))
+
+
+def _file(module: str, package: Path) -> Path:
+    """Return the file of `module`; none is there if the name is not one of a module of `package`."""
+    path = package.parent / Path(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _code(file: Path) -> str:
+    return ast.dump(_WithoutTexts().visit(_parsed(file)))
+
+
+@functools.cache
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Yield what may be names of imported modules of this project; imports within functions count."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("bss."))
+        elif isinstance(node, ast.ImportFrom) and node.module and f"{node.module}.".startswith("bss."):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+class _WithoutTexts(ast.NodeTransformer):
+    """Removes the strings that stand alone: they document."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
