@@ -32,9 +32,8 @@ TRIAL = (
     *("evaluation", "network", "protocol"),
     *(f"measure.{key}" for key in ("batch_size", "order", "precision", "score")),
     *(*STEP, "train.decay", "train.epochs"),
-    "tracking.sequences_mib",
 )
-"""What decides a trial, besides its scheduler and its seed."""
+"""What decides a trial, besides its scheduler, its seed and `tracking.sequences_mib`."""
 
 DECIDING = {
     "prepare": Deciding("bss.stages.prepare", ("generate", "prepare", "protocol")),
@@ -42,15 +41,28 @@ DECIDING = {
     "schedule": Deciding(
         "bss.stages.schedule", ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs")
     ),
-    "train": Deciding("bss.training.trial", (*(k for k in TRIAL if not k.startswith("tracking.")), "seeds", "tracking")),
+    "train": Deciding(
+        "bss.training.trial", (*(k for k in TRIAL if not k.startswith("tracking.")), "seeds", "tracking")
+    ),
 }
 """By stage. Preparing includes generating the built-in data; the code of `train` is that of one trial."""
 
 INDIFFERENT = (
     *("bss.datasets", "bss.launch", "bss.remote", "bss.report", "bss.tracking"),
-    *("bss.console", "bss.deciding", "bss.end_with_dvc", "bss.full_disk", "bss.provenance", "bss.redact", "bss.signals"),
+    *(
+        "bss.console",
+        "bss.deciding",
+        "bss.end_with_dvc",
+        "bss.full_disk",
+        "bss.provenance",
+        "bss.redact",
+        "bss.signals",
+    ),
 )
 """Packages and modules that change no result: what they hand on is digested itself, or only shown."""
+
+BY_FILE = ("bss.balance.schedulers",)
+"""Packages whose modules are imported by the names of their files."""
 
 
 def pick(tree: Tree, keys: Iterable[str]) -> Tree:
@@ -88,6 +100,8 @@ def deciding_modules(stage: str, package: Path = PACKAGE) -> tuple[str, ...]:
         if name in found or not file.is_file() or any(f"{name}.".startswith(f"{part}.") for part in INDIFFERENT):
             continue
         found.add(name)
+        if name in BY_FILE:
+            left += (f"{name}.{module.stem}" for module in file.parent.glob("*.py"))
         left += _imported(_parsed(file))
         if "." in name:
             left.append(name.rpartition(".")[0])  # Python runs a package before its modules

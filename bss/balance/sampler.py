@@ -18,8 +18,8 @@ from bss.balance.epoch_watch import EpochWatch
 from bss.balance.fixed_length import fit_length
 from bss.balance.observations import Observations
 from bss.balance.position import position_for, steps_of
-from bss.balance.schedulers import Heuristic, Learned, Scheduler, Uniform
-from bss.balance.score import BalanceScore, Floats, smooth
+from bss.balance.schedulers import Scheduler, Uniform
+from bss.balance.score import BalanceScore, Floats
 from bss.balance.sorting import Indices
 
 READ_AHEAD = 1 << 16
@@ -104,18 +104,18 @@ class SequenceSampler(Sampler[int]):
         self.labels = None if labels is None else np.asarray(labels)
         if self.labels is not None:
             require(self.labels.shape == (n,), "labels", self.labels.shape, f"one integer per sample, [{n}]")
-        elif isinstance(scheduler, Heuristic):
-            require(not scheduler.stratified, "labels", None, "given for a stratified ranking")
+        else:
+            require(not scheduler.needs_labels, "labels", None, "given for a stratified ranking")
         self.scores: Floats | None = None
         """The smoothed balance scores [n] in force, or None before the first measurement."""
         self.measured: Floats | None = None
         """The last measurement before smoothing [n], NaN where a sample was not observed."""
-        self.start_epoch = 0 if scores is not None or isinstance(scheduler, Uniform) else warmup_epochs
+        self.start_epoch = 0 if scores is not None or not scheduler.needs_scores else warmup_epochs
         self.epoch = -1
-        self._measures = isinstance(scheduler, Learned) or (isinstance(scheduler, Heuristic) and scores is None)
+        self._measures = scheduler.measures_every is not None or (scheduler.needs_scores and scores is None)
         self.observations = Observations(n if self._measures else 0, self.score.criteria)
         """Of no sample where no measurement will ever be due."""
-        self._ranking: Indices | None = None
+        self._basis: Any = None  # what sequences are drawn from; None before it is computed from the scores in force
         self._shared = True  # whether all ranks have the same observations
         self._shown = False  # whether the current epoch was iterated to its end
         self._position = 0  # indices yielded in the current epoch
@@ -292,7 +292,7 @@ class SequenceSampler(Sampler[int]):
         for name, column in self.observations.values.items():
             column[:] = state["values"][name]
         self.observations.epochs[:] = state["observed"]
-        self._ranking, self._shown, self._shared = None, False, bool(state["shared"])
+        self._basis, self._shown, self._shared = None, False, bool(state["shared"])
         self._resume_at = self._position = position
 
     def _steps(self) -> int:
@@ -308,11 +308,10 @@ class SequenceSampler(Sampler[int]):
         }
 
     def _measuring_is_due(self, epoch: int) -> bool:
-        if isinstance(self.scheduler, Uniform) or epoch < max(1, self.start_epoch):
+        if not self.scheduler.needs_scores or epoch < max(1, self.start_epoch):
             return False
-        if isinstance(self.scheduler, Heuristic):
-            return self.scores is None
-        return (epoch - self.start_epoch) % self.scheduler.every == 0
+        every = self.scheduler.measures_every
+        return self.scores is None if every is None else (epoch - self.start_epoch) % every == 0
 
     def _measure(self, epoch: int) -> None:
         observations = self.observations
@@ -343,12 +342,13 @@ class SequenceSampler(Sampler[int]):
         measured = self.score({name: column[seen] for name, column in observations.values.items()})
         self.measured = np.full(self.n, np.nan)
         self.measured[seen] = measured
-        if isinstance(self.scheduler, Learned) and self.scores is not None:
-            measured = smooth(self.scores[seen], measured, self.scheduler.beta)
-        elif self.scores is None:
+        if self.scores is not None:
+            measured = self.scheduler.smooth(self.scores[seen], measured)
+        else:
             # A sample that was never observed (a loader that drops the last batch) stands in the middle.
             self.scores = np.full(self.n, float(np.median(measured)))
         self.scores[seen] = measured
+        self._basis = None
         observations.clear()
         self._shared = True
 
@@ -358,20 +358,14 @@ class SequenceSampler(Sampler[int]):
         return fit_length(sequence, self.num_samples, self.seed, epoch)
 
     def _plan(self, epoch: int) -> Indices:
-        if isinstance(self.scheduler, Uniform) or epoch < self.start_epoch:
+        if epoch < self.start_epoch:
             return Uniform().sequence(self.n, epoch, self.seed)
-        if self.scores is None:
+        if self.scores is None and self.scheduler.needs_scores:
             raise RuntimeError(f"epoch {epoch} comes after the warm-up, but nothing was observed in it")
-        since = epoch - self.start_epoch
-        if isinstance(self.scheduler, Learned):
-            return self.scheduler.sequence(self.scores, since, self.seed)
-        if self._ranking is None:
-            self._ranking = self.scheduler.rank(self.scores, self.seed, self.labels)
-            least = f"the {self.minimum} samples that an epoch needs: lower `trim` or the batch size"
-            require(
-                len(self._ranking) >= self.minimum,
-                "trim",
-                self.scheduler.trim,
-                f"small enough to leave {least}",
-            )
-        return self.scheduler.sequence(self._ranking, since, self.seed, self.minimum)
+        if self._basis is None:
+            self._basis = self.scheduler.basis(self.n, self.scores, self.seed, self.labels)
+            if (short := self.scheduler.too_few(self.n, self.minimum)) is not None:
+                name, value = short
+                least = f"the {self.minimum} samples that an epoch needs: lower `{name}` or the batch size"
+                require(False, name, value, f"small enough to leave {least}")
+        return self.scheduler.sequence(self._basis, epoch - self.start_epoch, self.seed, self.minimum)

@@ -1,45 +1,28 @@
-"""The schedulers of params.yaml: one dataclass per kind; the text under a field is its documentation."""
+"""The schedulers of params.yaml: the entries that the files of `bss.balance.schedulers` hold."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
+import bss.balance.schedulers
 from bss.balance.checks import require
-from bss.balance.schedulers import Heuristic, Learned, Uniform
+from bss.balance.schedulers import Entry
 
 
-@dataclass(frozen=True)
-class UniformEntry(Uniform):
-    """Uniform shuffling."""
-
-    kind: Literal["uniform"] = "uniform"
-
-
-@dataclass(frozen=True)
-class HeuristicEntry(Heuristic):
-    """BSS-H, its reversal, its trimming, and the random-ranking control."""
-
-    kind: Literal["heuristic"] = "heuristic"
-    scores: Literal["warm-up", "initial"] = "warm-up"
-    """Scores after the warm-up, or of the freshly initialised network (the scripts) in measure.initial_mode."""
+def find_entries() -> tuple[type[Entry], ...]:
+    """Return the class of every entry, the baseline first and the others by the names of their files."""
+    names = sorted((m.name for m in iter_modules(bss.balance.schedulers.__path__)), key=lambda n: (n != "uniform", n))
+    modules = (import_module(f"bss.balance.schedulers.{name}") for name in names)
+    return tuple(module.ENTRY for module in modules if hasattr(module, "ENTRY"))
 
 
-@dataclass(frozen=True)
-class LearnedEntry(Learned):
-    """BSS-L."""
-
-    kind: Literal["learned"] = "learned"
-    scores: Literal["warm-up", "initial"] = "warm-up"
-    """The first measurement: after the warm-up, or of the freshly initialised network (the scripts), which is made in
-    measure.initial_mode."""
-    measuring: Literal["full", "online"] = "full"
-    """Measure again with a pass over the training set, or from the logits of the training pass."""
-    mode: Literal["eval", "train"] = "eval"
-    """Mode of the network in a full pass; train moves the batch-norm statistics, as the scripts do."""
-
-
-SchedulerEntry = Annotated[UniformEntry | HeuristicEntry | LearnedEntry, Field(discriminator="kind")]
+if TYPE_CHECKING:
+    SchedulerEntry = Entry
+else:
+    SchedulerEntry = Annotated[Union[find_entries()], Field(discriminator="kind")]  # noqa: UP007
 
 
 @dataclass(frozen=True)

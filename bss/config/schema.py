@@ -14,7 +14,7 @@ from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.config.resources import ResourcesConfig
-from bss.config.schedule import LearnedEntry, ScheduleConfig
+from bss.config.schedule import ScheduleConfig
 from bss.config.training import Precision, TrainConfig
 
 Protocol = Literal["honest", "published"]
@@ -245,7 +245,7 @@ class Config:
             require(value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}")
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
-            online = isinstance(entry, LearnedEntry) and entry.measuring == "online"
+            online = entry.measures_by == "online"
             wanted = "full where the score needs gradient_magnitude, which the training pass does not give"
             bad = online and "gradient_magnitude" in criteria
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)

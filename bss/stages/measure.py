@@ -38,6 +38,7 @@ from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
 
+
 def measure(config: Config, store: Path, scores: Path) -> None:
     """Write ``seed=<s>/scores.parquet`` (after the warm-up), ``initial.parquet`` and ``summary.json``.
 

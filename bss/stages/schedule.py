@@ -1,17 +1,13 @@
 """Stage 3: turn scores into a plan per scheduler and seed."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
-from bss.balance.schedulers import Heuristic, Learned, Scheduler
-from bss.balance.score import Floats
-from bss.balance.sorting import Indices
+from bss.balance.schedulers import Entry
 from bss.config import Config, config_to_tree
-from bss.config.schedule import SchedulerEntry, UniformEntry
 from bss.console import make_console
 from bss.data.plans import SCHEMA_VERSION, seed_path
 from bss.data.scores import read_scores, scores_path
@@ -52,36 +48,32 @@ def require_a_batch(store: Path, n: int, batch_size: int) -> None:
         raise BssError(f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size.")
 
 
-def _write_plan(
-    config: Config, name: str, entry: SchedulerEntry, data: Store, scores: Path, folder: Path
-) -> tuple[Pacing, str]:
+def _write_plan(config: Config, name: str, entry: Entry, data: Store, scores: Path, folder: Path) -> tuple[Pacing, str]:
     """Write one scheduler's plan; return its pacing, and the classes that a first epoch leaves out with advice."""
     rows, batch_size = data.rows("train"), config.train.batch_size
     ids, labels = data.id_column(rows), data.labels[rows]
     digests, missing = {}, ""
+    if (short := entry.too_few(len(rows), batch_size)) is not None:
+        key, value = short
+        raise BssError(
+            f"params.yaml: schedule.schedulers.{name}.{key}: {value} admits {entry.admitted(len(rows))} samples, "
+            f"fewer than train.batch_size ({batch_size}): lower one of them."
+        )
     for seed in config.seeds:
         values = None
-        if not isinstance(entry, UniformEntry):
+        if entry.needs_scores:
             path = scores_path(scores, seed, entry.scores)
             values, digests[str(seed)] = read_scores(path, data), digest_file(path)
-        ranking = None
-        if isinstance(entry, Heuristic) and values is not None:
-            ranking = entry.rank(values, seed, labels)
-            if len(ranking) < batch_size:
-                raise BssError(
-                    f"params.yaml: schedule.schedulers.{name}.trim: {entry.trim} admits {len(ranking)} samples, "
-                    f"fewer than train.batch_size ({batch_size}): lower one of them."
-                )
-            opened = ranking[: entry.count(len(ranking), 0, batch_size)]
-            left_out = np.setdiff1d(labels, labels[opened])
+        basis = entry.basis(len(rows), values, seed, labels)
+        if not missing and entry.count(entry.admitted(len(rows)), 0, batch_size) < len(rows):
+            left_out = np.setdiff1d(labels, labels[entry.sequence(basis, 0, seed, batch_size)])
             if len(left_out) > 0:
-                names = [data.classes[label] for label in left_out]
-                advice = "raise its pacing.start" if entry.stratified else "`stratified: true` shows each class"
-                missing = missing or f"class {', '.join(names)} (seed {seed}); {advice}"
+                names = ", ".join(data.classes[label] for label in left_out)
+                missing = f"class {names} (seed {seed}); {entry.first_epoch_advice}"
         columns = {"index": rows, "id": ids}
-        columns |= plan_columns(entry, values, ranking, len(rows), config.train.epochs, batch_size)
+        columns |= entry.plan_columns(basis, values, len(rows), config.train.epochs, batch_size)
         write_table(seed_path(folder, name, seed), columns)
-    admitted = len(rows) if ranking is None else len(ranking)
+    admitted = entry.admitted(len(rows))
     pacing = pacing_table(entry, admitted, config.train.epochs, batch_size, config.train.drop_last)
     write_csv(folder / name / "pacing.csv", pacing)
     header = {
@@ -96,33 +88,11 @@ def _write_plan(
     return pacing, missing
 
 
-def plan_columns(
-    entry: Scheduler, scores: Floats | None, ranking: Indices | None, n: int, epochs: int, batch_size: int
-) -> dict[str, Any]:
-    """Return the columns of a plan: score, then rank and first_epoch (BSS-H) or probability (BSS-L).
-
-    A sample that is never admitted has no rank; one that no epoch of the run opens has no first_epoch.
-    """
-    if scores is None:
-        return {"score": np.ma.masked_all(n, dtype=np.float64)}
-    if isinstance(entry, Learned):
-        return {"score": scores, "probability": entry.probabilities(scores)}
-    assert isinstance(entry, Heuristic)
-    assert ranking is not None
-    rank = np.ma.masked_all(n, dtype=np.int64)
-    rank[ranking] = np.arange(len(ranking))
-    counts = np.array([entry.count(len(ranking), epoch, batch_size) for epoch in range(epochs)])
-    opened = ranking[: counts.max()]
-    first_epoch = np.ma.masked_all(n, dtype=np.int64)
-    first_epoch[opened] = np.searchsorted(np.maximum.accumulate(counts), np.arange(1, len(opened) + 1))
-    return {"score": scores, "rank": rank, "first_epoch": first_epoch}
-
-
-def pacing_table(entry: Scheduler, admitted: int, epochs: int, batch_size: int, drop_last: bool = False) -> Pacing:
+def pacing_table(entry: Entry, admitted: int, epochs: int, batch_size: int, drop_last: bool = False) -> Pacing:
     """Return for each epoch the open fraction, the number of open samples and the number of steps."""
     table = []
     for epoch in range(epochs):
-        samples = entry.count(admitted, epoch, batch_size) if isinstance(entry, Heuristic) else admitted
+        samples = entry.count(admitted, epoch, batch_size)
         steps = count_steps(samples, batch_size, drop_last)
         table.append({"epoch": epoch, "fraction": entry.fraction(epoch), "samples": samples, "steps": steps})
     return table

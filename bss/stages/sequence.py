@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bss.balance.schedulers import Heuristic, Uniform
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.plans import read_plan
@@ -34,13 +33,9 @@ def check_sequence(
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
     rows = data.rows("train")
     scheduler = config.schedule.schedulers[name]
-    if isinstance(scheduler, Uniform) or plan.scores is None:
-        sequence = Uniform().sequence(len(rows), epoch, seed)
-    elif isinstance(scheduler, Heuristic):
-        ranking = scheduler.rank(plan.scores, seed, data.labels[rows])
-        sequence = scheduler.sequence(ranking, epoch, seed, config.train.batch_size)
-    else:
-        sequence = scheduler.sequence(_scores_in_force(folder, epoch), epoch, seed)
+    scores = plan.scores if scheduler.measures_every is None else _scores_in_force(folder, epoch)
+    basis = scheduler.basis(len(rows), scores, seed, data.labels[rows])
+    sequence = scheduler.sequence(basis, epoch, seed, config.train.batch_size)
     shown = rows[sequence]
     digest, recorded = sequence_digest(shown), table.texts("digest")[epoch]
     if digest != recorded:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import torch
 
 from bss.balance.sampler import SequenceSampler
-from bss.balance.schedulers import Learned
-from bss.config.schedule import LearnedEntry
+from bss.balance.schedulers import Entry
 from bss.config.schema import Config
 from bss.data.decode.learned_tokenizer import copy_tokenizers
 from bss.data.plans import Plan
@@ -64,8 +63,7 @@ def train_cell(
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
-    same_inputs = isinstance(entry, LearnedEntry) and (entry.measuring, entry.mode) == ("full", "eval")
-    measured = train.unaugmented() if same_inputs else train
+    measured = train.unaugmented() if entry.measures_by == "eval" else train
     # The honest protocol reads the test split once, when the training is over.
     splits = ["val", "test"] if config.protocol == "published" else ["val"]
     seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
@@ -96,8 +94,7 @@ def train_cell(
     with nullcontext() if ranks.count == 1 else finishing_steps() as asked_between:
         for epoch in range(state.position.epoch, config.train.epochs):
             if state.position.step == 0:
-                if isinstance(entry, LearnedEntry):
-                    _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
+                _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
                 sampler.set_epoch(epoch)
                 sampler.sequence = ranks.agree(sampler.sequence, device)
                 _record_sequence(sampler, epoch, records)
@@ -133,7 +130,7 @@ def train_cell(
 
 def _measure_if_due(
     config: Config,
-    entry: LearnedEntry,
+    entry: Entry,
     network: MultiModalNetwork,
     train: SplitData,
     sampler: SequenceSampler,
@@ -146,11 +143,11 @@ def _measure_if_due(
 
     Each rank records what it measured; the sampler exchanges it.
     """
-    if entry.measuring == "online" or epoch == 0 or epoch % entry.every:
+    if entry.measures_every is None or entry.measures_by == "online" or epoch == 0 or epoch % entry.measures_every:
         return
     started = time.perf_counter()
     criteria, precision = config.measure.score.criteria, config.measure.precision
-    if entry.mode == "eval":
+    if entry.measures_by == "eval":
         batches = ranks.deal(batches_of_all(train))
         columns = measure(network, train, criteria, batches, precision)
     else:
@@ -165,7 +162,7 @@ def _measure_if_due(
 def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> None:
     """Keep the epoch's sequence, and the scores behind it where they are new."""
     records.sequences.append(sampler.sequence)
-    if not isinstance(sampler.scheduler, Learned) or sampler.scores is None:
+    if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
     if epoch == 0:
         records.measurements.append((0, sampler.scores.copy(), sampler.scores.copy()))
@@ -176,7 +173,7 @@ def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> 
 
 def _train_one_epoch(
     config: Config,
-    entry: Any,
+    entry: Entry,
     state: TrainingState,
     wrapped: torch.nn.Module,
     graph: StepGraph | None,
@@ -194,7 +191,7 @@ def _train_one_epoch(
         group["lr"] = rate
     batches = split_into_batches(sampler.sequence, config.train.batch_size, config.train.drop_last)
     observe = None
-    if isinstance(entry, LearnedEntry) and entry.measuring == "online":
+    if entry.measures_by == "online":
 
         def observe(index: npt.NDArray[np.int64], outputs: Outputs, loss: torch.Tensor) -> None:
             sampler.observe(index, outputs.logits, loss, features=outputs.features)

@@ -30,12 +30,12 @@ def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
     How many ranks train it does not: the steps are the same, and only the order of floating-point sums differs.
     """
     decides = pick(config_to_tree(config), TRIAL)
-    measure, tracking = decides.pop("measure"), decides.pop("tracking")
+    measure = decides.pop("measure")
     scheduler = config_to_tree(config.schedule.schedulers[name])
     return {
         **{"scheduler_name": name, "scheduler": scheduler, "seed": seed, **decides, "score": measure.pop("score")},
         **{f"measuring_{key}": value for key, value in measure.items()},
-        **tracking,
+        "sequences_mib": config.tracking.sequences_mib,
     }
 
 

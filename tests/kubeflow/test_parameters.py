@@ -1,24 +1,24 @@
 import json
-from pathlib import Path
 
 import pytest
 from conftest import small_tree
-from ruamel.yaml import YAML
 
 from bss.config import config_from_tree, config_to_tree
 from bss.deciding import DECIDING, pick
 from bss.kubeflow.parameters import cell_part, config_from_json, config_from_part, config_to_json, stage_part
 from bss.training.cell_folder import cell_parameters
 
-PROJECT = Path(__file__).parents[2]
+
+def assert_same(one, other, stage):
+    """What decides `stage` is the same in both configurations."""
+    keys = DECIDING[stage].parameters
+    assert pick(config_to_tree(one), keys) == pick(config_to_tree(other), keys)
 
 
 @pytest.mark.parametrize("stage", ["prepare", "measure", "schedule"])
 def test_a_part_gives_the_values_that_its_stage_reads(stage, tree, make_config):
     config = make_config(tree)
-    rebuilt = config_from_part(stage_part(config, stage))
-    keys = DECIDING[stage].parameters
-    assert pick(config_to_tree(rebuilt), keys) == pick(config_to_tree(config), keys)
+    assert_same(config_from_part(stage_part(config, stage)), config, stage)
 
 
 @pytest.mark.parametrize("name", ["kinetics-sounds", "nvgesture", "twitter2015"])
@@ -26,20 +26,22 @@ def test_a_part_of_a_datasets_preset_passes_the_checks_of_its_step(name):
     config = config_from_tree({"dataset": name, "protocol": "published", "prepare": {"root": "x"}}, "params.yaml")
     for stage in ("measure", "schedule"):
         rebuilt = config_from_part(stage_part(config, stage))
-        assert pick(config_to_tree(rebuilt), DECIDING[stage].parameters) == pick(config_to_tree(config), DECIDING[stage].parameters)
+        assert_same(rebuilt, config, stage)
 
 
 def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
     config = make_config(tree)
     planned = config_from_part(stage_part(config, "schedule"))
-    assert pick(config_to_tree(planned), DECIDING["train"].parameters) == pick(config_to_tree(config), DECIDING["train"].parameters)
+    assert_same(planned, config, "train")
     for name in config.schedule.schedulers:
         assert cell_part(planned, name, 1) == cell_part(config, name, 1)
 
 
 def test_what_decides_a_training_is_what_its_stage_reads(tree, make_config):
     decides = cell_parameters(make_config(tree), "uniform", 0)["train"]
-    assert {f"train.{key}" for key in decides} == {key for key in DECIDING["train"].parameters if key.startswith("train.")}
+    assert {f"train.{key}" for key in decides} == {
+        key for key in DECIDING["train"].parameters if key.startswith("train.")
+    }
 
 
 def test_a_step_knows_how_many_ranks_it_trains_with(tree, make_config):
@@ -129,4 +131,4 @@ def test_every_kind_of_modality_and_encoder_makes_a_part(modality, encoder, tree
     config = make_config(tree)
     for stage in ("prepare", "measure", "schedule"):
         rebuilt = config_from_part(stage_part(config, stage))
-        assert pick(config_to_tree(rebuilt), DECIDING[stage].parameters) == pick(config_to_tree(config), DECIDING[stage].parameters)
+        assert_same(rebuilt, config, stage)

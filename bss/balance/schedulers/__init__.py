@@ -1,0 +1,8 @@
+"""Schedulers, one file each: the class, and its entry in params.yaml as `ENTRY`, by which it is found."""
+
+from bss.balance.schedulers.base import Entry, Order, Scheduler
+from bss.balance.schedulers.heuristic import Heuristic
+from bss.balance.schedulers.learned import Learned
+from bss.balance.schedulers.uniform import Uniform
+
+__all__ = ["Entry", "Heuristic", "Learned", "Order", "Scheduler", "Uniform"]

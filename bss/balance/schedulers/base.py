@@ -1,0 +1,96 @@
+"""Scheduler: what a sampler, a plan and a training need of any scheduler; Entry: the same in params.yaml.
+
+A scheduler holds parameters only, as a frozen dataclass. The same arguments give the same sequence on every machine;
+what changes while a model trains (scores that are measured again) is held by the sampler.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.balance.score import Floats
+from bss.balance.sorting import Indices
+
+Order = Literal["balanced-first", "imbalanced-first"]
+ORDERS = ("balanced-first", "imbalanced-first")
+
+
+@dataclass(frozen=True)
+class Scheduler(ABC):
+    """From scores, epoch and seed to the epoch's sequence of sample indices."""
+
+    needs_scores: ClassVar[bool] = True
+    """False: there is no score to wait for, and none to measure."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether `basis` needs the samples' labels."""
+        return False
+
+    @property
+    def measures_every(self) -> int | None:
+        """Epochs between two measurements of the scores; None if they are measured once."""
+        return None
+
+    @property
+    def first_epoch_advice(self) -> str:
+        """How the first epoch gets to show classes that it leaves out."""
+        return "let its first epoch show more samples"
+
+    def fraction(self, epoch: int) -> float:
+        """Return the share of the admitted samples that `epoch` (from 0) may show, in (0, 1]."""
+        return 1.0
+
+    def admitted(self, n: int) -> int:
+        """Return how many of `n` samples are ever shown."""
+        return n
+
+    def count(self, admitted: int, epoch: int, minimum: int = 1) -> int:
+        """Return how many of the `admitted` samples `epoch` shows, at least `minimum` if there are so many."""
+        return admitted
+
+    def too_few(self, n: int, minimum: int) -> tuple[str, Any] | None:
+        """Return the parameter, with its value, that admits fewer than `minimum` of `n` samples; None if none does."""
+        return None
+
+    def smooth(self, before: Floats, measured: Floats) -> Floats:
+        """Return the scores [k] that follow from the scores in force `before` [k] and those `measured` again [k]."""
+        return measured
+
+    @abstractmethod
+    def basis(self, n: int, scores: Floats | None, seed: int, labels: npt.ArrayLike | None = None) -> Any:
+        """Return what `sequence` draws from, for `n` samples with these scores [n] (None without `needs_scores`).
+
+        It is computed again when the scores are.
+        """
+
+    @abstractmethod
+    def sequence(self, basis: Any, epoch: int, seed: int, minimum: int = 1) -> Indices:
+        """Return the sample indices that `epoch` (from 0) shows, in order, int64 [count]."""
+
+    def plan_columns(self, basis: Any, scores: Floats | None, n: int, epochs: int, minimum: int) -> dict[str, Any]:
+        """Return the columns of a plan, [n] each, masked where a sample has no value: the score, and what follows."""
+        return {"score": np.ma.masked_all(n, dtype=np.float64) if scores is None else scores}
+
+
+class Entry(Scheduler):
+    """A scheduler in params.yaml; a subclass has `kind`, and what it needs of the other keys, as fields."""
+
+    kind: str
+    """The name of the scheduler in params.yaml: ``Literal["name"] = "name"``."""
+    scores: Literal["warm-up", "initial"] = "warm-up"
+    """Which measurement is the first: after the warm-up, or of the freshly initialised network."""
+    measuring: Literal["full", "online"] = "full"
+    """How scores are measured again: with a pass over the training set, or from the logits of the training pass."""
+    mode: Literal["eval", "train"] = "eval"
+    """Mode of the network in a full pass."""
+
+    @property
+    def measures_by(self) -> Literal["eval", "train", "online"] | None:
+        """How scores are measured again: in a full pass in this mode, or online; None if they are not."""
+        if self.measures_every is None:
+            return None
+        return "online" if self.measuring == "online" else self.mode
