@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bss import __version__
-from bss.disk import system_error
+from bss.cli_kubeflow import add_commands
+from bss.end_with_dvc import end_with_dvc
 from bss.errors import PIPELINE_PACKAGES, BssError
-from bss.kubeflow.commands import add_commands
-from bss.parent import end_with_dvc
+from bss.full_disk import system_error
 from bss.predict.arguments import add_predict
-from bss.training.interruption import interrupted_by_sigterm, stop_signal_as_sigterm
+from bss.signals import interrupted_by_sigterm, stop_signal_as_sigterm
 
 if TYPE_CHECKING:
     from bss.config import Config
@@ -201,9 +201,9 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from bss.addresses import redact
     from bss.data.fetch import fetch, locate
     from bss.files import require_new
+    from bss.redact import redact
 
     require_new(options.to)
     version = locate(options.repository, options.revision, options.path)

@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bss import __version__
-from bss.addresses import redact
 from bss.config import Config, load_config
 from bss.console import make_console
 from bss.errors import PIPELINE_PACKAGES, BssError
 from bss.gpus import look_at_gpus
+from bss.provenance import code_version
+from bss.redact import redact
 from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
-from bss.tracking.provenance import code_version
 
 PACKAGES = (
     *("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "scikit-learn", "scipy", "matplotlib"),

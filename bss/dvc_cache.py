@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bss.console import make_console
-from bss.data.problems import raise_problems
 from bss.data.transfer import TransferProgress
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

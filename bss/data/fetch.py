@@ -4,12 +4,11 @@ import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 
-from bss.addresses import redact
 from bss.console import make_console
-from bss.data.problems import raise_problems
 from bss.data.transfer import TransferProgress
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 from bss.files import require_new, whole_folder
+from bss.redact import redact
 
 
 @dataclass(frozen=True)

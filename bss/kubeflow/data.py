@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bss.addresses import redact
 from bss.config import Config, config_to_tree
 from bss.data.fetch import DataVersion, fetch, locate
 from bss.errors import BssError
 from bss.files import digest_json
+from bss.redact import redact
 
 BUILT_IN = "digits"
 

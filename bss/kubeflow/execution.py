@@ -8,10 +8,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from bss.addresses import redact
 from bss.config import Config
 from bss.errors import BssError
 from bss.files import digest_json
+from bss.redact import redact
 from bss.tracking.destination import connect, unreachable
 from bss.tracking.execution import Execution, continue_execution, open_execution
 from bss.tracking.replay import PARENT_TAG, RECORD_TAG

@@ -13,6 +13,7 @@ from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
+from bss.provenance import write_provenance
 from bss.report.comparison import compare_results
 from bss.report.page import render_page
 from bss.report.results import read_results
@@ -21,7 +22,6 @@ from bss.report.tables import comparison_rows, curve_rows, difference_rows, metr
 from bss.tracking.destination import recorded_uri
 from bss.tracking.execution import Execution, continue_execution, log_report, read_tracking
 from bss.tracking.journal import spool_folder
-from bss.tracking.provenance import write_provenance
 from bss.tracking.sender import sending
 
 

@@ -20,8 +20,8 @@ from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
 from bss.models.network import MultiModalNetwork
 from bss.models.pretrained import digest_weights
+from bss.provenance import write_provenance
 from bss.report.statistics import auc
-from bss.tracking.provenance import write_provenance
 from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import Columns, batches_in_train_mode, measure_in_train_mode
 from bss.training.measuring import measure as measure_split

@@ -19,7 +19,7 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
-from bss.tracking.provenance import write_provenance
+from bss.provenance import write_provenance
 from bss.training.sequences import count_steps
 
 Pacing = list[dict[str, float]]

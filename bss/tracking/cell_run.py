@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bss.addresses import redact
 from bss.config import flatten
+from bss.redact import redact
 from bss.tracking.execution import Execution, code_tags
 from bss.tracking.journal import Journal, files_below
 

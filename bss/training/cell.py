@@ -22,10 +22,10 @@ from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
 from bss.models.network import MultiModalNetwork, Outputs, describe_network
+from bss.signals import finishing_steps
 from bss.training.checkpoints import Checkpoints
 from bss.training.evaluation import evaluate, predict
 from bss.training.initial_network import compiled, initial_network
-from bss.training.interruption import finishing_steps
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.memory import keep_freed_memory
 from bss.training.ranks import ALONE, Ranks

@@ -14,7 +14,7 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder
 from bss.models.pretrained import digest_weights
-from bss.tracking.provenance import code_version, write_provenance
+from bss.provenance import code_version, write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.history import read_history

@@ -12,9 +12,9 @@ import torch
 
 from bss.config.resources import CheckpointsConfig
 from bss.console import make_console
-from bss.disk import on_disk
 from bss.errors import BssError
 from bss.files import sync_folder
+from bss.full_disk import on_disk
 from bss.training.checkpoint_store import NAME, CheckpointStore
 
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from bss.config import Config, config_to_tree
 from bss.errors import BssError
 from bss.files import read_json, remove_unfinished, scratch_folder, scratch_of, write_json
-from bss.training.interruption import stop_signal_blocked
+from bss.signals import stop_signal_blocked
 from bss.training.node_log import describe_signal, killed_by
 from bss.training.state import Row
 from bss.training.train_job import train_on_nodes

@@ -17,7 +17,7 @@ from bss.config import load_config
 from bss.data.object_store import upload_folder
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.tracking.provenance import code_version
+from bss.provenance import code_version
 from bss.training.cell_folder import cell_key
 from bss.training.node_log import tell
 from bss.training.rank import require_torchrun, run_rank, train_as_rank

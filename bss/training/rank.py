@@ -22,8 +22,8 @@ from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from bss.config import Config, load_config
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.signals import interrupted_by_sigterm, stop_signal_as_sigterm
 from bss.training.cell_folder import train_into
-from bss.training.interruption import interrupted_by_sigterm, stop_signal_as_sigterm
 from bss.training.ranks import join_ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.state import Row

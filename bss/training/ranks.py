@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from bss.errors import BssError
 from bss.models.onto import onto, read_later
+from bss.signals import interruptions_wait
 from bss.training.batch_norm import share_batch_norm
-from bss.training.interruption import interruptions_wait
 
 Item = TypeVar("Item")
 

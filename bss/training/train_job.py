@@ -15,9 +15,9 @@ from bss.data.object_store import check_bucket, download_folder, remove_folder
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, scratch_folder, whole_folder
+from bss.signals import interrupted_by_sigterm, interruptions_wait
 from bss.training.cell_folder import cell_key, is_finished
 from bss.training.history import read_history
-from bss.training.interruption import interrupted_by_sigterm, interruptions_wait
 from bss.training.node_log import describe_signal, killed_by, read_told
 from bss.training.pods import RUN_ID
 from bss.training.reproducible import device_type

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bss.config import Config
 from bss.errors import BssError
-from bss.training.interruption import SIGNALS, STOP_SIGNAL
+from bss.signals import SIGNALS, STOP_SIGNAL
 from bss.training.node import SECRET_FILES
 from bss.training.pods import NodePods, node_pods
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bss.config import Config
-from bss.training.interruption import STOP_SIGNAL, STOPPED, interrupted_by_sigterm
+from bss.signals import STOP_SIGNAL, STOPPED, interrupted_by_sigterm
 from bss.training.reproducible import device_type
 
 Event = tuple[Any, ...]

@@ -18,11 +18,11 @@ from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.files import read_json
+from bss.signals import STOP_SIGNAL
 from bss.stages.train import train
 from bss.training import cell
 from bss.training.cell_folder import train_into
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.interruption import STOP_SIGNAL
 from bss.training.launch import await_killed_ranks
 
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
@@ -146,7 +146,7 @@ import sys
 from pathlib import Path
 from bss.config import load_config
 from bss.stages.train import train
-from bss.training.interruption import stop_signal_as_sigterm
+from bss.signals import stop_signal_as_sigterm
 if __name__ == "__main__":
     stop_signal_as_sigterm()
     store, outputs, runs = map(Path, sys.argv[2:])

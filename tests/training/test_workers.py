@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bss.signals import interrupted_by_sigterm, interruptions_wait
 from bss.training import workers
-from bss.training.interruption import interrupted_by_sigterm, interruptions_wait
 from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 

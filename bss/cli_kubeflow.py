@@ -86,7 +86,7 @@ def _submit(options: argparse.Namespace) -> int:
     import time
 
     from bss.console import make_console
-    from bss.tracking.provenance import code_version
+    from bss.provenance import code_version
     from pipelines.submit import POLL_SECONDS, Endpoint, submit, wait
 
     url = options.endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")

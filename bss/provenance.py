@@ -12,7 +12,7 @@ from typing import Any
 from bss import __version__
 from bss.files import write_json
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 
 
 @functools.cache

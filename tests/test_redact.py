@@ -1,6 +1,6 @@
 import pytest
 
-from bss.addresses import redact
+from bss.redact import redact
 
 
 @pytest.mark.parametrize(

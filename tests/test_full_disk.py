@@ -12,9 +12,9 @@ from bss.cli import main
 from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
-from bss.disk import full_disk, system_error
 from bss.errors import BssError
 from bss.files import digest_folder
+from bss.full_disk import full_disk, system_error
 from bss.stages.compare import compare
 from bss.stages.prepare import prepare
 from bss.stages.train import train

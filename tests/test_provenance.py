@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import bss
-from bss.tracking.provenance import digest_package, write_provenance
+from bss.provenance import digest_package, write_provenance
 
 PACKAGE = Path(bss.__file__).parent
 
 
 def code_version_of(package_parent, **environment):
     """Ask a fresh process, since the answer is kept for the life of one."""
-    script = "import json; from bss.tracking.provenance import code_version; print(json.dumps(code_version()))"
+    script = "import json; from bss.provenance import code_version; print(json.dumps(code_version()))"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(package_parent), **environment},

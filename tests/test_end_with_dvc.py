@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from bss.parent import end_with_dvc
+from bss.end_with_dvc import end_with_dvc
 end_with_dvc()
 Path(sys.argv[1] + ".new").write_text(str(os.getpid()))
 Path(sys.argv[1] + ".new").rename(sys.argv[1])
