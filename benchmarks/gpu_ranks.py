@@ -15,8 +15,8 @@ import torch
 from benchmarks.comparison import Line
 from benchmarks.digits_tree import digits_config, plan_digits, prepare_digits
 from benchmarks.gpu_setting import Setting
+from bss.artifacts.plans import read_plan
 from bss.config import Config, config_to_tree
-from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.training.cell import train_cell
 from bss.training.ranks import ALONE, Ranks

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bss.artifacts.plans import read_plan
 from bss.config import Config, config_to_tree
-from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json

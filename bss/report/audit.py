@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bss.artifacts.scores import measurement_titles, read_scores, scores_path
 from bss.config import Config
-from bss.data.scores import measurement_titles, read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError

@@ -9,11 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bss.artifacts.scores import FILES, measurement_titles
 from bss.balance.schedulers import Uniform
 from bss.balance.sorting import stable_argsort
 from bss.config import Config, config_to_tree
 from bss.console import make_console
-from bss.data.scores import FILES, measurement_titles
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError

@@ -7,14 +7,14 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from bss.artifacts.plans import SCHEMA_VERSION, seed_path
+from bss.artifacts.scores import read_scores, scores_path
 from bss.balance.schedulers import Heuristic, Learned, Scheduler
 from bss.balance.score import Floats
 from bss.balance.sorting import Indices
 from bss.config import Config, config_to_tree
 from bss.config.schedule import SchedulerEntry, UniformEntry
 from bss.console import make_console
-from bss.data.plans import SCHEMA_VERSION, seed_path
-from bss.data.scores import read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError

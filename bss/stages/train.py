@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from bss.artifacts.history import read_history
 from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
@@ -23,7 +24,6 @@ from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
-from bss.training.history import read_history
 from bss.training.launch import await_killed_ranks, train_on_ranks
 from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bss.artifacts.plans import Plan
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Learned
 from bss.config.schedule import LearnedEntry
 from bss.config.schema import Config
 from bss.data.decode.learned_tokenizer import copy_tokenizers
-from bss.data.plans import Plan
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bss.artifacts.history import read_history
+from bss.artifacts.plans import read_plan
 from bss.config import Config, config_to_tree
 from bss.config.training import RESOURCES
-from bss.data.plans import read_plan
 from bss.data.preprocessing import PREPROCESSING
 from bss.data.store import Store
 from bss.errors import BssError
@@ -17,7 +18,6 @@ from bss.models.pretrained import digest_weights
 from bss.provenance import code_version, write_provenance
 from bss.training.cell import train_cell
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.history import read_history
 from bss.training.nondeterminism import nondeterminism_named
 from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import describe_device, device_type, resolve_device

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bss.artifacts.history import read_history
 from bss.config import Config
 from bss.console import make_plain_console
 from bss.data.object_store import check_bucket, download_folder, remove_folder
@@ -17,7 +18,6 @@ from bss.errors import BssError
 from bss.files import digest_json, scratch_folder, whole_folder
 from bss.signals import interrupted_by_sigterm, interruptions_wait
 from bss.training.cell_folder import cell_key, is_finished
-from bss.training.history import read_history
 from bss.training.node_log import describe_signal, killed_by, read_told
 from bss.training.pods import RUN_ID
 from bss.training.reproducible import device_type

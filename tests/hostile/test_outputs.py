@@ -18,11 +18,11 @@ from damage import damage, damages, every_damage, examples, refused, refused_or
 from hypothesis import given
 from tally import tried
 
+from bss.artifacts.plans import read_plan
+from bss.artifacts.scores import read_scores
 from bss.config import config_to_tree
 from bss.config.resources import CheckpointsConfig
 from bss.console import make_console
-from bss.data.plans import read_plan
-from bss.data.scores import read_scores
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.files import read_json

@@ -8,6 +8,7 @@ import pytest
 import torch
 from paper_networks import BERT, RESNET, SPECTROGRAM, config_of, write_store
 
+from bss.artifacts.history import read_history
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError
@@ -18,7 +19,6 @@ from bss.stages.measure import measure
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.tracking.model import log_model
-from bss.training.history import read_history
 
 THREE = {
     "encoders": {

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import small_tree
 
+from bss.artifacts.history import read_history
 from bss.config import config_from_tree, config_to_tree
 from bss.errors import BssError
 from bss.files import digest_file, digest_folder, read_json, write_json
 from bss.signals import STOP_SIGNAL
 from bss.stages.train import train
-from bss.training.history import read_history
 from bss.training.launch import await_killed_ranks, train_on_this_machine
 from bss.training.rank import main
 from bss.training.trainer import STOPPING

@@ -8,12 +8,12 @@ import sys
 import pytest
 from buckets import keys, temporary_bucket
 
+from bss.artifacts.history import read_history
 from bss.config import config_from_tree, config_to_tree
 from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, write_json
 from bss.stages.train import train
-from bss.training.history import read_history
 from bss.training.launch import train_on_ranks
 from bss.training.train_job import train_on_nodes
 
