@@ -63,7 +63,7 @@ def raw_data(config: Config, repository: str, revision: str, path: str, digest: 
         if version.repository:
             fetch(version, folder)
         else:
-            from bss.data.digits import write_digits
+            from bss.data.builtin.digits import write_digits
 
             assert config.generate.digits is not None
             write_digits(config.generate.digits, folder)

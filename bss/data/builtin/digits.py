@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bss.balance.ranking import rank_stratified
 from bss.config.schema import DigitsConfig
-from bss.data.digit_sounds import SAMPLE_RATE, Signal, Speaker, make_speaker, speak
+from bss.data.builtin.digit_sounds import SAMPLE_RATE, Signal, Speaker, make_speaker, speak
 from bss.files import write_csv
 
 SPEAKERS = {"train": 6, "val": 2, "test": 3}

@@ -6,9 +6,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from bss.config.schema import DigitsConfig
-from bss.data import digits
-from bss.data.digit_sounds import SAMPLE_RATE, make_speaker, speak
-from bss.data.digits import SHARES, plan_pairs, render
+from bss.data.builtin import digits
+from bss.data.builtin.digit_sounds import SAMPLE_RATE, make_speaker, speak
+from bss.data.builtin.digits import SHARES, plan_pairs, render
 
 CONFIG = DigitsConfig(seed=3, contradicting=0.3, noisy=0.2)
 
