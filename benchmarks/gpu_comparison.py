@@ -11,11 +11,11 @@ from benchmarks.comparison import Line
 from benchmarks.digits_tree import digits_config, plan_digits, prepare_digits
 from benchmarks.gpu_setting import Setting
 from bss.config import Config
+from bss.launch.workers import jobs_at_a_time
 from bss.report.results import read_results
 from bss.report.statistics import paired_differences, t_interval
 from bss.stages.compare import compare
 from bss.stages.train import train
-from bss.training.workers import jobs_at_a_time
 
 SMALL = (
     *("prepare.val_share=0.5", "train.epochs=1", "train.decay.at=[]", "measure.warmup_epochs=0"),

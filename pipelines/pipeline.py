@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 
 from bss.config import config_to_tree
 from bss.errors import BssError
-from bss.training.pods import NODE_PODS, RUN_ID, NodePods, Pods
+from bss.launch.pods import NODE_PODS, RUN_ID, NodePods, Pods
 from components.compare.component import compare
 from components.finish.component import finish
 from components.join_shards.component import join_shards

@@ -18,6 +18,7 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
+from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.models.network import MultiModalNetwork
 from bss.models.pretrained import digest_weights
 from bss.provenance import write_provenance
@@ -33,7 +34,6 @@ from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.step_graph import step_graph
 from bss.training.steps import make_optimiser, train_epoch
-from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
 

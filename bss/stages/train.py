@@ -15,6 +15,9 @@ from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import held, read_json, restore_folder, whole_file, write_json
+from bss.launch.nodes import check_nodes
+from bss.launch.processes import await_killed_ranks, train_on_ranks
+from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.models.waveforms import read_filled
 from bss.stages.schedule import require_a_batch
 from bss.tracking.cell_run import CellRun, ModelToLog
@@ -24,12 +27,9 @@ from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
-from bss.training.launch import await_killed_ranks, train_on_ranks
 from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus
 from bss.training.reproducible import device_type
-from bss.training.train_job import check_nodes
-from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Cell = tuple[str, int]
 """Scheduler name and seed."""

@@ -18,12 +18,12 @@ from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.files import read_json
+from bss.launch.processes import await_killed_ranks
 from bss.signals import STOP_SIGNAL
 from bss.stages.train import train
 from bss.training import cell
 from bss.training.cell_folder import train_into
 from bss.training.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.launch import await_killed_ranks
 
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")

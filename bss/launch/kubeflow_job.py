@@ -1,7 +1,7 @@
 """TrainJobs of the Kubeflow Trainer: pods on a cluster, or containers of this machine's Docker or Podman.
 
 Inside a cluster the client's Kubernetes backend makes a TrainJob of the runtime torch-distributed; elsewhere
-its container backend starts a container per node. What runs on each node is the same, `bss.training.node`.
+its container backend starts a container per node. What runs on each node is the same, `bss.launch.node_main`.
 """
 
 import logging
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from bss.config import Config
 from bss.errors import BssError
+from bss.launch.node_main import SECRET_FILES
+from bss.launch.pods import NodePods, node_pods
 from bss.signals import SIGNALS, STOP_SIGNAL
-from bss.training.node import SECRET_FILES
-from bss.training.pods import NodePods, node_pods
 
 RUNTIME = "torch-distributed"
 NODE = "node"
@@ -94,7 +94,7 @@ class TrainJob:
 
 
 def make_train_job(name: str, config: Config, image: str, arguments: Sequence[str]) -> TrainJob:
-    """Return the job `name` that runs `bss.training.node` with `arguments` on train.nodes nodes of `image`.
+    """Return the job `name` that runs `bss.launch.node_main` with `arguments` on train.nodes nodes of `image`.
 
     Raises `BssError` where there is neither a cluster around this process nor a container engine.
     """
@@ -125,7 +125,7 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
     )
     # The runtime's own guess counts processors; torchrun takes the rest (nodes, rank, address) from its environment.
     command = ["torchrun", "--nproc-per-node", str(config.train.processes), "--signals-to-handle", STOPPING]
-    command += ["-m", "bss.training.node", *arguments]
+    command += ["-m", "bss.launch.node_main", *arguments]
     # Who started the job and was killed outright deletes nothing; the job ends by itself then.
     limit = ActiveDeadlineSeconds(asked.pods.timeout_minutes * 60)
     options = [Name(name), TrainerCommand(command), _pod_patch(asked), limit]
@@ -203,7 +203,7 @@ def _on_this_machine(name: str, config: Config, image: str, arguments: Sequence[
 def _run_node(arguments):  # type: ignore[no-untyped-def]  # its source, as it stands, is what the containers run
     import sys
 
-    from bss.training.node import main
+    from bss.launch.node_main import main
 
     sys.exit(main(arguments))
 

@@ -1,7 +1,7 @@
 """One rank of a training on several nodes: fetches the files, trains, and hands the result back.
 
 The Kubeflow Trainer starts it on every node through torchrun, as many times as train.processes says. All
-that it tells goes to its log (`bss.training.node_log`): a `row` of history.csv per epoch by rank 0, or
+that it tells goes to its log (`bss.launch.node_log`): a `row` of history.csv per epoch by rank 0, or
 `failed` with why, and `expected` where it is a mistake that the text names.
 """
 
@@ -17,11 +17,11 @@ from bss.config import load_config
 from bss.data.object_store import upload_folder
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.launch.node_log import tell
+from bss.launch.rank_main import require_torchrun, run_rank, train_as_rank
+from bss.launch.staging import NodeFiles, download_inputs
 from bss.provenance import code_version
 from bss.training.cell_folder import cell_key
-from bss.training.node_log import tell
-from bss.training.rank import require_torchrun, run_rank, train_as_rank
-from bss.training.staging import NodeFiles, download_inputs
 
 SECRET_FILES = "BSS_SECRET_FILES"
 """Environment variable with a folder of files, each named for a variable and holding its value."""
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bss.training.node", description="One rank of several nodes, for torchrun.")
+    parser = argparse.ArgumentParser(
+        prog="bss.launch.node_main", description="One rank of several nodes, for torchrun."
+    )
     for name in ("job", "store", "inputs", "result", "scheduler", "cell"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--seed", type=int, required=True)

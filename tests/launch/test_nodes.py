@@ -13,9 +13,9 @@ from bss.config import config_from_tree, config_to_tree
 from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, write_json
+from bss.launch.nodes import train_on_nodes
+from bss.launch.processes import train_on_ranks
 from bss.stages.train import train
-from bss.training.launch import train_on_ranks
-from bss.training.train_job import train_on_nodes
 
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
@@ -25,7 +25,7 @@ LAUNCH = """
 import sys
 from pathlib import Path
 from bss.config import load_config
-from bss.training.train_job import train_on_nodes
+from bss.launch.nodes import train_on_nodes
 cell, params, store, plans = map(Path, sys.argv[1:])
 try:
     train_on_nodes(cell, load_config(params), store, plans, "bss-l", 0, lambda row: print("row", flush=True))

@@ -17,10 +17,10 @@ from bss.config import config_from_tree, config_to_tree
 from bss.data.object_store import check_bucket
 from bss.errors import BssError
 from bss.files import digest_file
-from bss.training.launch import train_on_ranks
-from bss.training.pods import NODE_PODS, NodePods, Pods, Toleration, node_pods
-from bss.training.train_job import check_nodes, train_on_nodes
-from bss.training.trainer import STOPPING, TrainJob, make_train_job
+from bss.launch.kubeflow_job import STOPPING, TrainJob, make_train_job
+from bss.launch.nodes import check_nodes, train_on_nodes
+from bss.launch.pods import NODE_PODS, NodePods, Pods, Toleration, node_pods
+from bss.launch.processes import train_on_ranks
 
 IMAGE = "registry.example.org/team/bss@sha256:" + "0" * 64
 CELL = ("bss-l", 0)
@@ -57,7 +57,7 @@ def cluster(tmp_path, monkeypatch, aws):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_VALUE)
     monkeypatch.setenv("BSS_IMAGE", IMAGE)
     monkeypatch.setenv(NODE_PODS, json.dumps(config_to_tree(ASKED)))
-    monkeypatch.setattr("bss.training.train_job.POLL_SECONDS", 0.2)
+    monkeypatch.setattr("bss.launch.nodes.POLL_SECONDS", 0.2)
     return cluster
 
 
@@ -98,7 +98,7 @@ def test_the_trainjob_is_what_the_trainers_schema_says(cluster, pipeline):
     assert trainer["image"] == IMAGE
     assert trainer["numNodes"] == 2
     assert trainer["command"][:5] == ["torchrun", "--nproc-per-node", "4", "--signals-to-handle", STOPPING]
-    assert trainer["command"][5:] == ["-m", "bss.training.node", "--job", "x", "--seed", "0"]
+    assert trainer["command"][5:] == ["-m", "bss.launch.node_main", "--job", "x", "--seed", "0"]
     asked = {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "4"}
     assert trainer["resourcesPerNode"] == {"limits": asked, "requests": asked}
 
@@ -214,7 +214,7 @@ def cut(log):
 
 
 def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path, monkeypatch):
-    monkeypatch.setattr("bss.training.train_job.cell_key", lambda *arguments: "0" * 64)
+    monkeypatch.setattr("bss.launch.nodes.cell_key", lambda *arguments: "0" * 64)
     with pytest.raises(BssError, match=r"node-\d: the image of the nodes has other code than what started this"):
         train_on_nodes(
             tmp_path / "cell", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *CELL, lambda row: None

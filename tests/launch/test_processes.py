@@ -17,11 +17,11 @@ from bss.artifacts.history import read_history
 from bss.config import config_from_tree, config_to_tree
 from bss.errors import BssError
 from bss.files import digest_file, digest_folder, read_json, write_json
+from bss.launch.kubeflow_job import STOPPING
+from bss.launch.processes import await_killed_ranks, train_on_this_machine
+from bss.launch.rank_main import main
 from bss.signals import STOP_SIGNAL
 from bss.stages.train import train
-from bss.training.launch import await_killed_ranks, train_on_this_machine
-from bss.training.rank import main
-from bss.training.trainer import STOPPING
 
 CELL = ("bss-l", 0)
 EXACT = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
@@ -29,7 +29,7 @@ LAUNCH = """
 import sys
 from pathlib import Path
 from bss.config import load_config
-from bss.training.launch import train_on_this_machine
+from bss.launch.processes import train_on_this_machine
 runs, params, store, plans = map(Path, sys.argv[1:])
 train_on_this_machine(runs / "cell", load_config(params), store, plans, "bss-l", 0, lambda row: print(row, flush=True))
 """
@@ -54,7 +54,7 @@ def ranks_of(place):
             environment = (process / "environ").read_bytes().decode()
         except (OSError, UnicodeDecodeError):
             continue
-        if str(place) in command and "bss.training.rank" in command:
+        if str(place) in command and "bss.launch.rank_main" in command:
             variables = dict(line.split("=", 1) for line in environment.split("\0") if "=" in line)
             found[variables.get("RANK", "torchrun")] = int(process.name)
     return found
@@ -114,7 +114,7 @@ def on_two_machines(config, pipeline, small_store, tmp_path, scheduler, *options
     out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *options]
     command += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
-    module = ["-m", "bss.training.rank", "--params", tmp_path / "params.yaml", "--store", small_store]
+    module = ["-m", "bss.launch.rank_main", "--params", tmp_path / "params.yaml", "--store", small_store]
     module += ["--plans", pipeline[0] / "plans", "--scheduler", scheduler, "--seed", "0", "--out", out]
     machines = [
         subprocess.Popen(
@@ -198,7 +198,7 @@ def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
 
 
 def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("bss.training.launch.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("bss.launch.processes.STOP_SECONDS", 0.2)
     (tmp_path / ".cell.scratch").mkdir()
     with (tmp_path / ".cell.scratch" / "progress").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
@@ -211,7 +211,7 @@ def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "arguments", "message"),
     [
-        ({}, {}, "RANK: not in the environment. Start `-m bss.training.rank` with torchrun."),
+        ({}, {}, "RANK: not in the environment. Start `-m bss.launch.rank_main` with torchrun."),
         ({"WORLD_SIZE": "3"}, {}, "train.nodes x train.processes is 1 x 2, but torchrun started 3 processes"),
         ({"WORLD_SIZE": "2"}, {"--scheduler": "bss-x"}, "--scheduler bss-x: "),
     ],

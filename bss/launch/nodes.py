@@ -16,14 +16,14 @@ from bss.data.object_store import check_bucket, download_folder, remove_folder
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, scratch_folder, whole_folder
+from bss.launch.kubeflow_job import ENDED_WELL, FAILED, State, TrainJob, make_train_job
+from bss.launch.node_log import describe_signal, killed_by, read_told
+from bss.launch.pods import RUN_ID
+from bss.launch.staging import Staging, staging_of, upload_inputs
 from bss.signals import interrupted_by_sigterm, interruptions_wait
 from bss.training.cell_folder import cell_key, is_finished
-from bss.training.node_log import describe_signal, killed_by, read_told
-from bss.training.pods import RUN_ID
 from bss.training.reproducible import device_type
-from bss.training.staging import Staging, staging_of, upload_inputs
 from bss.training.state import Row
-from bss.training.trainer import ENDED_WELL, FAILED, State, TrainJob, make_train_job
 
 IMAGE = "BSS_IMAGE"
 """Environment variable with the image of the nodes."""

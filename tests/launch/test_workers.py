@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bss.launch import workers
+from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.signals import interrupted_by_sigterm, interruptions_wait
-from bss.training import workers
-from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 
 def square(value):
@@ -42,7 +42,7 @@ def test_the_first_error_is_raised_and_finished_work_is_kept(tmp_path):
 SLEEPERS = """
 import os, signal, sys, time
 from pathlib import Path
-from bss.training.workers import run_jobs
+from bss.launch.workers import run_jobs
 def sleep(folder):
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)

@@ -14,10 +14,10 @@ from typing import Any, TextIO
 from bss.config import Config, config_to_tree
 from bss.errors import BssError
 from bss.files import read_json, remove_unfinished, scratch_folder, scratch_of, write_json
+from bss.launch.node_log import describe_signal, killed_by
+from bss.launch.nodes import train_on_nodes
 from bss.signals import stop_signal_blocked
-from bss.training.node_log import describe_signal, killed_by
 from bss.training.state import Row
-from bss.training.train_job import train_on_nodes
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0
@@ -79,7 +79,7 @@ def train_on_this_machine(
         module = ["--params", params, "--store", store, "--plans", plans, "--scheduler", name, "--seed", seed]
         module += ["--out", path, "--progress", progress, "--end-with-stdin"]
         torchrun = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", config.train.processes]
-        torchrun += ["--redirects", 3, "--log-dir", scratch / "logs", "-m", "bss.training.rank"]
+        torchrun += ["--redirects", 3, "--log-dir", scratch / "logs", "-m", "bss.launch.rank_main"]
         with output.open("wb") as log, progress.open(encoding="utf-8") as rows:
             with stop_signal_blocked():  # and so for torchrun and the ranks, which we end as after Ctrl-C
                 process = subprocess.Popen(
