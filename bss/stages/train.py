@@ -18,7 +18,7 @@ from bss.files import held, read_json, restore_folder, whole_file, write_json
 from bss.launch.nodes import check_nodes
 from bss.launch.processes import await_killed_ranks, train_on_ranks
 from bss.launch.workers import emit, jobs_at_a_time, run_jobs
-from bss.models.waveforms import read_filled
+from bss.models.inputs.waveforms import read_filled
 from bss.stages.schedule import require_a_batch
 from bss.tracking.cell_run import CellRun, ModelToLog
 from bss.tracking.destination import tracking_uri, warn_if_lost

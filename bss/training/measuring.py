@@ -20,7 +20,7 @@ from bss.balance.draw import generator
 from bss.config import Config
 from bss.config.training import Precision
 from bss.errors import BssError
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.dropout import dropout_of, dropout_over
 from bss.training.ranks import ALONE, Ranks

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.errors import BssError
-from bss.models.onto import onto, read_later
+from bss.models.inputs.to_device import onto, read_later
 from bss.signals import interruptions_wait
 from bss.training.batch_norm import share_batch_norm
 

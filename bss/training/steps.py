@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.config.training import AdamConfig, OptimiserConfig, StepDecay
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.dropout import dropout_of, dropout_over
 from bss.training.ranks import ALONE, Ranks

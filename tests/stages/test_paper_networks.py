@@ -13,8 +13,8 @@ from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, read_json
+from bss.models.inputs.waveforms import read_filled
 from bss.models.network import build_network, describe_network
-from bss.models.waveforms import read_filled
 from bss.stages.measure import measure
 from bss.stages.schedule import schedule
 from bss.stages.train import train

@@ -17,7 +17,7 @@ from bss.config import config_from_tree
 from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.models.waveforms import read_filled
+from bss.models.inputs.waveforms import read_filled
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.cell_run import CellRun

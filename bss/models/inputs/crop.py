@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bss.config.crop import Crop
-from bss.models.augmentation import AREA, FIRST, FLIP, LEFT, RATIO, TOP, of_each_frame
-from bss.models.onto import onto
+from bss.models.inputs.augmentation import AREA, FIRST, FLIP, LEFT, RATIO, TOP, of_each_frame
+from bss.models.inputs.to_device import onto
 
 Floats = npt.NDArray[np.float64]
 

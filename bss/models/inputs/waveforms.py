@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bss.data.sounds import FULL_SCALE, Sounds
 from bss.data.store import Store
-from bss.models.onto import onto
+from bss.models.inputs.to_device import onto
 
 
 @dataclass(frozen=True)

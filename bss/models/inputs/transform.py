@@ -12,8 +12,8 @@ from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3
 from bss.data.sounds import Sounds
 from bss.data.store import Modality
 from bss.errors import BssError
-from bss.models.crop import Cropped
-from bss.models.waveforms import PlacedSounds, Waveforms, fill
+from bss.models.inputs.crop import Cropped
+from bss.models.inputs.waveforms import PlacedSounds, Waveforms, fill
 
 FLOOR = 1e-7
 """Added to the magnitude before the logarithm, as in the published scripts."""

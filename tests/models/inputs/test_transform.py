@@ -7,7 +7,7 @@ from bss.config.encoders import BertConfig, CnnConfig, I3dConfig, ResNetConfig, 
 from bss.data.sounds import Sounds
 from bss.data.store import Modality
 from bss.errors import BssError
-from bss.models.transform import build_transform
+from bss.models.inputs.transform import build_transform
 
 
 def transform(encoder, kind, raw):

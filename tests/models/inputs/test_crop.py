@@ -11,10 +11,21 @@ from bss.config.crop import Crop
 from bss.config.encoders import I3dConfig, ResNetConfig
 from bss.data.store import Modality
 from bss.errors import BssError
-from bss.models import crop as crop_file
-from bss.models.augmentation import AREA, DRAWS, FIRST, FLIP, LEFT, RATIO, TOP, TRIES, Augmentation, of_each_frame
-from bss.models.crop import Cropped, random_resized, resize_in_one, resize_one_by_one
-from bss.models.transform import build_crop
+from bss.models.inputs import crop as crop_file
+from bss.models.inputs.augmentation import (
+    AREA,
+    DRAWS,
+    FIRST,
+    FLIP,
+    LEFT,
+    RATIO,
+    TOP,
+    TRIES,
+    Augmentation,
+    of_each_frame,
+)
+from bss.models.inputs.crop import Cropped, random_resized, resize_in_one, resize_one_by_one
+from bss.models.inputs.transform import build_crop
 
 WHOLE = {"train": "whole", "flip": False}
 

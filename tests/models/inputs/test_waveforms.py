@@ -7,8 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bss.config.encoders import Spectrogram
 from bss.data.sounds import Sounds, to_float, to_int16
-from bss.models.transform import LogSpectrogram
-from bss.models.waveforms import Waveforms, fill, gathered, place
+from bss.models.inputs.transform import LogSpectrogram
+from bss.models.inputs.waveforms import Waveforms, fill, gathered, place
 
 
 def filled(length, short):
