@@ -201,9 +201,9 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from bss.data.fetch import fetch, locate
     from bss.files import require_new
     from bss.redact import redact
+    from bss.remote.fetch import fetch, locate
 
     require_new(options.to)
     version = locate(options.repository, options.revision, options.path)
@@ -215,7 +215,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _check_cache(options: argparse.Namespace) -> None:
-    from bss.dvc_cache import check_cache
+    from bss.remote.dvc_cache import check_cache
 
     check_cache(Path())
 

@@ -132,7 +132,7 @@ def _object_store(bucket: str | None) -> Finding:
     named = [name for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name)]
     if bucket is None and not named:
         return "object store", "none asked for (--bucket, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID)", True
-    from bss.data.object_store import check_bucket, check_credentials
+    from bss.remote.object_store import check_bucket, check_credentials
 
     endpoint = redact(os.environ.get("AWS_ENDPOINT_URL") or "AWS")
     try:

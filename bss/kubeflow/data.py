@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bss.config import Config, config_to_tree
-from bss.data.fetch import DataVersion, fetch, locate
 from bss.errors import BssError
 from bss.files import digest_json
 from bss.redact import redact
+from bss.remote.fetch import DataVersion, fetch, locate
 
 BUILT_IN = "digits"
 

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bss.config import load_config
-from bss.data.object_store import upload_folder
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.launch.node_log import tell
 from bss.launch.rank_main import require_torchrun, run_rank, train_as_rank
 from bss.launch.staging import NodeFiles, download_inputs
 from bss.provenance import code_version
+from bss.remote.object_store import upload_folder
 from bss.training.cell_folder import cell_key
 
 SECRET_FILES = "BSS_SECRET_FILES"

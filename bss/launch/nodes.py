@@ -12,7 +12,6 @@ from pathlib import Path
 from bss.artifacts.history import read_history
 from bss.config import Config
 from bss.console import make_plain_console
-from bss.data.object_store import check_bucket, download_folder, remove_folder
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, scratch_folder, whole_folder
@@ -20,6 +19,7 @@ from bss.launch.kubeflow_job import ENDED_WELL, FAILED, State, TrainJob, make_tr
 from bss.launch.node_log import describe_signal, killed_by, read_told
 from bss.launch.pods import RUN_ID
 from bss.launch.staging import Staging, staging_of, upload_inputs
+from bss.remote.object_store import check_bucket, download_folder, remove_folder
 from bss.signals import interrupted_by_sigterm, interruptions_wait
 from bss.training.cell_folder import cell_key, is_finished
 from bss.training.reproducible import device_type

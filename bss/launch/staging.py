@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bss.config import Config, config_to_tree
 from bss.console import make_plain_console
-from bss.data.object_store import download_folder, upload_folder, upload_once
 from bss.data.store import Store
 from bss.files import digest_file, digest_json, write_json
+from bss.remote.object_store import download_folder, upload_folder, upload_once
 
 POLL_SECONDS = 0.2
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from bss.data.object_store import connect, explain, read_object, remove_folder, split_url, transfers
 from bss.errors import BssError
+from bss.remote.object_store import connect, explain, read_object, remove_folder, split_url, transfers
 
 NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.pt")
 """Steps that were done, and the sha256 of the content."""

@@ -38,13 +38,13 @@ def compare(
     import tempfile
     from pathlib import Path
 
-    from bss.data.fetch import DataVersion
     from bss.data.store import Store
     from bss.kubeflow.data import data_tags
     from bss.kubeflow.execution import open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_json
     from bss.kubeflow.trainings import collect_cells, track_cells
+    from bss.remote.fetch import DataVersion
     from bss.stages.compare import compare as compare_stage
     from bss.tracking.execution import continue_execution, log_inputs
     from bss.tracking.journal import spool_folder

@@ -14,13 +14,13 @@ from cluster import Cluster
 from kubeflow_trainer_api import models
 
 from bss.config import config_from_tree, config_to_tree
-from bss.data.object_store import check_bucket
 from bss.errors import BssError
 from bss.files import digest_file
 from bss.launch.kubeflow_job import STOPPING, TrainJob, make_train_job
 from bss.launch.nodes import check_nodes, train_on_nodes
 from bss.launch.pods import NODE_PODS, NodePods, Pods, Toleration, node_pods
 from bss.launch.processes import train_on_ranks
+from bss.remote.object_store import check_bucket
 
 IMAGE = "registry.example.org/team/bss@sha256:" + "0" * 64
 CELL = ("bss-l", 0)

@@ -31,7 +31,7 @@ DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 OUTAGES = {
     "MLflow refuses, stalls, or cuts connections": "tests/tracking/test_outages.py",
-    "the object store refuses, stalls, or cuts connections": "tests/data/test_broken_stores.py",
+    "the object store refuses, stalls, or cuts connections": "tests/remote/test_broken_stores.py",
     "checkpoints on the object store, and disks that are gone": "tests/training/test_checkpoint_store.py",
     "full disks": "tests/test_full_disk.py",
     "damaged objects of DVC": "tests/end_to_end/test_data_remote.py",

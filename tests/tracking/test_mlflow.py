@@ -14,10 +14,10 @@ from conftest import small_tree
 from servers import free_port, mlflow_server
 
 from bss.config import config_from_tree
-from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.inputs.waveforms import read_filled
+from bss.remote.fetch import DataVersion
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.cell_run import CellRun

@@ -17,10 +17,10 @@ from test_resume import PROGRAM, content, wait_for
 
 from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
-from bss.data import object_store
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.kubeflow.parameters import cell_part, config_from_part
+from bss.remote import object_store
 from bss.stages.train import train
 from bss.training.cell_folder import train_into
 from bss.training.checkpoints import Checkpoints, checkpoints_folder

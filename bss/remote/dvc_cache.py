@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bss.console import make_console
-from bss.data.transfer import TransferProgress
 from bss.errors import BssError, raise_problems
+from bss.remote.transfer import TransferProgress
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

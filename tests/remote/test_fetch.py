@@ -12,8 +12,8 @@ import pytest
 from rich.filesize import decimal
 
 from bss.cli import main
-from bss.data.fetch import fetch, locate
 from bss.errors import BssError
+from bss.remote.fetch import fetch, locate
 
 BIN = Path(sys.executable).parent
 FIRST = {"audio/a.bin": b"\0\1\r\n" * 500, "audio/b.bin": b"b", "empty": b"", "manifest.csv": b"id,label\r\n1,2\n"}

@@ -3,7 +3,9 @@ import json
 import pytest
 from buckets import keys, temporary_bucket
 
-from bss.data.object_store import (
+from bss.errors import BssError
+from bss.files import digest_folder
+from bss.remote.object_store import (
     MANIFEST,
     check_bucket,
     check_credentials,
@@ -13,8 +15,6 @@ from bss.data.object_store import (
     upload_folder,
     upload_once,
 )
-from bss.errors import BssError
-from bss.files import digest_folder
 
 URL = "s3://trainings/run-1/store"
 
@@ -87,7 +87,7 @@ def test_another_folder_at_the_same_place_replaces_the_first(client, folder, tmp
 
 def test_an_upload_that_breaks_off_leaves_no_folder_even_over_a_whole_one(client, folder, tmp_path, monkeypatch):
     upload_folder(folder, URL)
-    monkeypatch.setattr("bss.data.object_store.digest_file", lambda path: 1 / 0)
+    monkeypatch.setattr("bss.remote.object_store.digest_file", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         upload_folder(folder, URL)
     monkeypatch.undo()
@@ -154,7 +154,7 @@ def test_a_bucket_that_is_not_there(client, folder, tmp_path):
 
 
 def test_a_store_that_does_not_answer(aws, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("bss.data.object_store.ATTEMPTS", 1)
+    monkeypatch.setattr("bss.remote.object_store.ATTEMPTS", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "Could not connect to the endpoint URL" in refused(URL, tmp_path / "copy")
     with pytest.raises(BssError, match="Check AWS_ENDPOINT_URL"):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bss.console import make_console
-from bss.data.transfer import TransferProgress
 from bss.errors import BssError, raise_problems
 from bss.files import require_new, whole_folder
 from bss.redact import redact
+from bss.remote.transfer import TransferProgress
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def locate(repository: str, revision: str, path: str) -> DataVersion:
     transferred but, where `path` is not itself what DVC tracks, the list of its files. Raises `BssError` where
     the repository, the revision or the folder cannot be had.
     """
-    from bss.data.repository import digest_files, open_folder
+    from bss.remote.dvc_repository import digest_files, open_folder
 
     path = _relative(path)
     with open_folder(repository, revision, path) as (folder, commit):
@@ -48,7 +48,7 @@ def fetch(version: DataVersion, folder: Path) -> int:
     AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL). Raises `BssError` where a file cannot be had or is not what the
     repository says; nothing is then left of `folder`.
     """
-    from bss.data.repository import digest_as, digest_files, open_folder
+    from bss.remote.dvc_repository import digest_as, digest_files, open_folder
 
     require_new(folder)
     where = f"{redact(version.repository)} at {version.commit[:12]}, {version.path}"

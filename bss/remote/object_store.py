@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 
 from bss.console import make_console
-from bss.data.transfer import TransferProgress
 from bss.errors import BssError, raise_problems
 from bss.files import digest_file, require_new, whole_folder
 from bss.redact import redact
+from bss.remote.transfer import TransferProgress
 
 MANIFEST = ".bss-folder.json"
 """Lists the files of an uploaded folder. It is removed first and written last: without it nothing is there."""

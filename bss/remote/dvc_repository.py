@@ -20,10 +20,10 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from fsspec.callbacks import Callback
 
-from bss.data.transfer import TransferProgress
 from bss.errors import BssError
 from bss.files import digest_json
 from bss.redact import redact
+from bss.remote.transfer import TransferProgress
 
 CHECKABLE = ("md5", "md5-dos2unix")
 """DVC's names for the digests of files: of version 3, and of data that earlier versions added."""

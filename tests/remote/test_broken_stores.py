@@ -4,11 +4,11 @@ import pytest
 from buckets import temporary_bucket
 from proxy import Proxy
 
-from bss.data import object_store, repository
-from bss.data.fetch import fetch, locate
-from bss.data.object_store import MANIFEST, download_folder, upload_folder
 from bss.errors import BssError
 from bss.files import digest_folder
+from bss.remote import dvc_repository, object_store
+from bss.remote.fetch import fetch, locate
+from bss.remote.object_store import MANIFEST, download_folder, upload_folder
 
 URL = "s3://broken/store"
 MB = 1 << 20
@@ -125,7 +125,7 @@ def test_a_dataset_whose_remote_cuts_connections_comes_whole(dataset, proxy, tmp
 
 def test_a_dataset_whose_remote_is_silent_is_given_up(dataset, proxy, tmp_path, monkeypatch):
     version = locate(str(dataset), "", "data/birds")
-    monkeypatch.setattr(repository, "TIMEOUTS", {"connect_timeout": 1, "read_timeout": 1})
+    monkeypatch.setattr(dvc_repository, "TIMEOUTS", {"connect_timeout": 1, "read_timeout": 1})
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     proxy.stall()
     with pytest.raises(BssError, match="The data is in the DVC remote store"):
