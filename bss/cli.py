@@ -294,14 +294,14 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _sync(options: argparse.Namespace) -> None:
-    from bss.stages.sync import sync
+    from bss.tracking.sync import sync
 
     sync(options.runs)
 
 
 def _show(options: argparse.Namespace) -> None:
     from bss.console import make_console
-    from bss.report.table import show
+    from bss.report.terminal import show
 
     show(options.report, make_console(), options.markdown)
 

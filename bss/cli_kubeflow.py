@@ -132,7 +132,7 @@ def _run_local(options: argparse.Namespace) -> None:
     _require_project()
     from bss.console import make_console
     from bss.kubeflow.start import resolve_config
-    from bss.report.table import show
+    from bss.report.terminal import show
     from pipelines.run_local import RESOLVED, run_local, tracking_address
 
     if options.shards < 1:

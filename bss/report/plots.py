@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bss.report.comparison import Comparison, Results
 from bss.report.results import Result
-from bss.report.table import modality_names
+from bss.report.terminal import modality_names
 
 PALETTE = (
     "#555555",

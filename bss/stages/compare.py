@@ -15,10 +15,10 @@ from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
 from bss.provenance import write_provenance
 from bss.report.comparison import compare_results
+from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, metric_rows
 from bss.report.page import render_page
 from bss.report.results import read_results
-from bss.report.table import print_comparison
-from bss.report.tables import comparison_rows, curve_rows, difference_rows, metric_rows
+from bss.report.terminal import print_comparison
 from bss.tracking.destination import recorded_uri
 from bss.tracking.execution import Execution, continue_execution, log_report, read_tracking
 from bss.tracking.journal import spool_folder

@@ -19,6 +19,7 @@ from bss.launch.nodes import check_nodes
 from bss.launch.processes import await_killed_ranks, train_on_ranks
 from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.models.inputs.waveforms import read_filled
+from bss.stages.progress import TrainingProgress
 from bss.stages.schedule import require_a_batch
 from bss.tracking.cell_run import CellRun, ModelToLog
 from bss.tracking.destination import tracking_uri, warn_if_lost
@@ -27,7 +28,6 @@ from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
 from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
 from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
-from bss.training.progress import TrainingProgress
 from bss.training.ranks import require_gpus
 from bss.training.reproducible import device_type
 

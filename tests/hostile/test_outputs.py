@@ -29,7 +29,7 @@ from bss.files import read_json
 from bss.inspect.command import inspect
 from bss.models.pretrained import find_weights, read_weights
 from bss.report.results import read_results
-from bss.report.table import show
+from bss.report.terminal import show
 from bss.stages.measure import summarise
 from bss.stages.sequence import check_sequence
 from bss.tracking.dvc_lock import dvc_digest

@@ -15,7 +15,7 @@ from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, read_json, write_json
 from bss.report.markdown import markdown_comparison
-from bss.report.table import show
+from bss.report.terminal import show
 from bss.stages.compare import compare
 
 

@@ -17,7 +17,6 @@ from bss.cli import main
 from bss.config import config_from_tree
 from bss.errors import BssError
 from bss.stages.compare import compare
-from bss.stages.sync import sync
 from bss.stages.train import train
 from bss.tracking import sender
 from bss.tracking.cell_run import CellRun
@@ -25,6 +24,7 @@ from bss.tracking.execution import Execution, continue_execution
 from bss.tracking.journal import Journal, spool_folder, unsent
 from bss.tracking.replay import Replay
 from bss.tracking.sender import require_sent
+from bss.tracking.sync import sync
 
 
 @pytest.fixture(scope="module")
