@@ -17,7 +17,7 @@ from bss.balance.sampler import SequenceSampler
 from bss.config import Config
 from bss.config.training import Precision
 from bss.data.store import Store
-from bss.training.cell import train_cell
+from bss.training.trial import train_cell
 
 SCHEDULERS: dict[str, Any] = {
     "uniform": {"kind": "uniform"},

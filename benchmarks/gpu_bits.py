@@ -18,13 +18,13 @@ from bss.config import Config
 from bss.data.store import Store
 from bss.files import digest_file
 from bss.stages.train import train
-from bss.training.cell_folder import train_into
-from bss.training.checkpoints import Checkpoints
 from bss.training.initial_network import initial_network
 from bss.training.reproducible import make_reproducible
+from bss.training.resume.checkpoints import Checkpoints
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
+from bss.training.trial_folder import train_into
 
 SCHEDULER = "bss-l-online"
 SAME = ("history.csv", "metrics.json", "model.pt", "predictions.parquet", "sequences.parquet")

@@ -18,9 +18,9 @@ from benchmarks.gpu_setting import Setting
 from bss.artifacts.plans import read_plan
 from bss.config import Config, config_to_tree
 from bss.data.store import Store
-from bss.training.cell import train_cell
-from bss.training.ranks import ALONE, Ranks
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible
+from bss.training.trial import train_cell
 
 SCHEDULER = "bss-l-online"
 RANKS = 2

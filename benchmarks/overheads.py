@@ -14,11 +14,11 @@ from benchmarks.process import BSS, run_python
 from benchmarks.record import Benchmark, main
 from bss.config import Config, config_to_tree
 from bss.data.store import Store
-from bss.tracking.cell_run import CellRun
 from bss.tracking.execution import open_execution
 from bss.tracking.journal import spool_folder
 from bss.tracking.sender import sending
-from bss.training.cell import train_cell
+from bss.tracking.trial_run import CellRun
+from bss.training.trial import train_cell
 
 SHAPE = Shape(seconds=2.5, height=90, width=120, crop=64, channels=8)
 

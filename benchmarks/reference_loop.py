@@ -15,7 +15,7 @@ from benchmarks.crema import SMALL, Shape, make_config, plan_of, prepare_quietly
 from benchmarks.record import Benchmark, main
 from bss.models.network import build_network, describe_network
 from bss.report.statistics import paired_differences, sign_flip_p, t_interval
-from bss.training.cell import train_cell
+from bss.training.trial import train_cell
 
 SCHEDULER = {"bss-l": {"kind": "learned", "measuring": "online"}}
 """Measures every sample again in every epoch, as the script does."""

@@ -19,7 +19,7 @@ from bss.stages.compare import compare
 from bss.stages.prepare import prepare
 from bss.stages.train import train
 from bss.tracking.journal import Journal
-from bss.training.checkpoints import Checkpoints
+from bss.training.resume.checkpoints import Checkpoints
 
 DISK = 1 << 20
 """Bytes of the small disk."""

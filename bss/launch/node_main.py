@@ -21,7 +21,7 @@ from bss.launch.rank_main import require_torchrun, run_rank, train_as_rank
 from bss.launch.staging import NodeFiles, download_inputs
 from bss.provenance import code_version
 from bss.remote.object_store import upload_folder
-from bss.training.cell_folder import cell_key
+from bss.training.trial_folder import cell_key
 
 SECRET_FILES = "BSS_SECRET_FILES"
 """Environment variable with a folder of files, each named for a variable and holding its value."""

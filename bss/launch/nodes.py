@@ -21,9 +21,9 @@ from bss.launch.pods import RUN_ID
 from bss.launch.staging import Staging, staging_of, upload_inputs
 from bss.remote.object_store import check_bucket, download_folder, remove_folder
 from bss.signals import interrupted_by_sigterm, interruptions_wait
-from bss.training.cell_folder import cell_key, is_finished
 from bss.training.reproducible import device_type
-from bss.training.state import Row
+from bss.training.resume.state import Row
+from bss.training.trial_folder import cell_key, is_finished
 
 IMAGE = "BSS_IMAGE"
 """Environment variable with the image of the nodes."""

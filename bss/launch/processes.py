@@ -17,7 +17,7 @@ from bss.files import read_json, remove_unfinished, scratch_folder, scratch_of, 
 from bss.launch.node_log import describe_signal, killed_by
 from bss.launch.nodes import train_on_nodes
 from bss.signals import stop_signal_blocked
-from bss.training.state import Row
+from bss.training.resume.state import Row
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0

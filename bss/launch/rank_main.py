@@ -23,10 +23,10 @@ from bss.config import Config, load_config
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.signals import interrupted_by_sigterm, stop_signal_as_sigterm
-from bss.training.cell_folder import train_into
-from bss.training.ranks import join_ranks
+from bss.training.distributed.ranks import join_ranks
 from bss.training.reproducible import make_reproducible, resolve_device
-from bss.training.state import Row
+from bss.training.resume.state import Row
+from bss.training.trial_folder import train_into
 
 END_SECONDS = 15.0
 """A rank that is told to end has so long to save where it stands, and to remove what it has not finished."""

@@ -25,9 +25,9 @@ from bss.provenance import write_provenance
 from bss.report.statistics import auc
 from bss.stages.progress import MeasuringProgress
 from bss.training.initial_network import compiled, initial_network
+from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.measuring import Columns, batches_in_train_mode, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
-from bss.training.memory import keep_freed_memory
 from bss.training.nondeterminism import nondeterminism_named
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import split_into_batches

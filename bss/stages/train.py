@@ -21,15 +21,15 @@ from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.models.inputs.waveforms import read_filled
 from bss.stages.progress import TrainingProgress
 from bss.stages.schedule import require_a_batch
-from bss.tracking.cell_run import CellRun, ModelToLog
 from bss.tracking.destination import tracking_uri, warn_if_lost
 from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution, write_tracking
 from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
-from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
-from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
-from bss.training.ranks import require_gpus
+from bss.tracking.trial_run import CellRun, ModelToLog
+from bss.training.distributed.ranks import require_gpus
 from bss.training.reproducible import device_type
+from bss.training.resume.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
+from bss.training.trial_folder import cell_key, cell_parameters, is_finished, train_into
 
 Cell = tuple[str, int]
 """Scheduler name and seed."""

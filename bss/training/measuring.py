@@ -22,8 +22,8 @@ from bss.config.training import Precision
 from bss.errors import BssError
 from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.dropout import dropout_of, dropout_over
-from bss.training.ranks import ALONE, Ranks
+from bss.training.distributed.dropout import dropout_of, dropout_over
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import Inputs, SplitData
 

@@ -33,8 +33,8 @@ from bss.report.terminal import show
 from bss.stages.measure import summarise
 from bss.stages.sequence import check_sequence
 from bss.tracking.dvc_lock import dvc_digest
-from bss.training.cell_folder import is_finished
-from bss.training.checkpoints import Checkpoints
+from bss.training.resume.checkpoints import Checkpoints
+from bss.training.trial_folder import is_finished
 
 PROJECT = Path(__file__).parents[2]
 

@@ -3,8 +3,8 @@ import pytest
 
 from bss.errors import BssError
 from bss.kubeflow.execution import IMAGE_TAG, RUN_ID, end, find_execution, join_execution, open_or_find
-from bss.tracking.cell_run import CellRun
 from bss.tracking.sender import require_sent
+from bss.tracking.trial_run import CellRun
 
 
 @pytest.fixture

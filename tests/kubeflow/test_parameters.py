@@ -15,7 +15,7 @@ from bss.kubeflow.parameters import (
     pick,
     stage_part,
 )
-from bss.training.cell_folder import cell_parameters
+from bss.training.trial_folder import cell_parameters
 
 PROJECT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from bss.errors import BssError
 from bss.kubeflow.parameters import config_from_part, stage_part
 from bss.kubeflow.trainings import cell_config, collect_cells, list_cells, take_cell
 from bss.stages.schedule import schedule
-from bss.training.cell_folder import cell_parameters
+from bss.training.trial_folder import cell_parameters
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from bss.models.inputs.waveforms import read_filled
 from bss.remote.fetch import DataVersion
 from bss.stages.compare import compare
 from bss.stages.train import train
-from bss.tracking.cell_run import CellRun
 from bss.tracking.dvc_lock import dvc_digest
 from bss.tracking.execution import Execution, log_inputs, open_execution
 from bss.tracking.replay import Replay
 from bss.tracking.sender import require_sent
+from bss.tracking.trial_run import CellRun
 
 
 def tracked_config(small_root, **changes):

@@ -19,12 +19,12 @@ from bss.errors import BssError
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking import sender
-from bss.tracking.cell_run import CellRun
 from bss.tracking.execution import Execution, continue_execution
 from bss.tracking.journal import Journal, spool_folder, unsent
 from bss.tracking.replay import Replay
 from bss.tracking.sender import require_sent
 from bss.tracking.sync import sync
+from bss.tracking.trial_run import CellRun
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from paper_networks import BERT, RESNET, config_of, write_store
 from bss.config.training import SgdConfig
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.measuring import measure_in_train_mode
-from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from bss.balance.draw import generator
-from bss.training.ranks import Ranks
+from bss.training.distributed.ranks import Ranks
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.models.network import build_network, describe_network
 from bss.training import split_data
-from bss.training.batch_norm import share_batch_norm
-from bss.training.cell_folder import train_into
+from bss.training.distributed.batch_norm import share_batch_norm
+from bss.training.distributed.ranks import ALONE, Ranks, require_gpus
 from bss.training.measuring import measure
-from bss.training.ranks import ALONE, Ranks, require_gpus
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
+from bss.training.trial_folder import train_into
 
 CELLS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l"), 4: ("uniform", "bss-h")}
 """What is trained with how many ranks; the cells of one rank are those of the fixture `pipeline`."""
@@ -105,7 +105,7 @@ def groups(pipeline, small_store, tmp_path_factory):
     outputs, config = pipeline
     made = {}
     # One process imports what all ranks need, and they are forked from it.
-    multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.metrics", "bss.training.cell_folder"])
+    multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.metrics", "bss.training.trial_folder"])
     for count in (2, 4):
         folder = tmp_path_factory.mktemp(f"ranks-{count}")
         arguments = (count, config, small_store, outputs / "plans", folder)

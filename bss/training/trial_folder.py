@@ -16,12 +16,12 @@ from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder
 from bss.models.pretrained import digest_weights
 from bss.provenance import code_version, write_provenance
-from bss.training.cell import train_cell
-from bss.training.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.nondeterminism import nondeterminism_named
-from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import describe_device, device_type, resolve_device
-from bss.training.state import Row
+from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.resume.state import Row
+from bss.training.trial import train_cell
 
 
 def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:

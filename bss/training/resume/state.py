@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bss.balance.sampler import SequenceSampler
 from bss.models.network import MultiModalNetwork
-from bss.training.checkpoints import Checkpoints
-from bss.training.ranks import Ranks, Vote
+from bss.training.distributed.ranks import Ranks, Vote
+from bss.training.resume.checkpoints import Checkpoints
 
 Row = dict[str, Any]
 

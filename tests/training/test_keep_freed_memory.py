@@ -6,7 +6,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys, torch
-from bss.training.memory import keep_freed_memory
+from bss.training.keep_freed_memory import keep_freed_memory
 
 def faults(count):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

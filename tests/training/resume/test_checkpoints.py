@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bss.config.resources import CheckpointsConfig
-from bss.training.checkpoints import Checkpoints
+from bss.training.resume.checkpoints import Checkpoints
 
 
 @pytest.fixture

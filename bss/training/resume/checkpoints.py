@@ -15,7 +15,7 @@ from bss.console import make_console
 from bss.errors import BssError
 from bss.files import sync_folder
 from bss.full_disk import on_disk
-from bss.training.checkpoint_store import NAME, CheckpointStore
+from bss.training.resume.remote_checkpoints import NAME, CheckpointStore
 
 
 def checkpoints_folder(cell: Path) -> Path:

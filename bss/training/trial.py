@@ -23,16 +23,16 @@ from bss.errors import BssError
 from bss.files import write_csv, write_json
 from bss.models.network import MultiModalNetwork, Outputs, describe_network
 from bss.signals import finishing_steps
-from bss.training.checkpoints import Checkpoints
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.evaluation import evaluate, predict
 from bss.training.initial_network import compiled, initial_network
+from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
-from bss.training.memory import keep_freed_memory
-from bss.training.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.resume.checkpoints import Checkpoints
+from bss.training.resume.state import Best, Position, Records, Row, TrainingState
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.state import Best, Position, Records, Row, TrainingState
 from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 

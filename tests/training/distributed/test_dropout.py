@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from bss.training.dropout import dropout_of, dropout_over
-from bss.training.ranks import ALONE, Ranks
+from bss.training.distributed.dropout import dropout_of, dropout_over
+from bss.training.distributed.ranks import ALONE, Ranks
 
 
 def steps_of(batches, seed, purpose, epoch, first=0):

@@ -21,9 +21,9 @@ from bss.files import read_json
 from bss.launch.processes import await_killed_ranks
 from bss.signals import STOP_SIGNAL
 from bss.stages.train import train
-from bss.training import cell
-from bss.training.cell_folder import train_into
-from bss.training.checkpoints import Checkpoints, checkpoints_folder
+from bss.training import trial
+from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.trial_folder import train_into
 
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
@@ -134,7 +134,7 @@ def test_checkpoints_of_earlier_code_are_told_and_not_used(setting, expected, tm
         save(self, state, steps)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bss.training.cell_folder.code_version", lambda: {"digest": "earlier"})
+        patch.setattr("bss.training.trial_folder.code_version", lambda: {"digest": "earlier"})
         patch.setattr(Checkpoints, "save", save_as_before)
         run_until(setting, path, "uniform", 5, monkeypatch)
     assert finish(setting, path, "uniform") == expected("uniform")
@@ -208,7 +208,7 @@ def test_killed_at_random_moments(start, pipeline, tmp_path):
 def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_path, monkeypatch):
     config, store, plans = setting
     config = replace(config, resources=replace(config.resources, checkpoints=CheckpointsConfig(minutes=None)))
-    train_epoch, evaluate, trained, stops = cell.train_epoch, cell.evaluate, [], iter([True, False] * 3)
+    train_epoch, evaluate, trained, stops = trial.train_epoch, trial.evaluate, [], iter([True, False] * 3)
 
     def count_steps(network, optimiser, data, batches, observe, wrapped, ranks, done, *rest, **named):
         trained.append(len(batches) - done[0])
@@ -219,8 +219,8 @@ def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_pat
             raise KeyboardInterrupt
         return evaluate(*arguments)
 
-    monkeypatch.setattr(cell, "train_epoch", count_steps)
-    monkeypatch.setattr(cell, "evaluate", evaluate_unless_stopped)
+    monkeypatch.setattr(trial, "train_epoch", count_steps)
+    monkeypatch.setattr(trial, "evaluate", evaluate_unless_stopped)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             train_into(tmp_path / "seed=0", config, store, plans, name, 0, lambda row: None)

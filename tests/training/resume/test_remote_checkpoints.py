@@ -22,8 +22,8 @@ from bss.errors import BssError
 from bss.kubeflow.parameters import cell_part, config_from_part
 from bss.remote import object_store
 from bss.stages.train import train
-from bss.training.cell_folder import train_into
-from bss.training.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.trial_folder import train_into
 
 PLACE = "s3://checkpoints/project"
 

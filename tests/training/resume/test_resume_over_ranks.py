@@ -18,10 +18,10 @@ from bss.config import config_from_tree
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.files import read_json
-from bss.training.cell_folder import train_into
-from bss.training.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.ranks import ALONE, Ranks
-from bss.training.state import losses_for
+from bss.training.distributed.ranks import ALONE, Ranks
+from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.resume.state import losses_for
+from bss.training.trial_folder import train_into
 
 END = None
 CHAINS = [
@@ -60,7 +60,7 @@ def run_rank(rank, count, kill_at, config, store, plans, name, path):
 @pytest.fixture
 def train_by_turns(pipeline, small_root, small_store):
     """Train a cell into a folder with numbers of ranks that take turns, each killed but the last."""
-    multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.metrics", "bss.training.cell_folder"])
+    multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.metrics", "bss.training.trial_folder"])
     tree = small_tree(small_root)
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
 

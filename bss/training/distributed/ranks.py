@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bss.errors import BssError
 from bss.models.inputs.to_device import onto, read_later
 from bss.signals import interruptions_wait
-from bss.training.batch_norm import share_batch_norm
+from bss.training.distributed.batch_norm import share_batch_norm
 
 Item = TypeVar("Item")
 

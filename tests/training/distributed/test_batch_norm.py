@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bss.training.batch_norm import share_batch_norm
+from bss.training.distributed.batch_norm import share_batch_norm
 
 
 @pytest.fixture
