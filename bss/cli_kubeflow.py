@@ -1,4 +1,4 @@
-"""The commands that have to do with Kubeflow."""
+"""The commands of the command line that have to do with Kubeflow; `pipelines` is imported where they run."""
 
 import argparse
 import os

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bss.balance.schedulers import Heuristic, Learned, Scheduler
+from bss.balance.score import Floats
+from bss.balance.sorting import Indices
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
@@ -33,6 +36,28 @@ class Plan:
 def seed_path(plans: Path, scheduler: str, seed: int) -> Path:
     """Return the plan's file of one seed."""
     return plans / scheduler / f"seed={seed}.parquet"
+
+
+def plan_columns(
+    entry: Scheduler, scores: Floats | None, ranking: Indices | None, n: int, epochs: int, batch_size: int
+) -> dict[str, Any]:
+    """Return the columns of a plan: score, then rank and first_epoch (BSS-H) or probability (BSS-L).
+
+    A sample that is never admitted has no rank; one that no epoch of the run opens has no first_epoch.
+    """
+    if scores is None:
+        return {"score": np.ma.masked_all(n, dtype=np.float64)}
+    if isinstance(entry, Learned):
+        return {"score": scores, "probability": entry.probabilities(scores)}
+    assert isinstance(entry, Heuristic)
+    assert ranking is not None
+    rank = np.ma.masked_all(n, dtype=np.int64)
+    rank[ranking] = np.arange(len(ranking))
+    counts = np.array([entry.count(len(ranking), epoch, batch_size) for epoch in range(epochs)])
+    opened = ranking[: counts.max()]
+    first_epoch = np.ma.masked_all(n, dtype=np.int64)
+    first_epoch[opened] = np.searchsorted(np.maximum.accumulate(counts), np.arange(1, len(opened) + 1))
+    return {"score": scores, "rank": rank, "first_epoch": first_epoch}
 
 
 def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mapping[str, Any]) -> Plan:

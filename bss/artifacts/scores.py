@@ -1,16 +1,21 @@
-"""The scores of one seed: where they lie, and reading them."""
+"""The scores of one seed: where they lie, what their table has, and reading them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bss.balance.sorting import stable_argsort
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
 
 FILES = {"warm-up": "scores.parquet", "initial": "initial.parquet"}
 """Timing of a measurement to its file."""
+
+Columns = dict[str, npt.NDArray[np.float64]]
+"""What was measured of the samples, by name: float64 [n] each."""
 
 
 def measurement_titles(warmup_epochs: int, initial_mode: str) -> dict[str, str]:
@@ -28,6 +33,20 @@ def measurement_titles(warmup_epochs: int, initial_mode: str) -> dict[str, str]:
 def scores_path(scores: Path, seed: int, timing: str) -> Path:
     """Return the file of one measurement."""
     return scores / f"seed={seed}" / FILES[timing]
+
+
+def scores_table(store: Store, columns: Columns) -> dict[str, Any]:
+    """Return the table of scores.parquet: sample, criteria, score, rank and facts per modality."""
+    rows = store.rows("train")
+    ranks = np.empty(len(rows), dtype=np.int64)
+    ranks[stable_argsort(-columns["score"])] = np.arange(len(rows))
+    facts = {
+        name: values.astype(np.int64) if name.startswith("predicted_") else values
+        for name, values in columns.items()
+        if name != "score"
+    }
+    head = {"index": rows, "id": store.id_column(rows), "label": store.labels[rows]}
+    return {**head, **facts, "score": columns["score"], "rank": ranks}
 
 
 def read_scores(path: Path, store: Store) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json
 from bss.kubeflow.parameters import cell_part, config_from_part
-from bss.stages.train import log_finished
+from bss.stages.track_trainings import log_finished
 from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
 from bss.tracking.journal import spool_folder, unsent
 

@@ -1,17 +1,14 @@
 """Stage 3: turn scores into a plan per scheduler and seed."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
-from bss.artifacts.plans import SCHEMA_VERSION, seed_path
+from bss.artifacts.plans import SCHEMA_VERSION, plan_columns, seed_path
 from bss.artifacts.scores import read_scores, scores_path
-from bss.balance.schedulers import Heuristic, Learned, Scheduler
-from bss.balance.score import Floats
-from bss.balance.sorting import Indices
+from bss.balance.schedulers import Heuristic, Scheduler
 from bss.config import Config, config_to_tree
 from bss.config.schedule import SchedulerEntry, UniformEntry
 from bss.console import make_console
@@ -94,28 +91,6 @@ def _write_plan(
     }
     write_json(folder / name / "plan.json", header)
     return pacing, missing
-
-
-def plan_columns(
-    entry: Scheduler, scores: Floats | None, ranking: Indices | None, n: int, epochs: int, batch_size: int
-) -> dict[str, Any]:
-    """Return the columns of a plan: score, then rank and first_epoch (BSS-H) or probability (BSS-L).
-
-    A sample that is never admitted has no rank; one that no epoch of the run opens has no first_epoch.
-    """
-    if scores is None:
-        return {"score": np.ma.masked_all(n, dtype=np.float64)}
-    if isinstance(entry, Learned):
-        return {"score": scores, "probability": entry.probabilities(scores)}
-    assert isinstance(entry, Heuristic)
-    assert ranking is not None
-    rank = np.ma.masked_all(n, dtype=np.int64)
-    rank[ranking] = np.arange(len(ranking))
-    counts = np.array([entry.count(len(ranking), epoch, batch_size) for epoch in range(epochs)])
-    opened = ranking[: counts.max()]
-    first_epoch = np.ma.masked_all(n, dtype=np.int64)
-    first_epoch[opened] = np.searchsorted(np.maximum.accumulate(counts), np.arange(1, len(opened) + 1))
-    return {"score": scores, "rank": rank, "first_epoch": first_epoch}
 
 
 def pacing_table(entry: Scheduler, admitted: int, epochs: int, batch_size: int, drop_last: bool = False) -> Pacing:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bss.artifacts.scores import Columns
 from bss.balance.criteria import (
     confidence,
     feature_similarity,
@@ -37,7 +38,6 @@ processor gains nothing from more of them."""
 GRADIENT_BYTES = 1 << 30
 """Per-sample gradients at most in memory at a time, unless one sample's are larger."""
 
-Columns = dict[str, npt.NDArray[np.float64]]
 Batches = list[npt.NDArray[np.int64]]
 
 
