@@ -68,17 +68,17 @@ def run(setting: Setting) -> Iterator[Line]:
         together = digits_config(setting.shared, setting.device, *more, f"resources.jobs={jobs}")
         runs, started = setting.folder / f"jobs-{jobs}", time.perf_counter()
         with redirect_stdout(StringIO()):
-            cells = [(SCHEDULER, seed) for seed in range(JOBS)]
-            train(together, store, setting.folder / "scores", plans, runs, cells)
+            trials = [(SCHEDULER, seed) for seed in range(JOBS)]
+            train(together, store, setting.folder / "scores", plans, runs, trials)
         seconds[jobs] = time.perf_counter() - started
     jobs = max(seconds)
     yield Line(f"{JOBS} trainings, {jobs} at a time / one at a time", [seconds[jobs]], [seconds[1]])
     for seed in range(JOBS):
-        cell = f"{SCHEDULER}/seed={seed}"
+        trial = f"{SCHEDULER}/seed={seed}"
         yield exact(
             f"training {seed}, {jobs} at a time / one at a time",
-            setting.folder / f"jobs-{jobs}" / cell,
-            setting.folder / "jobs-1" / cell,
+            setting.folder / f"jobs-{jobs}" / trial,
+            setting.folder / "jobs-1" / trial,
         )
     if differing:
         raise RuntimeError(f"{len(differing)} files differ. {'; '.join(differing)}")

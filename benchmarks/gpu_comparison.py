@@ -74,7 +74,7 @@ def _pipeline(config: Config, store: Path, folder: Path) -> Ran:
         compare(config, store, scores, folder / "runs", folder / "report")
     seconds = time.perf_counter() - started
     results = read_results(config, folder / "runs")
-    accuracies = {name: [cell.metrics["test/acc"] for cell in cells] for name, cells in results.items()}
+    accuracies = {name: [trial.metrics["test/acc"] for trial in trials] for name, trials in results.items()}
     return Ran(accuracies, seconds, jobs_at_a_time(config, 1))
 
 

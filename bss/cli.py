@@ -273,9 +273,9 @@ def _train(options: argparse.Namespace) -> None:
         for found in asked or []:
             if found not in known:
                 raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
-    cells = None
+    trials = None
     if options.scheduler or options.seed:
-        cells = [
+        trials = [
             (name, seed)
             for seed in seeds
             for name in names
@@ -283,7 +283,7 @@ def _train(options: argparse.Namespace) -> None:
         ]
     from bss.stages.train import train
 
-    train(config, options.store, options.scores, options.plans, options.runs, cells)
+    train(config, options.store, options.scores, options.plans, options.runs, trials)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from bss.launch.rank_main import require_torchrun, run_rank, train_as_rank
 from bss.launch.staging import NodeFiles, download_inputs
 from bss.provenance import code_version
 from bss.remote.object_store import upload_folder
-from bss.training.trial_folder import cell_key
+from bss.training.trial_folder import trial_key
 
 SECRET_FILES = "BSS_SECRET_FILES"
 """Environment variable with a folder of files, each named for a variable and holding its value."""
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bss.launch.node_main", description="One rank of several nodes, for torchrun."
     )
-    for name in ("job", "store", "inputs", "result", "scheduler", "cell"):
+    for name in ("job", "store", "inputs", "result", "scheduler", "trial"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--seed", type=int, required=True)
     return parser
@@ -76,7 +76,7 @@ def read_secret_files() -> None:
 def _check_code(files: NodeFiles, options: argparse.Namespace) -> None:
     """Raise `BssError` where this code would give another result than the code that started it."""
     config = load_config(files.params)
-    if cell_key(config, Store.open(files.store), files.plans, options.scheduler, options.seed) != options.cell:
+    if trial_key(config, Store.open(files.store), files.plans, options.scheduler, options.seed) != options.trial:
         code = code_version()
         state = " with changes" if code["modified"] else ""
         raise BssError(

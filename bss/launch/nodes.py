@@ -23,7 +23,7 @@ from bss.remote.object_store import check_bucket, download_folder, remove_folder
 from bss.signals import interrupted_by_sigterm, interruptions_wait
 from bss.training.reproducible import device_type
 from bss.training.resume.state import Row
-from bss.training.trial_folder import cell_key, is_finished
+from bss.training.trial_folder import is_finished, trial_key
 
 IMAGE = "BSS_IMAGE"
 """Environment variable with the image of the nodes."""
@@ -47,18 +47,18 @@ def check_nodes(config: Config) -> None:
 def train_on_nodes(
     path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
 ) -> None:
-    """Train one cell over train.nodes x train.processes ranks and put its folder at `path`.
+    """Run one trial over train.nodes x train.processes ranks and put its folder at `path`.
 
     Leaves no job and none of the training's files on the object store behind, however it ends; what a killed
     process left is replaced by the next one.
     """
     data = Store.open(store)
-    key = cell_key(config, data, plans, name, seed)
+    key = trial_key(config, data, plans, name, seed)
     training, attempt = _training_name(key, path), secrets.token_hex(2)
     job_name = f"{training}-{attempt}"
     staging = staging_of(config, data, training, attempt)
     arguments = ["--job", job_name, "--store", staging.store, "--inputs", staging.inputs, "--result", staging.result]
-    arguments += ["--scheduler", name, "--seed", str(seed), "--cell", key]
+    arguments += ["--scheduler", name, "--seed", str(seed), "--trial", key]
     job = make_train_job(job_name, config, _image(), arguments)
     following = Following(on_epoch)
     with interrupted_by_sigterm():

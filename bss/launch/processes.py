@@ -56,7 +56,7 @@ def _is_free(file: TextIO) -> bool:
 def train_on_ranks(
     path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
 ) -> dict[str, Any]:
-    """Train one cell over train.nodes x train.processes ranks and put its folder at `path`.
+    """Run one trial over train.nodes x train.processes ranks and put its folder at `path`.
 
     `on_epoch` gets each row of history.csv soon after it is known. Returns the content of metrics.json.
     Raises `BssError` with the message of the rank that failed first. Leaves no process and nothing
@@ -71,7 +71,7 @@ def train_on_ranks(
 def train_on_this_machine(
     path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
 ) -> None:
-    """Train one cell over train.processes ranks on this machine, through torchrun."""
+    """Run one trial over train.processes ranks on this machine, through torchrun."""
     with scratch_folder(path) as scratch:
         params, progress, error, output = (scratch / n for n in ("params.json", PROGRESS, "error.json", "output"))
         write_json(params, config_to_tree(config))

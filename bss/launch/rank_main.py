@@ -96,7 +96,7 @@ def require_torchrun() -> None:
 def train_as_rank(
     params: Path, store: Path, plans: Path, out: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
 ) -> None:
-    """Train one cell as the rank that torchrun's environment names, with all others; rank 0 writes `out`.
+    """Run one trial as the rank that torchrun's environment names, with all others; rank 0 writes `out`.
 
     Raises `BssError` where torchrun started another number of ranks than the file `params` says.
     """

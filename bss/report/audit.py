@@ -77,8 +77,8 @@ def measurements(
     found = [
         (title, read_scores(scores_path(scores, seed, timing), store)) for title, timing in _titles(config).items()
     ]
-    for name, cells in results.items():
-        path = cells[0].folder / "measurements.parquet"
+    for name, trials in results.items():
+        path = trials[0].folder / "measurements.parquet"
         if path.exists():
             epochs, columns = _read_measurements(path, store.rows("train"))
             # A learned scheduler starts from the scores after the warm-up: its first measurement is those.

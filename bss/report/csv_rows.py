@@ -18,13 +18,13 @@ CURVES = {
 def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
     """Return a row per scheduler and epoch: the means over seeds, with the steps taken so far."""
     rows = []
-    for name, cells in results.items():
-        columns = {new: np.mean([cell.history[old] for cell in cells], axis=0) for old, new in CURVES.items()}
-        split = cells[0].watched
-        for old in cells[0].history:
+    for name, trials in results.items():
+        columns = {new: np.mean([trial.history[old] for trial in trials], axis=0) for old, new in CURVES.items()}
+        split = trials[0].watched
+        for old in trials[0].history:
             if old.startswith((f"{split}/acc", f"{split}/f1_macro")):
-                columns[old.removeprefix(f"{split}/")] = np.mean([cell.history[old] for cell in cells], axis=0)
-        steps = np.cumsum(cells[0].history["schedule/steps"])
+                columns[old.removeprefix(f"{split}/")] = np.mean([trial.history[old] for trial in trials], axis=0)
+        steps = np.cumsum(trials[0].history["schedule/steps"])
         for epoch in range(len(steps)):
             numbers = {key: float(column[epoch]) for key, column in columns.items()}
             head = {"scheduler": name, "protocol": protocol, "split": split, "epoch": epoch, "steps": int(steps[epoch])}

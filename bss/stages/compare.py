@@ -37,7 +37,7 @@ def compare(
     data = Store.open(store)
     results = read_results(config, runs)
     comparison = compare_results(config, results, len(data.rows("val")))
-    times = {name: float(np.mean([cell.seconds for cell in cells])) for name, cells in results.items()}
+    times = {name: float(np.mean([trial.seconds for trial in trials])) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
         write_json(folder / "times.json", times)
@@ -50,9 +50,9 @@ def compare(
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {
-            f"{name}/{cell.folder.name}": digest_file(cell.folder / "metrics.json")
-            for name, cells in results.items()
-            for cell in cells
+            f"{name}/{trial.folder.name}": digest_file(trial.folder / "metrics.json")
+            for name, trials in results.items()
+            for trial in trials
         }
         parameters = {"compare": config_to_tree(config.compare), "seeds": list(config.seeds)}
         write_provenance(folder, "compare", {"store": data.digest, **inputs}, parameters)

@@ -18,11 +18,11 @@ from bss.tracking.destination import tracking_uri, warn_if_lost
 from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution
 from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
-from bss.tracking.trial_run import CellRun, ModelToLog
+from bss.tracking.trial_run import ModelToLog, TrialRun
 from bss.training.resume.checkpoints import checkpoint_store, checkpoints_folder
-from bss.training.trial_folder import cell_key, cell_parameters
+from bss.training.trial_folder import trial_key, trial_parameters
 
-Cell = tuple[str, int]
+Trial = tuple[str, int]
 """Scheduler name and seed."""
 
 
@@ -60,7 +60,7 @@ def log_finished(
     return run.record
 
 
-def log_history(run: CellRun, folder: Path) -> None:
+def log_history(run: TrialRun, folder: Path) -> None:
     """Log every epoch of the finished training in `folder`."""
     for row in read_history(folder / "history.csv"):
         run.log_epoch(row)
@@ -107,7 +107,7 @@ def _to_be_resumed(runs: Path) -> list[str]:
     return [note["journal"] for note in notes if note is not None]
 
 
-def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> CellRun | None:
+def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> TrialRun | None:
     """Open the MLflow run of a training, or go on with that of one which was stopped."""
     if task.execution is None:
         return None
@@ -115,9 +115,9 @@ def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> 
     if finished:
         return _new_run(spool, task.config, name, seed, task.execution)
     note = checkpoints_folder(trial_path(task.runs, name, seed)) / TRACKING
-    key = cell_key(task.config, data, task.plans, name, seed)
+    key = trial_key(task.config, data, task.plans, name, seed)
     known = _read_note(note)
-    run = CellRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
+    run = TrialRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
     if run is not None:
         return run
     # Of one on another disk only the name is left; this one tells all that it told, and more.
@@ -142,10 +142,10 @@ def _read_note(note: Path) -> dict[str, Any] | None:
 
 def _new_run(
     spool: Path, config: Config, name: str, seed: int, execution: Execution, replaces: str | None = None
-) -> CellRun:
+) -> TrialRun:
     tags = {"scheduler": name, "seed": str(seed)}
-    return CellRun.start(
-        spool, execution, f"{name} seed={seed}", cell_parameters(config, name, seed), tags, replaces=replaces
+    return TrialRun.start(
+        spool, execution, f"{name} seed={seed}", trial_parameters(config, name, seed), tags, replaces=replaces
     )
 
 

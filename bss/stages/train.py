@@ -15,13 +15,13 @@ from bss.launch.processes import await_killed_ranks, train_on_ranks
 from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.stages.progress import TrainingProgress
 from bss.stages.schedule import require_a_batch
-from bss.stages.track_trainings import Cell, Task, log_history, model_to_log, start_run, tracked, trial_path
+from bss.stages.track_trainings import Task, Trial, log_history, model_to_log, start_run, tracked, trial_path
 from bss.tracking.execution import TRACKING, Execution, write_tracking
-from bss.tracking.trial_run import CellRun
+from bss.tracking.trial_run import TrialRun
 from bss.training.distributed.ranks import require_gpus
 from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.trial_folder import cell_key, is_finished, train_into
+from bss.training.trial_folder import is_finished, train_into, trial_key
 
 
 def train(
@@ -30,14 +30,14 @@ def train(
     scores: Path,
     plans: Path,
     runs: Path,
-    cells: list[Cell] | None = None,
+    trials: list[Trial] | None = None,
     execution: Execution | None = None,
 ) -> None:
-    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `cells` (None: all of params.yaml).
+    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `trials` (None: all of params.yaml).
 
-    A cell that is there already, made by the same code from the same data, plan and parameters, is kept:
+    A trial that is there already, made by the same code from the same data, plan and parameters, is kept:
     an interrupted stage goes on where it stopped, and a new seed trains that seed only. Folders of
-    schedulers and seeds that params.yaml no longer has are removed when all cells are asked for. Their
+    schedulers and seeds that params.yaml no longer has are removed when all trials are asked for. Their
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
@@ -46,24 +46,24 @@ def train(
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
-    wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
-    keys = {cell: cell_key(config, data, plans, *cell) for cell in wanted}
+    wanted = trials or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
+    keys = {trial: trial_key(config, data, plans, *trial) for trial in wanted}
     runs.mkdir(parents=True, exist_ok=True)
-    if config.train.nodes > 1 and not all(is_finished(trial_path(runs, *cell), keys[cell]) for cell in wanted):
+    if config.train.nodes > 1 and not all(is_finished(trial_path(runs, *trial), keys[trial]) for trial in wanted):
         check_nodes(config)
     console = make_console()
     with held(runs), tracked(config, data, scores, plans, runs, execution, console) as (parent, check):
-        for cell in wanted:
-            restore_folder(trial_path(runs, *cell))
-        if cells is None:
+        for trial in wanted:
+            restore_folder(trial_path(runs, *trial))
+        if trials is None:
             _remove_others(runs, set(wanted))
-        kept = [cell for cell in wanted if is_finished(trial_path(runs, *cell), keys[cell])]
-        for cell in kept:
-            checkpoints = checkpoints_folder(trial_path(runs, *cell))
+        kept = [trial for trial in wanted if is_finished(trial_path(runs, *trial), keys[trial])]
+        for trial in kept:
+            checkpoints = checkpoints_folder(trial_path(runs, *trial))
             if checkpoints.exists():  # of a process that was killed between its end and their removal
-                Checkpoints(checkpoints, keys[cell], config.resources.checkpoints).remove()
+                Checkpoints(checkpoints, keys[trial], config.resources.checkpoints).remove()
         task = Task(config, store, plans, runs, parent)
-        jobs = [(task, *cell, cell in kept) for cell in wanted]
+        jobs = [(task, *trial, trial in kept) for trial in wanted]
         at_a_time = min(jobs_at_a_time(config, config.train.processes), len(wanted))
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
@@ -93,7 +93,7 @@ def train(
 
 
 def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
-    """Train one cell in a worker process, or log again one that is finished.
+    """Run one trial in a worker process, or log again one that is finished.
 
     Returns its metrics, its seconds (None where it was finished before) and the name of its MLflow run's record.
     """
@@ -120,8 +120,8 @@ def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[st
     return metrics, seconds, None if run is None else run.record
 
 
-def _train(task: Task, data: Store, name: str, seed: int, run: CellRun | None) -> dict[str, Any]:
-    """Train one cell in this process, or in several that this one starts and follows."""
+def _train(task: Task, data: Store, name: str, seed: int, run: TrialRun | None) -> dict[str, Any]:
+    """Run one trial in this process, or in several that this one starts and follows."""
     config, folder = task.config, trial_path(task.runs, name, seed)
 
     def on_epoch(row: dict[str, Any]) -> None:
@@ -135,8 +135,8 @@ def _train(task: Task, data: Store, name: str, seed: int, run: CellRun | None) -
     return train_into(folder, config, data, task.plans, name, seed, on_epoch)
 
 
-def _remove_others(runs: Path, wanted: set[Cell]) -> None:
-    keep = {trial_path(runs, *cell) for cell in wanted}
+def _remove_others(runs: Path, wanted: set[Trial]) -> None:
+    keep = {trial_path(runs, *trial) for trial in wanted}
     keep |= {checkpoints_folder(folder) for folder in keep}
     for folder in [*runs.glob("*/seed=*"), *runs.glob("*/.seed=*")]:
         if folder not in keep:

@@ -17,14 +17,14 @@ from bss.tracking.journal import Journal, files_below
 
 @dataclass(frozen=True)
 class ModelToLog:
-    """A trained model in a cell's folder, and stored samples that it can be tried on."""
+    """A trained model in a trial's folder, and stored samples that it can be tried on."""
 
     folder: Path
     input_example: dict[str, npt.NDArray[Any]]
     """Per modality [2, *shape], as they lie in the store."""
 
 
-class CellRun:
+class TrialRun:
     """Records one training in a journal of its own, so processes do not mix."""
 
     def __init__(self, journal: Journal, record: str, logged_epochs: int = 0) -> None:
@@ -41,14 +41,14 @@ class CellRun:
         params: dict[str, Any],
         tags: dict[str, str],
         replaces: str | None = None,
-    ) -> "CellRun":
+    ) -> "TrialRun":
         """Begin a child of `execution` with flattened `params`; `replaces` names a run that it stands for."""
         journal, record = Journal.create(spool), secrets.token_hex(16)
         _open(journal, execution, record, name, {**tags, **code_tags()}, params, replaces)
         return cls(journal, record)
 
     @classmethod
-    def resume(cls, spool: Path, execution: Execution, journal_name: str) -> "CellRun | None":
+    def resume(cls, spool: Path, execution: Execution, journal_name: str) -> "TrialRun | None":
         """Go on with the run of a training that was stopped, as a child of `execution`; None where it is gone."""
         journal = Journal(spool / journal_name)
         lines = [record for record, _ in journal.read()]

@@ -37,7 +37,7 @@ from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
 
-def train_cell(
+def train_trial(
     config: Config,
     store: Store,
     plan: Plan,

@@ -21,11 +21,11 @@ from bss.training.nondeterminism import nondeterminism_named
 from bss.training.reproducible import describe_device, device_type, resolve_device
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.resume.state import Row
-from bss.training.trial import train_cell
+from bss.training.trial import train_trial
 
 
-def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
-    """Return every parameter that decides the result of one cell, as plain values.
+def trial_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
+    """Return every parameter that decides the result of one trial, as plain values.
 
     How many ranks train it does not: the steps are the same, and only the order of floating-point sums differs.
     """
@@ -46,11 +46,11 @@ def cell_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> str:
-    """Return the digest of all that decides one cell: parameters, store, plan, code, kind of device, weights."""
+def trial_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> str:
+    """Return the digest of all that decides one trial: parameters, store, plan, code, kind of device, weights."""
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
     decides = {
-        "parameters": cell_parameters(config, name, seed),
+        "parameters": trial_parameters(config, name, seed),
         "store": data.digest,
         "plan": plan.digest,
         "code": code_version()["digest"],
@@ -61,7 +61,7 @@ def cell_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> 
 
 
 def is_finished(folder: Path, key: str) -> bool:
-    """Return whether `folder` holds the cell whose `cell_key` is `key`; one that is damaged is trained anew."""
+    """Return whether `folder` holds the trial whose `trial_key` is `key`; one that is damaged is trained anew."""
     try:
         made = read_json(folder / "provenance.json", "train", {"inputs": dict})
         read_json(folder / "metrics.json", "train", {"steps": int})
@@ -82,28 +82,28 @@ def train_into(
     on_epoch: Callable[[Row], None],
     ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
-    """Train one cell and put its folder at `path`; return the content of metrics.json.
+    """Run one trial and put its folder at `path`; return the content of metrics.json.
 
     All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. One that
     was stopped goes on from its last checkpoint, also one by another number of ranks, and `on_epoch` gets the
     earlier rows too.
     """
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
-    key = cell_key(config, data, plans, name, seed)
+    key = trial_key(config, data, plans, name, seed)
     if ranks.rank > 0:
         here = Checkpoints(checkpoints_folder(path), key, replace(config.resources.checkpoints, store=None))
         with nondeterminism_named(config, data):
-            return train_cell(config, data, plan, name, seed, None, lambda row: None, ranks, here)[0]
+            return train_trial(config, data, plan, name, seed, None, lambda row: None, ranks, here)[0]
     checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
     try:
         with whole_folder(path) as folder, nondeterminism_named(config, data):
-            metrics, counts = train_cell(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
+            metrics, counts = train_trial(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
             if (data.path / PREPROCESSING).exists():  # a store made without `bss prepare` has none
                 shutil.copyfile(data.path / PREPROCESSING, folder / PREPROCESSING)
             trained = [{"from_step": step, "ranks": count} for step, count in counts]
             more = {"ranks": trained, "device": describe_device(resolve_device(config.resources.device))}
-            write_provenance(folder, "train", inputs, cell_parameters(config, name, seed), more)
+            write_provenance(folder, "train", inputs, trial_parameters(config, name, seed), more)
     except BaseException:
         with ranks.undisturbed():
             checkpoints.wait()  # the process ends, perhaps with its disk

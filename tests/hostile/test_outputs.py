@@ -256,20 +256,20 @@ def test_a_parquet_file_that_unpacks_to_more_than_the_limit_is_refused(tmp_path,
 
 def test_sequences_and_measurements_that_tell_of_nothing_are_refused(outputs):
     folder, config, store = outputs
-    cell = folder / "runs" / "bss-l" / "seed=0"
+    trial = folder / "runs" / "bss-l" / "seed=0"
 
     def check():
         return check_sequence(config, store.path, folder / "plans", folder / "runs", "bss-l", 0, 1)
 
     check()
-    whole = (cell / "measurements.parquet").read_bytes()
+    whole = (trial / "measurements.parquet").read_bytes()
     for columns in ({"epoch": [9] * 48}, {"epoch": ["x"] * 48}, {"smoothed": [float("nan")] * 48}):
-        table = pyarrow.parquet.read_table(cell / "measurements.parquet").slice(0, 48)
-        pyarrow.parquet.write_table(table, cell / "measurements.parquet")
-        rewrite(cell / "measurements.parquet", **columns)
+        table = pyarrow.parquet.read_table(trial / "measurements.parquet").slice(0, 48)
+        pyarrow.parquet.write_table(table, trial / "measurements.parquet")
+        rewrite(trial / "measurements.parquet", **columns)
         refused("parquet", check, "measurements.parquet")
-        (cell / "measurements.parquet").write_bytes(whole)
-    rewrite(cell / "sequences.parquet", digest=[None, None, None])
+        (trial / "measurements.parquet").write_bytes(whole)
+    rewrite(trial / "sequences.parquet", digest=[None, None, None])
     refused("parquet", check, "sequences.parquet")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from bss.data.store import Store
 from bss.kubeflow.execution import RUN_ID, end, find_execution, join_execution, open_or_find
-from bss.kubeflow.trainings import collect_cells, take_cell, track_cells, without_tracking
+from bss.kubeflow.trainings import collect_trials, take_trial, track_trials, without_tracking
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.execution import continue_execution, log_inputs
@@ -24,13 +24,13 @@ def step(pipeline, tree, make_config, small_store, tmp_path, monkeypatch):
     config = make_config(tree | {"seeds": [0], "tracking": {"models": "all"}})
 
     def run(name, address):
-        runs, cell = tmp_path / name / "runs", tmp_path / name / "model"
+        runs, trial = tmp_path / name / "runs", tmp_path / name / "model"
         execution = join_execution(config, address)
         used = config if execution else without_tracking(config)
         paths = (small_store, pipeline[0] / "scores", pipeline[0] / "plans", runs)
-        train(used, *paths, cells=[(name, 0)], execution=execution)
-        take_cell(runs, name, 0, cell)
-        return cell
+        train(used, *paths, trials=[(name, 0)], execution=execution)
+        take_trial(runs, name, 0, trial)
+        return trial
 
     return config, run
 
@@ -40,14 +40,14 @@ def test_mlflow_has_every_training_once_whenever_it_did_not_answer(down, step, s
     config, run = step
     right = f"sqlite:///{tmp_path}/mlflow.db"
     open_or_find(config, "pets", NOBODY if "start" in down else right, {})
-    cells = [run(name, NOBODY if name in down else right) for name in ("uniform", "control")]
+    trials = [run(name, NOBODY if name in down else right) for name in ("uniform", "control")]
     data, runs, folder = Store.open(small_store), tmp_path / "compare" / "runs", pipeline[0]
-    collect_cells(cells, runs)
+    collect_trials(trials, runs)
     execution = open_or_find(config, "pets", right, {})
     journal = continue_execution(spool_folder(runs), execution)
     log_inputs(journal, config, data, folder / "scores", folder / "plans")
     journal.append("end", status=None)
-    logged = track_cells(config, data, runs, execution)
+    logged = track_trials(config, data, runs, execution)
     assert logged == (2 if "start" in down else len(down))
     compare(config, small_store, folder / "scores", runs, tmp_path / "compare" / "report", execution)
     end(right, "SUCCEEDED")

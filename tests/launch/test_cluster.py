@@ -23,7 +23,7 @@ from bss.launch.processes import train_on_ranks
 from bss.remote.object_store import check_bucket
 
 IMAGE = "registry.example.org/team/bss@sha256:" + "0" * 64
-CELL = ("bss-l", 0)
+TRIAL = ("bss-l", 0)
 SECRET_VALUE = "a-value-that-nobody-may-see"
 ASKED = NodePods(
     Pods("8", "64Gi", 4, node_selector={"zone": "a"}, tolerations=(Toleration("nvidia.com/gpu", effect="NoSchedule"),)),
@@ -146,17 +146,17 @@ def test_the_rights_that_the_documentation_gives_are_objects_of_kubernetes():
 
 
 def test_two_pods_train_as_two_processes_do_and_leave_only_the_result(cluster, bucket, pipeline, small_store, tmp_path):
-    rows, cell, plans = [], tmp_path / "runs" / "cell", pipeline[0] / "plans"
+    rows, trial, plans = [], tmp_path / "runs" / "trial", pipeline[0] / "plans"
 
     def on_epoch(row):
-        rows.append((row["epoch"], cell.exists()))
+        rows.append((row["epoch"], trial.exists()))
 
-    train_on_ranks(tmp_path / "two", changed(pipeline, processes=2), small_store, plans, *CELL, lambda row: None)
-    train_on_ranks(cell, changed(pipeline, nodes=2), small_store, plans, *CELL, on_epoch)
+    train_on_ranks(tmp_path / "two", changed(pipeline, processes=2), small_store, plans, *TRIAL, lambda row: None)
+    train_on_ranks(trial, changed(pipeline, nodes=2), small_store, plans, *TRIAL, on_epoch)
     for name in EXACT:
-        assert digest_file(cell / name) == digest_file(tmp_path / "two" / name), name
+        assert digest_file(trial / name) == digest_file(tmp_path / "two" / name), name
     assert [epoch for epoch, _ in rows] == [0, 1, 2]
-    assert [path.name for path in cell.parent.iterdir()] == ["cell"]
+    assert [path.name for path in trial.parent.iterdir()] == ["trial"]
     assert cluster.jobs == {}
     stored = keys(bucket, "nodes")
     assert stored
@@ -168,7 +168,7 @@ def test_a_pod_that_fails_is_told_with_its_own_words(cluster, bucket, pipeline, 
     tree["train"]["optimiser"]["learning_rate"] = 1e18
     config, plans = config_from_tree(tree, "params.yaml"), pipeline[0] / "plans"
     with pytest.raises(BssError, match=r"^node-\d: the training loss is .* Lower train\.optimiser\.learning_rate"):
-        train_on_nodes(tmp_path / "runs" / "cell", config, small_store, plans, "uniform", 1, lambda row: None)
+        train_on_nodes(tmp_path / "runs" / "trial", config, small_store, plans, "uniform", 1, lambda row: None)
     assert cluster.jobs == {}
     assert list((tmp_path / "runs").iterdir()) == []
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
@@ -187,7 +187,7 @@ def test_a_job_that_looks_complete_without_a_result_is_no_training(
     cluster.start_pod = ended
     config, plans = changed(pipeline, nodes=2), pipeline[0] / "plans"
     with pytest.raises(BssError, match=r"bss-.* is complete, but its result cannot be had\. .*no folder there"):
-        train_on_nodes(tmp_path / "runs" / "cell", config, small_store, plans, *CELL, lambda row: None)
+        train_on_nodes(tmp_path / "runs" / "trial", config, small_store, plans, *TRIAL, lambda row: None)
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -198,11 +198,11 @@ def test_rows_that_are_told_again_count_once_and_lost_ones_come_at_the_end(
     monkeypatch.setattr(TrainJob, "log", lambda job, node: cut(log(job, node)) * 2)
     epochs, plans = [], pipeline[0] / "plans"
     train_on_nodes(
-        tmp_path / "cell",
+        tmp_path / "trial",
         changed(pipeline, nodes=2),
         small_store,
         plans,
-        *CELL,
+        *TRIAL,
         lambda row: epochs.append(row["epoch"]),
     )
     assert epochs == [0, 1, 2]
@@ -214,10 +214,10 @@ def cut(log):
 
 
 def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path, monkeypatch):
-    monkeypatch.setattr("bss.launch.nodes.cell_key", lambda *arguments: "0" * 64)
+    monkeypatch.setattr("bss.launch.nodes.trial_key", lambda *arguments: "0" * 64)
     with pytest.raises(BssError, match=r"node-\d: the image of the nodes has other code than what started this"):
         train_on_nodes(
-            tmp_path / "cell", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *CELL, lambda row: None
+            tmp_path / "trial", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *TRIAL, lambda row: None
         )
     assert cluster.jobs == {}
 
@@ -227,7 +227,7 @@ def test_what_the_cluster_refuses_is_said_in_its_words(cluster, bucket, pipeline
     cluster.refusal.body = "trainjobs is forbidden"
     with pytest.raises(BssError, match=r"cannot start the TrainJob bss-.*403 Forbidden trainjobs is forbidden"):
         train_on_nodes(
-            tmp_path / "cell", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *CELL, lambda row: None
+            tmp_path / "trial", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *TRIAL, lambda row: None
         )
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
 

@@ -19,16 +19,16 @@ from bss.stages.train import train
 
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
-CELL = ("bss-l", 0)
+TRIAL = ("bss-l", 0)
 EXACT = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
 LAUNCH = """
 import sys
 from pathlib import Path
 from bss.config import load_config
 from bss.launch.nodes import train_on_nodes
-cell, params, store, plans = map(Path, sys.argv[1:])
+trial, params, store, plans = map(Path, sys.argv[1:])
 try:
-    train_on_nodes(cell, load_config(params), store, plans, "bss-l", 0, lambda row: print("row", flush=True))
+    train_on_nodes(trial, load_config(params), store, plans, "bss-l", 0, lambda row: print("row", flush=True))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -93,38 +93,38 @@ def sequences(folder):
 @in_containers
 def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, pipeline, small_store, tmp_path, capsys):
     folder = pipeline[0]
-    rows, at_the_end = [], tmp_path / "one-machine" / "cell"
+    rows, at_the_end = [], tmp_path / "one-machine" / "trial"
     runs = tmp_path / "runs"
-    cell = runs / "bss-l" / "seed=0"
+    trial = runs / "bss-l" / "seed=0"
 
     def on_epoch(row):
-        rows.append((row, cell.exists()))
+        rows.append((row, trial.exists()))
 
-    train_on_ranks(at_the_end, changed(pipeline, processes=2), small_store, folder / "plans", *CELL, lambda row: None)
-    train_on_ranks(cell, changed(pipeline, nodes=2), small_store, folder / "plans", *CELL, on_epoch)
+    train_on_ranks(at_the_end, changed(pipeline, processes=2), small_store, folder / "plans", *TRIAL, lambda row: None)
+    train_on_ranks(trial, changed(pipeline, nodes=2), small_store, folder / "plans", *TRIAL, on_epoch)
     for name in EXACT:
-        assert digest_file(cell / name) == digest_file(at_the_end / name), name
+        assert digest_file(trial / name) == digest_file(at_the_end / name), name
     alone = folder / "runs" / "bss-l" / "seed=0"
-    assert sequences(cell) == sequences(alone)
-    digests = [[row["schedule/digest"] for row in read_history(place / "history.csv")] for place in (cell, alone)]
+    assert sequences(trial) == sequences(alone)
+    digests = [[row["schedule/digest"] for row in read_history(place / "history.csv")] for place in (trial, alone)]
     assert digests[0] == digests[1]
     assert [row["epoch"] for row, _ in rows] == [0, 1, 2]
     assert not rows[0][1]  # it was told while the training ran
-    assert {path.name for path in cell.iterdir()} == {path.name for path in alone.iterdir()}
-    assert {path.name for path in cell.parent.iterdir()} == {"seed=0"}
+    assert {path.name for path in trial.iterdir()} == {path.name for path in alone.iterdir()}
+    assert {path.name for path in trial.parent.iterdir()} == {"seed=0"}
     assert keys(bucket, "nodes")
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
     # The stage keeps what is whole, and the store is on the object store already.
-    train(changed(pipeline, nodes=2), small_store, folder / "scores", folder / "plans", runs, [CELL])
+    train(changed(pipeline, nodes=2), small_store, folder / "scores", folder / "plans", runs, [TRIAL])
     assert "1 trainings, 1 kept, 1 at a time with 2 processes each on 2 nodes" in capsys.readouterr().out
 
 
 @in_containers
 def test_two_nodes_with_two_processes_each_are_four_ranks(bucket, pipeline, small_store, tmp_path):
-    folder, cell = pipeline[0], tmp_path / "cell"
+    folder, trial = pipeline[0], tmp_path / "trial"
     config = changed(pipeline, nodes=2, processes=2)
-    train_on_nodes(cell, config, small_store, folder / "plans", *CELL, lambda row: None)
-    assert sequences(cell) == sequences(folder / "runs" / "bss-l" / "seed=0")
+    train_on_nodes(trial, config, small_store, folder / "plans", *TRIAL, lambda row: None)
+    assert sequences(trial) == sequences(folder / "runs" / "bss-l" / "seed=0")
 
 
 @in_containers
@@ -156,21 +156,21 @@ def test_a_node_that_is_killed_is_named(victim, bucket, engine, pipeline, small_
     config = changed(pipeline, nodes=2, epochs=100_000)
     expected = {"process": "node-1: one of its processes was ended by SIGKILL", "container": "node-1 ended without"}
     with pytest.raises(BssError, match=expected[victim]):
-        train_on_nodes(tmp_path / "cell", config, small_store, pipeline[0] / "plans", *CELL, on_epoch)
-    assert list(tmp_path.glob("*cell*")) == []
+        train_on_nodes(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL, on_epoch)
+    assert list(tmp_path.glob("*trial*")) == []
 
 
 @in_containers
 def test_an_interruption_deletes_the_job(bucket, pipeline, small_store, tmp_path):
     write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, nodes=2, epochs=100_000)))
-    arguments = [tmp_path / "cell", tmp_path / "params.yaml", small_store, pipeline[0] / "plans"]
+    arguments = [tmp_path / "trial", tmp_path / "params.yaml", small_store, pipeline[0] / "plans"]
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCH, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
     lines = iter(launcher.stdout.readline, "")
     assert any(line == "row\n" for line in lines)
     launcher.terminate()
     assert "interrupted\n" in list(lines)
     assert launcher.wait(60) == 0
-    assert list(tmp_path.glob("*cell*")) == []
+    assert list(tmp_path.glob("*trial*")) == []
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
 
 
@@ -178,7 +178,7 @@ def test_an_interruption_deletes_the_job(bucket, pipeline, small_store, tmp_path
 def test_what_a_killed_launcher_left_is_replaced(bucket, engine, pipeline, small_store, tmp_path):
     config = changed(pipeline, nodes=2, epochs=100_000)
     write_json(tmp_path / "params.yaml", config_to_tree(config))
-    arguments = [tmp_path / "cell", tmp_path / "params.yaml", small_store, pipeline[0] / "plans"]
+    arguments = [tmp_path / "trial", tmp_path / "params.yaml", small_store, pipeline[0] / "plans"]
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCH, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
     assert any(line == "row\n" for line in iter(launcher.stdout.readline, ""))
     launcher.kill()
@@ -192,7 +192,7 @@ def test_what_a_killed_launcher_left_is_replaced(bucket, engine, pipeline, small
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_on_nodes(tmp_path / "cell", config, small_store, pipeline[0] / "plans", *CELL, on_epoch)
+        train_on_nodes(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL, on_epoch)
 
 
 @in_containers
@@ -200,10 +200,10 @@ def test_an_image_that_is_not_there_is_named(bucket, pipeline, small_store, tmp_
     monkeypatch.setenv("BSS_IMAGE", "bss:0000000")
     with pytest.raises(BssError, match="BSS_IMAGE: bss:0000000: this machine has no such image"):
         train_on_nodes(
-            tmp_path / "cell",
+            tmp_path / "trial",
             changed(pipeline, nodes=2),
             small_store,
             pipeline[0] / "plans",
-            *CELL,
+            *TRIAL,
             lambda row: None,
         )

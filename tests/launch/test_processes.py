@@ -23,7 +23,7 @@ from bss.launch.rank_main import main
 from bss.signals import STOP_SIGNAL
 from bss.stages.train import train
 
-CELL = ("bss-l", 0)
+TRIAL = ("bss-l", 0)
 EXACT = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
 LAUNCH = """
 import sys
@@ -31,7 +31,7 @@ from pathlib import Path
 from bss.config import load_config
 from bss.launch.processes import train_on_this_machine
 runs, params, store, plans = map(Path, sys.argv[1:])
-train_on_this_machine(runs / "cell", load_config(params), store, plans, "bss-l", 0, lambda row: print(row, flush=True))
+train_on_this_machine(runs / "trial", load_config(params), store, plans, "bss-l", 0, lambda row: print(row, flush=True))
 """
 
 
@@ -74,28 +74,28 @@ def wait_for(look):
 
 @pytest.fixture(scope="module")
 def trained(pipeline, small_store, tmp_path_factory):
-    """A cell that the stage trained with two processes."""
+    """A trial that the stage trained with two processes."""
     runs = tmp_path_factory.mktemp("two") / "runs"
     folder = pipeline[0]
-    train(changed(pipeline, processes=2), small_store, folder / "scores", folder / "plans", runs, [CELL])
+    train(changed(pipeline, processes=2), small_store, folder / "scores", folder / "plans", runs, [TRIAL])
     return runs
 
 
 def test_the_stage_trains_with_two_processes_and_leaves_only_the_result(trained, pipeline):
     assert nothing_is_left(trained, but=["bss-l"])
     assert [path.name for path in (trained / "bss-l").iterdir()] == ["seed=0"]
-    cell = trained / "bss-l" / "seed=0"
-    assert [row["epoch"] for row in read_history(cell / "history.csv")] == [0, 1, 2]
+    trial = trained / "bss-l" / "seed=0"
+    assert [row["epoch"] for row in read_history(trial / "history.csv")] == [0, 1, 2]
     one = pipeline[0] / "runs" / "bss-l" / "seed=0"
-    assert {path.name for path in cell.iterdir()} == {path.name for path in one.iterdir()}
-    provenance = read_json(cell / "provenance.json", "train")
+    assert {path.name for path in trial.iterdir()} == {path.name for path in one.iterdir()}
+    provenance = read_json(trial / "provenance.json", "train")
     assert provenance["ranks"] == [{"from_step": 0, "ranks": 2}]
     assert not {"processes", "nodes"} & set(provenance["parameters"]["train"])
 
 
 def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(trained, pipeline, small_store, capsys):
     folder = pipeline[0]
-    arguments = (small_store, folder / "scores", folder / "plans", trained, [CELL])
+    arguments = (small_store, folder / "scores", folder / "plans", trained, [TRIAL])
     before = digest_folder(trained / "bss-l")
     for change, told in (({"processes": 2}, " with 2 processes each"), ({"processes": 1}, ""), ({"nodes": 2}, "")):
         train(changed(pipeline, **change), *arguments)
@@ -111,7 +111,7 @@ def on_two_machines(config, pipeline, small_store, tmp_path, scheduler, *options
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    out, progress = tmp_path / "runs" / "cell", tmp_path / "progress"
+    out, progress = tmp_path / "runs" / "trial", tmp_path / "progress"
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *options]
     command += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
     module = ["-m", "bss.launch.rank_main", "--params", tmp_path / "params.yaml", "--store", small_store]
@@ -163,10 +163,10 @@ def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeli
 
     config = changed(pipeline, processes=2, epochs=100_000)
     with pytest.raises(BssError if killed else KeyboardInterrupt, match="ended by SIGKILL" if killed else None):
-        train_on_this_machine(tmp_path / "cell", config, small_store, pipeline[0] / "plans", *CELL, on_epoch)
-    assert wait_for(lambda: nothing_is_left(tmp_path, but=[".cell.checkpoints"]))
+        train_on_this_machine(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL, on_epoch)
+    assert wait_for(lambda: nothing_is_left(tmp_path, but=[".trial.checkpoints"]))
     # One that was interrupted has saved where it stands.
-    assert killed == (not list(tmp_path.glob(".cell.checkpoints/*.pt")))
+    assert killed == (not list(tmp_path.glob(".trial.checkpoints/*.pt")))
 
 
 def test_a_machine_that_is_stopped_has_all_ranks_save_together(pipeline, small_store, tmp_path):
@@ -176,7 +176,7 @@ def test_a_machine_that_is_stopped_has_all_ranks_save_together(pipeline, small_s
     assert wait_for(lambda: progress.exists() and progress.stat().st_size)  # ranks make it before they train
     machines[1].send_signal(STOP_SIGNAL)  # rank 0, which writes the checkpoint, is on the other one
     assert 0 not in [machine.wait(60) for machine in machines]
-    assert list(tmp_path.glob("runs/.cell.checkpoints/*.pt"))
+    assert list(tmp_path.glob("runs/.trial.checkpoints/*.pt"))
 
 
 def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
@@ -192,19 +192,19 @@ def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
         parent.kill()
         parent.wait()
     # They have saved where they stand; whoever goes on waits for that.
-    await_killed_ranks(runs / "cell")
-    assert wait_for(lambda: nothing_is_left(runs, but=[".cell.checkpoints"]))
-    assert list((runs / ".cell.checkpoints").glob("*.pt"))
+    await_killed_ranks(runs / "trial")
+    assert wait_for(lambda: nothing_is_left(runs, but=[".trial.checkpoints"]))
+    assert list((runs / ".trial.checkpoints").glob("*.pt"))
 
 
 def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr("bss.launch.processes.STOP_SECONDS", 0.2)
-    (tmp_path / ".cell.scratch").mkdir()
-    with (tmp_path / ".cell.scratch" / "progress").open("w") as file:
+    (tmp_path / ".trial.scratch").mkdir()
+    with (tmp_path / ".trial.scratch" / "progress").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         with pytest.raises(BssError, match="processes of a training that was killed still work on it"):
-            await_killed_ranks(tmp_path / "cell")
-    await_killed_ranks(tmp_path / "cell")
+            await_killed_ranks(tmp_path / "trial")
+    await_killed_ranks(tmp_path / "trial")
     assert not list(tmp_path.iterdir())
 
 

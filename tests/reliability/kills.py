@@ -163,8 +163,8 @@ def run_schedule(config: Config, store: Path, folder: Path, name: str | None) ->
 def run_train(config: Config, store: Path, folder: Path, name: str | None) -> None:
     from bss.stages.train import train
 
-    cells = None if name is None else [(name, 0)]
-    train(config, store, folder / "scores", folder / "plans", folder / "runs", cells)
+    trials = None if name is None else [(name, 0)]
+    train(config, store, folder / "scores", folder / "plans", folder / "runs", trials)
 
 
 def same_scores(place: Path, right: Path) -> bool:

@@ -18,9 +18,9 @@ from bss.full_disk import on_disk
 from bss.training.resume.remote_checkpoints import NAME, CheckpointStore
 
 
-def checkpoints_folder(cell: Path) -> Path:
-    """Return the folder of the checkpoints of the training whose own folder is `cell`."""
-    return cell.with_name(f".{cell.name}.checkpoints")
+def checkpoints_folder(trial: Path) -> Path:
+    """Return the folder of the checkpoints of the training whose own folder is `trial`."""
+    return trial.with_name(f".{trial.name}.checkpoints")
 
 
 def checkpoint_store(key: str, config: CheckpointsConfig) -> CheckpointStore | None:

@@ -26,8 +26,8 @@ from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.trial_folder import train_into
 
-CELLS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l"), 4: ("uniform", "bss-h")}
-"""What is trained with how many ranks; the cells of one rank are those of the fixture `pipeline`."""
+TRIALS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l"), 4: ("uniform", "bss-h")}
+"""What is trained with how many ranks; the trials of one rank are those of the fixture `pipeline`."""
 PARTS = (7, 0, 2, 1)
 """Samples per rank in the comparison of batch normalisations."""
 
@@ -86,7 +86,7 @@ def run_rank(rank, count, config, store_path, plans, folder):
         inputs, weights = (x.split(PARTS)[rank] for x in batch_norm_inputs())
         found["batch norm"] = normalise(layer, inputs, weights)
     torch.save(found, folder / f"{rank}.pt")
-    for name in CELLS[count]:
+    for name in TRIALS[count]:
         path = folder / "runs" / name / "seed=0"
         train_into(path, with_processes(config, count), store, plans, name, 0, lambda row: None, ranks)
     torch.distributed.destroy_process_group()
@@ -189,7 +189,7 @@ def test_measured_scores_do_not_depend_on_the_number_of_ranks(groups, name, pipe
         np.testing.assert_allclose(one[column].to_numpy(), two[column].to_numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CELLS[2])
+@pytest.mark.parametrize("name", TRIALS[2])
 def test_a_training_over_ranks_is_that_of_one_process_up_to_the_order_of_sums(groups, name, pipeline):
     one, two = (torch.load(runs / name / "seed=0" / "model.pt") for runs in (pipeline[0] / "runs", groups[2].runs))
     for key, value in one.items():

@@ -19,7 +19,7 @@ from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.kubeflow.parameters import cell_part, config_from_part
+from bss.kubeflow.parameters import config_from_part, trial_part
 from bss.remote import object_store
 from bss.stages.train import train
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
@@ -184,8 +184,8 @@ def test_a_killed_stage_goes_on_in_a_fresh_folder_and_mlflow_has_one_run(
 
 def test_a_pod_gets_the_place_and_a_change_of_it_trains_nothing_again(tree, make_config):
     config = make_config(tree)
-    assert "checkpoints" not in cell_part(config, "uniform", 0)
+    assert "checkpoints" not in trial_part(config, "uniform", 0)
     tree["resources"]["checkpoints"] = {"steps": 5, "store": PLACE}
-    stored_config = config_from_part(cell_part(make_config(tree), "uniform", 0))
+    stored_config = config_from_part(trial_part(make_config(tree), "uniform", 0))
     assert stored_config.resources.checkpoints.store == PLACE
     assert stored_config.resources.checkpoints.steps == 5

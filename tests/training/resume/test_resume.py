@@ -199,8 +199,8 @@ def test_killed_at_random_moments(start, pipeline, tmp_path):
     folder, config = pipeline
     for name in config.schedule.schedulers:
         for seed in config.seeds:
-            cell = f"{name}/seed={seed}"
-            assert content(tmp_path / "runs" / cell) == content(folder / "runs" / cell)
+            place = f"{name}/seed={seed}"
+            assert content(tmp_path / "runs" / place) == content(folder / "runs" / place)
     assert not list((tmp_path / "runs").glob("*/.seed=*"))
 
 
@@ -283,8 +283,8 @@ def test_a_resumed_training_goes_on_with_its_mlflow_run(small_root, small_store,
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", save_and_end)
         with pytest.raises(KeyboardInterrupt):
-            train(config, *paths, cells=[("uniform", 0)])
-    train(config, *paths, cells=[("uniform", 0)])
+            train(config, *paths, trials=[("uniform", 0)])
+    train(config, *paths, trials=[("uniform", 0)])
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == Store.open(small_store).name]
     runs = client.search_runs([experiment.experiment_id])

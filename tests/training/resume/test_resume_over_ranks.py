@@ -59,7 +59,7 @@ def run_rank(rank, count, kill_at, config, store, plans, name, path):
 
 @pytest.fixture
 def train_by_turns(pipeline, small_root, small_store):
-    """Train a cell into a folder with numbers of ranks that take turns, each killed but the last."""
+    """Run a trial into a folder with numbers of ranks that take turns, each killed but the last."""
     multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.metrics", "bss.training.trial_folder"])
     tree = small_tree(small_root)
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
