@@ -231,3 +231,8 @@ def test_a_rank_that_is_started_wrongly_says_so(
     assert main([part for option in options.items() for part in option]) == 1
     assert f"bss: {message}" in capsys.readouterr().err.replace("params.yaml: ", "")
     assert not (tmp_path / "o").exists()
+
+
+def test_the_name_before_runs_the_same():
+    command = [sys.executable, "-m", "bss.training.rank", "--help"]
+    assert "usage: bss.launch.rank_main " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
