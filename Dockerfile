@@ -33,7 +33,7 @@ ENV PATH=/opt/bss/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/home/bss
 # What stops a container: bss takes it for SIGTERM, while Kubeflow's launcher, which would end on that before a
-# checkpoint is saved, takes no notice of it. bss/training/interruption.py tells more.
+# checkpoint is saved, takes no notice of it. bss/signals.py tells more.
 STOPSIGNAL SIGUSR1
 USER 10001
 WORKDIR /home/bss

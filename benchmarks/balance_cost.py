@@ -17,7 +17,7 @@ from bss.balance.sampler import SequenceSampler
 from bss.config import Config
 from bss.config.training import Precision
 from bss.data.store import Store
-from bss.training.cell import train_cell
+from bss.training.trial import train_trial
 
 SCHEDULERS: dict[str, Any] = {
     "uniform": {"kind": "uniform"},
@@ -101,7 +101,7 @@ def _seconds_per_epoch(config: Config, store: Store, training: Training, seed: i
     )
     ends: list[float] = []
     plan = plan_of(config, name, len(store.rows("train")))
-    train_cell(changed, store, plan, name, seed, None, lambda row: ends.append(time.perf_counter()))
+    train_trial(changed, store, plan, name, seed, None, lambda row: ends.append(time.perf_counter()))
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 

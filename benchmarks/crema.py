@@ -11,8 +11,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from bss.artifacts.plans import Plan
 from bss.config import Config, config_from_tree, config_to_tree
-from bss.data.plans import Plan
 from bss.data.store import Store
 from bss.stages.prepare import prepare
 

@@ -18,7 +18,7 @@ from benchmarks.record import Benchmark, main
 from benchmarks.resident import Resident
 from bss.config import Config
 from bss.data.store import Store
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.training.reproducible import make_reproducible
 from bss.training.sequences import split_into_batches

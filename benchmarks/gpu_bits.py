@@ -18,13 +18,13 @@ from bss.config import Config
 from bss.data.store import Store
 from bss.files import digest_file
 from bss.stages.train import train
-from bss.training.cell_folder import train_into
-from bss.training.checkpoints import Checkpoints
 from bss.training.initial_network import initial_network
 from bss.training.reproducible import make_reproducible
+from bss.training.resume.checkpoints import Checkpoints
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
+from bss.training.trial_folder import train_into
 
 SCHEDULER = "bss-l-online"
 SAME = ("history.csv", "metrics.json", "model.pt", "predictions.parquet", "sequences.parquet")
@@ -68,17 +68,17 @@ def run(setting: Setting) -> Iterator[Line]:
         together = digits_config(setting.shared, setting.device, *more, f"resources.jobs={jobs}")
         runs, started = setting.folder / f"jobs-{jobs}", time.perf_counter()
         with redirect_stdout(StringIO()):
-            cells = [(SCHEDULER, seed) for seed in range(JOBS)]
-            train(together, store, setting.folder / "scores", plans, runs, cells)
+            trials = [(SCHEDULER, seed) for seed in range(JOBS)]
+            train(together, store, setting.folder / "scores", plans, runs, trials)
         seconds[jobs] = time.perf_counter() - started
     jobs = max(seconds)
     yield Line(f"{JOBS} trainings, {jobs} at a time / one at a time", [seconds[jobs]], [seconds[1]])
     for seed in range(JOBS):
-        cell = f"{SCHEDULER}/seed={seed}"
+        trial = f"{SCHEDULER}/seed={seed}"
         yield exact(
             f"training {seed}, {jobs} at a time / one at a time",
-            setting.folder / f"jobs-{jobs}" / cell,
-            setting.folder / "jobs-1" / cell,
+            setting.folder / f"jobs-{jobs}" / trial,
+            setting.folder / "jobs-1" / trial,
         )
     if differing:
         raise RuntimeError(f"{len(differing)} files differ. {'; '.join(differing)}")

@@ -11,11 +11,11 @@ from benchmarks.comparison import Line
 from benchmarks.digits_tree import digits_config, plan_digits, prepare_digits
 from benchmarks.gpu_setting import Setting
 from bss.config import Config
+from bss.launch.workers import jobs_at_a_time
 from bss.report.results import read_results
 from bss.report.statistics import paired_differences, t_interval
 from bss.stages.compare import compare
 from bss.stages.train import train
-from bss.training.workers import jobs_at_a_time
 
 SMALL = (
     *("prepare.val_share=0.5", "train.epochs=1", "train.decay.at=[]", "measure.warmup_epochs=0"),
@@ -74,7 +74,7 @@ def _pipeline(config: Config, store: Path, folder: Path) -> Ran:
         compare(config, store, scores, folder / "runs", folder / "report")
     seconds = time.perf_counter() - started
     results = read_results(config, folder / "runs")
-    accuracies = {name: [cell.metrics["test/acc"] for cell in cells] for name, cells in results.items()}
+    accuracies = {name: [trial.metrics["test/acc"] for trial in trials] for name, trials in results.items()}
     return Ran(accuracies, seconds, jobs_at_a_time(config, 1))
 
 

@@ -15,12 +15,12 @@ import torch
 from benchmarks.comparison import Line
 from benchmarks.digits_tree import digits_config, plan_digits, prepare_digits
 from benchmarks.gpu_setting import Setting
+from bss.artifacts.plans import read_plan
 from bss.config import Config, config_to_tree
-from bss.data.plans import read_plan
 from bss.data.store import Store
-from bss.training.cell import train_cell
-from bss.training.ranks import ALONE, Ranks
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible
+from bss.training.trial import train_trial
 
 SCHEDULER = "bss-l-online"
 RANKS = 2
@@ -62,7 +62,7 @@ def _losses(config: Config, store: Path, plans: Path, ranks: Ranks) -> list[floa
     data = Store.open(store)
     plan = read_plan(plans, SCHEDULER, 0, data, config_to_tree(config.schedule.schedulers[SCHEDULER]))
     rows: list[dict[str, Any]] = []
-    train_cell(config, data, plan, SCHEDULER, 0, None, rows.append, ranks)
+    train_trial(config, data, plan, SCHEDULER, 0, None, rows.append, ranks)
     return [row["train/loss"] for row in rows]
 
 

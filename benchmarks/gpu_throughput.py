@@ -16,7 +16,7 @@ from benchmarks.data_path import steps_both_ways
 from benchmarks.gpu_setting import Setting
 from bss.models.network import MultiModalNetwork
 from bss.training.initial_network import initial_network
-from bss.training.memory import keep_freed_memory
+from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.reproducible import make_reproducible
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData

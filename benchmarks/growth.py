@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from bss.balance import Heuristic, Learned
 from bss.data.tables import read_table, write_table
-from bss.stages.schedule import plan_columns
+from bss.artifacts.plans import plan_columns
 
 n, path = int(sys.argv[1]), Path("plan.parquet")
 told = {}

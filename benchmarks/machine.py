@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from bss.tracking.provenance import code_version
+from bss.provenance import code_version
 
 
 def describe_machine() -> dict[str, Any]:

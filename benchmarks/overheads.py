@@ -14,11 +14,11 @@ from benchmarks.process import BSS, run_python
 from benchmarks.record import Benchmark, main
 from bss.config import Config, config_to_tree
 from bss.data.store import Store
-from bss.tracking.cell_run import CellRun
 from bss.tracking.execution import open_execution
 from bss.tracking.journal import spool_folder
 from bss.tracking.sender import sending
-from bss.training.cell import train_cell
+from bss.tracking.trial_run import TrialRun
+from bss.training.trial import train_trial
 
 SHAPE = Shape(seconds=2.5, height=90, width=120, crop=64, channels=8)
 
@@ -83,10 +83,10 @@ def _epochs(config: Config, store: Store, folder: Path, repetitions: int) -> tup
     logging, whole = [], []
     with sending(runs, uri, False, print):
         for repetition in range(repetitions):
-            run_ = CellRun.start(spool, execution, f"repetition {repetition}", config_to_tree(config), {})
+            run_ = TrialRun.start(spool, execution, f"repetition {repetition}", config_to_tree(config), {})
             stopwatch = Stopwatch()
             started = time.perf_counter()
-            train_cell(config, store, plan, "uniform", 0, None, stopwatch.timed(run_.log_epoch))
+            train_trial(config, store, plan, "uniform", 0, None, stopwatch.timed(run_.log_epoch))
             stopwatch.timed(run_.fail)("FINISHED")
             whole.append((time.perf_counter() - started) / config.train.epochs)
             logging.append(stopwatch.seconds / config.train.epochs)

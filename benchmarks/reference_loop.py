@@ -15,7 +15,7 @@ from benchmarks.crema import SMALL, Shape, make_config, plan_of, prepare_quietly
 from benchmarks.record import Benchmark, main
 from bss.models.network import build_network, describe_network
 from bss.report.statistics import paired_differences, sign_flip_p, t_interval
-from bss.training.cell import train_cell
+from bss.training.trial import train_trial
 
 SCHEDULER = {"bss-l": {"kind": "learned", "measuring": "online"}}
 """Measures every sample again in every epoch, as the script does."""
@@ -113,7 +113,7 @@ class Setup:
             last[0] = now
 
         plan = plan_of(config, "bss-l", len(self.store.rows("train")))
-        train_cell(config, self.store, plan, "bss-l", seed, None, on_epoch)
+        train_trial(config, self.store, plan, "bss-l", seed, None, on_epoch)
         return told
 
     def reference(self, seed: int, workers: int) -> list[reference.Epoch]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bss import __version__
-from bss.disk import system_error
+from bss.cli_kubeflow import add_commands
+from bss.end_with_dvc import end_with_dvc
 from bss.errors import PIPELINE_PACKAGES, BssError
-from bss.kubeflow.commands import add_commands
-from bss.parent import end_with_dvc
+from bss.full_disk import system_error
 from bss.predict.arguments import add_predict
-from bss.training.interruption import interrupted_by_sigterm, stop_signal_as_sigterm
+from bss.signals import interrupted_by_sigterm, stop_signal_as_sigterm
 
 if TYPE_CHECKING:
     from bss.config import Config
@@ -201,9 +201,9 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from bss.addresses import redact
-    from bss.data.fetch import fetch, locate
     from bss.files import require_new
+    from bss.redact import redact
+    from bss.remote.fetch import fetch, locate
 
     require_new(options.to)
     version = locate(options.repository, options.revision, options.path)
@@ -215,7 +215,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _check_cache(options: argparse.Namespace) -> None:
-    from bss.dvc_cache import check_cache
+    from bss.remote.dvc_cache import check_cache
 
     check_cache(Path())
 
@@ -273,9 +273,9 @@ def _train(options: argparse.Namespace) -> None:
         for found in asked or []:
             if found not in known:
                 raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
-    cells = None
+    trials = None
     if options.scheduler or options.seed:
-        cells = [
+        trials = [
             (name, seed)
             for seed in seeds
             for name in names
@@ -283,7 +283,7 @@ def _train(options: argparse.Namespace) -> None:
         ]
     from bss.stages.train import train
 
-    train(config, options.store, options.scores, options.plans, options.runs, cells)
+    train(config, options.store, options.scores, options.plans, options.runs, trials)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -294,14 +294,14 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _sync(options: argparse.Namespace) -> None:
-    from bss.stages.sync import sync
+    from bss.tracking.sync import sync
 
     sync(options.runs)
 
 
 def _show(options: argparse.Namespace) -> None:
     from bss.console import make_console
-    from bss.report.table import show
+    from bss.report.terminal import show
 
     show(options.report, make_console(), options.markdown)
 

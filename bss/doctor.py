@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bss import __version__
-from bss.addresses import redact
 from bss.config import Config, load_config
 from bss.console import make_console
 from bss.errors import PIPELINE_PACKAGES, BssError
 from bss.gpus import look_at_gpus
+from bss.provenance import code_version
+from bss.redact import redact
 from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
-from bss.tracking.provenance import code_version
 
 PACKAGES = (
     *("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "scikit-learn", "scipy", "matplotlib"),
@@ -132,7 +132,7 @@ def _object_store(bucket: str | None) -> Finding:
     named = [name for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name)]
     if bucket is None and not named:
         return "object store", "none asked for (--bucket, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID)", True
-    from bss.data.object_store import check_bucket, check_credentials
+    from bss.remote.object_store import check_bucket, check_credentials
 
     endpoint = redact(os.environ.get("AWS_ENDPOINT_URL") or "AWS")
     try:

@@ -12,9 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bss.data.problems import shown
-from bss.disk import on_disk
-from bss.errors import BssError
+from bss.errors import BssError, shown
+from bss.full_disk import on_disk
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from bss.balance.checks import require
 from bss.config.load import check_tree, read_yaml
-from bss.training.pods import Pods
+from bss.launch.pods import Pods
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 """A Kubernetes object's name."""

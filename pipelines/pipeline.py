@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 
 from bss.config import config_to_tree
 from bss.errors import BssError
-from bss.training.pods import NODE_PODS, RUN_ID, NodePods, Pods
+from bss.launch.pods import NODE_PODS, RUN_ID, NodePods, Pods
 from components.compare.component import compare
 from components.finish.component import finish
 from components.join_shards.component import join_shards
@@ -135,12 +135,12 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
             scores, plans = scheduled.outputs["scores"], scheduled.outputs["plans"]
             with dsl.ParallelFor(
                 scheduled.outputs["Output"], name="trainings", parallelism=cluster.parallel_trainings
-            ) as cell:
+            ) as trial:
                 trained = on(
                     train(
-                        scheduler=cell.scheduler,
-                        seed=cell.seed,
-                        digest=cell.digest,
+                        scheduler=trial.scheduler,
+                        seed=trial.seed,
+                        digest=trial.digest,
                         mlflow_tracking_uri=mlflow_tracking_uri,
                         image=image,
                         store=store,

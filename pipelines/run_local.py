@@ -12,7 +12,7 @@ from typing import Any
 
 from bss.errors import BssError
 from bss.kubeflow.start import resolve_config
-from bss.training.pods import RUN_ID
+from bss.launch.pods import RUN_ID
 from pipelines.cluster import Cluster, Retries
 from pipelines.containers import connect, find_image, run_container
 from pipelines.pipeline import SECRET_VARIABLES, build_pipeline

@@ -15,10 +15,10 @@ from typing import Any
 
 from rich.console import Console
 
-from bss.addresses import redact
 from bss.config import Config
 from bss.errors import BssError
 from bss.kubeflow.start import config_for_pods, resolve_config
+from bss.redact import redact
 from pipelines.cluster import load_cluster
 from pipelines.compile import compile_pipeline
 

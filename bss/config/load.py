@@ -11,8 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bss.config.presets import PRESETS
 from bss.config.schema import Config
-from bss.data.problems import LIMIT, shown
-from bss.errors import BssError
+from bss.errors import LIMIT, BssError, shown
 
 Tree = dict[str, Any]
 Section = TypeVar("Section")

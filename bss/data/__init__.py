@@ -1,0 +1,1 @@
+"""From the manifest to the store: reading, checking, decoding once, and reading back."""

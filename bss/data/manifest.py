@@ -12,7 +12,6 @@ from bss.config.modalities import ModalityKind
 from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import LinkOutsideError, boundary, inside
-from bss.data.problems import raise_problems
 from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
 from bss.data.read_parquet import read_parquet
 from bss.data.rows import (
@@ -28,7 +27,7 @@ from bss.data.rows import (
 )
 from bss.data.store import SPLITS
 from bss.data.table_contents import PARTS_CURE, header_note
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bss.data.problems import raise_problems
 from bss.data.table_contents import MARKS, held_instead
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 Row = tuple[int, dict[str, str]]
 """Number of a row in its file, and its values."""

@@ -15,9 +15,9 @@ from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.frame_source import ImageFolder
 from bss.data.decode.paths import boundary, inside
-from bss.data.problems import raise_problems
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
+from bss.errors import raise_problems
 from bss.files import digest_file
 
 BLOCK = 4096

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bss.balance.checks import require
-from bss.data.problems import raise_problems
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 from bss.files import read_json, write_json
 
 PART = "part.json"

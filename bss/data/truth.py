@@ -3,9 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from bss.data.problems import raise_problems
 from bss.data.read_csv import listed, read_csv
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 
 def read_truth(path: Path, ids: list[str]) -> dict[str, list[str]]:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from bss.data.problems import raise_problems
 from bss.datasets.dataset import Dataset, Row
 from bss.datasets.layout import read_table_with_header
 from bss.datasets.preset import CREMA_D_TRAINING, extracted_features, paper_preset
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 MODALITIES = ("audio", "vision", "text")
 COLUMNS = ("video_id", "segment", "label", "split")

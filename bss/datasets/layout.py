@@ -8,8 +8,7 @@ from pathlib import Path
 
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import LinkOutsideError, inside
-from bss.data.problems import raise_problems
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 
 def first_there(root: Path, *choices: str) -> str:

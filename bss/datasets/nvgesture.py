@@ -3,11 +3,10 @@
 import re
 from pathlib import Path, PurePosixPath
 
-from bss.data.problems import raise_problems
 from bss.datasets.dataset import Dataset, Row
 from bss.datasets.layout import read_lines
 from bss.datasets.preset import i3d, optical_flow, paper_preset, sgd, video_clip
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 CLASSES = 25
 SENSOR = re.compile(r"([\w-]+):([0-9]{1,9}):([0-9]{1,9})")

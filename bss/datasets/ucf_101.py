@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from bss.data.problems import raise_problems
 from bss.datasets.dataset import Dataset, Row
 from bss.datasets.layout import read_lines
 from bss.datasets.preset import i3d, optical_flow, paper_preset, sgd, video_clip
+from bss.errors import raise_problems
 
 LISTS = {"train": "ucfTrainTestlist/trainlist01.txt", "test": "ucfTrainTestlist/testlist01.txt"}
 CLASSES = "ucfTrainTestlist/classInd.txt"

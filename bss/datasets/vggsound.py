@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bss.data.problems import raise_problems
 from bss.datasets.dataset import Dataset, Row
 from bss.datasets.layout import first_there, read_table, youtube_video
 from bss.datasets.preset import FIRST_FRAME, paper_preset, sgd, sound_and_frames
+from bss.errors import raise_problems
 
 
 def read(root: Path) -> list[Row]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bss.config.schema import Links
 from bss.data.text_lengths import cut_note
-from bss.init.facts import Facts
+from bss.init.column_facts import Facts
 from bss.init.text_lengths import ESTIMATE, lengths_if_learned, measure_lengths
 
 Tree = dict[str, Any]

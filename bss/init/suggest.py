@@ -18,7 +18,7 @@ from bss.data.table_contents import PARTS_CURE, header_note
 from bss.errors import BssError
 from bss.files import whole_file
 from bss.init.cautions import manifest_cautions, measurement_caution
-from bss.init.facts import Facts, look, require_some_readable
+from bss.init.column_facts import Facts, look, require_some_readable
 from bss.init.modality import Guess, guess
 from bss.init.yaml_style import flow_style
 

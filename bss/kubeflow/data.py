@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bss.addresses import redact
 from bss.config import Config, config_to_tree
-from bss.data.fetch import DataVersion, fetch, locate
 from bss.errors import BssError
 from bss.files import digest_json
+from bss.redact import redact
+from bss.remote.fetch import DataVersion, fetch, locate
 
 BUILT_IN = "digits"
 
@@ -63,7 +63,7 @@ def raw_data(config: Config, repository: str, revision: str, path: str, digest: 
         if version.repository:
             fetch(version, folder)
         else:
-            from bss.data.digits import write_digits
+            from bss.data.builtin.digits import write_digits
 
             assert config.generate.digits is not None
             write_digits(config.generate.digits, folder)

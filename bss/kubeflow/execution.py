@@ -8,15 +8,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from bss.addresses import redact
 from bss.config import Config
 from bss.errors import BssError
 from bss.files import digest_json
+from bss.launch.pods import RUN_ID
+from bss.redact import redact
 from bss.tracking.destination import connect, unreachable
 from bss.tracking.execution import Execution, continue_execution, open_execution
 from bss.tracking.replay import PARENT_TAG, RECORD_TAG
 from bss.tracking.sender import require_sent
-from bss.training.pods import RUN_ID
 
 RUN_TAG, IMAGE_TAG = "bss.kfp_run_id", "bss.image"
 STATUS = {"SUCCEEDED": "FINISHED", "CANCELLED": "KILLED"}

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bss.config import Config
-from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder
 from bss.kubeflow.lists import require_short
 from bss.kubeflow.parameters import measuring_part, stage_part
+from bss.remote.fetch import DataVersion
 from bss.stages.measure import write_summary
 
 

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bss.disk import system_error
 from bss.errors import BssError
-from bss.training.interruption import STOPPED, interrupted_by_sigterm, stop_signal_as_sigterm
+from bss.full_disk import system_error
+from bss.signals import STOPPED, interrupted_by_sigterm, stop_signal_as_sigterm
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def measuring_part(config: Config, seed: int) -> str:
     return json.dumps(part | {"seeds": [seed]}, sort_keys=True)
 
 
-def cell_part(config: Config, scheduler: str, seed: int) -> str:
+def trial_part(config: Config, scheduler: str, seed: int) -> str:
     """Return as JSON what decides one training: no other scheduler or seed, and whether its model is logged."""
     part = pick(config_to_tree(config), (*DECIDING["train"].parameters, *RANKS, f"schedule.schedulers.{scheduler}"))
     models = config.tracking.models
@@ -79,7 +79,7 @@ def _staging(config: Config) -> Tree:
 
 
 def config_from_part(text: str) -> Config:
-    """Return the configuration for one stage from the JSON of `stage_part` or `cell_part`.
+    """Return the configuration for one stage from the JSON of `stage_part` or `trial_part`.
 
     Raises `BssError` where a value is not what the schema says.
     """

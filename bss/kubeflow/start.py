@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bss.config import Config, config_from_tree, config_to_tree, load_config
-from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.kubeflow.parameters import config_to_json, stage_part
+from bss.remote.fetch import DataVersion
 from bss.training.reproducible import device_type
 
 

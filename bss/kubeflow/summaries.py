@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bss.artifacts.scores import measurement_titles
 from bss.data.read_csv import read_csv
-from bss.data.scores import measurement_titles
 from bss.data.store import SPLITS, Store
 from bss.files import read_json
 

@@ -5,49 +5,49 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bss.artifacts.plans import read_plan
 from bss.config import Config, config_to_tree
-from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json
-from bss.kubeflow.parameters import cell_part, config_from_part
-from bss.stages.train import log_finished
+from bss.kubeflow.parameters import config_from_part, trial_part
+from bss.stages.track_trainings import log_finished
 from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
 from bss.tracking.journal import spool_folder, unsent
 
-CELLS = "cells.json"
+TRIALS = "cells.json"
 """File among the plans that tells what decides each training."""
 
 
-def list_cells(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
+def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
     """Write what decides each training into `plans` and return the trainings, one per seed and scheduler.
 
     ``digest`` covers all that a training takes from `store` and `plans`, its parameters included: Kubeflow
     compares values and the names of artifacts, never their contents, and long values are better kept out of it.
     """
     data = Store.open(store)
-    cells, parts = [], {}
+    trials, parts = [], {}
     for seed in config.seeds:
         for name, entry in config.schedule.schedulers.items():
             plan = read_plan(plans, name, seed, data, config_to_tree(entry))
-            part = parts[_key(name, seed)] = {"plan": plan.digest, "parameters": cell_part(config, name, seed)}
-            cells.append({"scheduler": name, "seed": seed, "digest": digest_json(part)})
-    write_json(plans / CELLS, parts)
-    return cells
+            part = parts[_key(name, seed)] = {"plan": plan.digest, "parameters": trial_part(config, name, seed)}
+            trials.append({"scheduler": name, "seed": seed, "digest": digest_json(part)})
+    write_json(plans / TRIALS, parts)
+    return trials
 
 
-def cell_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
-    """Return the configuration of one training that `list_cells` listed.
+def trial_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
+    """Return the configuration of one training that `list_trials` listed.
 
     Raises `BssError` where `plans` holds another training than the one of `digest`, or none.
     """
-    parts = read_json(plans / CELLS, "schedule")
+    parts = read_json(plans / TRIALS, "schedule")
     part = parts.get(_key(scheduler, seed))
     if part is None:
-        raise BssError(f"{plans / CELLS}: has no training of {scheduler} with seed {seed}, but {', '.join(parts)}.")
+        raise BssError(f"{plans / TRIALS}: has no training of {scheduler} with seed {seed}, but {', '.join(parts)}.")
     if digest_json(part) != digest:
         raise BssError(
-            f"{plans / CELLS}: {scheduler} with seed {seed} is {digest_json(part)[:12]} there, expected "
+            f"{plans / TRIALS}: {scheduler} with seed {seed} is {digest_json(part)[:12]} there, expected "
             f"{digest[:12]}: these plans are of another run. Run the pipeline without its cache."
         )
     return config_from_part(part["parameters"])
@@ -62,8 +62,8 @@ def _key(scheduler: str, seed: int) -> str:
     return f"{scheduler}/seed={seed}"
 
 
-def take_cell(runs: Path, scheduler: str, seed: int, cell: Path) -> dict[str, Any]:
-    """Move the one training in `runs` to `cell`, with what MLflow knows of it beside it; return its metrics."""
+def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, Any]:
+    """Move the one training in `runs` to `trial`, with what MLflow knows of it beside it; return its metrics."""
     folder = runs / scheduler / f"seed={seed}"
     tracking = read_tracking(runs)
     if tracking is not None:
@@ -71,26 +71,26 @@ def take_cell(runs: Path, scheduler: str, seed: int, cell: Path) -> dict[str, An
         whole = not unsent(spool_folder(runs))
         note = {"record": records[_key(scheduler, seed)], "parent": execution.record, "whole": whole}
         write_json(folder / TRACKING, note)
-    folder.rename(cell)
-    metrics: dict[str, Any] = read_json(cell / "metrics.json", "train")
+    folder.rename(trial)
+    metrics: dict[str, Any] = read_json(trial / "metrics.json", "train")
     return metrics
 
 
-def collect_cells(cells: Iterable[Path], runs: Path) -> None:
+def collect_trials(trials: Iterable[Path], runs: Path) -> None:
     """Lay the folders of single trainings out as the stage train does, ``<scheduler>/seed=<s>``, as links.
 
     Raises `BssError` where a folder is no training, or two are the same one.
     """
-    for cell in cells:
-        parameters = read_json(cell / "provenance.json", "train")["parameters"]
+    for trial in trials:
+        parameters = read_json(trial / "provenance.json", "train")["parameters"]
         folder = runs / parameters["scheduler_name"] / f"seed={parameters['seed']}"
         if folder.exists():
-            raise BssError(f"{cell}: a second training of {parameters['scheduler_name']} seed {parameters['seed']}.")
+            raise BssError(f"{trial}: a second training of {parameters['scheduler_name']} seed {parameters['seed']}.")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.symlink_to(cell.resolve(), target_is_directory=True)
+        folder.symlink_to(trial.resolve(), target_is_directory=True)
 
 
-def track_cells(config: Config, data: Store, runs: Path, execution: Execution) -> int:
+def track_trials(config: Config, data: Store, runs: Path, execution: Execution) -> int:
     """Make every collected training a child of this run's MLflow run; return how many are logged here.
 
     That are those that Kubeflow took from an earlier run, which were logged to that one, and those that MLflow

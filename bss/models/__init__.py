@@ -1,1 +1,1 @@
-"""Encoders, fusion and the multi-modal network."""
+"""Networks, and what they make of their inputs: encoders, fusion, predictions."""

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bss.data.sounds import Sounds
 from bss.data.store import Modality
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.models.nondeterministic import NONDETERMINISTIC, Nondeterministic
 

@@ -18,7 +18,7 @@ from bss.data.store import Modality, Store
 from bss.errors import BssError
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
-from bss.models.transform import build_crop, build_transform
+from bss.models.inputs.transform import build_crop, build_transform
 
 
 @dataclass

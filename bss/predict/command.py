@@ -13,9 +13,9 @@ from bss.config.schema import Links
 from bss.console import make_console
 from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
 from bss.data.decode.altered import AlteredValues, count_altered, describe_altered
-from bss.data.problems import raise_problems
 from bss.data.rows import Sample
 from bss.data.write_store import CHUNK, CHUNK_BYTES, Skipped, decode_sample
+from bss.errors import raise_problems
 from bss.models.predictions import prediction_columns
 from bss.predict.new_samples import NewSamples, OnBad, read_new_samples
 from bss.predict.output import Output, open_output, output_columns, require_output

@@ -7,10 +7,9 @@ from typing import Literal
 
 from bss.config.modalities import ModalityKind
 from bss.data.manifest import read_rows, similar
-from bss.data.problems import raise_problems
 from bss.data.read_csv import WRONG_WIDTH_CURE, listed
 from bss.data.rows import BadRow, Sample, repeated, sample_of_row, span_columns_of
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 
 OnBad = Literal["error", "skip"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bss.artifacts.scores import measurement_titles, read_scores, scores_path
 from bss.config import Config
-from bss.data.scores import measurement_titles, read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
@@ -77,8 +77,8 @@ def measurements(
     found = [
         (title, read_scores(scores_path(scores, seed, timing), store)) for title, timing in _titles(config).items()
     ]
-    for name, cells in results.items():
-        path = cells[0].folder / "measurements.parquet"
+    for name, trials in results.items():
+        path = trials[0].folder / "measurements.parquet"
         if path.exists():
             epochs, columns = _read_measurements(path, store.rows("train"))
             # A learned scheduler starts from the scores after the warm-up: its first measurement is those.

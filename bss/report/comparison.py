@@ -27,11 +27,11 @@ def compare_results(config: Config, results: Results, val_samples: int) -> Compa
     """
     schedulers: dict[str, Any] = {
         name: {
-            key.replace("/", "_"): _mean_and_deviation(values(cells, key))
-            for key in cells[0].metrics
+            key.replace("/", "_"): _mean_and_deviation(values(trials, key))
+            for key in trials[0].metrics
             if key != "protocol"
         }
-        for name, cells in results.items()
+        for name, trials in results.items()
     }
     for key, role in ROLES:
         reference = getattr(config.compare, role)
@@ -59,9 +59,9 @@ def compare_results(config: Config, results: Results, val_samples: int) -> Compa
     }
 
 
-def values(cells: list[Result], metric: str) -> npt.NDArray[np.float64]:
+def values(trials: list[Result], metric: str) -> npt.NDArray[np.float64]:
     """Return one metric of each seed, float64 [seeds]."""
-    return np.array([cell.metrics[metric] for cell in cells], dtype=np.float64)
+    return np.array([trial.metrics[metric] for trial in trials], dtype=np.float64)
 
 
 def _mean_and_deviation(numbers: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -5,14 +5,14 @@ from typing import Any
 
 from bss.config import Config, config_to_tree, flatten
 from bss.data.store import Store
+from bss.provenance import code_version
 from bss.report import plots
 from bss.report.audit import PICTURE, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import ROLES, Comparison, Results
+from bss.report.csv_rows import difference_rows
 from bss.report.statistics import auc
-from bss.report.table import detail_cells, detail_columns, effect_cells, effect_columns
-from bss.report.tables import difference_rows
+from bss.report.terminal import detail_cells, detail_columns, effect_cells, effect_columns
 from bss.report.verdicts import cautions, findings, headlines, interval, next_steps
-from bss.tracking.provenance import code_version
 
 
 def render_page(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bss.report.comparison import Comparison, Results
 from bss.report.results import Result
-from bss.report.table import modality_names
+from bss.report.terminal import modality_names
 
 PALETTE = (
     "#555555",
@@ -65,9 +65,9 @@ def curves_plot(results: Results, against: str) -> str:
     label = f"{split.capitalize()} accuracy of each scheduler against {against}, mean over seeds"
     with figure(8.6, 4.2, label) as (axes, finish):
         for name, colour in colours(list(results)).items():
-            cells = results[name]
-            accuracy = 100 * _accuracies(cells)
-            steps = np.cumsum(cells[0].history["schedule/steps"])
+            trials = results[name]
+            accuracy = 100 * _accuracies(trials)
+            steps = np.cumsum(trials[0].history["schedule/steps"])
             x = steps if against == "steps" else np.arange(1, accuracy.shape[1] + 1)
             mean, error = accuracy.mean(axis=0), _standard_error(accuracy)
             axes.plot(x, mean, color=colour, label=name, linewidth=1.6)
@@ -82,9 +82,9 @@ def curves_plot(results: Results, against: str) -> str:
 
 def pacing_plot(results: Results) -> str:
     """Plot how many samples each epoch shows, as a share of the most that any shows."""
-    most = max(max(cells[0].history["schedule/samples"]) for cells in results.values())
+    most = max(max(trials[0].history["schedule/samples"]) for trials in results.values())
     with figure(8.6, 3.4, "Share of the training samples that each scheduler shows in each epoch") as (axes, finish):
-        shown = {name: tuple(cells[0].history["schedule/samples"]) for name, cells in results.items()}
+        shown = {name: tuple(trials[0].history["schedule/samples"]) for name, trials in results.items()}
         left = Counter(shown.values())
         for name, colour in colours(list(results)).items():
             samples = shown[name]
@@ -222,13 +222,13 @@ def _standard_error(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return error
 
 
-def _accuracies(cells: list[Result]) -> npt.NDArray[np.float64]:
+def _accuracies(trials: list[Result]) -> npt.NDArray[np.float64]:
     """Return the accuracy on the watched split, [seeds, epochs]."""
-    return np.array([cell.history[f"{cell.watched}/acc"] for cell in cells])
+    return np.array([trial.history[f"{trial.watched}/acc"] for trial in trials])
 
 
 def _low_end(results: Results) -> float:
     """Leave out the steep first epochs, so that the differences later on can be seen."""
-    means = [_accuracies(cells).mean(axis=0) for cells in results.values()]
+    means = [_accuracies(trials).mean(axis=0) for trials in results.values()]
     later = [mean[len(mean) // 5 :] for mean in means]
     return float(100 * min(mean.min() for mean in later) - 5)

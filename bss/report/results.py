@@ -5,10 +5,10 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
+from bss.artifacts.history import read_history
 from bss.config import Config
 from bss.errors import BssError
 from bss.files import read_json
-from bss.training.history import read_history
 
 
 @dataclass(frozen=True)

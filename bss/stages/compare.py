@@ -13,15 +13,15 @@ from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
+from bss.provenance import write_provenance
 from bss.report.comparison import compare_results
+from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, metric_rows
 from bss.report.page import render_page
 from bss.report.results import read_results
-from bss.report.table import print_comparison
-from bss.report.tables import comparison_rows, curve_rows, difference_rows, metric_rows
+from bss.report.terminal import print_comparison
 from bss.tracking.destination import recorded_uri
 from bss.tracking.execution import Execution, continue_execution, log_report, read_tracking
 from bss.tracking.journal import spool_folder
-from bss.tracking.provenance import write_provenance
 from bss.tracking.sender import sending
 
 
@@ -37,7 +37,7 @@ def compare(
     data = Store.open(store)
     results = read_results(config, runs)
     comparison = compare_results(config, results, len(data.rows("val")))
-    times = {name: float(np.mean([cell.seconds for cell in cells])) for name, cells in results.items()}
+    times = {name: float(np.mean([trial.seconds for trial in trials])) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
         write_json(folder / "times.json", times)
@@ -50,9 +50,9 @@ def compare(
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {
-            f"{name}/{cell.folder.name}": digest_file(cell.folder / "metrics.json")
-            for name, cells in results.items()
-            for cell in cells
+            f"{name}/{trial.folder.name}": digest_file(trial.folder / "metrics.json")
+            for name, trials in results.items()
+            for trial in trials
         }
         parameters = {"compare": config_to_tree(config.compare), "seeds": list(config.seeds)}
         write_provenance(folder, "compare", {"store": data.digest, **inputs}, parameters)

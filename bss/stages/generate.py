@@ -4,10 +4,10 @@ from pathlib import Path
 
 from bss.config import Config, config_to_tree
 from bss.console import make_console
-from bss.data.digits import write_digits
+from bss.data.builtin.digits import write_digits
 from bss.errors import BssError
 from bss.files import held, whole_folder
-from bss.tracking.provenance import write_provenance
+from bss.provenance import write_provenance
 
 
 def generate(config: Config, name: str, folder: Path) -> None:

@@ -17,15 +17,15 @@ from bss.data.decode.altered import join_altered
 from bss.data.decode.learned_tokenizer import FILES, copy_tokenizers, tokenizer_folder
 from bss.data.join_arrays import join_arrays, join_ends
 from bss.data.preprocessing import PREPROCESSING
-from bss.data.problems import raise_problems
 from bss.data.read_csv import read_csv
 from bss.data.shards import CURE, Part, in_order, read_part
 from bss.data.store import Store
 from bss.data.tables import read_table, write_table
 from bss.data.text_lengths import cut_notes, lengths_column
 from bss.data.write_store import write_header
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 from bss.files import digest_file, digest_json, held, read_json, whole_folder
+from bss.provenance import provenance, write_provenance
 from bss.stages.prepare import (
     check_what_is_left,
     parameters_of,
@@ -34,7 +34,6 @@ from bss.stages.prepare import (
     row_number,
     write_skipped,
 )
-from bss.tracking.provenance import provenance, write_provenance
 
 WHERE = "parts of the store"
 

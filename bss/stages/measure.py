@@ -9,32 +9,31 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bss.artifacts.scores import FILES, Columns, measurement_titles, scores_table
 from bss.balance.schedulers import Uniform
-from bss.balance.sorting import stable_argsort
 from bss.config import Config, config_to_tree
 from bss.console import make_console
-from bss.data.scores import FILES, measurement_titles
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.deciding import DECIDING, pick
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
+from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.models.network import MultiModalNetwork
 from bss.models.pretrained import digest_weights
+from bss.provenance import write_provenance
 from bss.report.statistics import auc
-from bss.tracking.provenance import write_provenance
+from bss.stages.progress import MeasuringProgress
 from bss.training.initial_network import compiled, initial_network
-from bss.training.measuring import Columns, batches_in_train_mode, measure_in_train_mode
+from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.measuring import batches_in_train_mode, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
-from bss.training.memory import keep_freed_memory
 from bss.training.nondeterminism import nondeterminism_named
-from bss.training.progress import MeasuringProgress
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.step_graph import step_graph
 from bss.training.steps import make_optimiser, train_epoch
-from bss.training.workers import emit, jobs_at_a_time, run_jobs
 
 Summary = dict[str, float | None]
 
@@ -134,20 +133,6 @@ def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: i
             network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=parts, graph=graph
         )
         emit(seed, epoch)
-
-
-def scores_table(store: Store, columns: Columns) -> dict[str, Any]:
-    """Return the table of scores.parquet: sample, criteria, score, rank and facts per modality."""
-    rows = store.rows("train")
-    ranks = np.empty(len(rows), dtype=np.int64)
-    ranks[stable_argsort(-columns["score"])] = np.arange(len(rows))
-    facts = {
-        name: values.astype(np.int64) if name.startswith("predicted_") else values
-        for name, values in columns.items()
-        if name != "score"
-    }
-    head = {"index": rows, "id": store.id_column(rows), "label": store.labels[rows]}
-    return {**head, **facts, "score": columns["score"], "rank": ranks}
 
 
 def summarise(store: Store, columns: Columns) -> Summary:

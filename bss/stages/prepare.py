@@ -21,7 +21,6 @@ from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_a
 from bss.data.learned_tokenizers import learn_tokenizers
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.preprocessing import write_preprocessing
-from bss.data.problems import raise_problems
 from bss.data.same_files import Keys, file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.shards import Shard, write_part
 from bss.data.splits import carve_val
@@ -31,9 +30,9 @@ from bss.data.text_lengths import cut_notes, token_lengths, vocabularies
 from bss.data.truth import read_truth
 from bss.data.write_store import decode_into, write_header, write_samples
 from bss.datasets.read import Source, read_source, write_rows
-from bss.errors import BssError
+from bss.errors import BssError, raise_problems
 from bss.files import digest_file, held, whole_folder
-from bss.tracking.provenance import write_provenance
+from bss.provenance import write_provenance
 
 SHARED_FILES_CURE = (
     "A model that knows a file has an easy test. Put all samples of a file into one split. Files that samples of all "

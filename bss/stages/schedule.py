@@ -6,16 +6,16 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from bss.artifacts.plans import SCHEMA_VERSION, seed_path
+from bss.artifacts.scores import read_scores, scores_path
 from bss.balance.schedulers import Entry
 from bss.config import Config, config_to_tree
 from bss.console import make_console
-from bss.data.plans import SCHEMA_VERSION, seed_path
-from bss.data.scores import read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
-from bss.tracking.provenance import write_provenance
+from bss.provenance import write_provenance
 from bss.training.sequences import count_steps
 
 Pacing = list[dict[str, float]]

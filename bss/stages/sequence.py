@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bss.artifacts.plans import read_plan
 from bss.config import Config, config_to_tree
 from bss.console import make_console
-from bss.data.plans import read_plan
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError

@@ -1,50 +1,27 @@
 """Stage 4: train every scheduler with every seed."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import held, read_json, restore_folder, whole_file, write_json
-from bss.models.waveforms import read_filled
+from bss.files import held, read_json, restore_folder
+from bss.launch.nodes import check_nodes
+from bss.launch.processes import await_killed_ranks, train_on_ranks
+from bss.launch.workers import emit, jobs_at_a_time, run_jobs
+from bss.stages.progress import TrainingProgress
 from bss.stages.schedule import require_a_batch
-from bss.tracking.cell_run import CellRun, ModelToLog
-from bss.tracking.destination import tracking_uri, warn_if_lost
-from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution, write_tracking
-from bss.tracking.journal import end_abandoned, spool_folder
-from bss.tracking.sender import sending
-from bss.training.cell_folder import cell_key, cell_parameters, is_finished, train_into
-from bss.training.checkpoints import Checkpoints, checkpoint_store, checkpoints_folder
-from bss.training.history import read_history
-from bss.training.launch import await_killed_ranks, train_on_ranks
-from bss.training.progress import TrainingProgress
-from bss.training.ranks import require_gpus
+from bss.stages.track_trainings import Task, Trial, log_history, model_to_log, start_run, tracked, trial_path
+from bss.tracking.execution import TRACKING, Execution, write_tracking
+from bss.tracking.trial_run import TrialRun
+from bss.training.distributed.ranks import require_gpus
 from bss.training.reproducible import device_type
-from bss.training.train_job import check_nodes
-from bss.training.workers import emit, jobs_at_a_time, run_jobs
-
-Cell = tuple[str, int]
-"""Scheduler name and seed."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a worker process needs, all of it picklable."""
-
-    config: Config
-    store: Path
-    plans: Path
-    runs: Path
-    execution: Execution | None
-    """The MLflow run that the trainings belong to; None without MLflow."""
+from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.trial_folder import is_finished, train_into, trial_key
 
 
 def train(
@@ -53,14 +30,14 @@ def train(
     scores: Path,
     plans: Path,
     runs: Path,
-    cells: list[Cell] | None = None,
+    trials: list[Trial] | None = None,
     execution: Execution | None = None,
 ) -> None:
-    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `cells` (None: all of params.yaml).
+    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `trials` (None: all of params.yaml).
 
-    A cell that is there already, made by the same code from the same data, plan and parameters, is kept:
+    A trial that is there already, made by the same code from the same data, plan and parameters, is kept:
     an interrupted stage goes on where it stopped, and a new seed trains that seed only. Folders of
-    schedulers and seeds that params.yaml no longer has are removed when all cells are asked for. Their
+    schedulers and seeds that params.yaml no longer has are removed when all trials are asked for. Their
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
@@ -69,24 +46,24 @@ def train(
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
-    wanted = cells or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
-    keys = {cell: cell_key(config, data, plans, *cell) for cell in wanted}
+    wanted = trials or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
+    keys = {trial: trial_key(config, data, plans, *trial) for trial in wanted}
     runs.mkdir(parents=True, exist_ok=True)
-    if config.train.nodes > 1 and not all(is_finished(_folder(runs, *cell), keys[cell]) for cell in wanted):
+    if config.train.nodes > 1 and not all(is_finished(trial_path(runs, *trial), keys[trial]) for trial in wanted):
         check_nodes(config)
     console = make_console()
-    with held(runs), _tracked(config, data, scores, plans, runs, execution, console) as (parent, check):
-        for cell in wanted:
-            restore_folder(_folder(runs, *cell))
-        if cells is None:
+    with held(runs), tracked(config, data, scores, plans, runs, execution, console) as (parent, check):
+        for trial in wanted:
+            restore_folder(trial_path(runs, *trial))
+        if trials is None:
             _remove_others(runs, set(wanted))
-        kept = [cell for cell in wanted if is_finished(_folder(runs, *cell), keys[cell])]
-        for cell in kept:
-            checkpoints = checkpoints_folder(_folder(runs, *cell))
+        kept = [trial for trial in wanted if is_finished(trial_path(runs, *trial), keys[trial])]
+        for trial in kept:
+            checkpoints = checkpoints_folder(trial_path(runs, *trial))
             if checkpoints.exists():  # of a process that was killed between its end and their removal
-                Checkpoints(checkpoints, keys[cell], config.resources.checkpoints).remove()
+                Checkpoints(checkpoints, keys[trial], config.resources.checkpoints).remove()
         task = Task(config, store, plans, runs, parent)
-        jobs = [(task, *cell, cell in kept) for cell in wanted]
+        jobs = [(task, *trial, trial in kept) for trial in wanted]
         at_a_time = min(jobs_at_a_time(config, config.train.processes), len(wanted))
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
@@ -116,22 +93,22 @@ def train(
 
 
 def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
-    """Train one cell in a worker process, or log again one that is finished.
+    """Run one trial in a worker process, or log again one that is finished.
 
     Returns its metrics, its seconds (None where it was finished before) and the name of its MLflow run's record.
     """
     config, data = task.config, Store.open(task.store)
-    folder = _folder(task.runs, name, seed)
-    run = _start_run(task, data, name, seed, finished)
+    folder = trial_path(task.runs, name, seed)
+    run = start_run(task, data, name, seed, finished)
     try:
         if finished:
             metrics = read_json(folder / "metrics.json", "train")
             if run is not None:
-                _log_history(run, folder)
+                log_history(run, folder)
         else:
             metrics = _train(task, data, name, seed, run)
         if run is not None:
-            run.finish(folder, metrics, _model_to_log(config, data, folder, seed))
+            run.finish(folder, metrics, model_to_log(config, data, folder, seed))
     except BaseException as error:
         if run is not None:
             with suppress(BssError):  # on a full disk; the next start ends it
@@ -143,31 +120,9 @@ def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[st
     return metrics, seconds, None if run is None else run.record
 
 
-def log_finished(
-    spool: Path,
-    config: Config,
-    data: Store,
-    folder: Path,
-    name: str,
-    seed: int,
-    execution: Execution,
-    replaces: str | None,
-) -> str:
-    """Record the finished training in `folder` as a run of `execution`, in place of `replaces`; return its record."""
-    run = _new_run(spool, config, name, seed, execution, replaces)
-    _log_history(run, folder)
-    run.finish(folder, read_json(folder / "metrics.json", "train"), _model_to_log(config, data, folder, seed))
-    return run.record
-
-
-def _log_history(run: CellRun, folder: Path) -> None:
-    for row in read_history(folder / "history.csv"):
-        run.log_epoch(row)
-
-
-def _train(task: Task, data: Store, name: str, seed: int, run: CellRun | None) -> dict[str, Any]:
-    """Train one cell in this process, or in several that this one starts and follows."""
-    config, folder = task.config, _folder(task.runs, name, seed)
+def _train(task: Task, data: Store, name: str, seed: int, run: TrialRun | None) -> dict[str, Any]:
+    """Run one trial in this process, or in several that this one starts and follows."""
+    config, folder = task.config, trial_path(task.runs, name, seed)
 
     def on_epoch(row: dict[str, Any]) -> None:
         emit(name, seed, row)
@@ -180,12 +135,8 @@ def _train(task: Task, data: Store, name: str, seed: int, run: CellRun | None) -
     return train_into(folder, config, data, task.plans, name, seed, on_epoch)
 
 
-def _folder(runs: Path, name: str, seed: int) -> Path:
-    return runs / name / f"seed={seed}"
-
-
-def _remove_others(runs: Path, wanted: set[Cell]) -> None:
-    keep = {_folder(runs, *cell) for cell in wanted}
+def _remove_others(runs: Path, wanted: set[Trial]) -> None:
+    keep = {trial_path(runs, *trial) for trial in wanted}
     keep |= {checkpoints_folder(folder) for folder in keep}
     for folder in [*runs.glob("*/seed=*"), *runs.glob("*/.seed=*")]:
         if folder not in keep:
@@ -193,94 +144,3 @@ def _remove_others(runs: Path, wanted: set[Cell]) -> None:
     for folder in runs.iterdir():
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-
-
-@contextmanager
-def _tracked(
-    config: Config, data: Store, scores: Path, plans: Path, runs: Path, given: Execution | None, console: Console
-) -> Iterator[tuple[Execution | None, Callable[[], None]]]:
-    """Give the run that the trainings belong to, and what to call now and then; send what they record meanwhile.
-
-    A run that is opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
-    """
-    if not config.tracking.enabled:
-        yield None, lambda: None
-        return
-    spool = spool_folder(runs)
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    with held(spool):
-        end_abandoned(spool, _to_be_resumed(runs))
-        execution, journal = given, None
-        if execution is None:
-            warn_if_lost(say)
-            execution, journal = open_execution(spool, config, data.name, tracking_uri(), {})
-            log_inputs(journal, config, data, scores, plans)
-        with sending(runs, execution.tracking_uri, config.tracking.strict, say) as sender:
-            try:
-                yield execution, sender.check
-            except BaseException as error:
-                if journal is not None:
-                    with suppress(BssError):
-                        journal.append("end", status="FAILED" if isinstance(error, Exception) else "KILLED")
-                raise
-            if journal is not None:
-                journal.append("end", status="FINISHED")
-
-
-def _to_be_resumed(runs: Path) -> list[str]:
-    """Return the journals of trainings that were stopped and have checkpoints."""
-    notes = (_read_note(path) for path in runs.glob(f"*/.seed=*/{TRACKING}"))
-    return [note["journal"] for note in notes if note is not None]
-
-
-def _start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> CellRun | None:
-    """Open the MLflow run of a training, or go on with that of one which was stopped."""
-    if task.execution is None:
-        return None
-    spool = spool_folder(task.runs)
-    if finished:
-        return _new_run(spool, task.config, name, seed, task.execution)
-    note = checkpoints_folder(_folder(task.runs, name, seed)) / TRACKING
-    key = cell_key(task.config, data, task.plans, name, seed)
-    known = _read_note(note)
-    run = CellRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
-    if run is not None:
-        return run
-    # Of one on another disk only the name is left; this one tells all that it told, and more.
-    store = checkpoint_store(key, task.config.resources.checkpoints)
-    before = store.read_note() if store is not None else None
-    run = _new_run(spool, task.config, name, seed, task.execution, replaces=before["record"] if before else None)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(note) as file:
-        write_json(file, {"journal": run.journal.folder.name, "cell": key})
-    if store is not None:
-        store.write_note({"record": run.record})
-    return run
-
-
-def _read_note(note: Path) -> dict[str, Any] | None:
-    """Return which record a training that was stopped belongs to; None where that is not known (any more)."""
-    try:
-        return read_json(note, "train", {"journal": str, "cell": str})
-    except BssError:
-        return None
-
-
-def _new_run(
-    spool: Path, config: Config, name: str, seed: int, execution: Execution, replaces: str | None = None
-) -> CellRun:
-    tags = {"scheduler": name, "seed": str(seed)}
-    return CellRun.start(
-        spool, execution, f"{name} seed={seed}", cell_parameters(config, name, seed), tags, replaces=replaces
-    )
-
-
-def _model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
-    models = config.tracking.models
-    if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
-        return None
-    rows = data.rows("test")[:2]
-    return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})

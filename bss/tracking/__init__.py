@@ -1,1 +1,1 @@
-"""Provenance of artifacts, and MLflow."""
+"""MLflow: what the trainings record, the journal of it, and sending it."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bss.addresses import redact
 from bss.errors import BssError
 from bss.files import whole_file
+from bss.redact import redact
 from bss.tracking.experiment_folder import checkout_folder, is_lost
 
 DATABASE = "mlflow.db"

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bss.addresses import redact
 from bss.config import Config, config_to_tree, flatten
-from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.files import digest_file, read_json, write_json
+from bss.provenance import code_version
+from bss.redact import redact
+from bss.remote.fetch import DataVersion
 from bss.tracking.dvc_lock import dvc_digest
 from bss.tracking.journal import Journal, files_below
-from bss.tracking.provenance import code_version
 
 TRACKING = "mlflow.json"
 """File in a folder of trainings that tells which runs they belong to."""

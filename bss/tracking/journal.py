@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bss.disk import on_disk
 from bss.errors import BssError
 from bss.files import read_json, write_json
+from bss.full_disk import on_disk
 
 LINES = "journal.jsonl"
 SENT = "sent.json"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bss.addresses import redact
 from bss.errors import BssError
+from bss.redact import redact
 from bss.tracking.destination import artifact_location, connect
 from bss.tracking.journal import Journal, Record, files_below
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bss.addresses import redact
 from bss.errors import BssError
+from bss.redact import redact
 from bss.tracking.destination import failure, unreachable
 from bss.tracking.experiment_folder import checkout_folder
 from bss.tracking.journal import Journal, journals, spool_folder, unsent

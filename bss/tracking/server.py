@@ -6,7 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from bss.addresses import redact
+from bss.redact import redact
 from bss.tracking.destination import tracking_uri
 
 GRACE_SECONDS = 10

@@ -1,1 +1,1 @@
-"""The training loop, measuring and evaluation."""
+"""One training: the loop, its steps, measuring and evaluation."""

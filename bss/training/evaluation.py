@@ -6,8 +6,8 @@ import torch
 
 from bss.config.schema import EvaluationConfig
 from bss.models.network import MultiModalNetwork
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.measuring import batches_of_all
-from bss.training.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 
 

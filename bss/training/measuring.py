@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bss.artifacts.scores import Columns
 from bss.balance.criteria import (
     confidence,
     feature_similarity,
@@ -20,10 +21,10 @@ from bss.balance.draw import generator
 from bss.config import Config
 from bss.config.training import Precision
 from bss.errors import BssError
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.dropout import dropout_of, dropout_over
-from bss.training.ranks import ALONE, Ranks
+from bss.training.distributed.dropout import dropout_of, dropout_over
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import Inputs, SplitData
 
@@ -37,7 +38,6 @@ processor gains nothing from more of them."""
 GRADIENT_BYTES = 1 << 30
 """Per-sample gradients at most in memory at a time, unless one sample's are larger."""
 
-Columns = dict[str, npt.NDArray[np.float64]]
 Batches = list[npt.NDArray[np.int64]]
 
 

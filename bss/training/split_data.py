@@ -12,10 +12,10 @@ from torch import Tensor
 
 from bss.data.sounds import Sounds
 from bss.data.store import Store
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
+from bss.models.inputs.to_device import onto
+from bss.models.inputs.waveforms import place
 from bss.models.network import MultiModalNetwork
-from bss.models.onto import onto
-from bss.models.waveforms import place
 from bss.training.read_ahead import Memory, read_ahead
 
 CACHE_BYTES = 2 << 30

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.ranks import Ranks
+from bss.training.distributed.ranks import Ranks
 from bss.training.split_data import Inputs
 
 Part = tuple[Inputs, Tensor]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bss.config.training import AdamConfig, OptimiserConfig, StepDecay
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.training.dropout import dropout_of, dropout_over
-from bss.training.ranks import ALONE, Ranks
+from bss.training.distributed.dropout import dropout_of, dropout_over
+from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 from bss.training.step import Step
 from bss.training.step_graph import StepGraph

@@ -38,20 +38,20 @@ def compare(
     import tempfile
     from pathlib import Path
 
-    from bss.data.fetch import DataVersion
     from bss.data.store import Store
     from bss.kubeflow.data import data_tags
     from bss.kubeflow.execution import open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_json
-    from bss.kubeflow.trainings import collect_cells, track_cells
+    from bss.kubeflow.trainings import collect_trials, track_trials
+    from bss.remote.fetch import DataVersion
     from bss.stages.compare import compare as compare_stage
     from bss.tracking.execution import continue_execution, log_inputs
     from bss.tracking.journal import spool_folder
 
     with plain_errors(), tempfile.TemporaryDirectory() as temporary:
         config, runs = config_from_json(parameters), Path(temporary) / "runs"
-        collect_cells([Path(model.path) for model in models], runs)
+        collect_trials([Path(model.path) for model in models], runs)
         execution = None
         if config.tracking.enabled:
             opened, version = Store.open(Path(store.path)), DataVersion(**json.loads(data))
@@ -61,7 +61,7 @@ def compare(
             journal = continue_execution(spool_folder(runs), execution)
             log_inputs(journal, config, opened, Path(scores.path), Path(plans.path), version)
             journal.append("end", status=None)
-            print(f"compare: {track_cells(config, opened, runs, execution)} trainings were reused")
+            print(f"compare: {track_trials(config, opened, runs, execution)} trainings were reused")
         compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path), execution)
         shutil.copy(Path(report.path) / "report.html", page.path)
         comparison = json.loads((Path(report.path) / "comparison.json").read_text(encoding="utf-8"))

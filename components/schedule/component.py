@@ -39,7 +39,7 @@ def schedule(
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_part
     from bss.kubeflow.summaries import plans_summary
-    from bss.kubeflow.trainings import list_cells
+    from bss.kubeflow.trainings import list_trials
     from bss.stages.schedule import schedule as schedule_stage
 
     with plain_errors():
@@ -47,6 +47,6 @@ def schedule(
         join_scores(config, [Path(part.path) for part in measured], Path(scores.path))
         schedule_stage(config, Path(store.path), Path(scores.path), folder)
         Path(summary.path).write_text(plans_summary(folder), encoding="utf-8")
-        cells = list_cells(config, Path(store.path), folder)
+        trials = list_trials(config, Path(store.path), folder)
     plans.metadata.update(store_digest=store_digest, scores_digests=scores_digests)
-    return cells
+    return trials

@@ -40,12 +40,12 @@ def train(
 
     from bss.kubeflow.execution import join_execution
     from bss.kubeflow.messages import plain_errors
-    from bss.kubeflow.trainings import cell_config, take_cell, without_tracking
+    from bss.kubeflow.trainings import take_trial, trial_config, without_tracking
     from bss.stages.train import train as train_stage
 
     os.environ.setdefault("BSS_IMAGE", image)
     with plain_errors():
-        config, place = cell_config(Path(plans.path), scheduler, seed, digest), Path(model.path)
+        config, place = trial_config(Path(plans.path), scheduler, seed, digest), Path(model.path)
         execution = join_execution(config, mlflow_tracking_uri)
         with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
             runs = Path(temporary) / "runs"
@@ -53,10 +53,10 @@ def train(
             train_stage(
                 config if execution else without_tracking(config),
                 *paths,
-                cells=[(scheduler, seed)],
+                trials=[(scheduler, seed)],
                 execution=execution,
             )
-            numbers = take_cell(runs, scheduler, seed, place)
+            numbers = take_trial(runs, scheduler, seed, place)
     for name, value in numbers.items():
         if isinstance(value, (int, float)):
             metrics.log_metric(name, value)

@@ -16,7 +16,7 @@ from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind
 from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.display import orientation
 from bss.data.decode.spans import WHOLE
-from bss.init.facts import look
+from bss.init.column_facts import look
 
 
 def decode(path, kind):

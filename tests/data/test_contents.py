@@ -19,7 +19,7 @@ from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.contents import content_of
 from bss.data.decode.quiet import without_notes
 from bss.data.decode.spans import WHOLE
-from bss.init.facts import look
+from bss.init.column_facts import look
 
 SOUND = AudioKind("audio", sample_rate=8000, seconds=0.1)
 IMAGE = ImageKind("image", height=2, width=2, channels=3)

@@ -15,7 +15,7 @@ from bss.data.decode.audio import CANCELLED
 from bss.data.decode.frame_source import ImageFolder, Video
 from bss.data.decode.sound_source import measure_sound, sound_blocks
 from bss.data.decode.spans import WHOLE
-from bss.init.facts import look
+from bss.init.column_facts import look
 from bss.init.modality import guess
 
 pytestmark = needs_ffmpeg

@@ -26,7 +26,7 @@ REASONS = {
 }
 
 CLUSTER, DOCKER, NETWORK = NotRun("cluster"), NotRun("docker"), NotRun("network")
-TWO_NODES = NotRun("docker", "tests/training/test_nodes.py")
+TWO_NODES = NotRun("docker", "tests/launch/test_nodes.py")
 IN_CONTAINERS = NotRun("docker", "tests/pipelines/test_containers.py")
 SUBMIT = NotRun("cluster", "tests/pipelines/test_submit.py")
 
@@ -128,7 +128,7 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "kubectl -n NAMESPACE logs -f -l jobset.sigs.k8s.io/jobset-name=bss-0123456789ab-cdef --prefix": CLUSTER,
         "docker logs -f bss-0123456789ab-cdef-node-0": DOCKER,
         "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
-        "-m bss.training.rank --params params.yaml --store outputs/store --plans outputs/plans "
+        "-m bss.launch.rank_main --params params.yaml --store outputs/store --plans outputs/plans "
         "--scheduler bss-l --seed 0 --out outputs/runs/bss-l/seed=0": "test_two_nodes_without_the_trainer",
     },
     "docs/reliability.md": {"bss sync": "test_what_mlflow_did_not_get_is_sent_later"},
@@ -203,4 +203,4 @@ PARAMETERS: dict[tuple[str, str], dict] = {
 """YAML blocks that are parts of params.yaml, by page and how their first line begins, with the modalities of the data
 that they are for; empty if the block names them or needs none."""
 
-OTHER_YAML = {("docs/multi-node.md", "apiVersion: rbac"): NotRun("own test", "tests/training/test_cluster.py")}
+OTHER_YAML = {("docs/multi-node.md", "apiVersion: rbac"): NotRun("own test", "tests/launch/test_cluster.py")}

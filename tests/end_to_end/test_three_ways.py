@@ -40,8 +40,8 @@ def results(folders):
     found = {}
     for folder in folders:
         parameters = json.loads((folder / "provenance.json").read_text())["parameters"]
-        cell = parameters["scheduler_name"], parameters["seed"]
-        found[cell] = {name: (folder / name).read_bytes() for name in RESULTS}
+        trial = parameters["scheduler_name"], parameters["seed"]
+        found[trial] = {name: (folder / name).read_bytes() for name in RESULTS}
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from damage import refused, refused_or
 from tally import tried
 
-from bss.data.fetch import fetch, locate
+from bss.remote.fetch import fetch, locate
 
 
 def git(folder, *arguments):

@@ -18,23 +18,23 @@ from damage import damage, damages, every_damage, examples, refused, refused_or
 from hypothesis import given
 from tally import tried
 
+from bss.artifacts.plans import read_plan
+from bss.artifacts.scores import read_scores
 from bss.config import config_to_tree
 from bss.config.resources import CheckpointsConfig
 from bss.console import make_console
-from bss.data.plans import read_plan
-from bss.data.scores import read_scores
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.files import read_json
 from bss.inspect.command import inspect
 from bss.models.pretrained import find_weights, read_weights
 from bss.report.results import read_results
-from bss.report.table import show
+from bss.report.terminal import show
 from bss.stages.measure import summarise
 from bss.stages.sequence import check_sequence
 from bss.tracking.dvc_lock import dvc_digest
-from bss.training.cell_folder import is_finished
-from bss.training.checkpoints import Checkpoints
+from bss.training.resume.checkpoints import Checkpoints
+from bss.training.trial_folder import is_finished
 
 PROJECT = Path(__file__).parents[2]
 
@@ -256,20 +256,20 @@ def test_a_parquet_file_that_unpacks_to_more_than_the_limit_is_refused(tmp_path,
 
 def test_sequences_and_measurements_that_tell_of_nothing_are_refused(outputs):
     folder, config, store = outputs
-    cell = folder / "runs" / "bss-l" / "seed=0"
+    trial = folder / "runs" / "bss-l" / "seed=0"
 
     def check():
         return check_sequence(config, store.path, folder / "plans", folder / "runs", "bss-l", 0, 1)
 
     check()
-    whole = (cell / "measurements.parquet").read_bytes()
+    whole = (trial / "measurements.parquet").read_bytes()
     for columns in ({"epoch": [9] * 48}, {"epoch": ["x"] * 48}, {"smoothed": [float("nan")] * 48}):
-        table = pyarrow.parquet.read_table(cell / "measurements.parquet").slice(0, 48)
-        pyarrow.parquet.write_table(table, cell / "measurements.parquet")
-        rewrite(cell / "measurements.parquet", **columns)
+        table = pyarrow.parquet.read_table(trial / "measurements.parquet").slice(0, 48)
+        pyarrow.parquet.write_table(table, trial / "measurements.parquet")
+        rewrite(trial / "measurements.parquet", **columns)
         refused("parquet", check, "measurements.parquet")
-        (cell / "measurements.parquet").write_bytes(whole)
-    rewrite(cell / "sequences.parquet", digest=[None, None, None])
+        (trial / "measurements.parquet").write_bytes(whole)
+    rewrite(trial / "sequences.parquet", digest=[None, None, None])
     refused("parquet", check, "sequences.parquet")
 
 

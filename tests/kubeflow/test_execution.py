@@ -3,8 +3,8 @@ import pytest
 
 from bss.errors import BssError
 from bss.kubeflow.execution import IMAGE_TAG, RUN_ID, end, find_execution, join_execution, open_or_find
-from bss.tracking.cell_run import CellRun
 from bss.tracking.sender import require_sent
+from bss.tracking.trial_run import TrialRun
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_the_steps_of_one_pipeline_run_share_its_mlflow_run(address, config, mon
     assert open_or_find(config, "pets", address, {}) == opened
     assert join_execution(config, address) == opened
     parent = only_run(address)
-    child = CellRun.start(tmp_path / "spool", opened, "uniform seed=0", {}, {})
+    child = TrialRun.start(tmp_path / "spool", opened, "uniform seed=0", {}, {})
     require_sent(tmp_path / "spool", address)
     assert find_execution(address) == opened
     tags = only_run(address, **{"bss.record": child.record}).data.tags

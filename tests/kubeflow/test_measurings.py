@@ -2,11 +2,11 @@
 
 import pytest
 
-from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.files import digest_folder
 from bss.kubeflow.measurings import join_scores, list_measurings
 from bss.kubeflow.parameters import config_from_part
+from bss.remote.fetch import DataVersion
 from bss.stages.measure import measure
 
 VERSION = DataVersion(repository="", commit="", path="data/pets", digest="d" * 32)

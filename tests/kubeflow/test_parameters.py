@@ -5,8 +5,8 @@ from conftest import small_tree
 
 from bss.config import config_from_tree, config_to_tree
 from bss.deciding import DECIDING, pick
-from bss.kubeflow.parameters import cell_part, config_from_json, config_from_part, config_to_json, stage_part
-from bss.training.cell_folder import cell_parameters
+from bss.kubeflow.parameters import config_from_json, config_from_part, config_to_json, stage_part, trial_part
+from bss.training.trial_folder import trial_parameters
 
 
 def assert_same(one, other, stage):
@@ -34,11 +34,11 @@ def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
     planned = config_from_part(stage_part(config, "schedule"))
     assert_same(planned, config, "train")
     for name in config.schedule.schedulers:
-        assert cell_part(planned, name, 1) == cell_part(config, name, 1)
+        assert trial_part(planned, name, 1) == trial_part(config, name, 1)
 
 
 def test_what_decides_a_training_is_what_its_stage_reads(tree, make_config):
-    decides = cell_parameters(make_config(tree), "uniform", 0)["train"]
+    decides = trial_parameters(make_config(tree), "uniform", 0)["train"]
     assert {f"train.{key}" for key in decides} == {
         key for key in DECIDING["train"].parameters if key.startswith("train.")
     }
@@ -48,8 +48,8 @@ def test_a_step_knows_how_many_ranks_it_trains_with(tree, make_config):
     tree["resources"]["staging"] = "s3://bucket/staging"
     tree["train"] |= {"processes": 2, "nodes": 3}
     planned = config_from_part(stage_part(make_config(tree), "schedule"))
-    cell = config_from_part(cell_part(planned, "uniform", 0))
-    assert (cell.train.processes, cell.train.nodes) == (2, 3)
+    trial = config_from_part(trial_part(planned, "uniform", 0))
+    assert (trial.train.processes, trial.train.nodes) == (2, 3)
 
 
 def changed(tree, key, value):
@@ -67,25 +67,25 @@ def changed(tree, key, value):
     [
         ("compare.resamples", 2000, set()),
         ("tracking.experiment", "other", {"schedule"}),
-        ("train.decay.at", [1], {"schedule", "cell"}),
-        ("train.epochs", 2, {"schedule", "cell"}),
-        ("train.processes", 2, {"schedule", "cell"}),
-        ("train.batch_size", 8, {"measure", "schedule", "cell"}),
-        ("train.precision", "bf16", {"measure", "schedule", "cell"}),
+        ("train.decay.at", [1], {"schedule", "trial"}),
+        ("train.epochs", 2, {"schedule", "trial"}),
+        ("train.processes", 2, {"schedule", "trial"}),
+        ("train.batch_size", 8, {"measure", "schedule", "trial"}),
+        ("train.precision", "bf16", {"measure", "schedule", "trial"}),
         ("measure.warmup_epochs", 2, {"measure"}),
-        ("measure.precision", "bf16", {"measure", "schedule", "cell"}),
+        ("measure.precision", "bf16", {"measure", "schedule", "trial"}),
         ("schedule.schedulers.bss-l.beta", 0.5, {"schedule"}),
         ("schedule.schedulers.uniform", {"kind": "uniform"}, set()),
         ("prepare.val_share", 0.3, {"prepare"}),
         ("seeds", [0, 1, 2], {"measure", "schedule"}),
-        ("network.encoders.image.features", 4, {"measure", "schedule", "cell"}),
-        ("resources.deterministic", "warn", {"measure", "schedule", "cell"}),
+        ("network.encoders.image.features", 4, {"measure", "schedule", "trial"}),
+        ("resources.deterministic", "warn", {"measure", "schedule", "trial"}),
     ],
 )
 def test_only_what_a_stage_reads_decides_it(key, value, decided, tree, make_config):
     def parts(config):
         stages = {stage: stage_part(config, stage) for stage in ("prepare", "measure", "schedule")}
-        return stages | {"cell": cell_part(config, "uniform", 0)}
+        return stages | {"trial": trial_part(config, "uniform", 0)}
 
     before, after = parts(make_config(tree)), parts(make_config(changed(tree, key, value)))
     assert {name for name in before if before[name] != after[name]} == decided
@@ -93,7 +93,7 @@ def test_only_what_a_stage_reads_decides_it(key, value, decided, tree, make_conf
 
 def test_only_the_first_seed_logs_its_model(tree, make_config):
     config = make_config(tree | {"tracking": {"models": "first-seed"}})
-    models = [json.loads(cell_part(config, "uniform", seed))["tracking"]["models"] for seed in (0, 1)]
+    models = [json.loads(trial_part(config, "uniform", seed))["tracking"]["models"] for seed in (0, 1)]
     assert models == ["all", "none"]
 
 
@@ -102,8 +102,8 @@ def test_the_place_of_the_nodes_files_reaches_trainings_on_several_nodes_and_no_
     for nodes, staging in ((1, None), (2, "s3://bucket/staging")):
         config = make_config(changed(tree, "train.nodes", nodes))
         planned = config_from_part(stage_part(config, "schedule"))
-        assert config_from_part(cell_part(planned, "uniform", 0)).resources.staging == staging
-        assert cell_part(planned, "uniform", 0) == cell_part(config, "uniform", 0)
+        assert config_from_part(trial_part(planned, "uniform", 0)).resources.staging == staging
+        assert trial_part(planned, "uniform", 0) == trial_part(config, "uniform", 0)
 
 
 def test_the_whole_configuration_survives_as_json(small_root, make_config):

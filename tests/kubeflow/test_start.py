@@ -1,11 +1,11 @@
 import pytest
 
 from bss.config import BUILTIN
-from bss.data.fetch import DataVersion
 from bss.errors import BssError
 from bss.kubeflow.data import find_data, raw_data
 from bss.kubeflow.parameters import config_from_part
 from bss.kubeflow.start import config_for_pods, resolve, resolve_config
+from bss.remote.fetch import DataVersion
 
 TEXT = BUILTIN.read_text()
 

@@ -5,9 +5,9 @@ import pytest
 
 from bss.errors import BssError
 from bss.kubeflow.parameters import config_from_part, stage_part
-from bss.kubeflow.trainings import cell_config, collect_cells, list_cells, take_cell
+from bss.kubeflow.trainings import collect_trials, list_trials, take_trial, trial_config
 from bss.stages.schedule import schedule
-from bss.training.cell_folder import cell_parameters
+from bss.training.trial_folder import trial_parameters
 
 
 @pytest.fixture
@@ -17,14 +17,14 @@ def planned(pipeline, small_store, tmp_path):
     plans = tmp_path / "plans"
     shutil.copytree(folder / "plans", plans)
     config = config_from_part(stage_part(config, "schedule"))
-    return plans, config, list_cells(config, small_store, plans)
+    return plans, config, list_trials(config, small_store, plans)
 
 
 def test_there_is_a_training_per_seed_and_scheduler(planned):
-    _, config, cells = planned
-    found = [(cell["scheduler"], cell["seed"]) for cell in cells]
+    _, config, trials = planned
+    found = [(trial["scheduler"], trial["seed"]) for trial in trials]
     assert found == [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
-    assert len({cell["digest"] for cell in cells}) == len(cells)
+    assert len({trial["digest"] for trial in trials}) == len(trials)
 
 
 def test_the_list_is_short_whatever_the_parameters():
@@ -34,12 +34,12 @@ def test_the_list_is_short_whatever_the_parameters():
 
 
 def test_a_training_gets_the_parameters_that_decide_it(planned, pipeline):
-    plans, _, cells = planned
-    for cell in cells:
-        config = cell_config(plans, **cell)
-        assert config.seeds == (cell["seed"],)
-        own = cell_parameters(config, cell["scheduler"], cell["seed"])
-        assert own == cell_parameters(pipeline[1], cell["scheduler"], cell["seed"])
+    plans, _, trials = planned
+    for trial in trials:
+        config = trial_config(plans, **trial)
+        assert config.seeds == (trial["seed"],)
+        own = trial_parameters(config, trial["scheduler"], trial["seed"])
+        assert own == trial_parameters(pipeline[1], trial["scheduler"], trial["seed"])
 
 
 def test_one_more_seed_leaves_the_other_trainings_as_they_are(pipeline, tree, make_config, small_store, tmp_path):
@@ -47,38 +47,38 @@ def test_one_more_seed_leaves_the_other_trainings_as_they_are(pipeline, tree, ma
     before = {(c["scheduler"], c["seed"]): c["digest"] for c in plan(config, small_store, folder, tmp_path / "before")}
     more = make_config(tree | {"seeds": [0]})
     after = plan(more, small_store, folder, tmp_path / "after")
-    assert all(before[cell["scheduler"], cell["seed"]] == cell["digest"] for cell in after)
+    assert all(before[trial["scheduler"], trial["seed"]] == trial["digest"] for trial in after)
 
 
 def plan(config, store, folder, plans):
     schedule(config, store, folder / "scores", plans)
-    return list_cells(config, store, plans)
+    return list_trials(config, store, plans)
 
 
 def test_plans_of_another_run_are_refused(planned):
-    plans, _, cells = planned
+    plans, _, trials = planned
     with pytest.raises(BssError, match="these plans are of another run"):
-        cell_config(plans, cells[0]["scheduler"], cells[0]["seed"], "0" * 64)
+        trial_config(plans, trials[0]["scheduler"], trials[0]["seed"], "0" * 64)
     with pytest.raises(BssError, match="has no training of uniform with seed 9"):
-        cell_config(plans, "uniform", 9, "0" * 64)
+        trial_config(plans, "uniform", 9, "0" * 64)
 
 
 def test_trainings_are_laid_out_as_the_stage_does(pipeline, tmp_path):
     folder, config = pipeline
-    cells = []
+    trials = []
     for number, source in enumerate(sorted((folder / "runs").glob("*/seed=*"))):
         runs = tmp_path / f"step-{number}"
         shutil.copytree(source, runs / source.parent.name / source.name)
-        cells.append(tmp_path / f"model-{number}")
+        trials.append(tmp_path / f"model-{number}")
         seed = int(source.name.removeprefix("seed="))
-        metrics = take_cell(runs, source.parent.name, seed, cells[-1])
+        metrics = take_trial(runs, source.parent.name, seed, trials[-1])
         assert metrics == json.loads((source / "metrics.json").read_text())
-    collect_cells(cells, tmp_path / "runs")
+    collect_trials(trials, tmp_path / "runs")
     laid_out = {path.relative_to(tmp_path / "runs") for path in (tmp_path / "runs").glob("*/seed=*")}
     assert laid_out == {path.relative_to(folder / "runs") for path in (folder / "runs").glob("*/seed=*")}
     with pytest.raises(BssError, match="a second training of"):
-        collect_cells(cells[:1], tmp_path / "runs")
-    shutil.rmtree(cells[0])
+        collect_trials(trials[:1], tmp_path / "runs")
+    shutil.rmtree(trials[0])
     with pytest.raises(BssError, match="not found"):
-        collect_cells(cells[:1], tmp_path / "others")
-    assert len(config.seeds) * len(config.schedule.schedulers) == len(cells)
+        collect_trials(trials[:1], tmp_path / "others")
+    assert len(config.seeds) * len(config.schedule.schedulers) == len(trials)

@@ -19,7 +19,7 @@ from bss.models.deterministic_ops import Recorder, nondeterministic_operations
 from bss.models.encoders import i3d
 from bss.models.network import build_network, describe_network
 from bss.models.nondeterministic import NONDETERMINISTIC, TORCH
-from bss.training.batch_norm import GlobalBatchNorm
+from bss.training.distributed.batch_norm import GlobalBatchNorm
 from bss.training.evaluation import evaluate
 from bss.training.measuring import measure
 from bss.training.split_data import SplitData

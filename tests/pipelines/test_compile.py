@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb
 from bss.config import BUILTIN, load_config
 from bss.config.load import check_tree
 from bss.errors import BssError
-from bss.training.pods import NODE_PODS, NodePods
+from bss.launch.pods import NODE_PODS, NodePods
 from components.readme import OF_SHARDS, STEPS, readme
 from pipelines.cluster import Cluster, Retries, load_cluster
 from pipelines.compile import compile_pipeline

@@ -13,7 +13,7 @@ import yaml
 from buckets import keys, temporary_bucket
 from kfp.local.subprocess_task_handler import replace_python_executable
 
-from bss.kubeflow.trainings import list_cells
+from bss.kubeflow.trainings import list_trials
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from pipelines.containers import connect
@@ -24,7 +24,7 @@ in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names n
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "pipeline.yaml"
 POD = Path(__file__).with_name("pod.py")
-CELL = ("uniform", 0)
+TRIAL = ("uniform", 0)
 BUCKET = "stopping"
 RESULTS = ("metrics.json", "sequences.parquet", "history.csv", "predictions.parquet", "model.pt")
 
@@ -44,13 +44,13 @@ def bucket(aws):
 
 @pytest.fixture
 def step(container, pipeline, tree, make_config, small_store, tmp_path):
-    """Return the command of the step that trains `CELL` into the folder that is given, and its configuration."""
+    """Return the command of the step that trains `TRIAL` into the folder that is given, and its configuration."""
     tree["train"]["epochs"] = 60
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 10, "store": f"s3://{BUCKET}/checkpoints"}
     config, scores, plans = make_config(tree), pipeline[0] / "scores", tmp_path / "plans"
     schedule(config, small_store, scores, plans)
-    cells = list_cells(config, small_store, plans)
-    (cell,) = [cell for cell in cells if (cell["scheduler"], cell["seed"]) == CELL]
+    trials = list_trials(config, small_store, plans)
+    (trial,) = [trial for trial in trials if (trial["scheduler"], trial["seed"]) == TRIAL]
 
     def artifact(name, kind, path):
         kind = {"schemaTitle": f"system.{kind}", "schemaVersion": "0.0.1"}
@@ -61,7 +61,7 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
         inputs = artifact("store", "Dataset", small_store) | artifact("scores", "Dataset", scores)
         inputs |= artifact("plans", "Dataset", plans)
         outputs = artifact("model", "Model", out / "model") | artifact("metrics", "Metrics", out / "metrics")
-        values = cell | {"mlflow_tracking_uri": "", "image": "none"}
+        values = trial | {"mlflow_tracking_uri": "", "image": "none"}
         task = {
             "inputs": {"parameterValues": values, "artifacts": inputs},
             "outputs": {"artifacts": outputs, "outputFile": str(out / "output.json")},
@@ -69,8 +69,8 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
         return [*container["command"], *(arg.replace("{{$}}", json.dumps(task)) for arg in container["args"])]
 
     def expected():
-        train(config, small_store, scores, plans, tmp_path / "runs", cells=[CELL])
-        return results(tmp_path / "runs" / CELL[0] / f"seed={CELL[1]}")
+        train(config, small_store, scores, plans, tmp_path / "runs", trials=[TRIAL])
+        return results(tmp_path / "runs" / TRIAL[0] / f"seed={TRIAL[1]}")
 
     return command, expected
 

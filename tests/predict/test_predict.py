@@ -65,7 +65,7 @@ def predicted(run, new, tmp_path):
 
 
 def trained(tree, make_config, store, folder):
-    """Train one uniform cell with `tree`; return its folder."""
+    """Run one uniform trial with `tree`; return its folder."""
     tree["schedule"]["schedulers"] = {"uniform": {"kind": "uniform"}}
     tree |= {"seeds": [0], "compare": {"resamples": 1000}}
     config = make_config(tree)

@@ -21,11 +21,11 @@ RESULT = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parqu
 """What a training leaves that is the same every time; measurements.parquet too where there is one."""
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
 MOMENTS = {
-    "a training step": ("bss.training.state", "TrainingState.after_step", 5),
-    "a checkpoint": ("bss.training.checkpoints", "Checkpoints.save", 3),
-    "the evaluation at an epoch's end": ("bss.training.cell", "evaluate", 4),
-    "measuring by a pass": ("bss.training.cell", "measure", 1),
-    "writing the result": ("bss.training.cell", "write_json", 2),
+    "a training step": ("bss.training.resume.state", "TrainingState.after_step", 5),
+    "a checkpoint": ("bss.training.resume.checkpoints", "Checkpoints.save", 3),
+    "the evaluation at an epoch's end": ("bss.training.trial", "evaluate", 4),
+    "measuring by a pass": ("bss.training.trial", "measure", 1),
+    "writing the result": ("bss.training.trial", "write_json", 2),
     "the warm-up of measuring": ("bss.stages.measure", "train_epoch", 1),
     "measuring the scores": ("bss.stages.measure", "measure_split", 2),
 }
@@ -163,8 +163,8 @@ def run_schedule(config: Config, store: Path, folder: Path, name: str | None) ->
 def run_train(config: Config, store: Path, folder: Path, name: str | None) -> None:
     from bss.stages.train import train
 
-    cells = None if name is None else [(name, 0)]
-    train(config, store, folder / "scores", folder / "plans", folder / "runs", cells)
+    trials = None if name is None else [(name, 0)]
+    train(config, store, folder / "scores", folder / "plans", folder / "runs", trials)
 
 
 def same_scores(place: Path, right: Path) -> bool:

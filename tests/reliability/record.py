@@ -24,16 +24,16 @@ from kills import SCHEDULERS, kill_campaign, reliable_tree  # noqa: E402
 from soak import Growth, check, soak  # noqa: E402
 
 from bss.config import config_from_tree, config_to_tree  # noqa: E402
-from bss.tracking.provenance import code_version  # noqa: E402
+from bss.provenance import code_version  # noqa: E402
 
 KILLS, SEEDS = 60, 40
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 OUTAGES = {
     "MLflow refuses, stalls, or cuts connections": "tests/tracking/test_outages.py",
-    "the object store refuses, stalls, or cuts connections": "tests/data/test_broken_stores.py",
-    "checkpoints on the object store, and disks that are gone": "tests/training/test_checkpoint_store.py",
-    "full disks": "tests/test_disk.py",
+    "the object store refuses, stalls, or cuts connections": "tests/remote/test_broken_stores.py",
+    "checkpoints on the object store, and disks that are gone": "tests/training/resume/test_remote_checkpoints.py",
+    "full disks": "tests/test_full_disk.py",
     "damaged objects of DVC": "tests/end_to_end/test_data_remote.py",
     "two pipelines at once": "tests/tracking/test_two_at_once.py",
 }

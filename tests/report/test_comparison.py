@@ -10,7 +10,7 @@ from bss.report.comparison import compare_results
 from bss.report.markdown import markdown_comparison
 from bss.report.results import Result
 from bss.report.statistics import max_t_p
-from bss.report.table import print_comparison
+from bss.report.terminal import print_comparison
 from bss.report.verdicts import cautions, findings, headlines, interval, more_seeds, next_steps, verdicts
 
 METRICS = {"protocol": "honest", "selected_epoch": 1, "steps": 9, "samples": 144, "val/acc": 0.5}

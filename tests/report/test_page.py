@@ -123,7 +123,7 @@ def test_every_difference_is_listed_with_its_tests_and_its_verdict(page, pipelin
 
 
 def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline, small_store, tmp_path):
-    from bss.data.scores import scores_path
+    from bss.artifacts.scores import scores_path
     from bss.data.store import Store
     from bss.data.tables import read_table, write_table
 

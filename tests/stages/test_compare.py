@@ -15,7 +15,7 @@ from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, read_json, write_json
 from bss.report.markdown import markdown_comparison
-from bss.report.table import show
+from bss.report.terminal import show
 from bss.stages.compare import compare
 
 
@@ -78,8 +78,8 @@ def test_the_metrics_of_dvc_are_those_of_the_comparison(pipeline):
         path.stem: read_json(path, "compare") for path in (folder / "report" / "metrics").iterdir()
     }  # a file per scheduler
     assert set(found) == set(config.schedule.schedulers)
-    cells = [read_json(folder / "runs" / "bss-h" / f"seed={s}" / "metrics.json", "train") for s in config.seeds]
-    accuracies = [cell["test/acc"] for cell in cells]
+    trials = [read_json(folder / "runs" / "bss-h" / f"seed={s}" / "metrics.json", "train") for s in config.seeds]
+    accuracies = [trial["test/acc"] for trial in trials]
     bss_h = found["bss-h"]
     assert bss_h["test_acc"] == pytest.approx(np.mean(accuracies))
     assert bss_h["test_acc_sd"] == pytest.approx(np.std(accuracies, ddof=1))
@@ -126,9 +126,9 @@ def test_show_ends_with_the_places_of_the_report_and_the_runs(ui, last, pipeline
     assert captured.get().splitlines()[-1 - len(last) :] == [f"Report: {path}", *last]
 
 
-def change_metrics(cell, **values):
-    metrics = json.loads((cell / "metrics.json").read_text())
-    (cell / "metrics.json").write_text(json.dumps(metrics | values))
+def change_metrics(trial, **values):
+    metrics = json.loads((trial / "metrics.json").read_text())
+    (trial / "metrics.json").write_text(json.dumps(metrics | values))
 
 
 def edit(path, old, new):
@@ -163,12 +163,12 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_training_is_named_with_its_cure(own, damage):
     folder, run = own
-    cell = folder / "runs" / "bss-l" / "seed=1"
+    trial = folder / "runs" / "bss-l" / "seed=1"
     break_it, message = DAMAGES[damage]
-    break_it(cell)
+    break_it(trial)
     with pytest.raises(BssError, match=message) as caught:
         run()
-    assert f"remove {cell}, then run `bss train --scheduler bss-l --seed 1`." in str(caught.value)
+    assert f"remove {trial}, then run `bss train --scheduler bss-l --seed 1`." in str(caught.value)
     assert not (folder / "report").exists()
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from bss.data import digits
-from bss.data.digits import write_digits
+from bss.data.builtin import digits
+from bss.data.builtin.digits import write_digits
 from bss.files import digest_file
 from bss.stages.generate import generate
 

@@ -14,7 +14,7 @@ from conftest import write_manifest
 from media import write_tokenizer
 
 from bss.config.schema import DigitsConfig
-from bss.data import digits
+from bss.data.builtin import digits
 from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.errors import BssError

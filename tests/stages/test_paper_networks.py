@@ -8,17 +8,17 @@ import pytest
 import torch
 from paper_networks import BERT, RESNET, SPECTROGRAM, config_of, write_store
 
+from bss.artifacts.history import read_history
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.files import digest_file, read_json
+from bss.models.inputs.waveforms import read_filled
 from bss.models.network import build_network, describe_network
-from bss.models.waveforms import read_filled
 from bss.stages.measure import measure
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.tracking.model import log_model
-from bss.training.history import read_history
 
 THREE = {
     "encoders": {
@@ -29,10 +29,10 @@ THREE = {
     "fusion": {"kind": "gated"},
 }
 CROP = {"height": 12, "width": 14, "train": "random", "evaluation": "centre", "frames": 3}
-CELLS = ("uniform", "bss-h", "bss-l", "official-l")
+TRIALS = ("uniform", "bss-h", "bss-l", "official-l")
 
 
-def run(config, store, folder, names=CELLS):
+def run(config, store, folder, names=TRIALS):
     measure(config, store, folder / "scores")
     schedule(config, store, folder / "scores", folder / "plans")
     train(config, store, folder / "scores", folder / "plans", folder / "runs", [(name, 0) for name in names])
@@ -53,7 +53,7 @@ def ran(store, tmp_path_factory):
 
 def test_three_modalities_train_end_to_end_and_learn(ran, store):
     _, folder = ran
-    for name in CELLS:
+    for name in TRIALS:
         rows = read_history(folder / "runs" / name / "seed=0" / "history.csv")
         assert len(rows) == 6
         assert rows[-1]["train/loss"] < rows[0]["train/loss"]
@@ -77,15 +77,15 @@ def test_dropout_makes_no_difference_between_two_trainings_with_one_seed(ran, st
 
 
 def test_a_trained_network_is_rebuilt_from_its_folder(ran, store):
-    cell = ran[1] / "runs" / "bss-h" / "seed=0"
-    network = build_network(read_json(cell / "network.json", "train")).eval()
-    network.load_state_dict(torch.load(cell / "model.pt", weights_only=True))
+    trial = ran[1] / "runs" / "bss-h" / "seed=0"
+    network = build_network(read_json(trial / "network.json", "train")).eval()
+    network.load_state_dict(torch.load(trial / "model.pt", weights_only=True))
     data = Store.open(store)
     rows = data.rows("test")
     raw = {name: torch.from_numpy(read_filled(data, name, rows)) for name in data.modalities}
     with torch.no_grad():
         predicted = network.scores(network(network.transform(raw))).argmax(dim=1)
-    np.testing.assert_array_equal(predicted, read_table(cell / "predictions.parquet", "train")["predicted"].to_numpy())
+    np.testing.assert_array_equal(predicted, read_table(trial / "predictions.parquet", "train")["predicted"].to_numpy())
 
 
 def test_pretrained_weights_start_every_training_and_are_not_needed_afterwards(ran, store, tmp_path):
@@ -98,20 +98,20 @@ def test_pretrained_weights_start_every_training_and_are_not_needed_afterwards(r
     still = replace(config.train, epochs=1, optimiser=replace(config.train.optimiser, learning_rate=1e-30))
     config = replace(config, network=network, train=still, measure=replace(config.measure, warmup_epochs=0))
     run(config, store, tmp_path, ["uniform"])
-    cell = tmp_path / "runs" / "uniform" / "seed=0"
-    state = torch.load(cell / "model.pt", weights_only=True)
+    trial = tmp_path / "runs" / "uniform" / "seed=0"
+    state = torch.load(trial / "model.pt", weights_only=True)
     for name, value in pretrained.state_dict().items():
         torch.testing.assert_close(state[f"encoders.text.model.{name}"], value, atol=1e-20, rtol=0)
-    assert str(tmp_path) not in (cell / "network.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in (trial / "network.json").read_text(encoding="utf-8")
     provenance = read_json(tmp_path / "scores" / "provenance.json", "measure")
     assert provenance["inputs"]["weights_text"] == digest_file(tmp_path / "weights" / "model.safetensors")
 
-    before = digest_file(cell / "provenance.json")
+    before = digest_file(trial / "provenance.json")
     train(config, store, tmp_path / "scores", tmp_path / "plans", tmp_path / "runs", [("uniform", 0)])
-    assert digest_file(cell / "provenance.json") == before
+    assert digest_file(trial / "provenance.json") == before
     build_network(description, seed=78).encoders["text"].model.save_pretrained(tmp_path / "weights")
     train(config, store, tmp_path / "scores", tmp_path / "plans", tmp_path / "runs", [("uniform", 0)])
-    assert digest_file(cell / "provenance.json") != before
+    assert digest_file(trial / "provenance.json") != before
     (tmp_path / "weights" / "model.safetensors").unlink()
     with pytest.raises(BssError, match=r"network\.encoders\.text\.weights: the folder .* has neither"):
         measure(config, store, tmp_path / "scores")
@@ -156,14 +156,14 @@ def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_n
     import mlflow
 
     monkeypatch.chdir(tmp_path)
-    cell, data = ran[1] / "runs" / "uniform" / "seed=0", Store.open(store)
+    trial, data = ran[1] / "runs" / "uniform" / "seed=0", Store.open(store)
     rows = data.rows("test")
     samples = {name: read_filled(data, name, rows) for name in data.modalities}
     previous = mlflow.get_tracking_uri()
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run_id = client.create_run(client.create_experiment("paper", (tmp_path / "artifacts").as_uri())).info.run_id
     try:
-        log_model(client, run_id, cell, {name: x[:2] for name, x in samples.items()})
+        log_model(client, run_id, trial, {name: x[:2] for name, x in samples.items()})
         (logged,) = client.search_logged_models([client.get_run(run_id).info.experiment_id])
         mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
         model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
@@ -171,7 +171,7 @@ def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_n
     finally:
         mlflow.set_tracking_uri(previous)
     table = model.predict(samples)
-    predicted = read_table(cell / "predictions.parquet", "train")["predicted"].to_pylist()
+    predicted = read_table(trial / "predictions.parquet", "train")["predicted"].to_pylist()
     assert table["label"].tolist() == [data.classes[index] for index in predicted]
     assert "transformers==" in Path(packages).read_text(encoding="utf-8")
 

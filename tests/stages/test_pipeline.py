@@ -110,8 +110,8 @@ def test_a_sequence_of_another_run_is_told(pipeline, small_store, tmp_path):
 
 def test_history_and_metrics_tell_of_every_epoch(pipeline):
     folder, _config = pipeline
-    cell = folder / "runs" / "bss-l" / "seed=0"
-    history, metrics = read_csv(cell / "history.csv"), read_json(cell / "metrics.json", "train")
+    trial = folder / "runs" / "bss-l" / "seed=0"
+    history, metrics = read_csv(trial / "history.csv"), read_json(trial / "metrics.json", "train")
     assert [int(row["epoch"]) for row in history] == [0, 1, 2]
     assert [float(row["learning_rate"]) for row in history] == pytest.approx([0.05, 0.05, 0.005])
     accuracies = [float(row["val/acc"]) for row in history]
@@ -119,7 +119,7 @@ def test_history_and_metrics_tell_of_every_epoch(pipeline):
     assert metrics["val/acc"] == max(accuracies)
     assert metrics["steps"] == 9
     assert "test/acc" not in history[0]  # the honest protocol reads test once, at the end
-    predictions = read_table(cell / "predictions.parquet", "train")
+    predictions = read_table(trial / "predictions.parquet", "train")
     right = (predictions["predicted"].to_numpy() == predictions["label"].to_numpy()).mean()
     assert metrics["test/acc"] == pytest.approx(right)
     for row in history:
@@ -160,7 +160,7 @@ def test_finished_trainings_are_kept_and_only_what_changed_is_trained(
     assert not (runs / "official-l").exists()
 
 
-def test_one_cell_can_be_trained_alone(pipeline, small_store, tmp_path):
+def test_one_trial_can_be_trained_alone(pipeline, small_store, tmp_path):
     folder, config = pipeline
     train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", [("bss-h", 1)])
     made = tmp_path / "runs" / "bss-h" / "seed=1"

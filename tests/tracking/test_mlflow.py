@@ -14,17 +14,17 @@ from conftest import small_tree
 from servers import free_port, mlflow_server
 
 from bss.config import config_from_tree
-from bss.data.fetch import DataVersion
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.models.waveforms import read_filled
+from bss.models.inputs.waveforms import read_filled
+from bss.remote.fetch import DataVersion
 from bss.stages.compare import compare
 from bss.stages.train import train
-from bss.tracking.cell_run import CellRun
 from bss.tracking.dvc_lock import dvc_digest
 from bss.tracking.execution import Execution, log_inputs, open_execution
 from bss.tracking.replay import Replay
 from bss.tracking.sender import require_sent
+from bss.tracking.trial_run import TrialRun
 
 
 def tracked_config(small_root, **changes):
@@ -87,8 +87,8 @@ def test_parameters_are_flat_and_tags_tell_what_made_the_run(tracked, small_stor
 def test_every_number_of_the_history_is_a_metric_of_its_epoch(tracked):
     client, _, children, work = tracked
     for child in children:
-        cell = work / "runs" / child.data.tags["scheduler"] / f"seed={child.data.tags['seed']}"
-        with (cell / "history.csv").open(newline="") as file:
+        trial = work / "runs" / child.data.tags["scheduler"] / f"seed={child.data.tags['seed']}"
+        with (trial / "history.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         for name in ("train/loss", "val/acc", "val/acc_vector", "val/map", "balance/gap", "schedule/steps"):
             found = sorted((m.step, m.value) for m in client.get_metric_history(child.info.run_id, name))
@@ -166,7 +166,7 @@ def test_the_example_of_the_docs_finds_a_model_and_predicts_what_the_training_di
 
 def test_metrics_go_in_batches_not_one_by_one(tmp_path, monkeypatch):
     execution = Execution(f"sqlite:///{tmp_path}/one.db", "pets", "0" * 32, "pipeline")
-    run = CellRun.start(tmp_path / "spool", execution, "uniform seed=0", {"a": 1}, {})
+    run = TrialRun.start(tmp_path / "spool", execution, "uniform seed=0", {"a": 1}, {})
     for epoch in range(50):
         run.log_epoch({"epoch": epoch, "train/loss": 1.0, "val/acc": 0.5, "balance/score_mean": None})
     replay = Replay(execution.tracking_uri)
@@ -185,7 +185,7 @@ def test_metrics_go_in_batches_not_one_by_one(tmp_path, monkeypatch):
 def write_runs(uri, experiment, folder, names):
     execution = Execution(uri, experiment, "0" * 32, "pipeline")
     for name in names:
-        run = CellRun.start(folder, execution, name, {"a": 1}, {})
+        run = TrialRun.start(folder, execution, name, {"a": 1}, {})
         for epoch in range(20):
             run.log_epoch({"epoch": epoch, "x": float(epoch)})
             require_sent(folder, uri)
@@ -222,8 +222,8 @@ def test_a_server_gets_the_same_records(server, pipeline, small_root, small_stor
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     monkeypatch.chdir(tmp_path)
     config = tracked_config(small_root)
-    cells = [("bss-l-online", 0)]
-    train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", cells)
+    trials = [("bss-l-online", 0)]
+    train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", trials)
     client = mlflow.MlflowClient(server)
     experiment = client.get_experiment_by_name(Store.open(small_store).name)
     parent, child = sorted(

@@ -17,14 +17,14 @@ from bss.cli import main
 from bss.config import config_from_tree
 from bss.errors import BssError
 from bss.stages.compare import compare
-from bss.stages.sync import sync
 from bss.stages.train import train
 from bss.tracking import sender
-from bss.tracking.cell_run import CellRun
 from bss.tracking.execution import Execution, continue_execution
 from bss.tracking.journal import Journal, spool_folder, unsent
 from bss.tracking.replay import Replay
 from bss.tracking.sender import require_sent
+from bss.tracking.sync import sync
+from bss.tracking.trial_run import TrialRun
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_server_that_is_gone_from_the_start_gets_everything_later(
 @pytest.mark.parametrize("failure", ["refuse", "stall"])
 def test_a_server_that_goes_away_in_the_middle(failure, server, proxy, work, expected, monkeypatch):
     name = f"middle-{failure}"
-    log_epoch = CellRun.log_epoch
+    log_epoch = TrialRun.log_epoch
     monkeypatch.setattr(sender, "CYCLE_SECONDS", 0.01)
 
     def log_epoch_and_fail(self, row):
@@ -174,7 +174,7 @@ def test_a_server_that_goes_away_in_the_middle(failure, server, proxy, work, exp
             getattr(proxy, failure)()
             monkeypatch.setattr(sender, "PATIENCE_SECONDS", 1.0)
 
-    monkeypatch.setattr(CellRun, "log_epoch", log_epoch_and_fail)
+    monkeypatch.setattr(TrialRun, "log_epoch", log_epoch_and_fail)
     runs = work(name, compared=False)
     opened = recorded(server, name)
     assert len(opened) == 2
@@ -257,7 +257,7 @@ def test_connections_that_are_cut_in_the_middle_of_what_is_sent(server, proxy, w
 
 def test_with_strict_a_server_that_goes_away_ends_the_training(proxy, work, monkeypatch):
     monkeypatch.setattr(sender, "CYCLE_SECONDS", 0.01)
-    log_epoch = CellRun.log_epoch
+    log_epoch = TrialRun.log_epoch
 
     def log_epoch_and_wait(self, row):
         proxy.refuse()  # first: what is sent already would not fail any more
@@ -268,7 +268,7 @@ def test_with_strict_a_server_that_goes_away_ends_the_training(proxy, work, monk
     failed = []
     work_error = sender.Sender._tell
     monkeypatch.setattr(sender.Sender, "_tell", lambda self, error: (failed.append(1), work_error(self, error)))
-    monkeypatch.setattr(CellRun, "log_epoch", log_epoch_and_wait)
+    monkeypatch.setattr(TrialRun, "log_epoch", log_epoch_and_wait)
     with pytest.raises(BssError, match="does not answer"):
         work("strict", strict=True)
 
@@ -348,7 +348,7 @@ def test_a_record_that_is_refused_holds_up_no_other_run(tmp_path):
     spool = tmp_path / "spool"
     execution = Execution(uri, "pets", "0" * 32, "pipeline")
     continue_execution(spool, execution)  # of a run that is not there
-    run = CellRun.start(spool, execution, "uniform seed=0", {}, {})
+    run = TrialRun.start(spool, execution, "uniform seed=0", {}, {})
     run.journal.append("end", status="FINISHED")
     with pytest.raises(BssError, match=r"has no run pipeline any more.*Remove it to give it up"):
         require_sent(spool, uri)

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from bss.config import BUILTIN, load_config
 from bss.config.training import SgdConfig
-from bss.data import digits
+from bss.data.builtin import digits
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.network import build_network, describe_network

@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from conftest import CLASSES, small_tree
 from torch import nn
 
+from bss.artifacts.history import read_history
+from bss.artifacts.scores import read_scores, scores_path
 from bss.config import config_from_tree
-from bss.data.scores import read_scores, scores_path
 from bss.data.store import Store
 from bss.data.tables import open_table, read_table
 from bss.stages.measure import measure
 from bss.stages.prepare import prepare
 from bss.stages.schedule import schedule
 from bss.stages.train import train
-from bss.training.history import read_history
 from bss.training.initial_network import initial_network
 
 SAMPLES, BATCH, WIDTH, HIDDEN = 48, 5, 6, 10

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bss.config.crop import Crop
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.models.augmentation import Augmentation
+from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import build_network, describe_network
 from bss.training import split_data
 from bss.training.read_ahead import AHEAD, read_ahead

@@ -12,10 +12,10 @@ from test_resume import Killed, content
 from bss.config.training import AdamConfig, TrainConfig
 from bss.data.store import Store
 from bss.stages import measure as measuring
-from bss.training import cell
-from bss.training.cell_folder import train_into
-from bss.training.checkpoints import Checkpoints
+from bss.training import trial
+from bss.training.resume.checkpoints import Checkpoints
 from bss.training.step_graph import WARM_UP, StepGraph, step_graph
+from bss.training.trial_folder import train_into
 
 BATCH = 14
 """48 samples make three whole batches and a smaller one."""
@@ -59,7 +59,7 @@ class StandIn:
 def recorders(monkeypatch):
     """The stand-ins of the trainings that were started since."""
     made, optimisers = [], []
-    make_optimiser = cell.make_optimiser
+    make_optimiser = trial.make_optimiser
 
     def remember(*arguments):
         optimisers.append(make_optimiser(*arguments))
@@ -69,7 +69,7 @@ def recorders(monkeypatch):
         made.append(StandIn(optimisers))
         return StepGraph(config.train.batch_size, made[-1])
 
-    for module in (cell, measuring):
+    for module in (trial, measuring):
         monkeypatch.setattr(module, "make_optimiser", remember)
         monkeypatch.setattr(module, "step_graph", graph)
     return made
@@ -121,14 +121,14 @@ def test_dropout_draws_in_a_recorded_step_what_it_draws_in_a_plain_one(
 ):
     config, plans = config_for(make_config, small_root), pipeline[0] / "plans"
     without = trained(config, small_store, plans, tmp_path / "without")
-    initial_network = cell.initial_network
+    initial_network = trial.initial_network
 
     def with_dropout(*arguments):
         network = initial_network(*arguments)
         network.encoders["vector"].layers.append(torch.nn.Dropout(0.5))
         return network
 
-    monkeypatch.setattr(cell, "initial_network", with_dropout)
+    monkeypatch.setattr(trial, "initial_network", with_dropout)
     plain = trained(config, small_store, plans, tmp_path / "plain")
     assert plain["model.pt"] != without["model.pt"]
     recorders = request.getfixturevalue("recorders")

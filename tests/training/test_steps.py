@@ -12,10 +12,10 @@ from bss.balance import Learned, SequenceSampler
 from bss.config.training import AdamConfig, SgdConfig, StepDecay
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.training.distributed.ranks import Ranks, Vote
 from bss.training.evaluation import evaluate
 from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import measure
-from bss.training.ranks import Ranks, Vote
 from bss.training.sequences import count_steps, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import learning_rate, make_optimiser, split_into_parts, train_epoch

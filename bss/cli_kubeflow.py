@@ -1,0 +1,146 @@
+"""The commands of the command line that have to do with Kubeflow; `pipelines` is imported where they run."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bss.errors import BssError
+
+Add = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
+
+
+def add_commands(add: Add) -> None:
+    """Add compile, submit and run-local to the command line."""
+    sub = add("compile", _compile, "compile the Kubeflow pipeline")
+    _cluster_option(sub)
+    sub.add_argument("--output", type=Path, default=Path("pipelines/pipeline.yaml"), help="default: %(default)s")
+    sub = add("submit", _submit, "submit the pipeline to Kubeflow")
+    _run_options(sub)
+    _cluster_option(sub)
+    sub.add_argument("--endpoint", help="address of Kubeflow Pipelines (default: $KF_PIPELINES_ENDPOINT)")
+    sub.add_argument("--namespace", help="your profile's namespace, in a multi-user installation")
+    sub.add_argument("--token-file", type=Path, help="file with a bearer token (default: the token in $KFP_TOKEN)")
+    sub.add_argument("--image", required=True, help="image of the steps, by digest or commit")
+    sub.add_argument("--experiment", default="bss", help="default: %(default)s")
+    sub.add_argument("--run-name", help="default: the commit and the time")
+    sub.add_argument("--no-cache", action="store_true", help="run every step, whatever could be reused")
+    sub.add_argument("--wait", action="store_true", help="show progress; the exit status tells the outcome")
+    sub = add("run-local", _run_local, "run the Kubeflow pipeline on this machine")
+    _run_options(sub)
+    sub.add_argument("--image", help="run each step in a container of this image, not as a process")
+    sub.add_argument("--shards", type=int, default=1, help="steps that share the decoding (default: %(default)s)")
+    sub.add_argument("--root", type=Path, default=Path("outputs/kubeflow"), help="default: %(default)s")
+
+
+def _cluster_option(sub: argparse.ArgumentParser) -> None:
+    help_text = "what is asked of the cluster (default: %(default)s)"
+    sub.add_argument("--cluster", type=Path, default=Path("pipelines/cluster.yaml"), help=help_text)
+
+
+def _run_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--scheduler", action="append", default=[], help="only this scheduler; may be given several times")
+    sub.add_argument("--seed", type=int, action="append", default=[], help="this seed; may be given several times")
+    sub.add_argument(
+        "--data-repository",
+        default="",
+        help="git repository with data under DVC (default: built-in data, if params.yaml has any)",
+    )
+    sub.add_argument("--data-revision", default="", help="branch, tag or commit")
+    sub.add_argument("--data-path", default="", help="folder in the repository")
+    sub.add_argument("--mlflow", default="", metavar="URI", help="address of the MLflow server")
+
+
+def _require_project() -> None:
+    try:
+        import pipelines  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise BssError("the Kubeflow pipeline is not installed here: run this in a clone of the project.") from error
+
+
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
+    from pipelines.submit import run_arguments
+
+    data = (options.data_repository, options.data_revision, options.data_path)
+    return run_arguments(options.params, options.overrides, options.scheduler, options.seed, data, options.mlflow)
+
+
+def _compile(options: argparse.Namespace) -> None:
+    _require_project()
+    from bss.config import load_config
+    from bss.files import whole_file
+    from pipelines.compile import compile_pipeline
+
+    text = compile_pipeline(options.cluster, load_config(options.params, options.overrides))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(options.output) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    print(f"compile: {options.output}, {len(text.splitlines())} lines")
+
+
+def _submit(options: argparse.Namespace) -> int:
+    _require_project()
+    import time
+
+    from bss.console import make_console
+    from bss.provenance import code_version
+    from pipelines.submit import POLL_SECONDS, Endpoint, submit, wait
+
+    url = options.endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")
+    if not url:
+        raise BssError("--endpoint: not given, and KF_PIPELINES_ENDPOINT is not set. Name the address of Kubeflow.")
+    if not url.startswith(("http://", "https://")):
+        raise BssError(f"--endpoint {url}: must begin with http:// or https://.")
+    endpoint = Endpoint(url.rstrip("/"), options.namespace, _token(options.token_file))
+    name = options.run_name or f"bss {code_version()['commit'][:8]} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    run_id = submit(
+        endpoint,
+        options.image,
+        _arguments(options),
+        options.cluster,
+        options.experiment,
+        name,
+        not options.no_cache,
+    )
+    console = make_console()
+    console.print(f"submit: run {run_id}, {endpoint.url}/#/runs/details/{run_id}", highlight=False, soft_wrap=True)
+    if not options.wait:
+        return 0
+    try:
+        return wait(endpoint, run_id, console, POLL_SECONDS)
+    except KeyboardInterrupt:
+        print(f"bss: stopped waiting; the run {run_id} goes on", file=sys.stderr)
+        return 130
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return os.environ.get("KFP_TOKEN")
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BssError(f"--token-file {path}: cannot be read ({error}).") from error
+    if not token or any(character.isspace() for character in token):
+        raise BssError(f"--token-file {path}: holds {'nothing' if not token else 'more than one word'}, not a token.")
+    return token
+
+
+def _run_local(options: argparse.Namespace) -> None:
+    _require_project()
+    from bss.console import make_console
+    from bss.kubeflow.start import resolve_config
+    from bss.report.terminal import show
+    from pipelines.run_local import RESOLVED, run_local, tracking_address
+
+    if options.shards < 1:
+        raise BssError(f"--shards {options.shards}: at least 1 is needed.")
+    if options.data_repository and Path(options.data_repository).is_dir():
+        options.data_repository = str(Path(options.data_repository).resolve())
+    arguments = _arguments(options)
+    tracked = resolve_config(*(arguments[name] for name in RESOLVED)).tracking.enabled
+    report = run_local(arguments, options.root, options.image, options.shards)
+    address = shlex.quote(tracking_address(arguments, options.root))
+    show(report, make_console(), ui=f"MLFLOW_TRACKING_URI={address} bss ui" if tracked else None)

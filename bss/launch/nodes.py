@@ -1,0 +1,216 @@
+"""One training on several nodes: starts it through the Kubeflow Trainer, follows it, and takes its result home."""
+
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bss.artifacts.history import read_history
+from bss.config import Config
+from bss.console import make_plain_console
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.files import digest_json, scratch_folder, whole_folder
+from bss.launch.kubeflow_job import ENDED_WELL, FAILED, State, TrainJob, make_train_job
+from bss.launch.node_log import describe_signal, killed_by, read_told
+from bss.launch.pods import RUN_ID
+from bss.launch.staging import Staging, staging_of, upload_inputs
+from bss.remote.object_store import check_bucket, download_folder, remove_folder
+from bss.signals import interrupted_by_sigterm, interruptions_wait
+from bss.training.reproducible import device_type
+from bss.training.resume.state import Row
+from bss.training.trial_folder import is_finished, trial_key
+
+IMAGE = "BSS_IMAGE"
+"""Environment variable with the image of the nodes."""
+POLL_SECONDS = 2.0
+"""Between two looks at a job."""
+PATIENCE = 30
+"""Looks in a row that may fail before a job is given up."""
+GRACE_SECONDS = 15.0
+"""So long after a first failure without a clear reason the other nodes may still tell theirs."""
+TAIL_LINES = 20
+
+
+def check_nodes(config: Config) -> None:
+    """Raise `BssError` for what can be known to be wrong before a training on several nodes starts."""
+    assert config.resources.staging is not None
+    device_type(config)
+    _image()
+    check_bucket(config.resources.staging)
+
+
+def train_on_nodes(
+    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
+) -> None:
+    """Run one trial over train.nodes x train.processes ranks and put its folder at `path`.
+
+    Leaves no job and none of the training's files on the object store behind, however it ends; what a killed
+    process left is replaced by the next one.
+    """
+    data = Store.open(store)
+    key = trial_key(config, data, plans, name, seed)
+    training, attempt = _training_name(key, path), secrets.token_hex(2)
+    job_name = f"{training}-{attempt}"
+    staging = staging_of(config, data, training, attempt)
+    arguments = ["--job", job_name, "--store", staging.store, "--inputs", staging.inputs, "--result", staging.result]
+    arguments += ["--scheduler", name, "--seed", str(seed), "--trial", key]
+    job = make_train_job(job_name, config, _image(), arguments)
+    following = Following(on_epoch)
+    with interrupted_by_sigterm():
+        job.remove_others(training)
+        with _removed_at_the_end(job, staging):
+            with scratch_folder(path) as scratch:
+                upload_inputs(staging, config, store, plans, name, scratch)
+            with interruptions_wait():  # half a job would have no name to be deleted by
+                job.start()
+            following.until_the_end(job)
+            _take_home(path, staging, key, job_name)
+    for row in read_history(path / "history.csv")[following.epochs :]:
+        on_epoch(row)
+
+
+class Following:
+    """Looks at a job until it ends; gives its rows to `on_epoch` as they come."""
+
+    def __init__(self, on_epoch: Callable[[Row], None]) -> None:
+        self.on_epoch = on_epoch
+        self.epochs = 0
+        """Rows that `on_epoch` has got."""
+        self.shown: dict[str, str] = {}
+
+    def until_the_end(self, job: TrainJob) -> None:
+        """Return when the job is complete; `BssError` as soon as it cannot be any more."""
+        failures, failed_at = 0, None
+        while True:
+            try:
+                state = job.look()
+                logs = {node: job.log(node) for node in sorted(state.nodes)}
+                failures = 0
+            except Exception as error:
+                failures += 1
+                if failures == PATIENCE:
+                    raise BssError(f"the TrainJob {job.name} cannot be looked at any more: {error}") from error
+                time.sleep(POLL_SECONDS)
+                continue
+            self._show(job, state)
+            self._take_rows(logs.get("node-0", ""))
+            if _has_failed(state, logs):
+                failed_at = failed_at or time.monotonic()
+                waited = time.monotonic() - failed_at > GRACE_SECONDS
+                if waited or _mistake(logs) or not _is_running(state):
+                    raise BssError(why(state, logs))
+            elif state.status == "Complete":
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _show(self, job: TrainJob, state: State) -> None:
+        if state.nodes != self.shown:
+            self.shown = state.nodes
+            nodes = ", ".join(f"{node} {status.lower()}" for node, status in sorted(state.nodes.items()))
+            print(f"train: TrainJob {job.name}: {nodes}", flush=True)
+
+    def _take_rows(self, log: str) -> None:
+        # A node that the cluster started again tells them again; they are the same.
+        for told in read_told(log):
+            if "row" in told and told["row"]["epoch"] == self.epochs:
+                self.on_epoch(told["row"])
+                self.epochs += 1
+
+
+def why(state: State, logs: dict[str, str]) -> str:
+    """Return why a training failed: a node's own message, the signal that ended a process, or the end of a log.
+
+    A node whose neighbour is gone tells of a lost connection, so that is looked at last.
+    """
+    mistake = _mistake(logs)
+    if mistake:
+        return mistake
+    for node, log in logs.items():
+        number = killed_by(log)
+        if number is not None:
+            return f"{node}: one of its processes was ended by {describe_signal(number)}."
+    for node, log in logs.items():
+        if state.nodes[node] == FAILED and not any("failed" in told for told in read_told(log)):
+            return f"{node} ended without saying why, as when memory runs out. The end of its log:\n{_tail(log)}"
+    for node, log in logs.items():
+        for told in read_told(log):
+            if "failed" in told:
+                return f"{node} failed:\n{told['failed']}"
+    return "\n".join([f"the TrainJob is {state.status}.", *(f"{node}:\n{_tail(log)}" for node, log in logs.items())])
+
+
+def _has_failed(state: State, logs: dict[str, str]) -> bool:
+    # The cluster would start a node again that cannot go on without the others.
+    told = any("failed" in told for log in logs.values() for told in read_told(log))
+    return told or state.status == FAILED or FAILED in state.nodes.values()
+
+
+def _is_running(state: State) -> bool:
+    return any(status != FAILED and status not in ENDED_WELL for status in state.nodes.values())
+
+
+def _mistake(logs: dict[str, str]) -> str | None:
+    """Return the first message that a person can act on, with its node."""
+    for node, log in logs.items():
+        for told in read_told(log):
+            if told.get("expected"):
+                return f"{node}: {told['failed']}"
+    return None
+
+
+def _tail(log: str) -> str:
+    return "\n".join(log.splitlines()[-TAIL_LINES:]) or "(nothing)"
+
+
+def _take_home(path: Path, staging: Staging, key: str, job: str) -> None:
+    """Put the finished training at `path`; a job may look complete to the Trainer and not be."""
+    with whole_folder(path) as folder:
+        try:
+            download_folder(staging.result, folder, make_plain_console())
+        except BssError as error:
+            raise BssError(f"the TrainJob {job} is complete, but its result cannot be had. {error}") from error
+        if not is_finished(folder, key):
+            raise BssError(f"{staging.result}: is not the training that was asked for. Does another write there?")
+
+
+@contextmanager
+def _removed_at_the_end(job: TrainJob, staging: Staging) -> Iterator[None]:
+    """Delete the job and the training's files on the object store after the block, however it ends."""
+    try:
+        yield
+    except BaseException:
+        try:
+            _remove(job, staging)
+        except BssError as error:  # the block's own error says more
+            print(f"bss: {error}", file=sys.stderr)
+        raise
+    _remove(job, staging)
+
+
+def _remove(job: TrainJob, staging: Staging) -> None:
+    with interruptions_wait():
+        try:
+            job.delete()
+        finally:
+            remove_folder(staging.training)
+
+
+def _training_name(key: str, path: Path) -> str:
+    """Return a name that the same training gets again from the same pipeline run, or for the same folder."""
+    asked_by = os.environ.get(RUN_ID) or f"{socket.gethostname()}:{path.resolve()}"
+    return f"bss-{digest_json([key, asked_by])[:12]}"
+
+
+def _image() -> str:
+    image = os.environ.get(IMAGE)
+    if not image:
+        raise BssError(
+            f"{IMAGE}: not set. train.nodes needs the image that the nodes run: `make image` builds one and prints its "
+            "name; the pipeline sets it by itself."
+        )
+    return image

@@ -1,0 +1,133 @@
+"""One rank of a training, started by torchrun on one machine or on several.
+
+``torchrun --nnodes N --nproc-per-node P -m bss.launch.rank_main --params FILE --store DIR --plans DIR
+--scheduler NAME --seed S --out DIR``, on every machine with the same arguments and the same files. N and P
+are `train.nodes` and `train.processes` of the parameters. Rank 0 alone writes: the training's folder to
+--out, whole or not at all, and a row of history.csv per epoch, as a line of JSON, to --progress.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+from bss.config import Config, load_config
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.signals import interrupted_by_sigterm, stop_signal_as_sigterm
+from bss.training.distributed.ranks import join_ranks
+from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.resume.state import Row
+from bss.training.trial_folder import train_into
+
+END_SECONDS = 15.0
+"""A rank that is told to end has so long to save where it stands, and to remove what it has not finished."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as one rank; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
+    options = _parser().parse_args(arguments)
+    if options.end_with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+    def work(on_epoch: Callable[[Row], None]) -> None:
+        require_torchrun()
+        files = (options.params, options.store, options.plans, options.out)
+        train_as_rank(*files, options.scheduler, options.seed, on_epoch)
+
+    if options.progress is None:
+        return run_rank(lambda: work(lambda row: None))
+    with options.progress.open("a", encoding="utf-8", buffering=1) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # until this rank ends: who comes after a killed starter waits for that
+
+        def on_epoch(row: Row) -> None:
+            file.write(json.dumps(row) + "\n")
+
+        return run_rank(lambda: work(on_epoch))
+
+
+def run_rank(work: Callable[[], None]) -> int:
+    """Call `work`, tell torchrun what went wrong in it, and return the exit status as `main` does."""
+    handler = get_error_handler()  # writes a file that torchrun's environment names
+    stop_signal_as_sigterm()
+    try:
+        with interrupted_by_sigterm():
+            work()
+    except BssError as error:
+        handler.record_exception(error)
+        print(f"bss: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        handler.record_exception(error)
+        raise
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bss.launch.rank_main", description="One rank of a training, for torchrun.")
+    for name in ("params", "store", "plans", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--scheduler", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--progress", type=Path, help="file that rank 0 adds a line of JSON to after each epoch")
+    parser.add_argument(
+        "--end-with-stdin", action="store_true", help="end when standard input is closed: who started this has gone"
+    )
+    return parser
+
+
+def require_torchrun() -> None:
+    """Raise `BssError` where the environment is not that of a process that torchrun started."""
+    lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
+    if lacking:
+        raise BssError(f"{lacking[0]}: not in the environment. Start `-m bss.launch.rank_main` with torchrun.")
+
+
+def train_as_rank(
+    params: Path, store: Path, plans: Path, out: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
+) -> None:
+    """Run one trial as the rank that torchrun's environment names, with all others; rank 0 writes `out`.
+
+    Raises `BssError` where torchrun started another number of ranks than the file `params` says.
+    """
+    config = load_config(params)
+    _check(config, params, name)
+    make_reproducible(config.resources.deterministic)
+    data = Store.open(store)
+    with join_ranks(resolve_device(config.resources.device)) as ranks:
+        train_into(out, config, data, plans, name, seed, on_epoch, ranks)
+
+
+def _check(config: Config, params: Path, name: str) -> None:
+    started, asked = int(os.environ["WORLD_SIZE"]), config.train.nodes * config.train.processes
+    if started != asked:
+        raise BssError(
+            f"{params}: train.nodes x train.processes is {config.train.nodes} x {config.train.processes}, "
+            f"but torchrun started {started} processes. Give torchrun the same numbers."
+        )
+    known = list(config.schedule.schedulers)
+    if name not in known:
+        raise BssError(f"--scheduler {name}: {params} has {', '.join(known)}.")
+
+
+def _end_with_stdin() -> None:
+    """End this rank when standard input is closed, gently first."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

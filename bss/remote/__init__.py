@@ -1,0 +1,1 @@
+"""Storage elsewhere: object stores, and git repositories whose data DVC tracks."""

@@ -1,0 +1,158 @@
+"""The MLflow runs of the trainings: one for all of them, opened and ended here, and one for each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bss.artifacts.history import read_history
+from bss.config import Config
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.files import held, read_json, whole_file, write_json
+from bss.models.inputs.waveforms import read_filled
+from bss.tracking.destination import tracking_uri, warn_if_lost
+from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution
+from bss.tracking.journal import end_abandoned, spool_folder
+from bss.tracking.sender import sending
+from bss.tracking.trial_run import ModelToLog, TrialRun
+from bss.training.resume.checkpoints import checkpoint_store, checkpoints_folder
+from bss.training.trial_folder import trial_key, trial_parameters
+
+Trial = tuple[str, int]
+"""Scheduler name and seed."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker process needs, all of it picklable."""
+
+    config: Config
+    store: Path
+    plans: Path
+    runs: Path
+    execution: Execution | None
+    """The MLflow run that the trainings belong to; None without MLflow."""
+
+
+def trial_path(runs: Path, name: str, seed: int) -> Path:
+    """Return the folder of one training in `runs`."""
+    return runs / name / f"seed={seed}"
+
+
+def log_finished(
+    spool: Path,
+    config: Config,
+    data: Store,
+    folder: Path,
+    name: str,
+    seed: int,
+    execution: Execution,
+    replaces: str | None,
+) -> str:
+    """Record the finished training in `folder` as a run of `execution`, in place of `replaces`; return its record."""
+    run = _new_run(spool, config, name, seed, execution, replaces)
+    log_history(run, folder)
+    run.finish(folder, read_json(folder / "metrics.json", "train"), model_to_log(config, data, folder, seed))
+    return run.record
+
+
+def log_history(run: TrialRun, folder: Path) -> None:
+    """Log every epoch of the finished training in `folder`."""
+    for row in read_history(folder / "history.csv"):
+        run.log_epoch(row)
+
+
+@contextmanager
+def tracked(
+    config: Config, data: Store, scores: Path, plans: Path, runs: Path, given: Execution | None, console: Console
+) -> Iterator[tuple[Execution | None, Callable[[], None]]]:
+    """Give the run that the trainings belong to, and what to call now and then; send what they record meanwhile.
+
+    A run that is opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
+    """
+    if not config.tracking.enabled:
+        yield None, lambda: None
+        return
+    spool = spool_folder(runs)
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    with held(spool):
+        end_abandoned(spool, _to_be_resumed(runs))
+        execution, journal = given, None
+        if execution is None:
+            warn_if_lost(say)
+            execution, journal = open_execution(spool, config, data.name, tracking_uri(), {})
+            log_inputs(journal, config, data, scores, plans)
+        with sending(runs, execution.tracking_uri, config.tracking.strict, say) as sender:
+            try:
+                yield execution, sender.check
+            except BaseException as error:
+                if journal is not None:
+                    with suppress(BssError):
+                        journal.append("end", status="FAILED" if isinstance(error, Exception) else "KILLED")
+                raise
+            if journal is not None:
+                journal.append("end", status="FINISHED")
+
+
+def _to_be_resumed(runs: Path) -> list[str]:
+    """Return the journals of trainings that were stopped and have checkpoints."""
+    notes = (_read_note(path) for path in runs.glob(f"*/.seed=*/{TRACKING}"))
+    return [note["journal"] for note in notes if note is not None]
+
+
+def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> TrialRun | None:
+    """Open the MLflow run of a training, or go on with that of one which was stopped."""
+    if task.execution is None:
+        return None
+    spool = spool_folder(task.runs)
+    if finished:
+        return _new_run(spool, task.config, name, seed, task.execution)
+    note = checkpoints_folder(trial_path(task.runs, name, seed)) / TRACKING
+    key = trial_key(task.config, data, task.plans, name, seed)
+    known = _read_note(note)
+    run = TrialRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
+    if run is not None:
+        return run
+    # Of one on another disk only the name is left; this one tells all that it told, and more.
+    store = checkpoint_store(key, task.config.resources.checkpoints)
+    before = store.read_note() if store is not None else None
+    run = _new_run(spool, task.config, name, seed, task.execution, replaces=before["record"] if before else None)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(note) as file:
+        write_json(file, {"journal": run.journal.folder.name, "cell": key})
+    if store is not None:
+        store.write_note({"record": run.record})
+    return run
+
+
+def _read_note(note: Path) -> dict[str, Any] | None:
+    """Return which record a training that was stopped belongs to; None where that is not known (any more)."""
+    try:
+        return read_json(note, "train", {"journal": str, "cell": str})
+    except BssError:
+        return None
+
+
+def _new_run(
+    spool: Path, config: Config, name: str, seed: int, execution: Execution, replaces: str | None = None
+) -> TrialRun:
+    tags = {"scheduler": name, "seed": str(seed)}
+    return TrialRun.start(
+        spool, execution, f"{name} seed={seed}", trial_parameters(config, name, seed), tags, replaces=replaces
+    )
+
+
+def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
+    """Return what to log as the model of the training in `folder`; None if tracking.models leaves it out."""
+    models = config.tracking.models
+    if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
+        return None
+    rows = data.rows("test")[:2]
+    return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})

@@ -1,0 +1,112 @@
+"""The run of one training: scheduler and seed, a child of the execution's run."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bss.config import flatten
+from bss.redact import redact
+from bss.tracking.execution import Execution, code_tags
+from bss.tracking.journal import Journal, files_below
+
+
+@dataclass(frozen=True)
+class ModelToLog:
+    """A trained model in a trial's folder, and stored samples that it can be tried on."""
+
+    folder: Path
+    input_example: dict[str, npt.NDArray[Any]]
+    """Per modality [2, *shape], as they lie in the store."""
+
+
+class TrialRun:
+    """Records one training in a journal of its own, so processes do not mix."""
+
+    def __init__(self, journal: Journal, record: str, logged_epochs: int = 0) -> None:
+        self.journal, self.record = journal, record
+        self.logged_epochs = logged_epochs
+        """Epochs that an earlier process has recorded already."""
+
+    @classmethod
+    def start(
+        cls,
+        spool: Path,
+        execution: Execution,
+        name: str,
+        params: dict[str, Any],
+        tags: dict[str, str],
+        replaces: str | None = None,
+    ) -> "TrialRun":
+        """Begin a child of `execution` with flattened `params`; `replaces` names a run that it stands for."""
+        journal, record = Journal.create(spool), secrets.token_hex(16)
+        _open(journal, execution, record, name, {**tags, **code_tags()}, params, replaces)
+        return cls(journal, record)
+
+    @classmethod
+    def resume(cls, spool: Path, execution: Execution, journal_name: str) -> "TrialRun | None":
+        """Go on with the run of a training that was stopped, as a child of `execution`; None where it is gone."""
+        journal = Journal(spool / journal_name)
+        lines = [record for record, _ in journal.read()]
+        if not lines:
+            return None
+        first = lines[0]
+        _open(journal, execution, first["record"], first["name"], first["tags"], first["params"], None)
+        steps = [line["step"] for line in lines if line["op"] == "metrics"]
+        return cls(journal, first["record"], max(steps, default=-1) + 1)
+
+    def log_epoch(self, row: Mapping[str, Any]) -> None:
+        """Add a row of history.csv: its numbers become metrics of step ``row["epoch"]``."""
+        if row["epoch"] >= self.logged_epochs:
+            self._log({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
+
+    def finish(self, folder: Path, metrics: Mapping[str, Any], model: ModelToLog | None) -> None:
+        """Add the final `metrics`, the files of `folder` and the model, and end the run."""
+        self._log({f"final/{name}": value for name, value in metrics.items()}, int(metrics["selected_epoch"]))
+        files = files_below(folder, without=["model.pt"])
+        self.journal.append("files", folder=self.journal.add_files(files), to=None)
+        if model is not None:
+            whole = files_below(model.folder)
+            of_model = {n: p for n, p in whole.items() if n in ("model.pt", "network.json") or ".tokenizer/" in n}
+            kept = self.journal.add_files(of_model)
+            np.savez(self.journal.folder / kept / "input_example.npz", **model.input_example)  # type: ignore[arg-type]
+            self.journal.append("model", folder=kept)
+        self.journal.append("end", status="FINISHED")
+
+    def fail(self, status: str) -> None:
+        """End the run as FAILED or KILLED."""
+        self.journal.append("end", status=status)
+
+    def _log(self, values: Mapping[str, Any], step: int) -> None:
+        numbers = {
+            name: float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float) and np.isfinite(value)
+        }
+        self.journal.append("metrics", step=step, values=numbers)
+
+
+def _open(
+    journal: Journal,
+    execution: Execution,
+    record: str,
+    name: str,
+    tags: dict[str, str],
+    params: dict[str, Any],
+    replaces: str | None,
+) -> None:
+    journal.append(
+        "run",
+        record=record,
+        experiment=execution.experiment,
+        uri=redact(execution.tracking_uri),
+        name=name,
+        tags={**tags, **execution.tags},
+        params=flatten(params),
+        parent=execution.record,
+        replaces=replaces,
+    )

@@ -1,0 +1,129 @@
+"""The ranks of one training: processes that share every batch and agree on everything else."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bss.errors import BssError
+from bss.models.inputs.to_device import onto, read_later
+from bss.signals import interruptions_wait
+from bss.training.distributed.batch_norm import share_batch_norm
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which rank this process is and how many there are, over all machines.
+
+    With one rank every method returns what it was given and no process group is needed.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def share(self, batch: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return this rank's samples of a global batch: every `count`-th; none where the batch is too small."""
+        return batch[self.rank :: self.count]
+
+    def deal(self, items: list[Item]) -> list[Item]:
+        """Return this rank's part of work that is independent of its order."""
+        return items[self.rank :: self.count]
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Return what a training step calls in place of `network`, so that its gradients are averaged.
+
+        Batch normalisation in `network` is changed to take its statistics over the global batch.
+        """
+        if self.count == 1:
+            return network
+        share_batch_norm(network)
+        # Parameters and buffers are the same on all ranks already, and nothing may change them behind our back.
+        return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
+
+    def adding_gradients(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of one of several backward passes whose gradients add up; the last one averages them."""
+        return nullcontext() if self.count == 1 or last else wrapped.no_sync()  # type: ignore[operator]
+
+    def add(self, tensor: Tensor) -> None:
+        """Replace `tensor` by its sum over the ranks, the same bits on all of them."""
+        if self.count > 1:
+            torch.distributed.all_reduce(tensor)
+
+    def agree(self, values: npt.NDArray[np.int64], device: torch.device) -> npt.NDArray[np.int64]:
+        """Return rank 0's `values`: machines of different make may round a logarithm differently."""
+        if self.count == 1:
+            return values
+        tensor = torch.from_numpy(values).to(device, copy=True)
+        torch.distributed.broadcast(tensor, src=0)
+        return tensor.cpu().numpy()
+
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        """Return the context of what rank 0 finishes although torchrun ends it, because another rank has ended."""
+        return nullcontext() if self.count == 1 else interruptions_wait()
+
+
+ALONE = Ranks()
+"""A training in this process only."""
+
+
+class Vote:
+    """What any rank asks for after a step, the same answer on all ranks.
+
+    With several ranks it is the answer to the step before: so no GPU is waited for while it is at work. Who asks
+    goes on asking until it is done.
+    """
+
+    def __init__(self, ranks: Ranks, device: torch.device) -> None:
+        self._ranks, self._device = ranks, device
+        self._answer: Callable[[], list[Any]] | None = None
+
+    def __call__(self, *asked: bool, now: bool) -> tuple[bool, ...]:
+        """Return for each of `asked` whether it is true on any rank; `now` answers at once."""
+        if self._ranks.count == 1:
+            return asked
+        before = self._answer
+        counts = onto(self._device, np.array(asked, dtype=np.float32))
+        self._ranks.add(counts)
+        self._answer = read_later(counts)  # copied now: read later, it would wait for the steps in between
+        answer = self._answer if now else before
+        return (False,) * len(asked) if answer is None else tuple(count > 0 for count in answer())
+
+    def forget(self) -> None:
+        """Drop what was asked: it is done. All ranks call it together."""
+        self._answer = None
+
+
+@contextmanager
+def join_ranks(device: torch.device) -> Iterator[Ranks]:
+    """Join the process group that torchrun's environment names: nccl on GPUs, gloo on CPU.
+
+    Makes GPU number LOCAL_RANK the current one. Raises `BssError` where there is no such GPU.
+    """
+    local = int(os.environ["LOCAL_RANK"])
+    if device.type == "cuda":
+        require_gpus(int(os.environ["LOCAL_WORLD_SIZE"]))
+        torch.cuda.set_device(local)
+        torch.distributed.init_process_group("nccl", device_id=torch.device("cuda", local))
+    else:
+        torch.distributed.init_process_group("gloo")
+    yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    # Not after an error: the other ranks may be gone, and this process is about to end.
+    torch.distributed.destroy_process_group()
+
+
+def require_gpus(processes: int) -> None:
+    """Raise `BssError` where this machine has fewer GPUs than a training has processes on it."""
+    found = torch.cuda.device_count()
+    if found < processes:
+        raise BssError(
+            f"params.yaml: train.processes: {processes} processes need a GPU each, but this machine has {found}. "
+            f"Lower it, or set resources.device to cpu."
+        )

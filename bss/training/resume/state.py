@@ -1,0 +1,200 @@
+"""What a training is in between two steps: enough to go on as if it had never stopped."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bss.balance.sampler import SequenceSampler
+from bss.models.network import MultiModalNetwork
+from bss.training.distributed.ranks import Ranks, Vote
+from bss.training.resume.checkpoints import Checkpoints
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Records:
+    """What a training leaves behind besides the network."""
+
+    history: list[Row] = field(default_factory=list)
+    sequences: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    measurements: list[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
+    """(epoch, score, smoothed score), the scores [n] in the order of the training split."""
+    measuring_seconds: float = 0.0
+    seconds: float = 0.0
+    """Time that earlier processes spent on this training."""
+    ranks: list[tuple[int, int]] = field(default_factory=list)
+    """(steps that were done, ranks that took the steps after them), where the number of ranks was new."""
+
+
+@dataclass
+class Best:
+    """The epoch that is selected so far."""
+
+    accuracy: float = -1.0
+    epoch: int = -1
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Position:
+    """Where a training stands: `step` steps of `epoch` are done, and its sequence is planned if any is."""
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    """Sum of the losses of the samples that this rank has seen in this epoch."""
+
+
+class TrainingState:
+    """All that changes during a training, and its checkpoints; `save` and `load` are called by all ranks together.
+
+    `checkpoints` None keeps none; `started` is when this process began with the training, by time.perf_counter.
+    """
+
+    def __init__(
+        self,
+        network: MultiModalNetwork,
+        optimiser: torch.optim.Optimizer,
+        sampler: SequenceSampler,
+        ranks: Ranks,
+        checkpoints: Checkpoints | None,
+        started: float,
+    ) -> None:
+        self.network, self.optimiser, self.sampler = network, optimiser, sampler
+        self.ranks, self.checkpoints = ranks, checkpoints
+        self.device = next(network.parameters()).device
+        self.records, self.best, self.position = Records(), Best(), Position()
+        self._started = started
+        self._vote = Vote(ranks, self.device)
+        self._trained: int | None = None
+
+    def seconds(self) -> float:
+        """Return the time that this training took so far, in all the processes that worked on it."""
+        return self.records.seconds + time.perf_counter() - self._started
+
+    @contextmanager
+    def saved_when_interrupted(self) -> Iterator[None]:
+        """Save before an interruption leaves the block, an epoch, where all its steps are done: it may be evaluating.
+
+        After a step `after_step` does that. Several ranks, which are interrupted at different places, do not.
+        """
+        self._trained = None
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.checkpoints is not None and self._trained is not None:
+                self.save(self.checkpoints, self._trained)
+            raise
+
+    def after_step(self, step: int, loss: Tensor, stop_asked: bool, last: bool) -> None:
+        """Save where that is due, or where a rank was asked to stop; then raise KeyboardInterrupt.
+
+        `step` counts the steps of the epoch that are done, of which this was the `last` or not; `loss` is the sum
+        of this rank's losses in them. With several ranks it happens one step later, but for the last step.
+        """
+        steps = step + sum(row["schedule/steps"] for row in self.records.history)
+        if not self.records.ranks or self.records.ranks[-1][1] != self.ranks.count:
+            self.records.ranks.append((steps - 1, self.ranks.count))
+        due = self.checkpoints is not None and self.checkpoints.due(steps)
+        stop, due = self._vote(stop_asked, due, now=last)
+        if self.checkpoints is not None and (stop or due):
+            self.position.step, self.position.loss = step, float(loss)
+            self.save(self.checkpoints, steps)
+            self._vote.forget()
+        elif last and self.ranks.count == 1:
+            self.position.step, self.position.loss, self._trained = step, float(loss), steps
+        if stop:
+            raise KeyboardInterrupt
+
+    def save(self, checkpoints: Checkpoints, steps: int) -> None:
+        """Write a checkpoint; what the ranks have each, losses and observations, is brought together."""
+        losses = torch.zeros(self.ranks.count, dtype=torch.float64, device=self.device)
+        losses[self.ranks.rank] = self.position.loss
+        self.ranks.add(losses)
+        self.sampler.share()
+        if self.ranks.rank > 0:
+            checkpoints.saved(steps)
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "sampler": self.sampler.state_dict(position=0),
+            "records": {**vars(self.records), "seconds": self.seconds()},
+            "best": vars(self.best),
+            "position": {"epoch": self.position.epoch, "step": self.position.step},
+            "losses": losses.cpu(),
+        }
+        with self.ranks.undisturbed():
+            checkpoints.save(_to_tensors(state), steps)
+
+    def load(self) -> None:
+        """Go to where the last checkpoint was made, if there is one, by this number of ranks or another."""
+        state = share_state(None if self.checkpoints is None else self.checkpoints.latest(), self.ranks, self.device)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.sampler.load_state_dict(state["sampler"])
+        self.records = Records(**_to_arrays(state["records"]))
+        self.best = Best(**state["best"])
+        losses = losses_for(state["losses"], self.ranks.count)
+        self.position = Position(**state["position"], loss=float(losses[self.ranks.rank]))
+
+
+def losses_for(losses: Tensor, count: int) -> Tensor:
+    """Return sums of losses, float64 [ranks], as `count` ranks have them: of another number rank 0 takes all."""
+    if len(losses) == count:
+        return losses
+    return torch.cat([losses.sum()[None], losses.new_zeros(count - 1)])
+
+
+def share_state(state: dict[str, Any] | None, ranks: Ranks, device: torch.device) -> dict[str, Any] | None:
+    """Return rank 0's `state` on all ranks: on other machines its file does not exist."""
+    if ranks.count == 1:
+        return state
+    content = b""
+    if ranks.rank == 0 and state is not None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+    size = torch.tensor([len(content)], device=device)
+    torch.distributed.broadcast(size, src=0)
+    if int(size) == 0:
+        return None
+    tensor = torch.empty(int(size), dtype=torch.uint8, device=device)
+    if ranks.rank == 0:
+        tensor.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    torch.distributed.broadcast(tensor, src=0)
+    shared: dict[str, Any] = torch.load(
+        io.BytesIO(tensor.cpu().numpy().tobytes()), weights_only=True, map_location="cpu"
+    )
+    return shared
+
+
+def _to_tensors(value: Any) -> Any:
+    """Return `value` with arrays as tensors: they load without unpickling."""
+    return _convert(value, np.ndarray, lambda array: torch.from_numpy(array.copy()))
+
+
+def _to_arrays(value: Any) -> Any:
+    """Return `value` with tensors as arrays."""
+    return _convert(value, Tensor, lambda tensor: tensor.numpy())
+
+
+def _convert(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
+    if isinstance(value, kind):
+        return convert(value)
+    if isinstance(value, dict):
+        return {key: _convert(item, kind, convert) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_convert(item, kind, convert) for item in value)
+    return value

@@ -1,0 +1,294 @@
+"""One training: a scheduler and a seed, from the plan to a folder of results."""
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bss.artifacts.plans import Plan
+from bss.balance.sampler import SequenceSampler
+from bss.balance.schedulers import Entry
+from bss.config.schema import Config
+from bss.data.decode.learned_tokenizer import copy_tokenizers
+from bss.data.store import Store
+from bss.data.tables import write_table
+from bss.errors import BssError
+from bss.files import write_csv, write_json
+from bss.models.network import MultiModalNetwork, Outputs, describe_network
+from bss.signals import finishing_steps
+from bss.training.distributed.ranks import ALONE, Ranks
+from bss.training.evaluation import evaluate, predict
+from bss.training.initial_network import compiled, initial_network
+from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
+from bss.training.reproducible import make_reproducible, resolve_device
+from bss.training.resume.checkpoints import Checkpoints
+from bss.training.resume.state import Best, Position, Records, Row, TrainingState
+from bss.training.sequences import sequence_digest, split_into_batches
+from bss.training.split_data import SplitData
+from bss.training.step_graph import StepGraph, step_graph
+from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
+
+
+def train_trial(
+    config: Config,
+    store: Store,
+    plan: Plan,
+    name: str,
+    seed: int,
+    folder: Path | None,
+    on_epoch: Callable[[Row], None],
+    ranks: Ranks = ALONE,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """Train scheduler `name` with `seed` and write everything but the provenance into `folder`.
+
+    `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json, and
+    `Records.ranks`. All of `ranks` call this together and get the same; those with `folder` None write nothing.
+    With `checkpoints` the training goes on from the last one, whatever the number of ranks that made it, and
+    ends as if it had never stopped: to the bit where that number is the same, else up to the order of
+    floating-point sums. Raises `BssError` when the loss stops being finite, KeyboardInterrupt when it is stopped,
+    having saved where it stands.
+    """
+    started = time.perf_counter()
+    make_reproducible(config.resources.deterministic)
+    keep_freed_memory()
+    entry = config.schedule.schedulers[name]
+    device = resolve_device(config.resources.device)
+    network = initial_network(config, store, seed, device)
+    train = SplitData(store, "train", network, device)
+    measured = train.unaugmented() if entry.measures_by == "eval" else train
+    # The honest protocol reads the test split once, when the training is over.
+    splits = ["val", "test"] if config.protocol == "published" else ["val"]
+    seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
+    selecting = splits[-1]
+    sampler = SequenceSampler(
+        len(train),
+        entry,
+        seed,
+        scores=plan.scores,
+        labels=store.labels[train.rows],
+        score=config.measure.score,
+        minimum=config.train.batch_size,
+        rank=ranks.rank,
+        ranks=ranks.count,
+    )
+    wrapped = ranks.wrap(network)
+    settle_order_of_sums(network, wrapped, train, ranks)
+    if config.train.compile is True:
+        wrapped = compiled(wrapped, device)
+    graph = step_graph(config, device)
+    optimiser = make_optimiser(network, config.train.optimiser)
+    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started)
+    state.load()
+    records = state.records
+    for row in records.history:
+        on_epoch(row)
+    # Ranks end together, after a step: one that were interrupted alone would leave the others waiting for it.
+    with nullcontext() if ranks.count == 1 else finishing_steps() as asked_between:
+        for epoch in range(state.position.epoch, config.train.epochs):
+            if state.position.step == 0:
+                _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
+                sampler.set_epoch(epoch)
+                sampler.sequence = ranks.agree(sampler.sequence, device)
+                _record_sequence(sampler, epoch, records)
+            with state.saved_when_interrupted():
+                row = _train_one_epoch(config, entry, state, wrapped, graph, train, seed, asked_between)
+                row |= _evaluate_epoch(config, network, seen, sampler, records.sequences[-1], train.rows, ranks)
+            records.history.append(row)
+            on_epoch(row)
+            selected_on = row[f"{selecting}/acc"]
+            if selected_on > state.best.accuracy:
+                state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
+            state.position = Position(epoch + 1)
+    test = seen.get("test") or SplitData(store, "test", network, device)
+    last = evaluate(network, test, "last/test", ranks, config.evaluation)
+    network.load_state_dict(state.best.weights)
+    metrics = {
+        "protocol": config.protocol,
+        "selected_epoch": state.best.epoch,
+        "steps": sum(row["schedule/steps"] for row in records.history),
+        "samples": sum(row["schedule/samples"] for row in records.history),
+        **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
+        **evaluate(network, test, "test", ranks, config.evaluation),
+        **{f"last/test_{key}": last[f"last/test/{key}"] for key in ("acc", "f1_macro", "map")},
+    }
+    predictions = predictions_table(network, store, test, ranks)
+    if folder is not None:
+        description = describe_network(config.network, store)
+        _write(config, network, store, train.rows, description, metrics, records, predictions, folder)
+        seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
+        write_json(folder / "timing.json", seconds)
+    return metrics, records.ranks
+
+
+def _measure_if_due(
+    config: Config,
+    entry: Entry,
+    network: MultiModalNetwork,
+    train: SplitData,
+    sampler: SequenceSampler,
+    epoch: int,
+    seed: int,
+    records: Records,
+    ranks: Ranks,
+) -> None:
+    """Measure every sample again with a pass of its own, where the scheduler asks for one now.
+
+    Each rank records what it measured; the sampler exchanges it.
+    """
+    if entry.measures_every is None or entry.measures_by == "online" or epoch == 0 or epoch % entry.measures_every:
+        return
+    started = time.perf_counter()
+    criteria, precision = config.measure.score.criteria, config.measure.precision
+    if entry.measures_by == "eval":
+        batches = ranks.deal(batches_of_all(train))
+        columns = measure(network, train, criteria, batches, precision)
+    else:
+        whole = batches_in_train_mode(config, len(train), seed, epoch)
+        columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks, precision)
+        batches = [ranks.share(batch) for batch in whole]
+    for index in batches:
+        sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
+    records.measuring_seconds += time.perf_counter() - started
+
+
+def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> None:
+    """Keep the epoch's sequence, and the scores behind it where they are new."""
+    records.sequences.append(sampler.sequence)
+    if sampler.scheduler.measures_every is None or sampler.scores is None:
+        return
+    if epoch == 0:
+        records.measurements.append((0, sampler.scores.copy(), sampler.scores.copy()))
+    elif sampler.measured is not None:
+        records.measurements.append((epoch, sampler.measured, sampler.scores.copy()))
+        sampler.measured = None
+
+
+def _train_one_epoch(
+    config: Config,
+    entry: Entry,
+    state: TrainingState,
+    wrapped: torch.nn.Module,
+    graph: StepGraph | None,
+    train: SplitData,
+    seed: int,
+    asked_between: Callable[[], bool] | None,
+) -> Row:
+    """Train on what is left of the epoch; return the part of its row that training tells.
+
+    `asked_between` tells whether a stop has been asked for, before this epoch too; None: this function looks out.
+    """
+    epoch, sampler = state.position.epoch, state.sampler
+    rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    batches = split_into_batches(sampler.sequence, config.train.batch_size, config.train.drop_last)
+    observe = None
+    if entry.measures_by == "online":
+
+        def observe(index: npt.NDArray[np.int64], outputs: Outputs, loss: torch.Tensor) -> None:
+            sampler.observe(index, outputs.logits, loss, features=outputs.features)
+
+    with finishing_steps() if asked_between is None else nullcontext(asked_between) as stop_asked:
+        loss = train_epoch(
+            state.network,
+            state.optimiser,
+            train,
+            batches,
+            observe,
+            wrapped,
+            state.ranks,
+            (state.position.step, state.position.loss),
+            lambda step, total: state.after_step(step, total, stop_asked(), last=step == len(batches)),
+            seed=seed,
+            epoch=epoch,
+            accumulate=config.train.accumulate,
+            graph=graph,
+        )
+    if not np.isfinite(loss):
+        raise BssError(
+            f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "
+            f"train.optimiser.learning_rate ({rate:g})."
+        )
+    return {
+        "epoch": epoch,
+        "learning_rate": rate,
+        "train/loss": loss,
+        "schedule/fraction": entry.fraction(epoch),
+        "schedule/samples": sum(len(batch) for batch in batches),
+        "schedule/steps": len(batches),
+    }
+
+
+def _evaluate_epoch(
+    config: Config,
+    network: MultiModalNetwork,
+    seen: dict[str, SplitData],
+    sampler: SequenceSampler,
+    sequence: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    ranks: Ranks,
+) -> Row:
+    """Return the part of an epoch's row that `seen`, the splits that are evaluated in every epoch, tell.
+
+    The gap is that of val, or of test where there is no val.
+    """
+    row: Row = {}
+    for split, data in seen.items():
+        row |= evaluate(network, data, split, ranks, config.evaluation)
+    accuracies = [row[f"{next(iter(seen))}/acc_{name}"] for name in network.heads]
+    row["balance/gap"] = max(accuracies) - min(accuracies)
+    row["balance/score_mean"] = None if sampler.scores is None else float(sampler.scores.mean())
+    row["schedule/digest"] = sequence_digest(rows[sequence])
+    return row
+
+
+def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:
+    """Return predictions.parquet: the test samples, their labels, and what the network takes them for."""
+    logits, unimodal = predict(network, test, ranks)
+    columns = {"index": test.rows, "id": store.ids[test.rows].tolist(), "label": store.labels[test.rows]}
+    return columns | {"predicted": logits.argmax(axis=1), **{f"predicted_{m}": p for m, p in unimodal.items()}}
+
+
+def _write(
+    config: Config,
+    network: MultiModalNetwork,
+    store: Store,
+    train_rows: npt.NDArray[np.int64],
+    description: dict[str, Any],
+    metrics: dict[str, Any],
+    records: Records,
+    predictions: dict[str, Any],
+    folder: Path,
+) -> None:
+    write_csv(folder / "history.csv", records.history)
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "network.json", description)
+    copy_tokenizers(store.path, store.modalities, folder)
+    with (folder / "model.pt").open("wb") as file:  # of a full disk a path would tell nothing that can be understood
+        torch.save(network.state_dict(), file)
+    left = config.tracking.sequences_mib << 20
+    kept: list[npt.NDArray[np.int32] | None] = []
+    for sequence in records.sequences:
+        left -= 4 * len(sequence)
+        kept.append(train_rows[sequence].astype(np.int32) if left >= 0 else None)
+    digests = [row["schedule/digest"] for row in records.history]
+    columns = {"epoch": np.arange(len(kept)), "digest": digests, "sequence": kept}
+    write_table(folder / "sequences.parquet", columns)
+    if records.measurements:
+        epochs, scores, smoothed = zip(*records.measurements, strict=True)
+        columns = {
+            "epoch": np.repeat(epochs, len(train_rows)),
+            "index": np.tile(train_rows, len(epochs)),
+            "score": np.concatenate(scores),
+            "smoothed": np.concatenate(smoothed),
+        }
+        write_table(folder / "measurements.parquet", columns)
+    write_table(folder / "predictions.parquet", predictions)

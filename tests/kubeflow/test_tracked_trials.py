@@ -1,0 +1,66 @@
+"""What MLflow has of a pipeline run whose steps each have a folder of their own, with outages between them."""
+
+import mlflow
+import pytest
+
+from bss.data.store import Store
+from bss.kubeflow.execution import RUN_ID, end, find_execution, join_execution, open_or_find
+from bss.kubeflow.trainings import collect_trials, take_trial, track_trials, without_tracking
+from bss.stages.compare import compare
+from bss.stages.train import train
+from bss.tracking.execution import continue_execution, log_inputs
+from bss.tracking.journal import spool_folder
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def step(pipeline, tree, make_config, small_store, tmp_path, monkeypatch):
+    """Run one training as the component does, with the MLflow server `address`; return the artifact's folder."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv(RUN_ID, "run-1")
+    tree["schedule"]["schedulers"] = {name: tree["schedule"]["schedulers"][name] for name in ("uniform", "control")}
+    config = make_config(tree | {"seeds": [0], "tracking": {"models": "all"}})
+
+    def run(name, address):
+        runs, trial = tmp_path / name / "runs", tmp_path / name / "model"
+        execution = join_execution(config, address)
+        used = config if execution else without_tracking(config)
+        paths = (small_store, pipeline[0] / "scores", pipeline[0] / "plans", runs)
+        train(used, *paths, trials=[(name, 0)], execution=execution)
+        take_trial(runs, name, 0, trial)
+        return trial
+
+    return config, run
+
+
+@pytest.mark.parametrize("down", [(), ("start",), ("control",), ("start", "control", "uniform")])
+def test_mlflow_has_every_training_once_whenever_it_did_not_answer(down, step, small_store, pipeline, tmp_path):
+    config, run = step
+    right = f"sqlite:///{tmp_path}/mlflow.db"
+    open_or_find(config, "pets", NOBODY if "start" in down else right, {})
+    trials = [run(name, NOBODY if name in down else right) for name in ("uniform", "control")]
+    data, runs, folder = Store.open(small_store), tmp_path / "compare" / "runs", pipeline[0]
+    collect_trials(trials, runs)
+    execution = open_or_find(config, "pets", right, {})
+    journal = continue_execution(spool_folder(runs), execution)
+    log_inputs(journal, config, data, folder / "scores", folder / "plans")
+    journal.append("end", status=None)
+    logged = track_trials(config, data, runs, execution)
+    assert logged == (2 if "start" in down else len(down))
+    compare(config, small_store, folder / "scores", runs, tmp_path / "compare" / "report", execution)
+    end(right, "SUCCEEDED")
+    client = mlflow.MlflowClient(right)
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (parent,) = [r for r in found if "mlflow.parentRunId" not in r.data.tags]
+    assert sorted(r.data.tags["scheduler"] for r in found if r is not parent) == ["control", "uniform"]
+    assert {r.info.status for r in found} == {"FINISHED"}
+    assert {"report", "scores", "plans", "store", "params.json"} <= {
+        item.path for item in client.list_artifacts(parent.info.run_id)
+    }
+    assert find_execution(right) == execution
+    for child in found:
+        if child is not parent:
+            assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+            assert sorted(m.step for m in client.get_metric_history(child.info.run_id, "val/acc")) == [0, 1, 2]
