@@ -32,7 +32,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 OUTAGES = {
     "MLflow refuses, stalls, or cuts connections": "tests/tracking/test_outages.py",
     "the object store refuses, stalls, or cuts connections": "tests/remote/test_broken_stores.py",
-    "checkpoints on the object store, and disks that are gone": "tests/training/resume/test_remote_checkpoints.py",
+    "checkpoints on the object store, and disks that are gone": "tests/training/test_remote_checkpoints.py",
     "full disks": "tests/test_full_disk.py",
     "damaged objects of DVC": "tests/end_to_end/test_data_remote.py",
     "two pipelines at once": "tests/tracking/test_two_at_once.py",
