@@ -9,7 +9,9 @@ from bss.balance.sorting import Floats, Indices, stable_argsort
 def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> Indices:
     """Return the sample indices [n] from the highest of `scores` [n] to the lowest, ties in random order."""
     scores = np.asarray(scores, dtype=np.float64)
-    return _refine(stable_argsort(generator.random(len(scores))), -scores)
+    order = stable_argsort(-scores)
+    _order_ties(order, scores[order], generator.random(len(scores)))
+    return order
 
 
 def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.random.Generator) -> Indices:
@@ -25,6 +27,20 @@ def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.
     place = np.empty(len(labels))
     place[by_class] = _places(labels[by_class])
     return _refine(random_order, place)
+
+
+def _order_ties(order: Indices, sorted_keys: Floats, ties: Floats) -> None:
+    """Sort each run of `order` with equal `sorted_keys` by the `ties` [n] of its members, in place.
+
+    Most scores differ, and sorting these few members is much less work than sorting everything by `ties` first.
+    """
+    starts = np.ones(len(order), dtype=np.bool_)
+    starts[1:] = sorted_keys[1:] != sorted_keys[:-1]
+    alone = starts.copy()
+    alone[:-1] &= starts[1:]
+    tied = np.flatnonzero(~alone)
+    members, runs = order[tied], np.cumsum(starts[tied])
+    order[tied] = members[_refine(stable_argsort(ties[members]), runs)]
 
 
 def _refine(order: Indices, keys: npt.NDArray) -> Indices:
