@@ -5,13 +5,23 @@ import numpy.typing as npt
 
 from bss.balance.sorting import Floats, Indices, stable_argsort
 
+SAMPLE = 1024
+"""Scores that show whether most of all are distinct, about."""
+
 
 def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> Indices:
     """Return the sample indices [n] from the highest of `scores` [n] to the lowest, ties in random order."""
     scores = np.asarray(scores, dtype=np.float64)
-    order = stable_argsort(-scores)
-    _order_ties(order, scores[order], generator.random(len(scores)))
-    return order
+    ties = generator.random(len(scores))
+    sample = np.sort(scores[:: max(1, len(scores) // SAMPLE)])
+    if _mostly_distinct(_starts(sample)):
+        order = stable_argsort(-scores)
+        starts = _starts(scores[order])
+        if _mostly_distinct(starts):
+            _order_ties(order, starts, ties)
+            return order
+        del order, starts
+    return _refine(stable_argsort(ties), -scores)
 
 
 def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.random.Generator) -> Indices:
@@ -29,13 +39,20 @@ def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.
     return _refine(random_order, place)
 
 
-def _order_ties(order: Indices, sorted_keys: Floats, ties: Floats) -> None:
-    """Sort each run of `order` with equal `sorted_keys` by the `ties` [n] of its members, in place.
-
-    Most scores differ, and sorting these few members is much less work than sorting everything by `ties` first.
-    """
-    starts = np.ones(len(order), dtype=np.bool_)
+def _starts(sorted_keys: Floats) -> npt.NDArray[np.bool_]:
+    """Return at which places of `sorted_keys` [n] a run of equal ones begins."""
+    starts = np.ones(len(sorted_keys), dtype=np.bool_)
     starts[1:] = sorted_keys[1:] != sorted_keys[:-1]
+    return starts
+
+
+def _mostly_distinct(starts: npt.NDArray[np.bool_]) -> bool:
+    """Return whether sorting the ties alone is worth it: it takes more memory and time the more there are."""
+    return bool(starts.sum() >= 0.75 * len(starts))
+
+
+def _order_ties(order: Indices, starts: npt.NDArray[np.bool_], ties: Floats) -> None:
+    """Sort each run of `order`, which `starts` marks, by the `ties` [n] of its members, in place."""
     alone = starts.copy()
     alone[:-1] &= starts[1:]
     tied = np.flatnonzero(~alone)
