@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.errors import BssError
-from bss.files import read_json, write_json
+from bss.files import read_json, sync_folder, write_json
 from bss.full_disk import on_disk
 
 LINES = "journal.jsonl"
@@ -41,7 +41,7 @@ class Journal:
         """Return a new, empty journal in `spool`; their names sort by the time of their making."""
         folder = spool / f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
-        _sync(spool)
+        sync_folder(spool)
         return cls(folder)
 
     def append(self, op: str, **values: Any) -> None:
@@ -157,12 +157,3 @@ def _walk(folder: Path, without: set[str]) -> Iterator[tuple[str, Path]]:
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in without:
             yield name, path
-
-
-def _sync(folder: Path) -> None:
-    """Make new names in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

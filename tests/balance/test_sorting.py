@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 
 from bss.balance import Heuristic, Learned, SequenceSampler, sorting
 from bss.balance.draw import generator
+from bss.balance.ranking import rank
 from bss.balance.sorting import stable_argsort
 
 
@@ -68,6 +69,29 @@ def test_rankings_sort_by_score_and_one_stream_of_ties():
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     expected = np.lexsort((ties, place))
     np.testing.assert_array_equal(Heuristic(stratified=True).rank(scores, 3, labels), expected)
+
+
+@pytest.mark.parametrize("part", [1 << 25, 7])
+@given(
+    st.lists(st.sampled_from([-np.inf, -1.0, -0.0, 0.0, 5e-324, 0.5, np.inf]) | st.floats(allow_nan=False), max_size=60)
+)
+def test_a_ranking_is_a_stable_sort_by_score_of_the_order_by_ties(part, scores):
+    ties = generator(3, "ranking").random(len(scores))
+    by_ties = np.argsort(ties, kind="stable")
+    expected = by_ties[np.argsort(-np.array(scores)[by_ties], kind="stable")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorting, "FEW", 0)
+        patch.setattr(sorting, "PART", part)
+        np.testing.assert_array_equal(rank(scores, generator(3, "ranking")), expected)
+
+
+def test_equal_scores_with_equal_ties_keep_their_order():
+    class Halves:
+        def random(self, n):
+            return np.arange(n) % 2 / 2  # so many draws are alike, which a real generator does not show
+
+    scores = np.array([0.0, 1.0, -0.0, 0.0, 1.0, 0.0])
+    np.testing.assert_array_equal(rank(scores, Halves()), [4, 1, 0, 2, 3, 5])
 
 
 def test_samples_of_one_score_come_in_any_order(by_cells):
