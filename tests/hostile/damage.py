@@ -139,7 +139,7 @@ def refused(kind_of_input: str, call, *words: str) -> str:
     return text
 
 
-def refused_or(kind_of_input: str, call, second):
+def refused_or(kind_of_input: str, call, second=None):
     """Call `call`: return what it gives, or None if it raises a `BssError`; anything else is a failure.
 
     `second` compares what it gives with a second reading of the input.
@@ -151,6 +151,7 @@ def refused_or(kind_of_input: str, call, second):
         tried(kind_of_input, "refused")
         return None
     tried(kind_of_input, "read")
-    second(value)
-    tried(kind_of_input, "compared")
+    if second is not None:
+        second(value)
+        tried(kind_of_input, "compared")
     return value

@@ -18,6 +18,8 @@ from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.spans import WHOLE
 from bss.errors import BssError
 
+pytestmark = pytest.mark.usefixtures("what_is_accepted_is_compared")
+
 FEATURES = FeaturesKind("features")
 FLOW = FlowKind("flow", frames=2, height=4, width=5)
 WORDS = TextKind("text", tokenizer="tokenizer", tokens=8)
