@@ -36,7 +36,7 @@ def compare_sounds(accepted: list[Accepted], format: str, folder: Path) -> tuple
 
     The second one is asked if the first one refuses a damaged file, or takes its header at its word:
 
-    - uncompressed: FFmpeg's library, which drops the fraction of a sample rate (CAF has it as a float), then `by_layout`;
+    - uncompressed: FFmpeg's library, which drops the fraction of a sample rate (CAF's is a float), then `by_layout`;
     - FLAC: libsndfile, which believes the header's number of samples and sample rate, then the ffmpeg command, which,
       like bss, believes the frames;
     - Ogg Vorbis: sox (libvorbisfile). FFmpeg is wrong about the length of these short files;

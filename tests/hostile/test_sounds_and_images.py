@@ -162,7 +162,7 @@ def test_an_image_damaged_anywhere_is_refused_or_what_other_decoders_make_of_it(
     assert images.differences[0] <= (6 if format in LOSSY else 0)
     for data in every_damage(whole):
         images.judge(data)
-    images.check(LEAST.get(format, 100), {"GIF": 2, "TIFF": 12}.get(format, 0))
+    images.check(LEAST.get(format, 100), {"PNG": 11, "GIF": 2, "TIFF": 12}.get(format, 0))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size")
@@ -316,3 +316,13 @@ def test_wide_pixels_are_scaled_or_refused_and_never_clipped(tmp_path):
         with pytest.raises(BadSampleError, match="32 bits"):
             decode(tmp_path / "x.tif", GREY)
         tried("tiff", "refused")
+
+
+@pytest.mark.parametrize("height", [13, 243, 65_292])
+def test_a_tiff_whose_strips_do_not_cover_it_is_refused_and_not_filled_with_black(height, tmp_path):
+    data = image_bytes("TIFF")
+    at = data.index(struct.pack("<HHI", 257, 4, 1))  # the tag ImageLength
+    (tmp_path / "x.tif").write_bytes(data[: at + 8] + struct.pack("<H", height) + data[at + 10 :])
+    with pytest.raises(BadSampleError, match="cut off: 120 of"):
+        decode(tmp_path / "x.tif", RGB)
+    tried("tiff", "refused")
