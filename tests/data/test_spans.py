@@ -40,6 +40,11 @@ def test_thinning_takes_the_frame_that_is_shown_at_each_moment():
     assert thin(np.zeros(1), 25.0).tolist() == [0]
 
 
+def test_frames_that_are_all_shown_at_one_time_are_refused():
+    with pytest.raises(BadSampleError, match="all shown at one time"):
+        thin(np.zeros(6), 5.0)
+
+
 def test_a_long_part_is_cut_and_a_short_one_filled():
     assert consecutive(10, WHOLE, 4, "pad", "centre").tolist() == [3, 4, 5, 6]
     assert consecutive(10, WHOLE, 4, "pad", "start").tolist() == [0, 1, 2, 3]

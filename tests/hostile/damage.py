@@ -102,8 +102,12 @@ def decode(path, kind, span=WHOLE):
     return make_decoder(kind, path.parent, "m")(path.name, span).array
 
 
-def judge(kind_of_input: str, path, kind, check):
-    """Decode the file at `path`: it must be refused in a line that can be printed, or give what `check` accepts."""
+def judge(kind_of_input: str, path, kind, check, second=None):
+    """Decode the file at `path`: it must be refused in a line that can be printed, or give what `check` accepts.
+
+    Return what is decoded, None if it is refused. `second` compares it with a second reading of the file; without it
+    the test does so itself, and counts what it has compared.
+    """
     try:
         with within_a_minute():
             decoded = decode(path, kind)
@@ -117,6 +121,9 @@ def judge(kind_of_input: str, path, kind, check):
         return None
     check(decoded)
     tried(kind_of_input, "read")
+    if second is not None:
+        second(decoded)
+        tried(kind_of_input, "compared")
     return decoded
 
 
@@ -132,8 +139,11 @@ def refused(kind_of_input: str, call, *words: str) -> str:
     return text
 
 
-def refused_or(kind_of_input: str, call):
-    """Call `call`: return what it gives, or None where it raises a `BssError`; anything else is a failure."""
+def refused_or(kind_of_input: str, call, second=None):
+    """Call `call`: return what it gives, or None if it raises a `BssError`; anything else is a failure.
+
+    `second` compares what it gives with a second reading of the input.
+    """
     try:
         with within_a_minute():
             value = call()
@@ -141,4 +151,7 @@ def refused_or(kind_of_input: str, call):
         tried(kind_of_input, "refused")
         return None
     tried(kind_of_input, "read")
+    if second is not None:
+        second(value)
+        tried(kind_of_input, "compared")
     return value

@@ -1,7 +1,8 @@
 """How many bad inputs were tried: counted by kind of input and by what became of them.
 
 A test calls `tried` for each input. With the environment variable BSS_TALLY naming a file, the counts of the
-session are added to those in it when the session ends, as JSON: ``{"png": {"refused": 412, "read": 31}}``.
+session are added to those in it when the session ends, as JSON:
+``{"png": {"refused": 412, "read": 31, "compared": 31}}``.
 """
 
 import fcntl
@@ -13,7 +14,10 @@ counts: Counter[tuple[str, str]] = Counter()
 
 
 def tried(kind: str, outcome: str, number: int = 1) -> None:
-    """Count `number` inputs of `kind`: refused, with a message that tells why, or read, as what it still is."""
+    """Count `number` inputs of `kind`: refused, with a message that tells why, or read, as what it still is.
+
+    What is read counts a second time, as compared, when its values are those of a second, independent reading.
+    """
     counts[kind, outcome] += number
 
 

@@ -9,12 +9,16 @@ import pytest
 from damage import damage, damages, decode, every_damage, examples, judge, refused, refused_or
 from hypothesis import given
 from media import write_tokenizer
+from second_array import compare_features, compare_flow
+from second_text import compare_text, tokens_of
 from tally import tried
 
 from bss.config.modalities import FeaturesKind, FlowKind, TextKind
 from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.spans import WHOLE
 from bss.errors import BssError
+
+pytestmark = pytest.mark.usefixtures("what_is_accepted_is_compared")
 
 FEATURES = FeaturesKind("features")
 FLOW = FlowKind("flow", frames=2, height=4, width=5)
@@ -46,14 +50,19 @@ def is_flow(decoded):
 
 
 CHECKS = {"features": (FEATURES, is_features), "flow": (FLOW, is_flow)}
+SECOND = {"features": compare_features, "flow": lambda decoded, data: compare_flow(decoded, data, FLOW)}
+
+
+def judge_array(what, path, data):
+    path.write_bytes(data)
+    judge("npy", path, *CHECKS[what], lambda decoded: SECOND[what](decoded, data))
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("what", GOOD)
 def test_an_array_damaged_anywhere_is_refused_or_still_an_array(what, tmp_path):
     for data in every_damage(GOOD[what], header=128):
-        (tmp_path / "x.npy").write_bytes(data)
-        judge("npy", tmp_path / "x.npy", *CHECKS[what])
+        judge_array(what, tmp_path / "x.npy", data)
 
 
 @pytest.mark.filterwarnings("error")
@@ -61,8 +70,7 @@ def test_an_array_damaged_anywhere_is_refused_or_still_an_array(what, tmp_path):
 @examples(100)
 @given(changes=damages)
 def test_an_array_with_several_faults_is_refused_or_still_an_array(what, changes, tmp_path):
-    (tmp_path / "x.npy").write_bytes(damage(GOOD[what], changes))
-    judge("npy", tmp_path / "x.npy", *CHECKS[what])
+    judge_array(what, tmp_path / "x.npy", damage(GOOD[what], changes))
 
 
 def npy(descr="<f4", shape="(4,)", order="False", version=b"\x01\x00", data=b"\0" * 64):
@@ -175,15 +183,16 @@ HOSTILE_TEXTS = [
 def test_a_hostile_text_is_refused_or_tokens(data, words):
     (words / "x.txt").write_bytes(data)
     kind = TextKind("text", tokenizer="tokenizer", tokens=8, source="file")
-    judge("text", words / "x.txt", kind, is_tokens)
+    judge("text", words / "x.txt", kind, is_tokens, lambda ids: compare_text(ids, data, words / "tokenizer", 8))
 
 
 @examples(100)
-@given(data=damages)
-def test_a_damaged_text_is_refused_or_tokens(data, words_folder):
-    (words_folder / "x.txt").write_bytes(damage("An owl — a cat, ein Käuzchen!".encode() * 4, data))
+@given(changes=damages)
+def test_a_damaged_text_is_refused_or_tokens(changes, words_folder):
+    data, path = damage("An owl — a cat, ein Käuzchen!".encode() * 4, changes), words_folder / "x.txt"
+    path.write_bytes(data)
     kind = TextKind("text", tokenizer="tokenizer", tokens=8, source="file")
-    judge("text", words_folder / "x.txt", kind, is_tokens)
+    judge("text", path, kind, is_tokens, lambda ids: compare_text(ids, data, words_folder / "tokenizer", 8))
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +208,11 @@ def tokenizer_json(words_folder):
 
     loaded = AutoTokenizer.from_pretrained(words_folder / "tokenizer")
     return json.loads(loaded.backend_tokenizer.to_str())
+
+
+def compare_tokens(decoded, tokenizer):
+    is_tokens(decoded)
+    assert decoded.tolist() == tokens_of("an owl", tokenizer, 8)
 
 
 def with_tokenizer(folder, text, config='{"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}'):
@@ -221,12 +235,9 @@ def test_a_tokenizer_whose_files_are_damaged_is_refused_or_gives_tokens(tokenize
     is_tokens(with_tokenizer(tmp_path, good)())
     step = max(1, len(good) // 60)
     for cut in range(0, len(good), step):
-        decoded = refused_or("tokenizer", with_tokenizer(tmp_path, good[:cut]))
-        assert decoded is None
+        refused("tokenizer", with_tokenizer(tmp_path, good[:cut]))
     for config in ("", "[]", "null", '{"tokenizer_class": 3}', "[" * 100_000, '{"tokenizer_class": "NoSuch"}', "\0"):
-        decoded = refused_or("tokenizer", with_tokenizer(tmp_path, good, config))
-        if decoded is not None:
-            is_tokens(decoded)
+        refused_or("tokenizer", with_tokenizer(tmp_path, good, config), lambda ids: compare_tokens(ids, good))
 
 
 def _set(tree, path, value):
@@ -270,9 +281,8 @@ def _set(tree, path, value):
     ],
 )
 def test_a_tokenizer_that_is_made_to_do_harm_is_refused_or_gives_tokens(path, value, tokenizer_json, tmp_path):
-    decoded = refused_or("tokenizer", with_tokenizer(tmp_path, json.dumps(_set(tokenizer_json, path, value))))
-    if decoded is not None:
-        is_tokens(decoded)
+    text = json.dumps(_set(tokenizer_json, path, value))
+    refused_or("tokenizer", with_tokenizer(tmp_path, text), lambda ids: compare_tokens(ids, text))
 
 
 def test_a_tokenizer_that_brings_code_or_pickles_is_refused_and_they_do_not_run(tokenizer_json, tmp_path):
@@ -281,7 +291,8 @@ def test_a_tokenizer_that_brings_code_or_pickles_is_refused_and_they_do_not_run(
     (tmp_path / "tokenizer" / "tokenization_evil.py").write_text(evil)
     (tmp_path / "tokenizer" / "vocab.pkl").write_bytes(_evil_pickle(tmp_path / "ran"))
     config = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["tokenization_evil.Evil", None]}}
-    refused_or("tokenizer", with_tokenizer(tmp_path, json.dumps(tokenizer_json), json.dumps(config)))
+    good = json.dumps(tokenizer_json)
+    refused_or("tokenizer", with_tokenizer(tmp_path, good, json.dumps(config)), lambda ids: compare_tokens(ids, good))
     (tmp_path / "tokenizer" / "tokenizer.json").unlink()
     refused("tokenizer", lambda: make_decoder(WORDS, tmp_path, "words"), "tokenizer")
     assert not (tmp_path / "ran").exists()

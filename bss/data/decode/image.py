@@ -78,12 +78,21 @@ def open_image(path: Path) -> Iterator[Any]:
 def _loaded(opened: Any) -> Any:
     """Return the opened image with its pixels read, and with its transparency as the file means it."""
     tile = opened.tile[0] if opened.tile else None  # gone once the pixels are read
+    if opened.format == "TIFF":
+        _require_all_pixels(opened)
     opened.load()
     if tile and opened.format == "PNG":
         repair_key(opened, str(tile.args))
     if tile and opened.format == "GIF":  # viewers show the ground outside its first frame, Pillow the first colour
         return only_inside(on_white(opened), tile.extents)
     return opened
+
+
+def _require_all_pixels(opened: Any) -> None:
+    """Raise `BadSampleError` if the strips or tiles of a TIFF do not cover it: Pillow leaves the rest black."""
+    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in (t.extents for t in opened.tile))
+    if covered < opened.width * opened.height:
+        raise BadSampleError(f"cut off: {covered} of {opened.width * opened.height} pixels are there")
 
 
 def _opaque(image: Any, format: str | None) -> Any:

@@ -17,6 +17,7 @@ from bss.data.decode.bad_sample import BadSampleError, reason
 from bss.data.decode.container import FORMATS, MAX_SAMPLES, SUFFIXES, decode_track, readable
 from bss.data.decode.contents import require_content, unreadable
 from bss.data.decode.mp3_header import declared_samples
+from bss.data.decode.ogg_pages import count_streams
 
 Samples = npt.NDArray[np.float32]
 
@@ -82,14 +83,27 @@ def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
         return SOUND_SUFFIXES[path.suffix.lower()]
     with path.open("rb") as opened:
         found = MAGIC.get(opened.read(4))
-    if found is not None:
+    if found is not None and not (found == "ogg" and _is_one_page(path)):
         return (found,)
     with _open_file(path) as file:
+        if file.format == "OGG":
+            return None
         _require_whole(file.extra_info)
         _require_samples_of_sound(file)
         if file.subtype.startswith("MPEG_LAYER") and file.format != "MP3":
             return ("wav",)
         return (STREAMS[file.format],) if file.format in STREAMS else None
+
+
+def _is_one_page(path: Path) -> bool:
+    """Return whether the Ogg file is one Vorbis stream in a single page, which FFmpeg cuts at a wrong place."""
+    streams, short = count_streams(path)
+    if short and streams > 1:  # of which libsndfile reads a part
+        raise BadSampleError(
+            f"joined from {streams} Ogg streams, one of them too short for FFmpeg to find its end "
+            "(convert each to WAV before joining them)"
+        )
+    return bool(short)
 
 
 @contextmanager

@@ -41,6 +41,8 @@ def thin(times: npt.NDArray[np.float64], rate: float) -> Indices:
     next one. Raises `BadSampleError` for times that no video has.
     """
     last = times[-1] - times[0]
+    if len(times) > 1 and not last > 0:
+        raise BadSampleError("a video whose frames are all shown at one time: their times are damaged")
     if not last * rate < MAX_MOMENTS:
         raise BadSampleError(f"a video whose frames are {last:.3g} seconds apart: their times are damaged")
     # A frame that is due at 1 s may be stamped 1.0000001: half a millisecond is no error.
