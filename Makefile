@@ -82,7 +82,7 @@ lint: $(READY)
 
 # Any warning, such as a link that leads nowhere, fails the build.
 docs: $(READY)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo 'docs: outputs/site/index.html'
 
 # The torch build comes from the pip of this machine: it knows which index has the one for your GPUs.

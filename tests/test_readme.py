@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from bss import balance
+from bss import __version__, balance
 from bss.balance import Learned, SequenceSampler
 from bss.config import BUILTIN, config_from_tree, config_to_tree, load_config
 from bss.config.encoders import AnyEncoderConfig
@@ -143,3 +143,10 @@ def test_the_lines_about_the_sampler_stop_and_go_on(tmp_path, monkeypatch):
     names["sampler"] = SequenceSampler(50, Learned(beta=0.6), 0)
     exec(load, names)
     assert list(names["sampler"]) == shown[16:]
+
+
+def test_the_version_is_cited():
+    cited = read_yaml(PROJECT / "CITATION.cff")
+    assert cited["version"] == __version__
+    assert cited["license"] == "Apache-2.0"
+    assert cited["preferred-citation"]["doi"].lower() in README
