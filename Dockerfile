@@ -19,7 +19,7 @@ RUN useradd --uid 10001 --gid 0 --create-home --home-dir /home/bss bss && chmod 
     && echo 'PATH=/opt/bss/bin:$PATH' > /etc/profile.d/bss.sh
 # The dependencies in a layer of their own: a change of the source pushes and pulls the small layer below.
 COPY --from=environment /opt/bss /opt/bss
-COPY pyproject.toml README.md /build/
+COPY pyproject.toml README.md LICENSE /build/
 COPY bss /build/bss
 RUN /opt/bss/bin/pip install --no-cache-dir --no-deps --no-index --no-build-isolation /build && rm -r /build
 ARG COMMIT

@@ -5,6 +5,7 @@
 # make gpu              what only a GPU can show, ten minutes, into docs/benchmarks.md (DEVICE=cpu SMALL=1 tries it)
 # make reliability      kills, outages and a soak, about ten minutes; writes the numbers into docs/reliability.md
 # make lint             ruff and the type checker
+# make docs             the site of docs/ with the API reference, into outputs/site
 # make data-push        what this checkout's dvc.lock names, checked, to the DVC remote
 # make data-pull        the same from the DVC remote, checked, into the working tree
 # make ui               the MLflow UI on this machine
@@ -27,7 +28,7 @@ TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run data-push data-pull ui test bench gpu reliability lint image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test bench gpu reliability lint docs image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -78,6 +79,11 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# Any warning, such as a link that leads nowhere, fails the build.
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo 'docs: outputs/site/index.html'
 
 # The torch build comes from the pip of this machine: it knows which index has the one for your GPUs.
 image: $(READY)

@@ -1,4 +1,4 @@
-"""What the README shows works as it stands."""
+"""What the README and the pages that it leads to show works as it stands."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from bss import balance
+from bss import __version__, balance
 from bss.balance import Learned, SequenceSampler
 from bss.config import BUILTIN, config_from_tree, config_to_tree, load_config
 from bss.config.encoders import AnyEncoderConfig
@@ -19,8 +19,9 @@ PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
-def code_block(language, containing):
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+def code_block(language, containing, page="README.md"):
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
     (found,) = [block for block in blocks if containing in block]
     return found
 
@@ -69,10 +70,28 @@ def test_the_parameters_for_ones_own_data_are_valid():
     from ruamel.yaml import YAML
 
     tree = config_to_tree(load_config(BUILTIN))
-    own = YAML(typ="safe").load(StringIO(code_block("yaml", "data/birds")))
-    config = config_from_tree(tree | own, "README.md")
+    own = YAML(typ="safe").load(StringIO(code_block("yaml", "data/birds", "docs/own-data.md")))
+    config = config_from_tree(tree | own, "docs/own-data.md")
     assert config.generate.digits is None
     assert set(config.prepare.modalities) == {"audio", "image", "motion"}
+
+
+def test_the_readme_is_short_and_leads_to_every_page():
+    assert len(README.splitlines()) <= 130
+    pages = {f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md")}
+    linked = set(re.findall(r"\]\((docs/[\w.-]+\.md)", README))
+    assert linked <= pages
+    assert pages - linked == {"docs/index.md", "docs/api.md", "docs/training_length.md"}  # of the site; in results.md
+    for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (PROJECT / image).is_file()
+
+
+def test_the_rows_of_the_readme_are_those_of_the_results():
+    rows = re.findall(r"^\| .* ± .*\|$", README, flags=re.M)
+    assert len(rows) == 4
+    results = (PROJECT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
+    for row in rows:
+        assert any(line.startswith(row) for line in results), row
 
 
 def test_every_command_and_target_that_is_named_exists():
@@ -124,3 +143,10 @@ def test_the_lines_about_the_sampler_stop_and_go_on(tmp_path, monkeypatch):
     names["sampler"] = SequenceSampler(50, Learned(beta=0.6), 0)
     exec(load, names)
     assert list(names["sampler"]) == shown[16:]
+
+
+def test_the_version_is_cited():
+    cited = read_yaml(PROJECT / "CITATION.cff")
+    assert cited["version"] == __version__
+    assert cited["license"] == "Apache-2.0"
+    assert cited["preferred-citation"]["doi"].lower() in README

@@ -39,11 +39,20 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "bss init --manifest data/birds/manifest.csv --force": "test_data_of_ones_own",
         "dvc repro": "test_data_of_ones_own",
         "bss inspect": "test_data_of_ones_own",
+    },
+    "docs/getting-started.md": {
+        "make setup": NETWORK,
+        ". .venv/bin/activate": NETWORK,
+        "bss doctor": NotRun("own test", "tests/test_doctor.py"),
+    },
+    "docs/own-data.md": {
+        **dict.fromkeys(
+            ("bss init --manifest data/birds/manifest.csv --force", "dvc repro", "bss inspect"),
+            NotRun("own test", "tests/end_to_end/test_docs_commands.py"),  # the same commands as in the README
+        ),
         "bss fetch https://git.example.org/datasets.git --revision v2 --path data/birds --to data/birds": (
             "test_data_in_another_repository"
         ),
-        "make image IMAGE=registry.example.org/team/bss && docker push registry.example.org/team/bss:<commit>": DOCKER,
-        "bss submit --endpoint http://localhost:8080 --image registry.example.org/team/bss:<commit> --wait": SUBMIT,
     },
     "docs/data.md": {
         **dict.fromkeys(
@@ -163,7 +172,7 @@ TRAINERS = NotRun("other library", "tests/test_readme.py")
 
 PYTHON: dict[tuple[str, str], str | NotRun] = {
     ("README.md", "from torch.utils.data import DataLoader"): README_TEST,
-    ("README.md", 'model = mlflow.pyfunc.load_model("models:/<model id>")'): "test_a_logged_model_predicts",
+    ("docs/tracking.md", 'model = mlflow.pyfunc.load_model("models:/<model id>")'): "test_a_logged_model_predicts",
     ("docs/predict.md", "from pathlib import Path"): NotRun("own test", "tests/tracking/test_mlflow.py"),
     ("docs/datasets.md", "import csv, pathlib, pickle"): NotRun("own test", "tests/datasets/test_cmu_mosei.py"),
     ("docs/datasets.md", '"""Bird songs: recordings,'): DATASETS_TEST,
@@ -189,8 +198,7 @@ TEXT_AND_IMAGE = {
 }
 
 PARAMETERS: dict[tuple[str, str], dict] = {
-    ("README.md", "generate: {}"): {},
-    ("README.md", "network:"): TEXT_AND_IMAGE,
+    ("docs/own-data.md", "generate: {}"): {},
     ("docs/datasets.md", "dataset: crema-d"): {},
     ("docs/multi-node.md", "train:"): {},
     ("docs/networks.md", "network:"): TEXT_AND_IMAGE,

@@ -65,7 +65,7 @@ def test_data_of_ones_own(own_data):
     assert "--force" in shown["refused"]
     for bird in BIRDS:  # "prints the samples of each class and split"
         assert re.search(rf"{bird}\D+12\D+4\D+4\b", shown["init"]), shown["init"]
-    (block,) = [b for b in blocks("README.md") if b.language == "yaml" and "data/birds" in b.text]
+    (block,) = [b for b in blocks("docs/own-data.md") if b.language == "yaml" and "data/birds" in b.text]
     described = YAML(typ="safe").load(block.text)
     found = shown["params"]
     assert found["generate"] == described["generate"] == {}
@@ -83,7 +83,7 @@ def test_data_of_ones_own(own_data):
 
 def test_the_stages_write_what_the_table_says(own_data):
     folder, _ = own_data
-    rows = re.findall(r"^\| (\w+) \| `bss [^|]*\| [^|]*\| `([^`]+)`", page_text("README.md"), flags=re.M)
+    rows = re.findall(r"^\| (\w+) \| `bss [^|]*\| [^|]*\| `([^`]+)`", page_text("docs/pipeline.md"), flags=re.M)
     assert [stage for stage, _ in rows] == ["generate", "prepare", "measure", "schedule", "train", "compare"]
     for _, written in rows[1:]:
         assert list(folder.glob(written.replace("<scheduler>", "bss-h").replace("<s>", "1"))), written
@@ -92,11 +92,12 @@ def test_the_stages_write_what_the_table_says(own_data):
 
 def test_commands_named_in_the_text(own_data):
     folder, _ = own_data
-    for command in ("bss show --markdown", "bss sequence --scheduler bss-h --seed 0 --epoch 3", "bss check-cache"):
-        assert f"`{command}`" in page_text("README.md")
+    for command in ("bss sequence --scheduler bss-h --seed 0 --epoch 3", "bss check-cache"):
+        assert f"`{command}`" in page_text("docs/pipeline.md")
+    assert "`bss show --markdown`" in page_text("docs/results.md")
     table = run(folder, "bss", "show", "--markdown").splitlines()
     header = "| scheduler | test accuracy, % | vs uniform | vs random ranking | last epoch, % | steps |"
-    assert header in page_text("README.md")
+    assert header in page_text("docs/results.md")
     assert table[0].replace("random-ranking", "random ranking") == header
     shown = run(folder, "bss", "sequence", "--scheduler", "bss-h", "--seed", "0", "--epoch", "3")
     assert "bss-h seed 0 epoch 3: 36 samples" in words(shown)
@@ -127,7 +128,7 @@ def test_what_mlflow_did_not_get_is_sent_later(own_data):
 
 def test_a_logged_model_predicts(own_data):
     folder, _ = own_data
-    (block,) = [b for b in blocks("README.md") if b.text.startswith("model = mlflow.pyfunc")]
+    (block,) = [b for b in blocks("docs/tracking.md") if b.text.startswith("model = mlflow.pyfunc")]
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == "birds"]
     model = client.search_logged_models([experiment.experiment_id])[0]
@@ -191,7 +192,7 @@ def test_data_in_another_repository(datasets_repository, own_data, tmp_path):
     instead = {"https://git.example.org/datasets.git": f"file://{datasets_repository}"}
     place = tmp_path / "place"
     place.mkdir()
-    shown = typed(place, "README.md", command, instead)
+    shown = typed(place, "docs/own-data.md", command, instead)
     head = run(datasets_repository, "git", "rev-parse", "v2").strip()
     (tracked,) = YAML(typ="safe").load(datasets_repository / "data" / "birds.dvc")["outs"]
     assert head in shown
@@ -199,7 +200,7 @@ def test_data_in_another_repository(datasets_repository, own_data, tmp_path):
     there = {p.relative_to(place): p.read_bytes() for p in (place / "data").rglob("*") if p.is_file()}
     birds = own_data[0] / "data" / "birds"
     assert there == {p.relative_to(own_data[0]): p.read_bytes() for p in birds.rglob("*") if p.is_file()}
-    assert "data/birds" in typed(place, "README.md", command, instead, status=1)  # "must be new or empty"
+    assert "data/birds" in typed(place, "docs/own-data.md", command, instead, status=1)  # "must be new or empty"
 
 
 def test_a_published_dataset(tmp_path):
