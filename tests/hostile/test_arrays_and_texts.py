@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from compared import what_is_accepted_is_compared  # noqa: F401  a fixture
 from damage import damage, damages, decode, every_damage, examples, judge, refused, refused_or
 from hypothesis import given
 from media import write_tokenizer

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
+from compared import what_is_accepted_is_compared  # noqa: F401  a fixture
 from damage import FACTOR, damage, damages, decode, every_damage, examples, judge
 from hypothesis import given
 from PIL import Image

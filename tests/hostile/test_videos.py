@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from compared import what_is_accepted_is_compared  # noqa: F401  a fixture
 from damage import FACTOR, damage, damages, decode, every_damage, examples, judge
 from hypothesis import given
 from media import grey_steps, write_video
