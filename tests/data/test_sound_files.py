@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from media import grey_steps, write_video
 from sound_files import (
     JOINED,
     LOSSLESS,
@@ -240,3 +241,18 @@ def test_a_header_that_declares_more_does_not_change_the_values(name, made, tmp_
     path.write_bytes(with_length(name, (made / name).read_bytes(), lambda length: length * 2))
     samples = compare(path, RATE)
     assert samples == (len(decode(made / name, RATE)) if name in ELSEWHERE else None)
+
+
+def test_a_film_whose_table_of_sound_is_short_is_refused(tmp_path):
+    """All packets of the picture are there, to the declared end."""
+    sound = np.sin(np.arange(3 * 16000) / 10).astype(np.float32)
+    write_video(tmp_path / "film.mp4", grey_steps(30), sound=(16000, sound[None]))
+    data = (tmp_path / "film.mp4").read_bytes()
+    assert len(decode(tmp_path / "film.mp4", 16000)) >= len(sound)
+    place = data.index(b"stsz", data.index(b"soun")) + 12  # the number of packets, after version, flags and size
+    (packets,) = struct.unpack(">I", data[place : place + 4])
+    assert packets == 48  # of 1,024 samples, one ahead of them
+    for kept in (1, packets // 2, packets - 1):
+        (tmp_path / "film.mp4").write_bytes(data[:place] + struct.pack(">I", kept) + data[place + 4 :])
+        with pytest.raises(BadSampleError, match=r"cut off: \d\.\d\d of 3\.0\d seconds of its sound are there"):
+            decode(tmp_path / "film.mp4", 16000)

@@ -40,7 +40,7 @@ def decode_track(
     import av
 
     decoded = frames = bad = 0
-    end = 0.0
+    end = track_end = longest = 0.0
     with readable(path, kind):
         # Local files alone: a playlist or a reference inside the file may not lead elsewhere.
         options = {"protocol_whitelist": "file", "format_whitelist": ",".join(formats)}
@@ -59,6 +59,8 @@ def decode_track(
                 end = max(end, _end(packet))
                 if packet.stream_index != track.index:
                     continue
+                track_end = max(track_end, _end(packet))
+                longest = max(longest, float((packet.duration or 0) * packet.time_base))
                 if packet.is_corrupt:
                     raise BadSampleError("damaged or cut off")
                 try:
@@ -74,6 +76,8 @@ def decode_track(
                     _require_bounded(kind, frames, decoded)
                     yield frame, track
             _require_duration(container, end)
+            if kind == "audio":
+                _require_track_duration(container, track, track_end, longest / 2)
 
 
 def _is_cover(track: Any) -> bool:
@@ -108,6 +112,19 @@ def _require_duration(container: Any, end: float) -> None:
     found = end - start
     if found < 0.99 * declared - SLACK:
         raise BadSampleError(f"cut off: {found:.1f} of {declared:.1f} seconds are there")
+
+
+def _require_track_duration(container: Any, track: Any, end: float, slack: float) -> None:
+    """Raise `BadSampleError` if a sound track of MP4 ends, at `end` seconds, long before its own duration.
+
+    A hundredth may be missing, or `slack` seconds. The film beside it may be whole while its table of packets is damaged.
+    """
+    if track.duration is None or "mov" not in container.format.name.split(","):
+        return
+    declared = float(track.duration * track.time_base)
+    found = end - max(0.0, float((track.start_time or 0) * track.time_base))
+    if found < declared - max(0.01 * declared, slack):
+        raise BadSampleError(f"cut off: {found:.2f} of {declared:.2f} seconds of its sound are there")
 
 
 @contextmanager
