@@ -117,7 +117,8 @@ def _require_duration(container: Any, end: float) -> None:
 def _require_track_duration(container: Any, track: Any, end: float, slack: float) -> None:
     """Raise `BadSampleError` if a sound track of MP4 ends, at `end` seconds, long before its own duration.
 
-    A hundredth may be missing, or `slack` seconds. The film beside it may be whole while its table of packets is damaged.
+    A hundredth may be missing, or `slack` seconds. The film beside it may be whole while the sound's table of packets
+    is damaged.
     """
     if track.duration is None or "mov" not in container.format.name.split(","):
         return
