@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 from bss.balance import Heuristic, Learned
 from bss.data.tables import read_table, write_table
-from bss.artifacts.plans import plan_columns
 
 n, path = int(sys.argv[1]), Path("plan.parquet")
 told = {}
@@ -40,7 +39,7 @@ scores = np.random.default_rng(0).uniform(-1, 1, n)
 timed("permutation", lambda: Learned().sequence(scores, 0, 0))
 ranking = timed("ranking", lambda: Heuristic().rank(scores, 0))
 index = np.arange(n)
-columns = {"index": index, **plan_columns(Heuristic(), scores, ranking, n, 30, 64)}
+columns = {"index": index, **Heuristic().plan_columns(ranking, scores, n, 30, 64)}
 del ranking
 timed("plan written", lambda: write_table(path, columns))
 del columns

@@ -116,8 +116,9 @@ def test_the_tables_of_networks_have_a_row_for_every_kind_of_encoder_and_fusion(
 def test_the_lines_about_the_sampler_stop_and_go_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (PROJECT / "docs" / "sampler.md").read_text(encoding="utf-8")
-    minimum, several, save, load, *trainers = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    minimum, several, save, load, *trainers, own = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     assert len(trainers) == 3
+    assert own.startswith('"""Alternating')  # tests/stages/test_own_scheduler.py runs it
     for lines in trainers:  # of libraries that are not installed
         compile(lines, "docs/sampler.md", "exec")
     names = {name: getattr(balance, name) for name in balance.__all__} | {"torch": torch, "rank": 0}
