@@ -22,15 +22,16 @@ in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names n
 TRIAL = ("bss-l", 0)
 EXACT = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
 LAUNCH = """
+import os
 import sys
 from pathlib import Path
 from bss.config import load_config
 from bss.launch.nodes import train_on_nodes
 trial, params, store, plans = map(Path, sys.argv[1:])
-try:
-    train_on_nodes(trial, load_config(params), store, plans, "bss-l", 0, lambda row: print("row", flush=True))
+try:  # each line is one write: an interruption inside of print would leave its line without an end
+    train_on_nodes(trial, load_config(params), store, plans, "bss-l", 0, lambda row: os.write(1, b"row\n"))
 except KeyboardInterrupt:
-    print("interrupted", flush=True)
+    os.write(1, b"interrupted\n")
 """
 
 
