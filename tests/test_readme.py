@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -111,6 +112,21 @@ def test_the_tables_of_networks_have_a_row_for_every_kind_of_encoder_and_fusion(
     for union, part in ((AnyEncoderConfig, encoders), (AnyFusion, fusions)):
         kinds = [get_args(get_type_hints(config)["kind"])[0] for config in get_args(union)]
         assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", part, flags=re.M)) == sorted([*kinds, "kind"])
+
+
+def test_the_lines_about_the_audit_list_the_samples(capsys):
+    text = (PROJECT / "docs" / "audit.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    labels = np.arange(400) % 4
+    logits = 6.0 * np.eye(4)[labels]
+    image = logits.copy()
+    image[:10] = image[1:11]  # these show the next class
+    exec(lines, {"audio_logits": logits, "image_logits": image, "labels": labels, "ids": [f"s{i}" for i in range(400)]})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 20
+    assert sorted(line.split()[0] for line in printed[:10]) == [f"s{i}" for i in range(10)]
+    assert all(re.fullmatch(r"s\d 0\.9\d\d contradiction image", line) for line in printed[:10])
+    assert all(re.fullmatch(r"s\d+ 0\.00\d clean None", line) for line in printed[10:])
 
 
 def test_the_lines_about_the_sampler_stop_and_go_on(tmp_path, monkeypatch):

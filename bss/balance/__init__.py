@@ -11,6 +11,7 @@ from bss.balance.schedulers import Heuristic, Learned, Scheduler, Uniform
 from bss.balance.score import BalanceScore, smooth
 
 if TYPE_CHECKING:
+    from bss.balance.auditing import Audit, audit
     from bss.balance.criteria import (
         confidence,
         feature_similarity,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bss.balance.with_index import WithIndex
 
 __all__ = [
+    "Audit",
     "BalanceScore",
     "Heuristic",
     "Learned",
@@ -31,6 +33,7 @@ __all__ = [
     "SequenceSampler",
     "Uniform",
     "WithIndex",
+    "audit",
     "confidence",
     "feature_similarity",
     "gradient_magnitude",
@@ -45,7 +48,8 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for by `name` for the first time."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = {"SequenceSampler": "sampler", "WithIndex": "with_index"}.get(name, "criteria")
+    homes = {"Audit": "auditing", "audit": "auditing", "SequenceSampler": "sampler", "WithIndex": "with_index"}
+    home = homes.get(name, "criteria")
     return getattr(import_module(f"bss.balance.{home}"), name)
 
 

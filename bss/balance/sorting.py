@@ -70,12 +70,10 @@ def _radix_sort(cells: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], In
     """
     import torch  # not above: most plans are of few samples, and importing it takes longer than making them
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    from bss.balance.one_thread import one_thread
+
+    with one_thread():
         values, order = torch.sort(torch.from_numpy(cells), stable=True)
-    finally:
-        torch.set_num_threads(threads)
     return values.numpy(), order.numpy()
 
 

@@ -182,6 +182,7 @@ PYTHON: dict[tuple[str, str], str | NotRun] = {
     ("docs/sampler.md", "sampler.share()"): README_TEST,
     ("docs/sampler.md", 'state = torch.load("checkpoint.pt")'): README_TEST,
     ("docs/sampler.md", '"""Alternating: in the order'): NotRun("own test", "tests/stages/test_own_scheduler.py"),
+    ("docs/audit.md", "from bss.balance import audit"): README_TEST,
     ("docs/sampler.md", "trainer = L.Trainer("): TRAINERS,
     ("docs/sampler.md", "loader = accelerator.prepare("): TRAINERS,
     ("docs/sampler.md", "class BalancedTrainer(Trainer):"): TRAINERS,

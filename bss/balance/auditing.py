@@ -1,0 +1,260 @@
+"""The audit: which pairs are wrong, how, and which modality is to blame, from the modalities' own predictions.
+
+Every sample gets a posterior over explanations. With label y, the prediction p_m(c) of modality m and the frequency
+f_c of class c among the labels, the likelihood of an explanation, relative to unrelated modalities and label, is
+
+- clean, every modality shows y:        prod over m of p_m(y) / f_y
+- contradiction, a shows another class: (1 - p_a(y)) / (1 - f_y), times p_m(y) / f_y of the other modalities
+- label, all show one class but not y:  sum over c != y of f_c / (1 - f_y) * prod over m of p_m(c) / f_c
+- empty, a carries nothing:             the odds that its input is empty, times p_m(y) / f_y of the other modalities
+
+The shares of the explanations and two constants of each modality (a temperature, and the rate of its blind errors) are
+fitted together, by maximum a posteriori. Without the constants the errors of an overconfident model count as faults.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bss.balance.one_thread import one_thread
+
+Kind = Literal["clean", "contradiction", "label", "empty"]
+Floats = npt.NDArray[np.float64]
+
+FITTED = 20_000
+"""More samples than this do not make the shares and constants better; they are fitted to this many, evenly spread."""
+CHUNK = 50_000
+"""Samples whose likelihoods are in memory at a time."""
+BLIND = -6.0
+"""Prior mean of the log odds of a blind error: 0.25 %. Errors and contradictions look alike, so it must be small."""
+BLIND_DEVIATION = 0.5
+TEMPERATURE_DEVIATION = 1.5
+"""Prior deviation of the logarithm of a temperature, around 0. A model near chance needs a high temperature."""
+KNOWN_CLEAN = 5.0
+"""Prior of the shares: as if so many more samples were known to be clean.
+
+A model near chance is explained by a high temperature, or by contradictions in all but one of its classes: the prior of
+the shares must outweigh that of the temperatures.
+"""
+EVIDENCE = 1e-4
+"""Probabilities of emptiness are kept this far from 0 and 1, so that no sample is decided by them alone."""
+
+
+class Explanation(NamedTuple):
+    """One way in which a sample may have come about."""
+
+    kind: Kind
+    modality: str | None
+    """The modality to blame; None for clean samples and wrong labels."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is known of n samples: a posterior over explanations, and what was fitted on the way."""
+
+    explanations: tuple[Explanation, ...]
+    """The columns of `posterior`; clean is the first."""
+    posterior: Floats
+    """[n, explanations], rows sum to 1."""
+    log_odds: Floats
+    """[n], the logarithm of P(something is wrong) / P(clean). Sort by it: probabilities near 1 round to ties."""
+    supported: dict[str, npt.NDArray[np.int64]]
+    """[n] for each modality: the class that it supports."""
+    shares: Floats
+    """[explanations], the estimated share of each among the samples."""
+    temperatures: dict[str, float]
+    """For each modality what its logits were divided by; above 1 for an overconfident model."""
+
+    @property
+    def probability(self) -> Floats:
+        """[n], the probability that something is wrong with the sample."""
+        return self.posterior[:, 1:].sum(axis=1)
+
+    def probability_of(self, kind: Kind) -> Floats:
+        """Return the probability of `kind` [n], whichever modality is to blame."""
+        columns = [column for column, explanation in enumerate(self.explanations) if explanation.kind == kind]
+        return self.posterior[:, columns].sum(axis=1)
+
+    def share_of(self, kind: Kind) -> float:
+        """Return the estimated share of samples of `kind`."""
+        return float(sum(s for s, e in zip(self.shares, self.explanations, strict=True) if e.kind == kind))
+
+    def ranking(self) -> npt.NDArray[np.int64]:
+        """[n], positions of the samples, the most suspicious first."""
+        return np.argsort(-self.log_odds, kind="stable")
+
+    def kinds(self) -> list[Kind]:
+        """Return the most probable kind of each of the n samples."""
+        kinds = list(dict.fromkeys(explanation.kind for explanation in self.explanations))
+        best = np.stack([self.probability_of(kind) for kind in kinds], axis=1).argmax(axis=1)
+        return [kinds[column] for column in best]
+
+    def blamed(self) -> list[str | None]:
+        """Return the modality to blame for each sample, by the likeliest explanation of its kind; None if none is."""
+        blamed = []
+        for row, kind in zip(self.posterior, self.kinds(), strict=True):
+            columns = [column for column, explanation in enumerate(self.explanations) if explanation.kind == kind]
+            blamed.append(self.explanations[max(columns, key=row.__getitem__)].modality)
+        return blamed
+
+
+def audit(
+    predictions: Mapping[str, npt.ArrayLike],
+    labels: npt.ArrayLike,
+    *,
+    probabilities: bool = False,
+    empty: Mapping[str, npt.ArrayLike] | None = None,
+) -> Audit:
+    """Explain each sample by the predictions of its modalities.
+
+    Parameters
+    ----------
+    predictions : logits [n, classes] for each of two or more modalities. They must come from networks that did not
+        train on the sample (out of fold), or a network that has memorised it agrees with any label.
+    labels : int [n], each in [0, classes).
+    probabilities : the predictions are probabilities instead, in [0, 1] with rows that sum to 1.
+    empty : for some modalities, the probability [n] that the input carries nothing (silence, a black picture), from
+        the input itself; predictions alone do not show it.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two modalities or classes, arrays of different lengths, values out of their range, or an unknown
+        modality in `empty`. The message names the argument and the modality.
+    """
+    logits = _checked_predictions(predictions, probabilities)
+    n, classes = next(iter(logits.values())).shape
+    y = _checked_labels(labels, n, classes)
+    evidence = _checked_evidence(empty or {}, logits, n)
+    explanations = (
+        Explanation("clean", None),
+        *(Explanation("contradiction", name) for name in logits),
+        Explanation("label", None),
+        *(Explanation("empty", name) for name in evidence),
+    )
+    model = _Model(list(logits), list(evidence), np.bincount(y, minlength=classes), n)
+    z = torch.stack(list(logits.values()))
+    odds = torch.stack([*evidence.values()]) if evidence else torch.zeros(0, n, dtype=torch.float64)
+    labels_ = torch.from_numpy(y)
+    with one_thread():
+        some = torch.linspace(0, n - 1, min(n, FITTED), dtype=torch.float64).round().long()
+        model.fit(z[:, some], labels_[some], odds[:, some])
+        parts = [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
+        joint = torch.cat([model.joint(z[:, part], labels_[part], odds[:, part]) for part in parts])
+        log_odds = torch.logsumexp(joint[:, 1:], dim=1) - joint[:, 0]
+    return Audit(
+        explanations=explanations,
+        posterior=joint.softmax(dim=1).numpy(),
+        log_odds=log_odds.numpy(),
+        supported={name: values.argmax(dim=1).numpy() for name, values in logits.items()},
+        shares=model.shares.log_softmax(dim=0).exp().numpy(),
+        temperatures=dict(zip(logits, model.temperatures.exp().tolist(), strict=True)),
+    )
+
+
+class _Model:
+    """The shares of the explanations and the constants of the modalities, and the likelihoods that follow."""
+
+    def __init__(self, modalities: list[str], emptiness: list[str], counts: npt.NDArray[np.int64], n: int) -> None:
+        """Start from mostly clean samples; `counts` [classes] of the labels plus one give the classes' frequencies."""
+        self.empty = [modalities.index(name) for name in emptiness]
+        self.frequency = torch.from_numpy((counts + 1) / (n + len(counts)))
+        faults = len(modalities) + 1 + len(emptiness)
+        self.shares = torch.tensor([3.0] + [0.0] * faults, dtype=torch.float64)  # before the softmax
+        self.temperatures = torch.zeros(len(modalities), dtype=torch.float64)  # logarithms
+        self.blind = torch.full((len(modalities),), BLIND, dtype=torch.float64)  # log odds
+
+    def joint(self, logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
+        """Return log P(explanation, predictions) [n, explanations] up to a constant of each sample.
+
+        `logits` [modalities, n, classes], `labels` [n], `odds` [emptiness, n]: log odds that an input is empty.
+        """
+        blind = self.blind.sigmoid()[:, None, None]
+        p = (logits / self.temperatures.exp()[:, None, None]).softmax(dim=-1)
+        p = (1 - blind) * p + blind * self.frequency
+        relative = (p / self.frequency).log()  # [modalities, n, classes]
+        of_label = labels.expand(len(p), -1)[..., None]
+        agrees = relative.gather(-1, of_label)[..., 0]  # [modalities, n]
+        denies = ((1 - p.gather(-1, of_label)[..., 0]) / (1 - self.frequency[labels])).log()
+        clean = agrees.sum(dim=0)
+        another = self.frequency.log() + relative.sum(dim=0)  # [n, classes]
+        another = another.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
+        columns = [
+            clean,
+            *(clean - agrees[m] + denies[m] for m in range(len(p))),
+            another - torch.log1p(-self.frequency[labels]),
+            *(clean - agrees[m] + log_odds for m, log_odds in zip(self.empty, odds, strict=True)),
+        ]
+        return torch.stack(columns, dim=1) + self.shares.log_softmax(dim=0)
+
+    def fit(self, logits: Tensor, labels: Tensor, odds: Tensor) -> None:
+        """Set shares and constants to their most probable values."""
+        fitted = [self.shares, self.temperatures, self.blind]
+        for parameter in fitted:
+            parameter.requires_grad_()
+        optimiser = torch.optim.LBFGS(fitted, max_iter=300, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimiser.zero_grad()
+            evidence = self.joint(logits, labels, odds).logsumexp(dim=1).sum()
+            prior = KNOWN_CLEAN * self.shares.log_softmax(dim=0)[0]
+            prior = prior - (self.temperatures / TEMPERATURE_DEVIATION).square().sum() / 2
+            prior = prior - ((self.blind - BLIND) / BLIND_DEVIATION).square().sum() / 2
+            value = -(evidence + prior)
+            value.backward()
+            return value
+
+        optimiser.step(loss)
+        for parameter in fitted:
+            parameter.requires_grad_(False)
+
+
+def _checked_predictions(predictions: Mapping[str, npt.ArrayLike], probabilities: bool) -> dict[str, Tensor]:
+    """Return logits, float64 [n, classes] each, or raise ValueError."""
+    if len(predictions) < 2:
+        raise ValueError(f"an audit needs predictions of two or more modalities, but got: {sorted(predictions)}")
+    arrays = {name: np.array(values, dtype=np.float64) for name, values in predictions.items()}
+    shapes = {name: values.shape for name, values in arrays.items()}
+    shape = next(iter(shapes.values()))
+    if len(set(shapes.values())) > 1 or len(shape) != 2 or shape[0] < 1 or shape[1] < 2:
+        raise ValueError(f"predictions must be [n, classes] of one shape, n >= 1 and classes >= 2, but got: {shapes}")
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+            raise ValueError(f"predictions of {name} must be finite, but got: {values[row]} in row {row}")
+        if probabilities:
+            wrong = (values.min(axis=1) < 0) | (np.abs(values.sum(axis=1) - 1) > 1e-3)
+            if wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                raise ValueError(f"probabilities of {name} must sum to 1, but got: {values[row]} in row {row}")
+            arrays[name] = np.log(np.maximum(values, np.finfo(np.float32).tiny))
+    return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+
+def _checked_labels(labels: npt.ArrayLike, n: int, classes: int) -> npt.NDArray[np.int64]:
+    """Return labels as int64 [n] or raise ValueError."""
+    y = np.array(labels)
+    if y.shape != (n,) or not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"labels must be integers [{n}], as long as the predictions, but got: {y.dtype} {y.shape}")
+    if y.min() < 0 or y.max() >= classes:
+        row = int(np.flatnonzero((y < 0) | (y >= classes))[0])
+        raise ValueError(f"labels must be in [0, {classes}), but got: {y[row]} in row {row}")
+    return y.astype(np.int64)
+
+
+def _checked_evidence(empty: Mapping[str, npt.ArrayLike], logits: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    """Return log odds float64 [n] for each modality of `empty`, or raise ValueError."""
+    evidence = {}
+    for name, values in empty.items():
+        q = np.array(values, dtype=np.float64)
+        if name not in logits:
+            raise ValueError(f"`empty` must name modalities of the predictions ({sorted(logits)}), but got: {name!r}")
+        if q.shape != (n,) or not ((q >= 0) & (q <= 1)).all():
+            raise ValueError(f"`empty` of {name} must be probabilities [{n}] in [0, 1], but got: shape {q.shape}")
+        evidence[name] = torch.from_numpy(q.clip(EVIDENCE, 1 - EVIDENCE)).logit()
+    return evidence
