@@ -25,6 +25,7 @@ from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.trial_folder import train_into
+from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 
 SCHEDULER = "bss-l-online"
 SAME = ("history.csv", "metrics.json", "model.pt", "predictions.parquet", "sequences.parquet")
@@ -89,7 +90,9 @@ def _train(config: Config, store: Path, plans: Path, path: Path, stop: int | Non
     data = Store.open(store)
 
     def start() -> None:
-        train_into(path, config, data, plans, SCHEDULER, 0, lambda row: None)
+        plan = read_trial_plan(config, data, plans, TrialId(SCHEDULER, 0))
+        trial = describe_trial(config, data, plans, TrialId(SCHEDULER, 0), path, plan)
+        train_into(trial, plan, config, data, lambda row: None)
 
     if stop is not None:
         due, save = Checkpoints.due, Checkpoints.save

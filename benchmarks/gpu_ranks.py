@@ -15,12 +15,12 @@ import torch
 from benchmarks.comparison import Line
 from benchmarks.digits_tree import digits_config, plan_digits, prepare_digits
 from benchmarks.gpu_setting import Setting
-from bss.artifacts.plans import read_plan
-from bss.config import Config, config_to_tree
+from bss.config import Config
 from bss.data.store import Store
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.reproducible import make_reproducible
 from bss.training.trial import train_trial
+from bss.training.trial_spec import TrialId, read_trial_plan
 
 SCHEDULER = "bss-l-online"
 RANKS = 2
@@ -60,9 +60,10 @@ def run(setting: Setting) -> Iterator[Line]:
 
 def _losses(config: Config, store: Path, plans: Path, ranks: Ranks) -> list[float]:
     data = Store.open(store)
-    plan = read_plan(plans, SCHEDULER, 0, data, config_to_tree(config.schedule.schedulers[SCHEDULER]))
+    trial = TrialId(SCHEDULER, 0)
+    plan = read_trial_plan(config, data, plans, trial)
     rows: list[dict[str, Any]] = []
-    train_trial(config, data, plan, SCHEDULER, 0, None, rows.append, ranks)
+    train_trial(config, data, plan, *trial, None, rows.append, ranks)
     return [row["train/loss"] for row in rows]
 
 

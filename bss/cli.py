@@ -273,16 +273,13 @@ def _train(options: argparse.Namespace) -> None:
         for found in asked or []:
             if found not in known:
                 raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
+    from bss.stages.train import train
+    from bss.training.trial_spec import all_trials
+
     trials = None
     if options.scheduler or options.seed:
-        trials = [
-            (name, seed)
-            for seed in seeds
-            for name in names
-            if name in (options.scheduler or names) and seed in (options.seed or seeds)
-        ]
-    from bss.stages.train import train
-
+        asked_names, asked_seeds = options.scheduler or names, options.seed or seeds
+        trials = [trial for trial in all_trials(config) if trial.scheduler in asked_names and trial.seed in asked_seeds]
     train(config, options.store, options.scores, options.plans, options.runs, trials)
 
 

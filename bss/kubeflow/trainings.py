@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bss.artifacts.plans import read_plan
-from bss.config import Config, config_to_tree
+from bss.config import Config
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json
@@ -14,6 +13,7 @@ from bss.kubeflow.parameters import config_from_part, trial_part
 from bss.stages.track_trainings import log_finished
 from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
 from bss.tracking.journal import spool_folder, unsent
+from bss.training.trial_spec import TrialId, all_trials, read_trial_plan
 
 TRIALS = "cells.json"
 """File among the plans that tells what decides each training."""
@@ -27,11 +27,10 @@ def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]
     """
     data = Store.open(store)
     trials, parts = [], {}
-    for seed in config.seeds:
-        for name, entry in config.schedule.schedulers.items():
-            plan = read_plan(plans, name, seed, data, config_to_tree(entry))
-            part = parts[_key(name, seed)] = {"plan": plan.digest, "parameters": trial_part(config, name, seed)}
-            trials.append({"scheduler": name, "seed": seed, "digest": digest_json(part)})
+    for trial in all_trials(config):
+        plan = read_trial_plan(config, data, plans, trial)
+        part = parts[trial.path] = {"plan": plan.digest, "parameters": trial_part(config, *trial)}
+        trials.append({**trial._asdict(), "digest": digest_json(part)})
     write_json(plans / TRIALS, parts)
     return trials
 
@@ -42,7 +41,7 @@ def trial_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
     Raises `BssError` where `plans` holds another training than the one of `digest`, or none.
     """
     parts = read_json(plans / TRIALS, "schedule")
-    part = parts.get(_key(scheduler, seed))
+    part = parts.get(TrialId(scheduler, seed).path)
     if part is None:
         raise BssError(f"{plans / TRIALS}: has no training of {scheduler} with seed {seed}, but {', '.join(parts)}.")
     if digest_json(part) != digest:
@@ -58,18 +57,15 @@ def without_tracking(config: Config) -> Config:
     return replace(config, tracking=replace(config.tracking, enabled=False))
 
 
-def _key(scheduler: str, seed: int) -> str:
-    return f"{scheduler}/seed={seed}"
-
-
 def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, Any]:
     """Move the one training in `runs` to `trial`, with what MLflow knows of it beside it; return its metrics."""
-    folder = runs / scheduler / f"seed={seed}"
+    taken = TrialId(scheduler, seed).path
+    folder = runs / taken
     tracking = read_tracking(runs)
     if tracking is not None:
         execution, records = tracking
         whole = not unsent(spool_folder(runs))
-        note = {"record": records[_key(scheduler, seed)], "parent": execution.record, "whole": whole}
+        note = {"record": records[taken], "parent": execution.record, "whole": whole}
         write_json(folder / TRACKING, note)
     folder.rename(trial)
     metrics: dict[str, Any] = read_json(trial / "metrics.json", "train")
@@ -83,9 +79,10 @@ def collect_trials(trials: Iterable[Path], runs: Path) -> None:
     """
     for trial in trials:
         parameters = read_json(trial / "provenance.json", "train")["parameters"]
-        folder = runs / parameters["scheduler_name"] / f"seed={parameters['seed']}"
+        found = TrialId(parameters["scheduler_name"], parameters["seed"])
+        folder = runs / found.path
         if folder.exists():
-            raise BssError(f"{trial}: a second training of {parameters['scheduler_name']} seed {parameters['seed']}.")
+            raise BssError(f"{trial}: a second training of {found}.")
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.symlink_to(trial.resolve(), target_is_directory=True)
 
@@ -98,16 +95,14 @@ def track_trials(config: Config, data: Store, runs: Path, execution: Execution) 
     """
     records: dict[str, str] = {}
     logged = 0
-    for name in config.schedule.schedulers:
-        for seed in config.seeds:
-            folder = runs / name / f"seed={seed}"
-            known = read_json(folder / TRACKING, "train") if (folder / TRACKING).is_file() else {}
-            own = known.get("parent") == execution.record
-            if not own or not known["whole"]:
-                replaced = known["record"] if own else None
-                spool = spool_folder(runs)
-                known["record"] = log_finished(spool, config, data, folder, name, seed, execution, replaced)
-                logged += 1
-            records[_key(name, seed)] = known["record"]
+    for trial in all_trials(config):
+        folder = runs / trial.path
+        known = read_json(folder / TRACKING, "train") if (folder / TRACKING).is_file() else {}
+        own = known.get("parent") == execution.record
+        if not own or not known["whole"]:
+            replaced = known["record"] if own else None
+            known["record"] = log_finished(spool_folder(runs), config, data, folder, trial, execution, replaced)
+            logged += 1
+        records[trial.path] = known["record"]
     write_tracking(runs, execution, records)
     return logged

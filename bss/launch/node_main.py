@@ -13,15 +13,14 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from bss.config import load_config
-from bss.data.store import Store
 from bss.errors import BssError
 from bss.launch.node_log import tell
-from bss.launch.rank_main import require_torchrun, run_rank, train_as_rank
-from bss.launch.staging import NodeFiles, download_inputs
+from bss.launch.rank_main import open_inputs, require_torchrun, run_rank, train_as_rank
+from bss.launch.staging import download_inputs
+from bss.launch.trial_arguments import add_trial_arguments, asked_trial
 from bss.provenance import code_version
 from bss.remote.object_store import upload_folder
-from bss.training.trial_folder import trial_key
+from bss.training.trial_spec import Trial, describe_trial, read_trial_plan
 
 SECRET_FILES = "BSS_SECRET_FILES"
 """Environment variable with a folder of files, each named for a variable and holding its value."""
@@ -47,9 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bss.launch.node_main", description="One rank of several nodes, for torchrun."
     )
-    for name in ("job", "store", "inputs", "result", "scheduler", "trial"):
+    for name in ("job", "store", "inputs", "result", "trial"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    add_trial_arguments(parser)
     return parser
 
 
@@ -58,12 +57,14 @@ def _train(options: argparse.Namespace) -> None:
     read_secret_files()
     folder = Path(tempfile.gettempdir()) / options.job
     files = download_inputs(options.store, options.inputs, folder, os.environ["LOCAL_RANK"] == "0")
-    _check_code(files, options)
-    out = folder / "result"
-    places = (files.params, files.store, files.plans, out)
-    train_as_rank(*places, options.scheduler, options.seed, lambda row: tell(row=row))
+    asked = asked_trial(options)
+    config, data = open_inputs(files.params, files.store, asked)
+    plan = read_trial_plan(config, data, files.plans, asked)
+    trial = describe_trial(config, data, files.plans, asked, folder / "result", plan)
+    _check_code(trial, options.trial)
+    train_as_rank(trial, plan, config, data, lambda row: tell(row=row))
     if os.environ["RANK"] == "0":
-        upload_folder(out, options.result)
+        upload_folder(trial.folder, options.result)
 
 
 def read_secret_files() -> None:
@@ -73,10 +74,9 @@ def read_secret_files() -> None:
         os.environ.setdefault(path.name, path.read_text(encoding="utf-8").strip())
 
 
-def _check_code(files: NodeFiles, options: argparse.Namespace) -> None:
-    """Raise `BssError` where this code would give another result than the code that started it."""
-    config = load_config(files.params)
-    if trial_key(config, Store.open(files.store), files.plans, options.scheduler, options.seed) != options.trial:
+def _check_code(trial: Trial, key: str) -> None:
+    """Raise `BssError` if this code would give another result than the code that started it, with `key`."""
+    if trial.key != key:
         code = code_version()
         state = " with changes" if code["modified"] else ""
         raise BssError(

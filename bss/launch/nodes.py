@@ -19,11 +19,13 @@ from bss.launch.kubeflow_job import ENDED_WELL, FAILED, State, TrainJob, make_tr
 from bss.launch.node_log import describe_signal, killed_by, read_told
 from bss.launch.pods import RUN_ID
 from bss.launch.staging import Staging, staging_of, upload_inputs
+from bss.launch.trial_arguments import trial_arguments
 from bss.remote.object_store import check_bucket, download_folder, remove_folder
 from bss.signals import interrupted_by_sigterm, interruptions_wait
 from bss.training.reproducible import device_type
 from bss.training.resume.state import Row
-from bss.training.trial_folder import is_finished, trial_key
+from bss.training.trial_folder import is_finished
+from bss.training.trial_spec import Trial
 
 IMAGE = "BSS_IMAGE"
 """Environment variable with the image of the nodes."""
@@ -44,33 +46,29 @@ def check_nodes(config: Config) -> None:
     check_bucket(config.resources.staging)
 
 
-def train_on_nodes(
-    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
-) -> None:
-    """Run one trial over train.nodes x train.processes ranks and put its folder at `path`.
+def train_on_nodes(trial: Trial, config: Config, store: Path, on_epoch: Callable[[Row], None]) -> None:
+    """Run one trial over train.nodes x train.processes ranks and make its folder.
 
     Leaves no job and none of the training's files on the object store behind, however it ends; what a killed
     process left is replaced by the next one.
     """
-    data = Store.open(store)
-    key = trial_key(config, data, plans, name, seed)
-    training, attempt = _training_name(key, path), secrets.token_hex(2)
+    training, attempt = _training_name(trial), secrets.token_hex(2)
     job_name = f"{training}-{attempt}"
-    staging = staging_of(config, data, training, attempt)
+    staging = staging_of(config, Store.open(store), training, attempt)
     arguments = ["--job", job_name, "--store", staging.store, "--inputs", staging.inputs, "--result", staging.result]
-    arguments += ["--scheduler", name, "--seed", str(seed), "--trial", key]
+    arguments += [*trial_arguments(trial.id), "--trial", trial.key]
     job = make_train_job(job_name, config, _image(), arguments)
     following = Following(on_epoch)
     with interrupted_by_sigterm():
         job.remove_others(training)
         with _removed_at_the_end(job, staging):
-            with scratch_folder(path) as scratch:
-                upload_inputs(staging, config, store, plans, name, scratch)
+            with scratch_folder(trial.folder) as scratch:
+                upload_inputs(staging, config, store, trial, scratch)
             with interruptions_wait():  # half a job would have no name to be deleted by
                 job.start()
             following.until_the_end(job)
-            _take_home(path, staging, key, job_name)
-    for row in read_history(path / "history.csv")[following.epochs :]:
+            _take_home(trial, staging, job_name)
+    for row in read_history(trial.folder / "history.csv")[following.epochs :]:
         on_epoch(row)
 
 
@@ -167,14 +165,14 @@ def _tail(log: str) -> str:
     return "\n".join(log.splitlines()[-TAIL_LINES:]) or "(nothing)"
 
 
-def _take_home(path: Path, staging: Staging, key: str, job: str) -> None:
-    """Put the finished training at `path`; a job may look complete to the Trainer and not be."""
-    with whole_folder(path) as folder:
+def _take_home(trial: Trial, staging: Staging, job: str) -> None:
+    """Download the finished training; a job may look complete to the Trainer and not be."""
+    with whole_folder(trial.folder) as folder:
         try:
             download_folder(staging.result, folder, make_plain_console())
         except BssError as error:
             raise BssError(f"the TrainJob {job} is complete, but its result cannot be had. {error}") from error
-        if not is_finished(folder, key):
+        if not is_finished(folder, trial.key):
             raise BssError(f"{staging.result}: is not the training that was asked for. Does another write there?")
 
 
@@ -200,10 +198,10 @@ def _remove(job: TrainJob, staging: Staging) -> None:
             remove_folder(staging.training)
 
 
-def _training_name(key: str, path: Path) -> str:
+def _training_name(trial: Trial) -> str:
     """Return a name that the same training gets again from the same pipeline run, or for the same folder."""
-    asked_by = os.environ.get(RUN_ID) or f"{socket.gethostname()}:{path.resolve()}"
-    return f"bss-{digest_json([key, asked_by])[:12]}"
+    asked_by = os.environ.get(RUN_ID) or f"{socket.gethostname()}:{trial.folder.resolve()}"
+    return f"bss-{digest_json([trial.key, asked_by])[:12]}"
 
 
 def _image() -> str:

@@ -16,8 +16,10 @@ from bss.errors import BssError
 from bss.files import read_json, remove_unfinished, scratch_folder, scratch_of, write_json
 from bss.launch.node_log import describe_signal, killed_by
 from bss.launch.nodes import train_on_nodes
+from bss.launch.trial_arguments import trial_arguments
 from bss.signals import stop_signal_blocked
 from bss.training.resume.state import Row
+from bss.training.trial_spec import Trial
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0
@@ -53,31 +55,28 @@ def _is_free(file: TextIO) -> bool:
     return True
 
 
-def train_on_ranks(
-    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
-) -> dict[str, Any]:
-    """Run one trial over train.nodes x train.processes ranks and put its folder at `path`.
+def train_on_ranks(trial: Trial, config: Config, store: Path, on_epoch: Callable[[Row], None]) -> dict[str, Any]:
+    """Run one trial over train.nodes x train.processes ranks and make its folder.
 
     `on_epoch` gets each row of history.csv soon after it is known. Returns the content of metrics.json.
     Raises `BssError` with the message of the rank that failed first. Leaves no process and nothing
     unfinished behind.
     """
     start = train_on_this_machine if config.train.nodes == 1 else train_on_nodes
-    start(path, config, store, plans, name, seed, on_epoch)
-    metrics: dict[str, Any] = read_json(path / "metrics.json", "train")
+    start(trial, config, store, on_epoch)
+    metrics: dict[str, Any] = read_json(trial.folder / "metrics.json", "train")
     return metrics
 
 
-def train_on_this_machine(
-    path: Path, config: Config, store: Path, plans: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
-) -> None:
+def train_on_this_machine(trial: Trial, config: Config, store: Path, on_epoch: Callable[[Row], None]) -> None:
     """Run one trial over train.processes ranks on this machine, through torchrun."""
-    with scratch_folder(path) as scratch:
+    with scratch_folder(trial.folder) as scratch:
         params, progress, error, output = (scratch / n for n in ("params.json", PROGRESS, "error.json", "output"))
         write_json(params, config_to_tree(config))
         progress.touch()
-        module = ["--params", params, "--store", store, "--plans", plans, "--scheduler", name, "--seed", seed]
-        module += ["--out", path, "--progress", progress, "--end-with-stdin"]
+        module = ["--params", params, "--store", store, "--plans", trial.plans, *trial_arguments(trial.id)]
+        module += ["--out", trial.folder, "--trial", trial.key, trial.plan_digest, trial.code]
+        module += ["--progress", progress, "--end-with-stdin"]
         torchrun = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", config.train.processes]
         torchrun += ["--redirects", 3, "--log-dir", scratch / "logs", "-m", "bss.launch.rank_main"]
         with output.open("wb") as log, progress.open(encoding="utf-8") as rows:
@@ -95,7 +94,7 @@ def train_on_this_machine(
                     on_epoch(row)
             finally:
                 _stop(process)
-                remove_unfinished(path)
+                remove_unfinished(trial.folder)
         if process.returncode != 0:
             raise BssError(_why(error, output, config.train.processes))
         for file in scratch.glob("logs/**/0/stderr.log"):  # warnings of rank 0

@@ -19,14 +19,18 @@ from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+from bss.artifacts.plans import Plan
 from bss.config import Config, load_config
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.launch.trial_arguments import add_trial_arguments, asked_trial
+from bss.provenance import code_version
 from bss.signals import interrupted_by_sigterm, stop_signal_as_sigterm
 from bss.training.distributed.ranks import join_ranks
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.state import Row
 from bss.training.trial_folder import train_into
+from bss.training.trial_spec import Trial, TrialId, describe_trial, read_trial_plan, trial_parameters
 
 END_SECONDS = 15.0
 """A rank that is told to end has so long to save where it stands, and to remove what it has not finished."""
@@ -40,8 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work(on_epoch: Callable[[Row], None]) -> None:
         require_torchrun()
-        files = (options.params, options.store, options.plans, options.out)
-        train_as_rank(*files, options.scheduler, options.seed, on_epoch)
+        asked = asked_trial(options)
+        config, data = open_inputs(options.params, options.store, asked)
+        plan = read_trial_plan(config, data, options.plans, asked)
+        key, plan_digest, code = options.trial or ("", "", "")
+        if code == code_version()["digest"]:
+            parameters = trial_parameters(config, asked)
+            trial = Trial(asked, options.out, options.plans, plan_digest, key, code, parameters)
+        else:  # started by hand, or the code was changed since the starter read it
+            trial = describe_trial(config, data, options.plans, asked, options.out, plan)
+        train_as_rank(trial, plan, config, data, on_epoch)
 
     if options.progress is None:
         return run_rank(lambda: work(lambda row: None))
@@ -77,8 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bss.launch.rank_main", description="One rank of a training, for torchrun.")
     for name in ("params", "store", "plans", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--scheduler", required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    add_trial_arguments(parser)
+    parser.add_argument(
+        "--trial", nargs=3, metavar=("KEY", "PLAN", "CODE"), help="the trial's key, and digests of its plan and code"
+    )
     parser.add_argument("--progress", type=Path, help="file that rank 0 adds a line of JSON to after each epoch")
     parser.add_argument(
         "--end-with-stdin", action="store_true", help="end when standard input is closed: who started this has gone"
@@ -93,19 +107,21 @@ def require_torchrun() -> None:
         raise BssError(f"{lacking[0]}: not in the environment. Start `-m bss.launch.rank_main` with torchrun.")
 
 
-def train_as_rank(
-    params: Path, store: Path, plans: Path, out: Path, name: str, seed: int, on_epoch: Callable[[Row], None]
-) -> None:
-    """Run one trial as the rank that torchrun's environment names, with all others; rank 0 writes `out`.
+def open_inputs(params: Path, store: Path, trial: TrialId) -> tuple[Config, Store]:
+    """Return the parameters and the store of a rank of `trial`, and make this process reproducible.
 
-    Raises `BssError` where torchrun started another number of ranks than the file `params` says.
+    Raises `BssError` if torchrun started another number of ranks than the file `params` says.
     """
     config = load_config(params)
-    _check(config, params, name)
+    _check(config, params, trial.scheduler)
     make_reproducible(config.resources.deterministic)
-    data = Store.open(store)
+    return config, Store.open(store)
+
+
+def train_as_rank(trial: Trial, plan: Plan, config: Config, data: Store, on_epoch: Callable[[Row], None]) -> None:
+    """Run one trial as the rank that torchrun's environment names, with all others; rank 0 writes its folder."""
     with join_ranks(resolve_device(config.resources.device)) as ranks:
-        train_into(out, config, data, plans, name, seed, on_epoch, ranks)
+        train_into(trial, plan, config, data, on_epoch, ranks)
 
 
 def _check(config: Config, params: Path, name: str) -> None:

@@ -10,6 +10,7 @@ from bss.console import make_plain_console
 from bss.data.store import Store
 from bss.files import digest_file, digest_json, write_json
 from bss.remote.object_store import download_folder, upload_folder, upload_once
+from bss.training.trial_spec import Trial
 
 POLL_SECONDS = 0.2
 
@@ -53,10 +54,10 @@ def _content(data: Store) -> str:
     return digest_json({"digest": data.digest, "files": small})
 
 
-def upload_inputs(staging: Staging, config: Config, store: Path, plans: Path, name: str, scratch: Path) -> None:
-    """Upload what the nodes need for a training of scheduler `name`; the store only where it is not there yet."""
+def upload_inputs(staging: Staging, config: Config, store: Path, trial: Trial, scratch: Path) -> None:
+    """Upload what the nodes need for `trial`; the store only if it is not there yet."""
     inputs = scratch / "inputs"
-    shutil.copytree(plans / name, inputs / "plans" / name)
+    shutil.copytree(trial.plans / trial.id.scheduler, inputs / "plans" / trial.id.scheduler)
     write_json(inputs / "params.json", config_to_tree(config))
     console = make_plain_console()
     upload_once(store, staging.store, console)

@@ -82,19 +82,19 @@ class TrainingProgress(EpochProgress):
     def __init__(self, trainings: int, epochs: int, console: Console) -> None:
         super().__init__("train", trainings, epochs, console)
 
-    def epoch(self, name: str, seed: int, row: dict[str, Any]) -> None:
+    def epoch(self, trial: str, row: dict[str, Any]) -> None:
         """Count one finished epoch."""
         self.count_epoch(
-            f"{name} seed {seed}: epoch {row['epoch'] + 1}/{self.epochs}, training loss {row['train/loss']:.3f}, "
+            f"{trial}: epoch {row['epoch'] + 1}/{self.epochs}, training loss {row['train/loss']:.3f}, "
             + _accuracies(row)
         )
 
-    def done(self, name: str, seed: int, metrics: dict[str, Any], seconds: float | None) -> None:
+    def done(self, trial: str, metrics: dict[str, Any], seconds: float | None) -> None:
         """Print the line of a finished training; `seconds` None means that it was finished before."""
         time_text = "kept from before" if seconds is None else f"{seconds:.1f} s"
         if seconds is None:
             self.bar.advance(self.task, self.epochs)
-        self.finish_job(f"{name} seed {seed}: {_accuracies(metrics)} ({time_text})")
+        self.finish_job(f"{trial}: {_accuracies(metrics)} ({time_text})")
 
 
 def _accuracies(values: dict[str, Any]) -> str:

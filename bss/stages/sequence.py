@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bss.artifacts.plans import read_plan
-from bss.config import Config, config_to_tree
+from bss.config import Config
 from bss.console import make_console
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
 from bss.training.sequences import sequence_digest
+from bss.training.trial_spec import TrialId, read_trial_plan
 
 
 def check_sequence(
@@ -25,12 +25,13 @@ def check_sequence(
     data = Store.open(store)
     if name not in config.schedule.schedulers:
         raise BssError(f"--scheduler {name}: params.yaml has {', '.join(config.schedule.schedulers)}.")
-    folder = runs / name / f"seed={seed}"
+    trial = TrialId(name, seed)
+    folder = runs / trial.path
     path = folder / "sequences.parquet"
     table = open_table(path, "train", ("epoch", "digest"))
     if not 0 <= epoch < len(table):
         raise BssError(f"--epoch {epoch}: {path} has the epochs 0 to {len(table) - 1}.")
-    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
+    plan = read_trial_plan(config, data, plans, trial)
     rows = data.rows("train")
     scheduler = config.schedule.schedulers[name]
     scores = plan.scores if scheduler.measures_every is None else _scores_in_force(folder, epoch)
@@ -44,7 +45,7 @@ def check_sequence(
             f"{digest[:12]}: the plan is not the one of this run. Run `bss train` again."
         )
     make_console().print(
-        f"{name} seed {seed} epoch {epoch}: {len(shown)} samples, sha256 {digest}, as recorded.\n"
+        f"{trial} epoch {epoch}: {len(shown)} samples, sha256 {digest}, as recorded.\n"
         f"First: {', '.join(str(i) for i in data.ids[shown[:10]])}",
         highlight=False,
         soft_wrap=True,

@@ -20,10 +20,7 @@ from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
 from bss.tracking.trial_run import ModelToLog, TrialRun
 from bss.training.resume.checkpoints import checkpoint_store, checkpoints_folder
-from bss.training.trial_folder import trial_key, trial_parameters
-
-Trial = tuple[str, int]
-"""Scheduler name and seed."""
+from bss.training.trial_spec import Trial, TrialId, trial_parameters
 
 
 @dataclass(frozen=True)
@@ -32,15 +29,9 @@ class Task:
 
     config: Config
     store: Path
-    plans: Path
     runs: Path
     execution: Execution | None
     """The MLflow run that the trainings belong to; None without MLflow."""
-
-
-def trial_path(runs: Path, name: str, seed: int) -> Path:
-    """Return the folder of one training in `runs`."""
-    return runs / name / f"seed={seed}"
 
 
 def log_finished(
@@ -48,15 +39,14 @@ def log_finished(
     config: Config,
     data: Store,
     folder: Path,
-    name: str,
-    seed: int,
+    trial: TrialId,
     execution: Execution,
     replaces: str | None,
 ) -> str:
     """Record the finished training in `folder` as a run of `execution`, in place of `replaces`; return its record."""
-    run = _new_run(spool, config, name, seed, execution, replaces)
+    run = _new_run(spool, trial, trial_parameters(config, trial), execution, replaces)
     log_history(run, folder)
-    run.finish(folder, read_json(folder / "metrics.json", "train"), model_to_log(config, data, folder, seed))
+    run.finish(folder, read_json(folder / "metrics.json", "train"), model_to_log(config, data, folder, trial.seed))
     return run.record
 
 
@@ -107,26 +97,26 @@ def _to_be_resumed(runs: Path) -> list[str]:
     return [note["journal"] for note in notes if note is not None]
 
 
-def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> TrialRun | None:
+def start_run(task: Task, trial: Trial, finished: bool) -> TrialRun | None:
     """Open the MLflow run of a training, or go on with that of one which was stopped."""
     if task.execution is None:
         return None
     spool = spool_folder(task.runs)
     if finished:
-        return _new_run(spool, task.config, name, seed, task.execution)
-    note = checkpoints_folder(trial_path(task.runs, name, seed)) / TRACKING
-    key = trial_key(task.config, data, task.plans, name, seed)
+        return _new_run(spool, trial.id, trial.parameters, task.execution)
+    note = checkpoints_folder(trial.folder) / TRACKING
     known = _read_note(note)
-    run = TrialRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
+    run = TrialRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == trial.key else None
     if run is not None:
         return run
     # Of one on another disk only the name is left; this one tells all that it told, and more.
-    store = checkpoint_store(key, task.config.resources.checkpoints)
+    store = checkpoint_store(trial.key, task.config.resources.checkpoints)
     before = store.read_note() if store is not None else None
-    run = _new_run(spool, task.config, name, seed, task.execution, replaces=before["record"] if before else None)
+    replaces = before["record"] if before else None
+    run = _new_run(spool, trial.id, trial.parameters, task.execution, replaces)
     note.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(note) as file:
-        write_json(file, {"journal": run.journal.folder.name, "cell": key})
+        write_json(file, {"journal": run.journal.folder.name, "cell": trial.key})
     if store is not None:
         store.write_note({"record": run.record})
     return run
@@ -141,12 +131,10 @@ def _read_note(note: Path) -> dict[str, Any] | None:
 
 
 def _new_run(
-    spool: Path, config: Config, name: str, seed: int, execution: Execution, replaces: str | None = None
+    spool: Path, trial: TrialId, parameters: dict[str, Any], execution: Execution, replaces: str | None = None
 ) -> TrialRun:
-    tags = {"scheduler": name, "seed": str(seed)}
-    return TrialRun.start(
-        spool, execution, f"{name} seed={seed}", trial_parameters(config, name, seed), tags, replaces=replaces
-    )
+    tags = {key: str(value) for key, value in trial._asdict().items()}
+    return TrialRun.start(spool, execution, trial.run_name, parameters, tags, replaces=replaces)
 
 
 def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:

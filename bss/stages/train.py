@@ -1,6 +1,7 @@
 """Stage 4: train every scheduler with every seed."""
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from bss.launch.processes import await_killed_ranks, train_on_ranks
 from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.stages.progress import TrainingProgress
 from bss.stages.schedule import require_a_batch
-from bss.stages.track_trainings import Task, Trial, log_history, model_to_log, start_run, tracked, trial_path
+from bss.stages.track_trainings import Task, log_history, model_to_log, start_run, tracked
 from bss.tracking.execution import TRACKING, Execution, write_tracking
 from bss.tracking.trial_run import TrialRun
 from bss.training.distributed.ranks import require_gpus
 from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.trial_folder import is_finished, train_into, trial_key
+from bss.training.trial_folder import is_finished, train_into
+from bss.training.trial_spec import Trial, TrialId, all_trials, describe_trial, read_trial_plan
 
 
 def train(
@@ -30,10 +32,10 @@ def train(
     scores: Path,
     plans: Path,
     runs: Path,
-    trials: list[Trial] | None = None,
+    trials: Sequence[tuple[str, int]] | None = None,
     execution: Execution | None = None,
 ) -> None:
-    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `trials` (None: all of params.yaml).
+    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `trials`, as in `TrialId` (None: all of params.yaml).
 
     A trial that is there already, made by the same code from the same data, plan and parameters, is kept:
     an interrupted stage goes on where it stopped, and a new seed trains that seed only. Folders of
@@ -46,24 +48,26 @@ def train(
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
-    wanted = trials or [(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
-    keys = {trial: trial_key(config, data, plans, *trial) for trial in wanted}
+    wanted = [
+        describe_trial(config, data, plans, trial, runs / trial.path, read_trial_plan(config, data, plans, trial))
+        for trial in ([TrialId(*trial) for trial in trials] if trials else all_trials(config))
+    ]
     runs.mkdir(parents=True, exist_ok=True)
-    if config.train.nodes > 1 and not all(is_finished(trial_path(runs, *trial), keys[trial]) for trial in wanted):
+    if config.train.nodes > 1 and not all(is_finished(trial.folder, trial.key) for trial in wanted):
         check_nodes(config)
     console = make_console()
     with held(runs), tracked(config, data, scores, plans, runs, execution, console) as (parent, check):
         for trial in wanted:
-            restore_folder(trial_path(runs, *trial))
+            restore_folder(trial.folder)
         if trials is None:
-            _remove_others(runs, set(wanted))
-        kept = [trial for trial in wanted if is_finished(trial_path(runs, *trial), keys[trial])]
-        for trial in kept:
-            checkpoints = checkpoints_folder(trial_path(runs, *trial))
-            if checkpoints.exists():  # of a process that was killed between its end and their removal
-                Checkpoints(checkpoints, keys[trial], config.resources.checkpoints).remove()
-        task = Task(config, store, plans, runs, parent)
-        jobs = [(task, *trial, trial in kept) for trial in wanted]
+            _remove_others(runs, wanted)
+        kept = {trial.id for trial in wanted if is_finished(trial.folder, trial.key)}
+        for trial in wanted:
+            checkpoints = checkpoints_folder(trial.folder)
+            if trial.id in kept and checkpoints.exists():  # of a process that was killed before it removed them
+                Checkpoints(checkpoints, trial.key, config.resources.checkpoints).remove()
+        task = Task(config, store, runs, parent)
+        jobs = [(task, trial, trial.id in kept) for trial in wanted]
         at_a_time = min(jobs_at_a_time(config, config.train.processes), len(wanted))
         ranks = config.train.nodes * config.train.processes
         each = f" with {ranks} processes each" if ranks > 1 else ""
@@ -76,10 +80,10 @@ def train(
         with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
 
             def on_done(job: tuple[Any, ...], result: tuple[dict[str, Any], float | None, str | None]) -> None:
-                metrics, seconds, record = result
-                progress.done(job[1], job[2], metrics, seconds)
+                trial, (metrics, seconds, record) = job[1].id, result
+                progress.done(str(trial), metrics, seconds)
                 if record is not None:
-                    records[f"{job[1]}/seed={job[2]}"] = record
+                    records[trial.path] = record
 
             def on_event(event: tuple[Any, ...]) -> None:
                 progress.epoch(*event)
@@ -92,51 +96,50 @@ def train(
             (runs / TRACKING).unlink(missing_ok=True)
 
 
-def train_one(task: Task, name: str, seed: int, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
+def train_one(task: Task, trial: Trial, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
     """Run one trial in a worker process, or log again one that is finished.
 
     Returns its metrics, its seconds (None where it was finished before) and the name of its MLflow run's record.
     """
-    config, data = task.config, Store.open(task.store)
-    folder = trial_path(task.runs, name, seed)
-    run = start_run(task, data, name, seed, finished)
+    config, data, folder = task.config, Store.open(task.store), trial.folder
+    run = start_run(task, trial, finished)
     try:
         if finished:
             metrics = read_json(folder / "metrics.json", "train")
             if run is not None:
                 log_history(run, folder)
         else:
-            metrics = _train(task, data, name, seed, run)
+            metrics = _train(task, trial, data, run)
         if run is not None:
-            run.finish(folder, metrics, model_to_log(config, data, folder, seed))
+            run.finish(folder, metrics, model_to_log(config, data, folder, trial.id.seed))
     except BaseException as error:
         if run is not None:
             with suppress(BssError):  # on a full disk; the next start ends it
                 run.fail("FAILED" if isinstance(error, Exception) else "KILLED")
         if isinstance(error, BssError):
-            raise BssError(f"{name} seed {seed}: {error}") from error
+            raise BssError(f"{trial.id}: {error}") from error
         raise
     seconds = None if finished else read_json(folder / "timing.json", "train")["seconds"]
     return metrics, seconds, None if run is None else run.record
 
 
-def _train(task: Task, data: Store, name: str, seed: int, run: TrialRun | None) -> dict[str, Any]:
+def _train(task: Task, trial: Trial, data: Store, run: TrialRun | None) -> dict[str, Any]:
     """Run one trial in this process, or in several that this one starts and follows."""
-    config, folder = task.config, trial_path(task.runs, name, seed)
+    config = task.config
 
     def on_epoch(row: dict[str, Any]) -> None:
-        emit(name, seed, row)
+        emit(str(trial.id), row)
         if run is not None:
             run.log_epoch(row)
 
-    await_killed_ranks(folder)
+    await_killed_ranks(trial.folder)
     if config.train.nodes * config.train.processes > 1:
-        return train_on_ranks(folder, config, task.store, task.plans, name, seed, on_epoch)
-    return train_into(folder, config, data, task.plans, name, seed, on_epoch)
+        return train_on_ranks(trial, config, task.store, on_epoch)
+    return train_into(trial, read_trial_plan(config, data, trial.plans, trial.id), config, data, on_epoch)
 
 
-def _remove_others(runs: Path, wanted: set[Trial]) -> None:
-    keep = {trial_path(runs, *trial) for trial in wanted}
+def _remove_others(runs: Path, wanted: Sequence[Trial]) -> None:
+    keep = {trial.folder for trial in wanted}
     keep |= {checkpoints_folder(folder) for folder in keep}
     for folder in [*runs.glob("*/seed=*"), *runs.glob("*/.seed=*")]:
         if folder not in keep:

@@ -1,4 +1,4 @@
-"""The folder of one training: what decides its content, and making it whole or not at all."""
+"""The folder of one trial: making it atomically, and whether it is finished."""
 
 import shutil
 from collections.abc import Callable
@@ -7,54 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from bss.artifacts.history import read_history
-from bss.artifacts.plans import read_plan
-from bss.config import Config, config_to_tree
+from bss.artifacts.plans import Plan
+from bss.config import Config
 from bss.data.preprocessing import PREPROCESSING
 from bss.data.store import Store
-from bss.deciding import TRIAL, code_digest, pick
 from bss.errors import BssError
-from bss.files import digest_json, read_json, whole_folder
-from bss.models.pretrained import digest_weights
+from bss.files import read_json, whole_folder
 from bss.provenance import write_provenance
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.nondeterminism import nondeterminism_named
-from bss.training.reproducible import describe_device, device_type, resolve_device
+from bss.training.reproducible import describe_device, resolve_device
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.resume.state import Row
 from bss.training.trial import train_trial
-
-
-def trial_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
-    """Return every parameter that decides the result of one trial, as plain values.
-
-    How many ranks train it does not: the steps are the same, and only the order of floating-point sums differs.
-    """
-    decides = pick(config_to_tree(config), TRIAL)
-    measure = decides.pop("measure")
-    scheduler = config_to_tree(config.schedule.schedulers[name])
-    return {
-        **{"scheduler_name": name, "scheduler": scheduler, "seed": seed, **decides, "score": measure.pop("score")},
-        **{f"measuring_{key}": value for key, value in measure.items()},
-        "sequences_mib": config.tracking.sequences_mib,
-    }
-
-
-def trial_key(config: Config, data: Store, plans: Path, name: str, seed: int) -> str:
-    """Return the digest of all that decides one trial: parameters, store, plan, code, kind of device, weights."""
-    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
-    decides = {
-        "parameters": trial_parameters(config, name, seed),
-        "store": data.digest,
-        "plan": plan.digest,
-        "code": code_digest("train"),
-        "device": device_type(config),
-        "weights": digest_weights(config.network),
-    }
-    return digest_json(decides)
+from bss.training.trial_spec import Trial, require_same_plan
 
 
 def is_finished(folder: Path, key: str) -> bool:
-    """Return whether `folder` holds the trial whose `trial_key` is `key`; one that is damaged is trained anew."""
+    """Return whether `folder` holds the trial whose `Trial.key` is `key`; a damaged one is trained again."""
     try:
         made = read_json(folder / "provenance.json", "train", {"inputs": dict})
         read_json(folder / "metrics.json", "train", {"steps": int})
@@ -66,37 +36,30 @@ def is_finished(folder: Path, key: str) -> bool:
 
 
 def train_into(
-    path: Path,
-    config: Config,
-    data: Store,
-    plans: Path,
-    name: str,
-    seed: int,
-    on_epoch: Callable[[Row], None],
-    ranks: Ranks = ALONE,
+    trial: Trial, plan: Plan, config: Config, data: Store, on_epoch: Callable[[Row], None], ranks: Ranks = ALONE
 ) -> dict[str, Any]:
-    """Run one trial and put its folder at `path`; return the content of metrics.json.
+    """Run one trial by its plan and make its folder; return the content of metrics.json.
 
-    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. One that
-    was stopped goes on from its last checkpoint, also one by another number of ranks, and `on_epoch` gets the
-    earlier rows too.
+    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. A trial that
+    was stopped resumes from its last checkpoint, also from one by another number of ranks, and `on_epoch` gets the
+    earlier rows too. Raises `BssError` where `plan` is another than the one of `trial`.
     """
-    plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
-    key = trial_key(config, data, plans, name, seed)
+    require_same_plan(trial, plan)
+    path, key = trial.folder, trial.key
     if ranks.rank > 0:
         here = Checkpoints(checkpoints_folder(path), key, replace(config.resources.checkpoints, store=None))
         with nondeterminism_named(config, data):
-            return train_trial(config, data, plan, name, seed, None, lambda row: None, ranks, here)[0]
+            return train_trial(config, data, plan, *trial.id, None, lambda row: None, ranks, here)[0]
     checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
     try:
         with whole_folder(path) as folder, nondeterminism_named(config, data):
-            metrics, counts = train_trial(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
+            metrics, counts = train_trial(config, data, plan, *trial.id, folder, on_epoch, ranks, checkpoints)
             if (data.path / PREPROCESSING).exists():  # a store made without `bss prepare` has none
                 shutil.copyfile(data.path / PREPROCESSING, folder / PREPROCESSING)
             trained = [{"from_step": step, "ranks": count} for step, count in counts]
             more = {"ranks": trained, "device": describe_device(resolve_device(config.resources.device))}
-            write_provenance(folder, "train", inputs, trial_parameters(config, name, seed), more)
+            write_provenance(folder, "train", inputs, trial.parameters, more)
     except BaseException:
         with ranks.undisturbed():
             checkpoints.wait()  # the process ends, perhaps with its disk

@@ -6,7 +6,7 @@ from conftest import small_tree
 from bss.config import config_from_tree, config_to_tree
 from bss.deciding import DECIDING, pick
 from bss.kubeflow.parameters import config_from_json, config_from_part, config_to_json, stage_part, trial_part
-from bss.training.trial_folder import trial_parameters
+from bss.training.trial_spec import TrialId, trial_parameters
 
 
 def assert_same(one, other, stage):
@@ -38,7 +38,7 @@ def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
 
 
 def test_what_decides_a_training_is_what_its_stage_reads(tree, make_config):
-    decides = trial_parameters(make_config(tree), "uniform", 0)["train"]
+    decides = trial_parameters(make_config(tree), TrialId("uniform", 0))["train"]
     assert {f"train.{key}" for key in decides} == {
         key for key in DECIDING["train"].parameters if key.startswith("train.")
     }

@@ -7,7 +7,7 @@ from bss.errors import BssError
 from bss.kubeflow.parameters import config_from_part, stage_part
 from bss.kubeflow.trainings import collect_trials, list_trials, take_trial, trial_config
 from bss.stages.schedule import schedule
-from bss.training.trial_folder import trial_parameters
+from bss.training.trial_spec import TrialId, trial_parameters
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_a_training_gets_the_parameters_that_decide_it(planned, pipeline):
     for trial in trials:
         config = trial_config(plans, **trial)
         assert config.seeds == (trial["seed"],)
-        own = trial_parameters(config, trial["scheduler"], trial["seed"])
-        assert own == trial_parameters(pipeline[1], trial["scheduler"], trial["seed"])
+        listed = TrialId(trial["scheduler"], trial["seed"])
+        assert trial_parameters(config, listed) == trial_parameters(pipeline[1], listed)
 
 
 def test_one_more_seed_leaves_the_other_trainings_as_they_are(pipeline, tree, make_config, small_store, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import kubernetes.client
@@ -12,6 +13,7 @@ import yaml
 from buckets import keys, temporary_bucket
 from cluster import Cluster
 from kubeflow_trainer_api import models
+from trials import trial_at
 
 from bss.config import config_from_tree, config_to_tree
 from bss.errors import BssError
@@ -151,8 +153,11 @@ def test_two_pods_train_as_two_processes_do_and_leave_only_the_result(cluster, b
     def on_epoch(row):
         rows.append((row["epoch"], trial.exists()))
 
-    train_on_ranks(tmp_path / "two", changed(pipeline, processes=2), small_store, plans, *TRIAL, lambda row: None)
-    train_on_ranks(trial, changed(pipeline, nodes=2), small_store, plans, *TRIAL, on_epoch)
+    for path, config, told in (
+        (tmp_path / "two", changed(pipeline, processes=2), lambda row: None),
+        (trial, changed(pipeline, nodes=2), on_epoch),
+    ):
+        train_on_ranks(trial_at(path, config, small_store, plans, *TRIAL), config, small_store, told)
     for name in EXACT:
         assert digest_file(trial / name) == digest_file(tmp_path / "two" / name), name
     assert [epoch for epoch, _ in rows] == [0, 1, 2]
@@ -167,8 +172,9 @@ def test_a_pod_that_fails_is_told_with_its_own_words(cluster, bucket, pipeline, 
     tree = config_to_tree(changed(pipeline, nodes=2))
     tree["train"]["optimiser"]["learning_rate"] = 1e18
     config, plans = config_from_tree(tree, "params.yaml"), pipeline[0] / "plans"
+    trial = trial_at(tmp_path / "runs" / "trial", config, small_store, plans, "uniform", 1)
     with pytest.raises(BssError, match=r"^node-\d: the training loss is .* Lower train\.optimiser\.learning_rate"):
-        train_on_nodes(tmp_path / "runs" / "trial", config, small_store, plans, "uniform", 1, lambda row: None)
+        train_on_nodes(trial, config, small_store, lambda row: None)
     assert cluster.jobs == {}
     assert list((tmp_path / "runs").iterdir()) == []
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
@@ -186,8 +192,9 @@ def test_a_job_that_looks_complete_without_a_result_is_no_training(
 
     cluster.start_pod = ended
     config, plans = changed(pipeline, nodes=2), pipeline[0] / "plans"
+    trial = trial_at(tmp_path / "runs" / "trial", config, small_store, plans, *TRIAL)
     with pytest.raises(BssError, match=r"bss-.* is complete, but its result cannot be had\. .*no folder there"):
-        train_on_nodes(tmp_path / "runs" / "trial", config, small_store, plans, *TRIAL, lambda row: None)
+        train_on_nodes(trial, config, small_store, lambda row: None)
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -196,15 +203,9 @@ def test_rows_that_are_told_again_count_once_and_lost_ones_come_at_the_end(
 ):
     log = TrainJob.log
     monkeypatch.setattr(TrainJob, "log", lambda job, node: cut(log(job, node)) * 2)
-    epochs, plans = [], pipeline[0] / "plans"
-    train_on_nodes(
-        tmp_path / "trial",
-        changed(pipeline, nodes=2),
-        small_store,
-        plans,
-        *TRIAL,
-        lambda row: epochs.append(row["epoch"]),
-    )
+    epochs, config = [], changed(pipeline, nodes=2)
+    trial = trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL)
+    train_on_nodes(trial, config, small_store, lambda row: epochs.append(row["epoch"]))
     assert epochs == [0, 1, 2]
 
 
@@ -213,22 +214,21 @@ def cut(log):
     return log.partition('"epoch": 2')[0] + "\n"
 
 
-def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path, monkeypatch):
-    monkeypatch.setattr("bss.launch.nodes.trial_key", lambda *arguments: "0" * 64)
+def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path):
+    config = changed(pipeline, nodes=2)
+    trial = replace(trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL), key="0" * 64)
     with pytest.raises(BssError, match=r"node-\d: the image of the nodes has other code than what started this"):
-        train_on_nodes(
-            tmp_path / "trial", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *TRIAL, lambda row: None
-        )
+        train_on_nodes(trial, config, small_store, lambda row: None)
     assert cluster.jobs == {}
 
 
 def test_what_the_cluster_refuses_is_said_in_its_words(cluster, bucket, pipeline, small_store, tmp_path):
     cluster.refusal = kubernetes.client.ApiException(status=403, reason="Forbidden")
     cluster.refusal.body = "trainjobs is forbidden"
+    config = changed(pipeline, nodes=2)
+    trial = trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL)
     with pytest.raises(BssError, match=r"cannot start the TrainJob bss-.*403 Forbidden trainjobs is forbidden"):
-        train_on_nodes(
-            tmp_path / "trial", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *TRIAL, lambda row: None
-        )
+        train_on_nodes(trial, config, small_store, lambda row: None)
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
 
 

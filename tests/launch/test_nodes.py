@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from buckets import keys, temporary_bucket
+from trials import trial_at
 
 from bss.artifacts.history import read_history
 from bss.config import config_from_tree, config_to_tree
@@ -26,10 +27,15 @@ import os
 import sys
 from pathlib import Path
 from bss.config import load_config
+from bss.data.store import Store
 from bss.launch.nodes import train_on_nodes
-trial, params, store, plans = map(Path, sys.argv[1:])
+from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
+folder, params, store, plans = map(Path, sys.argv[1:])
+config, data, trial = load_config(params), Store.open(store), TrialId("bss-l", 0)
+plan = read_trial_plan(config, data, plans, trial)
+trial = describe_trial(config, data, plans, trial, folder, plan)
 try:  # each line is one write: an interruption inside of print would leave its line without an end
-    train_on_nodes(trial, load_config(params), store, plans, "bss-l", 0, lambda row: os.write(1, b"row\n"))
+    train_on_nodes(trial, config, store, lambda row: os.write(1, b"row\n"))
 except KeyboardInterrupt:
     os.write(1, b"interrupted\n")
 """
@@ -101,8 +107,11 @@ def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, p
     def on_epoch(row):
         rows.append((row, trial.exists()))
 
-    train_on_ranks(at_the_end, changed(pipeline, processes=2), small_store, folder / "plans", *TRIAL, lambda row: None)
-    train_on_ranks(trial, changed(pipeline, nodes=2), small_store, folder / "plans", *TRIAL, on_epoch)
+    for path, config, told in (
+        (at_the_end, changed(pipeline, processes=2), lambda row: None),
+        (trial, changed(pipeline, nodes=2), on_epoch),
+    ):
+        train_on_ranks(trial_at(path, config, small_store, folder / "plans", *TRIAL), config, small_store, told)
     for name in EXACT:
         assert digest_file(trial / name) == digest_file(at_the_end / name), name
     alone = folder / "runs" / "bss-l" / "seed=0"
@@ -124,7 +133,8 @@ def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, p
 def test_two_nodes_with_two_processes_each_are_four_ranks(bucket, pipeline, small_store, tmp_path):
     folder, trial = pipeline[0], tmp_path / "trial"
     config = changed(pipeline, nodes=2, processes=2)
-    train_on_nodes(trial, config, small_store, folder / "plans", *TRIAL, lambda row: None)
+    described = trial_at(trial, config, small_store, folder / "plans", *TRIAL)
+    train_on_nodes(described, config, small_store, lambda row: None)
     assert sequences(trial) == sequences(folder / "runs" / "bss-l" / "seed=0")
 
 
@@ -156,8 +166,9 @@ def test_a_node_that_is_killed_is_named(victim, bucket, engine, pipeline, small_
 
     config = changed(pipeline, nodes=2, epochs=100_000)
     expected = {"process": "node-1: one of its processes was ended by SIGKILL", "container": "node-1 ended without"}
+    trial = trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL)
     with pytest.raises(BssError, match=expected[victim]):
-        train_on_nodes(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL, on_epoch)
+        train_on_nodes(trial, config, small_store, on_epoch)
     assert list(tmp_path.glob("*trial*")) == []
 
 
@@ -192,19 +203,15 @@ def test_what_a_killed_launcher_left_is_replaced(bucket, engine, pipeline, small
         assert not left & {node.id for node in now}
         raise KeyboardInterrupt
 
+    trial = trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL)
     with pytest.raises(KeyboardInterrupt):
-        train_on_nodes(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL, on_epoch)
+        train_on_nodes(trial, config, small_store, on_epoch)
 
 
 @in_containers
 def test_an_image_that_is_not_there_is_named(bucket, pipeline, small_store, tmp_path, monkeypatch):
     monkeypatch.setenv("BSS_IMAGE", "bss:0000000")
+    config = changed(pipeline, nodes=2)
+    trial = trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL)
     with pytest.raises(BssError, match="BSS_IMAGE: bss:0000000: this machine has no such image"):
-        train_on_nodes(
-            tmp_path / "trial",
-            changed(pipeline, nodes=2),
-            small_store,
-            pipeline[0] / "plans",
-            *TRIAL,
-            lambda row: None,
-        )
+        train_on_nodes(trial, config, small_store, lambda row: None)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import small_tree
+from trials import trial_at
 
 from bss.artifacts.history import read_history
 from bss.config import config_from_tree, config_to_tree
@@ -29,9 +30,14 @@ LAUNCH = """
 import sys
 from pathlib import Path
 from bss.config import load_config
+from bss.data.store import Store
 from bss.launch.processes import train_on_this_machine
+from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 runs, params, store, plans = map(Path, sys.argv[1:])
-train_on_this_machine(runs / "trial", load_config(params), store, plans, "bss-l", 0, lambda row: print(row, flush=True))
+config, data, trial = load_config(params), Store.open(store), TrialId("bss-l", 0)
+plan = read_trial_plan(config, data, plans, trial)
+trial = describe_trial(config, data, plans, trial, runs / "trial", plan)
+train_on_this_machine(trial, config, store, lambda row: print(row, flush=True))
 """
 
 
@@ -162,8 +168,9 @@ def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeli
         raise KeyboardInterrupt
 
     config = changed(pipeline, processes=2, epochs=100_000)
+    trial = trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL)
     with pytest.raises(BssError if killed else KeyboardInterrupt, match="ended by SIGKILL" if killed else None):
-        train_on_this_machine(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL, on_epoch)
+        train_on_this_machine(trial, config, small_store, on_epoch)
     assert wait_for(lambda: nothing_is_left(tmp_path, but=[".trial.checkpoints"]))
     # One that was interrupted has saved where it stands.
     assert killed == (not list(tmp_path.glob(".trial.checkpoints/*.pt")))

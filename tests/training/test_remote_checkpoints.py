@@ -14,6 +14,7 @@ from buckets import keys, temporary_bucket
 from conftest import small_tree
 from proxy import Proxy
 from test_resume import PROGRAM, content, wait_for
+from trials import train_at
 
 from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
@@ -23,7 +24,6 @@ from bss.kubeflow.parameters import config_from_part, trial_part
 from bss.remote import object_store
 from bss.stages.train import train
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.trial_folder import train_into
 
 PLACE = "s3://checkpoints/project"
 
@@ -133,7 +133,7 @@ def test_a_training_whose_disk_is_gone_at_every_step_ends_with_the_same_bytes(
         with monkeypatch.context() as patch:
             patch.setattr(Checkpoints, "save", save_and_end)
             try:
-                train_into(path, config, store, pipeline[0] / "plans", name, 0, lambda row: None)
+                train_at(path, config, store, pipeline[0] / "plans", name, 0, lambda row: None)
                 break
             except Gone:
                 shutil.rmtree(path.parent)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import mlflow
 import pytest
 from conftest import small_tree
+from trials import train_at
 
 from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig
@@ -23,7 +24,6 @@ from bss.signals import STOP_SIGNAL
 from bss.stages.train import train
 from bss.training import trial
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
-from bss.training.trial_folder import train_into
 
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
@@ -70,7 +70,7 @@ def run_until(setting, path, name, steps, monkeypatch):
         patch.setattr(Checkpoints, "save", save_and_end)
         rows = []
         try:
-            train_into(path, config, store, plans, name, 0, rows.append)
+            train_at(path, config, store, plans, name, 0, rows.append)
         except Killed:
             return False
     return True
@@ -79,7 +79,7 @@ def run_until(setting, path, name, steps, monkeypatch):
 def finish(setting, path, name):
     config, store, plans = setting
     rows = []
-    train_into(path, config, store, plans, name, 0, rows.append)
+    train_at(path, config, store, plans, name, 0, rows.append)
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     assert not checkpoints_folder(path).exists()
     return content(path)
@@ -134,7 +134,7 @@ def test_checkpoints_of_earlier_code_are_told_and_not_used(setting, expected, tm
         save(self, state, steps)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bss.training.trial_folder.code_digest", lambda stage: "earlier")
+        patch.setattr("bss.training.trial_spec.code_digest", lambda stage: "earlier")
         patch.setattr(Checkpoints, "save", save_as_before)
         run_until(setting, path, "uniform", 5, monkeypatch)
     assert finish(setting, path, "uniform") == expected("uniform")
@@ -223,7 +223,7 @@ def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_pat
     monkeypatch.setattr(trial, "evaluate", evaluate_unless_stopped)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            train_into(tmp_path / "seed=0", config, store, plans, name, 0, lambda row: None)
+            train_at(tmp_path / "seed=0", config, store, plans, name, 0, lambda row: None)
     assert finish((config, store, plans), tmp_path / "seed=0", name) == expected(name)
     assert len(trained) == 6
     assert trained[1::2] == [0, 0, 0]

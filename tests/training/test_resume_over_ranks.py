@@ -13,6 +13,7 @@ import torch
 from conftest import small_tree
 from hypothesis import given
 from hypothesis import strategies as st
+from trials import train_at
 
 from bss.config import config_from_tree
 from bss.data.store import Store
@@ -21,7 +22,6 @@ from bss.files import read_json
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.resume.state import losses_for
-from bss.training.trial_folder import train_into
 
 END = None
 CHAINS = [
@@ -54,7 +54,7 @@ def run_rank(rank, count, kill_at, config, store, plans, name, path):
             os.kill(os.getpid(), signal.SIGKILL)
 
     Checkpoints.save = save_and_die
-    train_into(path, config, Store.open(store), plans, name, 0, lambda row: None, ranks)
+    train_at(path, config, Store.open(store), plans, name, 0, lambda row: None, ranks)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import small_tree
 from test_resume import Killed, content
+from trials import train_at
 
 from bss.config.training import AdamConfig, TrainConfig
 from bss.data.store import Store
@@ -15,7 +16,6 @@ from bss.stages import measure as measuring
 from bss.training import trial
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.step_graph import WARM_UP, StepGraph, step_graph
-from bss.training.trial_folder import train_into
 
 BATCH = 14
 """48 samples make three whole batches and a smaller one."""
@@ -83,7 +83,7 @@ def config_for(make_config, root, **train):
 
 
 def trained(config, small_store, plans, path, name="bss-l-online"):
-    train_into(path, config, Store.open(small_store), plans, name, 0, lambda row: None)
+    train_at(path, config, Store.open(small_store), plans, name, 0, lambda row: None)
     return content(path)
 
 

@@ -10,6 +10,7 @@ import torch
 from conftest import small_tree
 from hypothesis import given
 from hypothesis import strategies as st
+from trials import train_at
 
 from bss.config import config_from_tree
 from bss.config.training import SgdConfig
@@ -24,7 +25,6 @@ from bss.training.measuring import measure
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
-from bss.training.trial_folder import train_into
 
 TRIALS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l"), 4: ("uniform", "bss-h")}
 """What is trained with how many ranks; the trials of one rank are those of the fixture `pipeline`."""
@@ -88,7 +88,7 @@ def run_rank(rank, count, config, store_path, plans, folder):
     torch.save(found, folder / f"{rank}.pt")
     for name in TRIALS[count]:
         path = folder / "runs" / name / "seed=0"
-        train_into(path, with_processes(config, count), store, plans, name, 0, lambda row: None, ranks)
+        train_at(path, with_processes(config, count), store, plans, name, 0, lambda row: None, ranks)
     torch.distributed.destroy_process_group()
 
 

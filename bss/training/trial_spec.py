@@ -1,0 +1,111 @@
+"""What one trial is: a scheduler and a seed, its folder, its plan, and the key of all that decides its result."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bss.artifacts.plans import Plan, read_plan, seed_path
+from bss.config import Config, config_to_tree
+from bss.data.store import Store
+from bss.deciding import TRIAL, code_digest, pick
+from bss.errors import BssError
+from bss.files import digest_json
+from bss.models.pretrained import digest_weights
+from bss.provenance import code_version
+from bss.training.reproducible import device_type
+
+
+class TrialId(NamedTuple):
+    """What tells a trial from the others of a configuration."""
+
+    scheduler: str
+    seed: int
+
+    def __str__(self) -> str:
+        """Return the name in messages, such as ``bss-l seed 0``."""
+        return f"{self.scheduler} seed {self.seed}"
+
+    @property
+    def path(self) -> str:
+        """The folder within a folder of trials, such as ``bss-l/seed=0``; also the name in records of them."""
+        return f"{self.scheduler}/seed={self.seed}"
+
+    @property
+    def run_name(self) -> str:
+        """The name of the MLflow run, such as ``bss-l seed=0``."""
+        return self.path.replace("/", " ")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as all its processes know it: described once, where it is started, and passed on; picklable."""
+
+    id: TrialId
+    folder: Path
+    """Where its results go."""
+    plans: Path
+    """The folder with the plans of all schedulers."""
+    plan_digest: str
+    key: str
+    """Digest of all that decides the result: parameters, store, plan, code, kind of device, weights."""
+    code: str
+    """Digest of the package's files that the key was computed with."""
+    parameters: dict[str, Any]
+    """What `trial_parameters` returns: provenance.json and MLflow record it."""
+
+
+def all_trials(config: Config) -> list[TrialId]:
+    """Return every trial of a configuration, in the order in which they are trained."""
+    return [TrialId(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
+
+
+def trial_parameters(config: Config, trial: TrialId) -> dict[str, Any]:
+    """Return every parameter that decides the result of one trial, as plain values.
+
+    How many ranks train it does not: the steps are the same, and only the order of floating-point sums differs.
+    """
+    decides = pick(config_to_tree(config), TRIAL)
+    measure = decides.pop("measure")
+    scheduler = config_to_tree(config.schedule.schedulers[trial.scheduler])
+    return {
+        "scheduler_name": trial.scheduler,
+        "scheduler": scheduler,
+        "seed": trial.seed,
+        **decides,
+        "score": measure.pop("score"),
+        **{f"measuring_{key}": value for key, value in measure.items()},
+        "sequences_mib": config.tracking.sequences_mib,
+    }
+
+
+def read_trial_plan(config: Config, data: Store, plans: Path, trial: TrialId) -> Plan:
+    """Return the plan of one trial from the folder `plans`; raises `BssError` as `read_plan` does."""
+    scheduler = config_to_tree(config.schedule.schedulers[trial.scheduler])
+    return read_plan(plans, trial.scheduler, trial.seed, data, scheduler)
+
+
+def describe_trial(config: Config, data: Store, plans: Path, trial: TrialId, folder: Path, plan: Plan) -> Trial:
+    """Return the trial that trains by `plan`, which lies in `plans`, on `data` into `folder`.
+
+    The key comes from the code and the weights of this process.
+    """
+    parameters = trial_parameters(config, trial)
+    decides = {
+        "parameters": parameters,
+        "store": data.digest,
+        "plan": plan.digest,
+        "code": code_digest("train"),
+        "device": device_type(config),
+        "weights": digest_weights(config.network),
+    }
+    return Trial(trial, folder, plans, plan.digest, digest_json(decides), code_version()["digest"], parameters)
+
+
+def require_same_plan(trial: Trial, plan: Plan) -> None:
+    """Raise `BssError` where `plan` is not the one that `trial` was described with."""
+    if plan.digest != trial.plan_digest:
+        path = seed_path(trial.plans, trial.id.scheduler, trial.id.seed)
+        raise BssError(
+            f"{path}: changed since this training was started (its plan is {plan.digest[:12]}, expected "
+            f"{trial.plan_digest[:12]}). Run `bss train` again."
+        )
