@@ -54,7 +54,7 @@ def _read_result(config: Config, folder: Path, name: str, seed: int, task: Task)
         raise BssError(f"{error} {cure}") from error
     has_val = config.protocol == "honest" or (isinstance(metrics, dict) and "val/acc" in metrics)
     _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val), cure)
-    _require_numbers(folder / "timing.json", timing, ("seconds",), cure)
+    _require_numbers(folder / "timing.json", timing, ["seconds"], cure)
     if metrics.get("protocol") != config.protocol:
         raise BssError(
             f"{folder}: trained under protocol {metrics.get('protocol')}, but params.yaml has {config.protocol}. "

@@ -35,7 +35,7 @@ def show(report: Path, console: Console, markdown: bool = False, ui: str | None 
 
 
 def print_comparison(comparison: Comparison, times: dict[str, float], console: Console) -> None:
-    """Print a line per scheduler in two tables that fit a narrow terminal, and what they mean."""
+    """Print a line per scheduler in tables as wide as the console at most, and what they mean."""
     seeds, protocol = comparison["seeds"], comparison["protocol"]
     selected = "selected on test (protocol published)" if protocol == "published" else "selected on val"
     schedulers = comparison["schedulers"]
@@ -43,7 +43,7 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
     title = f"Accuracy on test in %, {selected}, {seeds} seeds; * better or worse, = within the margin"
     console.print(_table(title, effect_columns(comparison), effects))
     details = {name: detail_cells(entry, comparison, times[name]) for name, entry in schedulers.items()}
-    console.print(_table(f"Means over seeds, {units(comparison)}", detail_columns(comparison), details))
+    _print_columns(f"Means over seeds, {_units(comparison)}", detail_columns(comparison), details, console)
     for line in verdicts(comparison):
         console.print(line, markup=False, soft_wrap=True)
 
@@ -78,7 +78,7 @@ def detail_cells(entry: dict[str, Any], comparison: Comparison, seconds: float) 
     return [*row, f"{entry['selected_epoch']['mean'] + 1:.1f}", f"{entry['steps']['mean']:.0f}", f"{seconds:.1f}"]
 
 
-def units(comparison: Comparison) -> str:
+def _units(comparison: Comparison) -> str:
     """Say in which unit `detail_cells` are."""
     others = [label for _, metric, label in _listed(comparison) if metric.unit != "%"]
     return "in %" + (f" except {', '.join(others)}" if others else "")
@@ -100,6 +100,20 @@ def _listed(comparison: Comparison) -> list[tuple[str, SplitMetric, str]]:
 def _title(metric: SplitMetric, label: str) -> str:
     unit = "" if metric.unit in ("%", "") else f", {metric.unit}"
     return label + unit + (" ↓" if metric.better == "lower" else "")
+
+
+def _print_columns(title: str, columns: list[str], rows: dict[str, list[str]], console: Console) -> None:
+    """Print a table, or several with some of the columns each if one is wider than the console."""
+    unlimited, first = console.options.update(width=10_000), 0
+    while first < len(columns):
+        end = len(columns)
+        while True:
+            table = _table(title, columns[first:end], {name: cells[first:end] for name, cells in rows.items()})
+            if end == first + 1 or console.measure(table, options=unlimited).maximum <= console.width:
+                break
+            end -= 1
+        console.print(table)
+        first = end
 
 
 def _table(title: str, columns: list[str], rows: dict[str, list[str]]) -> Table:
