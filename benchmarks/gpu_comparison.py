@@ -11,7 +11,9 @@ from benchmarks.comparison import Line
 from benchmarks.digits_tree import digits_config, plan_digits, prepare_digits
 from benchmarks.gpu_setting import Setting
 from bss.config import Config
+from bss.data.store import Store
 from bss.launch.workers import jobs_at_a_time
+from bss.metrics.base import Task
 from bss.report.results import read_results
 from bss.report.statistics import paired_differences, t_interval
 from bss.stages.compare import compare
@@ -73,7 +75,8 @@ def _pipeline(config: Config, store: Path, folder: Path) -> Ran:
         train(config, store, scores, plans, folder / "runs")
         compare(config, store, scores, folder / "runs", folder / "report")
     seconds = time.perf_counter() - started
-    results = read_results(config, folder / "runs")
+    data = Store.open(store)
+    results = read_results(config, folder / "runs", Task(len(data.classes), tuple(data.modalities)))
     accuracies = {name: [trial.metrics["test/acc"] for trial in trials] for name, trials in results.items()}
     return Ran(accuracies, seconds, jobs_at_a_time(config, 1))
 

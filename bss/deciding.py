@@ -61,8 +61,11 @@ INDIFFERENT = (
 )
 """Packages and modules that change no result: what they hand on is digested itself, or only shown."""
 
-BY_FILE = ("bss.balance.schedulers",)
+BY_FILE = ("bss.balance.schedulers", "bss.metrics")
 """Packages whose modules are imported by the names of their files."""
+
+SHOWN = ("better", "digits", "dvc", "label", "plotted", "table", "unit")
+"""Arguments of a `METRIC` that decide how the report shows it, and no result."""
 
 
 def pick(tree: Tree, keys: Iterable[str]) -> Tree:
@@ -134,7 +137,12 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 class _WithoutTexts(ast.NodeTransformer):
-    """Removes the strings that stand alone: they document."""
+    """Removes the strings that stand alone: they document; and what only shows a metric."""
+
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+        if isinstance(node.value, ast.Call) and ast.unparse(node.targets[0]) == "METRIC":
+            node.value.keywords = [keyword for keyword in node.value.keywords if keyword.arg not in SHOWN]
+        return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node

@@ -71,6 +71,19 @@ def test_comments_docstrings_and_layout_keep_finished_trials(copy, file):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "stages"),
+    [
+        ('label="macro-F1"', 'label="F1"', set()),
+        ("plotted=False", "plotted=True", set()),
+        ("order=20", "order=5", {"train"}),  # the order of the columns
+        ('f1_over == "present', 'f1_over != "present', {"train"}),
+    ],
+)
+def test_how_a_metric_is_shown_keeps_finished_trials(copy, old, new, stages):
+    assert changed_stages(copy, "metrics/macro_f1.py", lambda text: text.replace(old, new)) == stages
+
+
+@pytest.mark.parametrize(
     ("file", "stages"),
     [
         ("balance/score.py", {"measure", "schedule", "train"}),
@@ -81,6 +94,7 @@ def test_comments_docstrings_and_layout_keep_finished_trials(copy, file):
         ("training/steps.py", {"measure", "train"}),
         ("training/trial.py", {"train"}),
         ("training/evaluation.py", {"train"}),
+        ("metrics/macro_f1.py", {"train"}),
         ("data/decode/audio.py", {"prepare", "measure", "train"}),
         ("data/store.py", {"prepare", "measure", "schedule", "train"}),
     ],

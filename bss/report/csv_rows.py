@@ -1,32 +1,30 @@
 """The comparison as CSV files, for DVC's plots and for spreadsheets."""
 
+from math import isnan
 from typing import Any
 
 import numpy as np
 
+from bss.metrics.base import EpochMetric, SplitMetric, Task
+from bss.metrics.find import metrics_of
 from bss.report.comparison import ROLES, Comparison, Results
 
-CURVES = {
-    "learning_rate": "learning_rate",
-    "train/loss": "train_loss",
-    "balance/gap": "gap",
-    "schedule/fraction": "fraction",
-}
-"""Column of history.csv to column of curves.csv; acc, f1_macro and acc_m of the watched split come with them."""
 
+def curve_rows(results: Results, protocol: str, task: Task) -> list[dict[str, Any]]:
+    """Return a row per scheduler and epoch: the means over seeds, with the steps taken so far.
 
-def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
-    """Return a row per scheduler and epoch: the means over seeds, with the steps taken so far."""
+    Metrics of a split are those on the watched one, and come last.
+    """
+    metrics = [metric for kind in (EpochMetric, SplitMetric) for metric in metrics_of(kind, task) if metric.dvc]
     rows = []
     for name, trials in results.items():
-        columns = {new: np.mean([trial.history[old] for trial in trials], axis=0) for old, new in CURVES.items()}
-        split = trials[0].watched
-        for old in trials[0].history:
-            if old.startswith((f"{split}/acc", f"{split}/f1_macro")):
-                columns[old.removeprefix(f"{split}/")] = np.mean([trial.history[old] for trial in trials], axis=0)
+        split, history = trials[0].watched, trials[0].history
+        series = [one for metric in metrics for one in metric.series(task.modalities, split) if one.column in history]
+        columns = {one.name: np.mean([trial.history[one.column] for trial in trials], axis=0) for one in series}
         steps = np.cumsum(trials[0].history["schedule/steps"])
         for epoch in range(len(steps)):
-            numbers = {key: float(column[epoch]) for key, column in columns.items()}
+            means = {name: float(column[epoch]) for name, column in columns.items()}
+            numbers = {name: None if isnan(mean) else mean for name, mean in means.items()}
             head = {"scheduler": name, "protocol": protocol, "split": split, "epoch": epoch, "steps": int(steps[epoch])}
             rows.append(head | numbers)
     return rows
@@ -51,10 +49,11 @@ def metric_rows(comparison: Comparison) -> dict[str, dict[str, float]]:
 
     The paired differences are in percentage points; the baseline has none to itself, nor the control.
     """
+    names = [metric.name for metric in metrics_of(SplitMetric) if metric.dvc and not metric.per_modality]
     rows = {}
     for scheduler, entry in comparison["schedulers"].items():
         row = {"test_acc": entry["test_acc"]["mean"], "test_acc_sd": entry["test_acc"]["sd"]}
-        row["test_f1_macro"] = entry["test_f1_macro"]["mean"]
+        row |= {f"test_{name}": entry[f"test_{name}"]["mean"] for name in names if f"test_{name}" in entry}
         row |= {f"{key}_points": entry[key]["test_acc"]["difference"] for key, _ in ROLES if key in entry}
         rows[scheduler] = row | {"steps": entry["steps"]["mean"]}
     return rows

@@ -5,6 +5,8 @@ from typing import Any
 
 from bss.config import Config, config_to_tree, flatten
 from bss.data.store import Store
+from bss.metrics.base import MODALITY, Metric, SplitMetric, Task
+from bss.metrics.find import metrics_of
 from bss.provenance import code_version
 from bss.report import plots
 from bss.report.audit import PICTURE, kinds_of, measured_by, measurements, worst_samples
@@ -26,6 +28,7 @@ def render_page(
     """Return the page: verdicts, the table, the plots, the data audit, parameters and provenance."""
     from jinja2 import Environment, PackageLoader
 
+    task = Task(len(store.classes), tuple(store.modalities))
     environment = Environment(loader=PackageLoader("bss.report", "."), autoescape=True, trim_blocks=True)
     keys = [key for key, role in ROLES if comparison[role]]
     code = code_version()
@@ -45,10 +48,10 @@ def render_page(
         palettes={"light": plots.PALETTE, "dark": plots.PALETTE_DARK},
         differences=[plots.differences_plot(comparison, key, "test_acc") for key in keys],
         last_differences=[plots.differences_plot(comparison, key, "last_test_acc") for key in keys],
-        curves=plots.curves_plot(results, "epochs"),
-        steps=plots.curves_plot(results, "steps"),
+        curves=_curves(results, task),
         pacing=plots.pacing_plot(results),
         modalities=plots.modality_plot(comparison),
+        finals=_finals(comparison, task),
         histograms=_histograms(config, store, scores, results),
         audit=worst_samples(config, store, scores),
         measured=measured_by(config),
@@ -63,6 +66,31 @@ def render_page(
             "store": store.digest,
         },
     )
+
+
+def _curves(results: Results, task: Task) -> list[tuple[str, str, str]]:
+    """Return (title, drawing by epoch, drawing by steps) of each plotted metric that epochs have."""
+    first = next(iter(results.values()))[0]
+    drawn = []
+    for metric in metrics_of(Metric, task):
+        for series in metric.series(task.modalities, first.watched):
+            if metric.plotted and series.column in first.history:
+                by_epoch = plots.curves_plot(results, metric, series, "epochs")
+                by_steps = plots.curves_plot(results, metric, series, "steps")
+                drawn.append((plots.capitalised(series.label), by_epoch, by_steps))
+    return drawn
+
+
+def _finals(comparison: Comparison, task: Task) -> list[tuple[str, str]]:
+    """Return (title, drawing) of each plotted metric that trained networks alone have."""
+    return [
+        (
+            plots.capitalised(metric.label.replace(MODALITY, "each modality")),
+            plots.final_plot(comparison, metric, metric.series(task.modalities, "test")),
+        )
+        for metric in metrics_of(SplitMetric, task)
+        if metric.plotted and not metric.per_epoch
+    ]
 
 
 def _histograms(config: Config, store: Store, scores: Path, results: Results) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bss.metrics.base import MODALITY, Metric, Series, SplitMetric
 from bss.report.comparison import Comparison, Results
 from bss.report.results import Result
 from bss.report.terminal import modality_names
@@ -46,6 +47,9 @@ KIND_COLOURS = tuple(PALETTE[i] for i in (2, 3, 1, 5, 4, 8, 7))
 INK = "#1c2733"
 """Text and axes; in the page they take the colour of the text around them."""
 
+SPLITS = {"val": "validation", "test": "test"}
+"""Splits as texts name them."""
+
 Colours = dict[str, str]
 
 
@@ -59,23 +63,29 @@ def css_colour(colour: str) -> str:
     return f"var(--c{PALETTE.index(colour)})"
 
 
-def curves_plot(results: Results, against: str) -> str:
-    """Plot accuracy on the watched split against epochs or steps: mean over seeds with its standard error."""
-    split = {"val": "validation", "test": "test"}[next(iter(results.values()))[0].watched]
-    label = f"{split.capitalize()} accuracy of each scheduler against {against}, mean over seeds"
+def curves_plot(results: Results, metric: Metric[Any], series: Series, against: str) -> str:
+    """Plot a metric against epochs or steps: mean over seeds with its standard error.
+
+    A metric of a split is that of the watched one.
+    """
+    what = series.label
+    if isinstance(metric, SplitMetric):
+        what = f"{SPLITS[next(iter(results.values()))[0].watched]} {what}"
+    label = f"{capitalised(what)} of each scheduler against {against}, mean over seeds"
     with figure(8.6, 4.2, label) as (axes, finish):
         for name, colour in colours(list(results)).items():
             trials = results[name]
-            accuracy = 100 * _accuracies(trials)
+            values = metric.factor * _values(trials, series.column)
             steps = np.cumsum(trials[0].history["schedule/steps"])
-            x = steps if against == "steps" else np.arange(1, accuracy.shape[1] + 1)
-            mean, error = accuracy.mean(axis=0), _standard_error(accuracy)
+            x = steps if against == "steps" else np.arange(1, values.shape[1] + 1)
+            mean, error = values.mean(axis=0), _standard_error(values)
             axes.plot(x, mean, color=colour, label=name, linewidth=1.6)
             axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.12, linewidth=0)
         axes.set_xlabel("training steps" if against == "steps" else "epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_ylabel(f"{split} accuracy, %")
-        axes.set_ylim(bottom=max(0, _low_end(results)))
+        axes.set_ylabel(_axis(what, metric))
+        if metric.unit == "%" and metric.better == "higher":
+            axes.set_ylim(bottom=max(0, _low_end(results, series.column)))
         _legend(axes)
         return finish()
 
@@ -103,19 +113,31 @@ def pacing_plot(results: Results) -> str:
 
 def modality_plot(comparison: Comparison) -> str:
     """Plot each modality's accuracy on test beside that of all together."""
+    parts = {"all": "test_acc", **{name: f"test_acc_{name}" for name in modality_names(comparison)}}
+    label = "Test accuracy of each scheduler, all modalities together and each alone"
+    return _bars(comparison, parts, 100, label, "test accuracy, %")
+
+
+def final_plot(comparison: Comparison, metric: SplitMetric, series: list[Series]) -> str:
+    """Plot a metric of the trained networks on test, whose `series` are the metric or one per modality."""
+    parts = {one.label: f"test_{one.name}" for one in series}
+    what = metric.label.replace(MODALITY, "each modality")
+    return _bars(comparison, parts, metric.factor, f"Test {what} of each scheduler", _axis(f"test {what}", metric))
+
+
+def _bars(comparison: Comparison, parts: dict[str, str], factor: int, label: str, axis: str) -> str:
+    """Plot `factor` times the numbers of the comparison that `parts` names, as a group of bars for each part."""
     names = list(comparison["schedulers"])
-    parts = ["all", *modality_names(comparison)]
-    with figure(8.6, 3.6, "Test accuracy of each scheduler, all modalities together and each alone") as (axes, finish):
+    with figure(8.6, 3.6, label) as (axes, finish):
         width = 0.8 / len(names)
         for i, (name, colour) in enumerate(colours(names).items()):
             entry = comparison["schedulers"][name]
-            keys = ["test_acc", *(f"test_acc_{part}" for part in parts[1:])]
-            means = [100 * entry[key]["mean"] for key in keys]
-            deviations = [100 * entry[key]["sd"] for key in keys]
+            means = [factor * entry[key]["mean"] for key in parts.values()]
+            deviations = [factor * entry[key]["sd"] for key in parts.values()]
             x = np.arange(len(parts)) + (i - (len(names) - 1) / 2) * width
             axes.bar(x, means, 0.9 * width, yerr=deviations, color=colour, label=name, error_kw={"elinewidth": 0.7})
-        axes.set_xticks(range(len(parts)), parts)
-        axes.set_ylabel("test accuracy, %")
+        axes.set_xticks(range(len(parts)), list(parts))
+        axes.set_ylabel(axis)
         _legend(axes)
         return finish()
 
@@ -222,13 +244,24 @@ def _standard_error(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return error
 
 
-def _accuracies(trials: list[Result]) -> npt.NDArray[np.float64]:
-    """Return the accuracy on the watched split, [seeds, epochs]."""
-    return np.array([trial.history[f"{trial.watched}/acc"] for trial in trials])
+def capitalised(label: str) -> str:
+    """Return `label` with a capital at its start, unless its first word is a name such as mAP."""
+    first = label.split(maxsplit=1)[0]
+    return label[0].upper() + label[1:] if first == first.lower() else label
 
 
-def _low_end(results: Results) -> float:
+def _axis(what: str, metric: Metric[Any]) -> str:
+    unit = f", {metric.unit}" if metric.unit else ""
+    return what + unit + ("; lower is better" if metric.better == "lower" else "")
+
+
+def _values(trials: list[Result], column: str) -> npt.NDArray[np.float64]:
+    """Return a column of history.csv, [seeds, epochs]."""
+    return np.array([trial.history[column] for trial in trials])
+
+
+def _low_end(results: Results, column: str) -> float:
     """Leave out the steep first epochs, so that the differences later on can be seen."""
-    means = [_accuracies(trials).mean(axis=0) for trials in results.values()]
+    means = [_values(trials, column).mean(axis=0) for trials in results.values()]
     later = [mean[len(mean) // 5 :] for mean in means]
     return float(100 * min(mean.min() for mean in later) - 5)

@@ -9,6 +9,8 @@ from bss.artifacts.history import read_history
 from bss.config import Config
 from bss.errors import BssError
 from bss.files import read_json
+from bss.metrics.base import Metric, SplitMetric, Task
+from bss.metrics.find import metrics_of
 
 
 @dataclass(frozen=True)
@@ -28,31 +30,18 @@ class Result:
         return "val" if "val/acc" in self.history else "test"
 
 
-METRICS = (
-    *("selected_epoch", "steps", "samples"),
-    *(f"test/{name}" for name in ("acc", "f1_macro", "map")),
-    *(f"last/test_{name}" for name in ("acc", "f1_macro", "map")),
-)
-"""What each metrics.json must tell; per modality m also test/acc_m."""
-COLUMNS = (
-    *("learning_rate", "train/loss", "balance/gap"),
-    *(f"schedule/{name}" for name in ("fraction", "samples", "steps")),
-)
-"""What each history.csv must tell of every epoch; also acc, f1_macro and acc_m of the watched split."""
-
-
-def read_results(config: Config, runs: Path) -> dict[str, list[Result]]:
-    """Return scheduler name to its results in the order of ``config.seeds``.
+def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Result]]:
+    """Return scheduler name to its results on `task` in the order of ``config.seeds``.
 
     Raises `BssError` that names a training that is missing, damaged, cut short or of another protocol.
     """
     return {
-        name: [_read_result(config, runs / name / f"seed={seed}", name, seed) for seed in config.seeds]
+        name: [_read_result(config, runs / name / f"seed={seed}", name, seed, task) for seed in config.seeds]
         for name in config.schedule.schedulers
     }
 
 
-def _read_result(config: Config, folder: Path, name: str, seed: int) -> Result:
+def _read_result(config: Config, folder: Path, name: str, seed: int, task: Task) -> Result:
     command = f"`bss train --scheduler {name} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
         raise BssError(f"{folder}: this training is missing. Run {command}.")
@@ -63,13 +52,9 @@ def _read_result(config: Config, folder: Path, name: str, seed: int) -> Result:
         rows = read_history(folder / "history.csv")
     except BssError as error:
         raise BssError(f"{error} {cure}") from error
-    names = tuple(config.prepare.modalities)
     has_val = config.protocol == "honest" or (isinstance(metrics, dict) and "val/acc" in metrics)
-    facts = ("acc", "f1_macro", *(f"acc_{modality}" for modality in names))
-    known = {split: tuple(f"{split}/{fact}" for fact in facts) for split in ("val", "test")}
-    of_val = known["val"] if has_val else ()
-    _require_numbers(folder / "metrics.json", metrics, (*METRICS, *of_val, *known["test"]), cure)
-    _require_numbers(folder / "timing.json", timing, ("seconds",), cure)
+    _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val), cure)
+    _require_numbers(folder / "timing.json", timing, ["seconds"], cure)
     if metrics.get("protocol") != config.protocol:
         raise BssError(
             f"{folder}: trained under protocol {metrics.get('protocol')}, but params.yaml has {config.protocol}. "
@@ -78,14 +63,31 @@ def _read_result(config: Config, folder: Path, name: str, seed: int) -> Result:
     path = folder / "history.csv"
     if len(rows) != config.train.epochs:
         raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {config.train.epochs}. {cure}")
+    needed = epoch_names(task, "val" if has_val else "test")
     for epoch, row in enumerate(rows):
-        _require_numbers(f"{path}, epoch {epoch}", row, (*COLUMNS, *(of_val or known["test"])), cure)
+        _require_numbers(f"{path}, epoch {epoch}", row, needed, cure)
     columns = [column for column in rows[0] if column != "schedule/digest"]
     history = {column: [nan if row[column] is None else row[column] for row in rows] for column in columns}
     return Result(metrics, history, timing["seconds"], folder)
 
 
-def _require_numbers(where: Path | str, values: Any, names: tuple[str, ...], cure: str) -> None:
+def final_names(task: Task, has_val: bool) -> list[str]:
+    """Return what each metrics.json must have of `task`."""
+    names = ["selected_epoch", "steps", "samples"]
+    splits = ("val", "test") if has_val else ("test",)
+    for metric in metrics_of(SplitMetric, task):
+        names += [one.column for split in splits for one in metric.series(task.modalities, split)]
+        names += [] if metric.per_modality else [f"last/test_{metric.name}"]
+    return names
+
+
+def epoch_names(task: Task, watched: str) -> list[str]:
+    """Return what each history.csv must have of every epoch of `task`."""
+    every = [metric for metric in metrics_of(Metric, task) if metric.in_every_epoch]
+    return [one.column for metric in every for one in metric.series(task.modalities, watched)]
+
+
+def _require_numbers(where: Path | str, values: Any, names: list[str], cure: str) -> None:
     """Raise `BssError` unless `values` is a dictionary with a finite number under each of `names`."""
     if not isinstance(values, dict):
         raise BssError(f"{where}: damaged (holds no names, but a {type(values).__name__}). {cure}")

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from bss.errors import BssError
 from bss.files import read_json
+from bss.metrics.base import SplitMetric
+from bss.metrics.find import metrics_of
 from bss.report.comparison import ROLES, Comparison
 from bss.report.markdown import markdown_comparison
 from bss.report.verdicts import interval, mark, verdicts
@@ -33,7 +35,7 @@ def show(report: Path, console: Console, markdown: bool = False, ui: str | None 
 
 
 def print_comparison(comparison: Comparison, times: dict[str, float], console: Console) -> None:
-    """Print a line per scheduler in two tables that fit a narrow terminal, and what they mean."""
+    """Print a line per scheduler in tables as wide as the console at most, and what they mean."""
     seeds, protocol = comparison["seeds"], comparison["protocol"]
     selected = "selected on test (protocol published)" if protocol == "published" else "selected on val"
     schedulers = comparison["schedulers"]
@@ -41,7 +43,7 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
     title = f"Accuracy on test in %, {selected}, {seeds} seeds; * better or worse, = within the margin"
     console.print(_table(title, effect_columns(comparison), effects))
     details = {name: detail_cells(entry, comparison, times[name]) for name, entry in schedulers.items()}
-    console.print(_table("Means over seeds, in %", detail_columns(comparison), details))
+    _print_columns(f"Means over seeds, {_units(comparison)}", detail_columns(comparison), details, console)
     for line in verdicts(comparison):
         console.print(line, markup=False, soft_wrap=True)
 
@@ -65,15 +67,53 @@ def effect_cells(entry: dict[str, Any], comparison: Comparison) -> list[str]:
 
 def detail_columns(comparison: Comparison) -> list[str]:
     """Return the titles for `detail_cells`."""
-    return ["last epoch", "macro-F1", "mAP", *modality_names(comparison), "epoch", "steps", "seconds"]
+    titles = [_title(metric, label) for _, metric, label in _listed(comparison)]
+    return ["last epoch", *titles, "epoch", "steps", "seconds"]
 
 
 def detail_cells(entry: dict[str, Any], comparison: Comparison, seconds: float) -> list[str]:
     """Return one scheduler's other metrics, the selected epoch (from 1), and what it cost."""
-    keys = ["last_test_acc", "test_f1_macro", "test_map"]
-    keys += [f"test_acc_{name}" for name in modality_names(comparison)]
-    row = [f"{100 * entry[key]['mean']:.1f}" for key in keys]
+    row = [f"{100 * entry['last_test_acc']['mean']:.1f}"]
+    row += [f"{metric.factor * entry[key]['mean']:.{metric.digits}f}" for key, metric, _ in _listed(comparison)]
     return [*row, f"{entry['selected_epoch']['mean'] + 1:.1f}", f"{entry['steps']['mean']:.0f}", f"{seconds:.1f}"]
+
+
+def _units(comparison: Comparison) -> str:
+    """Say in which unit `detail_cells` are."""
+    others = [label for _, metric, label in _listed(comparison) if metric.unit != "%"]
+    return "in %" + (f" except {', '.join(others)}" if others else "")
+
+
+def _listed(comparison: Comparison) -> list[tuple[str, SplitMetric, str]]:
+    """Return key in the comparison, metric and label of what the tables list; metrics that do not apply have no key."""
+    first = next(iter(comparison["schedulers"].values()))
+    names = tuple(modality_names(comparison))
+    listed = [
+        (f"test_{one.name}", metric, one.label)
+        for metric in metrics_of(SplitMetric)
+        if metric.table
+        for one in metric.series(names, "test")
+    ]
+    return [(key, metric, label) for key, metric, label in listed if key in first]
+
+
+def _title(metric: SplitMetric, label: str) -> str:
+    unit = "" if metric.unit in ("%", "") else f", {metric.unit}"
+    return label + unit + (" ↓" if metric.better == "lower" else "")
+
+
+def _print_columns(title: str, columns: list[str], rows: dict[str, list[str]], console: Console) -> None:
+    """Print a table, or several with some of the columns each if one is wider than the console."""
+    unlimited, first = console.options.update(width=10_000), 0
+    while first < len(columns):
+        end = len(columns)
+        while True:
+            table = _table(title, columns[first:end], {name: cells[first:end] for name, cells in rows.items()})
+            if end == first + 1 or console.measure(table, options=unlimited).maximum <= console.width:
+                break
+            end -= 1
+        console.print(table)
+        first = end
 
 
 def _table(title: str, columns: list[str], rows: dict[str, list[str]]) -> Table:

@@ -13,6 +13,7 @@ from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
+from bss.metrics.base import Task
 from bss.provenance import write_provenance
 from bss.report.comparison import compare_results
 from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, metric_rows
@@ -35,7 +36,8 @@ def compare(
     `BssError` where a training is missing, damaged or was made under another protocol.
     """
     data = Store.open(store)
-    results = read_results(config, runs)
+    task = Task(len(data.classes), tuple(data.modalities))
+    results = read_results(config, runs, task)
     comparison = compare_results(config, results, len(data.rows("val")))
     times = {name: float(np.mean([trial.seconds for trial in trials])) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
@@ -45,7 +47,7 @@ def compare(
         for name, row in metric_rows(comparison).items():
             write_json(folder / "metrics" / f"{name}.json", row)
         write_csv(folder / "comparison.csv", comparison_rows(comparison))
-        write_csv(folder / "curves.csv", curve_rows(results, config.protocol))
+        write_csv(folder / "curves.csv", curve_rows(results, config.protocol, task))
         write_csv(folder / "differences.csv", difference_rows(comparison))
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")

@@ -1,10 +1,14 @@
-"""Accuracy, macro-F1 and mean average precision of a network on one split."""
+"""The metrics of a network on one split."""
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from bss.config.schema import EvaluationConfig
+from bss.metrics.base import Number, Predictions, SplitMetric, Task
+from bss.metrics.find import metrics_of
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.measuring import batches_of_all
@@ -13,14 +17,14 @@ from bss.training.split_data import SplitData
 
 def predict(
     network: MultiModalNetwork, data: SplitData, ranks: Ranks = ALONE
-) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray]]:
-    """Return the scores [n, classes] behind the prediction, and each modality's predicted class [n].
+) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]:
+    """Return the scores behind the prediction, and the logits of each modality's head, all [n, classes].
 
     The ranks share the work; all of them get all of the result, the same as one rank alone would.
     """
     network.eval()
     scores = torch.zeros(len(data), network.classes, device=data.device)
-    predicted = {name: torch.zeros(len(data), dtype=torch.int64, device=data.device) for name in network.heads}
+    heads = {name: torch.zeros_like(scores) for name in network.heads}
     with torch.no_grad():
         batches = ranks.deal(batches_of_all(data))
         for index, (inputs, _) in zip(batches, data.batches(batches), strict=True):
@@ -28,59 +32,35 @@ def predict(
             where = slice(int(index[0]), int(index[-1]) + 1)
             scores[where] = network.scores(outputs)
             for name, z in outputs.logits.items():
-                predicted[name][where] = z.argmax(dim=1)
-    for column in (scores, *predicted.values()):
+                heads[name][where] = z
+    for column in (scores, *heads.values()):
         ranks.add(column)  # each row is zero on all ranks but one
-    return scores.cpu().numpy(), {name: column.cpu().numpy() for name, column in predicted.items()}
+    return scores.cpu().numpy(), {name: logits.cpu().numpy() for name, logits in heads.items()}
 
 
 def evaluate(
     network: MultiModalNetwork,
     data: SplitData,
-    prefix: str,
+    split: str,
     ranks: Ranks = ALONE,
-    averaging: EvaluationConfig | None = None,
-) -> dict[str, float]:
-    """Return ``<prefix>/acc``, ``f1_macro``, ``map`` and ``acc_<modality>``, all in [0, 1].
+    options: EvaluationConfig | None = None,
+    when: Literal["epoch", "end"] = "end",
+) -> dict[str, Number | None]:
+    """Return the metrics of `bss.metrics` that are of a split, as ``<split>/<name>``.
 
-    `averaging` says over which classes the second and third are averaged; None: those that occur.
+    `options` say over which classes some of them are averaged; None: those that occur. At an "epoch" those that are
+    for the "end" of training alone are left out. Raises `BssError` if a metric is not a finite number.
     """
-    averaging = averaging or EvaluationConfig()
-    scores, unimodal = predict(network, data, ranks)
-    labels = data.labels.cpu().numpy()
-    metrics = {
-        "acc": float((scores.argmax(axis=1) == labels).mean()),
-        "f1_macro": macro_f1(labels, scores, predicted_too=averaging.f1_over == "present-or-predicted"),
-        "map": mean_average_precision(labels, scores, all_classes=averaging.map_over == "all"),
-        **{f"acc_{name}": float((predicted == labels).mean()) for name, predicted in unimodal.items()},
-    }
-    return {f"{prefix}/{name}": value for name, value in metrics.items()}
+    task = task_of(network)
+    logits, heads = predict(network, data, ranks)
+    predictions = Predictions(logits, heads, data.labels.cpu().numpy(), options or EvaluationConfig())
+    values: dict[str, Number | None] = {}
+    for metric in metrics_of(SplitMetric, task):
+        if metric.per_epoch or when == "end":
+            values |= metric.values(predictions, task.modalities, split)
+    return values
 
 
-def macro_f1(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], predicted_too: bool = False) -> float:
-    """Return the mean F1 over the classes that occur in `labels` [n]; `scores` are [n, classes].
-
-    With `predicted_too` the mean includes the classes that are only predicted, whose F1 is 0.
-    """
-    from sklearn.metrics import f1_score
-
-    predicted = scores.argmax(axis=1)
-    counted = np.union1d(labels, predicted) if predicted_too else np.unique(labels)
-    return float(f1_score(labels, predicted, labels=counted, average="macro", zero_division=0.0))
-
-
-def mean_average_precision(
-    labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], all_classes: bool = False
-) -> float:
-    """Return the average precision of each class against the rest, the mean over those in `labels` [n].
-
-    `scores` are logits [n, classes]; they are compared after a softmax, across samples of one class. With
-    `all_classes` the mean is over all classes, and that of a class that does not occur is 0.
-    """
-    from sklearn.metrics import average_precision_score
-
-    present = np.unique(labels)
-    probabilities = torch.from_numpy(scores).double().softmax(dim=1).numpy()[:, present]
-    truth = labels[:, None] == present[None]
-    mean = float(average_precision_score(truth, probabilities, average="macro"))
-    return mean * len(present) / scores.shape[1] if all_classes else mean
+def task_of(network: MultiModalNetwork) -> Task:
+    """Return the task that `network` learns."""
+    return Task(network.classes, tuple(network.heads))

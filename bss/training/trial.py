@@ -20,10 +20,12 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
 from bss.files import write_csv, write_json
+from bss.metrics.base import Balance, BalanceMetric, SplitMetric, Trained, TrainingMetric
+from bss.metrics.find import metrics_of, values_of
 from bss.models.network import MultiModalNetwork, Outputs, describe_network
 from bss.signals import finishing_steps
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.evaluation import evaluate, predict
+from bss.training.evaluation import evaluate, predict, task_of
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
@@ -99,8 +101,12 @@ def train_trial(
                 sampler.sequence = ranks.agree(sampler.sequence, device)
                 _record_sequence(sampler, epoch, records)
             with state.saved_when_interrupted():
-                row = _train_one_epoch(config, entry, state, wrapped, graph, train, seed, asked_between)
-                row |= _evaluate_epoch(config, network, seen, sampler, records.sequences[-1], train.rows, ranks)
+                trained = _train_one_epoch(config, entry, state, wrapped, graph, train, seed, asked_between)
+                row = {
+                    "epoch": epoch,
+                    **_epoch_metrics(config, network, seen, trained, sampler, ranks),
+                    "schedule/digest": sequence_digest(train.rows[records.sequences[-1]]),
+                }
             records.history.append(row)
             on_epoch(row)
             selected_on = row[f"{selecting}/acc"]
@@ -110,6 +116,7 @@ def train_trial(
     test = seen.get("test") or SplitData(store, "test", network, device)
     last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
+    whole = [metric.name for metric in metrics_of(SplitMetric, task_of(network)) if not metric.per_modality]
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
@@ -117,7 +124,7 @@ def train_trial(
         "samples": sum(row["schedule/samples"] for row in records.history),
         **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks, config.evaluation),
-        **{f"last/test_{key}": last[f"last/test/{key}"] for key in ("acc", "f1_macro", "map")},
+        **{f"last/test_{name}": last[f"last/test/{name}"] for name in whole},
     }
     predictions = predictions_table(network, store, test, ranks)
     if folder is not None:
@@ -180,8 +187,8 @@ def _train_one_epoch(
     train: SplitData,
     seed: int,
     asked_between: Callable[[], bool] | None,
-) -> Row:
-    """Train on what is left of the epoch; return the part of its row that training tells.
+) -> Trained:
+    """Train the rest of the epoch; return what its metrics are computed from.
 
     `asked_between` tells whether a stop has been asked for, before this epoch too; None: this function looks out.
     """
@@ -217,44 +224,39 @@ def _train_one_epoch(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "
             f"train.optimiser.learning_rate ({rate:g})."
         )
-    return {
-        "epoch": epoch,
-        "learning_rate": rate,
-        "train/loss": loss,
-        "schedule/fraction": entry.fraction(epoch),
-        "schedule/samples": sum(len(batch) for batch in batches),
-        "schedule/steps": len(batches),
-    }
+    return Trained(
+        learning_rate=rate,
+        loss=loss,
+        fraction=entry.fraction(epoch),
+        samples=sum(len(batch) for batch in batches),
+        steps=len(batches),
+    )
 
 
-def _evaluate_epoch(
+def _epoch_metrics(
     config: Config,
     network: MultiModalNetwork,
     seen: dict[str, SplitData],
+    trained: Trained,
     sampler: SequenceSampler,
-    sequence: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
     ranks: Ranks,
 ) -> Row:
-    """Return the part of an epoch's row that `seen`, the splits that are evaluated in every epoch, tell.
-
-    The gap is that of val, or of test where there is no val.
-    """
-    row: Row = {}
+    """Return the metrics of an epoch: of its training, of the splits `seen`, and of the balance on their first."""
+    task, watched = task_of(network), next(iter(seen))
+    evaluated: Row = {}
     for split, data in seen.items():
-        row |= evaluate(network, data, split, ranks, config.evaluation)
-    accuracies = [row[f"{next(iter(seen))}/acc_{name}"] for name in network.heads]
-    row["balance/gap"] = max(accuracies) - min(accuracies)
-    row["balance/score_mean"] = None if sampler.scores is None else float(sampler.scores.mean())
-    row["schedule/digest"] = sequence_digest(rows[sequence])
-    return row
+        evaluated |= evaluate(network, data, split, ranks, config.evaluation, "epoch")
+    balance = Balance({name: evaluated[f"{watched}/acc_{name}"] for name in network.heads}, sampler.scores)
+    of_training, of_balance = values_of(TrainingMetric, trained, task), values_of(BalanceMetric, balance, task)
+    return of_training | evaluated | of_balance
 
 
 def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:
     """Return predictions.parquet: the test samples, their labels, and what the network takes them for."""
-    logits, unimodal = predict(network, test, ranks)
+    logits, heads = predict(network, test, ranks)
     columns = {"index": test.rows, "id": store.ids[test.rows].tolist(), "label": store.labels[test.rows]}
-    return columns | {"predicted": logits.argmax(axis=1), **{f"predicted_{m}": p for m, p in unimodal.items()}}
+    columns["predicted"] = logits.argmax(axis=1)
+    return columns | {f"predicted_{m}": z.argmax(axis=1) for m, z in heads.items()}
 
 
 def _write(

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -203,6 +204,18 @@ def test_the_table_fits_eighty_columns_and_marks_clear_differences(comparison):
     assert "…" not in captured.get()
     marks = {line.split()[0]: (line.count("*"), line.count("=")) for line in tables if "±" in line and "[" in line}
     assert marks == {"uniform": (0, 1), "control": (0, 1), "better": (2, 0), "worse": (2, 0), "noisy": (0, 0)}
+
+
+def test_a_table_that_is_too_wide_becomes_several(comparison):
+    console = Console(width=50)
+    with console.capture() as captured:
+        print_comparison(comparison, dict.fromkeys(comparison["schedulers"], 1.0), console)
+    details = captured.get().split("Means over seeds, in %")[1:]
+    titles = [re.split(r"\s{2,}", table.split("\n", 3)[2].strip()) for table in details]
+    assert titles == [
+        ["scheduler", "last epoch", "macro-F1", "mAP", "audio"],
+        ["scheduler", "epoch", "steps", "seconds"],
+    ]
 
 
 def test_the_markdown_table_marks_the_same_differences(comparison):

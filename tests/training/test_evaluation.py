@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from bss.training.evaluation import macro_f1, mean_average_precision
+from bss.metrics.average_precision import mean_average_precision
+from bss.metrics.macro_f1 import macro_f1
 
 
 def test_macro_f1_by_hand():

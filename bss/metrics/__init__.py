@@ -1,0 +1,1 @@
+"""What is measured of a trial, one file per metric: how it is computed, named and shown, as `METRIC`."""

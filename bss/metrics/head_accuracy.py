@@ -1,0 +1,18 @@
+"""Accuracy of each modality's head alone."""
+
+from bss.metrics.accuracy import accuracy
+from bss.metrics.base import Predictions, SplitMetric
+
+
+def _compute(predictions: Predictions) -> dict[str, float]:
+    return {name: accuracy(logits, predictions.labels) for name, logits in predictions.heads.items()}
+
+
+METRIC = SplitMetric(
+    name="acc_{modality}",
+    label="{modality}",
+    better="higher",
+    compute=_compute,
+    order=40,
+    plotted=False,  # the report has a plot of it beside the accuracy of all modalities together
+)

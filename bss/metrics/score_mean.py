@@ -1,0 +1,21 @@
+"""Mean balance score of the training samples."""
+
+from bss.metrics.base import Balance, BalanceMetric
+
+
+def _compute(balance: Balance) -> float | None:
+    return None if balance.scores is None else float(balance.scores.mean())
+
+
+METRIC = BalanceMetric(
+    name="score_mean",
+    history="balance/score_mean",
+    label="mean balance score",
+    better=None,
+    unit="",
+    compute=_compute,
+    optional=True,
+    order=110,
+    dvc=False,
+    plotted=False,
+)
