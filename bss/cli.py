@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bss import __version__
 from bss.cli_kubeflow import add_commands
 from bss.end_with_dvc import end_with_dvc
-from bss.errors import PIPELINE_PACKAGES, BssError
+from bss.errors import BssError
+from bss.extras import not_installed
 from bss.full_disk import system_error
 from bss.predict.arguments import add_predict
 from bss.signals import interrupted_by_sigterm, stop_signal_as_sigterm
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("bss", "components", "pipelines"):
             raise
-        print(f"bss: {error.name} is not installed: {PIPELINE_PACKAGES}", file=sys.stderr)
+        print(f"bss: {not_installed(error.name)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bss: stopped; what was finished is kept", file=sys.stderr)

@@ -53,6 +53,7 @@ INDIFFERENT = (
         "bss.console",
         "bss.deciding",
         "bss.end_with_dvc",
+        "bss.extras",
         "bss.full_disk",
         "bss.provenance",
         "bss.redact",

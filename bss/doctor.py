@@ -14,17 +14,27 @@ from rich.text import Text
 from bss import __version__
 from bss.config import Config, load_config
 from bss.console import make_console
-from bss.errors import PIPELINE_PACKAGES, BssError
+from bss.errors import BssError
+from bss.extras import install
 from bss.gpus import look_at_gpus
 from bss.provenance import code_version
 from bss.redact import redact
 from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
 
-PACKAGES = (
-    *("numpy", "torch", "mlflow", "dvc", "kfp", "boto3", "pyarrow", "scikit-learn", "scipy", "matplotlib"),
-    *("soundfile", "soxr", "pillow", "av", "transformers", "safetensors", "jinja2", "pydantic", "rich", "ruamel.yaml"),
+REQUIRED = (
+    *("numpy", "torch", "pyarrow", "scikit-learn", "scipy", "matplotlib", "soundfile", "soxr", "pillow"),
+    *("transformers", "safetensors", "jinja2", "pydantic", "rich", "ruamel.yaml"),
 )
-"""What the pipeline imports."""
+"""What every pipeline imports: torch, numpy and the extra `train`."""
+OPTIONAL = {
+    "av": "video",
+    "opencv-python-headless": "video",
+    "mlflow": "tracking",
+    "boto3": "s3",
+    "dvc": "dvc",
+    "kfp": "kubeflow",
+}
+"""What only some need, and the extra that installs it."""
 
 SHARED_MEMORY = Path("/dev/shm")
 GIB = 1024**3
@@ -39,7 +49,9 @@ def doctor(params: Path | None, overrides: Iterable[str], bucket: str | None, sh
     Asked for is what the parameters need (`params` None: there are none, as in a container), what the
     environment names, the place `bucket` (s3://bucket[/prefix]) and `shared_memory` GiB in /dev/shm.
     """
-    findings: list[Finding] = [_code(), *(_package(name) for name in PACKAGES), _processors()]
+    findings: list[Finding] = [_code(), *(_package(name) for name in REQUIRED)]
+    findings += [_optional(name, extra) for name, extra in OPTIONAL.items()]
+    findings.append(_processors())
     findings.append(_shared_memory(shared_memory))
     config = None
     if params is None:
@@ -77,7 +89,15 @@ def _package(name: str) -> Finding:
     try:
         return name, version(name), True
     except PackageNotFoundError:
-        return name, f"not installed: {PIPELINE_PACKAGES}", False
+        return name, f"not installed: run {install('train')} in a clone", False
+
+
+def _optional(name: str, extra: str) -> Finding:
+    """Say whether a package is installed; it is fine if not: what needs it asks for it."""
+    try:
+        return name, version(name), True
+    except PackageNotFoundError:
+        return name, f"not installed; {install(extra)} in a clone adds it", True
 
 
 def _processors() -> Finding:
@@ -114,10 +134,12 @@ def _device(config: Config | None) -> Finding:
 def _tracking(config: Config | None) -> Finding:
     if config is not None and not config.tracking.enabled:
         return "MLflow", "off (tracking.enabled: false)", True
-    import mlflow
-
-    quiet_mlflow()
     uri = tracking_uri()
+    try:
+        import mlflow
+    except ModuleNotFoundError as error:
+        return "MLflow", str(unreachable(uri, error)), config is None and "MLFLOW_TRACKING_URI" not in os.environ
+    quiet_mlflow()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return "MLflow", f"{uri}, not yet there, the first run makes it", True
     try:

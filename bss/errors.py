@@ -1,8 +1,5 @@
 """The one exception whose message is meant for the user."""
 
-PIPELINE_PACKAGES = "run `make setup` in a clone, or `pip install -c requirements.lock '.[pipeline]'`"
-"""How to install what the pipeline needs beyond `bss.balance`."""
-
 LIMIT = 20
 """Problems that are listed one by one."""
 

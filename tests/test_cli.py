@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from bss import __version__
 from bss.cli import main
-from bss.errors import PIPELINE_PACKAGES
+from bss.extras import not_installed
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_command_of_the_pipeline_without_its_packages_says_how_to_get_them(par
     monkeypatch.delitem(sys.modules, "bss.doctor", raising=False)
     monkeypatch.setitem(sys.modules, "rich", None)
     assert main(["doctor"]) == 1
-    assert capsys.readouterr().err == f"bss: rich is not installed: {PIPELINE_PACKAGES}\n"
+    assert capsys.readouterr().err == f"bss: {not_installed('rich')}\n"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -85,6 +86,25 @@ def test_the_readme_is_short_and_leads_to_every_page():
     assert pages - linked == {"docs/index.md", "docs/api.md", "docs/training_length.md"}  # of the site; in results.md
     for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
         assert (PROJECT / image).is_file()
+
+
+def paths_named(text):
+    """Return each path below a folder of the project that `text` names, up to a placeholder such as <name>."""
+    folders = ("bss", "benchmarks", "components", "docs", "pipelines", "tests")
+    found = re.findall(rf"(?<![\w/.-])(?:{'|'.join(folders)})/[\w./<>-]*", text)
+    return {path.partition("<")[0].rstrip("./") for path in found}
+
+
+def test_paths_are_found_in_text_code_and_links():
+    text = "In `bss/files.py`, [docs](docs/data.md#a), tests/end. Not other/bss/x; `bss/models/<kind>.py`"
+    assert paths_named(text) == {"bss/files.py", "docs/data.md", "tests/end", "bss/models"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_path_that_is_named_exists(page):
+    named = paths_named((PROJECT / page).read_text(encoding="utf-8"))
+    assert len(named) > 3
+    assert [path for path in sorted(named) if not (PROJECT / path).exists()] == []
 
 
 def test_the_rows_of_the_readme_are_those_of_the_results():

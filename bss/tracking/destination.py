@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.errors import BssError
+from bss.extras import not_installed
 from bss.files import whole_file
 from bss.redact import redact
 from bss.tracking.experiment_folder import checkout_folder, is_lost
@@ -104,18 +105,26 @@ def quiet_mlflow() -> None:
 
 def unreachable(uri: str, error: Exception) -> BssError:
     """Return the error for a tracking store that refuses the credentials, fails TLS or does not answer."""
-    # First redacted, then cut: a cut password is not recognised.
-    reason = redact((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
     what, cure = failure(error)
     return BssError(
-        f"MLflow at {redact(uri)} {what}: {reason}\n"
+        f"MLflow at {redact(uri)} {what}: {reason(error)}\n"
         f"{cure}, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
         "tracking.enabled: false. With tracking.strict: false the work does not depend on it."
     )
 
 
+def reason(error: Exception) -> str:
+    """Return why `error` was raised in one line of at most 200 letters, without a password."""
+    if isinstance(error, ModuleNotFoundError):
+        return not_installed(error.name)
+    # First redacted, then cut: a cut password is not recognised.
+    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
+
+
 def failure(error: Exception) -> tuple[str, str]:
     """Return what went wrong with the server and the first thing to do about it."""
+    if isinstance(error, ModuleNotFoundError):
+        return "cannot be used", "Install it"
     from requests.exceptions import SSLError
 
     status = getattr(error, "get_http_status_code", lambda: None)()

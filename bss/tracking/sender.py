@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bss.errors import BssError
 from bss.redact import redact
-from bss.tracking.destination import failure, unreachable
+from bss.tracking.destination import failure, reason, unreachable
 from bss.tracking.experiment_folder import checkout_folder
 from bss.tracking.journal import Journal, journals, spool_folder, unsent
 from bss.tracking.replay import Replay, is_refused
@@ -129,10 +129,9 @@ class Sender:
     def _tell(self, error: Exception) -> None:
         if not self._told and not self.strict:
             self._told = True
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             what = "does not take everything" if is_refused(error) else failure(error)[0]
             self.say(
-                f"MLflow at {redact(self.uri)} {what} ({redact(reason)}). The work goes on; what it would log is kept "
+                f"MLflow at {redact(self.uri)} {what} ({reason(error)}). The work goes on; what it would log is kept "
                 f"in {self.spool}."
             )
 

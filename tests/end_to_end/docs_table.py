@@ -44,6 +44,9 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "make setup": NETWORK,
         ". .venv/bin/activate": NETWORK,
         "bss doctor": NotRun("own test", "tests/test_doctor.py"),
+        "pip install .": NETWORK,
+        "pip install -c requirements.lock '.[train]'": NETWORK,
+        "pip install -c requirements.lock '.[train,video,tracking]'": NETWORK,
     },
     "docs/own-data.md": {
         **dict.fromkeys(

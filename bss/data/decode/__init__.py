@@ -16,6 +16,7 @@ from bss.data.decode.image import decode_image
 from bss.data.decode.paths import boundary, inside, require_file
 from bss.data.decode.spans import Span
 from bss.data.decode.text import Tokenizer, read_text
+from bss.extras import extra_of
 
 __all__ = ["BadSampleError", "Decoded", "Decoder", "make_decoder"]
 
@@ -58,7 +59,8 @@ def _read_text(path: Path, root: Path) -> str:
 def _guarded(decode: Decoder) -> Decoder:
     """Return `decode` with whatever else a library raises on its way as a bad sample too.
 
-    One file of a million must not end the work on the others with a traceback that does not even name it.
+    One file of a million must not end the work on the others with a traceback that does not even name it. A package
+    that is not installed is no fault of the file: its `ModuleNotFoundError` is passed on.
     """
 
     def guarded(value: str, span: Span) -> Decoded:
@@ -68,6 +70,8 @@ def _guarded(decode: Decoder) -> Decoder:
             raise
         except BaseException as error:
             if not (isinstance(error, Exception) or is_panic(error)):
+                raise
+            if isinstance(error, ModuleNotFoundError) and extra_of(error.name):
                 raise
             raise BadSampleError(f"cannot be decoded ({type(error).__name__}: {reason(error, Path(value))})") from error
 

@@ -16,6 +16,7 @@ from bss.data.decode.paths import require_file
 from bss.data.decode.rounding import as_type, coarse
 from bss.data.decode.spans import Span, consecutive
 from bss.errors import BssError
+from bss.extras import not_installed
 
 FARNEBACK: dict[str, Any] = {
     "pyr_scale": 0.5,
@@ -58,7 +59,7 @@ def require_opencv(modality: str) -> None:
     except ImportError as error:
         raise BssError(
             f"params.yaml: prepare.modalities.{modality}.compute: computing optical flow needs OpenCV: "
-            "pip install opencv-python-headless (or bss[flow]). Set it to false where all flow is in .npy files."
+            f"{not_installed('cv2')}. Set it to false if all flow is in .npy files."
         ) from error
 
 
