@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -391,6 +392,14 @@ def test_wrong_settings_are_named(text, message, tmp_path):
     with pytest.raises(BssError) as error:
         load_cluster(path)
     assert message in str(error.value)
+
+
+def test_the_settings_in_the_documentation_are_valid(tmp_path):
+    text = (PROJECT / "docs" / "kubeflow.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    path = tmp_path / "cluster.yaml"
+    path.write_text(block)
+    assert load_cluster(path).train.labels == {"kueue.x-k8s.io/queue-name": "gpus"}
 
 
 def test_the_committed_settings_are_valid():

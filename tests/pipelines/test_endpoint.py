@@ -346,16 +346,8 @@ def test_a_file_without_certificates_is_named(named, tmp_path, monkeypatch, caps
 def test_nothing_but_the_message_is_printed_by_a_process_of_its_own(authority):
     """Raw tracebacks and what kfp logs would show here."""
     with serve(Server(), authority[1]) as address:
-        command = [
-            sys.executable,
-            "-c",
-            "import sys; from bss.cli import main; sys.exit(main())",
-            "submit",
-            "--endpoint",
-            address,
-            "--image",
-            IMAGE,
-        ]
+        run = [sys.executable, "-c", "import sys; from bss.cli import main; sys.exit(main())", "submit"]
+        command = [*run, "--endpoint", address, "--image", IMAGE]
         ended = subprocess.run([*command, "--params", str(BUILTIN)], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert len(ended.stderr.splitlines()) == 1
