@@ -23,7 +23,10 @@ def add_commands(add: Add) -> None:
     _cluster_option(sub)
     sub.add_argument("--endpoint", help="address of Kubeflow Pipelines (default: $KF_PIPELINES_ENDPOINT)")
     sub.add_argument("--namespace", help="your profile's namespace, in a multi-user installation")
-    sub.add_argument("--token-file", type=Path, help="file with a bearer token (default: the token in $KFP_TOKEN)")
+    login = sub.add_mutually_exclusive_group()
+    login.add_argument("--token-file", type=Path, help="file with a bearer token (default: $KFP_TOKEN or the pod's)")
+    login.add_argument("--cookie-file", type=Path, help="file with the cookies of a browser that has logged in")
+    sub.add_argument("--ca-file", type=Path, help="certificate of your authority (default: $REQUESTS_CA_BUNDLE)")
     sub.add_argument("--image", required=True, help="image of the steps, by digest or commit")
     sub.add_argument("--experiment", default="bss", help="default: %(default)s")
     sub.add_argument("--run-name", help="default: the commit and the time")
@@ -86,20 +89,24 @@ def _submit(options: argparse.Namespace) -> int:
     import time
 
     from bss.console import make_console
+    from bss.kubeflow.start import resolve_config
     from bss.provenance import code_version
-    from pipelines.submit import POLL_SECONDS, Endpoint, submit, wait
+    from pipelines import wait
+    from pipelines.endpoint import make_endpoint
+    from pipelines.run_local import RESOLVED
+    from pipelines.run_steps import iterations
+    from pipelines.submit import submit
 
     url = options.endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not url:
         raise BssError("--endpoint: not given, and KF_PIPELINES_ENDPOINT is not set. Name the address of Kubeflow.")
-    if not url.startswith(("http://", "https://")):
-        raise BssError(f"--endpoint {url}: must begin with http:// or https://.")
-    endpoint = Endpoint(url.rstrip("/"), options.namespace, _token(options.token_file))
+    endpoint = make_endpoint(url, options.namespace, options.token_file, options.cookie_file, options.ca_file)
+    arguments = _arguments(options)
     name = options.run_name or f"bss {code_version()['commit'][:8]} {time.strftime('%Y-%m-%d %H:%M:%S')}"
     run_id = submit(
         endpoint,
         options.image,
-        _arguments(options),
+        arguments,
         options.cluster,
         options.experiment,
         name,
@@ -109,23 +116,15 @@ def _submit(options: argparse.Namespace) -> int:
     console.print(f"submit: run {run_id}, {endpoint.url}/#/runs/details/{run_id}", highlight=False, soft_wrap=True)
     if not options.wait:
         return 0
+    names = iterations(resolve_config(*(arguments[name] for name in RESOLVED)))
     try:
-        return wait(endpoint, run_id, console, POLL_SECONDS)
+        return wait.wait(endpoint, run_id, console, wait.POLL_SECONDS, names)
+    except wait.ContactLostError as error:
+        print(f"bss: {error}", file=sys.stderr)
+        return wait.CONTACT_LOST
     except KeyboardInterrupt:
-        print(f"bss: stopped waiting; the run {run_id} goes on", file=sys.stderr)
+        print(f"bss: stopped waiting; the run {run_id} continues", file=sys.stderr)
         return 130
-
-
-def _token(path: Path | None) -> str | None:
-    if path is None:
-        return os.environ.get("KFP_TOKEN")
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BssError(f"--token-file {path}: cannot be read ({error}).") from error
-    if not token or any(character.isspace() for character in token):
-        raise BssError(f"--token-file {path}: holds {'nothing' if not token else 'more than one word'}, not a token.")
-    return token
 
 
 def _run_local(options: argparse.Namespace) -> None:

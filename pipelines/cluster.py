@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from bss.balance.checks import require
 from bss.config.load import check_tree, read_yaml
-from bss.launch.pods import Pods
+from bss.launch.pods import Pods, SecurityContext
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 """A Kubernetes object's name."""
@@ -49,11 +49,15 @@ class Cluster:
     """Trainings, and before them measurings, at a time; 0 leaves it to the cluster."""
     prepare_shards: int = 1
     """Pods that share the decoding; with more than 1 a further step copies what they decoded into one store."""
+    security_context: SecurityContext | None = None
+    """Which user all containers run as; null leaves it to the image. Needs Kubeflow Pipelines 2.16."""
     retries: Retries = field(default_factory=Retries)
     measure: Pods = field(default_factory=Pods)
     """Measuring trains the warm-up network and passes over all training data."""
     train: Pods = field(default_factory=Pods)
     """Each training; on several nodes, the pod of each node."""
+    light: Pods = field(default_factory=lambda: Pods(cpu="500m", memory="1Gi"))
+    """start and finish, which look and record and compute nothing."""
     others: Pods = field(default_factory=Pods)
     """All other steps."""
 
@@ -63,7 +67,8 @@ class Cluster:
             require(NAME.fullmatch(name) is not None, key, name, "a name of lower-case letters, digits, - and .")
         require(self.parallel_trainings >= 0, "parallel_trainings", self.parallel_trainings, "at least 0")
         require(self.prepare_shards >= 1, "prepare_shards", self.prepare_shards, "at least 1")
-        require(self.others.gpus == 0, "others.gpus", self.others.gpus, "0: these steps run on CPU")
+        for key, pods in (("light", self.light), ("others", self.others)):
+            require(pods.gpus == 0, f"{key}.gpus", pods.gpus, "0: these steps run on CPU")
 
 
 def load_cluster(path: Path) -> Cluster:

@@ -70,7 +70,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
             data_path: Folder in the repository.
             mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
         """
-        last = on(finish(mlflow_tracking_uri=mlflow_tracking_uri), cluster.others, image)
+        last = on(finish(mlflow_tracking_uri=mlflow_tracking_uri), cluster.light, image)
         last.set_caching_options(False)
         with dsl.ExitHandler(last, name="steps"):
             started = on(
@@ -87,7 +87,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
                     gpus=cluster.train.gpus,
                     nodes=nodes,
                 ),
-                cluster.others,
+                cluster.light,
                 image,
             )
             # It looks where data and MLflow are now; a result from last week says nothing about that.
@@ -152,7 +152,9 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..
                 )
                 if nodes > 1:
                     # Not a parameter: more memory for the nodes is no reason to train again.
-                    asked = NodePods(cluster.train, cluster.secret, cluster.image_pull_secrets)
+                    asked = NodePods(
+                        cluster.train, cluster.secret, cluster.image_pull_secrets, cluster.security_context
+                    )
                     trained.set_env_variable(NODE_PODS, json.dumps(config_to_tree(asked), sort_keys=True))
             compared = on(
                 compare(
@@ -194,6 +196,12 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
         kubernetes.add_node_selector(task, key, value)
     for toleration in pods.tolerations:
         kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
+    for key, value in pods.labels.items():
+        kubernetes.add_pod_label(task, key, value)
+    for key, value in pods.annotations.items():
+        kubernetes.add_pod_annotation(task, key, value)
+    if cluster.security_context:
+        kubernetes.set_security_context(task, **vars(cluster.security_context))
     kubernetes.use_secret_as_env(task, cluster.secret, {name: name for name in SECRET_VARIABLES}, optional=True)
     if cluster.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))

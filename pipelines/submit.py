@@ -1,19 +1,11 @@
-"""Submitting the pipeline to Kubeflow, and waiting for it."""
+"""Submitting the pipeline to Kubeflow."""
 
-import contextlib
-import io
-import logging
 import re
 import shlex
 import tempfile
-import time
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from bss.config import Config
 from bss.errors import BssError
@@ -21,29 +13,11 @@ from bss.kubeflow.start import config_for_pods, resolve_config
 from bss.redact import redact
 from pipelines.cluster import load_cluster
 from pipelines.compile import compile_pipeline
+from pipelines.endpoint import Endpoint
+from pipelines.server import ask_server, find_namespace, make_client, plain_refusals, require_version
 
 PINNED = re.compile(r".+(@sha256:[0-9a-f]{64}|:[\w.-]*[0-9a-f]{7,40}[\w.-]*)")
 """An image by digest, or by a tag that holds a commit."""
-TIMEOUT = 15
-"""Seconds after which an endpoint that says nothing is given up."""
-POLL_SECONDS = 10.0
-"""Between two looks at a run."""
-PATIENCE = 30
-"""Looks in a row that may fail before a run is given up; it goes on by itself."""
-ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
-"""Final state of a run to the exit status of `bss submit --wait`."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where Kubeflow Pipelines answers."""
-
-    url: str
-    """Address of the API, such as http://localhost:8080 or https://kubeflow.example.org/pipeline."""
-    namespace: str | None = None
-    """Profile namespace of a multi-user installation."""
-    token: str | None = None
-    """Bearer token."""
 
 
 def run_arguments(
@@ -122,119 +96,27 @@ def submit(
     """Compile and submit the pipeline; return the id of the run.
 
     Raises `BssError` at once where the image's name can move, the parameters ask for other GPUs than the
-    cluster's settings, nobody answers, or the token is refused.
+    cluster's settings, nobody answers, the credentials are refused, or the backend is too old.
     """
     check_image(image)
     config = resolve_config(
         arguments["parameters"], arguments["overrides"], arguments["schedulers"], arguments["seeds"]
     )
-    config_for_pods(config, load_cluster(cluster).train.gpus, config.train.nodes)
-    client = connect(endpoint)
+    settings = load_cluster(cluster)
+    config_for_pods(config, settings.train.gpus, config.train.nodes)
+    server = ask_server(endpoint)
+    require_version(endpoint, server, settings.security_context is not None)
+    namespace = find_namespace(endpoint, server)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pipeline.yaml"
         package.write_text(compile_pipeline(cluster, config), encoding="utf-8")
-        try:
-            # The client prints addresses of its own; the caller prints one.
-            with contextlib.redirect_stdout(io.StringIO()):
-                run = client.create_run_from_pipeline_package(
-                    str(package),
-                    arguments={**arguments, "image": image},
-                    run_name=run_name,
-                    experiment_name=experiment,
-                    namespace=endpoint.namespace,
-                    enable_caching=caching,
-                )
-        except Exception as error:
-            raise _refused(endpoint, error) from error
+        with plain_refusals(endpoint):
+            run = make_client(endpoint, namespace).create_run_from_pipeline_package(
+                str(package),
+                arguments={**arguments, "image": image},
+                run_name=run_name,
+                experiment_name=experiment,
+                namespace=namespace,
+                enable_caching=caching,
+            )
     return str(run.run_id)
-
-
-def connect(endpoint: Endpoint) -> Any:
-    """Return a client of the Kubeflow Pipelines API; `BssError` where none answers or the token is refused."""
-    import requests
-
-    headers = {"Authorization": f"Bearer {endpoint.token}"} if endpoint.token else {}
-    url = f"{endpoint.url.rstrip('/')}/apis/v2beta1/healthz"
-    try:
-        answer = requests.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False)
-    except requests.RequestException as error:
-        raise BssError(
-            f"{endpoint.url}: does not answer ({type(error).__name__}). Is it the address of Kubeflow Pipelines? "
-            "From outside the cluster: kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80, then "
-            "--endpoint http://localhost:8080."
-        ) from error
-    if answer.status_code in (301, 302, 303, 307, 401, 403):
-        raise BssError(
-            f"{endpoint.url}: {'refuses this token' if endpoint.token else 'asks for a token'} "
-            f"(status {answer.status_code}). Give a valid one with --token-file or in KFP_TOKEN."
-        )
-    if not answer.ok or "json" not in answer.headers.get("content-type", ""):
-        raise BssError(
-            f"{endpoint.url}: answers, but not as Kubeflow Pipelines 2 does (status {answer.status_code} for "
-            f"{url}). Full installations have it below /pipeline."
-        )
-    import kfp
-
-    logging.getLogger("kfp").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return kfp.Client(host=endpoint.url, existing_token=endpoint.token, namespace=endpoint.namespace or "kubeflow")
-
-
-def wait(endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float) -> int:
-    """Print each step's state as it changes until the run has ended; return 0 where it succeeded, else 1.
-
-    Raises `BssError` where the run cannot be looked at for long; it goes on by itself.
-    """
-    client = connect(endpoint)
-    seen: dict[str, str] = {}
-    failures = 0
-    started = time.monotonic()
-    while True:
-        try:
-            run = client.get_run(run_id)
-            failures = 0
-        except Exception as error:
-            failures += 1
-            if failures == PATIENCE:
-                raise _refused(endpoint, error, f"The run {run_id} goes on by itself.") from error
-            time.sleep(poll_seconds)
-            continue
-        for name, state in step_states(run).items():
-            if seen.get(name) != state:
-                seen[name] = state
-                console.print(f"{_minutes(started)}  {name}: {state.lower()}", highlight=False, markup=False)
-        if run.state in ENDED:
-            console.print(f"{_minutes(started)}  run {run_id}: {run.state.lower()}", highlight=False, markup=False)
-            if run.state == "FAILED" and run.error is not None and run.error.message:
-                console.print(run.error.message, highlight=False, markup=False)
-            return ENDED[run.state]
-        time.sleep(poll_seconds)
-
-
-def step_states(run: Any) -> dict[str, str]:
-    """Return the state of each step of a run by its name; parallel ones of a name are counted together."""
-    tasks = run.run_details.task_details if run.run_details is not None else None
-    states: dict[str, list[str]] = {}
-    for task in tasks or []:
-        if task.display_name and task.state and not task.display_name.endswith("-driver"):
-            states.setdefault(task.display_name, []).append(task.state)
-    return {name: _together(found) for name, found in states.items()}
-
-
-def _together(states: list[str]) -> str:
-    if len(set(states)) == 1:
-        return states[0] if len(states) == 1 else f"{len(states)} {states[0]}"
-    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-
-
-def _minutes(started: float) -> str:
-    seconds = int(time.monotonic() - started)
-    return f"{seconds // 60:3d}:{seconds % 60:02d}"
-
-
-def _refused(endpoint: Endpoint, error: Exception, more: str = "") -> BssError:
-    body = str(getattr(error, "body", None) or error).strip()
-    found = re.search(r'"message"\s*:\s*"([^"]*)"', body)
-    reason = found.group(1) if found else (body.splitlines() or [type(error).__name__])[0]
-    return BssError(f"{endpoint.url}: Kubeflow Pipelines refused: {reason[:400]} {more}".rstrip())

@@ -26,6 +26,10 @@ OBJECT_STORE = (
 )
 """Variables that a node needs to reach the object store; each may be left out."""
 SECRET_PLACE = "/var/run/secrets/bss"
+NO_SIDECAR = {"sidecar.istio.io/inject": "false"}
+"""Label without which Istio, in the namespace of a profile, puts its proxy between the nodes."""
+KUEUE = "kueue.x-k8s.io/"
+"""Beginning of Kueue's labels: they are for the job, which it admits as a whole, not for its pods."""
 STOPPING = ",".join(number.name for number in (*SIGNALS, STOP_SIGNAL))
 """What torchrun passes on to its ranks before it ends."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -108,7 +112,7 @@ def make_train_job(name: str, config: Config, image: str, arguments: Sequence[st
 
 def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str], asked: NodePods) -> TrainJob:
     from kubeflow.trainer import CustomTrainerContainer, TrainerClient
-    from kubeflow.trainer.options import ActiveDeadlineSeconds, Name, TrainerCommand
+    from kubeflow.trainer.options import ActiveDeadlineSeconds, Annotations, Labels, Name, TrainerCommand
 
     try:
         client = TrainerClient()
@@ -116,6 +120,11 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
         raise BssError(f"the cluster does not let this pod use its API: {_reason(error)}") from error
     resources = {"cpu": asked.pods.cpu, "memory": asked.pods.memory}
     if config.resources.device == "cuda":
+        if asked.pods.in_slices and config.train.processes > 1:
+            raise BssError(
+                f"train.processes: {config.train.processes}, but {asked.pods.gpu_resource} is a MIG slice, and CUDA "
+                "shows a process only one. Set train.processes to 1, or ask for whole GPUs."
+            )
         resources[asked.pods.gpu_resource] = str(config.train.processes)
     trainer = CustomTrainerContainer(
         image=image,
@@ -129,11 +138,12 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
     # Who started the job and was killed outright deletes nothing; the job ends by itself then.
     limit = ActiveDeadlineSeconds(asked.pods.timeout_minutes * 60)
     options = [Name(name), TrainerCommand(command), _pod_patch(asked), limit]
+    options += [Labels(dict(asked.pods.labels)), Annotations(dict(asked.pods.annotations))]
     return TrainJob(name, client, trainer, options, on_cluster=True)
 
 
 def _pod_patch(asked: NodePods) -> Any:
-    """Return what the pods of the runtime get besides: shared memory, the secret, where they may run.
+    """Return what the pods of the runtime get besides: labels, shared memory, the secret, where they may run.
 
     The Trainer lets nobody add variables from a secret to its nodes; so the secret is mounted as files.
     """
@@ -156,14 +166,32 @@ def _pod_patch(asked: NodePods) -> Any:
     ]
     pod = k.PodSpecPatch(
         volumes=volumes,
-        containers=[k.ContainerPatch(name=NODE, volume_mounts=mounts)],
+        containers=[k.ContainerPatch(NODE, volume_mounts=mounts, security_context=_security_context(asked))],
         image_pull_secrets=[{"name": secret} for secret in asked.image_pull_secrets] or None,
         node_selector=dict(asked.pods.node_selector) or None,
         tolerations=tolerations or None,
     )
-    job = k.JobTemplatePatch(spec=k.JobSpecPatch(template=k.PodTemplatePatch(spec=pod)))
+    own = {key: value for key, value in asked.pods.labels.items() if not key.startswith(KUEUE)}
+    metadata = {"labels": NO_SIDECAR | own, "annotations": dict(asked.pods.annotations)}
+    job = k.JobTemplatePatch(spec=k.JobSpecPatch(template=k.PodTemplatePatch(metadata, pod)))
     jobs = k.JobSetSpecPatch(replicated_jobs=[k.ReplicatedJobPatch(name=NODE, template=job)])
     return k.RuntimePatch(k.TrainingRuntimeSpecPatch(template=k.JobSetTemplatePatch(spec=jobs)))
+
+
+def _security_context(asked: NodePods) -> dict[str, Any] | None:
+    """Return what Pod Security `restricted` demands of a container; kfp adds the same to its own."""
+    if asked.security_context is None:
+        return None
+    wanted = asked.security_context
+    given = {
+        "runAsNonRoot": wanted.run_as_non_root,
+        "runAsUser": wanted.run_as_user,
+        "runAsGroup": wanted.run_as_group,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _on_this_machine(name: str, config: Config, image: str, arguments: Sequence[str]) -> TrainJob:

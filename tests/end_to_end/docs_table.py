@@ -122,6 +122,10 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "bss submit --endpoint http://localhost:8080 --image registry.example.org/team/bss:<commit> "
         "--data-repository https://git.example.org/datasets.git --data-revision v2 --data-path data/birds "
         "--set train.epochs=60 --seed 0 --seed 1 --seed 2 --wait": SUBMIT,
+        "bss submit --endpoint https://kubeflow.example.org/pipeline --namespace team --cookie-file cookies.txt "
+        "--ca-file authority.pem --image registry.example.org/team/bss:<commit> --wait": (
+            NotRun("cluster", "tests/pipelines/test_endpoint.py")
+        ),
         "make kubeflow-local": NotRun("long", "tests/end_to_end/test_three_ways.py"),
         "make kubeflow-docker": NotRun("docker", "tests/end_to_end/test_three_ways.py"),
         "bss run-local --set train.epochs=3 --scheduler uniform --scheduler random-ranking --seed 0": (
@@ -165,6 +169,7 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
 NO_COMMANDS = {
     ("docs/kubeflow.md", "start -> prepare"): "a diagram of the steps",
     ("docs/kubeflow.md", "start -> list-shards"): "a diagram of the steps",
+    ("docs/kubeflow.md", "0:00  start: running"): "printed lines; tests/pipelines/test_wait.py compares such",
 }
 """Blocks without a language that show no commands, by page and how their first line begins. The layouts of datasets
 need no entry: they are compared with the datasets themselves."""
@@ -216,4 +221,7 @@ PARAMETERS: dict[tuple[str, str], dict] = {
 """YAML blocks that are parts of params.yaml, by page and how their first line begins, with the modalities of the data
 that they are for; empty if the block names them or needs none."""
 
-OTHER_YAML = {("docs/multi-node.md", "apiVersion: rbac"): NotRun("own test", "tests/launch/test_cluster.py")}
+OTHER_YAML = {
+    ("docs/multi-node.md", "apiVersion: rbac"): NotRun("own test", "tests/launch/test_cluster.py"),
+    ("docs/kubeflow.md", "train:"): NotRun("own test", "tests/pipelines/test_compile.py"),
+}

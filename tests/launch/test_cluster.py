@@ -20,7 +20,7 @@ from bss.errors import BssError
 from bss.files import digest_file
 from bss.launch.kubeflow_job import STOPPING, TrainJob, make_train_job
 from bss.launch.nodes import check_nodes, train_on_nodes
-from bss.launch.pods import NODE_PODS, NodePods, Pods, Toleration, node_pods
+from bss.launch.pods import NODE_PODS, NodePods, Pods, SecurityContext, Toleration, node_pods
 from bss.launch.processes import train_on_ranks
 from bss.remote.object_store import check_bucket
 
@@ -122,6 +122,55 @@ def test_the_pods_of_the_nodes_are_what_kubernetes_accepts(cluster, pipeline):
     mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
     env = {variable["name"]: variable["value"] for variable in spec["containers"][0]["env"]}
     assert mounts == {"shared-memory": "/dev/shm", "credentials": env["BSS_SECRET_FILES"]}
+
+
+def template_of(body):
+    """The metadata of the pods of a job's nodes."""
+    (patch,) = body["spec"]["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    return job["template"]["spec"]["template"]["metadata"]
+
+
+def test_istio_puts_no_proxy_between_the_nodes(cluster, pipeline):
+    body = manifest(cluster, changed(pipeline, nodes=2))
+    assert template_of(body)["labels"] == {"sidecar.istio.io/inject": "false"}
+    assert body["metadata"] == {"name": "bss-0123456789ab-cdef", "labels": {}, "annotations": {}}
+
+
+def test_labels_and_annotations_reach_the_job_and_its_pods_but_the_queue_only_the_job(cluster, pipeline, monkeypatch):
+    labels = {"team": "vision", "kueue.x-k8s.io/queue-name": "gpus", "sidecar.istio.io/inject": "true"}
+    asked = NodePods(Pods(labels=labels, annotations={"example.org/note": "Ask first."}))
+    monkeypatch.setenv(NODE_PODS, json.dumps(config_to_tree(asked)))
+    body = manifest(cluster, changed(pipeline, nodes=2))
+    assert body["metadata"]["labels"] == labels
+    assert body["metadata"]["annotations"] == {"example.org/note": "Ask first."}
+    assert template_of(body) == {
+        "labels": {"team": "vision", "sidecar.istio.io/inject": "true"},
+        "annotations": {"example.org/note": "Ask first."},
+    }
+    models.TrainerV1alpha1TrainJob.from_dict(body)
+
+
+def test_a_security_context_makes_pods_for_pod_security_restricted(cluster, pipeline, monkeypatch):
+    asked = NodePods(security_context=SecurityContext(run_as_user=10001))
+    monkeypatch.setenv(NODE_PODS, json.dumps(config_to_tree(asked)))
+    pod = pod_of(manifest(cluster, changed(pipeline, nodes=2)))
+    kubernetes_validate.validate(pod, "1.31", strict=True)
+    assert pod["spec"]["containers"][0]["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_several_processes_on_one_slice_of_a_gpu_are_refused(cluster, pipeline, monkeypatch):
+    monkeypatch.setenv(NODE_PODS, json.dumps({"pods": {"gpus": 1, "gpu_resource": "nvidia.com/mig-1g.10gb"}}))
+    with pytest.raises(BssError, match=r"train\.processes: 2, but nvidia\.com/mig-1g\.10gb is a MIG slice"):
+        make_train_job("bss-x", changed(pipeline, "cuda", nodes=2, processes=2), IMAGE, [])
+    body = manifest(cluster, changed(pipeline, "cuda", nodes=2, processes=1))
+    assert body["spec"]["trainer"]["resourcesPerNode"]["limits"]["nvidia.com/mig-1g.10gb"] == "1"
 
 
 def test_no_secret_is_in_the_trainjob_and_no_gpu_without_cuda(cluster, pipeline):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb
 from bss.config import BUILTIN, load_config
 from bss.config.load import check_tree
 from bss.errors import BssError
-from bss.launch.pods import NODE_PODS, NodePods
+from bss.launch.pods import NODE_PODS, NodePods, SecurityContext
 from components.readme import OF_SHARDS, STEPS, readme
 from pipelines.cluster import Cluster, Retries, load_cluster
 from pipelines.compile import compile_pipeline
@@ -104,6 +105,9 @@ def test_gpus_processors_and_memory(executors):
     assert train["resourceMemoryRequest"] == train["resourceMemoryLimit"] == "32Gi"
     for step in ("start", "prepare", "schedule", "compare", "finish"):
         assert "accelerator" not in resources(step)
+    for step in ("start", "finish"):
+        assert (resources(step)["resourceCpuLimit"], resources(step)["resourceMemoryLimit"]) == ("1", "2Gi")
+    assert (resources("prepare")["resourceCpuLimit"], resources("prepare")["resourceMemoryLimit"]) == ("2", "8Gi")
 
 
 def pod(settings, executors, step):
@@ -129,10 +133,11 @@ def pod(settings, executors, step):
         {"name": field["name"], "valueFrom": {"fieldRef": {"fieldPath": field["fieldPath"]}}}
         for field in own["fieldPathAsEnv"]
     ]
+    context = own.get("securityContext", {})
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": step},
+        "metadata": {"name": step, **own.get("podMetadata", {})},
         "spec": {
             "activeDeadlineSeconds": int(own["activeDeadlineSeconds"]),
             "nodeSelector": own.get("nodeSelector", {}).get("labels", {}),
@@ -143,6 +148,8 @@ def pod(settings, executors, step):
                     "image": "bss:1234567",
                     "resources": {"limits": limits},
                     "env": variables,
+                    # The backend reads int64 from text.
+                    "securityContext": {k: int(v) if isinstance(v, str) else v for k, v in context.items()},
                     "volumeMounts": [{"name": mount["volumeName"], "mountPath": mount["mountPath"]}],
                 }
             ],
@@ -294,6 +301,48 @@ def test_other_settings_reach_the_pods(tmp_path):
     assert "retryPolicy" not in all_tasks((spec, platforms))["train"]
 
 
+def test_labels_annotations_and_the_security_context_reach_the_pods(tmp_path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "security_context: {run_as_user: 20000}\n"
+        "train:\n  labels: {kueue.x-k8s.io/queue-name: gpus, team: vision}\n"
+        "  annotations: {example.org/note: 'Ask first.'}\n"
+        "light: {labels: {team: vision}}\n"
+    )
+    spec, platforms = yaml.safe_load_all(compile_pipeline(path, PARAMS))
+    executors = spec["deploymentSpec"]["executors"]
+    settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for executor in settings.values():
+        json_format.ParseDict(executor, kubernetes_pb.KubernetesExecutorConfig())
+    made = {step: pod(settings, executors, step) for step in STEPS}
+    for one in made.values():
+        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        context = one["spec"]["containers"][0]["securityContext"]
+        assert context == {"runAsNonRoot": True, "runAsUser": 20000}
+    assert made["train"]["metadata"] == {
+        "name": "train",
+        "labels": {"kueue.x-k8s.io/queue-name": "gpus", "team": "vision"},
+        "annotations": {"example.org/note": "Ask first."},
+    }
+    assert made["start"]["metadata"] == {"name": "start", "labels": {"team": "vision"}}
+    assert made["prepare"]["metadata"] == {"name": "prepare"}
+
+
+def test_without_a_security_context_the_pipeline_has_no_field_that_older_backends_refuse(settings):
+    assert all("securityContext" not in executor and "podMetadata" not in executor for executor in settings.values())
+
+
+def test_a_trainjob_gets_the_labels_and_the_security_context(tmp_path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text("security_context: {}\ntrain:\n  labels: {kueue.x-k8s.io/queue-name: gpus}\n")
+    nodes = load_config(BUILTIN, ["train.nodes=2", "resources.staging=s3://bucket/staging"])
+    spec, _ = yaml.safe_load_all(compile_pipeline(path, nodes))
+    (variable,) = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["env"]
+    asked = check_tree(json.loads(variable["value"]), NodePods, NODE_PODS)
+    assert asked.pods.labels == {"kueue.x-k8s.io/queue-name": "gpus"}
+    assert asked.security_context == SecurityContext(run_as_non_root=True)
+
+
 def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_they_ask_for(settings):
     nodes = load_config(BUILTIN, ["train.nodes=2", "resources.staging=s3://bucket/staging"])
     spec, platforms = yaml.safe_load_all(compile_pipeline(CLUSTER, nodes))
@@ -320,6 +369,19 @@ def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_the
         ("prepare_shards: 0\n", "`prepare_shards` must be at least 1, but got: 0"),
         ("secret: My_Secret\n", "`secret` must be a name of lower-case letters"),
         ("others: {gpus: 1}\n", "others.gpus` must be 0"),
+        ("light: {gpus: 1}\n", "light.gpus` must be 0"),
+        (
+            "train: {gpus: 2, gpu_resource: nvidia.com/mig-1g.10gb}\n",
+            "train: `gpus` must be at most 1 of nvidia.com/mig-1g.10gb: CUDA shows a process only one MIG slice, "
+            "but got: 2",
+        ),
+        ("train: {labels: {team: a b}}\n", "train: `labels.team` must be at most 63 letters"),
+        ("train: {labels: {team: 1}}\n", "train.labels.team: should be a valid string"),
+        ("train: {labels: {Example.org/team: a}}\n", "`labels and annotations` must be keys such as team"),
+        ("train: {labels: {pipeline/runid: a}}\n", "must be keys that Kubeflow and Argo do not use themselves"),
+        ("train: {annotations: {'a b': c}}\n", "`labels and annotations` must be keys such as team"),
+        ("security_context: {run_as_user: 0}\n", "`run_as_user` must be null or at least 1 with run_as_non_root: true"),
+        ("security_context: {user: 5}\n", "security_context.user: unknown key"),
         ("train: {tolerations: [{key: a, operator: Equal}]}\n", "given for operator Equal"),
         ("", "expected sections"),
     ],
@@ -330,6 +392,14 @@ def test_wrong_settings_are_named(text, message, tmp_path):
     with pytest.raises(BssError) as error:
         load_cluster(path)
     assert message in str(error.value)
+
+
+def test_the_settings_in_the_documentation_are_valid(tmp_path):
+    text = (PROJECT / "docs" / "kubeflow.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    path = tmp_path / "cluster.yaml"
+    path.write_text(block)
+    assert load_cluster(path).train.labels == {"kueue.x-k8s.io/queue-name": "gpus"}
 
 
 def test_the_committed_settings_are_valid():

@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 from kubeflow_server import RUN_ID, Server, serve
 
-import pipelines.submit
 from bss.cli import main
 from bss.config import BUILTIN
-from bss.console import make_console
 from bss.errors import BssError
-from pipelines.submit import Endpoint, check_image, run_arguments, wait
+from pipelines.submit import check_image, run_arguments
 
 PROJECT = Path(__file__).parents[2]
 IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
@@ -30,7 +28,6 @@ def in_project(monkeypatch):
     monkeypatch.chdir(PROJECT)
     monkeypatch.delenv("KFP_TOKEN", raising=False)
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
-    monkeypatch.setattr(pipelines.submit, "POLL_SECONDS", 0.01)
 
 
 def submit(address, *more):
@@ -59,52 +56,6 @@ def test_a_run_is_submitted_with_its_parameters(capsys):
     assert f"/#/runs/details/{RUN_ID}" in output
 
 
-def test_waiting_shows_each_step_and_tells_a_success(capsys):
-    train = ("train", "RUNNING")
-    server = Server(
-        states=[
-            ("RUNNING", [("start", "RUNNING")]),
-            ("RUNNING", [("start", "SUCCEEDED"), train, train, ("train-driver", "RUNNING")]),
-            ("RUNNING", [("start", "SUCCEEDED"), ("train", "SUCCEEDED"), train]),
-            ("SUCCEEDED", [("start", "SUCCEEDED"), ("train", "SUCCEEDED"), ("train", "SUCCEEDED")]),
-        ]
-    )
-    with serve(server) as address:
-        assert submit(address, "--wait") == 0
-    lines = [line.strip().split("  ", 1)[-1] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert lines == [
-        "start: running",
-        "start: succeeded",
-        "train: 2 running",
-        "train: 1 running, 1 succeeded",
-        "train: 2 succeeded",
-        f"run {RUN_ID}: succeeded",
-    ]
-
-
-@pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
-def test_waiting_tells_a_failure(state, capsys):
-    with serve(Server(states=[(state, [("train", "FAILED")])])) as address:
-        assert submit(address, "--wait") == 1
-    output = capsys.readouterr().out
-    assert f"run {RUN_ID}: {state.lower()}" in output
-    assert ("a step has failed" in output) == (state == "FAILED")
-
-
-def test_a_server_that_is_away_for_a_while_does_not_end_the_waiting():
-    server = Server(states=[("SUCCEEDED", [])])
-    server.broken = 5
-    with serve(server) as address:
-        assert wait(Endpoint(address), RUN_ID, make_console(), 0.01) == 0
-
-
-def test_a_server_that_stays_away_ends_the_waiting_but_not_the_run():
-    server = Server(states=[("SUCCEEDED", [])])
-    server.broken = 1000
-    with serve(server) as address, pytest.raises(BssError, match=f"The run {RUN_ID} goes on by itself"):
-        wait(Endpoint(address), RUN_ID, make_console(), 0.001)
-
-
 def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, capsys):
     server = Server(token="s3cret")
     path = tmp_path / "token"
@@ -122,14 +73,6 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, cap
     assert "refuses this token (status 401)" in captured.err
     assert "asks for a token (status 401). Give a valid one with --token-file or in KFP_TOKEN" in captured.err
     assert "s3cret" not in captured.out + captured.err + json.dumps(server.submitted)
-
-
-@pytest.mark.parametrize(("text", "message"), [("", "holds nothing"), ("a b\n", "holds more than one word")])
-def test_a_file_without_a_token_is_named(text, message, tmp_path, capsys):
-    path = tmp_path / "token"
-    path.write_text(text)
-    assert submit("http://127.0.0.1:1", "--token-file", str(path)) == 1
-    assert f"--token-file {path}: {message}" in capsys.readouterr().err
 
 
 def test_nobody_at_the_endpoint_is_said_at_once(capsys):

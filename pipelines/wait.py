@@ -1,0 +1,126 @@
+"""Waiting for a run: a line per change of a step, and why a run failed."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from rich.console import Console
+
+from bss.errors import BssError
+from pipelines.endpoint import Endpoint
+from pipelines.refusals import RefusedError
+from pipelines.run_steps import Workflow, find_failures, find_steps, read_workflow
+
+POLL_SECONDS = 10.0
+"""Between two looks at a run."""
+PATIENCE = 30
+"""Looks in a row that may fail before a run is given up; it continues by itself."""
+ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
+"""Final state of a run to the exit status of `bss submit --wait`."""
+CONTACT_LOST = 3
+"""Exit status where the run could not be looked at any more."""
+INNER = re.compile(r"(root|executor|iteration-.*|exit-handler-\d+|for-loop-\d+|.*-driver|.*\.onExit)(\(.*\))?")
+"""Names of nodes that are no steps."""
+SHOWN_FAILURES = 5
+
+
+class ContactLostError(BssError):
+    """A run that could not be looked at any more, and continues by itself."""
+
+
+def wait(
+    endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float, names: Mapping[str, Sequence[str]]
+) -> int:
+    """Print each step's state as it changes until the run has ended; return 0 where it succeeded, else 1.
+
+    `names` is what `run_steps.iterations` returned. Raises `ContactLostError` where the run cannot be looked at for
+    `PATIENCE` looks in a row.
+    """
+    seen: dict[str, str] = {}
+    failures, trouble, started = 0, "", time.monotonic()
+
+    def tell(text: str) -> None:
+        console.print(f"{_minutes(started)}  {text}", highlight=False, markup=False, soft_wrap=True)
+
+    while True:
+        try:
+            run = endpoint.get(f"/apis/v2beta1/runs/{run_id}")
+            workflow = _workflow(endpoint, run_id)
+            failures = 0
+        except BssError as error:
+            failures += 1
+            if failures == PATIENCE:
+                raise ContactLostError(
+                    f"{error} The run {run_id} continues by itself: {endpoint.url}/#/runs/details/{run_id}"
+                ) from error
+            if str(error) != trouble:
+                trouble = str(error)
+                tell(f"{trouble} Still trying.")
+            time.sleep(poll_seconds)
+            continue
+        for key, (label, state) in _states(run, workflow, names).items():
+            if seen.get(key) != state:
+                seen[key] = state
+                tell(f"{label}: {state}")
+        state = str(run.get("state", ""))
+        if state in ENDED:
+            tell(f"run {run_id}: {state.lower()}")
+            if state == "FAILED":
+                _explain(run, workflow, names, tell)
+            return ENDED[state]
+        time.sleep(poll_seconds)
+
+
+def _workflow(endpoint: Endpoint, run_id: str) -> Workflow | None:
+    """Return the workflow of a run, which only the older API gives away; None where there is no such API."""
+    try:
+        detail = endpoint.get(f"/apis/v1beta1/runs/{run_id}")
+    except RefusedError as error:
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED):
+            raise
+        return None
+    return read_workflow((detail.get("pipeline_runtime") or {}).get("workflow_manifest") or "")
+
+
+def _states(
+    run: Mapping[str, Any], workflow: Workflow | None, names: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, str]]:
+    """Return label and state of each step; without a workflow those of a name are counted together."""
+    if workflow is not None:
+        return {step.path: (step.label, step.state) for step in find_steps(workflow, names)}
+    found: dict[str, list[str]] = {}
+    for task in (run.get("run_details") or {}).get("task_details") or []:
+        name, state = task.get("display_name"), task.get("state")
+        if name and state and not INNER.fullmatch(name):
+            found.setdefault(name, []).append(str(state).lower())
+    return {name: (name, _together(states)) for name, states in found.items()}
+
+
+def _together(states: Sequence[str]) -> str:
+    if len(set(states)) == 1:
+        return states[0] if len(states) == 1 else f"{len(states)} {states[0]}"
+    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+
+
+def _explain(
+    run: Mapping[str, Any],
+    workflow: Workflow | None,
+    names: Mapping[str, Sequence[str]],
+    tell: Callable[[str], None],
+) -> None:
+    """Print which pods failed, what is known of it, and the commands that show their logs."""
+    failures = [] if workflow is None else find_failures(workflow, names)
+    for failure in failures[:SHOWN_FAILURES]:
+        tell(f"{failure.label} failed: {failure.error}. Its log: {failure.log}")
+    if len(failures) > SHOWN_FAILURES:
+        tell(f"... and {len(failures) - SHOWN_FAILURES} more")
+    message = (run.get("error") or {}).get("message")
+    if not failures and message:
+        tell(str(message))
+
+
+def _minutes(started: float) -> str:
+    seconds = int(time.monotonic() - started)
+    return f"{seconds // 60:3d}:{seconds % 60:02d}"

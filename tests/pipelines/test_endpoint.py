@@ -1,0 +1,353 @@
+"""`bss submit` and what guards Kubeflow Pipelines: tokens, sessions, certificates, and servers that are too old."""
+
+import datetime
+import ipaddress
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from kubeflow_server import COOKIE, Server, serve
+
+import pipelines.endpoint
+import pipelines.server
+from bss.cli import main
+from bss.config import BUILTIN
+from bss.errors import BssError
+from pipelines.endpoint import read_cookies
+from pipelines.refusals import server_words
+
+PROJECT = Path(__file__).parents[2]
+IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
+WORDS = 'Failed to create a new run: proto: (line 1:2): unknown field "optional"'
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch, tmp_path):
+    monkeypatch.chdir(PROJECT)
+    for name in ("KFP_TOKEN", "KF_PIPELINES_ENDPOINT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pipelines.endpoint, "POD_TOKEN", ("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "none")))
+    monkeypatch.setattr(pipelines.server, "POD_NAMESPACE", tmp_path / "namespace")
+
+
+def submit(address, *more):
+    return main(["submit", "--endpoint", address, "--image", IMAGE, "--params", str(BUILTIN), *map(str, more)])
+
+
+def refused(capsys, server, *more):
+    """The one line that `bss submit` prints when it ends with 1."""
+    with serve(server) as address:
+        assert submit(address, *more) == 1
+    assert server.submitted == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(("bss: ", f"bss: {address}"))
+    return line.removeprefix("bss: ").removeprefix(f"{address}: ")
+
+
+@pytest.fixture
+def cookies(tmp_path):
+    path = tmp_path / "cookies"
+    path.write_text(f"Cookie: theme=dark; {COOKIE}=s3ssion\n")
+    return path
+
+
+def test_the_session_of_a_browser_lets_in(cookies, capsys):
+    server = Server(session="s3ssion")
+    with serve(server) as address:
+        assert submit(address, "--cookie-file", cookies) == 0
+    captured = capsys.readouterr()
+    assert len(server.submitted) == 1
+    assert "s3ssion" not in captured.out + captured.err + json.dumps(server.submitted)
+
+
+GATES = [
+    ("json", "refuses the session in {path} (status 401)."),
+    ("page", "shows a login page (status 403)."),
+    ("redirect", "leads to a login page (status 302, {address}/dex/auth)."),
+]
+
+
+@pytest.mark.parametrize(("gate", "message"), GATES)
+def test_a_session_that_has_expired_is_said(gate, message, cookies, capsys):
+    server = Server(session="another")
+    server.gate = gate
+    with serve(server) as address:
+        assert submit(address, "--cookie-file", cookies) == 1
+    assert capsys.readouterr().err == (
+        f"bss: {address}: {message.format(path=cookies, address=address)} The session in {cookies} has expired or is "
+        "of another site: log in with a browser and save its cookies there again.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ("json", "asks for a token (status 401)."),
+        ("page", "shows a login page (status 403)."),
+        ("redirect", "leads to a login page (status 302, "),
+        ("rbac", "forbids this without a token (status 403)."),
+    ],
+)
+def test_who_comes_without_credentials_is_asked_for_them(gate, message, capsys):
+    server = Server(session="s3ssion")
+    server.gate = gate
+    line = refused(capsys, server)
+    assert line.startswith(message)
+    assert (
+        "Give a valid one with --token-file or in KFP_TOKEN, or the session of a browser that has logged in with "
+        "--cookie-file." in line
+    )
+    assert line.endswith("It says: RBAC: access denied") == (gate == "rbac")
+
+
+def test_an_account_without_rights_is_told_so_in_the_servers_words(tmp_path, capsys):
+    path = tmp_path / "token"
+    path.write_text("right")
+    server = Server(token="right")
+    server.forbidden = True
+    assert refused(capsys, server, "--token-file", path, "--namespace", "team") == (
+        f"forbids this (status 403). The account of the token in {path} is known but has no rights in the namespace "
+        "team: ask for the role kubeflow-edit. It says: Failed to list experiments: PermissionDenied: User "
+        "'system:serviceaccount:team:default' is not authorized"
+    )
+
+
+def test_a_token_that_is_refused_is_named_by_its_file(tmp_path, capsys):
+    path = tmp_path / "token"
+    path.write_text("old")
+    assert refused(capsys, Server(token="new"), "--token-file", path) == (
+        f"refuses the token in {path} (status 401). The token in {path} has expired or is for another audience: write "
+        "a valid one there. It says: Jwt is expired"
+    )
+
+
+def test_a_pod_uses_the_token_that_kubernetes_gives_it(tmp_path, monkeypatch):
+    path = tmp_path / "pods"
+    path.write_text("of-the-pod")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(path))
+    server = Server(token="of-the-pod")
+    with serve(server) as address:
+        assert submit(address) == 0
+    assert len(server.submitted) == 1
+
+
+def test_several_users_need_a_namespace(tmp_path, capsys):
+    server = Server()
+    server.multi_user = True
+    line = refused(capsys, server)
+    assert line.startswith("--namespace: not given, but http://")
+    assert line.endswith("has several users. Name the namespace of your profile.")
+    (tmp_path / "namespace").write_text("of-the-pod\n")
+    with serve(server) as address:
+        assert submit(address) == 0
+        assert submit(address, "--namespace", "mine") == 0
+    assert "namespace=of-the-pod" in server.namespaces[0]
+    assert "namespace=mine" in server.namespaces[-1]
+
+
+def test_the_servers_words_are_whole_where_they_quote(capsys):
+    server = Server()
+    server.refusal = WORDS
+    assert refused(capsys, server) == f"Kubeflow Pipelines refused: {WORDS}"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (json.dumps({"message": 'unknown field "a"', "error": "x"}), 'unknown field "a"'),
+        (json.dumps({"error": "only\n this"}), "only this"),
+        (json.dumps(["nothing"]), ""),
+        ("upstream connect error", "upstream connect error"),
+        ("<html>no</html>", ""),
+        ("", ""),
+        (json.dumps({"message": "a" * 700}), "a" * 600 + " ..."),
+    ],
+)
+def test_the_words_of_a_server(body, words):
+    assert server_words(body) == words
+
+
+@pytest.mark.parametrize(
+    ("tag", "missing"),
+    [
+        ("2.0.5", "take the image of a step as a parameter or collect artifacts from a parallel loop or leave out"),
+        ("2.5.0", "collect artifacts from a parallel loop or leave out keys that the secret has not"),
+        ("v2.14.3", "leave out keys that the secret has not"),
+    ],
+)
+@pytest.mark.parametrize("ready", [None, True])
+def test_a_server_that_is_too_old_is_said_before_anything_else(tag, missing, ready, capsys):
+    server = Server(tag=tag)
+    server.ready = ready
+    line = refused(capsys, server)
+    assert line.startswith(f"is Kubeflow Pipelines {tag}, which cannot {missing}")
+    assert line.endswith("The pipeline needs 2.15 or newer.")
+
+
+@pytest.mark.parametrize("tag", ["2.15.0", "2.17.0", "3.0.0", "2.15.0-rc.1", "unknown", ""])
+def test_servers_that_are_new_enough_or_do_not_say(tag):
+    server = Server(tag=tag)
+    with serve(server) as address:
+        assert submit(address) == 0
+    assert len(server.submitted) == 1
+
+
+def test_a_security_context_needs_a_newer_server(tmp_path, capsys):
+    path = tmp_path / "cluster.yaml"
+    path.write_text("security_context: {run_as_non_root: true}\ntrain: {gpus: 1}\n")
+    line = refused(capsys, Server(tag="2.15.0"), "--cluster", path)
+    assert "security_context in cluster.yaml needs 2.16 or newer" in line
+
+
+def test_a_ui_without_its_server_is_said(capsys):
+    server = Server()
+    server.ready = False
+    assert refused(capsys, server).startswith("its UI answers, but not the API server behind it.")
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "holds nothing"), ("a b\n", "holds more than one word")])
+def test_a_file_without_a_token_is_named(text, message, tmp_path, capsys):
+    path = tmp_path / "token"
+    path.write_text(text)
+    assert submit("http://127.0.0.1:1", "--token-file", path) == 1
+    assert f"--token-file {path}: {message}" in capsys.readouterr().err
+
+
+def jar(tmp_path, expires, domain="kubeflow.example.org"):
+    path = tmp_path / "cookies.txt"
+    lines = ["# Netscape HTTP Cookie File", f"#HttpOnly_{domain}\tFALSE\t/\tFALSE\t{expires}\t{COOKIE}\ts3ssion"]
+    path.write_text("\n".join([*lines, "other.example.org\tFALSE\t/\tFALSE\t0\tforeign\tx", ""]))
+    return path
+
+
+def test_cookies_may_be_in_netscapes_format(tmp_path):
+    path = jar(tmp_path, int(time.time()) + 3600)
+    assert read_cookies(path, "https://kubeflow.example.org/pipeline") == f"{COOKIE}=s3ssion"
+    assert read_cookies(path, "http://other.example.org") == "foreign=x"  # 0 stands for the end of the session
+    with pytest.raises(BssError, match=r"has 2 cookies, of which 0 have expired, and none for https://elsewhere"):
+        read_cookies(path, "https://elsewhere.example.org")
+
+
+def test_cookies_that_have_expired_are_said(tmp_path):
+    with pytest.raises(BssError, match="has 2 cookies, of which 1 have expired, and none for https://kubeflow"):
+        read_cookies(jar(tmp_path, 1000), "https://kubeflow.example.org/pipeline")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "holds no cookies"), ("a token", "holds no cookies"), ("a=b\nc=d", "holds no cookies"), ("a\tb", "format")],
+)
+def test_a_file_without_cookies_is_named(text, message, tmp_path):
+    path = tmp_path / "cookies"
+    path.write_text(text)
+    with pytest.raises(BssError, match=f"--cookie-file {path}: .*{message}"):
+        read_cookies(path, "https://kubeflow.example.org")
+
+
+def test_a_token_and_a_session_exclude_each_other(capsys):
+    with pytest.raises(SystemExit) as caught:
+        submit("http://127.0.0.1:1", "--token-file", "a", "--cookie-file", "b")
+    assert caught.value.code == 2
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+def signed(folder, name, issuer=None):
+    """Files of a certificate for `name` and its key, signed by `issuer`'s, or an authority's own without one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    by, by_key = (subject, key) if issuer is None else issuer
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by_key.public_key()), critical=False)
+    )
+    if issuer is None:
+        made = made.add_extension(x509.KeyUsage(*[i in (5, 6) for i in range(9)]), critical=True)
+    else:
+        address = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+        made = made.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+    certificate, private = folder / f"{name}.pem", folder / f"{name}.key"
+    certificate.write_bytes(made.sign(by_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private.write_bytes(key.private_bytes(*form))
+    return (certificate, private), (subject, key)
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """The authority's certificate, and the files of the server's certificate and key."""
+    (certificate, _), issuer = signed(tmp_path, "authority")
+    return certificate, signed(tmp_path, "127.0.0.1", issuer)[0]
+
+
+def test_an_authority_of_ones_own_is_named_by_a_file_or_the_environment(authority, monkeypatch):
+    certificate, files = authority
+    server = Server(states=[("SUCCEEDED", [])])
+    with serve(server, files) as address:
+        assert submit(address, "--ca-file", certificate, "--wait") == 0
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert submit(address) == 0
+    assert len(server.submitted) == 2
+
+
+def test_a_certificate_of_an_unknown_authority_is_said(authority, capsys):
+    with serve(Server(), authority[1]) as address:
+        assert submit(address) == 1
+    assert capsys.readouterr().err == (
+        f"bss: {address}: its certificate cannot be verified (unable to get local issuer certificate). Name the file "
+        "with the certificate of your authority with --ca-file, or in REQUESTS_CA_BUNDLE.\n"
+    )
+
+
+def test_a_certificate_for_another_name_is_said(tmp_path, capsys):
+    (certificate, _), issuer = signed(tmp_path, "authority")
+    files, _ = signed(tmp_path, "elsewhere.example.org", issuer)
+    with serve(Server(), files) as address:
+        assert submit(address, "--ca-file", certificate) == 1
+    assert "its certificate cannot be verified (IP address mismatch" in capsys.readouterr().err
+
+
+def test_https_where_there_is_http_is_said(capsys):
+    with serve(Server()) as address:
+        assert submit(address.replace("http", "https")) == 1
+    assert "does not speak TLS. Is its address http:// instead of https://?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["option", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_file_without_certificates_is_named(named, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "ca.pem"
+    path.write_text("no certificate")
+    option = ("--ca-file", path) if named == "option" else ()
+    if named != "option":
+        monkeypatch.setenv(named, str(path))
+    with serve(Server()) as address:
+        assert submit(address, *option) == 1
+        assert f"{'--ca-file' if option else named} {path}: holds no certificate" in capsys.readouterr().err
+        path.unlink()
+        assert submit(address, *option) == 1
+    assert f"{path}: not a file. Name the file with the certificate" in capsys.readouterr().err
+
+
+def test_nothing_but_the_message_is_printed_by_a_process_of_its_own(authority):
+    """Raw tracebacks and what kfp logs would show here."""
+    with serve(Server(), authority[1]) as address:
+        run = [sys.executable, "-c", "import sys; from bss.cli import main; sys.exit(main())", "submit"]
+        command = [*run, "--endpoint", address, "--image", IMAGE]
+        ended = subprocess.run([*command, "--params", str(BUILTIN)], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert len(ended.stderr.splitlines()) == 1
