@@ -132,7 +132,7 @@ def submit(
     client = connect(endpoint)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pipeline.yaml"
-        package.write_text(compile_pipeline(cluster, config), encoding="utf-8")
+        package.write_text(compile_pipeline(cluster, config, caching), encoding="utf-8")
         try:
             # The client prints addresses of its own; the caller prints one.
             with contextlib.redirect_stdout(io.StringIO()):
@@ -142,7 +142,7 @@ def submit(
                     run_name=run_name,
                     experiment_name=experiment,
                     namespace=endpoint.namespace,
-                    enable_caching=caching,
+                    enable_caching=None,  # as compiled: see compile_pipeline
                 )
         except Exception as error:
             raise _refused(endpoint, error) from error
