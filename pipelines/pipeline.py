@@ -189,7 +189,8 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
             cluster.retries.count,
             backoff_duration=f"{cluster.retries.backoff_seconds}s",
             backoff_factor=cluster.retries.factor,
-            backoff_max_duration=f"{cluster.retries.longest_seconds}s",
+            # Not the longest wait: the time that all tries may take together.
+            backoff_max_duration=f"{cluster.retries.window(pods.timeout_minutes)}s",
         )
     kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=pods.shared_memory)
     kubernetes.set_timeout(task, pods.timeout_minutes * 60)
