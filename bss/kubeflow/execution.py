@@ -27,7 +27,7 @@ STATUS = {
 """What an exit handler reads as the state of its steps, to MLflow's status of a run that no step has ended.
 
 The backend gives the state that ML Metadata has of the steps: UNKNOWN, NEW, RUNNING, COMPLETE, FAILED, CACHED or
-CANCELED (kfp 2.17.0, backend/src/v2/driver/resolve.go and third_party/ml-metadata/ml_metadata/proto/metadata_store.proto);
+CANCELED (kfp 2.17.0, backend/src/v2/driver/resolve.go and ml_metadata/proto/metadata_store.proto in third_party);
 kfp's local runner gives SUCCEEDED, FAILED or CANCELLED, as its documentation has it. RUNNING is no proof of a failure:
 the backend leaves it so after a success in which a loop reused a step. But if the comparison has not ended the run,
 nothing but a killed pod or a terminated run leaves it. Any other word is FAILED.

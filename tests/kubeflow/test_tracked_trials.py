@@ -9,8 +9,8 @@ import pytest
 from bss.data.store import Store
 from bss.files import digest_json
 from bss.kubeflow.execution import RUN_ID, end, find_execution, join_execution, open_or_find
-from bss.kubeflow.trainings import collect_trials, take_trial, track_trials, without_tracking
 from bss.kubeflow.parameters import config_to_json
+from bss.kubeflow.trainings import collect_trials, take_trial, track_trials, without_tracking
 from bss.remote.fetch import DataVersion
 from bss.stages.compare import compare
 from bss.stages.train import train

@@ -216,7 +216,7 @@ def next_try(policy, tries):
     end of the window for the pod's deadline.
     """
     end_of_window = tries[0][0] + int(policy["maxDuration"])
-    created, ended = tries[-1]
+    _, ended = tries[-1]
     if ended > end_of_window:
         return None
     again = ended + int(policy["duration"]) * int(policy["factor"]) ** (len(tries) - 1)
