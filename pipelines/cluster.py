@@ -13,6 +13,10 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 """A Kubernetes object's name."""
 
 
+LONGEST_WAITS = 7 * 24 * 3600
+"""Seconds that the waits between all tries of a step may add up to."""
+
+
 @dataclass(frozen=True)
 class Retries:
     """How often a step that failed is tried again, and after how long."""
@@ -21,17 +25,30 @@ class Retries:
     """Tries after the first; 0 never tries again."""
     backoff_seconds: int = 60
     """Wait before the second try."""
-    factor: float = 2.0
-    """Each wait is this much longer than the one before."""
-    longest_seconds: int = 900
-    """No wait is longer."""
+    factor: int = 2
+    """Each wait is this many times the one before; a whole number, because Argo takes no other."""
+    pending_minutes: int = 1440
+    """How long each try may wait for a node; this and the timeouts of all tries are the window for retrying."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(self.count >= 0, "count", self.count, "at least 0")
+        require(0 <= self.count <= 100, "count", self.count, "in [0, 100]")
         require(self.backoff_seconds >= 1, "backoff_seconds", self.backoff_seconds, "at least 1")
         require(self.factor >= 1, "factor", self.factor, "at least 1")
-        require(self.longest_seconds >= 1, "longest_seconds", self.longest_seconds, "at least 1")
+        require(self.pending_minutes >= 0, "pending_minutes", self.pending_minutes, "at least 0")
+        longest = "so few that the waits add up to a week at most, with backoff_seconds and factor"
+        require(self.waits() <= LONGEST_WAITS, "count", self.count, longest)
+
+    def waits(self) -> int:
+        """Return the seconds of the waits between all tries."""
+        return sum(self.backoff_seconds * self.factor**number for number in range(self.count))
+
+    def window(self, timeout_minutes: int) -> int:
+        """Return the seconds from the first try's creation in which Argo may try a step with this timeout again.
+
+        Argo counts all tries in, running and pending, starts none after the window and ends the last pod with it.
+        """
+        return (self.count + 1) * (timeout_minutes + self.pending_minutes) * 60 + self.waits()
 
 
 @dataclass(frozen=True)

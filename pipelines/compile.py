@@ -8,10 +8,12 @@ from bss.kubeflow.parameters import config_to_json
 from pipelines.cluster import load_cluster
 
 
-def compile_pipeline(cluster: Path, config: Config) -> str:
+def compile_pipeline(cluster: Path, config: Config, caching: bool = True) -> str:
     """Return the compiled pipeline for the settings in `cluster`, with `config` as its default parameters.
 
-    Raises `BssError` where the settings are missing or wrong.
+    Without `caching` no step takes an earlier result. kfp's own override at submission changes only the tasks of
+    the root, which are not the steps, and turns caching on for `finish`. Raises `BssError` where the settings are
+    missing or wrong.
     """
     from kfp import compiler
 
@@ -22,5 +24,5 @@ def compile_pipeline(cluster: Path, config: Config) -> str:
     default = config_to_json(config)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(build_pipeline(settings, default, config.train.nodes), str(path))
+        compiler.Compiler().compile(build_pipeline(settings, default, config.train.nodes, caching), str(path))
         return path.read_text(encoding="utf-8")

@@ -34,15 +34,18 @@ SECRET_VARIABLES = (
 """Keys of the secret, and the environment variables that they become; each may be left out."""
 
 
-def build_pipeline(cluster: Cluster, parameters: str, nodes: int) -> Callable[..., Any]:
+def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool = True) -> Callable[..., Any]:
     """Return the pipeline for `cluster`, with the text `parameters` (params.yaml) as its default.
 
     With `nodes` (train.nodes) greater than 1 the step train only starts a TrainJob and waits for it: its pod
-    asks for what the other steps do, and those of the TrainJob for what `cluster.train` says.
+    asks for what the other steps do, and those of the TrainJob for what `cluster.train` says. Without `caching`
+    no step takes an earlier result.
     """
     launcher = replace(cluster.others, timeout_minutes=cluster.train.timeout_minutes)
 
     def on(task: Any, pods: Pods, image: Any) -> Any:
+        if not caching:
+            task.set_caching_options(False)
         return _set_up(task, pods, cluster, image)
 
     @dsl.pipeline(name=NAME, description=DESCRIPTION)
@@ -188,7 +191,8 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
             cluster.retries.count,
             backoff_duration=f"{cluster.retries.backoff_seconds}s",
             backoff_factor=cluster.retries.factor,
-            backoff_max_duration=f"{cluster.retries.longest_seconds}s",
+            # Not the longest wait: the time that all tries may take together.
+            backoff_max_duration=f"{cluster.retries.window(pods.timeout_minutes)}s",
         )
     kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=pods.shared_memory)
     kubernetes.set_timeout(task, pods.timeout_minutes * 60)

@@ -109,7 +109,7 @@ def submit(
     namespace = find_namespace(endpoint, server)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pipeline.yaml"
-        package.write_text(compile_pipeline(cluster, config), encoding="utf-8")
+        package.write_text(compile_pipeline(cluster, config, caching), encoding="utf-8")
         with plain_refusals(endpoint):
             run = make_client(endpoint, namespace).create_run_from_pipeline_package(
                 str(package),
@@ -117,6 +117,6 @@ def submit(
                 run_name=run_name,
                 experiment_name=experiment,
                 namespace=namespace,
-                enable_caching=caching,
+                enable_caching=None,  # as compiled: see compile_pipeline
             )
     return str(run.run_id)

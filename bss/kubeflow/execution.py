@@ -19,8 +19,21 @@ from bss.tracking.replay import PARENT_TAG, RECORD_TAG
 from bss.tracking.sender import require_sent
 
 RUN_TAG, IMAGE_TAG = "bss.kfp_run_id", "bss.image"
-STATUS = {"SUCCEEDED": "FINISHED", "CANCELLED": "KILLED"}
-"""Kubeflow's final state to MLflow's; all others are FAILED."""
+STATUS = {
+    **{"COMPLETE": "FINISHED", "CACHED": "FINISHED", "SUCCEEDED": "FINISHED"},
+    **{"CANCELED": "KILLED", "CANCELLED": "KILLED"},
+    **{"UNKNOWN": "KILLED", "NEW": "KILLED", "RUNNING": "KILLED"},
+}
+"""What an exit handler reads as the state of its steps, to MLflow's status of a run that no step has ended.
+
+The backend gives the state that ML Metadata has of the steps: UNKNOWN, NEW, RUNNING, COMPLETE, FAILED, CACHED or
+CANCELED (kfp 2.17.0, backend/src/v2/driver/resolve.go and ml_metadata/proto/metadata_store.proto in third_party);
+kfp's local runner gives SUCCEEDED, FAILED or CANCELLED, as its documentation has it. RUNNING is no proof of a failure:
+the backend leaves it so after a success in which a loop reused a step. But if the comparison has not ended the run,
+nothing but a killed pod or a terminated run leaves it. Any other word is FAILED.
+"""
+OPEN = ("RUNNING", "SCHEDULED")
+"""MLflow's states of a run that has not ended."""
 
 
 def run_id() -> str:
@@ -77,6 +90,12 @@ def find_execution(address: str) -> Execution | None:
 
     Raises `BssError` where nobody answers at `address`.
     """
+    found = _find(address)
+    return None if found is None else found[0]
+
+
+def _find(address: str) -> tuple[Execution, str] | None:
+    """Return the MLflow run of this pipeline run and its status there, as `find_execution` does."""
     own = run_id()
     try:
         client = connect(address)
@@ -88,7 +107,8 @@ def find_execution(address: str) -> Execution | None:
         if PARENT_TAG not in run.data.tags:
             tags = {tag: run.data.tags[tag] for tag in (RUN_TAG, IMAGE_TAG) if tag in run.data.tags}
             experiment = experiments[run.info.experiment_id]
-            return Execution(address, experiment, run.data.tags[RECORD_TAG], run.info.run_name, tags)
+            execution = Execution(address, experiment, run.data.tags[RECORD_TAG], run.info.run_name, tags)
+            return execution, str(run.info.status)
     return None
 
 
@@ -111,17 +131,39 @@ def join_execution(config: Config, given: str) -> Execution | None:
     return execution
 
 
-def end(given: str, state: str) -> str:
-    """End the MLflow run of this pipeline run, if there is one; `state` is Kubeflow's. Returns what was done."""
-    address = given or os.environ.get("MLFLOW_TRACKING_URI")
-    status = STATUS.get(state, "FAILED")
+def end_finished(config: Config, execution: Execution) -> None:
+    """End the MLflow run of this pipeline run as FINISHED, for the last step that its success needs.
+
+    Where the server does not answer, a line says so and the step finish tries again; with tracking.strict it is
+    raised as `BssError`.
+    """
     try:
-        execution = find_execution(address) if address else None
-        if execution is None or address is None:
+        _end(execution, "FINISHED")
+    except BssError as error:
+        _go_on_without(error, config)
+
+
+def end(given: str, state: str) -> str:
+    """End the MLflow run of this pipeline run unless a step has ended it; return what was done.
+
+    `state` is what Kubeflow says of the steps, a key of `STATUS` or FAILED. A run that the comparison ended as
+    FINISHED stays so.
+    """
+    address = given or os.environ.get("MLFLOW_TRACKING_URI")
+    try:
+        found = _find(address) if address else None
+        if found is None:
             return "There is no MLflow run to end."
-        with tempfile.TemporaryDirectory() as spool:
-            continue_execution(Path(spool), execution).append("end", status=status)
-            require_sent(Path(spool), address)
+        execution, status = found
+        if status in OPEN:
+            status = STATUS.get(state, "FAILED")
+            _end(execution, status)
     except BssError as error:  # the pipeline run is what it is, recorded or not
         return str(error)
     return f"MLflow run {execution.name}: {status}"
+
+
+def _end(execution: Execution, status: str) -> None:
+    with tempfile.TemporaryDirectory() as spool:
+        continue_execution(Path(spool), execution).append("end", status=status)
+        require_sent(Path(spool), execution.tracking_uri)

@@ -19,7 +19,7 @@ def compare(
     page: Output[HTML],
     metrics: Output[Metrics],
 ):
-    """Compare the schedulers over the seeds, and log data, scores, plans and the report to MLflow.
+    """Compare the schedulers over the seeds, log data, scores, plans and the report to MLflow, and end its run.
 
     Args:
         parameters: The parameters of the run, from the step start.
@@ -40,7 +40,7 @@ def compare(
 
     from bss.data.store import Store
     from bss.kubeflow.data import data_tags
-    from bss.kubeflow.execution import open_or_find, tracking_address
+    from bss.kubeflow.execution import end_finished, open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_json
     from bss.kubeflow.trainings import collect_trials, track_trials
@@ -65,5 +65,7 @@ def compare(
         compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path), execution)
         shutil.copy(Path(report.path) / "report.html", page.path)
         comparison = json.loads((Path(report.path) / "comparison.json").read_text(encoding="utf-8"))
+        if execution is not None:
+            end_finished(config, execution)
     for name, entry in comparison["schedulers"].items():
         metrics.log_metric(f"{name} test accuracy", round(100 * entry["test_acc"]["mean"], 2))

@@ -8,7 +8,7 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def finish(status: PipelineTaskFinalStatus, mlflow_tracking_uri: str):
-    """End the MLflow run as finished, failed or killed.
+    """End the MLflow run as failed or killed, unless the step compare has ended it as finished.
 
     Args:
         status: What became of the steps.

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import mlflow
 import pytest
 
 from bss.errors import BssError
-from bss.kubeflow.execution import IMAGE_TAG, RUN_ID, end, find_execution, join_execution, open_or_find
+from bss.kubeflow.execution import IMAGE_TAG, RUN_ID, end, end_finished, find_execution, join_execution, open_or_find
 from bss.tracking.sender import require_sent
 from bss.tracking.trial_run import TrialRun
 
@@ -42,13 +44,51 @@ def test_the_steps_of_one_pipeline_run_share_its_mlflow_run(address, config, mon
     assert open_or_find(config, "pets", address, {}).record != opened.record
 
 
+# Execution.State of kfp 2.17.0, third_party/ml-metadata/ml_metadata/proto/metadata_store.proto:307-315, whose names
+# backend/src/v2/driver/resolve.go:472 gives to an exit handler.
+OF_THE_BACKEND = {
+    "UNKNOWN": "KILLED",
+    "NEW": "KILLED",
+    "RUNNING": "KILLED",
+    "COMPLETE": "FINISHED",
+    "FAILED": "FAILED",
+    "CACHED": "FINISHED",
+    "CANCELED": "KILLED",
+}
+# kfp.dsl.PipelineTaskFinalStatus.state, as kfp's local runner fills it.
+OF_THE_LOCAL_RUNNER = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
+
+
 @pytest.mark.parametrize(
-    ("state", "status"), [("SUCCEEDED", "FINISHED"), ("FAILED", "FAILED"), ("CANCELLED", "KILLED")]
+    ("state", "status"), [*OF_THE_BACKEND.items(), *OF_THE_LOCAL_RUNNER.items(), ("A_NEW_WORD", "FAILED")]
 )
-def test_the_run_ends_as_the_pipeline_did(state, status, address, config):
+def test_a_run_that_no_step_has_ended_ends_as_the_pipeline_did(state, status, address, config):
     open_or_find(config, "pets", address, {})
-    end(address, state)
+    assert end(address, state).endswith(f": {status}")
     assert only_run(address).info.status == status
+
+
+@pytest.mark.parametrize("state", [*OF_THE_BACKEND, *OF_THE_LOCAL_RUNNER, "A_NEW_WORD"])
+def test_a_run_that_the_comparison_has_ended_stays_finished_whatever_the_backend_says(state, address, config):
+    execution = open_or_find(config, "pets", address, {})
+    end_finished(config, execution)
+    ended = only_run(address).info
+    assert ended.status == "FINISHED"
+    assert end(address, state).endswith(": FINISHED")
+    assert (only_run(address).info.status, only_run(address).info.end_time) == ("FINISHED", ended.end_time)
+
+
+def test_a_comparison_that_cannot_end_the_run_leaves_that_to_the_last_step(address, tree, make_config, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    config, strict = (make_config(tree | {"tracking": {"strict": strict}}) for strict in (False, True))
+    execution = open_or_find(config, "pets", address, {})
+    away = replace(execution, tracking_uri="http://127.0.0.1:9")
+    end_finished(config, away)
+    assert only_run(address).info.status == "RUNNING"
+    with pytest.raises(BssError, match="does not answer"):
+        end_finished(strict, away)
+    end(address, "COMPLETE")
+    assert only_run(address).info.status == "FINISHED"
 
 
 def test_a_pipeline_that_failed_before_its_run_was_opened_ends_without_one(address):

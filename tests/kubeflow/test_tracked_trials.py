@@ -1,15 +1,22 @@
 """What MLflow has of a pipeline run whose steps each have a folder of their own, with outages between them."""
 
+import json
+from types import SimpleNamespace
+
 import mlflow
 import pytest
 
 from bss.data.store import Store
+from bss.files import digest_json
 from bss.kubeflow.execution import RUN_ID, end, find_execution, join_execution, open_or_find
+from bss.kubeflow.parameters import config_to_json
 from bss.kubeflow.trainings import collect_trials, take_trial, track_trials, without_tracking
+from bss.remote.fetch import DataVersion
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.execution import continue_execution, log_inputs
 from bss.tracking.journal import spool_folder
+from components.compare.component import compare as compare_step
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -64,3 +71,31 @@ def test_mlflow_has_every_training_once_whenever_it_did_not_answer(down, step, s
         if child is not parent:
             assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
             assert sorted(m.step for m in client.get_metric_history(child.info.run_id, "val/acc")) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("state", ["COMPLETE", "RUNNING"])
+def test_the_step_compare_ends_the_run_so_that_a_backend_that_calls_it_running_changes_nothing(
+    state, step, small_store, pipeline, tmp_path
+):
+    config, run = step
+    right = f"sqlite:///{tmp_path}/mlflow.db"
+    open_or_find(config, "pets", right, {})
+    models = [SimpleNamespace(path=str(run(name, right))) for name in ("uniform", "control")]
+    logged = {}
+    compare_step.python_func(
+        parameters=config_to_json(config),
+        data=json.dumps(vars(DataVersion("", "", "digits", digest_json("data")))),
+        mlflow_tracking_uri=right,
+        store=SimpleNamespace(path=str(small_store)),
+        scores=SimpleNamespace(path=str(pipeline[0] / "scores")),
+        plans=SimpleNamespace(path=str(pipeline[0] / "plans")),
+        models=models,
+        report=SimpleNamespace(path=str(tmp_path / "report")),
+        page=SimpleNamespace(path=str(tmp_path / "page.html")),
+        metrics=SimpleNamespace(log_metric=logged.__setitem__),
+    )
+    assert set(logged) == {"uniform test accuracy", "control test accuracy"}
+    assert end(right, state).endswith(": FINISHED")
+    client = mlflow.MlflowClient(right)
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert [r.info.status for r in found] == ["FINISHED"] * 3

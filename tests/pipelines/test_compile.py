@@ -193,14 +193,72 @@ def all_tasks(compiled):
     return {task["taskInfo"]["name"]: task for dag in dags if "dag" in dag for task in dag["dag"]["tasks"].values()}
 
 
-def test_failed_steps_are_tried_again_with_growing_waits(compiled):
-    found = all_tasks(compiled)
+def retry_policies(compiled):
+    """What each step's retry policy is for Argo, as kfp writes it, and the step's timeout in seconds.
+
+    kfp 2.17.0, backend/src/v2/compiler/argocompiler/container.go:614-650 and 667-685: the durations become their
+    seconds, the factor its shortest decimal.
+    """
+    executors = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    policies = {}
     for step in STEPS:
-        policy = found[step]["retryPolicy"]
-        assert policy["maxRetryCount"] == 3
-        assert policy["backoffDuration"] == "60s"
-        assert policy["backoffFactor"] == 2
-        assert policy["backoffMaxDuration"] == "900s"
+        policy = all_tasks(compiled)[step]["retryPolicy"]
+        values = {
+            "limit": str(policy["maxRetryCount"]),
+            "duration": policy["backoffDuration"].removesuffix("s"),
+            "factor": f"{policy['backoffFactor']:g}",
+            "maxDuration": policy["backoffMaxDuration"].removesuffix("s"),
+        }
+        policies[step] = values, int(executors[f"exec-{step}"]["activeDeadlineSeconds"])
+    return policies
+
+
+def next_try(policy, tries):
+    """What Argo does after `tries`, each the seconds at which it was created and ended: None, or when it tries again
+    and when that pod must have ended.
+
+    Argo v4.0.5, workflow/controller/operator.go:1025-1095 and 1134 (processNodeRetries), with
+    util/intstr/parametrizable.go:27 for the factor and the limit, which must be whole numbers, and
+    pkg/apis/workflow/v1alpha1/utils.go:9, where a duration without a unit is in seconds; workflowpod.go:666 takes the
+    end of the window for the pod's deadline.
+    """
+    end_of_window = tries[0][0] + int(policy["maxDuration"])
+    _, ended = tries[-1]
+    if ended > end_of_window:
+        return None
+    again = ended + int(policy["duration"]) * int(policy["factor"]) ** (len(tries) - 1)
+    if again > end_of_window or len(tries) > int(policy["limit"]):
+        return None
+    return again, end_of_window
+
+
+def test_the_rule_of_argo_on_a_window_of_a_quarter_of_an_hour():
+    policy = {"limit": "3", "duration": "60", "factor": "2", "maxDuration": "900"}
+    assert next_try(policy, [(0, 600)]) == (660, 900)  # 240 seconds are left of it
+    assert next_try(policy, [(0, 870)]) is None
+    with pytest.raises(ValueError, match="invalid literal for int"):
+        next_try(policy | {"factor": "1.5"}, [(0, 600)])
+
+
+def test_failed_steps_are_tried_again_with_growing_waits(compiled):
+    for policy, _ in retry_policies(compiled).values():
+        assert (policy["limit"], policy["duration"], policy["factor"]) == ("3", "60", "2")
+    policies = retry_policies(compiled)
+    # Four times a timeout of a day and a day of waiting for a node, and waits of 60, 120 and 240 seconds.
+    assert policies["train"][0]["maxDuration"] == str(4 * 2 * 86400 + 420)
+    assert policies["start"][0]["maxDuration"] == str(4 * (240 * 60 + 86400) + 420)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_try_may_take_its_whole_timeout_and_wait_a_day_for_a_node(step, compiled):
+    policy, timeout = retry_policies(compiled)[step]
+    tries = [(0, 86400 + timeout)]
+    for wait in (60, 120, 240):
+        again, deadline = next_try(policy, tries)
+        assert again == tries[-1][1] + wait
+        assert deadline >= again + 86400 + timeout
+        tries.append((again, again + 86400 + timeout))
+    assert next_try(policy, tries) is None  # the fourth was the last
 
 
 def test_steps_are_reused_but_those_that_look_at_the_world(compiled):
@@ -383,6 +441,9 @@ def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_the
         ("security_context: {run_as_user: 0}\n", "`run_as_user` must be null or at least 1 with run_as_non_root: true"),
         ("security_context: {user: 5}\n", "security_context.user: unknown key"),
         ("train: {tolerations: [{key: a, operator: Equal}]}\n", "given for operator Equal"),
+        ("retries: {factor: 1.5}\n", "retries.factor: should be a valid integer, but got: 1.5"),
+        ("retries: {count: 20}\n", "`count` must be so few that the waits add up to a week at most"),
+        ("retries: {longest_seconds: 900}\n", "retries.longest_seconds: unknown key"),
         ("", "expected sections"),
     ],
 )

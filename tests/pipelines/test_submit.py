@@ -56,6 +56,28 @@ def test_a_run_is_submitted_with_its_parameters(capsys):
     assert f"/#/runs/details/{RUN_ID}" in output
 
 
+def cached_tasks(body):
+    """Return the names of all tasks in a submitted body, at any depth, and of those that may be reused."""
+    spec = body["pipeline_spec"]["pipeline_spec"]
+    dags = [part["dag"] for part in (spec["root"], *spec["components"].values()) if "dag" in part]
+    tasks = [task for dag in dags for task in dag["tasks"].values()]
+    names = {task["taskInfo"]["name"] for task in tasks}
+    return names, {task["taskInfo"]["name"] for task in tasks if task.get("cachingOptions", {}).get("enableCache")}
+
+
+@pytest.mark.parametrize(
+    ("options", "reused"), [([], {"prepare", "measure", "schedule", "train"}), (["--no-cache"], set())]
+)
+def test_the_submitted_body_says_of_every_step_whether_it_may_be_reused(options, reused):
+    server = Server()
+    with serve(server) as address:
+        assert submit(address, *options) == 0
+    (body,) = server.submitted
+    names, found = cached_tasks(body)
+    assert names >= {"start", "prepare", "measure", "schedule", "train", "compare", "finish"}
+    assert found == reused
+
+
 def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, capsys):
     server = Server(token="s3cret")
     path = tmp_path / "token"
