@@ -1,4 +1,4 @@
-"""The commands of the command line that have to do with Kubeflow; `pipelines` is imported where they run."""
+"""The Kubeflow commands; `pipelines` is imported only when one runs."""
 
 import argparse
 import os
@@ -21,44 +21,44 @@ def add_commands(add: Add) -> None:
     sub = add("submit", _submit, "submit the pipeline to Kubeflow")
     _run_options(sub)
     _cluster_option(sub)
-    sub.add_argument("--endpoint", help="address of Kubeflow Pipelines (default: $KF_PIPELINES_ENDPOINT)")
-    sub.add_argument("--namespace", help="your profile's namespace, in a multi-user installation")
+    sub.add_argument("--endpoint", help="URL of Kubeflow Pipelines (default: $KF_PIPELINES_ENDPOINT)")
+    sub.add_argument("--namespace", help="your profile's namespace in a multi-user installation")
     sub.add_argument("--token-file", type=Path, help="file with a bearer token (default: the token in $KFP_TOKEN)")
-    sub.add_argument("--image", required=True, help="image of the steps, by digest or commit")
+    sub.add_argument("--image", required=True, help="container image of the steps, by digest or commit tag")
     sub.add_argument("--experiment", default="bss", help="default: %(default)s")
-    sub.add_argument("--run-name", help="default: the commit and the time")
-    sub.add_argument("--no-cache", action="store_true", help="run every step, whatever could be reused")
-    sub.add_argument("--wait", action="store_true", help="show progress; the exit status tells the outcome")
+    sub.add_argument("--run-name", help="default: commit and time")
+    sub.add_argument("--no-cache", action="store_true", help="run every step even if its result is cached")
+    sub.add_argument("--wait", action="store_true", help="wait and show progress; exit 0 only if the run succeeds")
     sub = add("run-local", _run_local, "run the Kubeflow pipeline on this machine")
     _run_options(sub)
-    sub.add_argument("--image", help="run each step in a container of this image, not as a process")
-    sub.add_argument("--shards", type=int, default=1, help="steps that share the decoding (default: %(default)s)")
+    sub.add_argument("--image", help="run each step in a container of this image instead of a process")
+    sub.add_argument("--shards", type=int, default=1, help="number of decoding steps (default: %(default)s)")
     sub.add_argument("--root", type=Path, default=Path("outputs/kubeflow"), help="default: %(default)s")
 
 
 def _cluster_option(sub: argparse.ArgumentParser) -> None:
-    help_text = "what is asked of the cluster (default: %(default)s)"
+    help_text = "resources requested from the cluster (default: %(default)s)"
     sub.add_argument("--cluster", type=Path, default=Path("pipelines/cluster.yaml"), help=help_text)
 
 
 def _run_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--scheduler", action="append", default=[], help="only this scheduler; may be given several times")
-    sub.add_argument("--seed", type=int, action="append", default=[], help="this seed; may be given several times")
+    sub.add_argument("--scheduler", action="append", default=[], help="train only this scheduler; repeatable")
+    sub.add_argument("--seed", type=int, action="append", default=[], help="train this seed; repeatable")
     sub.add_argument(
         "--data-repository",
         default="",
-        help="git repository with data under DVC (default: built-in data, if params.yaml has any)",
+        help="git repository with data tracked by DVC (default: the built-in data, if params.yaml has it)",
     )
     sub.add_argument("--data-revision", default="", help="branch, tag or commit")
-    sub.add_argument("--data-path", default="", help="folder in the repository")
-    sub.add_argument("--mlflow", default="", metavar="URI", help="address of the MLflow server")
+    sub.add_argument("--data-path", default="", help="folder of the data in the repository")
+    sub.add_argument("--mlflow", default="", metavar="URI", help="URL of the MLflow server")
 
 
 def _require_project() -> None:
     try:
         import pipelines  # noqa: F401
     except ModuleNotFoundError as error:
-        raise BssError("the Kubeflow pipeline is not installed here: run this in a clone of the project.") from error
+        raise BssError("the Kubeflow pipeline is not installed: run this command in a clone of the project.") from error
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _submit(options: argparse.Namespace) -> int:
 
     url = options.endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not url:
-        raise BssError("--endpoint: not given, and KF_PIPELINES_ENDPOINT is not set. Name the address of Kubeflow.")
+        raise BssError("--endpoint is missing and KF_PIPELINES_ENDPOINT is not set. Set the URL of Kubeflow.")
     if not url.startswith(("http://", "https://")):
         raise BssError(f"--endpoint {url}: must begin with http:// or https://.")
     endpoint = Endpoint(url.rstrip("/"), options.namespace, _token(options.token_file))
@@ -112,7 +112,7 @@ def _submit(options: argparse.Namespace) -> int:
     try:
         return wait(endpoint, run_id, console, POLL_SECONDS)
     except KeyboardInterrupt:
-        print(f"bss: stopped waiting; the run {run_id} goes on", file=sys.stderr)
+        print(f"bss: stopped waiting; run {run_id} continues", file=sys.stderr)
         return 130
 
 
@@ -124,7 +124,7 @@ def _token(path: Path | None) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise BssError(f"--token-file {path}: cannot be read ({error}).") from error
     if not token or any(character.isspace() for character in token):
-        raise BssError(f"--token-file {path}: holds {'nothing' if not token else 'more than one word'}, not a token.")
+        raise BssError(f"--token-file {path}: {'empty' if not token else 'more than one word'}; expected a token.")
     return token
 
 
@@ -136,7 +136,7 @@ def _run_local(options: argparse.Namespace) -> None:
     from pipelines.run_local import RESOLVED, run_local, tracking_address
 
     if options.shards < 1:
-        raise BssError(f"--shards {options.shards}: at least 1 is needed.")
+        raise BssError(f"--shards {options.shards}: must be at least 1.")
     if options.data_repository and Path(options.data_repository).is_dir():
         options.data_repository = str(Path(options.data_repository).resolve())
     arguments = _arguments(options)

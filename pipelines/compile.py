@@ -11,7 +11,7 @@ from pipelines.cluster import load_cluster
 def compile_pipeline(cluster: Path, config: Config) -> str:
     """Return the compiled pipeline for the settings in `cluster`, with `config` as its default parameters.
 
-    Raises `BssError` where the settings are missing or wrong.
+    Raises `BssError` if the settings are missing or wrong.
     """
     from kfp import compiler
 

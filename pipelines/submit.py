@@ -93,7 +93,7 @@ def _suggested_path(config: Config) -> str:
 
 
 def _require_no_secret(option: str, address: str, cure: str) -> None:
-    """Raise `BssError` where `address` carries a password: everybody who sees a run sees its parameters."""
+    """Raise `BssError` if `address` carries a password: everybody who sees a run sees its parameters."""
     if redact(address) != address and address.startswith("http"):
         raise BssError(f"{option} {redact(address)}: holds a password, which all who see the run would see. {cure}")
 
@@ -184,7 +184,7 @@ def connect(endpoint: Endpoint) -> Any:
 def wait(endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float) -> int:
     """Print each step's state as it changes until the run has ended; return 0 where it succeeded, else 1.
 
-    Raises `BssError` where the run cannot be looked at for long; it goes on by itself.
+    Raises `BssError` if the run cannot be looked at for long; it goes on by itself.
     """
     client = connect(endpoint)
     seen: dict[str, str] = {}

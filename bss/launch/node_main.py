@@ -74,7 +74,7 @@ def read_secret_files() -> None:
 
 
 def _check_code(files: NodeFiles, options: argparse.Namespace) -> None:
-    """Raise `BssError` where this code would give another result than the code that started it."""
+    """Raise `BssError` if this code would give another result than the code that started it."""
     config = load_config(files.params)
     if trial_key(config, Store.open(files.store), files.plans, options.scheduler, options.seed) != options.trial:
         code = code_version()

@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def require_torchrun() -> None:
-    """Raise `BssError` where the environment is not that of a process that torchrun started."""
+    """Raise `BssError` if the environment is not that of a process that torchrun started."""
     lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
     if lacking:
         raise BssError(f"{lacking[0]}: not in the environment. Start `-m bss.launch.rank_main` with torchrun.")
@@ -98,7 +98,7 @@ def train_as_rank(
 ) -> None:
     """Run one trial as the rank that torchrun's environment names, with all others; rank 0 writes `out`.
 
-    Raises `BssError` where torchrun started another number of ranks than the file `params` says.
+    Raises `BssError` if torchrun started another number of ranks than the file `params` says.
     """
     config = load_config(params)
     _check(config, params, name)

@@ -124,7 +124,9 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, cap
     assert "s3cret" not in captured.out + captured.err + json.dumps(server.submitted)
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "holds nothing"), ("a b\n", "holds more than one word")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "empty; expected a token"), ("a b\n", "more than one word; expected a token")]
+)
 def test_a_file_without_a_token_is_named(text, message, tmp_path, capsys):
     path = tmp_path / "token"
     path.write_text(text)
@@ -191,7 +193,7 @@ def test_a_mistake_is_said_before_anything_is_submitted(options, message, capsys
 
 def test_the_endpoint_is_asked_for(capsys):
     assert main(["submit", "--image", IMAGE]) == 1
-    assert "--endpoint: not given, and KF_PIPELINES_ENDPOINT is not set" in capsys.readouterr().err
+    assert "--endpoint is missing and KF_PIPELINES_ENDPOINT is not set" in capsys.readouterr().err
     assert submit("localhost:8080") == 1
     assert "must begin with http:// or https://" in capsys.readouterr().err
 
