@@ -40,7 +40,7 @@ class Line:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the median reaches the goal; None where there is none."""
+        """Whether the median reaches the goal; None if there is none."""
         middle = median(self.found)
         if self.at_most is not None:
             return middle <= self.at_most

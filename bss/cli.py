@@ -1,4 +1,4 @@
-"""The command line: a thin command per stage, and a few that look at what is there."""
+"""The command line: one thin command per stage, and a few that inspect data and results."""
 
 import argparse
 import os
@@ -27,14 +27,14 @@ RUNS = Path("outputs/runs")
 REPORT = Path("outputs/report")
 INSPECTION = Path("outputs/inspect.html")
 METHODS = ("bss-h", "bss-l")
-METHOD_HELP = """take the settings of this method's published script, with its schedulers and the baseline; needs
---protocol published (default: all schedulers, batch and epochs of the script for bss-h)"""
+METHOD_HELP = """use the settings of this method's published script, with its schedulers and the baseline; needs
+--protocol published (default: all schedulers, with the batch size and epochs of the bss-h script)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Returns 0 when done, 1 for a mistake that the message names, and 130 when Ctrl-C or SIGTERM stopped it.
+    Returns 0 on success, 1 on an error that was printed, and 130 if Ctrl-C or SIGTERM stopped it.
     """
     options = _parser().parse_args(arguments)
     end_with_dvc()
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         told = system_error(error)
-        if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as in `bss show | head`
+        if isinstance(error, BrokenPipeError):  # the reader closed the pipe, as in `bss show | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif told is None:
             raise
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bss: {not_installed(error.name)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("bss: stopped; what was finished is kept", file=sys.stderr)
+        print("bss: stopped; finished work is kept", file=sys.stderr)
         return 130
 
 
@@ -97,14 +97,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         if not parameters:
             return sub
-        sub.add_argument("--params", type=Path, default=PARAMS, help=f"parameters (default: {PARAMS})")
+        sub.add_argument("--params", type=Path, default=PARAMS, help=f"parameter file (default: {PARAMS})")
         sub.add_argument(
             "--set",
             action="append",
             default=[],
             metavar="KEY=VALUE",
             dest="overrides",
-            help="override one parameter, such as train.epochs=5; may be given several times",
+            help="override one parameter, such as train.epochs=5; repeatable",
         )
         return sub
 
@@ -115,29 +115,29 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_commands(add, path)
     sub = add("measure", _measure, "stage 2: measure the balance score of each sample")
     path(sub, STORE, SCORES)
-    sub = add("schedule", _schedule, "stage 3: plan the sequences")
+    sub = add("schedule", _schedule, "stage 3: plan each scheduler's sequences")
     path(sub, STORE, SCORES, PLANS)
     sub = add("train", _train, "stage 4: train every scheduler with every seed")
     path(sub, STORE, SCORES, PLANS, RUNS)
-    sub.add_argument("--scheduler", action="append", help="only this scheduler; may be given several times")
-    sub.add_argument("--seed", type=int, action="append", help="only this seed; may be given several times")
+    sub.add_argument("--scheduler", action="append", help="train only this scheduler; repeatable")
+    sub.add_argument("--seed", type=int, action="append", help="train only this seed; repeatable")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
     add_predict(add, RUNS)
-    sub = add("sync", _sync, "send to MLflow what could not be sent while the trainings ran", parameters=False)
+    sub = add("sync", _sync, "upload to MLflow what could not be sent during training", parameters=False)
     path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")
-    sub.add_argument("--markdown", action="store_true", help="only its table, in Markdown")
+    sub.add_argument("--markdown", action="store_true", help="print only the table, in Markdown")
     path(sub, REPORT)
     sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
     path(sub, STORE, PLANS, RUNS)
     sub.add_argument("--scheduler", required=True)
     sub.add_argument("--seed", type=int, required=True)
     sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
-    sub = add("doctor", _doctor, "say what is installed, which device is used, and which servers answer")
+    sub = add("doctor", _doctor, "check the installation, the device and the servers")
     sub.set_defaults(params=None)
-    sub.add_argument("--bucket", metavar="S3_URL", help="the object store must answer for s3://bucket[/prefix]")
-    sub.add_argument("--need-shared-memory", type=_above_zero, metavar="GIB", help="/dev/shm must have this size")
+    sub.add_argument("--bucket", metavar="S3_URL", help="require access to s3://bucket[/prefix]")
+    sub.add_argument("--need-shared-memory", type=_above_zero, metavar="GIB", help="require a /dev/shm of this size")
     add_commands(add)
     sub = add("ui", _ui, "start the MLflow UI on this machine")
     sub.add_argument("--port", type=int, default=5000, help="default: %(default)s")
@@ -146,17 +146,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callable[..., None]) -> None:
     sub = add("generate", _generate, "write built-in data as files")
-    sub.add_argument("name", help="which data: digits")
+    sub.add_argument("name", help="the data set to generate: digits")
     sub = add("fetch", _fetch, "fetch a version of a dataset that DVC tracks in a git repository", parameters=False)
-    sub.add_argument("repository", metavar="REPOSITORY", help="path or address of the git repository")
+    sub.add_argument("repository", metavar="REPOSITORY", help="path or URL of the git repository")
     sub.add_argument("--revision", default="", help="branch, tag or commit (default: the default branch)")
     sub.add_argument("--path", required=True, help="the dataset's folder in the repository")
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
-    add("check-cache", _check_cache, "read the objects that this checkout uses in DVC's cache again", parameters=False)
-    sub = add("init", _init, "write a first params.yaml for data of your own", parameters=False)
+    add("check-cache", _check_cache, "verify the digests of this checkout's objects in DVC's cache", parameters=False)
+    sub = add("init", _init, "write a first params.yaml for your own data", parameters=False)
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument("--manifest", type=Path, help="CSV or Parquet file in the folder of your data")
-    which.add_argument("--dataset", metavar="NAME", help="a published dataset that `bss presets` lists")
+    which.add_argument("--dataset", metavar="NAME", help="a published dataset, as listed by `bss presets`")
     sub.add_argument("--root", type=Path, help="folder of the published dataset")
     sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")
     sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
@@ -165,11 +165,11 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
         "--links",
         choices=("inside", "follow"),
         default="inside",
-        help="prepare.links; follow also takes files behind links out of the folder. Default: %(default)s",
+        help="prepare.links; follow: also read files outside the folder through links. Default: %(default)s",
     )
-    sub.add_argument("--force", action="store_true", help="replace the file that is there")
-    sub = add("presets", _presets, "list the published datasets, or what the preset of one sets", parameters=False)
-    sub.add_argument("name", nargs="?", help="print everything that this one sets")
+    sub.add_argument("--force", action="store_true", help="overwrite an existing file")
+    sub = add("presets", _presets, "list the published datasets, or print one preset", parameters=False)
+    sub.add_argument("name", nargs="?", help="print all parameters of this preset")
     sub.add_argument("--protocol", choices=("honest", "published"), default="honest", help="default: %(default)s")
     sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
@@ -185,7 +185,7 @@ def _above_zero(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, but got: {text}")
+        raise argparse.ArgumentTypeError(f"must be a positive number, but got: {text}")
     return number
 
 
@@ -226,11 +226,11 @@ def _init(options: argparse.Namespace) -> None:
 
     if options.manifest is not None:
         if any(value is not None for value in (options.root, options.protocol, options.method)):
-            raise BssError("--root, --protocol and --method go with --dataset; of a manifest the folder is the root.")
+            raise BssError("--root, --protocol and --method need --dataset; with --manifest, its folder is the root.")
         init(options.manifest, options.output, options.force, options.links)
         return
     if options.root is None:
-        raise BssError(f"--dataset {options.dataset} needs --root, the folder of its files.")
+        raise BssError(f"--dataset {options.dataset} needs --root, the folder that holds its files.")
     protocol = options.protocol or "honest"
     how = (options.method, options.output, options.force, options.links)
     init_dataset(options.dataset, options.root, protocol, *how)

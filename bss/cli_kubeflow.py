@@ -1,4 +1,4 @@
-"""The commands of the command line that have to do with Kubeflow; `pipelines` is imported where they run."""
+"""The Kubeflow commands; `pipelines` is imported only when one runs."""
 
 import argparse
 import os
@@ -21,47 +21,47 @@ def add_commands(add: Add) -> None:
     sub = add("submit", _submit, "submit the pipeline to Kubeflow")
     _run_options(sub)
     _cluster_option(sub)
-    sub.add_argument("--endpoint", help="address of Kubeflow Pipelines (default: $KF_PIPELINES_ENDPOINT)")
-    sub.add_argument("--namespace", help="your profile's namespace, in a multi-user installation")
+    sub.add_argument("--endpoint", help="URL of Kubeflow Pipelines (default: $KF_PIPELINES_ENDPOINT)")
+    sub.add_argument("--namespace", help="your profile's namespace in a multi-user installation")
     login = sub.add_mutually_exclusive_group()
     login.add_argument("--token-file", type=Path, help="file with a bearer token (default: $KFP_TOKEN or the pod's)")
     login.add_argument("--cookie-file", type=Path, help="file with the cookies of a browser that has logged in")
     sub.add_argument("--ca-file", type=Path, help="certificate of your authority (default: $REQUESTS_CA_BUNDLE)")
-    sub.add_argument("--image", required=True, help="image of the steps, by digest or commit")
+    sub.add_argument("--image", required=True, help="container image of the steps, by digest or commit tag")
     sub.add_argument("--experiment", default="bss", help="default: %(default)s")
-    sub.add_argument("--run-name", help="default: the commit and the time")
-    sub.add_argument("--no-cache", action="store_true", help="run every step, whatever could be reused")
-    sub.add_argument("--wait", action="store_true", help="show progress; the exit status tells the outcome")
+    sub.add_argument("--run-name", help="default: commit and time")
+    sub.add_argument("--no-cache", action="store_true", help="run every step even if its result is cached")
+    sub.add_argument("--wait", action="store_true", help="wait and show progress; exit 0 only if the run succeeds")
     sub = add("run-local", _run_local, "run the Kubeflow pipeline on this machine")
     _run_options(sub)
-    sub.add_argument("--image", help="run each step in a container of this image, not as a process")
-    sub.add_argument("--shards", type=int, default=1, help="steps that share the decoding (default: %(default)s)")
+    sub.add_argument("--image", help="run each step in a container of this image instead of a process")
+    sub.add_argument("--shards", type=int, default=1, help="number of decoding steps (default: %(default)s)")
     sub.add_argument("--root", type=Path, default=Path("outputs/kubeflow"), help="default: %(default)s")
 
 
 def _cluster_option(sub: argparse.ArgumentParser) -> None:
-    help_text = "what is asked of the cluster (default: %(default)s)"
+    help_text = "resources requested from the cluster (default: %(default)s)"
     sub.add_argument("--cluster", type=Path, default=Path("pipelines/cluster.yaml"), help=help_text)
 
 
 def _run_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--scheduler", action="append", default=[], help="only this scheduler; may be given several times")
-    sub.add_argument("--seed", type=int, action="append", default=[], help="this seed; may be given several times")
+    sub.add_argument("--scheduler", action="append", default=[], help="train only this scheduler; repeatable")
+    sub.add_argument("--seed", type=int, action="append", default=[], help="train this seed; repeatable")
     sub.add_argument(
         "--data-repository",
         default="",
-        help="git repository with data under DVC (default: built-in data, if params.yaml has any)",
+        help="git repository with data tracked by DVC (default: the built-in data, if params.yaml has it)",
     )
     sub.add_argument("--data-revision", default="", help="branch, tag or commit")
-    sub.add_argument("--data-path", default="", help="folder in the repository")
-    sub.add_argument("--mlflow", default="", metavar="URI", help="address of the MLflow server")
+    sub.add_argument("--data-path", default="", help="folder of the data in the repository")
+    sub.add_argument("--mlflow", default="", metavar="URI", help="URL of the MLflow server")
 
 
 def _require_project() -> None:
     try:
         import pipelines  # noqa: F401
     except ModuleNotFoundError as error:
-        raise BssError("the Kubeflow pipeline is not installed here: run this in a clone of the project.") from error
+        raise BssError("the Kubeflow pipeline is not installed: run this command in a clone of the project.") from error
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _submit(options: argparse.Namespace) -> int:
 
     url = options.endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")
     if not url:
-        raise BssError("--endpoint: not given, and KF_PIPELINES_ENDPOINT is not set. Name the address of Kubeflow.")
+        raise BssError("--endpoint is missing and KF_PIPELINES_ENDPOINT is not set. Set the URL of Kubeflow.")
     endpoint = make_endpoint(url, options.namespace, options.token_file, options.cookie_file, options.ca_file)
     arguments = _arguments(options)
     name = options.run_name or f"bss {code_version()['commit'][:8]} {time.strftime('%Y-%m-%d %H:%M:%S')}"
@@ -123,7 +123,7 @@ def _submit(options: argparse.Namespace) -> int:
         print(f"bss: {error}", file=sys.stderr)
         return wait.CONTACT_LOST
     except KeyboardInterrupt:
-        print(f"bss: stopped waiting; the run {run_id} continues", file=sys.stderr)
+        print(f"bss: stopped waiting; run {run_id} continues", file=sys.stderr)
         return 130
 
 
@@ -135,7 +135,7 @@ def _run_local(options: argparse.Namespace) -> None:
     from pipelines.run_local import RESOLVED, run_local, tracking_address
 
     if options.shards < 1:
-        raise BssError(f"--shards {options.shards}: at least 1 is needed.")
+        raise BssError(f"--shards {options.shards}: must be at least 1.")
     if options.data_repository and Path(options.data_repository).is_dir():
         options.data_repository = str(Path(options.data_repository).resolve())
     arguments = _arguments(options)

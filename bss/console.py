@@ -1,4 +1,4 @@
-"""Where people read what a stage prints."""
+"""Consoles and tables for the output of the stages."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 120
-"""Columns of tables that go to a file or a pipe."""
+"""Width of tables that go to a file or a pipe."""
 LISTED = 30
-"""Rows of a long table that are printed one by one."""
+"""Most rows printed of a long table."""
 
 
 def make_console() -> Console:
-    """Return a console as wide as the terminal, or plain text 120 wide where there is none."""
+    """Return a console as wide as the terminal, or plain and 120 columns wide without one."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
@@ -22,14 +22,14 @@ def make_console() -> Console:
 
 
 def make_plain_console() -> Console:
-    """Return a console of plain lines, for what is printed while another shows a bar."""
+    """Return a console of plain lines, for output while another console shows a progress bar."""
     console = Console(force_terminal=False, highlight=False)
     console.width = PLAIN_WIDTH
     return console
 
 
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Return a plain table; square brackets in its cells are no markup."""
+    """Return a plain table; square brackets in its cells are not parsed as markup."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column)
@@ -39,7 +39,7 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Tabl
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
-    """Return a table of the samples of each class (the first 30) and split, and of all."""
+    """Return a table of sample counts per class (the first 30) and split, with totals."""
     splits = list(next(iter(counts.values())))
     rows: list[list[object]] = [[label, *count.values()] for label, count in list(counts.items())[:LISTED]]
     if len(counts) > LISTED:

@@ -1,6 +1,6 @@
-"""What decides the result of each stage, in one table: its code, found from the imports, and its parameters.
+"""What decides the result of each stage, in one table: its code, found from imports, and its parameters.
 
-`dvc.yaml`, the steps of the Kubeflow pipeline and the key of a trial are made from this table or checked against it.
+`dvc.yaml`, the Kubeflow cache keys and the key of a trial are derived from this table or checked against it.
 """
 
 import ast
@@ -21,7 +21,7 @@ class Deciding:
     """What decides the result of a stage."""
 
     entry: str
-    """The module that computes it; what this imports, and so on, decides too, except `INDIFFERENT`."""
+    """The module that computes it; its imports, recursively, decide too, except `INDIFFERENT`."""
     parameters: tuple[str, ...]
     """Keys of params.yaml such as ``train.epochs``."""
 
@@ -45,7 +45,7 @@ DECIDING = {
         "bss.training.trial", (*(k for k in TRIAL if not k.startswith("tracking.")), "seeds", "tracking")
     ),
 }
-"""By stage. Preparing includes generating the built-in data; the code of `train` is that of one trial."""
+"""By stage. `prepare` includes generating the built-in data; the code of `train` is that of one trial."""
 
 INDIFFERENT = (
     *("bss.datasets", "bss.launch", "bss.remote", "bss.report", "bss.tracking"),
@@ -60,10 +60,10 @@ INDIFFERENT = (
         "bss.signals",
     ),
 )
-"""Packages and modules that change no result: what they hand on is digested itself, or only shown."""
+"""Packages and modules that change no result: their output is digested itself, or only displayed."""
 
 BY_FILE = ("bss.balance.schedulers", "bss.metrics")
-"""Packages whose modules are imported by the names of their files."""
+"""Packages whose modules are discovered by file name."""
 
 SHOWN = ("better", "digits", "dvc", "label", "plotted", "table", "unit")
 """Arguments of a `METRIC` that decide how the report shows it, and no result."""
@@ -85,7 +85,7 @@ def pick(tree: Tree, keys: Iterable[str]) -> Tree:
 def code_digest(stage: str, package: Path = PACKAGE) -> str:
     """Return the sha256 of the code that decides `stage`, without its comments, docstrings and layout.
 
-    It compares syntax trees, whose text differs between the minor versions of Python.
+    It digests syntax trees, whose dump differs between minor versions of Python.
     """
     digest = hashlib.sha256()
     for name in deciding_modules(stage, package):
@@ -113,7 +113,7 @@ def deciding_modules(stage: str, package: Path = PACKAGE) -> tuple[str, ...]:
 
 
 def _file(module: str, package: Path) -> Path:
-    """Return the file of `module`; none is there if the name is not one of a module of `package`."""
+    """Return the path where `module` would be; it does not exist if `package` has no such module."""
     path = package.parent / Path(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
@@ -128,7 +128,7 @@ def _parsed(file: Path) -> ast.Module:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yield what may be names of imported modules of this project; imports within functions count."""
+    """Yield possible names of imported modules of this project, including imports inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("bss."))
@@ -138,7 +138,7 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 class _WithoutTexts(ast.NodeTransformer):
-    """Removes the strings that stand alone: they document; and what only shows a metric."""
+    """Removes docstrings and what only displays a metric."""
 
     def visit_Assign(self, node: ast.Assign) -> ast.Assign:
         if isinstance(node.value, ast.Call) and ast.unparse(node.targets[0]) == "METRIC":

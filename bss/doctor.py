@@ -1,4 +1,4 @@
-"""What is installed, which device is used, which servers answer, and whether all that was asked for is there."""
+"""`bss doctor`: check packages, device, servers and requested resources."""
 
 import os
 import platform
@@ -40,14 +40,14 @@ SHARED_MEMORY = Path("/dev/shm")
 GIB = 1024**3
 
 Finding = tuple[str, str, bool]
-"""What was looked at, what was found, and whether that is fine."""
+"""What was checked, what was found, and whether it passed."""
 
 
 def doctor(params: Path | None, overrides: Iterable[str], bucket: str | None, shared_memory: float | None) -> int:
-    """Print what was found; return 0 when all that was asked for is there, 1 when something is not.
+    """Print all checks; return 0 if every requested one passes, else 1.
 
-    Asked for is what the parameters need (`params` None: there are none, as in a container), what the
-    environment names, the place `bucket` (s3://bucket[/prefix]) and `shared_memory` GiB in /dev/shm.
+    Requested is what the parameters need (`params` None: no parameters, as in a container), what the
+    environment names, access to `bucket` (s3://bucket[/prefix]) and `shared_memory` GiB in /dev/shm.
     """
     findings: list[Finding] = [_code(), *(_package(name) for name in REQUIRED)]
     findings += [_optional(name, extra) for name, extra in OPTIONAL.items()]
@@ -55,7 +55,7 @@ def doctor(params: Path | None, overrides: Iterable[str], bucket: str | None, sh
     findings.append(_shared_memory(shared_memory))
     config = None
     if params is None:
-        findings.append(("parameters", "none here", True))
+        findings.append(("parameters", "no params.yaml here", True))
     else:
         try:
             config = load_config(params, overrides)
@@ -69,14 +69,14 @@ def doctor(params: Path | None, overrides: Iterable[str], bucket: str | None, sh
     if config is not None:
         findings.append(_data(config))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("", "looked at", "found"):
+    for title in ("", "check", "found"):
         table.add_column(title)
     for name, found, fine in findings:
         table.add_row("ok" if fine else "NO", name, Text(found))
     console = make_console()
     console.print(table)
     wrong = [name for name, _, fine in findings if not fine]
-    console.print(f"{len(wrong)} to mend: {', '.join(wrong)}" if wrong else "All that was asked for is there.")
+    console.print(f"{len(wrong)} to fix: {', '.join(wrong)}" if wrong else "All checks passed.")
     return 1 if wrong else 0
 
 
@@ -101,7 +101,7 @@ def _optional(name: str, extra: str) -> Finding:
 
 
 def _processors() -> Finding:
-    """Tell how many there are, and the kernels' instruction set, which decides the last bits of results on CPU."""
+    """Report the CPU count and the kernels' instruction set, which decides the last bits of results on CPU."""
     import torch
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -111,14 +111,14 @@ def _processors() -> Finding:
 
 
 def _shared_memory(needed: float | None) -> Finding:
-    """Tell its size: nccl exchanges data between GPUs in it, and containers get 64 MiB where nobody asks for more."""
+    """Report its size: nccl exchanges data between GPUs through it, and containers get 64 MiB by default."""
     if not SHARED_MEMORY.is_dir():
-        return "shared memory", f"{SHARED_MEMORY}: not there", needed is None
+        return "shared memory", f"{SHARED_MEMORY}: does not exist", needed is None
     usage = shutil.disk_usage(SHARED_MEMORY)
     found = f"{SHARED_MEMORY}: {usage.total / GIB:.2f} GiB, {usage.free / GIB:.2f} GiB free"
     if needed is None or usage.total >= needed * GIB:
         return "shared memory", found, True
-    return "shared memory", f"{found}; {needed:g} GiB are needed", False
+    return "shared memory", f"{found}; needs {needed:g} GiB", False
 
 
 def _device(config: Config | None) -> Finding:
@@ -127,8 +127,8 @@ def _device(config: Config | None) -> Finding:
     asked = "auto" if config is None else config.resources.device
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
-        return "device", f"resources.device is {asked}; there {'is 1 GPU' if count == 1 else f'are {count} GPUs'}", True
-    return "device", f"resources.device is {asked}; there is no GPU that torch can use", asked != "cuda"
+        return "device", f"resources.device: {asked}; found {'1 GPU' if count == 1 else f'{count} GPUs'}", True
+    return "device", f"resources.device: {asked}; torch finds no usable GPU", asked != "cuda"
 
 
 def _tracking(config: Config | None) -> Finding:
@@ -141,7 +141,7 @@ def _tracking(config: Config | None) -> Finding:
         return "MLflow", str(unreachable(uri, error)), config is None and "MLFLOW_TRACKING_URI" not in os.environ
     quiet_mlflow()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return "MLflow", f"{uri}, not yet there, the first run makes it", True
+        return "MLflow", f"{uri}, created by the first run", True
     try:
         experiments = mlflow.MlflowClient(uri).search_experiments()
     except Exception as error:
@@ -150,10 +150,10 @@ def _tracking(config: Config | None) -> Finding:
 
 
 def _object_store(bucket: str | None) -> Finding:
-    """Ask the store that `bucket` or the environment names."""
+    """Check the store that `bucket` or the environment names."""
     named = [name for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name)]
     if bucket is None and not named:
-        return "object store", "none asked for (--bucket, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID)", True
+        return "object store", "not requested (--bucket, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID)", True
     from bss.remote.object_store import check_bucket, check_credentials
 
     endpoint = redact(os.environ.get("AWS_ENDPOINT_URL") or "AWS")
@@ -171,5 +171,5 @@ def _data(config: Config) -> Finding:
     if manifest.is_file():
         return "data", str(manifest), True
     if config.generate.digits is not None:
-        return "data", f"{manifest}: not yet generated, `dvc repro` will", True
+        return "data", f"{manifest}: not generated yet; `dvc repro` will do it", True
     return "data", f"{manifest}: not found; set prepare.root and prepare.manifest", False

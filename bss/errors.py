@@ -1,11 +1,11 @@
 """The one exception whose message is meant for the user."""
 
 LIMIT = 20
-"""Problems that are listed one by one."""
+"""Most problems listed in one message."""
 
 
 class BssError(Exception):
-    """Something the user can mend.
+    """An error that the user can fix.
 
     The message names the file, row or key, what was found, and what would be right. The command
     line prints it without a traceback and exits with status 1.
@@ -13,7 +13,7 @@ class BssError(Exception):
 
 
 def raise_problems(source: str, problems: list[str], cure: str) -> None:
-    """Raise one `BssError` that lists up to 20 of `problems` and how many more there are; none: return."""
+    """Raise one `BssError` that lists up to 20 of `problems` and counts the rest; return if there are none."""
     if not problems:
         return
     lines = [f"{source}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"]
@@ -24,6 +24,6 @@ def raise_problems(source: str, problems: list[str], cure: str) -> None:
 
 
 def shown(value: object) -> str:
-    """Return `value` as messages repeat it: not more than its first 100 letters."""
+    """Return the first 100 characters of `repr(value)`, for messages."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:100]} ..."

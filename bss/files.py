@@ -1,4 +1,4 @@
-"""Folders and files that appear whole or not at all, and their digests."""
+"""Folders and files that are written atomically, and their digests."""
 
 import csv
 import hashlib
@@ -18,11 +18,11 @@ from bss.full_disk import on_disk
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a fresh folder beside `path` to write into, and put it in place of `path` at the end.
+    """Yield a fresh folder next to `path` to write into, and move it to `path` at the end.
 
-    When the body raises, what stood at `path` stays and the unfinished folder is removed. What a killed process
-    left is mended or removed by the next. The files are on the disk before their folder has its name: a power
-    cut leaves the old folder or the new one, and never a new one with holes.
+    If the body raises, the old `path` stays and the unfinished folder is removed. Leftovers of a killed process
+    are repaired or removed by the next one. The files are synced before their folder gets its name: a power
+    cut leaves the old folder or the new one, never a new one with missing data.
     """
     restore_folder(path)
     unfinished = _unfinished(path)
@@ -47,7 +47,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def restore_folder(path: Path) -> None:
-    """Put back what a process that was killed between the two renames of `whole_folder` had moved aside."""
+    """Put back the folder that `whole_folder` moved aside, if a kill hit between its two renames."""
     old = _replaced(path)
     if not path.exists() and old.is_dir():
         old.rename(path)
@@ -56,7 +56,7 @@ def restore_folder(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write, and put it in place of `path` at the end: whole or not at all."""
+    """Yield a file next to `path` to write, and move it to `path` at the end: an atomic write."""
     unfinished = _unfinished(path)
     try:
         with on_disk(path):
@@ -70,7 +70,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until all files and folders below `folder`, and itself, are on the disk."""
+    """Sync `folder` and all files and folders below it to disk."""
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
             _sync_file(Path(parent, name))
@@ -83,7 +83,7 @@ def _sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk; where folders cannot be synced there is nothing to do."""
+    """Sync the names in `folder` to disk; do nothing if folders cannot be synced."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -98,9 +98,9 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Keep other processes from writing what is at `path`; the hold ends with the block or the process.
+    """Keep other processes from writing `path`, until the block or the process ends.
 
-    Raises `BssError` where another process has it.
+    Raises `BssError` if another process holds it.
     """
     import fcntl
 
@@ -112,10 +112,10 @@ def held(path: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise BssError(
-                    f"{path}: another process is writing it. Wait until it has ended, or end it; `fuser {lock}` tells "
-                    "which one it is."
+                    f"{path}: another process is writing it. Wait until it ends, or stop it; `fuser {lock}` shows "
+                    "which one."
                 ) from error
-            # The one before us removes its file when it ends, perhaps between our opening and locking it.
+            # The previous holder removes its file when it ends, perhaps between our open and our lock.
             if not lock.exists() or lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 continue
             try:
@@ -126,9 +126,9 @@ def held(path: Path) -> Iterator[None]:
 
 
 def require_new(path: Path) -> None:
-    """Raise `BssError` where something is at `path` that a new folder there would replace."""
+    """Raise `BssError` if a new folder at `path` would replace anything."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BssError(f"{path}: is there already and would be replaced. Remove it, or name a new folder.")
+        raise BssError(f"{path}: already exists and would be replaced. Remove it, or choose a new folder.")
 
 
 def scratch_of(path: Path) -> Path:
@@ -138,7 +138,7 @@ def scratch_of(path: Path) -> Path:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Give a fresh folder beside `path` for the time of the block; one left by a killed process is replaced."""
+    """Yield a fresh folder next to `path` for the block; one left by a killed process is replaced."""
     scratch = scratch_of(path)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -149,7 +149,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Put right what a killed process may have left of `whole_folder` at `path`."""
+    """Clean up after a `whole_folder` at `path` whose process was killed."""
     restore_folder(path)
     shutil.rmtree(_unfinished(path), ignore_errors=True)
 
@@ -163,14 +163,14 @@ def _replaced(path: Path) -> Path:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused."""
+    """Write `value` as indented JSON; raise for NaN and infinity."""
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, made_by: str, keys: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any]:
     """Read a JSON object that the stage `made_by` wrote, with a value of its type under each of `keys`.
 
-    Raises `BssError` where it is missing or damaged, holds a key twice or a number that is not finite.
+    Raises `BssError` if it is missing or damaged, or has a duplicate key or a number that is not finite.
     """
     try:
         value = json.loads(
@@ -180,10 +180,10 @@ def read_json(path: Path, made_by: str, keys: Mapping[str, type] = MappingProxyT
             object_pairs_hook=_without_repetition,
         )
         if not isinstance(value, dict):
-            raise ValueError(f"holds no names, but a {type(value).__name__}")
+            raise ValueError(f"expected a JSON object, found a {type(value).__name__}")
         for key, kind in keys.items():
             if not isinstance(value.get(key), kind) or (kind is not bool and isinstance(value[key], bool)):
-                raise ValueError(f"{key} is {shown(value[key])}" if key in value else f"lacks {key}")
+                raise ValueError(f"{key} is {shown(value[key])}" if key in value else f"{key} is missing")
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -192,17 +192,17 @@ def read_json(path: Path, made_by: str, keys: Mapping[str, type] = MappingProxyT
 
 
 def _finite(text: str) -> float:
-    """Return the number that JSON's `text` is; Python's reader would take NaN, Infinity and 1e999."""
+    """Return the number in JSON's `text`; Python's reader would accept NaN, Infinity and 1e999."""
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is no finite number")
+        raise ValueError(f"{text[:20]} is not a finite number")
     return number
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"a key is there twice, among {shown(list(found))}")
+        raise ValueError(f"duplicate key among {shown(list(found))}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Disks that are full and paths that the system refuses: told with the path, and never found out by a crash."""
+"""Turn ENOSPC and OS path errors into messages that name the path."""
 
 import errno
 import os
@@ -14,20 +14,20 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def full_disk(error: OSError, path: Path | None = None, wanted: int | None = None) -> BssError | None:
-    """Return the message for a disk that was full while `path` was written, `wanted` bytes; None for other errors."""
+    """Return the message for a full disk while writing `wanted` bytes to `path`; None for other errors."""
     if error.errno not in FULL:
         return None
     place = path or (Path(str(error.filename)) if error.filename else Path.cwd())
     there = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), Path("/"))
-    size = "" if wanted is None else f", {wanted:,} bytes were to be written"
+    size = "" if wanted is None else f" ({wanted:,} bytes needed)"
     return BssError(
-        f"{place}: cannot be written, {os.strerror(error.errno)}{size}; {shutil.disk_usage(there).free:,} bytes are "
-        "free. What was there before is as it was. Make room and run the same command again."
+        f"{place}: cannot write: {os.strerror(error.errno)}{size}; {shutil.disk_usage(there).free:,} bytes are "
+        "free. Nothing was overwritten. Free some space and rerun the same command."
     )
 
 
 def system_error(error: OSError) -> BssError | None:
-    """Return the message for a full disk or a path that the system refuses; None where `error` names no path."""
+    """Return the message for a full disk or a path that the system refuses; None if `error` names no path."""
     told = full_disk(error)
     if told is None and error.filename is not None and error.strerror is not None:
         told = BssError(f"{error.filename}: cannot be read or written ({error.strerror}).")

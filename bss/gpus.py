@@ -1,4 +1,4 @@
-"""What `bss doctor` says of each GPU: what it is, and whether the network of params.yaml trains deterministically."""
+"""`bss doctor`, per GPU: its model, and whether the network of params.yaml trains deterministically."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ from bss.data.store import Modality, Store
 from bss.errors import BssError
 
 STORE = Path("outputs/store")
-"""Has the shapes that params.yaml does not tell: those of features."""
+"""Has the shapes of features, which params.yaml does not specify."""
 GIB = 1024**3
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")
 
 
 def look_at_gpus(config: Config | None) -> list[tuple[str, str, bool]]:
-    """Return for each GPU its name, what was found, and whether that is fine; nothing where there is none."""
+    """Return for each GPU its name, what was found, and whether it passes; empty without a GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -31,13 +31,13 @@ def look_at_gpus(config: Config | None) -> list[tuple[str, str, bool]]:
 
 
 def _network(config: Config) -> tuple[str, bool]:
-    """Return whether the network of `config` trains deterministically on a GPU, in words, and whether that is fine."""
+    """Describe whether the network of `config` trains deterministically on a GPU, and return whether that passes."""
     if config.resources.device == "cpu":
         return "not used (resources.device: cpu)", True
     workspace = os.environ.get(WORKSPACE)
     if workspace is not None and workspace not in DETERMINISTIC_WORKSPACES:
         right = " or ".join(DETERMINISTIC_WORKSPACES)
-        return f"{WORKSPACE} is {workspace}, with which it is not deterministic: unset it, or set it to {right}", False
+        return f"{WORKSPACE}={workspace} makes training nondeterministic: unset it, or set it to {right}", False
     from bss.models.deterministic_ops import nondeterministic_operations
     from bss.models.network import MultiModalNetwork
 
@@ -45,19 +45,19 @@ def _network(config: Config) -> tuple[str, bool]:
         modalities = {name: _modality(name, kind) for name, kind in config.prepare.modalities.items()}
         network = MultiModalNetwork(config.network, modalities, classes=2)
     except BssError as error:
-        return f"whether the network trains deterministically on it is not known: {error}", False
+        return f"cannot check whether the network trains deterministically: {error}", False
     except LookupError:
-        return "whether the network trains deterministically on it is not known before `bss prepare`", True
+        return "determinism cannot be checked before `bss prepare`", True
     operations = ", ".join(map(str, nondeterministic_operations(network, modalities)))
     if not operations:
-        return "the network trains deterministically on it", True
+        return "the network trains deterministically", True
     allowed = config.resources.deterministic == "warn"
-    end = "two runs may differ" if allowed else "take other parts, or set resources.deterministic to warn"
-    return f"the network does not train deterministically on it: {operations}; {end}", allowed
+    end = "two runs may differ" if allowed else "choose other layers, or set resources.deterministic to warn"
+    return f"the network does not train deterministically: {operations}; {end}", allowed
 
 
 def _modality(name: str, kind: ModalityKind) -> Modality:
-    """Return what the store will hold of the modality `name`; LookupError where neither params nor a store tell."""
+    """Return the stored form of the modality `name`; LookupError if neither params nor a store specify it."""
     if isinstance(kind, AudioKind):
         return Modality("audio", (kind.samples,), kind.stored, kind.sample_rate, kind.short)
     if isinstance(kind, FeaturesKind):

@@ -19,8 +19,8 @@ PACKAGE = Path(__file__).parent
 def code_version() -> dict[str, Any]:
     """Return version, commit, whether tracked files differ from it, and the digest of the package's files.
 
-    A container has no repository: there the environment's BSS_COMMIT tells the commit, with "-modified"
-    behind it where the image was built from changed files. "unknown" where neither does.
+    A container has no repository: there BSS_COMMIT in the environment gives the commit, with the suffix
+    "-modified" if the image was built from changed files. "unknown" if both are missing.
     """
     built_from = os.environ.get("BSS_COMMIT", "")
     commit = built_from.removesuffix("-modified") or _git("rev-parse", "HEAD") or "unknown"
@@ -44,7 +44,7 @@ def write_provenance(
 ) -> None:
     """Write provenance.json into `folder`: digests of the inputs, parameters, code, libraries, and `more`.
 
-    It holds no time and no place, so the same code, inputs and parameters give the same bytes.
+    It holds no times and no paths, so the same code, inputs and parameters give the same bytes.
     """
     write_json(folder / "provenance.json", provenance(stage, inputs, parameters, more))
 
@@ -67,7 +67,7 @@ def provenance(
 
 
 def _git(*arguments: str) -> str:
-    """Return what git prints in the package's folder, or nothing where there is no git or no repository."""
+    """Return git's output in the package's folder, or nothing without git or a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):

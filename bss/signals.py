@@ -1,9 +1,9 @@
-"""SIGTERM and Ctrl-C: an interruption, but not in the middle of a training step.
+"""SIGTERM and Ctrl-C interrupt, but never in the middle of a training step.
 
-A pod of Kubeflow is stopped by another signal, the image's STOPSIGNAL. A step runs there below two programs in Go:
+A Kubeflow pod is stopped by another signal, the image's STOPSIGNAL. A step runs there below two Go programs:
 Argo's `emissary`, which is PID 1, passes every signal on to all processes, and ends when its child has ended; and that
 child, Kubeflow's `launcher`, which handles no signal. On SIGTERM a Go program ends at once, and when PID 1 ends the
-kernel kills the rest, within about a second and before a checkpoint is saved. Of SIGUSR1 it takes no notice.
+kernel kills the rest, within about a second and before a checkpoint is saved. Go programs ignore SIGUSR1.
 """
 
 import os
@@ -15,20 +15,20 @@ from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STOP_SIGNAL = signal.SIGUSR1
-"""What a container of the image is stopped with; Dockerfile names it."""
+"""Stops a container of the image; set as STOPSIGNAL in the Dockerfile."""
 STOPPED = 143
-"""Exit status of a worker or a step that such a signal has ended, after its training has saved where it stands."""
+"""Exit status of a worker or step that such a signal ended, after its training saved its state."""
 
 
 def stop_signal_as_sigterm() -> None:
-    """Have `STOP_SIGNAL` do in this process what SIGTERM does at that moment."""
+    """Treat `STOP_SIGNAL` like SIGTERM in this process."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(STOP_SIGNAL, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
 
 
 @contextmanager
 def stop_signal_blocked() -> Iterator[None]:
-    """Let no process that is started in the block get `STOP_SIGNAL`, however many others start in turn."""
+    """Block `STOP_SIGNAL` in all processes started in the block, and in their descendants."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [STOP_SIGNAL])
     try:
         yield
@@ -38,7 +38,7 @@ def stop_signal_blocked() -> Iterator[None]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM an interruption like Ctrl-C, so that workers are ended and runs marked as killed."""
+    """Make SIGTERM interrupt like Ctrl-C, so that workers are stopped and runs marked as killed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,9 +51,9 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def finishing_steps() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether the first SIGTERM or Ctrl-C has come; a second one interrupts at once.
+    """Yield a function that returns whether a SIGTERM or Ctrl-C has arrived; a second one interrupts at once.
 
-    The loop in the block asks after each step, saves where it stands, and raises KeyboardInterrupt itself. A
+    The loop in the block polls it after each step, saves its state, and raises KeyboardInterrupt itself. A
     signal that is ignored, as by the workers of a pool, stays ignored.
     """
     asked = threading.Event()
@@ -75,14 +75,14 @@ def finishing_steps() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        # One that came after the last question.
+        # A signal that arrived after the last poll.
     if asked.is_set():
         raise KeyboardInterrupt
 
 
 @contextmanager
 def interruptions_wait() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block has ended: for what must not be left half done."""
+    """Delay Ctrl-C and SIGTERM until the block ends: for work that must not be left half done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -12,7 +12,7 @@ def compile_pipeline(cluster: Path, config: Config, caching: bool = True) -> str
     """Return the compiled pipeline for the settings in `cluster`, with `config` as its default parameters.
 
     Without `caching` no step takes an earlier result. kfp's own override at submission changes only the tasks of
-    the root, which are not the steps, and turns caching on for `finish`. Raises `BssError` where the settings are
+    the root, which are not the steps, and turns caching on for `finish`. Raises `BssError` if the settings are
     missing or wrong.
     """
     from kfp import compiler

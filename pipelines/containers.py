@@ -10,7 +10,7 @@ from bss.errors import BssError
 def connect() -> Any:
     """Return a client of the Docker engine that DOCKER_HOST or the default socket names.
 
-    Raises `BssError` where none answers.
+    Raises `BssError` if none answers.
     """
     import docker
 

@@ -33,7 +33,7 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     With `image` each step runs in a container of it, without as a process. With several `shards` preparing is
     fanned out over as many steps, of which two run at a time. All that the steps write goes below `root`, with
     MLflow's records at `tracking_address`. Steps whose inputs are the
-    same as in an earlier run below `root` are reused. Raises `BssError` where a step fails.
+    same as in an earlier run below `root` are reused. Raises `BssError` if a step fails.
     """
     from kfp import local
 

@@ -67,7 +67,7 @@ def _suggested_path(config: Config) -> str:
 
 
 def _require_no_secret(option: str, address: str, cure: str) -> None:
-    """Raise `BssError` where `address` carries a password: everybody who sees a run sees its parameters."""
+    """Raise `BssError` if `address` carries a password: everybody who sees a run sees its parameters."""
     if redact(address) != address and address.startswith("http"):
         raise BssError(f"{option} {redact(address)}: holds a password, which all who see the run would see. {cure}")
 

@@ -115,10 +115,10 @@ def test_the_balance_core_needs_torch_and_numpy_alone():
 def test_doctor_tells_what_is_there_and_what_is_not(params, capsys):
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    for text in ("torch", "processors", "resources.device is cpu", "manifest.csv", "All that was asked for is there."):
+    for text in ("torch", "processors", "resources.device: cpu", "manifest.csv", "All checks passed."):
         assert text in shown
     assert main(["doctor", "--set", "prepare.root=nowhere", "--set", "generate={}"]) == 1
-    assert "1 to mend: data" in capsys.readouterr().out
+    assert "1 to fix: data" in capsys.readouterr().out
     assert main(["doctor", "--set", "train.epoch=1"]) == 1
     assert "unknown key" in capsys.readouterr().out
 
@@ -127,6 +127,6 @@ def test_doctor_asks_the_tracking_server(params, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert main(["doctor", "--set", "tracking.enabled=true"]) == 1
     shown = capsys.readouterr().out
-    assert "1 to mend: MLflow" in shown
+    assert "1 to fix: MLflow" in shown
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///here.db")
     assert main(["doctor", "--set", "tracking.enabled=true"]) == 0

@@ -10,7 +10,7 @@ from bss.cli import main
 from bss.config.modalities import AudioKind, ClipKind, FlowKind, FramesKind, ImageKind, TextKind
 from bss.doctor import GIB
 
-FINE = "All that was asked for is there."
+FINE = "All checks passed."
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +30,8 @@ def shown(capsys, *options):
 def test_without_parameters_nothing_is_wrong(capsys):
     status, text = shown(capsys)
     assert status == 0
-    assert "ok parameters none here" in text
-    assert "object store none asked for" in text
+    assert "ok parameters no params.yaml here" in text
+    assert "object store not requested" in text
     assert FINE in text
 
 
@@ -40,7 +40,7 @@ def test_parameters_that_were_asked_for_must_be_there(capsys):
         status, text = shown(capsys, *options)
         assert status == 1
         assert "NO parameters params.yaml: cannot be read" in text
-        assert "1 to mend: parameters" in text
+        assert "1 to fix: parameters" in text
 
 
 def test_a_tracking_server_in_the_environment_must_answer(capsys, monkeypatch):
@@ -48,7 +48,7 @@ def test_a_tracking_server_in_the_environment_must_answer(capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     status, text = shown(capsys)
     assert status == 1
-    assert "1 to mend: MLflow" in text
+    assert "1 to fix: MLflow" in text
 
 
 def test_shared_memory(capsys, monkeypatch, tmp_path):
@@ -60,15 +60,15 @@ def test_shared_memory(capsys, monkeypatch, tmp_path):
     assert "2.00 GiB, 0.50 GiB free" in text
     status, text = shown(capsys, "--need-shared-memory", "2.5")
     assert status == 1
-    assert "2.5 GiB are needed" in text
+    assert "needs 2.5 GiB" in text
     monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path / "none")
     status, text = shown(capsys)
     assert status == 0
-    assert "none: not there" in text
+    assert "none: does not exist" in text
     assert shown(capsys, "--need-shared-memory", "0.1")[0] == 1
     with pytest.raises(SystemExit):
         main(["doctor", "--need-shared-memory", "-1"])
-    assert "must be a number above 0, but got: -1" in capsys.readouterr().err
+    assert "must be a positive number, but got: -1" in capsys.readouterr().err
 
 
 def test_the_object_store_of_the_environment_is_asked(capsys, aws):
@@ -85,7 +85,7 @@ def test_the_bucket_that_is_named_must_be_there(capsys, aws):
     status, text = shown(capsys, "--bucket", "s3://elsewhere")
     assert status == 1
     assert "s3://elsewhere: the object store has no such bucket" in text
-    assert "1 to mend: object store" in text
+    assert "1 to fix: object store" in text
     assert shown(capsys, "--bucket", "elsewhere")[0] == 1
 
 
@@ -134,8 +134,8 @@ def test_each_gpu_is_named_and_the_network_of_the_parameters_is_deterministic(ca
     params()
     status, text = shown(capsys)
     assert status == 0
-    assert "there are 2 GPUs" in text
-    trains = "the network trains deterministically on it"
+    assert "found 2 GPUs" in text
+    trains = "the network trains deterministically"
     assert f"ok GPU 0 Card H, 80.0 GiB, compute capability 9.0; {trains}" in text
     assert f"ok GPU 1 Card T, 16.0 GiB, compute capability 7.5; {trains}" in text
 
@@ -157,11 +157,11 @@ def test_a_network_that_is_not_deterministic_is_told_with_its_part(capsys, two_g
     status, text = shown(capsys)
     assert status == 1
     assert "NO GPU 0 Card H, 80.0 GiB, compute capability 9.0; the network does not train" in text
-    assert f"deterministically on it: {operation}; take other parts, or set resources.deterministic to warn" in text
-    assert "2 to mend: GPU 0, GPU 1" in text
+    assert f"deterministically: {operation}; choose other layers, or set resources.deterministic to warn" in text
+    assert "2 to fix: GPU 0, GPU 1" in text
     status, text = shown(capsys, "--set", "resources.deterministic=warn")
     assert status == 0
-    assert f"on it: {operation}; two runs may differ" in text
+    assert f"deterministically: {operation}; two runs may differ" in text
     status, text = shown(capsys, "--set", "resources.device=cpu")
     assert status == 0
     assert "compute capability 9.0; not used (resources.device: cpu)" in text
@@ -172,10 +172,10 @@ def test_features_have_a_shape_after_they_are_prepared(capsys, two_gpus, tree, t
     (tmp_path / "params.yaml").write_text(json.dumps(tree))
     status, text = shown(capsys)
     assert status == 0
-    assert "is not known before `bss prepare`" in text
+    assert "determinism cannot be checked before `bss prepare`" in text
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "store").symlink_to(small_store)
-    assert "the network trains deterministically on it" in shown(capsys)[1]
+    assert "the network trains deterministically" in shown(capsys)[1]
 
 
 def test_a_workspace_with_which_nothing_is_deterministic(capsys, two_gpus, params, monkeypatch):
@@ -183,7 +183,7 @@ def test_a_workspace_with_which_nothing_is_deterministic(capsys, two_gpus, param
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":1:1")
     status, text = shown(capsys)
     assert status == 1
-    assert "CUBLAS_WORKSPACE_CONFIG is :1:1, with which it is not deterministic: unset it" in text
+    assert "CUBLAS_WORKSPACE_CONFIG=:1:1 makes training nondeterministic: unset it" in text
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_it(disk):
     checkpoints.save({"weights": torch.ones(1000)}, 1)
     with pytest.raises(BssError) as caught:
         checkpoints.save({"weights": torch.ones(400_000)}, 2)
-    assert "bytes were to be written" in refused(caught, disk / "checkpoints")
+    assert "bytes needed" in refused(caught, disk / "checkpoints")
     assert checkpoints.latest()["weights"].sum() == 1000
     assert len(list((disk / "checkpoints").iterdir())) == 1
 
@@ -111,7 +111,7 @@ def test_a_journal_that_does_not_fit_keeps_its_whole_lines(disk):
     fill(disk)
     with pytest.raises(BssError) as caught:
         journal.append("tags", tags={"number": "x" * 8192})
-    assert "bytes were to be written" in refused(caught, journal.folder)
+    assert "bytes needed" in refused(caught, journal.folder)
     assert [record["tags"]["number"] for record, _ in journal.read()] == ["1"]
     (disk / "filler").unlink()
     journal.append("tags", tags={"number": "2"})

@@ -1,1 +1,1 @@
-"""The file formats between the stages, each with what reads and what writes it."""
+"""The file formats between the stages, each with its reader and writer."""

@@ -10,7 +10,7 @@ from bss.errors import BssError
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Return the rows of history.csv: numbers as float, an empty cell as None, the digest as text.
 
-    Raises `BssError` where the file is missing or damaged.
+    Raises `BssError` if the file is missing or damaged.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -26,5 +26,5 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     if not rows:
         raise BssError(f"{path}: has no epochs. Remove its folder and run `bss train`.")
     if any(row.get("epoch") != epoch for epoch, row in enumerate(rows)):
-        raise BssError(f"{path}: damaged (its epochs are not 0, 1, 2, ...). Remove its folder and run `bss train`.")
+        raise BssError(f"{path}: damaged (epochs are not 0, 1, 2, ...). Remove its folder and run `bss train`.")
     return rows

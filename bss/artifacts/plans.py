@@ -15,19 +15,19 @@ from bss.files import digest_file, digest_json, read_json
 
 SCHEMA_VERSION = 1
 HEADER = {"schema_version": int, "store_digest": str, "scheduler": dict, "epochs": int, "batch_size": int}
-"""What plan.json has, among other things."""
+"""Required keys of plan.json."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What training needs to know of one scheduler and seed."""
+    """What training needs for one scheduler and seed."""
 
     scheduler: Mapping[str, Any]
     """The scheduler's parameters as plain values."""
     scores: npt.NDArray[np.float64] | None
     """Balance scores of the training samples [n] in the store's order; None for uniform shuffling."""
     digest: str
-    """Of the scheduler, the data and the seed's file; other seeds and schedulers do not change it."""
+    """Digest of the scheduler, the data and the seed's file; independent of other seeds and schedulers."""
 
 
 def seed_path(plans: Path, scheduler: str, seed: int) -> Path:
@@ -38,7 +38,7 @@ def seed_path(plans: Path, scheduler: str, seed: int) -> Path:
 def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mapping[str, Any]) -> Plan:
     """Read the plan of scheduler `name` and `seed`; it must belong to `store` and `scheduler`.
 
-    Raises `BssError` where it is missing, damaged, made for other data or for other parameters.
+    Raises `BssError` if it is missing, damaged, or was made for other data or parameters.
     """
     path = plans / name / "plan.json"
     header = read_json(path, "schedule", HEADER)
@@ -50,11 +50,11 @@ def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mappin
             f"is {store.digest[:12]}). Run `bss measure` and `bss schedule` for this store."
         )
     if header["scheduler"] != scheduler:
-        raise BssError(f"{path}: planned with other parameters of `{name}` than params.yaml has. Run `bss schedule`.")
+        raise BssError(f"{path}: planned with other parameters of `{name}` than in params.yaml. Run `bss schedule`.")
     table_path = seed_path(plans, name, seed)
     table = open_table(table_path, "schedule", ("index", "score"))
     if not np.array_equal(table.whole_numbers("index"), store.rows("train")):
-        raise BssError(f"{table_path}: lists other samples than {store.path}. Run `bss schedule` again.")
+        raise BssError(f"{table_path}: does not list the samples of {store.path}. Run `bss schedule` again.")
     # A plan has the score of every sample or, for uniform shuffling, of none.
     scores = table.numbers("score") if table.has_values("score") else None
     decides = {name: header[name] for name in ("scheduler", "store_digest", "epochs", "batch_size")}

@@ -1,4 +1,4 @@
-"""The scores of one seed: where they lie, what their table has, and reading them."""
+"""The scores of one seed: paths, columns, and the reader."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ FILES = {"warm-up": "scores.parquet", "initial": "initial.parquet"}
 """Timing of a measurement to its file."""
 
 Columns = dict[str, npt.NDArray[np.float64]]
-"""What was measured of the samples, by name: float64 [n] each."""
+"""Measured values by name: float64 [n] each."""
 
 
 def measurement_titles(warmup_epochs: int, initial_mode: str) -> dict[str, str]:
     """Return the title of each measurement with its timing, the initial one first.
 
-    Without warm-up epochs both timings measure the freshly initialised network and differ only by its mode; with
-    `initial_mode` eval they are the same measurement, which is listed once.
+    Without warm-up epochs both timings measure the freshly initialised network and differ only in its mode; with
+    `initial_mode` eval they are the same measurement, listed once.
     """
     initial = f"initial network, {initial_mode} mode"
     if warmup_epochs == 0:
@@ -52,14 +52,14 @@ def scores_table(store: Store, columns: Columns) -> dict[str, Any]:
 def read_scores(path: Path, store: Store) -> npt.NDArray[np.float64]:
     """Return the balance score of each training sample of `store`, float64 [n], in the store's order.
 
-    Raises `BssError` where the file is damaged, or was measured on other samples.
+    Raises `BssError` if the file is damaged, or was measured on other samples.
     """
     table = open_table(path, "measure", ("index", "id", "score"))
     rows = store.rows("train")
     same = np.array_equal(table.whole_numbers("index"), rows) and table.text_column("id").equals(store.id_column(rows))
     if not same:
         raise BssError(
-            f"{path}: measured on {len(table)} other training samples than the {len(rows)} in {store.path}. "
+            f"{path}: its {len(table)} samples are not the {len(rows)} training samples of {store.path}. "
             "Run `bss measure` again."
         )
     return table.numbers("score")

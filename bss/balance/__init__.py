@@ -1,6 +1,6 @@
-"""The balance core: criteria, score, pacing, schedulers and sampler. Needs torch and numpy alone.
+"""The balance core: criteria, score, pacing, schedulers and sampler. Needs only torch and numpy.
 
-What needs torch is imported when it is asked for: the schema and the schedulers do without.
+Whatever needs torch is imported lazily: the schema and the schedulers work without it.
 """
 
 from importlib import import_module
@@ -45,7 +45,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for by `name` for the first time."""
+    """Import the attribute `name` on first access."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     homes = {"Audit": "auditing", "audit": "auditing", "SequenceSampler": "sampler", "WithIndex": "with_index"}
@@ -54,5 +54,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return all that can be asked for, for completion."""
+    """Return all lazy names, for completion."""
     return __all__

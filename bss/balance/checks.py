@@ -1,4 +1,4 @@
-"""Range checks with one form of message."""
+"""Range checks with a uniform message."""
 
 
 def require(holds: bool, name: str, found: object, right: str) -> None:

@@ -1,4 +1,4 @@
-"""Criteria: per-sample facts about how balanced a sample is (paper section "Multi-perspective measurer")."""
+"""Criteria: per-sample measures of balance (paper section "Multi-perspective measurer")."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def mean_cosine(vectors: Mapping[str, Tensor]) -> Tensor:
-    """Return the cosine similarity of the modalities' vectors, the mean over all pairs of modalities.
+    """Return the cosine similarity of the modalities' vectors, averaged over all pairs of modalities.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def prediction_similarity(logits: Mapping[str, Tensor]) -> Tensor:
     """Return the mean pairwise cosine of the unimodal softmaxes, [batch] in [0, 1] (paper, sim_i).
 
     `logits` holds [batch, classes] per modality. Two nearly uniform softmaxes have a cosine close to 1
-    whatever they prefer, so an untrained network looks balanced: see `confidence`.
+    whatever class they prefer, so an untrained network looks balanced: see `confidence`.
     """
     return mean_cosine({name: z.float().softmax(dim=-1) for name, z in logits.items()})
 
@@ -80,7 +80,7 @@ def gradient_magnitude(
         the network on inputs.
     inputs : tensors [batch, ...] per modality.
     labels : int64 [batch].
-    chunk : samples whose gradients are in memory at a time; None: all of the batch's.
+    chunk : number of samples whose gradients are held in memory at once; None: the whole batch.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def gradient_magnitude(
     """
     if network.training:
         raise ValueError("gradient_magnitude needs the network in eval mode: call network.eval() first")
-    if len(labels) == 0:  # vmap cannot tell the shapes of no sample
+    if len(labels) == 0:  # vmap cannot infer shapes from an empty batch
         return torch.zeros(0, device=labels.device)
     trainable = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     fixed = dict(network.named_buffers())
@@ -109,9 +109,9 @@ def gradient_magnitude(
 
 
 def confidence(logits: Mapping[str, Tensor]) -> Tensor:
-    """Return the greatest class probability, the mean over modalities, [batch] in [1 / classes, 1].
+    """Return the largest class probability, averaged over modalities, [batch] in [1 / classes, 1].
 
-    Near 1 / classes the softmaxes are nearly uniform, and prediction similarity tells nothing.
+    Near 1 / classes the softmaxes are nearly uniform, and prediction similarity is uninformative.
     """
     return torch.stack([z.float().softmax(dim=-1).amax(dim=-1) for z in logits.values()]).mean(dim=0)
 
@@ -123,9 +123,9 @@ def observed_criteria(
     features: Mapping[str, Tensor] | None = None,
     magnitude: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the criteria `names`, [batch] each, of what a training pass has computed anyway.
+    """Return the criteria `names`, [batch] each, from values that a training pass computes anyway.
 
-    Raises ``ValueError`` where what one of them needs was not given.
+    Raises ``ValueError`` if an input that one of them needs is missing.
     """
     values: dict[str, Tensor] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Random draws that are a function of (seed, epoch, purpose) alone."""
+"""Random draws that depend only on (seed, epoch, purpose)."""
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -9,16 +9,16 @@ import numpy.typing as npt
 from bss.balance.sorting import Floats, Indices, stable_argsort
 
 CHUNK = 1 << 18
-"""Keys that are drawn while the ones before them are finished."""
+"""Keys per chunk: one chunk is drawn while the previous one is processed."""
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
-    """Return a generator of its own for each (seed, purpose, epoch), the same on every machine."""
+    """Return an independent generator for each (seed, purpose, epoch), the same on every machine."""
     return np.random.Generator(np.random.PCG64([seed, zlib.crc32(purpose.encode()), epoch]))
 
 
 def weighted_permutation(log_weights: npt.ArrayLike, random: np.random.Generator) -> Indices:
-    """Draw all n indices one after the other without replacement, each with probability ~ exp(log_weight).
+    """Draw all n indices sequentially without replacement, each with probability ~ exp(log_weight).
 
     The exact law: sorting n independent keys Exponential(1) / weight draws the same permutation as n
     draws from an urn whose weights are renormalised after each (Efraimidis and Spirakis, 2006). Works in
@@ -40,7 +40,7 @@ def weighted_permutation(log_weights: npt.ArrayLike, random: np.random.Generator
 
 
 def _draw_keys(log_weights: Floats, random: np.random.Generator) -> Floats:
-    """Return ``log(Exponential(1)) - log_weight``; drawing is one thread's work, the arithmetic another's."""
+    """Return ``log(Exponential(1)) - log_weight``; one thread draws, another does the arithmetic."""
     keys = np.empty(len(log_weights))
 
     def finish(part: slice) -> None:
@@ -48,7 +48,7 @@ def _draw_keys(log_weights: Floats, random: np.random.Generator) -> Floats:
             np.log(keys[part], out=keys[part])
         keys[part] -= log_weights[part]
 
-    if len(keys) <= CHUNK:  # done sooner than a thread is started
+    if len(keys) <= CHUNK:  # faster than starting a thread
         random.standard_exponential(out=keys)
         finish(slice(None))
         return keys

@@ -1,13 +1,13 @@
-"""Warnings about epochs that a training loop cut short, or that run backwards."""
+"""Warnings about epochs that end early or run backwards."""
 
 import warnings
 
 STACKLEVEL = 4
-"""From `EpochWatch.check` over its caller to the line that calls `set_epoch`."""
+"""Stack level of the line that calls `set_epoch`, seen from `EpochWatch.check`."""
 
 
 class EpochWatch:
-    """How far the current epoch was shown; warns once of each kind, because a loop may do it on purpose."""
+    """Tracks how far the current epoch was iterated; warns once per kind, because a loop may do it on purpose."""
 
     def __init__(self) -> None:
         self.furthest = 0
@@ -15,7 +15,7 @@ class EpochWatch:
         self._warned: set[str] = set()
 
     def reached(self, position: int) -> None:
-        """Note that an iteration of the current epoch has yielded `position` indices."""
+        """Record that an iteration of the current epoch has yielded `position` indices."""
         self.furthest = max(self.furthest, position)
 
     def check(self, epoch: int, following: int, steps: int, spare: int) -> None:

@@ -1,4 +1,4 @@
-"""Epochs of one length, whatever the scheduler has opened."""
+"""Epochs of fixed length, whatever the scheduler has opened."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from bss.balance.sorting import Indices
 
 
 def fit_length(sequence: Indices, length: int, seed: int, epoch: int) -> Indices:
-    """Return exactly `length` indices of `epoch`'s `sequence`: cut, or repeated in new random orders until full.
+    """Return exactly `length` indices of `epoch`'s `sequence`: truncated, or repeated in new random orders until full.
 
-    Every repetition is a whole shuffle of `sequence` except the last, which is cut: so each of its m samples comes
+    Each repetition is a full shuffle of `sequence`, the last one truncated: each of its m samples occurs
     ``length // m`` or ``length // m + 1`` times, and the first m are `sequence` itself.
 
     Parameters

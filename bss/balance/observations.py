@@ -1,4 +1,4 @@
-"""What a training loop has observed of each sample since the scores were last measured."""
+"""Criterion values that a training loop has observed since the scores were last measured."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,28 +7,28 @@ import numpy.typing as npt
 import torch
 
 NEVER = -2
-"""The epoch of a sample that was not observed; -1 stands for observations before the first `set_epoch`."""
+"""Epoch of an unobserved sample; -1 marks observations before the first `set_epoch`."""
 
 MOST_WAITING = 1 << 20
-"""Samples that wait at most: they take several times the memory that they take in the table."""
+"""Most pending samples: each takes several times its memory in the table."""
 
 
 class Observations:
     """A table of criterion values per sample, filled batch by batch.
 
-    A sample that is observed again replaces its older values; one that is never observed has none. What lies on a
-    GPU stays there until the table is looked at, or `MOST_WAITING` wait, so that observing does not wait for it.
+    A new observation of a sample replaces the old one; an unobserved sample has none. Values on a
+    GPU stay there until the table is read or `MOST_WAITING` are pending, so that observing does not block.
     """
 
     def __init__(self, n: int, criteria: Iterable[str]) -> None:
         self._values = {name: np.full(n, np.nan) for name in criteria}
         self._epochs = np.full(n, NEVER, dtype=np.int32)
         self._waiting: list[tuple[npt.NDArray[np.int64], dict[str, torch.Tensor], int]] = []
-        self._count = 0  # of the samples that wait
+        self._count = 0  # of pending samples
 
     @property
     def values(self) -> dict[str, npt.NDArray[np.float64]]:
-        """The values of each criterion, [n]; NaN where a sample was not observed."""
+        """The values of each criterion, [n]; NaN for unobserved samples."""
         self._settle()
         return self._values
 
@@ -55,7 +55,7 @@ class Observations:
         missing = [name for name in self._values if name not in values]
         if missing:
             raise ValueError(f"the score needs the criterion `{missing[0]}`, but got only: {sorted(values)}")
-        # Copies, for a loop may use its memory again.
+        # Copies, because a loop may reuse its memory.
         kept = {name: torch.as_tensor(values[name]).detach().clone() for name in self._values}
         self._waiting.append((index.copy(), kept, epoch))
         self._count += len(index)
@@ -63,12 +63,12 @@ class Observations:
             self._settle()
 
     def _settle(self) -> None:
-        """Bring what waits into the table, in order."""
+        """Move pending observations into the table, in order."""
         if not self._waiting:
             return
         index = np.concatenate([rows for rows, _, _ in self._waiting])
         epochs = np.concatenate([np.full(len(rows), epoch) for rows, _, epoch in self._waiting])
-        # Of a sample that comes several times the last one counts.
+        # If a sample occurs several times, the last observation counts.
         unique, from_the_end = np.unique(index[::-1], return_index=True)
         last = len(index) - 1 - from_the_end
         for name, column in self._values.items():
@@ -79,9 +79,9 @@ class Observations:
         self._forget_waiting()
 
     def exchange(self) -> None:
-        """Give every rank of the process group what the others observed.
+        """Exchange observations between all ranks of the process group.
 
-        Of a sample that several ranks observed the latest epoch counts; where that is the same, the first rank.
+        If several ranks observed a sample, the latest epoch counts; on a tie, the lowest rank.
         """
         group = torch.distributed
         device = torch.device("cuda" if group.get_backend() == "nccl" else "cpu")
@@ -93,7 +93,7 @@ class Observations:
         first = torch.from_numpy(np.where(has, rank, group.get_world_size())).to(device)
         group.all_reduce(first, op=group.ReduceOp.MIN)
         mine = first.cpu().numpy() == rank
-        # Nothing but zeros is added to a value, so all ranks get its very bits.
+        # Only zeros are added to a value, so all ranks get the same bits.
         table = torch.from_numpy(np.where(mine, np.stack([*self.values.values()]), 0.0)).to(device)
         group.all_reduce(table)
         self._epochs = epochs

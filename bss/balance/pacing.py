@@ -38,7 +38,7 @@ class Pacing:
     grow_epochs: int = 40
     """Epochs until the whole ranking is open (the paper's T_grow), at least 1."""
     first_epoch: int = 0
-    """The t of the first epoch: 0, or 1 as the authors' scripts count."""
+    """The t of the first epoch: 0, or 1 as in the authors' scripts."""
     steps: int = 4
     """How many levels the step shape has between `start` and 1, at least 1; other shapes ignore it."""
 

@@ -1,17 +1,17 @@
-"""How far the ranks are in an epoch, and what that is for another number of ranks."""
+"""Positions of ranks within an epoch, converted between numbers of ranks."""
 
 from bss.balance.checks import require
 
 
 def steps_of(shown: int, ranks: int) -> int:
-    """Return how many samples each of `ranks` takes of an epoch that shows `shown`."""
+    """Return the number of samples per rank in an epoch of `shown` samples."""
     return -(-shown // ranks)
 
 
 def position_for(ranks: int, position: int, saved_ranks: int, shown: int) -> int:
-    """Return the position of each of `ranks` where each of `saved_ranks` had taken `position` of `shown` samples.
+    """Return the position of each of `ranks` if each of `saved_ranks` had taken `position` of `shown` samples.
 
-    Raises ``ValueError`` where those do not share out evenly.
+    Raises ``ValueError`` if those cannot be divided evenly.
     """
     end = steps_of(shown, saved_ranks)
     require(0 <= position <= end, "position", position, f"within 0 .. {end}")
@@ -20,7 +20,7 @@ def position_for(ranks: int, position: int, saved_ranks: int, shown: int) -> int
     taken = position * saved_ranks
     if taken % ranks:
         raise ValueError(
-            f"{saved_ranks} ranks had shown {taken} samples of the epoch, which {ranks} ranks cannot share evenly: go "
-            f"on with {saved_ranks}, or from a state between two epochs"
+            f"{saved_ranks} ranks had taken {taken} samples of the epoch, which {ranks} ranks cannot divide evenly: "
+            f"resume with {saved_ranks} ranks, or from a state saved between two epochs"
         )
     return taken // ranks

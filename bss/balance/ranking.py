@@ -6,7 +6,7 @@ import numpy.typing as npt
 from bss.balance.sorting import Floats, Indices, stable_argsort
 
 SAMPLE = 1024
-"""Scores that show whether most of all are distinct, about."""
+"""Approximate number of scores to sample when estimating whether most are distinct."""
 
 
 def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> Indices:
@@ -22,14 +22,14 @@ def rank(scores: npt.ArrayLike, generator: np.random.Generator) -> Indices:
             return order
         del order, starts
     by_ties = stable_argsort(ties)
-    del ties  # 8 bytes a sample, which the second sort needs
+    del ties  # frees 8 bytes per sample for the second sort
     return _refine(by_ties, -scores)
 
 
 def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.random.Generator) -> Indices:
     """Rank within each class, then merge so that every prefix holds the classes in their proportions.
 
-    `labels` [n] are integers. A class with c samples has its r-th ranked one at place (r + 0.5) / c of
+    `labels` [n] are integers. The r-th ranked sample of a class with c samples goes to position (r + 0.5) / c of
     the merged ranking. Of C classes, one with the share q is off its share of any prefix by at most
     1/2 + q * C / 2 samples.
     """
@@ -42,14 +42,14 @@ def rank_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, generator: np.
 
 
 def _starts(sorted_keys: Floats) -> npt.NDArray[np.bool_]:
-    """Return at which places of `sorted_keys` [n] a run of equal ones begins."""
+    """Return the positions in `sorted_keys` [n] at which a run of equal keys begins."""
     starts = np.ones(len(sorted_keys), dtype=np.bool_)
     starts[1:] = sorted_keys[1:] != sorted_keys[:-1]
     return starts
 
 
 def _mostly_distinct(starts: npt.NDArray[np.bool_]) -> bool:
-    """Return whether sorting the ties alone is worth it: it takes more memory and time the more there are."""
+    """Return whether sorting only the ties pays off: its memory and time grow with their number."""
     return bool(starts.sum() >= 0.75 * len(starts))
 
 
@@ -63,12 +63,12 @@ def _order_ties(order: Indices, starts: npt.NDArray[np.bool_], ties: Floats) -> 
 
 
 def _refine(order: Indices, keys: npt.NDArray) -> Indices:
-    """Return `order` sorted by `keys` of its members; those with equal keys stay in their order."""
+    """Return `order` sorted stably by `keys` of its members."""
     return order[stable_argsort(keys[order])]
 
 
 def _places(sorted_labels: npt.NDArray) -> Floats:
-    """Return ``(r + 0.5) / c`` for the r-th of the c members of each class, all of one class together."""
+    """Return ``(r + 0.5) / c`` for the r-th of the c members of each class, grouped by class."""
     starts = np.flatnonzero(np.concatenate([[True], sorted_labels[1:] != sorted_labels[:-1]]))
     counts = np.diff(starts, append=len(sorted_labels))
     return (np.arange(len(sorted_labels)) - np.repeat(starts, counts) + 0.5) / np.repeat(counts, counts)

@@ -23,52 +23,52 @@ from bss.balance.score import BalanceScore, Floats
 from bss.balance.sorting import Indices
 
 READ_AHEAD = 1 << 16
-"""Indices that are turned into Python's own integers at a time: each takes several times its eight bytes."""
+"""Indices converted to Python integers per chunk: each takes several times its eight bytes."""
 
 STATE = (
     *("rank", "ranks", "shared", "epoch", "position", "start_epoch"),
     *("scores", "sequence", "values", "observed"),
 )
-"""Keys of a sampler's state, beside those that tell which sampler it is of."""
+"""Keys of a sampler's state, besides those that identify the sampler."""
 
 LEAST_OBSERVED = 0.9
-"""Share of the samples; where fewer are observed between two measurements, the indices may be wrong."""
+"""If a smaller share of the samples is observed between two measurements, the indices may be wrong."""
 
 
 class SequenceSampler(Sampler[int]):
-    """Yields each epoch's sequence of sample indices, for a DataLoader's ``sampler=``.
+    """Yields each epoch's sequence of sample indices; pass it as ``sampler=`` to a DataLoader.
 
-    Call `set_epoch` before each epoch, and `observe` after each batch where the scheduler needs scores
-    that it was not given. The order is that of one global sequence whatever the number of workers, and
+    Call `set_epoch` before each epoch, and `observe` after each batch if the scheduler needs scores
+    that were not passed in. The order is that of one global sequence for any number of workers, and
     rank r of R takes every R-th sample of it, so a global batch holds the same samples for any R. With
-    several ranks all call `set_epoch` together: there they exchange what they observed.
+    several ranks, `set_epoch` is a collective: all ranks call it and exchange their observations.
 
     Parameters
     ----------
     n : number of training samples.
     scheduler : `Uniform`, `Heuristic` (BSS-H) or `Learned` (BSS-L).
-    seed : decides every draw.
+    seed : determines every draw.
     scores : balance scores [n], high = balanced. None: the first `warmup_epochs` epochs are shuffled
         uniformly and observed, and the scheduler starts after them.
     labels : integers [n], needed by a stratified ranking.
-    score : how observed criteria become a score.
+    score : how observed criteria are combined into a score.
     warmup_epochs : used when `scores` is None, at least 1.
-    minimum : the least number of samples an epoch may show. Give ``batch_size * ranks`` where the
-        loader drops the last batch, or a young curriculum trains on nothing.
-    num_samples : samples per epoch, 1 to n, as torch's own samplers call it. None: as many as the scheduler
-        shows. A number makes every epoch, and so ``len(loader)``, one length: a longer sequence is cut, a
+    minimum : the smallest number of samples per epoch. Pass ``batch_size * ranks`` if the
+        loader drops the last batch, or a curriculum's first epochs train on nothing.
+    num_samples : samples per epoch, 1 to n, named as in torch's samplers. None: as many as the scheduler
+        shows. A number fixes the length of every epoch, and so ``len(loader)``: a longer sequence is truncated, a
         shorter one (an opening curriculum) is repeated in new orders. For trainers that plan their steps from
         ``len(loader)``.
-    rank, ranks : this process and how many there are. Where n does not divide evenly the last ranks
-        repeat samples from the beginning of the sequence, so that all make the same number of steps. A
-        loop that can do with shares of different size cuts them from `sequence` itself.
+    rank, ranks : this process and the number of processes. If n does not divide evenly, the last ranks
+        repeat samples from the start of the sequence, so that all take the same number of steps. A
+        loop that accepts unequal shares can slice `sequence` itself.
 
     Raises
     ------
     ValueError
-        A value out of its range, or scores or labels for another number of samples.
+        A value is out of range, or the number of scores or labels is not n.
     TypeError
-        A scheduler that is none, or a number that is not whole.
+        `scheduler` is not a scheduler, or a number is not an integer.
     """
 
     def __init__(
@@ -107,40 +107,40 @@ class SequenceSampler(Sampler[int]):
         else:
             require(not scheduler.needs_labels, "labels", None, "given for a stratified ranking")
         self.scores: Floats | None = None
-        """The smoothed balance scores [n] in force, or None before the first measurement."""
+        """The current smoothed balance scores [n], or None before the first measurement."""
         self.measured: Floats | None = None
-        """The last measurement before smoothing [n], NaN where a sample was not observed."""
+        """The last measurement before smoothing [n], NaN for unobserved samples."""
         self.start_epoch = 0 if scores is not None or not scheduler.needs_scores else warmup_epochs
         self.epoch = -1
         self._measures = scheduler.measures_every is not None or (scheduler.needs_scores and scores is None)
         self.observations = Observations(n if self._measures else 0, self.score.criteria)
-        """Of no sample where no measurement will ever be due."""
-        self._basis: Any = None  # what sequences are drawn from; None before it is computed from the scores in force
+        """Empty if no measurement will ever be due."""
+        self._basis: Any = None  # what sequences are drawn from; None until computed from the current scores
         self._shared = True  # whether all ranks have the same observations
         self._shown = False  # whether the current epoch was iterated to its end
         self._position = 0  # indices yielded in the current epoch
-        self._resume_at = 0  # where the next iteration starts: after 0 indices, but for a loaded state
+        self._resume_at = 0  # where the next iteration starts: at 0 unless a state was loaded
         self._watch = EpochWatch()
         if scores is not None:
             given = np.array(scores, dtype=np.float64)
-            right = f"{n} finite numbers, one per sample: scores of this dataset and no other"
+            right = f"{n} finite numbers, one per sample of this dataset"
             require(given.shape == (n,) and bool(np.isfinite(given).all()), "scores", given.shape, right)
             self.scores = given
         self.sequence = self._fit(Uniform().sequence(n, 0, seed), 0)
         """The global sequence of the current epoch, int64; `Uniform`'s until `set_epoch` is called."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Take what was observed into the scores where that is due, and plan the sequence of `epoch`.
+        """Update the scores from the observations if an update is due, and plan the sequence of `epoch`.
 
-        Calling it again with the same epoch changes nothing, so a loaded position stays. Of several ranks all
-        call it together. Warns, once each, if the epoch before was iterated but not to its end, and if `epoch` lies
-        before it. Worker processes read ahead, so with them the last few batches are not missed.
+        Calling it again with the same epoch changes nothing, so a loaded position stays. With several ranks, all
+        call it together. Warns, once each, if the previous epoch was iterated but not to its end, and if `epoch` lies
+        before it. Worker processes read ahead, so they hide an early end by up to a few batches.
         """
         epoch = whole_number(epoch)
         require(epoch >= 0, "epoch", epoch, "at least 0")
         if epoch != self.epoch:
             self._watch.reached(self._position)
-            if self.epoch >= 0:  # before it a loader may be tried on a batch
+            if self.epoch >= 0:  # before the first epoch, a loader may be tried on a batch
                 self._watch.check(self.epoch, epoch, self._steps(), max(1, self.minimum // self.ranks))
             if self._measuring_is_due(epoch):
                 self._measure(epoch)
@@ -158,7 +158,7 @@ class SequenceSampler(Sampler[int]):
         features: Mapping[str, Tensor] | None = None,
         gradient_magnitude: Tensor | None = None,
     ) -> None:
-        """Record a batch of the training pass, so that scores cost no pass of their own.
+        """Record a batch of the training pass, so that scores need no extra pass.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class SequenceSampler(Sampler[int]):
             self.record(index, values)
 
     def record(self, index: npt.ArrayLike | Tensor, values: Mapping[str, npt.ArrayLike | Tensor]) -> None:
-        """Record criterion values ([k] each) that were measured elsewhere for the samples `index` [k].
+        """Record criterion values ([k] each), measured elsewhere, for the samples `index` [k].
 
         Values on a GPU are fetched when the scores are computed, not now.
         """
@@ -191,19 +191,19 @@ class SequenceSampler(Sampler[int]):
             self._shared = self.ranks == 1
 
     def share(self) -> None:
-        """Give every rank what the others observed; all ranks call it together, with a process group.
+        """Exchange observations between all ranks. Collective: all ranks of the process group call it together.
 
-        Before `state_dict` inside an epoch it makes the state of one rank good for all.
+        Called before `state_dict` inside an epoch, it makes the state of one rank valid for all.
         """
         if self.ranks > 1 and self._measures:
             self.observations.exchange()
             self._shared = True
 
     def __iter__(self) -> Iterator[int]:
-        """Yield this rank's indices of the current epoch, from the position that was loaded, if any."""
+        """Yield this rank's indices of the current epoch, from the loaded position, if any."""
         if self._shown:
             warnings.warn(
-                f"epoch {max(self.epoch, 0)} is shown a second time, in the same order: call "
+                f"epoch {max(self.epoch, 0)} is iterated a second time, in the same order: call "
                 "sampler.set_epoch(epoch) before each epoch",
                 stacklevel=2,
             )
@@ -223,29 +223,29 @@ class SequenceSampler(Sampler[int]):
     def __len__(self) -> int:
         """Return how many indices the next iteration yields on this rank.
 
-        Before the first `set_epoch` that is the length of the longest epoch, afterwards of the epoch that was set,
-        without the part that a loaded state has behind it. With `num_samples` it is always that of a whole epoch.
+        Before the first `set_epoch` that is the length of the longest epoch, afterwards that of the current epoch
+        minus what a loaded state has already shown. With `num_samples` it is always that of a full epoch.
         """
         return self._steps() - (self._resume_at if self.num_samples is None else 0)
 
     def __repr__(self) -> str:
-        """Tell what decides the order, and where it stands."""
+        """Show what determines the order, and the position."""
         whose = f", rank {self.rank} of {self.ranks}" if self.ranks > 1 else ""
         return f"SequenceSampler({self.n}, {self.scheduler}, seed {self.seed}{whose}, epoch {self.epoch})"
 
     @property
     def shard(self) -> Indices:
-        """What this rank takes of `sequence`, every `ranks`-th: a view, without what the last ranks repeat."""
+        """The share of this rank in `sequence`, every `ranks`-th index: a view, without the last ranks' repeats."""
         return self.sequence[self.rank :: self.ranks]
 
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
-        """Return everything that decides what comes next, for `load_state_dict` in another process.
+        """Return everything that determines the remaining sequence, for `load_state_dict` in another process.
 
         Tensors and plain values, so that ``torch.load`` reads it with its safe default. `position` counts the
-        samples of this rank that the loop has finished in this epoch. None takes those that were yielded, which is
-        right without worker processes; workers read ahead, so with them pass ``batches_done * batch_size`` (more
-        than the epoch has stands for its end). What other ranks observed is in it after `share`, and between
-        two epochs where nothing was observed since `set_epoch`.
+        samples that this rank's loop has finished in this epoch. None uses the number yielded, which is
+        correct without worker processes. Workers read ahead: with them pass ``batches_done * batch_size`` (more
+        than the epoch has means its end). Observations of other ranks are included after `share`, and between
+        two epochs if nothing was observed since `set_epoch`.
         """
         position = self._position if position is None else whole_number(position)
         require(position >= 0, "position", position, "at least 0")
@@ -264,14 +264,14 @@ class SequenceSampler(Sampler[int]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken.
+        """Resume from a `state_dict`.
 
-        The number of ranks may be another where it shares out evenly what was shown of the epoch, as it does
-        after whole batches of the same global size. Warns where the state lacks what other ranks observed.
+        The number of ranks may differ if it evenly divides what the epoch has shown, which holds
+        after full batches of the same global size. Warns if the state is missing other ranks' observations.
 
-        Raises ``ValueError`` when the state is of another dataset, scheduler, seed or score, or is none.
+        Raises ``ValueError`` if the state is invalid or belongs to another dataset, scheduler, seed or score.
         """
-        state = {"num_samples": None, **state}  # the option is younger than the format
+        state = {"num_samples": None, **state}  # states saved before the option existed
         missing = [name for name in (*self._identity(), *STATE) if name not in state]
         require(not missing, "state", sorted(state), f"what state_dict() returned, with {', '.join(missing)}")
         for name, mine in self._identity().items():
@@ -282,8 +282,8 @@ class SequenceSampler(Sampler[int]):
         position = position_for(self.ranks, int(state["position"]), int(state["ranks"]), len(sequence))
         if not state["shared"] and (state["rank"], state["ranks"]) != (self.rank, self.ranks):
             warnings.warn(
-                f"this state holds only what rank {state['rank']} of {state['ranks']} observed, and the scores of the "
-                "other samples will be older: call sampler.share() on every rank before state_dict()",
+                f"this state holds only the observations of rank {state['rank']} of {state['ranks']}; scores of the "
+                "other samples will be stale: call sampler.share() on every rank before state_dict()",
                 stacklevel=2,
             )
         self.epoch, self.start_epoch = int(state["epoch"]), int(state["start_epoch"])
@@ -333,7 +333,7 @@ class SequenceSampler(Sampler[int]):
         if share < LEAST_OBSERVED:
             warnings.warn(
                 f"only {share:.0%} of the samples were observed before epoch {epoch}; the others keep the score that "
-                "they had, or get the median. Is `index` the samples' place in the dataset, as from WithIndex? With "
+                "they had, or get the median. Is `index` the position in the dataset, as from WithIndex? With "
                 "several processes: does each sampler have its `rank` and `ranks`?",
                 stacklevel=4,
             )
@@ -345,7 +345,7 @@ class SequenceSampler(Sampler[int]):
         if self.scores is not None:
             measured = self.scheduler.smooth(self.scores[seen], measured)
         else:
-            # A sample that was never observed (a loader that drops the last batch) stands in the middle.
+            # A sample that was never observed (a loader that drops the last batch) gets the median.
             self.scores = np.full(self.n, float(np.median(measured)))
         self.scores[seen] = measured
         self._basis = None
@@ -361,7 +361,7 @@ class SequenceSampler(Sampler[int]):
         if epoch < self.start_epoch:
             return Uniform().sequence(self.n, epoch, self.seed)
         if self.scores is None and self.scheduler.needs_scores:
-            raise RuntimeError(f"epoch {epoch} comes after the warm-up, but nothing was observed in it")
+            raise RuntimeError(f"epoch {epoch} follows the warm-up, but nothing was observed during the warm-up")
         if self._basis is None:
             self._basis = self.scheduler.basis(self.n, self.scores, self.seed, self.labels)
             if (short := self.scheduler.too_few(self.n, self.minimum)) is not None:

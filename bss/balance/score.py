@@ -23,14 +23,14 @@ SIGNS: dict[str, int] = {
     "training_loss": -1,
     "gradient_magnitude": -1,
 }
-"""+1 where a high value means balanced, -1 where it means imbalanced."""
+"""+1 if a high value means balanced, -1 if it means imbalanced."""
 
 ROBUST_QUANTILES = (0.02, 0.98)
 """The robust normalisation clips to these before min-max: one outlier no longer compresses the rest."""
 
 
 def min_max(values: npt.ArrayLike) -> Floats:
-    """Map `values` ([n], finite) linearly to [0, 1]; equal values all map to 0: they tell nothing apart."""
+    """Map `values` ([n], finite) linearly to [0, 1]; if all are equal, they map to 0."""
     values = np.asarray(values, dtype=np.float64)
     low, high = values.min(), values.max()
     if high == low:
@@ -59,7 +59,7 @@ class BalanceScore:
     """
 
     criteria: tuple[Criterion, ...] = ("prediction_similarity", "training_loss")
-    """The criteria that are combined, each at most once."""
+    """The criteria to combine, each at most once."""
     normalisation: Normalisation = "min-max"
     """min-max as in the paper, or robust: clipped to the 2 % and 98 % quantiles first."""
 
@@ -78,7 +78,7 @@ class BalanceScore:
 
     @property
     def range(self) -> tuple[int, int]:
-        """The least and the greatest score that the criteria allow."""
+        """The smallest and the largest possible score."""
         signs = [SIGNS[name] for name in self.criteria]
         return -signs.count(-1), signs.count(1)
 
@@ -97,8 +97,8 @@ class BalanceScore:
         Raises
         ------
         ValueError
-            A criterion is missing, the lengths differ, nothing was measured, or all values of a
-            criterion are not finite.
+            A criterion is missing, the lengths differ, nothing was measured, or no value of a
+            criterion is finite.
         """
         score: Floats | None = None
         for name in self.criteria:
@@ -109,7 +109,7 @@ class BalanceScore:
             part = self._normalise(name, column)
             part *= SIGNS[name]
             if score is not None and len(part) != len(score):
-                raise ValueError(f"`{name}` has {len(part)} values where the other criteria have {len(score)}")
+                raise ValueError(f"`{name}` has {len(part)} values, the other criteria {len(score)}")
             if score is None:
                 score = part
             else:
@@ -125,7 +125,7 @@ class BalanceScore:
         if finite.all():
             return normalise(column)
         count = int((~finite).sum())
-        message = f"{count} of {len(column)} values of `{name}` are not finite: taken for the most imbalanced"
+        message = f"{count} of {len(column)} values of `{name}` are not finite: treated as the most imbalanced"
         warnings.warn(message, RuntimeWarning, stacklevel=3)
         result = np.full(len(column), 0.0 if SIGNS[name] > 0 else 1.0)
         result[finite] = normalise(column[finite])

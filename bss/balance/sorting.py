@@ -9,19 +9,19 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 FEW = 1 << 17
-"""So many keys are sorted before torch is imported."""
+"""Up to this many keys are sorted without importing torch."""
 PART = 1 << 25
-"""Keys that are sorted at a time, about: they decide how much memory sorting takes beside keys and result."""
+"""Approximate chunk size in keys; determines the memory used besides keys and result."""
 CELLS = 2**31 - 1
 """Equal parts of the keys' range, numbered by int32."""
 PASSES = 16
-"""Over the keys that share a cell, before they are taken for too crowded."""
+"""Exchange passes over keys that share a cell, before the cells count as too crowded."""
 
 
 def stable_argsort(keys: npt.ArrayLike) -> Indices:
-    """Return the positions of `keys` [n] from the least to the greatest, equal ones in their order, int64 [n].
+    """Return the stable ascending argsort of `keys` [n], int64 [n].
 
-    `keys` are floats, none of them NaN. More than `PART` of them are sorted range by range, so that the memory
+    `keys` are floats without NaN. More than `PART` of them are sorted range by range, so that the memory
     besides `keys` and the result does not grow with n, unless most of the keys are equal.
     """
     keys = np.asarray(keys, dtype=np.float64)
@@ -45,7 +45,7 @@ def stable_argsort(keys: npt.ArrayLike) -> Indices:
 
 
 def _sort_part(keys: Floats) -> Indices:
-    """Sort by cells of equal width, which integers number and a radix sort orders, then within the cells."""
+    """Sort by integer cells of equal width with a radix sort, then within the cells."""
     if len(keys) <= FEW:
         return np.argsort(keys, kind="stable").astype(np.int64)
     low, high = keys.min(), keys.max()
@@ -55,7 +55,7 @@ def _sort_part(keys: Floats) -> Indices:
         return np.argsort(keys, kind="stable").astype(np.int64)
     scaled = keys - low
     scaled *= scale
-    cells = scaled.astype(np.int32)  # rounding never changes which of two keys is in the greater cell
+    cells = scaled.astype(np.int32)  # rounding is monotonic: the larger key never gets the smaller cell
     del scaled
     values, order = _radix_sort(cells)
     shared = np.flatnonzero(values[1:] == values[:-1])
@@ -63,12 +63,12 @@ def _sort_part(keys: Floats) -> Indices:
 
 
 def _radix_sort(cells: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], Indices]:
-    """Return `cells` sorted, and the positions that they come from, equal ones in their order.
+    """Return `cells` sorted stably, and their original positions.
 
-    By one thread: several would wait for each other in each pass, which wins little where each has a processor of
-    its own, and takes many times as long where they have to share.
+    Single-threaded: threads would wait for each other in each pass, which gains little if each has its own
+    processor, and takes many times as long if they share one.
     """
-    import torch  # not above: most plans are of few samples, and importing it takes longer than making them
+    import torch  # not above: most plans are small, and importing torch takes longer than making them
 
     from bss.balance.one_thread import one_thread
 
@@ -78,11 +78,11 @@ def _radix_sort(cells: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], In
 
 
 def _sort_cells(keys: Floats, order: Indices, shared: Indices) -> bool:
-    """Exchange neighbours in `order` at `shared` and the place behind it until they are sorted, in place.
+    """Swap neighbours in `order` at `shared` and the position after it until they are sorted, in place.
 
-    Returns whether that took no more than `PASSES`.
+    Returns whether that took at most `PASSES` passes.
     """
-    halves = [shared[shared % 2 == parity] for parity in (0, 1)]  # those of a half do not overlap
+    halves = [shared[shared % 2 == parity] for parity in (0, 1)]  # pairs within a half do not overlap
     for _ in range(PASSES):
         exchanged = False
         for places in halves:

@@ -1,4 +1,4 @@
-"""WithIndex: a dataset whose samples tell which ones they are."""
+"""WithIndex: wraps a dataset so that each item also returns its index."""
 
 from collections.abc import Sized
 from typing import Any, Protocol

@@ -8,16 +8,16 @@ from bss.balance.checks import require
 CROPPED = ("image", "frames", "clip", "flow")
 """Kinds of modalities that can be cropped."""
 RUNS = ("clip", "flow")
-"""Those of which `frames` can take consecutive ones."""
+"""Kinds with consecutive frames, which `frames` can select from."""
 
 
 @dataclass(frozen=True)
 class Crop:
     """What an encoder sees of each stored image: a part of it, resized to `height` x `width`.
 
-    While training the part is drawn anew for each sample and epoch, the same for all frames and modalities of
-    a sample that are stored in one size, unless `per_frame`; evaluation and measuring in eval mode draw nothing.
-    Flow is resized with its vectors in proportion, and a flip negates its horizontal component.
+    While training, each sample draws a new part in every epoch, shared by all its frames and modalities of equal
+    stored size, unless `per_frame`. Evaluation and measuring in eval mode draw nothing.
+    Resizing scales the vectors of flow, and a flip negates their horizontal component.
     """
 
     height: int
@@ -25,39 +25,39 @@ class Crop:
     width: int
     """Pixels of the network's input."""
     train: Literal["random-resized", "random", "whole"] = "random-resized"
-    """A part of random size, aspect ratio and place, resized; a part of `height` x `width` at a random place; or
+    """A part of random size, aspect ratio and position, resized; a part of `height` x `width` at a random position; or
     the whole, resized."""
     scale: tuple[float, float] = (0.08, 1.0)
-    """random-resized: least and greatest area of the part, as a share of the whole."""
+    """random-resized: smallest and largest area of the part, as a share of the whole."""
     ratio: tuple[float, float] = (0.75, 1.3333)
-    """random-resized: least and greatest width over height of the part."""
+    """random-resized: smallest and largest ratio of width to height."""
     flip: bool = True
-    """While training half of the samples are mirrored, left and right."""
+    """While training, flip half of the samples left to right."""
     evaluation: Literal["whole", "centre"] = "whole"
-    """Otherwise: the whole, resized, or the part of `height` x `width` in its centre."""
+    """In evaluation: the whole, resized, or the centre part of `height` x `width`."""
     frames: int | None = None
-    """Of a clip or flow: so many consecutive frames, from a random one on while training, else the middle ones.
+    """Of a clip or flow: this many consecutive frames, at a random start while training, otherwise the middle ones.
     Null takes all."""
     per_frame: bool = False
-    """Of frames: while training each frame gets a part and a flip of its own, not that of its sample."""
+    """Of frames: while training, draw part and flip per frame, not per sample."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.height >= 1, "height", self.height, "at least 1")
         require(self.width >= 1, "width", self.width, "at least 1")
         low, high = self.scale
-        require(0 < low <= high <= 1, "scale", list(self.scale), "two numbers in (0, 1], the lesser first")
+        require(0 < low <= high <= 1, "scale", list(self.scale), "two numbers in (0, 1], the smaller first")
         low, high = self.ratio
-        require(0 < low <= high, "ratio", list(self.ratio), "two numbers greater than 0, the lesser first")
+        require(0 < low <= high, "ratio", list(self.ratio), "two numbers greater than 0, the smaller first")
         require(self.frames is None or self.frames >= 1, "frames", self.frames, "null or at least 1")
 
     @property
     def augments(self) -> bool:
-        """Whether training sees other parts than evaluation."""
+        """Whether training sees different parts than evaluation."""
         return self.flip or self.frames is not None or (self.train, self.evaluation) != ("whole", "whole")
 
     def check_fit(self, kind: str, shape: tuple[int, ...], key: str) -> None:
-        """Raise ValueError where stored samples of `shape` [(frames,) channels, height, width] are too small.
+        """Raise ValueError if stored samples of `shape` [(frames,) channels, height, width] are too small.
 
         `key` is the name of this section in messages.
         """

@@ -46,7 +46,7 @@ class CnnConfig:
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
     crop: Crop | None = None
-    """Of images: augmentation and the size of the input; null takes them as stored."""
+    """Of images: augmentation and input size; null uses them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -120,10 +120,10 @@ class I3dConfig:
     flow_limit: float = 20.0
     """Pixels; optical flow is cut to [-flow_limit, flow_limit] and divided by it."""
     batch_norm_momentum: float = 0.1
-    """Weight of a new batch in the running statistics, in (0, 1]; the published network has 0.01."""
+    """Weight of a new batch in the running statistics, in (0, 1]; the published network uses 0.01."""
     first_maps: int | None = None
-    """The features are the mean of this many maps in time, the first ones, or of all where there are fewer; null
-    takes the mean over all pairs of neighbouring maps. A map stands for 8 frames."""
+    """The features are the mean of this many maps in time, the first ones, or of all if there are fewer; null
+    takes the mean over all pairs of neighbouring maps. A map covers 8 frames."""
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     crop: Crop | None = None
@@ -146,7 +146,7 @@ class BertConfig:
 
     kind: Literal["bert"]
     vocabulary: int | None = 30522
-    """Number of token ids; null: as many as the tokenizer of the stored texts has."""
+    """Number of token ids; null: the vocabulary size of the stored texts' tokenizer."""
     hidden: int = 768
     """Width of a token's vector, a multiple of `heads`."""
     layers: int = 12
@@ -192,7 +192,7 @@ class VitConfig:
     dropout: float = 0.0
     """Of vectors and attention weights while training, in [0, 1)."""
     pooler: bool = False
-    """A linear layer and tanh on the class token, as while pretraining on ImageNet-21k."""
+    """A linear layer and tanh on the class token, as in pretraining on ImageNet-21k."""
     features: int | None = None
     """Length of the feature vector, by a linear layer; null keeps `hidden`."""
     normalisation: Normalisation = "half"
@@ -248,7 +248,7 @@ class ClipImageConfig:
 class ClipTextConfig:
     """CLIP's text encoder (Radford et al., 2021) with its projection; defaults: ViT-B/32.
 
-    Token ids as CLIP's tokenizer makes them: the greatest id ends a text, 0 fills up behind it.
+    Token ids as from CLIP's tokenizer: the largest id ends a text, followed by padding with 0.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("text",)
@@ -283,7 +283,7 @@ AnyEncoderConfig = (
 EncoderConfig = Annotated[AnyEncoderConfig, Field(discriminator="kind")]
 
 FROM_TRANSFORMERS = ("resnet", "bert", "vit", "clip-image", "clip-text")
-"""Kinds that are built from the package transformers."""
+"""Kinds built with the transformers package."""
 
 
 def _check_features(features: int | None) -> None:

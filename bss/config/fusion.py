@@ -40,7 +40,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Gated:
-    """Gated multimodal unit: each modality is let through by a gate that sees all of them."""
+    """Gated multimodal unit: each modality passes a gate that sees all modalities."""
 
     kind: Literal["gated"] = "gated"
 
@@ -66,7 +66,7 @@ class CrossAttention:
 
     kind: Literal["cross-attention"] = "cross-attention"
     heads: int = 4
-    """They divide the width of the features."""
+    """Must divide the feature width."""
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -77,14 +77,14 @@ class CrossAttention:
 class ChannelExchange:
     """A channel that its batch normalisation has scaled to nearly 0 takes the other modalities' mean.
 
-    For encoders of one kind whose features are pooled channels: resnet, or i3d, with `features: null`.
+    Needs encoders of one kind whose features are pooled channels: resnet or i3d, with `features: null`.
     """
 
     kind: Literal["channel-exchange"] = "channel-exchange"
     threshold: float = 0.02
     """A channel is exchanged while its scale is below this."""
     sparsity: float = 0.0002
-    """Weight of the sum of the scales' magnitudes in what training minimises; it drives scales to 0."""
+    """Weight of the L1 norm of the scales in the training loss; it drives scales to 0."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -17,11 +17,11 @@ Tree = dict[str, Any]
 Section = TypeVar("Section")
 
 MAX_BYTES = 1 << 18
-"""Of params.yaml."""
+"""Largest params.yaml."""
 MAX_VALUES = 100_000
-"""In it, each counted as often as aliases name it."""
+"""Most values in it, counted once per alias that repeats them."""
 MAX_DEPTH = 50
-"""Of tables and lists in each other."""
+"""Deepest nesting of tables and lists."""
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -53,7 +53,7 @@ def read_yaml(path: Path) -> Tree:
 
 
 def parse_yaml(text: str, source: str) -> Tree:
-    """Return the mapping that `text` is, as `read_yaml` does; `source` is named in messages."""
+    """Parse `text` like `read_yaml`; messages name `source`."""
     tree = _parse(text, source)
     if not isinstance(tree, dict):
         found = "nothing" if tree is None else type(tree).__name__
@@ -62,7 +62,7 @@ def parse_yaml(text: str, source: str) -> Tree:
 
 
 def apply_override(tree: Tree, text: str) -> None:
-    """Set one value in `tree` from ``a.b.c=value``; tables on the way are made where they are missing."""
+    """Set one value in `tree` from ``a.b.c=value``, creating missing tables on the way."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise BssError(f"--set {text}: expected key=value, such as train.epochs=5.")
@@ -78,21 +78,19 @@ def apply_override(tree: Tree, text: str) -> None:
 
 
 def _parse(text: str, source: str) -> Any:
-    """Return the plain values that YAML stands for, no more of them and no deeper than parameters can be."""
+    """Return the plain values of YAML `text`, within the limits on their number and depth."""
     from ruamel.yaml import YAML
 
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except (
-        Exception
-    ) as error:  # YAML's own, and what its values raise: dates that are none, numbers of thousands of digits
+    except Exception as error:  # YAML's own, and those of its values: invalid dates, numbers of thousands of digits
         raise BssError(f"{source}: not valid YAML:\n{str(error)[:2000] or type(error).__name__}") from error
     _require_small(value, source)
     return value
 
 
 def _require_small(value: Any, source: str) -> None:
-    """Raise `BssError` where `value` holds too much: an alias in YAML stands for all that it names, and so on."""
+    """Raise `BssError` if `value` is too large: YAML aliases multiply what they refer to."""
     found, level, depth = 0, [value], 0
     while level:
         found += len(level)
@@ -109,12 +107,12 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def config_from_tree(tree: Mapping[str, Any], source: str) -> Config:
-    """Check a mapping of plain values against the schema; `source` is named in messages."""
+    """Check a mapping of plain values against the schema; messages name `source`."""
     return check_tree(_expand_presets(_expand_dataset(tree, source), source), Config, source)
 
 
 def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> Section:
-    """Return `tree` as the dataclass `schema`; `source` is named in messages.
+    """Return `tree` as the dataclass `schema`; messages name `source`.
 
     Raises `BssError` for every key that is wrong, all at once.
     """
@@ -125,7 +123,7 @@ def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> S
     except (TypeError, ValueError) as error:
         raise BssError(f"{source}: only plain numbers, texts, lists and tables are allowed: {error}") from error
     try:
-        # Strict JSON mode: 1.0 is no integer, "5" is no number, yet a list may become a tuple.
+        # Strict JSON mode: 1.0 is not an integer, "5" is not a number, yet a list may become a tuple.
         checked: Section = _adapter(schema).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
         problems = error.errors()
@@ -158,7 +156,7 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-    """Replace `dataset: name`, with or without `method`, by what it stands for; all other keys override that."""
+    """Expand `dataset: name`, with or without `method`, to its preset; all other keys override it."""
     name = tree.get("dataset")
     if name is None:
         return {key: value for key, value in tree.items() if key != "dataset"}
@@ -173,8 +171,8 @@ def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         strange = [n for n in names if n not in known] if known and isinstance(names, dict) else []
         if strange:
             raise BssError(
-                f"{source}: {section}.{part}: {', '.join(strange)} is no modality of the dataset {name}, which has "
-                f"{', '.join(known)}. `bss init --dataset {name} --root DIR` writes a file for it."
+                f"{source}: {section}.{part}: {', '.join(strange)} is not a modality of the dataset {name}; known: "
+                f"{', '.join(known)}. `bss init --dataset {name} --root DIR` writes a params.yaml for it."
             )
     own = {key: value for key, value in tree.items() if key not in ("dataset", "method")}
     merged: Mapping[str, Any] = merge(preset, own)
@@ -182,7 +180,7 @@ def _expand_dataset(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
 
 
 def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-    """Replace `preset: name` in each scheduler by what it stands for; further keys override it."""
+    """Expand `preset: name` in each scheduler; further keys override it."""
     schedule = tree.get("schedule")
     schedulers = schedule.get("schedulers") if isinstance(schedule, dict) else None
     if not isinstance(schedulers, dict):
@@ -202,7 +200,7 @@ def _expand_presets(tree: Mapping[str, Any], source: str) -> Mapping[str, Any]:
 
 
 def merge(base: Any, over: Any) -> Any:
-    """Return `base` with the values of `over`, table by table; what is no table is replaced whole."""
+    """Merge `over` into `base`, table by table; other values are replaced as a whole."""
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
     return base | {key: merge(base[key], value) if key in base else value for key, value in over.items()}
@@ -216,7 +214,7 @@ def _adapter(schema: Any) -> Any:
 
 
 def _describe(problem: dict[str, Any], schema: Any) -> str:
-    """Say in one line which key is wrong, what was found, and what would be right."""
+    """Describe in one line which key is wrong, what was found, and what would be right."""
     kind, context = problem["type"], problem.get("ctx", {})
     path, known = _walk(problem["loc"], schema)
     key = ".".join(path)
@@ -242,8 +240,8 @@ def _describe(problem: dict[str, Any], schema: Any) -> str:
 def _walk(location: tuple[Any, ...], schema: Any) -> tuple[list[str], list[str]]:
     """Follow an error's location through the schema.
 
-    Returns the key's path without the union tags that pydantic puts between, and the keys that are known
-    in the last section on the way.
+    Returns the key's path without the union tags that pydantic inserts, and the known keys of the last
+    section on the way.
     """
     path: list[str] = []
     known = [f.name for f in fields(schema)]

@@ -16,15 +16,15 @@ class AudioKind:
     sample_rate: int = 16000
     """Hz after resampling, 1000 to 768000."""
     seconds: float = 1.0
-    """Length of the sound that the network hears."""
+    """Length of the network's input."""
     short: Literal["pad", "tile"] = "pad"
     """A shorter sound is padded with silence at its end, or repeated; it is stored as it is."""
     long: Literal["start", "centre"] = "start"
-    """What is kept of a longer sound."""
+    """Which part of a longer sound is kept."""
     stored: Literal["float32", "int16"] = "float32"
-    """int16 takes half the space. It changes nothing where the files have 16 bits, one channel and this sample
-    rate; elsewhere it adds noise at 16 bits, which a log-spectrogram shows where there is nothing else, such as
-    above the highest frequency of sounds that are resampled to a higher rate."""
+    """int16 takes half the space. It changes nothing if the files have 16 bits, one channel and this sample
+    rate; otherwise it adds noise at 16 bits, visible in empty regions of a log-spectrogram, such as
+    above the highest frequency of sounds resampled to a higher rate."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -33,7 +33,7 @@ class AudioKind:
 
     @property
     def samples(self) -> int:
-        """Length of the sound that the network hears, in samples."""
+        """Length of the network's input in samples."""
         return round(self.seconds * self.sample_rate)
 
 
@@ -64,10 +64,10 @@ class FramesKind:
 
     kind: Literal["frames"]
     count: int = 3
-    """Frames that are kept: the middle ones of `count` equal parts; of fewer frames some are repeated."""
+    """Frames to keep: the middle ones of `count` equal parts; if there are fewer, some are repeated."""
     rate: float | None = None
-    """Frames per second that a video is thinned to before `count` are taken: those shown at 0, 1 / rate,
-    2 / rate, ... seconds. Null takes every frame. A folder of images is taken as it is."""
+    """Frames per second to which a video is thinned before `count` are taken: those shown at 0, 1 / rate,
+    2 / rate, ... seconds. Null takes every frame. Has no effect on folders of images."""
     height: int = 224
     """Pixels."""
     width: int = 224
@@ -86,14 +86,14 @@ class FramesKind:
 class ClipKind:
     """Consecutive frames of a video file or of a folder of images, for a network that convolves over time.
 
-    The manifest's columns <modality>_start and <modality>_end, where it has them, say which part of the
-    file a sample is: frames counted from 0, the end not included; an empty value is the file's own start or
+    The manifest's optional columns <modality>_start and <modality>_end select the part of the
+    file for a sample: frames counted from 0, end excluded; an empty value means the file's start or
     end.
     """
 
     kind: Literal["clip"]
     frames: int = 16
-    """Consecutive frames that are kept."""
+    """Consecutive frames to keep."""
     short: Literal["pad", "tile"] = "pad"
     """A shorter part is filled with its last frame, or repeated."""
     long: Literal["start", "centre"] = "centre"
@@ -122,16 +122,16 @@ class FlowKind:
 
     kind: Literal["flow"]
     frames: int = 16
-    """Consecutive flows that are kept."""
+    """Consecutive flows to keep."""
     compute: bool = False
-    """True computes the flow between consecutive frames, resized before (Farneback's method; needs OpenCV), of
-    every file but the .npy ones, which are read."""
+    """True computes the flow between consecutive frames, resized first (Farneback's method; needs OpenCV), for
+    every file except .npy files, which are read."""
     short: Literal["pad", "tile"] = "pad"
     """A shorter part is filled with its last flow, or repeated."""
     long: Literal["start", "centre"] = "centre"
     """What is kept of a longer part."""
     height: int = 112
-    """Pixels; a flow of another size is resized, its vectors in proportion."""
+    """Pixels; a flow of another size is resized and its vectors scaled."""
     width: int = 112
     """Pixels."""
 
@@ -143,23 +143,23 @@ class FlowKind:
 
 @dataclass(frozen=True)
 class TextKind:
-    """A text as the numbers of its tokens; 0 stands for padding."""
+    """A text as token ids; 0 is padding."""
 
     kind: Literal["text"]
     tokenizer: str | None = None
     """Folder with a tokenizer's files, inside the data root or absolute, or a name on the Hugging Face hub; null
     learns byte pairs from the training texts, with no network, and keeps them in the store."""
     revision: str | None = None
-    """Commit, tag or branch of a tokenizer on the hub; null takes its main branch. What was fetched is kept."""
+    """Commit, tag or branch of a tokenizer on the hub; null uses its main branch. Downloads are cached."""
     tokens: int = 32
-    """Length of every sample with the tokenizer's own marks; a longer text is cut, a shorter one padded."""
+    """Length of every sample including special tokens; longer texts are cut, shorter ones padded."""
     vocabulary: int = 4096
-    """Token ids of a learned tokenizer, 300 to 1000000; fewer if the training texts repeat too little for more. A
-    tokenizer that `tokenizer` names has its own number."""
+    """Vocabulary size of a learned tokenizer, 300 to 1000000; smaller if the training texts do not yield as many. A
+    tokenizer named by `tokenizer` has its own size."""
     source: Literal["column", "file"] = "column"
     """The manifest's column holds the text itself, or the path of a .txt file in UTF-8."""
     lower_case: bool = True
-    """Turn the text into lower case."""
+    """Convert to lower case."""
     remove_punctuation: bool = True
     """Replace punctuation by spaces."""
     letters_only: bool = False

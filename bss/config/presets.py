@@ -1,4 +1,4 @@
-"""Schedulers as the authors' published scripts have them, for `preset:` in schedule.schedulers."""
+"""The schedulers of the authors' published scripts, for `preset:` in schedule.schedulers."""
 
 from typing import Any
 
@@ -24,5 +24,5 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """Name to parameters. Scores of the freshly initialised network, epochs counted from 1, no smoothing,
-measuring in train mode; T_grow is 40 in every script. What the scripts set outside of a scheduler, such as the
-order in which they measure, the presets of datasets set in protocol published."""
+measuring in train mode; T_grow is 40 in every script. Settings outside a scheduler, such as the
+measuring order, come from the dataset presets in protocol published."""

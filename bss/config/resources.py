@@ -11,19 +11,19 @@ S3_FOLDER = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*")
 
 @dataclass(frozen=True)
 class CheckpointsConfig:
-    """How often a training saves where it stands, to go on from there after a stop."""
+    """How often a training saves a checkpoint, from which it resumes after a stop."""
 
     minutes: float | None = 5.0
-    """A checkpoint at the first step after so many minutes; null: not by time."""
+    """Save at the first step after this many minutes; null: not by time."""
     steps: int | None = None
-    """A checkpoint after so many steps; null: not by steps."""
+    """Save after this many steps; null: not by steps."""
     keep: int = 2
-    """The last so many are kept, in case the newest is damaged."""
+    """Number of checkpoints to keep, in case the newest is damaged."""
     store: str | None = None
-    """Place on an object store, s3://bucket/prefix, that gets each checkpoint too; null: they stay on this disk.
+    """S3 URL, s3://bucket/prefix, to which each checkpoint is also uploaded; null: they stay on this disk.
 
-    There a training goes on from when its disk is gone, as that of a pod. They are named by the digest of all that
-    decides the training, and removed when it is finished.
+    A training whose disk is lost, such as a pod's, resumes from there. Checkpoints are named by the digest of all that
+    decides the training, and removed when it finishes.
     """
 
     def __post_init__(self) -> None:
@@ -37,27 +37,27 @@ class CheckpointsConfig:
 
 @dataclass(frozen=True)
 class ResourcesConfig:
-    """What of the machine is used; none of it changes a result on CPU."""
+    """Use of the machine; none of it changes a result on CPU."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes a GPU where there is one."""
+    """auto uses a GPU if there is one."""
     deterministic: Literal["error", "warn"] = "error"
-    """What becomes of an operation that has no deterministic implementation on a GPU: error ends the training and names
-    it, warn goes on, and two runs may differ. Everything is deterministic on CPU."""
+    """If an operation has no deterministic implementation on a GPU: error ends the training and names
+    it, warn continues, and two runs may differ. Everything is deterministic on CPU."""
     jobs: int | None = None
     """Trainings that run concurrently, each a process; on a GPU they share it.
 
-    null: on CPU as many as there are processors for (train.processes each); on a GPU one, or if all encoders are cnn or
+    null: on CPU one per train.processes processors; on a GPU one, or if all encoders are cnn or
     mlp up to 8, one per 6 GiB of its memory and one per processor; on nodes one.
     """
     staging: str | None = None
-    """Place on an object store, s3://bucket/prefix, through which the nodes of a training get their files.
+    """S3 URL, s3://bucket/prefix, through which the nodes of a training get their files.
 
-    Needed where train.nodes is greater than 1. A training's own files there are removed when it ends; the
+    Required if train.nodes is greater than 1. A training's own files there are removed when it ends; the
     store, below `stores/<digest>`, stays for the next one.
     """
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
-    """Beside the folder of a training until it is finished."""
+    """Stored next to a training's folder until it finishes."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -1,4 +1,4 @@
-"""The schedulers of params.yaml: the entries that the files of `bss.balance.schedulers` hold."""
+"""The schedulers of params.yaml: the entries defined in `bss.balance.schedulers`."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,10 +30,10 @@ class ScheduleConfig:
     """The schedulers that are compared."""
 
     schedulers: dict[str, SchedulerEntry]
-    """A name of your choice to a scheduler."""
+    """Maps a name of your choice to a scheduler."""
 
     def __post_init__(self) -> None:
-        """Check the names: they become folders and metric names."""
+        """Check the names, which become folder and metric names."""
         require(bool(self.schedulers), "schedulers", {}, "one or more")
         for name in self.schedulers:
             ok = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and name.lower() == name

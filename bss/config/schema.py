@@ -26,13 +26,13 @@ class DigitsConfig:
     """The built-in data: spoken-digit-like sounds paired with handwritten digits."""
 
     seed: int = 0
-    """Decides every sound, pair and fault."""
+    """Seed of every sound, pair and fault."""
     contradicting: float = 0.4
     """Share of train and val pairs with one modality taken from another class, in [0, 1]."""
     noisy: float = 0.0
     """Share of train and val pairs with one modality drowned in noise, in [0, 1 - contradicting]."""
     audio_advantage: float = 0.0
-    """How much easier audio is than image, in [-1, 1]: more noise on the one, less on the other."""
+    """How much easier audio is than image, in [-1, 1]: less noise on the easier one, more on the other."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -44,7 +44,7 @@ class DigitsConfig:
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """Which built-in data is generated, into data/<name>; `{}` generates none."""
+    """The built-in data to generate into data/<name>; `{}` generates none."""
 
     digits: DigitsConfig | None = None
     """Audio-visual digits."""
@@ -52,31 +52,31 @@ class GenerateConfig:
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """What is decoded into the store."""
+    """What `bss prepare` decodes into the store."""
 
     root: str
     """Folder of the raw data; DVC watches all of it."""
     modalities: dict[str, ModalityKind]
-    """Modality name (= column of the manifest) to how its files are decoded; two or more."""
+    """Maps each modality (= column of the manifest) to how its files are decoded; two or more."""
     source: str | None = None
-    """A published dataset whose own layout is read, such as crema-d (`bss presets` lists them); null reads
+    """A published dataset to read in its original layout, such as crema-d (`bss presets` lists them); null reads
     `manifest`."""
     manifest: str = "manifest.csv"
     """CSV or Parquet file inside `root`: columns id, label, split, optional group, one per modality, and
     <modality>_start, <modality>_end for parts of files."""
     truth: str | None = None
-    """CSV inside `root` that tells which pairs are known to be bad (columns id, kind); evaluation only."""
+    """Ground truth: CSV inside `root` that lists known bad pairs (columns id, kind); for evaluation only."""
     val_share: float = 0.2
-    """Share of train that becomes val where the manifest has no val, in (0, 0.5]."""
+    """Share of train to split off as val if the manifest has no val, in (0, 0.5]."""
     on_bad_sample: Literal["error", "skip"] = "error"
-    """A row of the manifest that is bad by itself or a file that cannot be decoded stops preparation, or its sample is
-    skipped and listed."""
+    """If a manifest row is invalid or a file cannot be decoded: error stops the preparation, skip leaves out the sample
+    and lists it."""
     shared_files: tuple[str, ...] = ()
-    """Files inside `root` that samples of several splits may have in protocol honest, such as a silent sound where none
-    was recorded; copies of them too, whatever their names."""
+    """Files inside `root` that several splits may share in protocol honest, such as a silent sound used if none
+    was recorded. Copies under other names are allowed too."""
     links: Links = "inside"
     """Symbolic links in the data: inside follows those that stay in `root` or lead into this project's DVC cache;
-    follow follows all, so whoever made the data can have any file read that you can read."""
+    follow follows all, so the data's author can make you read any file that you have access to."""
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
@@ -84,7 +84,7 @@ class PrepareConfig:
         reserved = {"index", "id", "label", "label_name", "split", "group"}
         reserved |= {f"{name}_{end}" for name in self.modalities for end in ("start", "end", "tokens")}
         for name in self.modalities:
-            right = f"a name of letters, digits and _ that is none of {sorted(reserved)}"
+            right = f"a name of letters, digits and _ other than {sorted(reserved)}"
             require(name.isidentifier() and name not in reserved, "modalities", name, right)
         require(0 < self.val_share <= 0.5, "val_share", self.val_share, "in (0, 0.5]")
 
@@ -98,19 +98,19 @@ class MeasureConfig:
     score: BalanceScore = field(default_factory=BalanceScore)
     """The criteria and how they are normalised."""
     initial_mode: Literal["train", "eval"] = "train"
-    """Mode of the freshly initialised network in the pass for ``scores: initial``; train augments and normalises
-    with the statistics of each batch, as the scripts do on all datasets but Twitter-2015."""
+    """Mode of the freshly initialised network when it measures ``scores: initial``; train augments and normalises
+    with batch statistics, like the scripts for all datasets except Twitter-2015."""
     order: Literal["shuffled", "dataset"] = "shuffled"
-    """Which samples share a batch in passes in train mode: a random permutation for each pass, or neighbours in the
-    order of the dataset (the scripts). It does not matter in eval mode."""
+    """How passes in train mode form batches: from a random permutation per pass, or from neighbours in the
+    order of the dataset (the scripts). Has no effect in eval mode."""
     batch_size: int | None = None
-    """Samples per batch in passes in train mode, at least 1; null takes train.batch_size. Batch normalisation of a
+    """Samples per batch in passes in train mode, at least 1; null uses train.batch_size. Batch normalisation of a
     single number per channel, as in `mlp`, needs 2."""
     precision: Precision | None = None
-    """Of the passes that measure: after the warm-up, of the initial network, and BSS-L's full ones; null takes
+    """Precision of measuring passes: after the warm-up, of the initial network, and BSS-L's full ones; null uses
     train.precision.
 
-    The warm-up and online scores come from training steps and have their precision; gradient_magnitude has fp32.
+    The warm-up and online scores come from training steps and use their precision; gradient_magnitude uses fp32.
     """
 
     def __post_init__(self) -> None:
@@ -121,14 +121,14 @@ class MeasureConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Over which classes the metrics of each class are averaged."""
+    """Classes over which per-class metrics are averaged."""
 
     map_over: Literal["present", "all"] = "present"
-    """Mean average precision: the classes that occur among the labels of the split, or all classes, of which an
+    """Mean average precision: over the classes that occur among the labels of the split, or over all classes, where an
     absent one counts as 0 (the scripts)."""
     f1_over: Literal["present", "present-or-predicted"] = "present"
-    """Macro-F1: the classes that occur among the labels of the split, or also those that are predicted for any
-    sample, of which an absent one counts as 0 (the scripts)."""
+    """Macro-F1: over the classes that occur among the labels of the split, or also those predicted for any
+    sample, where an absent one counts as 0 (the scripts)."""
 
 
 @dataclass(frozen=True)
@@ -152,19 +152,19 @@ class NetworkConfig:
     """One encoder per modality, a head on each, and a fusion head."""
 
     encoders: dict[str, EncoderConfig]
-    """Modality name to its encoder; the same names as prepare.modalities."""
+    """Maps each modality to its encoder; the same names as prepare.modalities."""
     fusion: FusionConfig = field(default_factory=Concatenation)
     """How the features are fused."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     """The training loss."""
     prediction: Literal["all-heads", "unimodal-heads"] = "all-heads"
-    """Argmax of the sum of all logits, or of the unimodal ones alone (CREMA-D in the paper)."""
+    """Argmax of the sum of all logits, or only of the unimodal ones (CREMA-D in the paper)."""
     head_initialisation: Literal["torch", "xavier"] = "torch"
-    """How the unimodal heads and the fusion head start: torch's default for linear layers (uniform in
+    """Initialisation of the unimodal and fusion heads: torch's default for linear layers (uniform in
     +-1 / sqrt(width), bias too), or Xavier normal (Glorot and Bengio, 2010) with bias 0, as in the scripts."""
 
     def __post_init__(self) -> None:
-        """Check what concerns encoders and fusion at once."""
+        """Check encoders and fusion together."""
         if isinstance(self.fusion, Film) and self.fusion.conditioner is not None:
             known = list(self.encoders)
             right = f"null or one of the modalities {known}"
@@ -173,18 +173,18 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What every scheduler is compared with."""
+    """How schedulers are compared."""
 
     baseline: str = "uniform"
-    """Name of a scheduler: uniform shuffling."""
+    """Name of the uniform scheduler."""
     control: str | None = None
-    """Name of a scheduler: the random ranking with the same pacing; null compares with the baseline alone."""
+    """Name of the scheduler with a random ranking and the same pacing; null compares only with the baseline."""
     correction: Literal["max-t", "none"] = "max-t"
-    """For comparing several schedulers with one reference: max-t, the joint sign-flip test; none judges each alone."""
+    """Correction for multiple comparisons: max-t, the joint sign-flip test, or none."""
     margin: float = 1.0
-    """Difference in points of accuracy that does not matter, above 0: an interval inside ± margin is a verdict."""
+    """Largest irrelevant difference in points of accuracy, above 0: an interval inside ± margin is a verdict."""
     resamples: int = 10_000
-    """Random sign vectors of the sign-flip tests with more than 16 seeds, at least 1000; up to 16 all are tried."""
+    """Random sign vectors per sign-flip test, at least 1000; with up to 16 seeds all vectors are enumerated."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -194,25 +194,25 @@ class CompareConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """What goes to MLflow; where it goes is told by MLFLOW_TRACKING_URI (default sqlite:///mlflow.db)."""
+    """What is logged to MLflow, at MLFLOW_TRACKING_URI (default sqlite:///mlflow.db)."""
 
     enabled: bool = True
     """False trains without MLflow."""
     experiment: str | None = None
-    """Name of the experiment; null takes the name of the data's folder."""
+    """Name of the experiment; null uses the name of the data folder."""
     models: Literal["all", "first-seed", "none"] = "first-seed"
     """Which trained models are logged."""
     sequences_mib: int = 64
-    """Sequences are logged in full up to this size per run, beyond it as digests."""
+    """Sequences are logged in full up to this size per run, otherwise as digests."""
     strict: bool = False
-    """True ends the work at once where MLflow does not answer; false goes on and leaves the records to `bss sync`."""
+    """If MLflow does not answer: true stops at once; false continues and leaves the upload to `bss sync`."""
 
 
 @dataclass(frozen=True)
 class Config:
     """The whole of params.yaml."""
 
-    # Strict types, and unknown keys are errors, here and in every section below.
+    # Strict types; unknown keys are errors, here and in every section below.
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
 
     prepare: PrepareConfig
@@ -220,9 +220,9 @@ class Config:
     schedule: ScheduleConfig
     train: TrainConfig
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
-    """Each scheduler is trained once per seed; comparisons are paired by seed, and fewer than six give no verdict."""
+    """Each scheduler is trained once per seed. Comparisons are paired by seed; a verdict needs at least six."""
     protocol: Protocol = "honest"
-    """honest: checkpoint chosen on val, test read once; published: best test epoch, as the authors do."""
+    """honest: checkpoint chosen on val, test evaluated once; published: best test epoch, like the authors."""
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -231,7 +231,7 @@ class Config:
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
 
     def __post_init__(self) -> None:
-        """Check what concerns two sections at once."""
+        """Check what depends on two sections."""
         seeds_ok = bool(self.seeds) and len(set(self.seeds)) == len(self.seeds) and min(self.seeds) >= 0
         require(seeds_ok, "seeds", list(self.seeds), "one or more different numbers of at least 0")
         found, right = sorted(self.network.encoders), sorted(self.prepare.modalities)
@@ -246,13 +246,13 @@ class Config:
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
             online = entry.measures_by == "online"
-            wanted = "full where the score needs gradient_magnitude, which the training pass does not give"
+            wanted = "full, because the score needs gradient_magnitude, which the training pass does not compute"
             bad = online and "gradient_magnitude" in criteria
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
 
 
 def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind) -> None:
-    """Check that modality `name` has an encoder for its kind, a spectrogram where it is audio, a crop that fits."""
+    """Check that modality `name` has an encoder for its kind, a spectrogram if it is audio, and a crop that fits."""
     kind = modality.kind
     fit = [get_args(get_type_hints(c)["kind"])[0] for c in get_args(AnyEncoderConfig) if kind in c.inputs]
     right = f"one that takes kind {kind}: {', '.join(fit)}"
@@ -261,7 +261,7 @@ def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind)
     wanted = "given for audio" if kind == "audio" else f"left out for kind {kind}"
     require(has == (kind == "audio"), f"network.encoders.{name}.spectrogram", has, wanted)
     if isinstance(encoder, ClipTextConfig) and isinstance(modality, TextKind):
-        # The encoder takes the greatest id for the end of a text, which is true of CLIP's tokenizer.
+        # The encoder takes the largest id as the end of the text, which holds for CLIP's tokenizer.
         wanted = "CLIP's, such as openai/clip-vit-base-patch32, for the encoder clip-text"
         require(modality.tokenizer is not None, f"prepare.modalities.{name}.tokenizer", modality.tokenizer, wanted)
     crop: Crop | None = getattr(encoder, "crop", None)

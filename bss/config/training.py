@@ -11,7 +11,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def _no_number(value: Any) -> Any:
-    # To Python 1 is True, and a Literal would take it.
+    # In Python 1 == True, so a Literal would accept it.
     require(isinstance(value, bool | str), "compile", value, "false, true or graphs")
     return value
 
@@ -19,7 +19,7 @@ def _no_number(value: Any) -> Any:
 Compile = Annotated[Literal[False, True, "graphs"], BeforeValidator(_no_number)]
 
 RESOURCES = ("processes", "nodes")
-"""Keys of `train` that tell what a training runs on, not what it computes: it may go on with others."""
+"""Keys of `train` that choose hardware, not results. A run may resume with different values."""
 
 
 @dataclass(frozen=True)
@@ -70,30 +70,30 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained; the warm-up of measuring takes the same batches, optimiser and precision."""
+    """How the network is trained; the warm-up of measuring uses the same batch size, optimiser and precision."""
 
     optimiser: OptimiserConfig
     epochs: int = 30
-    """Passes over the data, or over the open part of it, at least 1."""
+    """Passes over the data, or over the part that the pacing has opened, at least 1."""
     batch_size: int = 64
     """Samples per step, over all processes together; at least 2, and 2 per process."""
     decay: StepDecay = field(default_factory=StepDecay)
-    """When the learning rate falls."""
+    """When the learning rate decays."""
     processes: int = 1
-    """Processes (ranks) of one training on one machine, one GPU each where there are GPUs.
+    """Processes (ranks) of one training on one machine, each with its own GPU if there are GPUs.
 
     They share every batch: batches, sequences and steps are those of one process. Gradients are those of
-    the mean over the whole batch, batch normalisation takes its statistics over the whole batch, dropout
-    draws for the whole batch, and evaluation and measuring are spread, so a result differs from that of one
-    process by the order of floating-point sums alone; the same number of processes gives the same bytes again.
-    It is no part of what a training is: a finished one is kept and a stopped one goes on with another number,
-    which its provenance.json tells. Measuring's warm-up takes one process.
+    the mean over the whole batch, batch normalisation uses statistics of the whole batch, dropout
+    draws for the whole batch, and evaluation and measuring are sharded, so a result differs from that of one
+    process only by the order of floating-point sums; the same number of processes gives the same bytes.
+    It does not identify a training: with another number, a finished one is kept and a stopped one resumes,
+    as its provenance.json records. Measuring's warm-up uses one process.
     """
     nodes: int = 1
-    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks, and it may go on
-    with another number as with other processes.
+    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks, and it may resume
+    with another number, like `processes`.
 
-    Pods on a cluster, containers elsewhere; resources.staging says how files reach them.
+    Pods on a cluster, containers elsewhere; they get their files through resources.staging.
     """
     precision: Precision = "fp32"
     """bf16 multiplies in 16 bits (torch.autocast), in training, evaluation and, without measure.precision, measuring.
@@ -102,18 +102,18 @@ class TrainConfig:
     with a stride over maps of one pixel, for which torch leaves parts of a gradient undefined.
     """
     compile: Compile = False
-    """How training steps are made faster; evaluation and measuring take the network as it is.
+    """How to speed up training steps; evaluation and measuring run the network eagerly.
 
-    true: they run code that torch.compile makes of the network, with a slow start and other rounding. graphs: on a GPU
-    each step is launched as one CUDA graph, for small networks, whose kernels take less time than launching them; the
-    last, smaller batch of an epoch is launched kernel by kernel. For one process; no effect on a CPU.
+    true: torch.compile, with a slow start and different rounding. graphs: on a GPU
+    each step is launched as one CUDA graph, for small networks whose kernels run faster than they launch; the
+    last, smaller batch of an epoch is launched kernel by kernel. Needs one process; no effect on a CPU.
     """
     accumulate: int = 1
-    """Parts that each batch is cut into, one after the other, with one update for all: less memory. The gradient is
-    that of the whole batch, but batch normalisation takes its statistics over each part. At least 2 samples each."""
+    """Micro-batches per batch, with one update for all (gradient accumulation): saves memory. The gradient is
+    that of the whole batch, but batch normalisation uses statistics of each part. At least 2 samples per part."""
     drop_last: bool = False
-    """True leaves out the last batch of an epoch, warm-up included, if it is not full, as the scripts do; the recorded
-    sequence has it all the same. False trains on it; a single sample joins the batch before."""
+    """True drops the last batch of an epoch, warm-up included, if it is not full, like the scripts; the recorded
+    sequence still contains it. False trains on it; a single sample joins the previous batch."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -1,1 +1,1 @@
-"""From the manifest to the store: reading, checking, decoding once, and reading back."""
+"""From manifest to store: read, check, decode once, and read back."""

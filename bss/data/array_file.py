@@ -1,4 +1,4 @@
-"""A .npy file that is written row by row, and one that is read row by row."""
+""".npy files written and read row by row."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 class ArrayWriter:
-    """A .npy file [n, *shape] that grows along its first axis; it can be read once it is closed."""
+    """A .npy file [n, *shape] that grows along its first axis; readable after it is closed."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape, self.dtype, self.rows = shape, dtype, 0
@@ -23,14 +23,14 @@ class ArrayWriter:
         self._write_header()
 
     def append(self, rows: Array) -> None:
-        """Write `rows` [k, *shape] behind those that are there."""
+        """Append `rows` [k, *shape]."""
         assert rows.shape[1:] == self.shape
         assert rows.dtype == self.dtype
         self._file.write(np.ascontiguousarray(rows).data)
         self.rows += len(rows)
 
     def close(self) -> None:
-        """Write how many rows there are."""
+        """Write the number of rows to the header."""
         self._file.seek(0)
         self._write_header()
         self._file.close()
@@ -42,15 +42,15 @@ class ArrayWriter:
 
 
 class ArrayReader:
-    """A .npy file [n, *shape] whose rows are read into memory that the caller has; threads may share it.
+    """A .npy file [n, *shape] whose rows are read into the caller's memory; thread-safe.
 
-    Raises `BadSampleError` where the file is not one.
+    Raises `BadSampleError` if it is not such a file.
     """
 
     def __init__(self, path: Path) -> None:
         array = open_array(path)
         if array.ndim == 0 or not array.flags.c_contiguous:
-            raise BadSampleError("not an array whose rows lie one behind the other")
+            raise BadSampleError("not an array with contiguous rows")
         self.path, self.shape, self.dtype = path, array.shape, array.dtype
         self.row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
         self._start = array.offset
@@ -59,12 +59,12 @@ class ArrayReader:
     def read(self, first: int, count: int, out: memoryview) -> None:
         """Read the rows `first` to `first + count` into the bytes `out`.
 
-        A call to the system, which waits for a disk without holding up other threads, and reads ahead.
+        A system call, which releases the GIL while it waits for the disk, and reads ahead.
         """
         place, size = self._start + first * self.row_bytes, count * self.row_bytes
         done = 0
         while done < size:
             got = os.preadv(self._file.fileno(), [out[done:size]], place + done)
             if got == 0:
-                raise BssError(f"{self.path}: ends before its last row; it has changed since it was opened.")
+                raise BssError(f"{self.path}: ends before its last row; it changed since it was opened.")
             done += got

@@ -1,4 +1,4 @@
-"""Checksums of the raw files that a store was made from."""
+"""Checksums of the raw files behind a store."""
 
 import heapq
 import os
@@ -22,9 +22,9 @@ from bss.files import digest_file
 def write_checksums(
     path: Path, root: Path, samples: list[Sample], kinds: dict[str, ModalityKind], links: Links = "inside"
 ) -> None:
-    """Write the sha256 of every file that `samples` name, of a folder every file in it.
+    """Write the sha256 of every file that `samples` name; of a folder, of every file in it.
 
-    Lines as `sha256sum` writes them, sorted by path: ``sha256sum --check`` in the data root compares. Files
+    The lines have the format of `sha256sum`, sorted by path: run ``sha256sum --check`` in the data root. Files
     behind links that `links` does not follow are left out.
     """
     of_files = [name for name, kind in kinds.items() if not (isinstance(kind, TextKind) and kind.source == "column")]
@@ -36,9 +36,9 @@ def write_checksums(
 
 
 def join_checksums(parts: Sequence[Path], path: Path) -> None:
-    """Write the lines of the files `parts`, which `write_checksums` wrote, as one file of the kind.
+    """Merge the files `parts`, written by `write_checksums`, into one.
 
-    Raises `BssError` where two tell of one raw file with different checksums: it changed in between.
+    Raises `BssError` if two have different checksums for one raw file: it changed in between.
     """
     with ExitStack() as stack:
         opened = [stack.enter_context(_open(part, "r")) for part in parts]
@@ -47,14 +47,14 @@ def join_checksums(parts: Sequence[Path], path: Path) -> None:
             first, *others = set(lines)
             if others:
                 raise BssError(
-                    f"{name}: has changed while the data were prepared; two parts of the store have different "
-                    "checksums of it. Run the pipeline without its cache, and leave the data alone meanwhile."
+                    f"{name}: changed while the data was being prepared; two parts of the store have different "
+                    "checksums of it. Rerun the pipeline without its cache, and do not change the data meanwhile."
                 )
             out.write(first)
 
 
 def _open(path: Path, mode: str) -> IO[str]:
-    # Names of files are bytes, which need not be UTF-8.
+    # File names are bytes and need not be UTF-8.
     return path.open(mode, encoding="utf-8", errors="surrogateescape")
 
 
@@ -72,13 +72,13 @@ def _files_of(root: Path, name: str, links: Links) -> list[str]:
 
 
 def _line(digest: str, name: str) -> str:
-    """Return a line of `sha256sum`, which marks names with a line break or a backslash in them."""
+    """Return a line in the format of `sha256sum`, which escapes names with a line break or a backslash."""
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
 
 
 def _name_in(line: str) -> str:
-    """Return the name of the file that a line of `_line` tells of."""
+    """Return the file name in a line of `_line`."""
     name = line.rstrip("\n").partition("  ")[2]
     if not line.startswith("\\"):
         return name

@@ -1,4 +1,4 @@
-"""Where DVC keeps the files of a project: with `cache.type symlink` its data are links there."""
+"""DVC's cache folders of a project: with `cache.type symlink` its data is links into them."""
 
 import functools
 import threading
@@ -8,12 +8,12 @@ _LOCK = threading.Lock()
 
 
 def object_folders(project: Path) -> tuple[Path, ...]:
-    """Return the folders of the DVC cache that the DVC project around `project` uses; none without such a project.
+    """Return the cache folders of the DVC project that contains `project`; empty without one.
 
     The cache is the one that `dvc cache dir` prints, from .dvc/config, .dvc/config.local or the user's or system's
-    configuration: objects of DVC 3 lie in its files/md5, those of DVC 2 in itself. Links on the way are resolved.
+    configuration: objects of DVC 3 are in its files/md5, those of DVC 2 directly in it. Links are resolved.
     """
-    with _LOCK:  # decoders ask from many threads at once
+    with _LOCK:  # decoders call it from many threads at once
         return _object_folders(project)
 
 

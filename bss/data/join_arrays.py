@@ -1,4 +1,4 @@
-"""Joining the arrays of several stores, block by block: memory is bounded whatever their size."""
+"""Join the arrays of several stores block by block, in bounded memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from bss.data.array_file import ArrayReader, ArrayWriter
 from bss.data.decode.features import open_array
 
 BLOCK_BYTES = 16 << 20
-"""Size of the rows in memory at a time; one row at least."""
+"""Block size in bytes; a block has at least one row."""
 
 
 def join_arrays(parts: Sequence[Path], path: Path) -> None:
-    """Write the rows of the .npy files `parts`, of one shape and type, one behind the other into `path`."""
+    """Concatenate the rows of the .npy files `parts`, all of one shape and dtype, into `path`."""
     readers = [ArrayReader(part) for part in parts]
     writer = ArrayWriter(path, readers[0].shape[1:], readers[0].dtype)
     row_bytes = readers[0].row_bytes
@@ -29,7 +29,7 @@ def join_arrays(parts: Sequence[Path], path: Path) -> None:
 
 
 def join_ends(parts: Sequence[Path], path: Path) -> None:
-    """Write where each sound ends in the joined array, from the files `parts` that tell it of each array."""
+    """Write the end of each sound in the joined array, from the ends in `parts`, one file per array."""
     joined, total = [], 0
     for part in parts:
         joined.append(open_array(part) + total)

@@ -1,4 +1,4 @@
-"""Samples that belong together because they share a group or a file, or each with a third."""
+"""Connected samples: those that share a group or a file, directly or through other samples."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 
 def first_of_each(keys: Sequence[Collection[object]]) -> npt.NDArray[np.int64]:
-    """Return for each sample the first one that it belongs together with, int64 [samples]; itself if there is none.
+    """Return for each sample the first sample of its component, int64 [samples]; itself if it has no other.
 
-    Two samples belong together that have one of `keys` in common, or are linked by a chain of such samples.
+    Two samples are connected if they share one of `keys`, or are linked by a chain of such samples.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -1,4 +1,4 @@
-"""The tokenizers that a store's texts have of their own: `tokenizer: null` learns one from the training texts."""
+"""Learned tokenizers: `tokenizer: null` learns one from the training texts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ from bss.data.rows import Sample
 def learn_tokenizers(
     folder: Path, kinds: Mapping[str, ModalityKind], samples: Sequence[Sample], root: Path, links: Links = "inside"
 ) -> dict[str, ModalityKind]:
-    """Learn the tokenizers that `kinds` do not name, write them into the store `folder`, and return kinds that do.
+    """Learn the missing tokenizers of `kinds`, write them into the store `folder`, and return `kinds` with their names.
 
-    `samples` are those of the whole manifest, so that every shard learns the same; val and test are left alone.
-    Files that cannot be read are left out here, and reported when they are decoded.
+    `samples` are those of the whole manifest, so that every shard learns the same; val and test are not used.
+    Unreadable files are skipped here and reported when they are decoded.
     """
     train = [sample for sample in samples if sample.split == "train"]
     named = dict(kinds)
@@ -33,7 +33,7 @@ def learn_tokenizers(
 
 
 def clean_texts(values: Iterable[str], kind: TextKind, root: Path, links: Links) -> Iterator[str]:
-    """Yield the texts that a column's `values` are or name, as the tokenizer gets them, without those not readable."""
+    """Yield the cleaned texts of a column's `values` (texts or paths), without unreadable ones."""
     real_root = root.resolve()
     limit = boundary(real_root, links)
     for value in values:

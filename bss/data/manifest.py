@@ -1,4 +1,4 @@
-"""The manifest: which samples there are, their labels, splits, groups and files."""
+"""The manifest: samples with their labels, splits, groups and files."""
 
 import difflib
 import re
@@ -37,20 +37,20 @@ class Manifest:
     path: Path
     samples: list[Sample]
     unused: list[str]
-    """Columns that nothing reads."""
+    """Unused columns."""
     bad: list[BadRow] = field(default_factory=list)
     """The rows that were left out, in the manifest's order."""
 
     @property
     def classes(self) -> list[str]:
-        """The label names in order: by number where all are whole numbers, else by name."""
+        """The label names in order: numeric if all are integers, otherwise alphabetical."""
         names = {sample.label for sample in self.samples}
         if all(re.fullmatch("-?[0-9]{1,18}", name) for name in names):
             return sorted(names, key=lambda name: (int(name), name))
         return sorted(names)
 
     def with_splits(self, splits: dict[str, str]) -> "Manifest":
-        """Return a copy in which the samples of these ids have these splits."""
+        """Return a copy with new splits for these ids."""
         samples = [replace(sample, split=splits.get(sample.id, sample.split)) for sample in self.samples]
         return replace(self, samples=samples)
 
@@ -62,13 +62,13 @@ def read_manifest(
     on_bad: Literal["error", "skip"] = "error",
     links: Links = "inside",
 ) -> Manifest:
-    """Read ``root / name`` and check everything that the table alone can show, all problems at once.
+    """Read ``root / name`` and check everything that the table itself can show; report all problems at once.
 
     Raises `BssError` for a missing, empty or unreadable file, or one that a link takes from outside `root`, for
-    missing columns, for columns of a type that stands for no text, for numbers that are spelled in two ways, and for
-    every bad row: of another width than the header, with an empty value or a missing one that was written as text
-    (nan), an unknown split, a repeated id, a path that leaves the root, or a part of a file that is none. With `on_bad`
-    "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are raised even so.
+    missing columns, for columns whose type is not text-like, for numbers spelled in two ways, and for
+    every bad row: with a wrong number of values, an empty value or a missing one written as text
+    (nan), an unknown split, a repeated id, a path that leaves the root, or an invalid part of a file. With `on_bad`
+    "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are still raised.
     """
     path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.", links)
     narrow: list[tuple[int, str]] = []
@@ -86,16 +86,16 @@ def check_rows(
     wrong_width: Sequence[tuple[int, str]] = (),
     root: Path | None = None,
 ) -> Manifest:
-    """Return the manifest that numbered `rows` are; `path` is named in messages. Raises as `read_manifest` does.
+    """Return the manifest of numbered `rows`; messages name `path`. Raises like `read_manifest`.
 
-    `wrong_width` is read after the last row: number and problem of the rows that `rows` passes over. `root` is the data
+    `wrong_width` is read after the last row: number and problem of the rows that `rows` left out. `root` is the data
     root that messages refer to.
     """
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
         hints = [f"{column!r}{similar(column, columns)}" for column in missing]
         raise BssError(
-            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {listed(columns)}. "
+            f"{path}: missing column{'s' if len(missing) > 1 else ''} {', '.join(hints)}; it has {listed(columns)}. "
             "Needed: id, label, split, and one column per modality in prepare.modalities."
             + header_note(columns, missing)
         )
@@ -108,25 +108,25 @@ def check_rows(
     found |= {row: BadRow(row, "", "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in wrong_width}
     if not samples and not found:
         raise BssError(f"{path}: has a header but no samples.")
-    # To be skipped, a row must be bad whatever becomes of the others; to be corrected, all are listed at once.
+    # To be skipped, a row must be bad independently of the others; to be fixed, all are listed at once.
     for sample, problem in repeated([s for s in samples if on_bad == "error" or s.row not in found]):
         row = BadRow(sample.row, sample.id, sample.label, sample.split, [])
         found.setdefault(sample.row, row).problems.append(problem)
     bad = [found[row] for row in sorted(found)]
     samples = [sample for sample in samples if sample.row not in found]
     if on_bad == "error" or not samples:
-        raise_problems(str(path), _lines_of(bad), "Mend these rows of the manifest.")
+        raise_problems(str(path), _lines_of(bad), "Fix these rows of the manifest.")
     renamed = [(row.row, row.split, split_meant(row.split)) for row in bad]
     misnamed = [f"row {number}: split {split!r} is {right!r}" for number, split, right in renamed if right is not None]
-    raise_problems(str(path), misnamed, "The manifest names its splits otherwise: rename them.")
-    raise_problems(str(path), spelled_twice(samples), "Write each number in one way.")
+    raise_problems(str(path), misnamed, "Rename the splits in the manifest.")
+    raise_problems(str(path), spelled_twice(samples), "Write each number in only one way.")
     used = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
     unused = [column for column in columns if column not in used]
     return Manifest(path, samples, unused, bad)
 
 
 def _lines_of(bad: Sequence[BadRow]) -> list[str]:
-    """Return a line for each problem of the rows; another name of a split is one problem, however many rows have it."""
+    """Return a line for each problem of the rows; a misnamed split is one problem for all its rows."""
     rows = Counter(row.split for row in bad)
     lines, seen = [], set()
     for row in bad:
@@ -141,34 +141,34 @@ def _lines_of(bad: Sequence[BadRow]) -> list[str]:
 
 
 def check_splits(manifest: Manifest) -> None:
-    """Check that train and test exist, and that train knows every label; call it before val is carved."""
+    """Check that train and test exist, and that train has every label; call it before splitting off val."""
     counts = Counter(sample.split for sample in manifest.samples)
     for split in ("train", "test"):
         if not counts[split]:
             raise BssError(
-                f"{manifest.path}: no sample has the split {split!r} (found {dict(counts)}). Mark some samples so."
+                f"{manifest.path}: no sample has the split {split!r} (found {dict(counts)}). Assign it to some samples."
             )
     if not counts["val"] and any(row.split == "val" for row in manifest.bad):
-        raise BssError(f"{manifest.path}: every row of val is bad and was skipped. Mend some of them.")
+        raise BssError(f"{manifest.path}: every row of val is bad and was skipped. Fix some of them.")
     known = {sample.label for sample in manifest.samples if sample.split == "train"}
     problems = [
         f"row {s.row}: label {s.label[:200]!r} is in {s.split} but never in train"
         for s in manifest.samples
         if s.label not in known
     ]
-    cure = "A class can only be learned from train: mend label or split."
+    cure = "A class can only be learned from train: fix label or split."
     if manifest.bad:
-        cure += f" {len(manifest.bad)} bad rows were left out before, such as {manifest.bad[0].lines()[0]}."
+        cure += f" {len(manifest.bad)} bad rows had been skipped, such as {manifest.bad[0].lines()[0]}."
     raise_problems(str(manifest.path), problems, cure)
     gone = sorted({row.label for row in manifest.bad if row.split == "train"} - known - MISSING - {""})
     if gone:
-        raise BssError(f"{manifest.path}: every train row of {', '.join(gone)} is bad and was skipped. Mend some.")
+        raise BssError(f"{manifest.path}: every train row of {', '.join(gone)} is bad and was skipped. Fix some.")
     if len(known) < 2:
-        raise BssError(f"{manifest.path}: train has one class only ({known.pop()!r}); two or more are needed.")
+        raise BssError(f"{manifest.path}: train has only one class ({known.pop()!r}); it needs two or more.")
 
 
 def groups_in_two_splits(manifest: Manifest) -> list[str]:
-    """Return a line for each group (speaker, actor, video, ...) that more than one split has."""
+    """Return a line for each group (speaker, actor, video, ...) in more than one split."""
     seen: dict[str, set[str]] = {}
     for sample in manifest.samples:
         if sample.group is not None:
@@ -181,7 +181,7 @@ def groups_in_two_splits(manifest: Manifest) -> list[str]:
 
 
 def find_table(root: Path, name: str, cure: str, links: Links = "inside") -> Path:
-    """Return ``root / name``, a file inside `root` unless `links` may leave it; raise `BssError` with `cure` if not."""
+    """Return the file ``root / name``, inside `root` unless `links` may leave it; else raise `BssError` with `cure`."""
     try:
         if not root.is_dir():
             raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
@@ -191,7 +191,7 @@ def find_table(root: Path, name: str, cure: str, links: Links = "inside") -> Pat
             raise BssError(f"{root / name}: {what}")
     except LinkOutsideError as error:
         raise BssError(f"{root / name}: {error}.") from error
-    except (BadSampleError, OSError) as error:  # one that leads out of the root, one that is too long for a name
+    except (BadSampleError, OSError) as error:  # leads out of the root, or is too long a name
         raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
     return root / name
 
@@ -199,14 +199,14 @@ def find_table(root: Path, name: str, cure: str, links: Links = "inside") -> Pat
 def read_rows(
     path: Path, wanted: Collection[str] | None = None, on_wrong_width: Callable[[int, str], None] | None = None
 ) -> tuple[list[str], Iterator[Row]]:
-    """Return the columns and the rows, read as they are asked for, of a CSV or Parquet file; all values are text.
+    """Return the columns and a lazy iterator of rows of a CSV or Parquet file; all values are text.
 
-    `wanted` and `on_wrong_width` as `read_parquet` and `read_csv` have them.
+    `wanted` and `on_wrong_width` as in `read_parquet` and `read_csv`.
     """
     return read_parquet(path, wanted) if path.suffix == ".parquet" else read_csv(path, on_wrong_width)
 
 
 def similar(column: str, columns: list[Any]) -> str:
-    """Return a question that names the one of `columns` whose name is most like `column`, or nothing."""
+    """Return a question that suggests the most similar of `columns`, or nothing."""
     close = difflib.get_close_matches(column, columns, n=1)
     return f" (is it {close[0]!r}?)" if close else ""

@@ -1,4 +1,4 @@
-"""How a store's samples were decoded, kept with it and with its trainings so that new files are decoded alike."""
+"""How a store's samples were decoded; stored with it and its trainings so that new files are decoded identically."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Preprocessing:
 def write_preprocessing(
     folder: Path, kinds: Mapping[str, ModalityKind], named: Mapping[str, ModalityKind], root: Path
 ) -> None:
-    """Write into `folder` how `kinds` are decoded; `named` are the same, each text with the tokenizer that it got.
+    """Write to `folder` how `kinds` are decoded; `named` are the same kinds with the name of each text's tokenizer.
 
-    Tokenizers may be folders in `root`, and are copied whole.
+    Tokenizers may be folders in `root`, and are copied completely.
     """
     tokenizers = {
         name: Tokenizer(kind, root.resolve(), name).save() for name, kind in named.items() if isinstance(kind, TextKind)
@@ -44,8 +44,8 @@ def read_preprocessing(path: Path, made_by: str) -> Preprocessing:
     """Read the file at `path` that the stage `made_by` wrote; raise `BssError` if it is missing or damaged."""
     tree = read_json(path, made_by, {"schema_version": int, "modalities": dict, "tokenizers": dict})
     del tree["schema_version"]
-    preprocessing = check_tree(tree, Preprocessing, f"{path} (`bss {made_by}` writes it again)")
+    preprocessing = check_tree(tree, Preprocessing, f"{path} (rerun `bss {made_by}` to rewrite it)")
     texts = {name for name, kind in preprocessing.modalities.items() if isinstance(kind, TextKind)}
     if set(preprocessing.tokenizers) != texts:
-        raise BssError(f"{path}: damaged (tokenizers are not those of its texts). Run `bss {made_by}` again.")
+        raise BssError(f"{path}: damaged (tokenizers do not match its texts). Run `bss {made_by}` again.")
     return preprocessing

@@ -8,24 +8,24 @@ from bss.data.table_contents import MARKS, held_instead
 from bss.errors import BssError, raise_problems
 
 Row = tuple[int, dict[str, str]]
-"""Number of a row in its file, and its values."""
+"""Row number in the file, and values."""
 
-WRONG_WIDTH_CURE = "Is a comma inside a value? Then quote the value"
+WRONG_WIDTH_CURE = "If a value contains a comma, quote it"
 
 
 def read_csv(path: Path, on_wrong_width: Callable[[int, str], None] | None = None) -> tuple[list[str], Iterator[Row]]:
-    """Return the header, and line number and values of every row, read as they are asked for; all values are text.
+    """Return the header and a lazy iterator of line number and values of every row; all values are text.
 
-    Values are separated by commas, in a file named .tsv by tabs. A byte-order mark and any line ending are fine, lines
-    without any value, such as the ,,, below an exported sheet, are passed over. Rows of another width than the header
-    are not returned: `on_wrong_width` gets line number and problem of each. Raises `BssError` for a file that is empty,
-    not UTF-8 or not CSV, for a column that is named twice and, without `on_wrong_width`, after the last row for all
-    rows of another width.
+    Values are separated by commas, in a .tsv file by tabs. A byte-order mark and any line ending are accepted; lines
+    without any value, such as the ,,, below an exported sheet, are ignored. Rows with a wrong number of values
+    are left out: `on_wrong_width` gets line number and problem of each. Raises `BssError` for a file that is empty,
+    not UTF-8 or not CSV, for a duplicate column name and, without `on_wrong_width`, after the last row for all
+    rows with a wrong number of values.
     """
     lines = _lines(path)
     _, columns = next(lines, (0, []))
     if not columns:
-        raise BssError(f"{path}: empty. Expected a header with the names of the columns.")
+        raise BssError(f"{path}: empty. Expected a header with column names.")
     if columns[0].lstrip().startswith(MARKS) and (held := held_instead(path)):
         raise BssError(f"{path}: not a CSV file: {held}.")
     require_distinct(path, columns)
@@ -71,12 +71,12 @@ def _rows(
 
 
 def require_distinct(path: Path, columns: list[str]) -> None:
-    """Raise `BssError` where a column is named twice, as nothing tells which one is meant."""
+    """Raise `BssError` for a duplicate column name, which is ambiguous."""
     if len(set(columns)) < len(columns):
-        raise BssError(f"{path}: a column is named twice in {listed(columns)}.")
+        raise BssError(f"{path}: duplicate column name in {listed(columns)}.")
 
 
 def listed(columns: list[str]) -> str:
-    """Return the names of columns as messages tell them: the first 50, and no name longer than 100 letters."""
+    """Return column names for messages: the first 50, each cut at 100 letters."""
     shown = [name[:100] for name in columns[:50]]
     return f"{shown}" + f" and {len(columns) - 50} more" * (len(columns) > 50)

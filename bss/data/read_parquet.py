@@ -14,18 +14,18 @@ from bss.data.table_contents import held_instead
 from bss.errors import BssError
 
 MAX_ROWS = 10_000_000
-"""A few bytes may stand for any number of rows."""
+"""Most rows: a few bytes may decompress to any number."""
 MAX_BYTES = 1 << 29
-"""Of all values that are read together."""
+"""Most bytes of the values that are read together."""
 BATCH_ROWS = 128
 
 
 def read_parquet(path: Path, wanted: Collection[str] | None = None) -> tuple[list[str], Iterator[Row]]:
-    """Return all columns, and number (from 1) and values of every row, read as they are asked for.
+    """Return all columns, and a lazy iterator of number (from 1) and values of every row.
 
-    The rows have the columns `wanted`, or every one that `parquet_faults` does not name. Null and NaN are an empty
-    text. Raises `BssError` for a file that is unreadable or too large, for a column that is named twice, for a column
-    of `wanted` whose type stands for no text, and for a float that is too large to hold a whole number exactly.
+    The rows have the columns `wanted`, or all columns not in `parquet_faults`. Null and NaN become an empty
+    text. Raises `BssError` for a file that is unreadable or too large, for a duplicate column name, for a column
+    of `wanted` whose type is not text-like, and for a float too large to represent an integer exactly.
     """
     import pyarrow.parquet
 
@@ -33,7 +33,7 @@ def read_parquet(path: Path, wanted: Collection[str] | None = None) -> tuple[lis
         schema, rows = file.schema_arrow, file.metadata.num_rows
         require_distinct(path, schema.names)
         if rows > MAX_ROWS:
-            raise ValueError(f"{rows} rows; {MAX_ROWS} are the most")
+            raise ValueError(f"{rows} rows; at most {MAX_ROWS} are allowed")
     faults = _faults(schema)
     refused = [f"column {name!r}{faults[name]}." for name in schema.names if name in faults and name in (wanted or ())]
     if refused:
@@ -43,7 +43,7 @@ def read_parquet(path: Path, wanted: Collection[str] | None = None) -> tuple[lis
 
 
 def parquet_faults(path: Path) -> dict[str, str]:
-    """Return the columns whose type stands for no text, and for each how a sentence that names it goes on."""
+    """Return the columns whose type is not text-like, each with the rest of a sentence that starts with its name."""
     import pyarrow.parquet
 
     with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
@@ -60,12 +60,12 @@ def _rows(path: Path, names: list[str]) -> Iterator[Row]:
 
     number = size = 0
     with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
-        # Few at a time: a value that the file holds once may be that of a million rows.
+        # Small batches: a value stored once in the file may belong to a million rows.
         for batch in file.iter_batches(BATCH_ROWS, columns=names):
             columns = [_plain(batch.column(name)) for name in names]
             size += sum(column.nbytes for column in columns)
             if size > MAX_BYTES:
-                raise ValueError(f"its values have more than {MAX_BYTES >> 20} MiB")
+                raise ValueError(f"its values exceed {MAX_BYTES >> 20} MiB")
             texts = []
             for name, column in zip(names, columns, strict=True):
                 try:
@@ -78,11 +78,11 @@ def _rows(path: Path, names: list[str]) -> Iterator[Row]:
 
 
 class _NoTextError(Exception):
-    """A value that is not what it stands for; the message says why, and the cure."""
+    """A value that cannot be text; the message gives reason and fix."""
 
 
 def _plain(column: Any) -> Any:
-    """Return the values of a column without the wrapping of dictionaries and extension types that mean nothing more."""
+    """Return the values of a column, unwrapped from dictionaries and extension types without extra meaning."""
     from pyarrow import types
 
     while True:
@@ -95,7 +95,7 @@ def _plain(column: Any) -> Any:
 
 
 _PYTHON_VALUES = ("arrow.uuid", "arrow.bool8")
-"""Extension types whose values are other than those of their storage, and whose texts Python knows."""
+"""Extension types whose values differ from their storage, and whose text form Python knows."""
 
 
 def _is_extension(kind: Any) -> bool:
@@ -105,7 +105,7 @@ def _is_extension(kind: Any) -> bool:
 
 
 def _inner(kind: Any) -> Any:
-    """Return the type that the values of `kind` have, as `_plain` returns them."""
+    """Return the type of the values of `kind` after `_plain`."""
     from pyarrow import types
 
     while True:
@@ -118,7 +118,7 @@ def _inner(kind: Any) -> Any:
 
 
 def _why_no_text(kind: Any) -> str:
-    """Return why values of an Arrow type are no texts, and the cure; nothing where they are."""
+    """Return why values of an Arrow type are not text-like, and the fix; nothing if they are."""
     from pyarrow import types
 
     inner = _inner(kind)
@@ -129,18 +129,18 @@ def _why_no_text(kind: Any) -> str:
         return ""
     if types.is_struct(inner) and {"bytes", "path"} <= {field.name for field in inner}:
         return (
-            " is a struct {bytes, path}, a file inside the table, as Hugging Face datasets writes sounds and images. "
+            " is a struct {bytes, path}, a file inside the table, as in Hugging Face datasets. "
             "Write the bytes of each row to a file and put its path into the column"
         )
     binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
     if any(fits(inner) for fits in binary):
         return (
-            f" is {inner}, which is neither text nor a path. Cast it to string where it holds text; where it holds "
-            "files, write each to a file and put its path into the column"
+            f" is {inner}, which is neither text nor a path. If it holds text, cast it to string; if it holds "
+            "files, write each to disk and put its path into the column"
         )
     if types.is_nested(inner):
         return f" is {_short(inner)}, not one value per row. Save arrays as .npy files and put their paths into it"
-    return f" is {_short(inner)}, which has no text of its own. Write it as text or as a number"
+    return f" is {_short(inner)}, which has no text form. Write it as text or as a number"
 
 
 def _short(kind: Any) -> str:
@@ -155,7 +155,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _texts(column: Any) -> list[str]:
-    """Return the values of a column that `_plain` returned as texts; null and NaN are empty ones."""
+    """Return the values of a column from `_plain` as texts; null and NaN become empty."""
     from pyarrow import types
 
     kind = column.type
@@ -164,15 +164,15 @@ def _texts(column: Any) -> list[str]:
     if types.is_decimal(kind):
         return ["" if value is None else _decimal_text(value) for value in column.to_pylist()]
     if types.is_date(kind) or types.is_time(kind) or types.is_timestamp(kind):
-        # Not Python's own times, which are coarser and end with the year 9999.
+        # Not Python's datetime, which is coarser and ends in the year 9999.
         return [_time_text(value or "") for value in column.cast("string").to_pylist()]
     return ["" if value is None else str(value) for value in column.to_pylist()]
 
 
 def _float_text(value: np.floating[Any]) -> str:
-    """Return the shortest text of a float16, 32 or 64 that tells it from the others; whole numbers have no point.
+    """Return the shortest text that identifies a float16, 32 or 64; integers have no point.
 
-    pandas turns whole numbers into floats where one is missing: 3 is written 3.0, and read as 3.
+    pandas turns integers into floats if one is missing: 3 is written 3.0, and read as 3.
     """
     if np.isnan(value):
         return ""
@@ -180,27 +180,27 @@ def _float_text(value: np.floating[Any]) -> str:
         return np.format_float_positional(value, trim="0") if np.isfinite(value) else str(value)
     if abs(value) >= 2 ** (np.finfo(value.dtype).nmant + 1):
         raise _NoTextError(
-            f"holds {value}: floats of this size have lost digits of whole numbers. Write it as integers or as text."
+            f"holds {value}: floats of this size cannot represent all integers. Write it as integers or as text."
         )
     return str(int(value))
 
 
 def _time_text(text: str) -> str:
-    """Return what Arrow writes for a date or time, without the zeros at the end of its fraction."""
-    if text.startswith("<"):  # Arrow's own words for a value beyond its calendar
-        raise _NoTextError(f"holds a time that no calendar has ({text.strip('<>')}). Correct it, or write it as text.")
+    """Return Arrow's text of a date or time, without trailing zeros of its fraction."""
+    if text.startswith("<"):  # Arrow's text for a value beyond its calendar
+        raise _NoTextError(f"holds a time outside the calendar ({text.strip('<>')}). Correct it, or write it as text.")
     return re.sub(r"\.(\d*?)0+(?!\d)", lambda found: f".{found[1]}" if found[1] else "", text)
 
 
 def _decimal_text(value: Decimal) -> str:
-    """Return a decimal without the zeros behind its last digit: 3.00 is 3."""
+    """Return a decimal without trailing zeros: 3.00 is 3."""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what is raised in the block into a `BssError`: damaged files raise many types, of Arrow's and Python's."""
+    """Turn any exception in the block into `BssError`: damaged files raise many types, Arrow's and Python's."""
     try:
         yield
     except BssError:

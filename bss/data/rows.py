@@ -1,4 +1,4 @@
-"""One row of the manifest: what it says, and what is wrong with it."""
+"""One row of the manifest: its values and its problems."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from bss.data.store import SPLITS
 
 REQUIRED = ("id", "label", "split")
 MISSING = frozenset({"nan", "NaN", "<NA>", "NaT"})
-"""What pandas and NumPy write for a missing value that is turned into text; no cell may have it as its value."""
+"""Text forms of missing values in pandas and NumPy; not allowed as a value."""
 _SYNONYMS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "devel", "development"), "val"),
@@ -23,10 +23,10 @@ NO_SPANS: dict[str, Span] = {}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A row that can be used."""
+    """A valid row."""
 
     row: int
-    """Line in the file (CSV) or number of the row from 1 (Parquet)."""
+    """Line in the file (CSV) or row number from 1 (Parquet)."""
     id: str
     label: str
     split: str
@@ -34,24 +34,24 @@ class Sample:
     files: dict[str, str]
     """Path of each modality, relative to the data root; or the text itself."""
     spans: dict[str, Span] = field(default_factory=dict)
-    """Part of the file, of modalities of which the manifest tells one."""
+    """Part of the file, for modalities with one in the manifest."""
 
     def span(self, modality: str) -> Span:
-        """Return the part of the modality's file that this sample is."""
+        """Return this sample's part of the modality's file."""
         return self.spans.get(modality, WHOLE)
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row of the manifest that cannot be a sample, through its own fault."""
+    """An invalid row of the manifest."""
 
     row: int
-    """Numbered as those of samples."""
+    """Row number, as in `Sample`."""
     id: str
-    """Empty where the row has none."""
+    """Empty if the row has none."""
     label: str
     split: str
-    """Both as the row has them."""
+    """Both as in the row."""
     problems: list[str]
 
     def lines(self) -> list[str]:
@@ -60,9 +60,9 @@ class BadRow:
 
 
 def split_meant(split: str) -> str | None:
-    """Return the split of which `split` is another name, None for a split itself and for what is none.
+    """Return the split that `split` is an alias of, None for a valid split and for anything else.
 
-    A manifest that has such names is to be corrected, and its rows are not skipped for it.
+    A manifest with aliases must be corrected; its rows are not skipped for it.
     """
     meant = _SYNONYMS.get(split.casefold())
     return None if meant == split else meant
@@ -75,10 +75,10 @@ def sample_of_row(
     required: Sequence[str] = REQUIRED,
     root: Path | None = None,
 ) -> tuple[Sample, list[str]]:
-    """Return the sample of a row, and what is wrong with the row; `root` is the data root that messages refer to.
+    """Return the sample of a row and the row's problems; `root` is the data root, for messages.
 
-    The columns `required` and those of `modalities` need a value; of the others in `REQUIRED` the sample may have
-    an empty one.
+    The columns `required` and those of `modalities` need a value; the others in `REQUIRED` may be
+    empty.
     """
     value = {name: text.strip() for name, text in row.items()}
     problems = [f"{name} is empty" for name in (*required, *modalities) if not value[name]]
@@ -91,7 +91,7 @@ def sample_of_row(
     if split and split not in (*SPLITS, *MISSING):
         meant = split_meant(split)
         hint = "" if meant is None else f" (is it {meant!r}?)"
-        problems.append(f"split {split[:200]!r} is none of {', '.join(SPLITS)}{hint}")
+        problems.append(f"split {split[:200]!r} is not one of {', '.join(SPLITS)}{hint}")
     spans: dict[str, Span] = {}
     for modality, kind in modalities.items():
         if _has_span(kind):
@@ -104,13 +104,13 @@ def sample_of_row(
                 f"{modality} {value[modality][:200]!r} is not a path inside the data root{_relative_cure(path, root)}"
             )
     files = {modality: value[modality] for modality in modalities}
-    # Millions of samples share a few of these texts.
+    # Interned: millions of samples share a few texts.
     label, split, group = (sys.intern(value.get(name, "")) for name in ("label", "split", "group"))
     return Sample(number, value["id"], label, split, group or None, files, spans or NO_SPANS), problems
 
 
 def _relative_cure(path: PurePosixPath, root: Path | None) -> str:
-    """Return how an absolute path inside `root` is written in a manifest."""
+    """Return a hint with the relative form of an absolute path inside `root`."""
     if root is None or ".." in path.parts or not path.is_absolute():
         return ""
     inner = next((path.relative_to(r) for r in (root.absolute(), root.resolve()) if path.is_relative_to(r)), None)
@@ -120,9 +120,9 @@ def _relative_cure(path: PurePosixPath, root: Path | None) -> str:
 
 
 def repeated(samples: Iterable[Sample]) -> Iterator[tuple[Sample, str]]:
-    """Yield the samples whose id others have, and what is wrong.
+    """Yield the samples with a duplicate id, and the problem.
 
-    Of rows that are the same the first is none of them; of rows that differ all are, as nothing shows which is right.
+    Of identical rows the first is kept; of different rows all are yielded, because any of them may be wrong.
     """
     by_id: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -134,23 +134,23 @@ def repeated(samples: Iterable[Sample]) -> Iterator[tuple[Sample, str]]:
         for member in (first, *others) if different else others:
             other = first if member is not first else different[0]
             problem = f"differs from row {other.row}" if different else f"repeats row {first.row}"
-            yield member, f"id {name[:200]!r} is not unique, and the row {problem}"
+            yield member, f"id {name[:200]!r} is not unique: the row {problem}"
 
 
 def spelled_twice(samples: Sequence[Sample]) -> list[str]:
-    """Return a line for each whole number that is a label or group with and without a point: 3 and 3.0."""
+    """Return a line for each integer label or group written with and without a point: 3 and 3.0."""
     lines = []
     for column, values in (("label", {s.label for s in samples}), ("group", {s.group or "" for s in samples})):
         floats = [value for value in sorted(values) if re.fullmatch(r"-?[0-9]+\.0+", value)]
         pairs = [(value.partition(".")[0], value) for value in floats]
         lines += [
-            f"{column} {whole!r} and {column} {text!r} are one number" for whole, text in pairs if whole in values
+            f"{column} {whole!r} and {column} {text!r} are the same number" for whole, text in pairs if whole in values
         ]
     return lines
 
 
 def span_columns_of(modalities: Mapping[str, ModalityKind]) -> list[str]:
-    """Return the columns that may name parts of files."""
+    """Return the columns that may select parts of files."""
     return [column for name, kind in modalities.items() if _has_span(kind) for column in _span_columns(name)]
 
 
@@ -163,17 +163,17 @@ def _span_columns(modality: str) -> tuple[str, str]:
 
 
 def _span(value: dict[str, str], modality: str, problems: list[str]) -> Span:
-    """Return the part of the file that a row asks for; columns that are missing or empty ask for the whole.
+    """Return the part of the file that a row selects; missing or empty columns select the whole file.
 
-    Whole numbers may have a point, as pandas writes those of a column that has empty cells.
+    Integers may have a point, because pandas writes them so in a column with empty cells.
     """
     texts = {column: value.get(column, "") for column in _span_columns(modality)}
     found = {column: re.fullmatch(r"([0-9]{0,9})(?:(?<=[0-9])\.0+)?", text) for column, text in texts.items()}
     bad = [column for column, match in found.items() if match is None]
-    problems += [f"{column} {texts[column][:200]!r} is no number of a frame, counted from 0" for column in bad]
+    problems += [f"{column} {texts[column][:200]!r} is not a frame number, counted from 0" for column in bad]
     if bad:
         return WHOLE
     start, end = (int(match[1]) if match and match[1] else None for match in found.values())
     if end is not None and end <= (start or 0):
-        problems.append(f"{modality}_end {end} is not above the start {start or 0}")
+        problems.append(f"{modality}_end {end} must be greater than the start {start or 0}")
     return Span(start, end)

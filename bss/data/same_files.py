@@ -1,4 +1,4 @@
-"""Which paths of a data set name the same file: by content, whatever their spelling, links and copies."""
+"""Find paths that name the same file by content, regardless of spelling, links and copies."""
 
 import hashlib
 import os
@@ -21,45 +21,45 @@ from bss.errors import raise_problems
 from bss.files import digest_file
 
 BLOCK = 4096
-"""Bytes that are read at the start, in the middle and at the end of files of one size, before they are read whole."""
+"""Bytes compared at the start, middle and end of files of equal size, before they are read completely."""
 
 Keys = Mapping[str, str]
-"""Path as the manifest has it to a path that stands for the file: two paths have the same where they name one file."""
+"""Maps a manifest path to the path that represents its file: equal for two paths if they name the same file."""
 
 
 @dataclass(frozen=True)
 class _File:
     path: Path
     node: tuple[int, int]
-    """Device and number: what the file system takes as one file has the same."""
+    """Device and inode: equal if the file system sees one file."""
     size: int
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A file, or a folder of images in order of their names."""
+    """A file, or a folder of images in name order."""
 
     names: list[str]
-    """All paths that lead to it."""
+    """All paths to it."""
     files: tuple[_File, ...]
 
 
 def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = (), links: Links = "inside") -> Keys:
     """Return which of the paths `names` below `root` name the same file.
 
-    Files are the same where their bytes are: names that the file system takes as one, links and copies. A folder of
-    images is one thing, the same as another with the same images in the same order; that two folders have some image in
-    common, such as a black one, makes them no more alike. Paths that lead nowhere are compared by their names. Files of
-    which `may_share` names one are left out. Reads no file whole but those that agree with another in size and in three
-    blocks. Raises `BssError` for a path of `may_share` that is none.
+    Files are the same if their bytes are: spellings of one name, links and copies. A folder of
+    images is one item, the same as another with the same images in the same order; two folders that share some image,
+    such as a black one, are still different. Paths of missing files are compared by name. Files of
+    `may_share` are left out. Reads a file completely only if it matches another in size and in three
+    blocks. Raises `BssError` for an invalid path in `may_share`.
     """
     real_root = root.resolve()
     limit = boundary(real_root, links)
     distinct = sorted({*names, *may_share})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(distinct, pool.map(lambda name: _files_of(real_root, name, limit), distinct), strict=True))
-        missing = [f"{name!r} is no file in {root}" for name in may_share if not found[name]]
-        raise_problems("params.yaml: prepare.shared_files", missing, "Name files relative to prepare.root.")
+        missing = [f"{name!r} is not a file in {root}" for name in may_share if not found[name]]
+        raise_problems("params.yaml: prepare.shared_files", missing, "Give paths relative to prepare.root.")
         items = _merged_links(found)
         groups = [items] if items else []
         for look in (_sizes, _blocks, _digest):
@@ -73,23 +73,23 @@ def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = (), l
 
 
 def named_files(samples: Iterable[Sample], kinds: Mapping[str, ModalityKind]) -> Iterable[str]:
-    """Yield the paths that samples name; a text is no file, wherever it stands: two samples may well have the same."""
+    """Yield the paths that samples name; texts do not count, even in files: two samples may have the same text."""
     of_files = file_modalities(kinds)
     return (sample.files[name] for sample in samples for name in of_files)
 
 
 def file_modalities(kinds: Mapping[str, ModalityKind]) -> list[str]:
-    """Return the modalities whose files may not be in two splits: all but texts."""
+    """Return the modalities whose files must not be in two splits: all except texts."""
     return [name for name, kind in kinds.items() if not isinstance(kind, TextKind)]
 
 
 def keys_of(files: Mapping[str, str], modalities: Iterable[str], keys: Keys) -> frozenset[str]:
-    """Return the keys of one sample, whose paths are `files`."""
+    """Return the keys of one sample's paths `files`."""
     return frozenset(keys[files[name]] for name in modalities if files[name] in keys)
 
 
 def files_in_two_splits(samples: Iterable[Sample], kinds: Mapping[str, ModalityKind], keys: Keys) -> list[str]:
-    """Return a line for each file that more than one split has, with a row of each."""
+    """Return a line for each file in more than one split, with a row of each."""
     of_files = file_modalities(kinds)
     seen: dict[str, dict[str, tuple[int, str]]] = defaultdict(dict)
     for sample in samples:
@@ -110,7 +110,7 @@ def _told(rows: Mapping[str, tuple[int, str]]) -> str:
 
 
 def _files_of(root: Path, name: str, limit: Path) -> tuple[_File, ...]:
-    """Return the file that a path names, or the images of its folder; none where there is nothing to read."""
+    """Return the file that a path names, or the images of its folder; empty if there are none."""
     try:
         path = inside(root, name, limit)
         status = path.stat()
@@ -127,7 +127,7 @@ def _files_of(root: Path, name: str, limit: Path) -> tuple[_File, ...]:
 
 
 def _merged_links(found: Mapping[str, tuple[_File, ...]]) -> list[_Item]:
-    """Return an item for each file or folder that there is, with all paths that the file system takes as one."""
+    """Return an item for each existing file or folder, with all paths that the file system treats as one."""
     items: dict[Hashable, _Item] = {}
     for name, files in found.items():
         if files:
@@ -137,7 +137,7 @@ def _merged_links(found: Mapping[str, tuple[_File, ...]]) -> list[_Item]:
 
 
 def _divided(group: list[_Item], look: Callable[[_Item], Hashable], pool: ThreadPoolExecutor) -> list[list[_Item]]:
-    """Return the items of a group by what `look` sees of them; one alone is not looked at."""
+    """Partition a group of items by `look`, which is not called for a single item."""
     if len(group) < 2:
         return [group]
     parts: dict[Hashable, list[_Item]] = {}
@@ -149,7 +149,7 @@ def _divided(group: list[_Item], look: Callable[[_Item], Hashable], pool: Thread
 def _seen(item: _Item, look: Callable[[_Item], Hashable]) -> Hashable:
     try:
         return look(item)
-    except OSError:  # decoding it will say so; here it is like no other
+    except OSError:  # decoding will report it; here it matches no other
         return item.names[0]
 
 

@@ -1,4 +1,4 @@
-"""The shards of a data set, which are prepared apart from each other, and the parts of a store that they leave."""
+"""Shards of a data set, which are prepared separately, and the parts of a store they produce."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,21 @@ from bss.errors import BssError, raise_problems
 from bss.files import read_json, write_json
 
 PART = "part.json"
-"""File in a part of a store that tells which one it is."""
-CURE = "Run the pipeline without its cache."
-"""What helps against parts that do not belong together."""
+"""File that identifies a part of a store."""
+CURE = "Rerun the pipeline without its cache."
+"""The fix for parts that do not belong together."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several shares of the samples that lie one behind the other in the manifest and differ by one at most."""
+    """One of several contiguous ranges of the manifest's samples; their sizes differ by at most one."""
 
     number: int
-    """Which one, from 0."""
+    """Its number, from 0."""
     of: int
-    """How many there are; with more than samples some are empty."""
+    """Number of shards; if it exceeds the number of samples, some are empty."""
     data: str
-    """Version of the data, such as DVC's digest: parts of different ones are not joined."""
+    """Version of the data, such as DVC's digest: parts of different versions are not joined."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -32,29 +32,29 @@ class Shard:
         require(0 <= self.number < self.of, "number", self.number, f"in [0, {self.of})")
 
     def rows(self, count: int) -> range:
-        """Return which of `count` samples are in this shard."""
+        """Return the range of this shard in `count` samples."""
         return range(count * self.number // self.of, count * (self.number + 1) // self.of)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one shard left: a store of its samples alone, without any array where there are none."""
+    """The output of one shard: a store of its samples only, without arrays if it is empty."""
 
     path: Path
     shard: Shard
     counts: dict[str, int]
     """Samples of each split in the whole manifest."""
     bad_rows: int
-    """Rows of the whole manifest that are no samples; the first part lists them."""
+    """Invalid rows of the whole manifest; the first part lists them."""
 
 
 def write_part(folder: Path, shard: Shard, counts: Mapping[str, int], bad_rows: int) -> None:
-    """Write into `folder` which part it is; `counts` and `bad_rows` as `Part` has them."""
+    """Write the identity of the part in `folder`; `counts` and `bad_rows` as in `Part`."""
     write_json(folder / PART, {"schema_version": 2, **vars(shard), "counts": dict(counts), "bad_rows": bad_rows})
 
 
 def read_part(folder: Path) -> Part:
-    """Return the part in `folder`; raise `BssError` where there is none."""
+    """Return the part in `folder`; raise `BssError` if there is none."""
     found = read_json(
         folder / PART, "prepare", {"number": int, "of": int, "data": str, "counts": dict, "bad_rows": int}
     )
@@ -68,15 +68,15 @@ def read_part(folder: Path) -> Part:
 
 
 def in_order(parts: Sequence[Part], data: str) -> list[Part]:
-    """Return the parts, of which there is one at least, by their numbers.
+    """Return the parts, at least one, ordered by number.
 
-    Raises `BssError` for every one that is missing, there twice, or not of the version `data`, all at once.
+    Raises `BssError` for all parts that are missing, duplicate, or not of the version `data`.
     """
     of = parts[0].shard.of
     found = Counter(part.shard.number for part in parts)
     problems = [f"{part.path}: one of {part.shard.of} shards, not of {of}" for part in parts if part.shard.of != of]
     problems += [f"shard {number} of {of} is missing" for number in range(of) if not found[number]]
-    problems += [f"shard {number} of {of} is there {count} times" for number, count in found.items() if count > 1]
+    problems += [f"shard {number} of {of} exists {count} times" for number, count in found.items() if count > 1]
     problems += [
         f"{part.path}: holds the data {part.shard.data[:12]}, expected {data[:12]}"
         for part in parts

@@ -1,4 +1,4 @@
-"""Sounds of different length, as they are stored and read."""
+"""Storage of sounds with different lengths."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 FULL_SCALE = 32_768
-"""What 1.0 is in 16 bits."""
+"""1.0 in 16 bits."""
 
 Stored = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Sounds:
-    """Sounds one after the other."""
+    """Concatenated sounds."""
 
     values: Any
     """int16 or float32 [sum of lengths], a NumPy array or a tensor."""
@@ -24,12 +24,12 @@ class Sounds:
 
     @cached_property
     def ends(self) -> npt.NDArray[np.int64]:
-        """Where each sound ends in `values`, [k]."""
+        """The end of each sound in `values`, [k]."""
         return np.cumsum(self.lengths)
 
 
 def to_int16(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """Return float32 [samples] in [-1, 1] in 16 bits: rounded, and 1.0 as the greatest number there is."""
+    """Convert float32 [samples] in [-1, 1] to int16: rounded, with 1.0 as the largest int16."""
     return np.clip(np.rint(sound * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 

@@ -1,4 +1,4 @@
-"""Carving a val split out of train, by group, file and class."""
+"""Split off val from train, by group, file and class."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -10,15 +10,15 @@ from bss.data.manifest import Manifest
 from bss.errors import BssError
 
 SEED = 0
-"""Fixed: every training seed, and every scheduler, sees the same split."""
+"""Fixed, so that every seed and scheduler sees the same split."""
 
 
 def carve_val(manifest: Manifest, share: float, files: Sequence[Collection[str]] | None = None) -> Manifest:
-    """Move about `share` of the train samples to val, whole groups where there are groups.
+    """Move about `share` of the train samples to val, in whole groups if there are groups.
 
-    `files` are those of each sample of the manifest: samples that share one stay together. The classes keep their
-    proportions as well as the groups allow, and every class stays in train. Raises `BssError` where that cannot be
-    done.
+    `files` are the files of each sample of the manifest: samples that share one stay together. The classes keep their
+    proportions as well as the groups allow, and every class stays in train. Raises `BssError` if that is
+    impossible.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -27,8 +27,8 @@ def carve_val(manifest: Manifest, share: float, files: Sequence[Collection[str]]
     labels = np.array([sample.label for sample in train])
     groups = [sample.group for sample in train]
     folds = max(2, round(1 / share))
-    impossible = f"{manifest.path}: no val can be taken from train"
-    cure = "Mark some samples with the split val in the manifest."
+    impossible = f"{manifest.path}: cannot split off val from train"
+    cure = "Assign some samples to val in the manifest."
     own = [[] if group is None else [("group", group)] for group in groups]
     first = first_of_each(own if files is None else [[*own[i], *files[row]] for i, row in enumerate(rows)])
     grouped = any(group is not None for group in groups) or bool((first != np.arange(len(train))).any())
@@ -36,9 +36,9 @@ def carve_val(manifest: Manifest, share: float, files: Sequence[Collection[str]]
     if grouped:
         folds = min(folds, len(set(members)))
         if folds < 2:
-            raise BssError(f"{impossible}: it has one group only, by its groups and the files that they share. {cure}")
-    # With fewer samples than folds a class could not have its share in val; with fewer folds than the share
-    # asks for, one rare class would move far more of all the others.
+            raise BssError(f"{impossible}: its groups and shared files form a single group. {cure}")
+    # With fewer samples than folds, a class cannot have its share in val; with fewer folds than the share
+    # requires, one rare class would move far more of all the others.
     rare = [f"{name!r} has {count}" for name, count in Counter(labels.tolist()).items() if count < folds]
     if rare:
         raise BssError(

@@ -25,12 +25,12 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Modality:
-    """What the array of one modality holds."""
+    """The array of one modality."""
 
     kind: str
     """audio, image, frames, clip, flow, text or features."""
     shape: tuple[int, ...]
-    """Of one sample; of audio that of the sound which the network hears, [samples]: stored are as many at most."""
+    """Shape of one sample; of audio, of the network's input, [samples]: stored sounds have at most as many."""
     dtype: str
     """int16 or float32 (audio; float32 in [-1, 1]), float32 (features), uint8 (image [channels, height, width];
     frames and clip [frames, channels, height, width]), float16 (flow [frames, 2, height, width]) or int32 (text
@@ -38,11 +38,11 @@ class Modality:
     sample_rate: int | None = None
     """Hz; audio only."""
     short: Literal["pad", "tile"] | None = None
-    """How a sound that is shorter than `shape` is filled, with silence or with itself; audio only."""
+    """How a sound shorter than `shape` is filled, with silence or by repetition; audio only."""
     largest: int | None = None
-    """The largest token id that is stored; text only."""
+    """The largest stored token id; text only."""
     vocabulary: int | None = None
-    """Number of token ids of the tokenizer; text only."""
+    """Vocabulary size of the tokenizer; text only."""
 
 
 class Store:
@@ -62,9 +62,9 @@ class Store:
         self._rows: dict[str, npt.NDArray[np.int64]] = {}
         samples.text_column("id")
         if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise samples.damaged(f"a label is none of the {len(self.classes)} classes")
+            raise samples.damaged(f"a label is not one of the {len(self.classes)} classes")
         if set(samples.text_column("split").unique().to_pylist()) - set(SPLITS):
-            raise samples.damaged(f"a split is none of {', '.join(SPLITS)}")
+            raise samples.damaged(f"a split is not one of {', '.join(SPLITS)}")
         self._ends = {
             name: _check_ends(path / f"{name}.ends.npy", len(self), m.shape[0], arrays[name].shape[0])
             for name, m in self.modalities.items()
@@ -75,7 +75,7 @@ class Store:
     def open(cls, path: Path) -> "Store":
         """Open the store at `path`.
 
-        Raises `BssError` where it is missing, of another schema version, or where its arrays are not what
+        Raises `BssError` if it is missing, of another schema version, or where its arrays are not what
         store.json says.
         """
         header = _read_header(path / "store.json")
@@ -88,7 +88,7 @@ class Store:
             except BadSampleError as error:
                 raise BssError(f"{file}: not readable ({error}). Run `bss prepare` again.") from error
             expected = (len(samples), *m["shape"])
-            # Sounds lie one behind the other; how many samples there are in all stands in another file.
+            # Sounds are concatenated; another file has the number of samples.
             fits = len(array.shape) == 1 if m["kind"] == "audio" else array.shape == expected
             if not fits or str(array.dtype) != m["dtype"]:
                 right = f"{m['dtype']} {'[samples]' if m['kind'] == 'audio' else expected}"
@@ -112,47 +112,46 @@ class Store:
         return self._rows[split]
 
     def id_column(self, rows: npt.NDArray[np.int64]) -> Any:
-        """Return the ids at `rows` [k] as a column of a table (``pyarrow.ChunkedArray``), with no text made of them."""
+        """Return the ids at `rows` [k] as a ``pyarrow.ChunkedArray``, without creating Python strings."""
         import pyarrow
 
-        ids = self._samples.text_column("id").cast(pyarrow.large_string())  # gathering more than 2 GiB of others fails
+        ids = self._samples.text_column("id").cast(pyarrow.large_string())  # `take` fails beyond 2 GiB for other types
         return ids.take(pyarrow.array(rows)).cast(pyarrow.string())
 
     @cached_property
     def ids(self) -> npt.NDArray[np.object_]:
-        """The id of every sample as a text; raises `BssError` where two have the same."""
+        """The id of every sample as text; raises `BssError` for a duplicate."""
         ids = self._samples.texts("id")
         if len(set(ids)) < len(ids):
-            raise self._samples.damaged("an id is there twice")
+            raise self._samples.damaged("duplicate id")
         return np.array(ids, dtype=object)
 
     @cached_property
     def splits(self) -> npt.NDArray[np.str_]:
-        """The split of every sample as a text."""
+        """The split of every sample as text."""
         return np.array(self._samples.texts("split"), dtype=str)
 
     @cached_property
     def groups(self) -> list[str | None]:
-        """The group of every sample, None where it has none."""
+        """The group of every sample, None for samples without one."""
         return self._samples.optional_texts("group")
 
     def lengths(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return how many samples each sound of `modality` at `rows` [k] has, int64 [k]."""
+        """Return the length in samples of each sound of `modality` at `rows` [k], int64 [k]."""
         ends = self._ends[modality]
         return ends[rows] - np.where(rows > 0, ends[rows - 1], 0)
 
     def bytes_of(self, modality: str, rows: npt.NDArray[np.int64]) -> int:
-        """Return how much memory `read` needs for the samples at `rows`."""
+        """Return the memory in bytes that `read` needs for the samples at `rows`."""
         count = int(self.lengths(modality, rows).sum()) if modality in self._ends else len(rows)
         return count * self._arrays[modality].row_bytes
 
     def read(
         self, modality: str, rows: npt.NDArray[np.int64], memory: npt.NDArray[np.uint8] | None = None
     ) -> npt.NDArray[Any] | Sounds:
-        """Return a copy of the samples at `rows` [k] as they are stored: [k, *shape], of audio `Sounds`.
+        """Return a copy of the stored samples at `rows` [k]: [k, *shape], for audio `Sounds`.
 
-        It lies in the first bytes of `memory` where that is given: at least `bytes_of` them. Threads may read
-        at the same time.
+        If given, `memory` holds the copy in its first bytes; it needs at least `bytes_of` bytes. Thread-safe.
         """
         array = self._arrays[modality]
         if memory is None:
@@ -163,10 +162,10 @@ class Store:
         else:
             lengths, firsts = np.ones(len(rows), dtype=np.int64), rows
         view, done = memory.data, 0
-        # Samples that lie one behind the other are read at once.
+        # Contiguous samples are read in one call.
         breaks = np.flatnonzero(firsts[1:] != firsts[:-1] + lengths[:-1]) + 1
         for start, end in pairwise([0, *breaks.tolist(), len(rows)]):
-            if start == end:  # no sample at all
+            if start == end:  # no samples
                 break
             count = int(lengths[start:end].sum())
             array.read(int(firsts[start]), count, view[done : done + count * array.row_bytes])
@@ -175,14 +174,14 @@ class Store:
         return Sounds(values, lengths) if modality in self._ends else values.reshape(len(rows), *array.shape[1:])
 
     def sample(self, modality: str, row: int) -> npt.NDArray[Any]:
-        """Return a copy of one sample as it is stored, [*shape]; of audio [samples] of its own length."""
+        """Return a copy of one stored sample, [*shape]; audio [samples] has its own length."""
         found = self.read(modality, np.array([row]))
         return np.asarray(found.values if isinstance(found, Sounds) else found[0])
 
     def truth(self) -> dict[str, str] | None:
-        """Return what is known of each pair, id to kind (clean, contradicting, ...); None where nothing is.
+        """Return the ground truth: id to kind of pair (clean, contradicting, ...); None if there is none.
 
-        For evaluation only: nothing that trains may read it.
+        For evaluation only: training must not read it.
         """
         path = self.path / "truth.parquet"
         if not path.exists():
@@ -190,12 +189,12 @@ class Store:
         table = open_table(path, "prepare", ("id", "kind"))
         truth = dict(zip(table.texts("id"), table.texts("kind"), strict=True))
         if set(truth) != set(self.ids.tolist()):
-            raise table.damaged("it tells of other samples than the store has")
+            raise table.damaged("its samples are not those of the store")
         return truth
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    """Return the content of store.json; raise `BssError` where it is none that `bss prepare` writes."""
+    """Return the content of store.json; raise `BssError` if `bss prepare` did not write it like this."""
     header = read_json(path, "prepare")
     if header.get("schema_version") != SCHEMA_VERSION:
         raise BssError(
@@ -204,11 +203,11 @@ def _read_header(path: Path) -> dict[str, Any]:
         )
     lacking = [key for key in ("name", "classes", "modalities", "digest", "altered") if key not in header]
     if lacking:
-        raise BssError(f"{path}: lacks {', '.join(lacking)}. Run `bss prepare` again.")
+        raise BssError(f"{path}: missing {', '.join(lacking)}. Run `bss prepare` again.")
     classes, modalities = header["classes"], header["modalities"]
     sound = isinstance(header["name"], str) and isinstance(header["digest"], str)
     sound &= isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    # A name is the name of a file in this folder, and nothing that leads out of it.
+    # Names are files in this folder and must not lead out of it.
     sound &= isinstance(modalities, dict) and all(n.isidentifier() and _is_modality(m) for n, m in modalities.items())
     try:
         altered_from_tree(header["altered"])
@@ -233,7 +232,7 @@ def _is_modality(entry: Any) -> bool:
 
 
 def digest_store(folder: Path, modalities: dict[str, dict[str, Any]]) -> str:
-    """Return the sha256 over samples.parquet, the arrays, learned tokenizers and what store.json says of them."""
+    """Return the sha256 over samples.parquet, arrays, learned tokenizers and their description in store.json."""
     names = ["samples.parquet"]
     for name in sorted(modalities):
         names += [f"{name}.npy", f"{name}.ends.npy", *(f"{tokenizer_folder(name)}/{file}" for file in FILES)]
@@ -242,7 +241,7 @@ def digest_store(folder: Path, modalities: dict[str, dict[str, Any]]) -> str:
 
 
 def _check_ends(path: Path, count: int, longest: int, total: int) -> npt.NDArray[np.int64]:
-    """Return where each of `count` sounds ends in an array of `total` samples, int64 [count]; at most `longest`."""
+    """Return the ends of `count` sounds, each at most `longest`, in an array of `total` samples, int64 [count]."""
     try:
         ends: npt.NDArray[np.int64] = np.array(open_array(path))
     except BadSampleError as error:
@@ -251,6 +250,6 @@ def _check_ends(path: Path, count: int, longest: int, total: int) -> npt.NDArray
     lengths = np.diff(ends, prepend=0) if whole else np.zeros(1)
     if not whole or lengths.min(initial=1) < 1 or lengths.max(initial=1) > longest or (count and ends[-1] != total):
         raise BssError(
-            f"{path}: not where {count} sounds of 1 to {longest} samples end, {total} in all. Run `bss prepare` again."
+            f"{path}: does not fit {count} sounds of 1 to {longest} samples, {total} in total. Run `bss prepare` again."
         )
     return ends

@@ -1,4 +1,4 @@
-"""What a table of the user's really is, where it is no CSV in UTF-8 or no Parquet, and what to do about it."""
+"""Detect what a user's table really is if it is neither UTF-8 CSV nor Parquet, and how to fix it."""
 
 import codecs
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ from bss.data.decode.contents import content_of
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 MARKS = ("{", "[", "<", "version https://git-lfs", "/annex/objects/")
-"""Beginnings of texts that are something else than a header."""
+"""Beginnings of texts that are not a header."""
 PARTS_CURE = (
     "a folder, not a file. If it holds the parts of one table, join them: "
     "python -c \"import pandas; pandas.read_parquet('FOLDER').to_parquet('manifest.parquet')\""
@@ -19,12 +19,12 @@ _CURES = {
     "a gzip archive": "unpack it: gunzip FILE",
     "a Parquet file": "name it .parquet",
     "JSON": "convert it: python -c \"import pandas; pandas.read_json('FILE', lines=True).to_csv('manifest.csv', "
-    'index=False)"; without lines=True where the file is one list',
+    'index=False)"; without lines=True if the file is a single list',
 }
 
 
 def held_instead(path: Path) -> str:
-    """Return what the file at `path` holds by its first bytes, and the cure; nothing where no mark fits them."""
+    """Return the content of the file at `path`, by its first bytes, and the fix; nothing if unknown."""
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -41,14 +41,14 @@ def held_instead(path: Path) -> str:
 
 
 def header_note(columns: Sequence[str], missing: Collection[str]) -> str:
-    """Return a sentence that says why the columns `missing` may not be found in a CSV header; nothing if unknown."""
+    """Return a sentence that may explain why a CSV header has no columns `missing`; nothing if unknown."""
     first = columns[0]
     if first.lstrip().startswith("#"):
-        return " The first line is a comment, and the header must come first: remove the lines that begin with #."
+        return " The first line is a comment, but the header must come first: remove the lines that begin with #."
     used = next((mark for mark in SEPARATORS if len(columns) == 1 and mark in first), None)
     if used is not None:
         or_tsv = " or name it .tsv" if used == "\t" else ""
         return f" Its values are separated by {SEPARATORS[used]}: save it with commas{or_tsv}."
     near = [(column, column.strip().casefold()) for column in columns]
     pairs = [f"{right!r} for {column!r}" for column, right in near if right in missing and right != column]
-    return f" Names are compared with case and spaces: write {', '.join(pairs)}." if pairs else ""
+    return f" Case and spaces matter in names: write {', '.join(pairs)}." if pairs else ""

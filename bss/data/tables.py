@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bss.errors import BssError
 
 MAX_BYTES = 8 << 30
-"""Of a table in memory; a small file may stand for far more."""
+"""Largest table in memory; a small file may decompress to far more."""
 BATCH_ROWS = 4096
 
 
@@ -23,7 +23,7 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 class Table:
-    """The columns of a Parquet file that the stage `made_by` wrote, each checked when it is asked for."""
+    """The columns of a Parquet file that the stage `made_by` wrote, each checked on access."""
 
     def __init__(self, path: Path, made_by: str, arrow: Any) -> None:
         self.path, self.made_by, self.arrow = path, made_by, arrow
@@ -36,7 +36,7 @@ class Table:
         return bool(self.arrow[column].null_count < len(self))
 
     def texts(self, column: str) -> list[str]:
-        """Return a column of texts; raise `BssError` where it holds anything else, or rows without one."""
+        """Return a column of texts; raise `BssError` for other types or missing values."""
         return [str(text) for text in self.text_column(column).to_pylist()]
 
     def optional_texts(self, column: str) -> list[str | None]:
@@ -44,22 +44,22 @@ class Table:
         return [None if text is None else str(text) for text in self.text_column(column, empty=True).to_pylist()]
 
     def text_column(self, column: str, empty: bool = False) -> Any:
-        """Return a column of texts as it lies in the table (``pyarrow.ChunkedArray``), checked like `texts`."""
+        """Return a column of texts as a ``pyarrow.ChunkedArray``, checked like `texts`."""
         return self._column(column, "texts", "string", empty)
 
     def whole_numbers(self, column: str) -> npt.NDArray[np.int64]:
-        """Return a column of whole numbers, int64 [rows]; raise `BssError` where it holds anything else."""
+        """Return a column of integers, int64 [rows]; raise `BssError` for other types."""
         return np.array(self._column(column, "whole numbers", "int64").to_numpy(), dtype=np.int64)
 
     def numbers(self, column: str) -> npt.NDArray[np.float64]:
-        """Return a column of numbers, float64 [rows]; raise `BssError` where one is missing or not finite."""
+        """Return a column of numbers, float64 [rows]; raise `BssError` if one is missing or not finite."""
         numbers = np.array(self._column(column, "numbers", "float64").to_numpy(), dtype=np.float64)
         if not np.isfinite(numbers).all():
             raise self.damaged(f"{column} holds numbers that are not finite")
         return numbers
 
     def damaged(self, why: str) -> BssError:
-        """Return the error that says what is wrong with the table, and what to do."""
+        """Return the error for a damaged table, with the fix."""
         return BssError(f"{self.path}: damaged ({why}). Run `bss {self.made_by}` again.")
 
     def _column(self, name: str, what: str, type_name: str, empty: bool = False) -> Any:
@@ -79,14 +79,14 @@ class Table:
 
 
 def open_table(path: Path, made_by: str, required: tuple[str, ...]) -> Table:
-    """Return the table that `read_table` reads, with checks of what its columns hold."""
+    """Read a table like `read_table`, with type checks on its columns."""
     return Table(path, made_by, read_table(path, made_by, required))
 
 
 def read_table(path: Path, made_by: str, required: tuple[str, ...] = ()) -> Any:
-    """Read a table (``pyarrow.Table``) that the stage `made_by` wrote: the columns `required`, or all of none.
+    """Read a table (``pyarrow.Table``) that the stage `made_by` wrote: the columns `required`, or all if empty.
 
-    Raises `BssError` where the file is missing, damaged, or lacks a column of `required`.
+    Raises `BssError` if the file is missing or damaged, or a column of `required` is missing.
     """
     import pyarrow
     import pyarrow.parquet
@@ -106,12 +106,12 @@ def read_table(path: Path, made_by: str, required: tuple[str, ...] = ()) -> Any:
             arrow.validate(full=True)
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
-    except Exception as error:  # damaged files raise many types, of Arrow's and of Python's
+    except Exception as error:  # damaged files raise many types, Arrow's and Python's
         raise BssError(
             f"{path}: not a readable Parquet file ({_first_line(error)}). Run `bss {made_by}` again."
         ) from error
     if missing:
-        raise BssError(f"{path}: lacks the columns {missing}, has {names[:50]}. Run `bss {made_by}` again.")
+        raise BssError(f"{path}: missing columns {missing}, has {names[:50]}. Run `bss {made_by}` again.")
     return arrow
 
 

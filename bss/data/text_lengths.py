@@ -1,4 +1,4 @@
-"""How long texts are in their tokenizer's tokens, and how many of them are cut."""
+"""Text lengths in tokens, and how many texts are truncated."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ from bss.data.rows import Sample
 
 
 def lengths_column(modality: str) -> str:
-    """Return the column of samples.parquet that holds the lengths of a modality's texts."""
+    """Return the column of samples.parquet with the text lengths of a modality."""
     return f"{modality}_tokens"
 
 
 def token_lengths(
     samples: Sequence[Sample], kinds: Mapping[str, ModalityKind], root: Path, links: Links = "inside"
 ) -> dict[str, list[int]]:
-    """Return the length of each sample's whole text in tokens, marks included, by text modality.
+    """Return the length of each sample's full text in tokens, with special tokens, by text modality.
 
-    All texts must be such that they can be decoded.
+    All texts must be decodable.
     """
     real_root = root.resolve()
     limit = boundary(real_root, links)
@@ -38,13 +38,13 @@ def token_lengths(
 
 
 def vocabularies(kinds: Mapping[str, ModalityKind], root: Path) -> dict[str, int]:
-    """Return the number of token ids of each text modality's tokenizer."""
+    """Return the vocabulary size of each text modality's tokenizer."""
     texts = {name: kind for name, kind in kinds.items() if isinstance(kind, TextKind)}
     return {name: Tokenizer(kind, root.resolve(), name).vocabulary for name, kind in texts.items()}
 
 
 def cut_note(lengths: Sequence[int], tokens: int) -> str:
-    """Return how many of the texts with these lengths do not fit into `tokens`; nothing where all do."""
+    """Describe how many texts of these lengths exceed `tokens`; empty if none do."""
     cut = sum(length > tokens for length in lengths)
     if not cut:
         return ""
@@ -54,7 +54,7 @@ def cut_note(lengths: Sequence[int], tokens: int) -> str:
 
 
 def cut_notes(lengths: Mapping[str, Sequence[int]], kinds: Mapping[str, ModalityKind]) -> list[str]:
-    """Return a line for each text modality of which some texts are cut."""
+    """Return a line for each text modality with truncated texts."""
     notes = []
     for name, kind in kinds.items():
         if isinstance(kind, TextKind) and (note := cut_note(lengths.get(name, ()), kind.tokens)):

@@ -1,4 +1,4 @@
-"""Writing a store: every file decoded once, memory bounded whatever the size of the data."""
+"""Write a store: every file decoded once, in bounded memory."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ from bss.data.text_lengths import lengths_column
 from bss.files import write_json
 
 CHUNK = 256
-"""Samples in memory at a time, at most."""
+"""Most samples in memory at once."""
 CHUNK_BYTES = 256 << 20
-"""Size of the samples in memory at a time, where the processors are kept busy with fewer than `CHUNK`."""
+"""Size in bytes of the samples in memory at once, if fewer than `CHUNK` keep the processors busy."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Skipped:
 
     sample: Sample
     reason: str
-    """Modality, file and what is wrong with it, for each bad file."""
+    """Modality, file and problem of each bad file."""
 
     @classmethod
     def of(cls, sample: Sample, unfit: Mapping[str, str]) -> "Skipped":
-        """Return the sample with what is wrong with its file of each modality in `unfit`."""
+        """Return the sample with the problem of its file for each modality in `unfit`."""
         reasons = [f"{name} {named(file)}: {unfit[name]}" for name, file in sample.files.items() if name in unfit]
         return cls(sample, "; ".join(reasons))
 
@@ -54,10 +54,10 @@ def decode_into(
     on_progress: Callable[[int], None],
     links: Links = "inside",
 ) -> tuple[list[Skipped], AlteredValues]:
-    """Decode the samples `rows` of `manifest` into the arrays of a store; bad samples leave no row.
+    """Decode the samples `rows` of `manifest` into the arrays of a store; bad samples get no row.
 
     `on_progress` gets the number of samples since the last call. Returns the bad samples, in order, and
-    what was changed in the values of the others; when all are bad no array is written.
+    the alterations of the others; if all are bad, no array is written.
     """
     skipped: list[Skipped] = []
     altered: AlteredValues = {}
@@ -85,9 +85,9 @@ def decode_into(
 
 
 class ArraysWriter:
-    """The arrays of a store in `folder`, to which sample after sample is added.
+    """The arrays of a store in `folder`, filled sample by sample.
 
-    `shapes` are those of the samples in the shards before this one, by modality; empty where there are none.
+    `shapes` are the sample shapes of previous shards, by modality; empty if there are none.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class ArraysWriter:
         self._ends: dict[str, list[int]] = {name: [] for name, kind in kinds.items() if isinstance(kind, AudioKind)}
 
     def why_unfit(self, name: str, part: Array) -> str:
-        """Return why a sample of the modality `name` does not fit those before it, or nothing."""
+        """Return why a sample of the modality `name` does not fit the previous ones, or nothing."""
         if name in self._ends or part.shape == self.shapes.get(name, part.shape):
             return ""
-        return f"has shape {list(part.shape)}, the samples before it have {list(self.shapes[name])}"
+        return f"has shape {list(part.shape)}, previous samples have {list(self.shapes[name])}"
 
     def append(self, parts: dict[str, Array]) -> None:
-        """Add one sample of every modality: sounds [samples], all else of the same shape as before."""
+        """Add one sample of every modality: sounds [samples], everything else with the same shape as before."""
         for name, part in parts.items():
             rows = part if name in self._ends else part[None]
             if name not in self._arrays:
@@ -118,7 +118,7 @@ class ArraysWriter:
                 self._ends[name].append(self._arrays[name].rows)
 
     def close(self) -> None:
-        """Make the files whole: ``<modality>.npy`` and, where sounds end in it, ``<modality>.ends.npy``."""
+        """Complete the files: ``<modality>.npy`` and, for sounds, their ends in ``<modality>.ends.npy``."""
         for name, array in self._arrays.items():
             array.close()
             if name in self._ends:
@@ -134,7 +134,7 @@ def write_samples(
 ) -> None:
     """Write samples.parquet; row i belongs to row i of every array.
 
-    `lengths` are those of whole texts in tokens, by modality.
+    `lengths` are full text lengths in tokens, by modality.
     """
     number = {name: index for index, name in enumerate(classes)}
     columns: dict[str, Any] = {
@@ -161,8 +161,8 @@ def write_header(
 ) -> dict[str, Any]:
     """Write store.json and return its content.
 
-    `counts` are the samples of each split. Without samples, as in the part of a store, there are no modalities either.
-    `altered` is what decoding changed in the values, `vocabularies` the number of each tokenizer's ids by modality.
+    `counts` are the samples of each split. Without samples, possible in a part of a store, there are no modalities.
+    `altered` are the alterations by decoding, `vocabularies` the vocabulary size of each tokenizer by modality.
     """
     modalities = {}
     for modality, kind in (kinds if any(counts.values()) else {}).items():
@@ -190,14 +190,14 @@ def write_header(
 
 
 def _chunk_length(largest: dict[str, int]) -> int:
-    """Return how many samples are decoded next; few at first, while nothing tells how large they are."""
+    """Return the size of the next decode chunk; small at first, while sample sizes are unknown."""
     workers = os.cpu_count() or 1
     size = sum(largest.values())
     return min(CHUNK, max(2 * workers, CHUNK_BYTES // size if size else 0))
 
 
 def _first_shapes(samples: list[Sample], decoders: dict[str, Decoder]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the first of `samples` that can be decoded: all others must have them."""
+    """Return the shapes of the first decodable sample in `samples`: all others must have the same."""
     for sample in samples:
         parts = decode_sample(sample, decoders)
         good = {name: part.array.shape for name, part in parts.items() if not isinstance(part, BadSampleError)}
@@ -207,7 +207,7 @@ def _first_shapes(samples: list[Sample], decoders: dict[str, Decoder]) -> dict[s
 
 
 def decode_sample(sample: Sample, decoders: Mapping[str, Decoder]) -> dict[str, Decoded | BadSampleError]:
-    """Return each modality of the sample, decoded or with what is wrong with its file."""
+    """Return each modality of the sample, decoded or with the problem of its file."""
     parts: dict[str, Decoded | BadSampleError] = {}
     for name, file in sample.files.items():
         try:

@@ -35,7 +35,7 @@ DATASET = Dataset(
     address="https://github.com/CheyneyComputerScience/CREMA-D",
     read=read,
     group="actor",
-    honest="groups anew",
+    honest="new splits",
     classes=6,
     counts={"train": 6698, "test": 744},
     accuracy={"Concat": 63.31, "BSS-H": 80.78, "BSS-L": 82.80},
@@ -53,7 +53,7 @@ Image-01-FPS/<clip>/*.jpg                     or VideoFlash/<clip>.flv, one fram
     ),
     differs=(FIRST_FRAME,),
     notes=(
-        "The published test has all 91 actors of train and no validation: the honest split takes whole actors.",
-        "Of the frames of a clip the middle one is taken, always the same.",
+        "The published test split has all 91 actors of train, and there is no val: the honest split is by actor.",
+        "The middle frame of each clip is used, always the same.",
     ),
 )

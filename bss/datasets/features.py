@@ -1,4 +1,4 @@
-"""Features that were extracted before, of any modalities: one .npy file per sample and modality."""
+"""Pre-extracted features of any modalities: one .npy file per sample and modality."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ COLUMNS = ("id", "label", "split")
 
 
 def read(root: Path) -> list[Row]:
-    """Return a row per sample of labels.csv, with a path for each folder of .npy files; a group of its own if none."""
+    """Return a row per sample of labels.csv, with a path per folder of .npy files; without a group, it gets its own."""
     path = root / first_there(root, "labels.csv")
     columns, rows = read_csv(path)
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
-        raise BssError(f"{path}: lacks {', '.join(missing)}; it has {columns}. Needed: id, label, split[, group].")
+        raise BssError(f"{path}: missing {', '.join(missing)}; it has {columns}. Needed: id, label, split[, group].")
     modalities = folders(root)
     return [
         {column: row[column].strip() for column in COLUMNS}
@@ -28,7 +28,7 @@ def read(root: Path) -> list[Row]:
 
 
 def folders(root: Path) -> list[str]:
-    """Return the folders below `root` that hold .npy files, in alphabetical order; `BssError` where none does."""
+    """Return the folders below `root` with .npy files, in alphabetical order; raise `BssError` if there are none."""
     own = (*COLUMNS, "group")
     inside = [folder for folder in root.iterdir() if folder.is_dir() and folder.name not in own]
     found = sorted(folder.name for folder in inside if any(folder.rglob("*.npy")))
@@ -51,14 +51,14 @@ DATASET = Dataset(
     honest="published splits",
     classes=None,
     layout="""
-labels.csv              id,label,split, and a column group where samples belong together; split is train, val or test
-<modality>/<id>.npy     numbers; all files of a modality have one shape
+labels.csv              id,label,split and optionally group, for related samples; split is train, val or test
+<modality>/<id>.npy     numbers; all files of a modality have the same shape
 """,
     preset=paper_preset(*extracted_features(()), **CREMA_D_TRAINING),
     suggest=suggest,
     notes=(
-        "Its modalities are the folders: `bss init` writes them, and the short form names those that it wants in "
+        "Its modalities are the folders: `bss init` writes them, and the short form lists the wanted ones in "
         "prepare.modalities, with their encoders.",
-        "Not in the paper: the training is CREMA-D's, with a multi-layer perceptron on each modality's features.",
+        "Not in the paper: trained like CREMA-D, with a multi-layer perceptron on each modality's features.",
     ),
 )

@@ -13,14 +13,14 @@ from bss.errors import BssError
 
 @functools.cache
 def all_datasets() -> dict[str, Dataset]:
-    """Return every dataset by its name, in alphabetical order: the files in this folder that hold a `DATASET`."""
+    """Return all datasets by name, in alphabetical order: the files in this folder that define a `DATASET`."""
     modules = (importlib.import_module(f"bss.datasets.{m.name}") for m in pkgutil.iter_modules(bss.datasets.__path__))
     found = [module.DATASET for module in modules if hasattr(module, "DATASET")]
     return {dataset.name: dataset for dataset in sorted(found, key=lambda dataset: dataset.name)}
 
 
 def find_dataset(name: str, key: str) -> Dataset:
-    """Return the dataset `name`; `key` says in a message which parameter or argument holds the name."""
+    """Return the dataset `name`; messages name the parameter or argument `key`."""
     known = all_datasets()
     if not isinstance(name, str) or name not in known:
         close = difflib.get_close_matches(str(name), known, n=1)
@@ -30,11 +30,11 @@ def find_dataset(name: str, key: str) -> Dataset:
 
 
 def dataset_parameters(name: str, protocol: str, method: str | None = None, key: str = "dataset") -> Tree:
-    """Return the parameters that ``dataset: name`` stands for, but for prepare.root.
+    """Return the parameters that ``dataset: name`` expands to, except prepare.root.
 
-    `method` (bss-h or bss-l, in protocol published) takes the settings of its script, with its schedulers and the
-    baseline alone; None takes all schedulers, and batch and epochs of the script for BSS-H. `key` says in a message
-    where the name stands. Raises `BssError` for a name, or a method, that there is not.
+    `method` (bss-h or bss-l, in protocol published) uses the settings of its script, with its schedulers and the
+    baseline; None uses all schedulers, and batch size and epochs of the script for BSS-H. Messages name
+    `key`. Raises `BssError` for an unknown name or method.
     """
     dataset = find_dataset(name, key)
     if method is None:
@@ -42,7 +42,7 @@ def dataset_parameters(name: str, protocol: str, method: str | None = None, key:
     elif not isinstance(method, str) or method not in SCHEDULERS:
         raise BssError(f"{key}: the method must be one of {', '.join(SCHEDULERS)}, but got: {method!r}")
     elif protocol != "published":
-        raise BssError(f"{key}: method {method} goes with protocol published; honest trains all in the same settings.")
+        raise BssError(f"{key}: method {method} needs protocol published; honest trains all with the same settings.")
     else:
         tree = with_protocol(dataset.preset, protocol, dataset.published, dataset.methods.get(method, {}))
         kept = {scheduler: tree["schedule"]["schedulers"][scheduler] for scheduler in SCHEDULERS[method]}

@@ -1,4 +1,4 @@
-"""UPMC Food-101 (Wang et al., 2015): images of dishes and the titles of the pages that they come from."""
+"""UPMC Food-101 (Wang et al., 2015): images of dishes and the titles of their web pages."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from bss.datasets.layout import read_table
 from bss.datasets.preset import FINE_TUNING, paper_preset, random_resized_crop, text_and_image
 
 WITHOUT_WORDS = "-"
-"""Stands for an empty title: punctuation is removed, so the tokenizer's marks alone are left."""
+"""Replaces an empty title: punctuation is removed, so only special tokens remain."""
 
 
 def read(root: Path) -> list[Row]:
-    """Return a row per title of the published annotations; the group is the title, for recipes repeat."""
+    """Return a row per title of the published annotations; the group is the title, because recipes repeat."""
     return [
         {
             "id": row["image"].removesuffix(".jpg"),
@@ -46,10 +46,10 @@ images/train/<class>/<image>.jpg          images/test/<class>/<image>.jpg
         *text_and_image(text={"tokens": 32}, side=256, image={"crop": random_resized_crop(224)}), **FINE_TUNING
     ),
     notes=(
-        "Not in the paper: encoders and training are those of Sarcasm, with 30 tokens of a text besides BERT's marks.",
-        "The numbers of samples are those of rows in the titles' files of the redistribution that toolkits read; where "
+        "Not in the paper: encoders and training are those of Sarcasm, with 30 tokens per text besides special tokens.",
+        "The sample counts are those of the title files in the common redistribution; if "
         "images are missing, set prepare.on_bad_sample: skip.",
-        "An empty title is a text without words. Titles are one group where they differ in case and spaces alone.",
-        "Images are stored with 256 x 256 pixels, from which random crops of 224 are taken; evaluation sees the whole.",
+        "An empty title becomes a text without words. Titles that differ only in case and spaces form one group.",
+        "Images are stored at 256 x 256 pixels; training sees random crops of 224, evaluation the whole image.",
     ),
 )

@@ -8,7 +8,7 @@ from bss.datasets.preset import FIRST_FRAME, paper_preset, sgd, sound_and_frames
 
 
 def read(root: Path) -> list[Row]:
-    """Return a row per clip of the published annotations, and of annotations/val.csv where it is there."""
+    """Return a row per clip of the published annotations, and of annotations/val.csv if it exists."""
     splits = ["train", "val", "test"] if (root / "annotations/val.csv").exists() else ["train", "test"]
     return [
         {
@@ -39,7 +39,7 @@ DATASET = Dataset(
     counts={"train": 15000, "val": 1900, "test": 1900},
     accuracy={"Concat": 64.55, "BSS-H": 72.67, "BSS-L": 73.95},
     layout="""
-annotations/train.csv, annotations/test.csv   youtube_id,label with this header; annotations/val.csv where it is there
+annotations/train.csv, annotations/test.csv   youtube_id,label with this header; annotations/val.csv is optional
 train_wav/<youtube_id>.wav                    sound; test_wav, val_wav for the other splits
 train_img/Image-01-FPS/<youtube_id>/*.jpg     one frame per second; test_img, val_img for the other splits
 """,
@@ -54,11 +54,11 @@ train_img/Image-01-FPS/<youtube_id>/*.jpg     one frame per second; test_img, va
     methods={"bss-l": {"train": {"epochs": 100}}},
     differs=(
         FIRST_FRAME,
-        "Their spectrogram has 257 x 1004 numbers; ten seconds give 257 x 1003 here.",
+        "Their spectrogram has 257 x 1004 values; ten seconds give 257 x 1003 here.",
     ),
     notes=(
-        "Without annotations/val.csv the honest protocol takes val from train, whole videos.",
-        "Of the frames of a clip, ordered by name, the middle ones of three equal parts are taken, always the same.",
-        "Frames are stored with 256 x 340 pixels whatever their own size; the store takes about 41 GB.",
+        "Without annotations/val.csv the honest protocol splits val off from train, by video.",
+        "Three frames of a clip are used, ordered by name: the middle ones of three equal parts, always the same.",
+        "Frames are resized to 256 x 340 pixels; the store takes about 41 GB.",
     ),
 )

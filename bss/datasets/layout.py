@@ -1,4 +1,4 @@
-"""Reading the annotation files that datasets come with."""
+"""Readers for the annotation files of datasets."""
 
 import csv
 import io
@@ -12,17 +12,17 @@ from bss.errors import BssError, raise_problems
 
 
 def first_there(root: Path, *choices: str) -> str:
-    """Return the first of `choices`, paths below `root`, that is there; `BssError` where none is."""
+    """Return the first existing path of `choices`, below `root`; raise `BssError` if none exists."""
     for choice in choices:
         if (root / choice).exists():
             return choice
     if not root.is_dir():
         raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
-    raise BssError(f"{root}: has none of {', '.join(choices)}. See docs/datasets.md for the layout that is read.")
+    raise BssError(f"{root}: has none of {', '.join(choices)}. See docs/datasets.md for the expected layout.")
 
 
 def read_lines(root: Path, name: str) -> list[tuple[int, str]]:
-    """Return number (from 1) and text of each line of ``root / name`` that is not empty; `BssError` for none."""
+    """Return number (from 1) and text of each non-empty line of ``root / name``; raise `BssError` if there are none."""
     lines = [(number, line) for number, line in enumerate(_text(root, name).splitlines(), 1) if line.strip()]
     if not lines:
         raise BssError(f"{root / name}: empty.")
@@ -32,11 +32,11 @@ def read_lines(root: Path, name: str) -> list[tuple[int, str]]:
 def read_table(
     root: Path, name: str, columns: Sequence[str], delimiter: str = ",", quoted: bool = True, more: bool = False
 ) -> list[dict[str, str]]:
-    """Return the rows of a table without a header, its columns named `columns`; with `more` others may follow them.
+    """Return the rows of a table without a header, with columns `columns`; with `more`, extra columns may follow.
 
-    Raises `BssError` for a file that is missing, empty or not a table, and for every row of another width.
+    Raises `BssError` if the file is missing, empty or not a table, and for all rows with a wrong number of values.
     """
-    # Not splitlines(), which would also break a row at the rarer separators that texts of the web hold.
+    # Not splitlines(), which also breaks rows at rare separators in web texts.
     lines = io.StringIO(_text(root, name))
     reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     rows, problems = [], []
@@ -63,7 +63,7 @@ def read_table_with_header(
     quoted: bool = True,
     keys: Sequence[str] | None = None,
 ) -> list[dict[str, str]]:
-    """Return the rows of a table whose header is `columns`, by `keys` where it has a column twice."""
+    """Return the rows of a table whose header is `columns`, under `keys` if a column name is duplicate."""
     header, *rows = read_table(root, name, keys or columns, delimiter, quoted)
     found = list(header.values())
     if [text.lower() for text in found] != [column.lower() for column in columns]:
@@ -74,9 +74,9 @@ def read_table_with_header(
 
 
 def name_labels(source: Path, found: Sequence[str], names: Mapping[str, str]) -> list[str]:
-    """Return the class name of each label in `found`; `BssError` for each that `names` lacks, its row from 1."""
+    """Return the class name of each label in `found`; raise `BssError` for labels not in `names`, with rows from 1."""
     problems = [
-        f"row {row}: label {label!r} is none of {', '.join(names)}"
+        f"row {row}: label {label!r} is not one of {', '.join(names)}"
         for row, label in enumerate(found, 1)
         if label not in names
     ]
@@ -85,7 +85,7 @@ def name_labels(source: Path, found: Sequence[str], names: Mapping[str, str]) ->
 
 
 def read_json_list(root: Path, name: str, keys: Sequence[str]) -> list[dict[str, str]]:
-    """Return a list of tables that all have `keys`; their values, texts and numbers, as text."""
+    """Return a list of JSON objects that all have `keys`; texts and numbers become text."""
     try:
         entries = json.loads(_text(root, name))
     except (ValueError, RecursionError) as error:
@@ -96,7 +96,7 @@ def read_json_list(root: Path, name: str, keys: Sequence[str]) -> list[dict[str,
     for number, entry in enumerate(entries, 1):
         table = entry if isinstance(entry, dict) else {}
         if missing := [key for key in keys if key not in table]:
-            problems.append(f"entry {number}: lacks {', '.join(missing)}")
+            problems.append(f"entry {number}: missing {', '.join(missing)}")
         bad = [key for key in keys if key in table and not isinstance(table[key], str | int | float)]
         problems += [f"entry {number}: {key} is neither text nor number: {table[key]!r}" for key in bad]
     raise_problems(str(root / name), problems, "Is it the file of the distribution?")
@@ -104,7 +104,7 @@ def read_json_list(root: Path, name: str, keys: Sequence[str]) -> list[dict[str,
 
 
 def youtube_video(clip: str) -> str:
-    """Return the YouTube video that a clip is of: the first eleven characters of its name."""
+    """Return the YouTube video of a clip: the first eleven characters of its name."""
     return clip[:11]
 
 
@@ -113,14 +113,14 @@ def _text(root: Path, name: str) -> str:
     try:
         return inside(root.resolve(), name).read_text(encoding="utf-8-sig")
     except LinkOutsideError as error:
-        raise BssError(f"{path}: a link that leaves the data root. Put a copy of the file here instead.") from error
+        raise BssError(f"{path}: a link that leaves the data root. Replace it with a copy of the file.") from error
     except BadSampleError as error:
-        raise BssError(f"{path}: {error}. See docs/datasets.md for the layout that is read.") from error
+        raise BssError(f"{path}: {error}. See docs/datasets.md for the expected layout.") from error
     except OSError as error:
         if not root.is_dir():
             raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.") from error
         raise BssError(
-            f"{path}: cannot be read ({error.strerror}). See docs/datasets.md for the layout that is read."
+            f"{path}: cannot be read ({error.strerror}). See docs/datasets.md for the expected layout."
         ) from error
     except UnicodeDecodeError as error:
         raise BssError(f"{path}: not a text file in UTF-8 (byte {error.start}).") from error

@@ -1,4 +1,4 @@
-"""NVGesture (Molchanov et al., 2016): drivers' hand gestures, seen by a colour and a depth camera."""
+"""NVGesture (Molchanov et al., 2016): drivers' hand gestures, recorded by a colour and a depth camera."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -10,11 +10,11 @@ from bss.errors import BssError, raise_problems
 
 CLASSES = 25
 SENSOR = re.compile(r"([\w-]+):([0-9]{1,9}):([0-9]{1,9})")
-"""File without its suffix, first frame from 0, and the frame behind the last one."""
+"""File without suffix, first frame from 0, and end frame (excluded)."""
 REPETITION = re.compile(r"(\w+)_r[0-9]+")
 """Name of a gesture's folder, after its subject."""
 PRETRAINED = {"batch_norm_momentum": 0.01, "first_maps": 8, "weights": "weights/i3d/rgb_imagenet.pt"}
-"""As in the scripts, which start from the PyTorch port of I3D; the file is the user's to put there."""
+"""As in the scripts, which start from the PyTorch port of I3D; users must provide the file."""
 CONTENT = (
     f"path:<class>/<subject>_r<number> color:<file>:<start>:<end> depth:<file>:<start>:<end> label:<1 to {CLASSES}>"
 )
@@ -23,7 +23,7 @@ CONTENT = (
 def read(root: Path) -> list[Row]:
     """Return a row per gesture of the published lists; the group is the subject.
 
-    Optical flow is that of flow_data where this folder is there, else that of the colour camera, to be computed.
+    Optical flow comes from the folder flow_data if it exists; otherwise it is computed from the colour camera.
     """
     return [row for split in ("train", "test") for row in _rows(root, split)]
 
@@ -42,13 +42,13 @@ def _rows(root: Path, split: str) -> list[Row]:
         return rows
     beyond = root / "flow_data" / split / f"{len(rows)}.npy"
     if beyond.exists():
-        raise BssError(f"{beyond}: is one too many: the flow of the {len(rows)} lines of {name} is numbered from 0.")
+        raise BssError(f"{beyond}: one file too many: the flow of the {len(rows)} lines of {name} is numbered from 0.")
     whole = {"flow_start": "", "flow_end": ""}
     return [row | {"flow": f"flow_data/{split}/{i}.npy"} | whole for i, row in enumerate(rows)]
 
 
 def _gesture(line: str) -> Row | None:
-    """Return what a line tells but for its split; None where it is not as published."""
+    """Return the row of a line, without its split; None if it is not as published."""
     fields = {key: value for key, _, value in (part.partition(":") for part in line.split())}
     folder = PurePosixPath(fields.get("path", ""))
     subject = REPETITION.fullmatch(folder.name)
@@ -62,7 +62,7 @@ def _gesture(line: str) -> Row | None:
         if not int(part[2]) < int(part[3]):
             return None
         row |= {modality: f"{folder}/{part[1]}.avi", f"{modality}_start": part[2], f"{modality}_end": part[3]}
-    # Of n frames there are n - 1 flows.
+    # n frames have n - 1 flows.
     return row | {"flow": row["rgb"], "flow_start": color[2], "flow_end": str(int(color[3]) - 1)}
 
 
@@ -105,25 +105,25 @@ flow_data/<split>/<index>.npy                  optical flow of line <index>, fro
     },
     methods={"bss-h": {"measure": {"score": {"criteria": ["logit_similarity", "training_loss"]}}}},
     differs=(
-        "They evaluate RGB and depth on all 80 frames; here on the middle 64, as trained.",
-        "Their colours are in the order blue, green, red.",
-        "They do not clip optical flow; here it is cut to 20 pixels each way and scaled to [-1, 1].",
+        "They evaluate RGB and depth on all 80 frames; here on the middle 64, as in training.",
+        "They use the channel order blue, green, red.",
+        "They do not clip optical flow; here it is clipped to +-20 pixels and scaled to [-1, 1].",
     ),
     notes=(
-        "The published test has other subjects than train and is kept; the honest protocol takes val from train, "
-        "whole subjects.",
-        "Without the folder flow_data optical flow is computed from the colour frames with Farneback's method, which "
-        "needs OpenCV; which method the published files were made with is not known. With it, "
-        "prepare.modalities.flow.compute: false does without OpenCV.",
-        "All 80 frames of a gesture are stored with 256 x 256 pixels. Training sees 64 consecutive ones of RGB and "
-        "depth, all of flow, and a part of 224 x 224 pixels at random; evaluation the middle ones and the centre.",
+        "The published test split has other subjects than train and is kept; the honest protocol splits val off from "
+        "train, by subject.",
+        "Without the folder flow_data, optical flow is computed from the colour frames with Farneback's method, which "
+        "needs OpenCV; the method behind the published files is unknown. With the folder, "
+        "prepare.modalities.flow.compute: false avoids OpenCV.",
+        "All 80 frames of a gesture are stored at 256 x 256 pixels. Training sees 64 consecutive frames of RGB and "
+        "depth, all of flow, in a random crop of 224 x 224 pixels; evaluation the middle frames and the centre crop.",
         "The I3D networks start from weights pretrained on Kinetics, in the format of the PyTorch port of I3D: put "
-        "rgb_imagenet.pt and flow_imagenet.pt into weights/i3d, or name other files in "
+        "rgb_imagenet.pt and flow_imagenet.pt into weights/i3d, or set other files in "
         "`weights` of an encoder (null starts from scratch). Depth is stored with three equal channels for "
         "that.",
-        "The authors' script for BSS-H compares logits instead of probabilities: so does --method bss-h in protocol "
+        "The authors' script for BSS-H compares logits instead of probabilities; so does --method bss-h in protocol "
         "published, for all its schedulers (measure.score.criteria).",
-        "No gesture is mirrored: moving the hand to the left is another class than to the right.",
+        "Gestures are not flipped: moving the hand to the left is a different class from moving it to the right.",
         "The store takes about 80 GB.",
     ),
 )

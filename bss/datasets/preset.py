@@ -1,4 +1,4 @@
-"""What the presets of the paper's datasets have in common."""
+"""Common parts of the presets for the paper's datasets."""
 
 from collections.abc import Iterable
 
@@ -6,15 +6,15 @@ from bss.config.load import merge
 from bss.datasets.dataset import Tree
 
 HONEST_SEEDS = [0, 1, 2, 3, 4, 5]
-"""Fewer than six cannot show a difference: the sign-flip test could not fall to 0.05."""
+"""With fewer than six seeds, the sign-flip test cannot reach p = 0.05."""
 RUN: Tree = {"frames": 80, "short": "pad", "long": "centre", "height": 256, "width": 256}
-"""What is stored of a clip and its flow; one size, so that augmentation is the same for all of a sample."""
+"""Stored form of a clip and its flow; one size, so that all modalities of a sample are augmented identically."""
 GROW_EPOCHS = 40
-"""T_grow of every script of the authors, whatever its number of epochs."""
-FIRST_FRAME = "They take the first frames of a clip in the order in which the file system lists them, which is no rule."
-"""What the scripts for sound and frames do otherwise."""
+"""T_grow of all the authors' scripts, for any number of epochs."""
+FIRST_FRAME = "They take the first frames of a clip in the order of the file system, which is arbitrary."
+"""A difference of the scripts for sound and frames."""
 SCHEDULERS = {"bss-h": ("uniform", "bss-h", "official-h"), "bss-l": ("uniform", "bss-l", "official-l")}
-"""Method to the schedulers that are trained in its settings."""
+"""Maps each method to the schedulers trained with its settings."""
 
 
 def paper_preset(
@@ -29,7 +29,7 @@ def paper_preset(
     prediction: str = "all-heads",
     head_initialisation: str = "torch",
 ) -> Tree:
-    """Return the parameters of one of the paper's trainings, but for what the protocol decides.
+    """Return the parameters of one of the paper's trainings, without those that depend on the protocol.
 
     Batch size and epochs are those of the authors' script for BSS-H.
     """
@@ -57,7 +57,7 @@ def sound_and_frames(
     """Return modalities and encoders of the paper's audio-visual datasets: two ResNet-18 from scratch.
 
     Sound is repeated or cut to `seconds`; `frames` of those shown at each full second are stored with `height`
-    and `width`, and enter the network as squares of `crop` pixels, with `per_frame` each cropped on its own.
+    and `width`, and enter the network as squares of `crop` pixels; with `per_frame`, each is cropped independently.
     """
     resnet = {"kind": "resnet", "depth": 18, "weights": None}
     frame = {"kind": "frames", "count": frames, "rate": 1.0, "height": height, "width": width, "channels": 3}
@@ -75,8 +75,8 @@ def sound_and_frames(
 def text_and_image(*, text: Tree, side: int, image: Tree) -> tuple[Tree, Tree]:
     """Return modalities and encoders of text and image: BERT-base and ResNet-50, both pretrained.
 
-    `text` says what is kept of a text, with its number of tokens; images are stored with `side` x `side` pixels, and
-    `image` says how they enter the network.
+    `text` configures the text modality with its number of tokens; images are stored at `side` x `side` pixels, and
+    `image` configures their encoder input.
     """
     bert = "google-bert/bert-base-uncased"
     modalities = {
@@ -91,19 +91,19 @@ def text_and_image(*, text: Tree, side: int, image: Tree) -> tuple[Tree, Tree]:
 
 
 def extracted_features(names: Iterable[str]) -> tuple[Tree, Tree]:
-    """Return modalities and encoders of features that were extracted before: a multi-layer perceptron on each."""
+    """Return modalities and encoders of pre-extracted features: a multi-layer perceptron on each."""
     names = tuple(names)
     modalities = {name: {"kind": "features"} for name in names}
     return modalities, {name: {"kind": "mlp", "hidden": [256], "features": 64} for name in names}
 
 
 def sgd(learning_rate: float) -> Tree:
-    """Return SGD with the momentum and weight decay of all of the authors' scripts that use it."""
+    """Return SGD with the momentum and weight decay of all the authors' scripts that use it."""
     return {"kind": "sgd", "learning_rate": learning_rate, "momentum": 0.9, "weight_decay": 0.0001}
 
 
 CREMA_D_TRAINING: Tree = {"optimiser": sgd(0.01), "batch_size": 32, "epochs": 120, "decay_at": [70]}
-"""Also of what the paper has not and is trained from scratch."""
+"""Also used for datasets that are not in the paper and are trained from scratch."""
 FINE_TUNING: Tree = {
     "optimiser": {"kind": "adam", "learning_rate": 0.00001, "weight_decay": 0.0001},
     "batch_size": 32,
@@ -119,7 +119,7 @@ def video_clip(channels: int) -> Tree:
 
 
 def optical_flow() -> Tree:
-    """Return a modality of the flow in a `video_clip`, computed where it is not in .npy files."""
+    """Return a modality of the flow in a `video_clip`, computed unless it is in .npy files."""
     return {"kind": "flow", "compute": True} | RUN
 
 
@@ -130,15 +130,15 @@ def i3d(*, flip: bool, frames: int | None = 64) -> Tree:
 
 
 def random_resized_crop(size: int) -> Tree:
-    """Return the published augmentation of images: random resized crop and flip, and the whole in evaluation."""
+    """Return the published image augmentation: random resized crop and flip; the whole image in evaluation."""
     return {"height": size, "width": size, "train": "random-resized", "flip": True, "evaluation": "whole"}
 
 
 def with_protocol(preset: Tree, protocol: str, published: Tree, method: Tree | None) -> Tree:
-    """Return `preset` with seeds, measuring, schedulers and comparison of the protocol honest or published.
+    """Return `preset` with the seeds, measuring, schedulers and comparison of protocol honest or published.
 
-    `published` is what the protocol published sets besides, `method` what one method's script sets otherwise; both
-    are left aside in protocol honest. What a preset sets itself takes precedence over what the protocol sets.
+    `published` are extra settings of protocol published, `method` those of one method's script; both
+    are ignored in protocol honest. The preset's own settings override the protocol's.
     """
     if protocol != "published":
         return merge(_honest(), preset)
@@ -146,7 +146,7 @@ def with_protocol(preset: Tree, protocol: str, published: Tree, method: Tree | N
 
 
 def _honest() -> Tree:
-    """Return schedulers with scores after a warm-up, and the controls that tell an effect from luck."""
+    """Return schedulers with scores after a warm-up, and the controls."""
     curriculum = {"kind": "heuristic", "stratified": True, "pacing": _pacing()}
     return {
         "seeds": HONEST_SEEDS,
@@ -166,7 +166,7 @@ def _honest() -> Tree:
 
 
 def _published() -> Tree:
-    """Return the paper's formulas and the authors' scripts, with scores of the freshly initialised network."""
+    """Return the schedulers of the paper's formulas and the authors' scripts, with initial scores."""
     return {
         "seeds": [0],
         "measure": {"warmup_epochs": 0, "initial_mode": "train", "order": "dataset"},

@@ -1,4 +1,4 @@
-"""A published dataset as a manifest."""
+"""Read a published dataset as a manifest."""
 
 import csv
 from collections import Counter
@@ -20,14 +20,14 @@ from bss.errors import BssError
 
 @dataclass(frozen=True)
 class Source:
-    """What a dataset's own files tell."""
+    """The content of a dataset's own files."""
 
     manifest: Manifest
     rows: list[Row]
     notes: list[str]
-    """What a user should know: counts that are not as published, samples left out."""
+    """Notes for the user: counts that differ from the published ones, samples left out."""
     keys: Keys
-    """Which of the rows' paths name the same file."""
+    """Which paths name the same file."""
 
 
 def read_source(
@@ -39,10 +39,10 @@ def read_source(
     may_share: Sequence[str] = (),
     links: Links = "inside",
 ) -> Source:
-    """Read the dataset `name` in `root` and split it as `protocol` (honest or published) wants.
+    """Read the dataset `name` in `root` and split it according to `protocol` (honest or published).
 
-    `may_share` are files that samples of several splits may have. Raises `BssError` for a layout that is not as
-    published; files of samples, which need not exist, are compared with each other and not decoded.
+    `may_share` are files that several splits may share. Raises `BssError` if the layout is not as
+    published. Sample files need not exist; they are compared with each other and not decoded.
     """
     dataset = find_dataset(name, "params.yaml: prepare.source")
     read = dataset.read_published if protocol == "published" else None
@@ -55,7 +55,7 @@ def read_source(
         rows, left_out = honest_rows(published, dataset.honest, [keys_of(row, of_files, keys) for row in published])
     if left_out:
         notes.append(
-            f"{left_out} samples left out, whose {dataset.group} another split has, or a file (protocol honest)"
+            f"{left_out} samples left out, because another split has their {dataset.group} or a file (protocol honest)"
         )
     emptied = {row["split"] for row in published} - {row["split"] for row in rows}
     if emptied:
@@ -71,16 +71,16 @@ def read_source(
 
 
 def count_notes(rows: list[Row], published: dict[str, int]) -> list[str]:
-    """Return a line where the annotations have other numbers of samples than the published ones."""
+    """Return a line if the annotations' sample counts differ from the published ones."""
     found = Counter(row["split"] for row in rows)
     if not published or found == published:
         return []
     parts = [f"{split} {found[split]:,} of {published[split]:,}" for split in SPLITS if published.get(split)]
-    return [f"samples in the annotations, of the published number: {', '.join(parts)}"]
+    return [f"samples in the annotations versus published: {', '.join(parts)}"]
 
 
 def write_rows(path: Path, rows: list[Row], manifest: Manifest) -> None:
-    """Write the rows, samples with the splits of `manifest`, as a manifest.csv that `prepare.manifest` could name."""
+    """Write the rows, with the splits of `manifest`, as a manifest.csv suitable for `prepare.manifest`."""
     splits = {sample.row: sample.split for sample in manifest.samples}
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -46,7 +46,7 @@ DATASET = Dataset(
     accuracy={"Concat": 82.86, "BSS-H": 84.41, "BSS-L": 85.01},
     layout="""
 annotations/train_data.json, val_data.json, test_data.json   [{"image": ..., "text": ..., "label": 0 or 1}, ...]
-images/<image>                                               .jpg, which may be left out in the lists
+images/<image>                                               .jpg; the lists may omit the suffix
 """,
     preset=paper_preset(
         *text_and_image(
@@ -58,13 +58,13 @@ images/<image>                                               .jpg, which may be 
     ),
     methods={"bss-l": {"train": {"epochs": 100}}},
     differs=(
-        "Both modalities share one head, behind a projection of the image network's 1,000 logits to the 768 features "
+        "Both modalities share one head, after a projection of the image network's 1,000 logits to the 768 features "
         "of BERT; here each has a head on its own features.",
-        "They augment images with RandAugment besides the crops.",
-        "They never cut a text's tokens; here a text of 50 words that has more than 128 is cut.",
+        "They augment images with RandAugment in addition to crops.",
+        "They never truncate tokens; here a text of 50 words with more than 128 tokens is truncated.",
     ),
     notes=(
-        "The sample train-7 is entry 7 of train_data.json, from 1; the label 1 is sarcastic.",
-        "Images are stored with 256 x 256 pixels, from which random crops of 224 are taken; evaluation sees the whole.",
+        "The sample train-7 is entry 7 of train_data.json, counted from 1; label 1 means sarcastic.",
+        "Images are stored at 256 x 256 pixels; training sees random crops of 224, evaluation the whole image.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Honest splits of published datasets: no actor, video, subject or file in two of them."""
+"""Honest splits of published datasets: no actor, video, subject or file is in two splits."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,27 +9,27 @@ from bss.datasets.dataset import Honest, Row
 from bss.errors import BssError
 
 FOLDS = 10
-"""Of the groups split anew; one fold becomes test, one val."""
+"""Folds of new splits; one becomes test, one val."""
 SEED = 0
-"""Fixed: everybody who splits the same rows gets the same splits."""
+"""Fixed, so that the same rows always get the same splits."""
 
 
 def honest_rows(rows: list[Row], rule: Honest, files: Sequence[Collection[str]] | None = None) -> tuple[list[Row], int]:
-    """Return the rows with honest splits, and how many were left out for it.
+    """Return the rows with honest splits, and the number of rows left out.
 
-    `files` are those of each row; rows that share one are as of one group.
+    `files` are the files of each row; rows that share one count as one group.
     """
     own = [{("group", row["group"])} for row in rows]
     of_files = [{("file", key) for key in found} for found in files or [()] * len(rows)]
     keys = [group | found for group, found in zip(own, of_files, strict=True)]
-    if rule == "groups anew":
+    if rule == "new splits":
         return _groups_anew(rows, keys), 0
     kept = _without_shared_keys(rows, keys)
     return kept, len(rows) - len(kept)
 
 
 def _groups_anew(rows: list[Row], keys: list[set[tuple[str, str]]]) -> list[Row]:
-    """Split all rows again, whole groups together, classes in proportion."""
+    """Split all rows again, with whole groups and classes in proportion."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = np.array([row["label"] for row in rows])
@@ -48,7 +48,7 @@ def _groups_anew(rows: list[Row], keys: list[set[tuple[str, str]]]) -> list[Row]
 
 
 def _without_shared_keys(rows: list[Row], keys: list[set[tuple[str, str]]]) -> list[Row]:
-    """Leave out what of train and val shares a group or file with test, and what of train shares one with val."""
+    """Drop rows of train and val that share a group or file with test, and rows of train that share one with val."""
     of: dict[str, set[tuple[str, str]]] = {"train": set(), "val": set(), "test": set()}
     for row, own in zip(rows, keys, strict=True):
         of[row["split"]] |= own

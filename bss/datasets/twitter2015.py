@@ -15,7 +15,7 @@ LABELS = {"0": "negative", "1": "neutral", "2": "positive"}
 def read(root: Path, replace_target: bool = True) -> list[Row]:
     """Return a row per target of the published annotations; the group is the image, which a tweet's targets share.
 
-    `replace_target` puts the target in place of $T$ in the text.
+    `replace_target` replaces $T$ in the text with the target.
     """
     images = first_there(root, "twitter2015_images")
     rows = []
@@ -68,13 +68,13 @@ twitter2015_images/<ImageID>               .jpg
         "schedule": {"schedulers": {"official-l": {"order": "imbalanced-first", "mode": "eval"}}},
     },
     methods={"bss-l": {"train": {"epochs": 100}}},
-    differs=("A text whose 20 words have more than 64 tokens is cut; whether theirs is, is not known.",),
+    differs=("A text whose 20 words have more than 64 tokens is truncated; theirs is perhaps not.",),
     notes=(
-        "The authors' scripts for Twitter measure in eval mode, and that for BSS-L draws imbalanced samples first: "
+        "The authors' Twitter scripts measure in eval mode, and the one for BSS-L draws imbalanced samples first; "
         "so does official-l in protocol published.",
-        "In protocol published the target does not stand in place of $T$, of which the letter t is left.",
-        "The sample train-7 is row 7 of train.tsv below the header; labels 0, 1, 2: negative, neutral, positive.",
-        "Two targets of one tweet have the same image and, once they stand for $T$, the same text.",
-        "Images are stored and seen with 384 x 384 pixels, as they are.",
+        "In protocol published the target does not replace $T$; after cleaning, only the letter t remains.",
+        "The sample train-7 is row 7 of train.tsv after the header; labels 0, 1, 2: negative, neutral, positive.",
+        "Two targets of one tweet share the image and, after replacing $T$, the text.",
+        "Images are stored and used at 384 x 384 pixels, without augmentation.",
     ),
 )

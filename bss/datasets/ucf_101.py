@@ -1,4 +1,4 @@
-"""UCF-101 (Soomro et al., 2012): human actions in videos from YouTube, by colour and by movement."""
+"""UCF-101 (Soomro et al., 2012): human actions in YouTube videos; colour and optical flow."""
 
 import re
 from pathlib import Path
@@ -11,13 +11,13 @@ from bss.errors import raise_problems
 LISTS = {"train": "ucfTrainTestlist/trainlist01.txt", "test": "ucfTrainTestlist/testlist01.txt"}
 CLASSES = "ucfTrainTestlist/classInd.txt"
 CLIP = re.compile(r"(?P<label>\w+)/(?P<clip>(?P<group>v_\w+_g[0-9]+)_c[0-9]+)\.avi(?: (?P<number>[0-9]+))?")
-"""A line of a list; the class's number is in those of train alone."""
+"""A line of a list; only train lists have the class number."""
 
 
 def read(root: Path) -> list[Row]:
-    """Return a row per clip of the first published split; the group is that of the file's name, <class>_gXX.
+    """Return a row per clip of the first published split; the group comes from the file name, <class>_gXX.
 
-    Optical flow is that of flow_data where this folder is there, else that of the video, to be computed.
+    Optical flow comes from the folder flow_data if it exists; otherwise it is computed from the video.
     """
     numbers = _class_numbers(root)
     return [row for split in LISTS for row in _rows(root, split, numbers)]
@@ -81,12 +81,12 @@ flow_data/v_<class>_gXX_cYY.npy         optical flow; without flow_data it is co
         decay_at=[70],
     ),
     notes=(
-        "The paper has no UCF-101: frames and training are those of NVGesture, with I3D networks from scratch.",
-        "The published split keeps the groups gXX apart; the honest protocol takes val from train, whole groups.",
-        "Of a video the 80 frames in its middle are stored; of a shorter one the last frame is repeated.",
-        "Without the folder flow_data optical flow is computed from the video with Farneback's method, which needs "
-        "OpenCV. With it, prepare.modalities.flow.compute: false does without OpenCV.",
-        "The store takes about 490 GB; smaller frames, height and width of prepare.modalities and of the encoders' "
-        "crop make it smaller.",
+        "Not in the paper: frames and training are those of NVGesture, with I3D networks from scratch.",
+        "The published split separates the groups gXX; the honest protocol splits val off from train, by group.",
+        "The middle 80 frames of a video are stored; in shorter videos the last frame is repeated.",
+        "Without the folder flow_data, optical flow is computed from the video with Farneback's method, which needs "
+        "OpenCV. With the folder, prepare.modalities.flow.compute: false avoids OpenCV.",
+        "The store takes about 490 GB; reduce height and width of prepare.modalities and of the encoders' "
+        "crop to shrink it.",
     ),
 )

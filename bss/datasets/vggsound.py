@@ -1,4 +1,4 @@
-"""VGGSound (Chen et al., 2020): clips of ten seconds from YouTube whose sound has its source in the picture."""
+"""VGGSound (Chen et al., 2020): ten-second YouTube clips whose sound source is visible."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bss.errors import raise_problems
 
 
 def read(root: Path) -> list[Row]:
-    """Return a row per clip, of train.csv and test.csv where they are there, else of vggsound.csv."""
+    """Return a row per clip of train.csv and test.csv if they exist, otherwise of vggsound.csv."""
     clips = _published(root) if first_there(root, "train.csv", "vggsound.csv") == "train.csv" else _official(root)
     sounds = first_there(root, "AudioWAV", "video")
     frames = first_there(root, "Image-01-FPS", "video")
@@ -27,7 +27,7 @@ def read(root: Path) -> list[Row]:
 
 
 def _published(root: Path) -> list[tuple[str, str, str]]:
-    """Return split, class and clip as the published loader reads them."""
+    """Return split, class and clip, like the published loader."""
     return [
         (split, row["class"], row["clip"])
         for split in ("train", "test")
@@ -36,10 +36,10 @@ def _published(root: Path) -> list[tuple[str, str, str]]:
 
 
 def _official(root: Path) -> list[tuple[str, str, str]]:
-    """Return split, class and clip of the distribution's table; a clip is named by its video and its start."""
+    """Return split, class and clip of the distributed table; a clip is named by its video and start."""
     rows = read_table(root, "vggsound.csv", ("video", "start", "class", "split"))
     problems = [
-        f"row {number}: start {row['start']!r} and split {row['split']!r} are no whole seconds and train or test"
+        f"row {number}: start {row['start']!r} or split {row['split']!r}: need whole seconds, and train or test"
         for number, row in enumerate(rows, 1)
         if row["split"] not in ("train", "test") or not (row["start"].isascii() and row["start"].isdigit())
     ]
@@ -63,7 +63,7 @@ train.csv, test.csv          second field: class, third: clip; class names with 
                              or the official vggsound.csv, youtube_id,start,label,split; no header
 AudioWAV/<clip>.wav          or the sound of video/<clip>.mp4
 Image-01-FPS/<clip>/*.jpg    or video/<clip>.mp4, one frame per second
-                             of vggsound.csv a <clip> is <youtube_id>_<start in six digits>
+                             for vggsound.csv, <clip> is <youtube_id>_<start in six digits>
 """,
     preset=paper_preset(
         *sound_and_frames(sample_rate=35400, seconds=20.0, frames=1, height=384, width=512, crop=384),
@@ -76,17 +76,17 @@ Image-01-FPS/<clip>/*.jpg    or video/<clip>.mp4, one frame per second
     methods={"bss-l": {"train": {"batch_size": 16, "epochs": 100}}},
     differs=(
         FIRST_FRAME,
-        "Their heads have 310 outputs; here there are as many as classes in the files.",
-        "Their first loader keeps the last batch that is not full; here every epoch drops it.",
+        "Their heads have 310 outputs; here as many as there are classes in the files.",
+        "Their first loader keeps an incomplete last batch; here every epoch drops it.",
     ),
     notes=(
-        "The published test is kept; the honest protocol takes val from train, whole videos.",
-        "Of the frames of a clip the middle one is taken, always the same.",
-        "Its 309 classes have names; 310 are told too.",
-        "The official table names more clips than the paper has, of which many can no longer be had: "
-        "prepare.on_bad_sample: skip leaves out and lists those that are missing.",
-        "Clips last 10 seconds, which are repeated to fill the published 20.",
-        "Frames are stored with 384 x 512 pixels whatever their own size. The store takes about 370 GB; "
-        "prepare.modalities.audio.stored: int16 makes it 240 GB.",
+        "The published test split is kept; the honest protocol splits val off from train, by video.",
+        "The middle frame of each clip is used, always the same.",
+        "It has 309 class names; some sources report 310 classes.",
+        "The official table lists more clips than the paper, and many are no longer available: "
+        "prepare.on_bad_sample: skip leaves out and lists the missing ones.",
+        "Clips last 10 seconds and are repeated to fill the published 20.",
+        "Frames are resized to 384 x 512 pixels. The store takes about 370 GB; "
+        "prepare.modalities.audio.stored: int16 reduces that to 240 GB.",
     ),
 )

@@ -1,1 +1,1 @@
-"""A first params.yaml for data of one's own, from what its manifest and files look like."""
+"""A first params.yaml for your own data, suggested from its manifest and files."""

@@ -1,4 +1,4 @@
-"""What a user should know of a manifest before training on it."""
+"""Warnings about a manifest before anyone trains on it."""
 
 import unicodedata
 from collections import Counter
@@ -7,9 +7,9 @@ from bss.data.manifest import Manifest
 from bss.data.store import SPLITS
 
 FEW = 10
-"""Training samples of a class, below which little can be learned of it."""
+"""With fewer training samples of a class, a network learns little about it."""
 FEW_TEST = 5
-"""Test samples of a class, below which its share says nothing."""
+"""With fewer test samples of a class, its share is not meaningful."""
 
 
 def manifest_cautions(manifest: Manifest) -> list[str]:
@@ -24,7 +24,7 @@ def class_counts(manifest: Manifest) -> dict[str, dict[str, int]]:
 
 
 def measurement_caution(manifest: Manifest) -> list[str]:
-    """Return a line where the labels are numbers that hardly stand for classes."""
+    """Return a line if the labels look like measurements rather than classes."""
     distinct = {sample.label for sample in manifest.samples}
     numbers = [_number(label) for label in distinct]
     if any(number is None for number in numbers):
@@ -33,8 +33,8 @@ def measurement_caution(manifest: Manifest) -> list[str]:
     if not broken and (len(distinct) <= 20 or len(manifest.samples) >= FEW * len(distinct)):
         return []
     return [
-        f"the labels look like measurements ({len(distinct)} different numbers): classes are wanted, each number would "
-        "be one"
+        f"the labels look like measurements ({len(distinct)} different numbers): bss needs classes, and each number "
+        "would become one"
     ]
 
 
@@ -47,14 +47,14 @@ def _labels(manifest: Manifest) -> list[str]:
     alike = [names for names in looks.values() if len(names) > 1]
     case_alone = [names for names in alike if len({name.casefold() for name in names}) == 1]
     hidden = [names for names in alike if names not in case_alone]
-    for what, found in (("differ by case alone", case_alone), ("look the same", hidden)):
+    for what, found in (("differ only in case", case_alone), ("look the same", hidden)):
         listed = ", ".join(" and ".join(map(ascii, names)) for names in found)
-        cautions += [f"labels that {what} are different classes: {listed}"] * bool(found)
+        cautions += [f"labels that {what} count as different classes: {listed}"] * bool(found)
     return cautions
 
 
 def _look_of(label: str) -> str:
-    """Return what a reader sees: one Unicode form, single spaces, no invisible characters such as byte-order marks."""
+    """Return the visible text: one Unicode form, single spaces, no invisible characters such as byte-order marks."""
     visible = "".join(c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) != "Cf")
     return " ".join(visible.split())
 
@@ -65,12 +65,10 @@ def _classes(manifest: Manifest) -> list[str]:
     cautions = [f"fewer than {FEW} training samples: {_some(few)}"] * bool(few)
     train = [count["train"] for count in counts.values()]
     if max(train) > 10 * min(train):
-        cautions.append(
-            f"the classes are of very different size ({min(train)} to {max(train)} in train): look at macro-F1"
-        )
+        cautions.append(f"class sizes differ widely ({min(train)} to {max(train)} in train): look at macro-F1")
     for split in ("val", "test"):
         unseen = [label for label, count in counts.items() if not count[split]]
-        if 0 < len(unseen) < len(counts):  # without a single sample of val, none of it is missing
+        if 0 < len(unseen) < len(counts):  # an empty val is not missing any class
             cautions.append(f"not in {split}: {_some(unseen)}")
     return cautions
 
@@ -82,7 +80,7 @@ def _splits(manifest: Manifest) -> list[str]:
     cautions = []
     for split in ("val", "test"):
         if 0 < totals[split] < 0.05 * everything:
-            cautions.append(f"{split} holds {totals[split]} of {everything} samples: accuracies on it are coarse")
+            cautions.append(f"{split} holds {totals[split]} of {everything} samples: its accuracies are coarse")
         if totals[split] > totals["train"]:
             cautions.append(f"{split} is larger than train ({totals[split]} against {totals['train']})")
         uneven = [
@@ -95,8 +93,8 @@ def _splits(manifest: Manifest) -> list[str]:
             cautions.append(f"more than twice or less than half as frequent in {split} as in train: {_some(uneven)}")
     if all(sample.group is None for sample in manifest.samples):
         cautions.append(
-            "no column `group`: nothing tells whether a speaker, actor or video is in two splits, which makes a "
-            "test easy"
+            "no column `group`: cannot check whether a speaker, actor or video is in two splits, which makes a "
+            "test too easy"
         )
     return cautions
 

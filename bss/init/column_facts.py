@@ -1,4 +1,4 @@
-"""What the values of one manifest column look like: a look at a few files, chosen by rule."""
+"""Facts about one manifest column, from a deterministic choice of its files."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,36 +24,36 @@ from bss.errors import BssError
 from bss.init.text_lengths import count_words
 
 LOOKED_AT = 24
-"""Values per column, evenly spread over the manifest."""
+"""Values inspected per column, spread evenly over the manifest."""
 
 SOUND_SUFFIXES = frozenset(
     {".aif", ".aiff", ".au", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".spx", ".voc", ".w64"}
     | {".wav"}
 ) | frozenset(SOUND_CONTAINERS)
-"""Files that hold sound alone."""
+"""Audio-only files."""
 
 ORIENTATION = 0x0112
-"""The number of this EXIF tag; 5 to 8 are pictures that lie on their side."""
+"""The EXIF orientation tag; values 5 to 8 are rotated by 90 degrees."""
 
 
 @dataclass
 class Facts:
-    """What was found in one column."""
+    """Facts about one column."""
 
     values: int
-    """How many were looked at."""
+    """How many values were inspected."""
     forms: Counter[str] = field(default_factory=Counter)
     """How many are each of: sound, image, container, folder, array, textfile, words, other."""
     readable: Counter[str] = field(default_factory=Counter)
     """How many of each form can be used."""
     distinct: int = 0
-    """How many different values were looked at."""
+    """How many distinct values were inspected."""
     unreadable: list[str] = field(default_factory=list)
-    """Value and what is wrong with it."""
+    """Unusable values, each with the reason."""
     rates: list[int] = field(default_factory=list)
     """Hz, of each sound."""
     seconds: list[float] = field(default_factory=list)
-    """Length of each sound, decoded: headers may be wrong."""
+    """Length of each sound after decoding; headers may be wrong."""
     peaks: list[float] = field(default_factory=list)
     """Largest magnitude of each sound."""
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -61,20 +61,20 @@ class Facts:
     colours: int = 0
     """Images that are not grey."""
     several: int = 0
-    """Images of which a file holds several: animations and documents of several pages."""
+    """Files with several images: animations and multi-page documents."""
     frames: list[int] = field(default_factory=list)
-    """Of each video, folder or flow."""
+    """Frames of each video, folder or flow."""
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     """Of each array."""
     texts: list[str] = field(default_factory=list)
     strange_files: Counter[str] = field(default_factory=Counter)
-    """How many values name a file with each suffix that no kind reads."""
+    """Number of files per suffix that no kind reads."""
     tracks: Counter[str] = field(default_factory=Counter)
-    """How many containers have a video and an audio track."""
+    """Number of containers with both a video and an audio track."""
 
 
 def look(root: Path, column: Sequence[str], links: Links = "inside") -> Facts:
-    """Look at some of the column's values that are not empty, always the same ones; paths are relative to `root`."""
+    """Inspect some non-empty values of the column, always the same ones; paths are relative to `root`."""
     real_root = root.resolve()
     limit = boundary(real_root, links)
     filled = [value.strip() for value in column if value.strip()] or [""]
@@ -127,7 +127,7 @@ def _is_folder_of_images(root: Path, value: str, limit: Path) -> bool:
     try:
         path = inside(root, value, limit)
         return path != root and path.is_dir() and len(ImageFolder(path, limit)) > 0
-    except (BadSampleError, OSError):  # a sentence is no name of a file, and a speaker's folder may hold no images
+    except (BadSampleError, OSError):  # a sentence is not a file name, and a speaker's folder may hold no images
         return False
 
 
@@ -143,7 +143,7 @@ def _sound(path: Path, facts: Facts) -> None:
 
 
 def _hear(path: Path, facts: Facts) -> int:
-    """Take note of a sound; return how many samples it has. Without any there is nothing to note."""
+    """Record facts of a sound and return its number of samples; record nothing if it is empty."""
     rate, samples, peak = 0, 0, 0.0
     for found, block in sound_blocks(path):
         rate, samples = found, samples + len(block)
@@ -211,11 +211,9 @@ _READERS: dict[str, Callable[[Path, Facts], None]] = {
 
 
 def require_some_readable(column: str, facts: Facts) -> None:
-    """Raise `BssError` where not one of the files of the column's most frequent form can be used."""
+    """Raise `BssError` if no file of the column's most frequent form can be used."""
     form, count = facts.forms.most_common(1)[0]
     if not facts.readable[form]:
         example = facts.unreadable[0]
         hint = " Paths are relative to the manifest's folder." if example.endswith("file not found") else ""
-        raise BssError(
-            f"column {column!r}: none of {count} files that were looked at can be used, such as {example}.{hint}"
-        )
+        raise BssError(f"column {column!r}: none of the {count} inspected files can be used, such as {example}.{hint}")

@@ -20,11 +20,11 @@ PARAMS = "params.yaml"
 
 
 def init(manifest: Path, output: Path, force: bool, links: Links) -> None:
-    """Look at `manifest` and write `output`; raise `BssError` where it cannot be made, or is there already."""
+    """Inspect `manifest` and write `output`; raise `BssError` if that fails or `output` already exists."""
     check_new(output, force)
     console = make_console()
-    with console.status("init: looking at the manifest") as status:
-        made = suggest(manifest, output.parent, lambda name: status.update(f"init: looking at {escape(name)}"), links)
+    with console.status("init: reading the manifest") as status:
+        made = suggest(manifest, output.parent, lambda name: status.update(f"init: inspecting {escape(name)}"), links)
     write_new(output, made.text)
     _print(console, made, output)
 
@@ -32,7 +32,7 @@ def init(manifest: Path, output: Path, force: bool, links: Links) -> None:
 def init_dataset(
     name: str, root: Path, protocol: str, method: str | None, output: Path, force: bool, links: Links
 ) -> None:
-    """Write `output` for the published dataset `name` in the folder `root`, whose layout is checked.
+    """Write `output` for the published dataset `name` in the folder `root`, after checking its layout.
 
     `method` as in `dataset_parameters`.
     """
@@ -48,7 +48,7 @@ def init_dataset(
 
 
 def show_presets(name: str | None, protocol: str, method: str | None) -> None:
-    """Print the datasets, or everything that the preset of one sets, as YAML; `method` as in `dataset_parameters`."""
+    """Print the datasets, or one dataset's full preset as YAML; `method` as in `dataset_parameters`."""
     if name is not None:
         find_dataset(name, "the preset")
         print(dataset_text(name, protocol, f"data/{name}", method=method), end="")
@@ -69,13 +69,13 @@ def show_presets(name: str | None, protocol: str, method: str | None) -> None:
     ]
     console = make_console()
     console.print(make_table(columns, rows))
-    console.print("`bss presets NAME` prints everything that a preset sets; docs/datasets.md has layouts and sources.")
+    console.print("`bss presets NAME` prints a full preset; docs/datasets.md has layouts and sources.")
 
 
 def _print(console: Console, made: Suggestion, output: Path) -> None:
     rows = [[name, guess.kind["kind"], guess.encoder["kind"], guess.seen] for name, guess in made.guesses.items()]
     console.print(make_table(["modality", "kind", "encoder", "seen"], rows))
-    console.print("Samples, val carved out of train:" if made.carved else "Samples:")
+    console.print("Samples, with val split off from train:" if made.carved else "Samples:")
     console.print(counts_table(class_counts(made.manifest)))
     for caution in made.cautions:
         console.print(f"Caution: {caution}.", markup=False, soft_wrap=True)
@@ -83,7 +83,7 @@ def _print(console: Console, made: Suggestion, output: Path) -> None:
 
 
 def _finish(console: Console, output: Path, what: str) -> None:
-    """Make the folder of a params.yaml a project, and say what was written and what comes next."""
+    """Turn the folder of a params.yaml into a project; print what was written and the next commands."""
     if output.name != PARAMS:  # dvc.yaml reads params.yaml
         console.print(f"Wrote {output}{what}. Next: rename it to {PARAMS}, then dvc repro", markup=False)
         return

@@ -14,7 +14,7 @@ ORDER = (
     *("seeds", "protocol", "generate", "prepare", "network", "measure", "schedule", "train", "evaluation", "compare"),
     *("tracking", "resources"),
 )
-"""Of the sections, as the pipeline runs."""
+"""Order of the sections: as the pipeline runs."""
 
 
 def dataset_text(
@@ -25,9 +25,9 @@ def dataset_text(
     method: str | None = None,
     links: Links = "inside",
 ) -> str:
-    """Return params.yaml for the dataset `name` in the folder `root`; `BssError` for a name that is not known.
+    """Return params.yaml for the dataset `name` in the folder `root`; raise `BssError` for an unknown name.
 
-    `files` is the same folder as it is reached from here, where there is one; `method` as in `dataset_parameters`.
+    `files` is the path of that folder from the working directory, if it exists; `method` as in `dataset_parameters`.
     """
     dataset = find_dataset(name, "--dataset")
     tree = full_parameters(name, protocol, root, files, method, links)
@@ -42,20 +42,20 @@ def full_parameters(
     method: str | None = None,
     links: Links = "inside",
 ) -> dict[str, Any]:
-    """Return all parameters of the dataset, defaults too, as plain values in the order of the schema."""
+    """Return all parameters of the dataset, including defaults, as plain values in schema order."""
     tree = dataset_parameters(name, protocol, method, "--dataset")
     suggest = find_dataset(name, "--dataset").suggest
     if suggest is not None:
         if files is None:
             raise BssError(
-                f"{name}: its files decide about its modalities. `bss init --dataset {name} --root DIR` writes them."
+                f"{name}: its modalities depend on its files. Run `bss init --dataset {name} --root DIR` to write them."
             )
         modalities, encoders = suggest(files)
         tree["prepare"] = tree["prepare"] | {"modalities": modalities}
         tree["network"] = tree["network"] | {"encoders": encoders}
     tree["prepare"] = {"root": root, **tree["prepare"], "links": links}
     full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
-    full["generate"] = {}  # as params.yaml says that nothing is generated
+    full["generate"] = {}  # params.yaml's form of "generate nothing"
     return {key: full[key] for key in ORDER}
 
 
@@ -63,9 +63,9 @@ def _header(dataset: Dataset, protocol: str, method: str | None) -> str:
     settings = protocol if method is None else f"{protocol}, settings of {method}"
     lines = [
         f"{dataset.title} in protocol {settings}: `bss presets {dataset.name}` prints these values, and",
-        "docs/datasets.md says where they come from. `dvc repro` runs again only the stages that read what you change.",
+        "docs/datasets.md gives their sources. `dvc repro` reruns only the stages affected by a change.",
         *dataset.notes,
     ]
     if protocol == "published" and dataset.differs:
-        lines += ["What the authors' scripts do otherwise:", *dataset.differs]
+        lines += ["What the authors' scripts do differently:", *dataset.differs]
     return "".join(f"# {line}\n" for line in lines)

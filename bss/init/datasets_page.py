@@ -1,4 +1,4 @@
-"""docs/datasets.md, written from the datasets themselves: `make compiled` writes it."""
+"""Generate docs/datasets.md from the dataset definitions; `make compiled` writes it."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from bss.datasets.preset import SCHEDULERS
 
 METHODS = ("BSS-H", "BSS-L", "Concat")
 HONEST: dict[Honest, str] = {
-    "published splits": "published, shared groups left out",
-    "groups anew": "anew, about 80 / 10 / 10 %",
+    "published splits": "published, without shared groups",
+    "new splits": "new splits, about 80 / 10 / 10 %",
 }
 OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
 NETWORKS = {"resnet": "ResNet-{depth}", "bert": "BERT", "i3d": "I3D", "mlp": "MLP"}
@@ -32,7 +32,7 @@ def page_text() -> str:
 
 
 def _entry(dataset: Dataset) -> dict[str, Any]:
-    """Return what the template shows of a dataset, as texts."""
+    """Return the fields of a dataset for the template, as text."""
     sections = dataset.preset
     train = sections["train"]
     optimiser = f"{OPTIMISERS[train['optimiser']['kind']]} {train['optimiser']['learning_rate']:g}"
@@ -49,13 +49,13 @@ def _entry(dataset: Dataset) -> dict[str, Any]:
 
 
 def _both(dataset: Dataset, key: str) -> str:
-    """Return the value of train.`key` for BSS-H and, where it is another, for BSS-L."""
+    """Return train.`key` for BSS-H and, if different, for BSS-L."""
     default = dataset.preset["train"][key]
     values = [dataset.methods.get(method, {}).get("train", {}).get(key, default) for method in SCHEDULERS]
     return " / ".join(str(value) for value in dict.fromkeys(values))
 
 
 def _network(encoder: dict[str, Any]) -> str:
-    """Return the name of an encoder with the depth that it gets, and whether it is pretrained."""
+    """Return an encoder's name with its depth, and whether it is pretrained."""
     name = NETWORKS.get(encoder["kind"], encoder["kind"]).format(**({"depth": ResNetConfig.depth} | encoder))
     return f"{name} pretrained" if encoder.get("weights") else name

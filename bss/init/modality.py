@@ -1,4 +1,4 @@
-"""From what a column looks like to a kind of modality and an encoder, as plain values of params.yaml."""
+"""Map the facts about a column to a modality kind and an encoder, as plain values for params.yaml."""
 
 import math
 import re
@@ -18,18 +18,18 @@ from bss.init.text_lengths import ESTIMATE, lengths_if_learned, measure_lengths
 Tree = dict[str, Any]
 
 MAX_IMAGE = 64
-"""Pixels of the longer side of images, which a small network from scratch can learn from."""
+"""Longer side of images in pixels: enough for a small network trained from scratch."""
 MAX_FRAME = 32
-"""The same of each of several frames, all of which go into one vector."""
+"""Longer side of frames, which are averaged into one vector."""
 MAX_RATE = 22_050
 """Hz."""
 MAX_SECONDS = 10.0
 MAX_TOKENS = 128
 MAX_FRAMES = 16
 FRAMES = 3
-"""Still frames that are taken of a video."""
+"""Still frames taken from a video."""
 SOUND_NAMES = re.compile("audio|sound|speech|voice|music", re.IGNORECASE)
-"""A column of such a name wants the sound of its videos."""
+"""A column with such a name means the sound of its videos."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Guess:
     encoder: Tree
     """Its entry in network.encoders."""
     seen: str
-    """What the kind was guessed from."""
+    """The evidence for the kind."""
     caution: str = ""
-    """What the user should know of it."""
+    """A warning for the user."""
 
 
 def guess(
     column: str, facts: Facts, has_span: bool, root: Path, train: Sequence[str], links: Links = "inside"
 ) -> Guess | None:
-    """Return the modality that a column is, or None where it looks like a note about the samples.
+    """Return the modality of a column, or None if it looks like metadata.
 
-    `has_span` tells that the manifest has a column <column>_start or <column>_end; `train` are the column's values
+    `has_span`: the manifest has a column <column>_start or <column>_end; `train`: the column's values
     in the training rows.
     """
     form = facts.forms.most_common(1)[0][0]
@@ -104,7 +104,7 @@ def _frames(facts: Facts) -> Guess:
 def _clip(facts: Facts) -> Guess:
     height, width = _size(facts, MAX_FRAME)
     kind = {"kind": "clip", "frames": _length(facts), "height": height, "width": width, "channels": _channels(facts)}
-    return Guess(kind, _RESNET, f"{_video(facts)}, of which parts are named", _NO_MOTION)
+    return Guess(kind, _RESNET, f"{_video(facts)}, with parts selected", _NO_MOTION)
 
 
 def _flow(facts: Facts) -> Guess:
@@ -138,13 +138,13 @@ def _text(facts: Facts, form: str, root: Path, train: Sequence[str], links: Link
     kind: Tree = {"kind": "text", "tokenizer": found, "tokens": tokens}
     if form == "textfile":
         kind["source"] = "file"
-    cautions = ["a small BERT that knows no language yet: a pretrained one, named by its `weights`, knows more"]
+    cautions = ["a small BERT trained from scratch: a pretrained one, named by `weights`, usually does better"]
     if found is None:
-        cautions[0] += ". Its tokenizer is learned from the training texts; a pretrained one needs the tokenizer it had"
+        cautions[0] += ". Its tokenizer is learned from the training texts; a pretrained BERT needs its own tokenizer"
     if why_estimated:
-        cautions.append(f"`tokens` is estimated, for {why_estimated}: {ESTIMATE}")
+        cautions.append(f"`tokens` is estimated, because {why_estimated}: {ESTIMATE}")
     if note := cut_note(lengths, tokens):
-        cautions.append(f"of the texts that were looked at {note}")
+        cautions.append(f"of the inspected texts, {note}")
     about = "about " if why_estimated or found is None else ""
     return Guess(kind, _BERT, f"texts of {about}{_range(lengths)} tokens", ". ".join(cautions))
 
@@ -159,11 +159,11 @@ _BERT: Tree = {
     "intermediate": 512,
     "features": 64,
 }
-_NO_MOTION = "a small ResNet sees each frame by itself; `kind: i3d` sees motion too, at many times the cost"
+_NO_MOTION = "a small ResNet sees each frame separately; `kind: i3d` also sees motion, at many times the cost"
 
 
 def _tokenizer_folder(root: Path) -> str | None:
-    """Return the first folder directly in the data root that holds a tokenizer."""
+    """Return the first folder directly below the data root that holds a tokenizer."""
     names = ("tokenizer.json", "vocab.txt")
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and any((path / n).is_file() for n in names)]
     return folders[0].name if folders else None
@@ -174,7 +174,7 @@ def _is_flow(shape: tuple[int, ...]) -> bool:
 
 
 def _size(facts: Facts, limit: int) -> tuple[int, int]:
-    """Return the median height and width, made smaller in proportion until the longer is at most `limit`."""
+    """Return the median height and width, scaled down in proportion until the longer is at most `limit`."""
     height, width = (float(np.median([size[i] for size in facts.sizes])) for i in (0, 1))
     scale = min(1.0, limit / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -189,7 +189,7 @@ def _length(facts: Facts) -> int:
 
 
 def _upper(values: list[Any]) -> float:
-    """Return the value that 9 of 10 do not exceed."""
+    """Return the 90 % quantile: the value that 9 of 10 do not exceed."""
     return float(np.quantile(values, 0.9, method="inverted_cdf"))
 
 

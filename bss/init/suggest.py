@@ -23,9 +23,9 @@ from bss.init.modality import Guess, guess
 from bss.init.yaml_style import flow_style
 
 VAL_SHARES = (PrepareConfig.val_share, 0.25, 0.34, 0.5)
-"""Tried one after the other until a val split can be carved."""
+"""Tried in order until a val split is possible."""
 MANY = 5000
-"""Training samples from which fewer epochs do."""
+"""From this many training samples, fewer epochs are enough."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Suggestion:
     """What `bss init` found and what it would write."""
 
     manifest: Manifest
-    """With the val split that would be carved."""
+    """The manifest, including the val split."""
     guesses: dict[str, Guess]
     """By modality, in the manifest's order."""
     carved: bool
-    """Whether val comes out of train."""
+    """Whether val is split off from train."""
     cautions: list[str]
     text: str
     """The new params.yaml; it passes every check of the parameters."""
@@ -46,10 +46,10 @@ class Suggestion:
 def suggest(
     path: Path, project: Path, on_column: Callable[[str], None] = lambda name: None, links: Links = "inside"
 ) -> Suggestion:
-    """Look at the manifest at `path` and some of its files, and suggest parameters.
+    """Inspect the manifest at `path` and some of its files, and suggest parameters.
 
-    `project` is the folder that params.yaml is for, `links` its prepare.links; `on_column` gets the name of each
-    column before its files are looked at. Raises `BssError` for a manifest that cannot be trained on, fewer than two
+    `project` is the folder of the new params.yaml, `links` its prepare.links; `on_column` is called with the name of a
+    column before its files are inspected. Raises `BssError` for a manifest that cannot be trained on, fewer than two
     modalities, and a data folder that DVC could not watch.
     """
     root = path.parent
@@ -79,7 +79,7 @@ def suggest(
     manifest = read_manifest(root, path.name, prepare.modalities, "skip", links)
     try:
         check_splits(manifest)
-    except BssError as error:  # of measurements nearly each is new, and it tells so of each
+    except BssError as error:  # measurements make nearly every value a new class, and each one a problem
         raise BssError(
             "\n".join([*(f"{path}: {line}." for line in measurement_caution(manifest)), str(error)])
         ) from error
@@ -111,46 +111,46 @@ def suggest(
     cautions += [*_column_cautions(guesses, facts), *strange, *_unused(guesses, columns)]
     if shared:
         leak = (
-            f"{len(shared)} groups are in two splits ({shared[0]}): protocol published is set, whose accuracies are "
+            f"{len(shared)} groups are in two splits ({shared[0]}): using protocol: published, whose accuracies are "
             "too high. Split by group and set protocol: honest"
         )
         cautions.insert(0, leak)
     if shared_files:
         leak = (
-            f"{len(shared_files)} files are in two splits ({shared_files[0]}): protocol published is set, whose "
-            "accuracies are too high. Split by file, or list in prepare.shared_files those that all splits may have, "
-            "such as a silent sound where none was recorded, and set protocol: honest"
+            f"{len(shared_files)} files are in two splits ({shared_files[0]}): using protocol: published, whose "
+            "accuracies are too high. Split by file, or list files that splits may share in prepare.shared_files, "
+            "such as a silent sound used if none was recorded, and set protocol: honest"
         )
         cautions.insert(0, leak)
     return Suggestion(manifest, guesses, carved, cautions, text)
 
 
 def root_for(root: Path, project: Path) -> str:
-    """Return the data folder as params.yaml should name it: relative where it lies inside the project."""
+    """Return the data folder for params.yaml: relative if it lies inside the project."""
     if not root.is_dir():
         raise BssError(f"{root}: no such folder.")
     real, home = root.resolve(), project.resolve()
     if home.is_relative_to(real):
         raise BssError(
-            f"{root}: the manifest lies in the project's folder or above it, and DVC watches all of the manifest's "
-            "folder. Put manifest and files into a folder of their own, such as data/birds."
+            f"{root}: the manifest is in the project's folder or above it, and DVC watches all of the manifest's "
+            "folder. Move manifest and files to a separate folder, such as data/birds."
         )
     return real.relative_to(home).as_posix() if real.is_relative_to(home) else real.as_posix()
 
 
 def _table(path: Path) -> tuple[list[str], list[Row], dict[str, str]]:
-    """Return the columns, the rows, and why some columns, which the rows have not, stand for no text."""
+    """Return the columns, the rows, and why some columns, which the rows leave out, are not text."""
     if path.is_dir():
         raise BssError(f"{path}: {PARTS_CURE}")
     if not path.is_file():
-        raise BssError(f"{path}: not found. Name a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
+        raise BssError(f"{path}: not found. Give a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
     # Rows that are too short or too long are listed with the other bad ones.
     columns, read = read_rows(path, on_wrong_width=lambda row, problem: None)
     faults = parquet_faults(path) if path.suffix == ".parquet" else {}
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise BssError(
-            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {columns}. "
+            f"{path}: missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {columns}. "
             f"Needed: id, label, split (train, val, test), and one column per modality.{header_note(columns, missing)}"
         )
     rows = list(read)
@@ -161,7 +161,7 @@ def _table(path: Path) -> tuple[list[str], list[Row], dict[str, str]]:
 
 
 def _bad_rows(manifest: Manifest) -> list[str]:
-    """Return a line that names the rows of the manifest that cannot be used, where there are any."""
+    """Return a line about unusable manifest rows, if there are any."""
     lines = [line for bad in manifest.bad for line in bad.lines()]
     if not lines:
         return []
@@ -175,9 +175,9 @@ def _check_modalities(path: Path, guesses: dict[str, Guess], columns: list[str],
     if len(guesses) < 2:
         found = ", ".join(f"{name} ({guess.kind['kind']})" for name, guess in guesses.items()) or "none"
         raise BssError(
-            f"{path}: two or more modalities are needed, found {found} among the columns {columns}. A modality's "
+            f"{path}: needs two or more modalities, found {found} among the columns {columns}. A modality's "
             "column holds paths relative to the manifest's folder (sounds, images, videos, folders of images, .npy, "
-            ".txt) or a text of several words." + "".join(f"\n{path}: {line}." for line in no_text)
+            ".txt) or texts of several words." + "".join(f"\n{path}: {line}." for line in no_text)
         )
     odd = [name for name in guesses if not name.isidentifier()]
     if odd:
@@ -192,7 +192,7 @@ def _prepare_section(root: str, guesses: dict[str, Guess]) -> PrepareConfig:
 
 
 def _carve(manifest: Manifest, files: list[frozenset[str]] | None) -> tuple[Manifest, float]:
-    """Return the manifest with a val split, and the smallest share of train for which there is one."""
+    """Return the manifest with a val split, and the smallest share of train that allows one."""
     for share in VAL_SHARES:
         try:
             return carve_val(manifest, share, files), share
@@ -202,7 +202,7 @@ def _carve(manifest: Manifest, files: list[frozenset[str]] | None) -> tuple[Mani
 
 
 def _batch_size(train: int) -> int:
-    """Return a power of two from 2 to 64 that makes at least 16 steps an epoch where it can."""
+    """Return a power of two from 2 to 64 that gives at least 16 steps per epoch if possible."""
     return max(2, min(64, 2 ** ((train // 16).bit_length() - 1))) if train >= 32 else 2
 
 
@@ -215,7 +215,7 @@ def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts]) -> list
         loud = [peak for peak in facts[name].peaks if peak > 1]
         if guesses[name].kind["kind"] == "audio" and loud:
             cautions.append(
-                f"{name}: {len(loud)} of {len(facts[name].peaks)} sounds go beyond full scale (peak {max(loud):.3g}): "
+                f"{name}: {len(loud)} of {len(facts[name].peaks)} sounds exceed full scale (peak {max(loud):.3g}): "
                 "they will be clipped to [-1, 1]"
             )
         silent = facts[name].peaks.count(0.0)
@@ -224,23 +224,23 @@ def _column_cautions(guesses: dict[str, Guess], facts: dict[str, Facts]) -> list
         if guesses[name].kind["kind"] == "image" and facts[name].several:
             cautions.append(
                 f"{name}: {facts[name].several} of {len(facts[name].sizes)} files are animations or have several "
-                "pages, of which the first image alone is kept: convert animations to MP4, pages to a folder of images"
+                "pages; only the first image is kept: convert animations to MP4, pages to a folder of images"
             )
         if len(facts[name].forms) > 1:
             mixed = ", ".join(f"{count} {form}" for form, count in facts[name].forms.most_common())
-            cautions.append(f"{name}: holds different things ({mixed})")
+            cautions.append(f"{name}: mixes different forms ({mixed})")
     return cautions
 
 
 def _strange_files(guesses: dict[str, Guess], facts: dict[str, Facts]) -> list[str]:
-    """Return a line for each column that is left out, though it names files."""
+    """Return a line for each column that is left out although it names files."""
     lines = []
     for name, found in facts.items():
         if name not in guesses and found.strange_files:
             suffixes = ", ".join(suffix or "no suffix" for suffix in sorted(found.strange_files))
             lines.append(
-                f"{name}: is left out, for it names files that no kind reads ({suffixes}). Features are .npy files of "
-                "one array each, texts are .txt; give other files a suffix of their format"
+                f"{name}: left out, because no kind reads its files ({suffixes}). Features are .npy files of "
+                "one array each, texts are .txt; give other files the suffix of their format"
             )
     return lines
 
@@ -248,7 +248,7 @@ def _strange_files(guesses: dict[str, Guess], facts: dict[str, Facts]) -> list[s
 def _unused(guesses: dict[str, Guess], columns: list[str]) -> list[str]:
     used = {f"{name}{end}" for name in guesses for end in ("", "_start", "_end")}
     unused = [column for column in columns if column not in used | {*REQUIRED, "group"}]
-    return [f"columns that nothing reads: {', '.join(unused)}"] * bool(unused)
+    return [f"unused columns: {', '.join(unused)}"] * bool(unused)
 
 
 def _render(**values: object) -> str:
@@ -262,14 +262,14 @@ def _render(**values: object) -> str:
 
 
 def check_new(path: Path, force: bool) -> None:
-    """Raise `BssError` where a file is at `path`, unless `force`, and where its folder is missing."""
+    """Raise `BssError` if `path` exists, unless `force`, or if its folder is missing."""
     if path.exists() and not force:
-        raise BssError(f"{path}: is there already. Name another with --output, or replace it with --force.")
+        raise BssError(f"{path}: already exists. Choose another path with --output, or overwrite it with --force.")
     if not path.parent.is_dir():
         raise BssError(f"{path.parent}: no such folder.")
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path` atomically."""
     with whole_file(path) as file:
         file.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How long the texts of a column are, before anything is known of their language."""
+"""Text lengths of a column in tokens, estimated if the tokenizer is not available yet."""
 
 import math
 import tempfile
@@ -20,16 +20,16 @@ LETTERS_PER_WORD = {
     **{"CJK": 2, "HIRAGANA": 3, "KATAKANA": 3},
     **{"THAI": 4, "LAO": 4, "KHMER": 4, "MYANMAR": 4, "TIBETAN": 4, "JAVANESE": 4, "BALINESE": 4, "TAI": 4},
 }
-"""Of scripts that put no spaces between words, by the first word of their letters' Unicode names; about the mean."""
+"""Letters per word in scripts without spaces, about the mean; keyed by the first word of the letters' Unicode names."""
 LETTERS_PER_TOKEN = 3
-"""Of a long word in Latin letters; BERT's English tokenizer has four or more of English."""
+"""Letters per token in long Latin words; BERT's English tokenizer averages four or more on English."""
 LEARNED_FROM = 5000
-"""Training texts from which lengths are told before the tokenizer is learned from all."""
-ESTIMATE = "four tokens for three words, more for long ones, and one for each letter of other scripts than Latin"
+"""Training texts used to estimate lengths before the tokenizer is learned from all."""
+ESTIMATE = "four tokens per three words, more for long ones, and one per letter of non-Latin scripts"
 
 
 def count_words(text: str) -> int:
-    """Return about how many words a text has, in scripts without spaces too."""
+    """Estimate the number of words of a text, including scripts without spaces."""
     unspaced: dict[int, int] = {}
     others = []
     for letter in text:
@@ -41,9 +41,9 @@ def count_words(text: str) -> int:
 
 
 def measure_lengths(texts: Sequence[str], tokenizer: str, root: Path) -> tuple[list[int], str]:
-    """Return the length of each text in tokens, marks included, and why it is an estimate; nothing if it is none.
+    """Return each text's length in tokens, with special tokens, and why it is an estimate (empty if exact).
 
-    Nothing is fetched: a tokenizer of the hub is used if it was fetched before.
+    Nothing is downloaded: a tokenizer on the hub is used only if it is cached.
     """
     try:
         return _lengths(texts, TextKind("text", tokenizer, tokens=512), root), ""
@@ -56,9 +56,9 @@ def measure_lengths(texts: Sequence[str], tokenizer: str, root: Path) -> tuple[l
 def lengths_if_learned(
     texts: Sequence[str], train: Sequence[str], source: Literal["column", "file"], root: Path, links: Links
 ) -> list[int]:
-    """Return the length of each text in tokens, marks included, of the tokenizer that would be learned.
+    """Return each text's length in tokens, with special tokens, under the tokenizer that would be learned.
 
-    `train` are the column's values in the training rows; of many, `LEARNED_FROM` are used.
+    `train` are the column's values in the training rows; at most `LEARNED_FROM` are used.
     """
     kind = TextKind("text", tokens=512, source=source)
     values = [train[i] for i in spread(len(train), min(len(train), LEARNED_FROM))]
@@ -74,7 +74,7 @@ def _lengths(texts: Sequence[str], kind: TextKind, root: Path) -> list[int]:
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens BERT's tokenizers make of a text, with two marks, rather too many than too few."""
+    """Estimate BERT's token count of a text, with two special tokens, erring on the high side."""
     total = 2.0
     for word in text.split():
         latin = sum(_script(letter) in ("LATIN", "DIGIT") for letter in word)

@@ -1,1 +1,1 @@
-"""A prepared store as people see it: counts, shapes, groups and a few samples of each class."""
+"""An overview of a prepared store: counts, shapes, groups and a few samples of each class."""

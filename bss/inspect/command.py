@@ -10,9 +10,9 @@ from bss.inspect.summary import MODALITY_COLUMNS, Summary, summarise_store
 
 
 def inspect(path: Path, output: Path) -> None:
-    """Print what the store at `path` holds and write it as one HTML page that needs nothing else.
+    """Print an overview of the store at `path` and write it as one self-contained HTML page.
 
-    Raises `BssError` where there is no store or it is damaged.
+    Raises `BssError` if the store is missing or damaged.
     """
     store = Store.open(path)
     summary = summarise_store(store)

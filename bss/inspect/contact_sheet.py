@@ -11,9 +11,9 @@ from bss.inspect.pictures import picture
 from bss.inspect.summary import text_lengths
 
 PER_CLASS = 4
-"""Samples of a class."""
+"""Samples per class."""
 AT_MOST = 96
-"""Samples in all; with many classes fewer of each, and in the end fewer classes."""
+"""Most samples in total; with many classes, fewer samples per class, then fewer classes."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Part:
 
     modality: str
     address: str | None
-    """A ``data:`` address of its picture, or None."""
+    """A ``data:`` URL of its picture, or None."""
     text: str
-    """Its text, or the path that it was decoded from."""
+    """Its text, or the path it was decoded from."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Card:
 
 
 def contact_sheet(store: Store) -> dict[str, list[Card]]:
-    """Return cards by class: samples that are spread evenly over those of the class, in the store's order."""
+    """Return cards by class: samples spread evenly over the class, in the store's order."""
     shown = np.unique(spread(len(store.classes), min(len(store.classes), AT_MOST))).tolist()
     each = max(1, min(PER_CLASS, AT_MOST // len(shown)))
     table = open_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))

@@ -15,15 +15,15 @@ from bss.data.store import Modality
 Pixels = npt.NDArray[np.uint8]
 
 LARGEST = 128
-"""Pixels of a picture's longer side; what is larger is made smaller."""
+"""Longer side of a picture in pixels; larger ones are scaled down."""
 SHOWN = 4
-"""Frames that are shown of a sample."""
+"""Frames shown per sample."""
 WINDOW = 256
-"""Samples per column of a spectrogram, at most."""
+"""Most samples per column of a spectrogram."""
 
 
 def picture(modality: Modality, sample: npt.NDArray[Any]) -> str | None:
-    """Return a stored sample as a ``data:`` address of a PNG; None for text, which is shown as it is.
+    """Return a stored sample as a ``data:`` URL of a PNG; None for text, which is shown as text.
 
     Sound is shown as its spectrogram, low frequencies at the bottom; of frames and flows a few are set side
     by side; in a flow the colour tells the direction and the strength how far; other numbers are a strip
@@ -94,7 +94,7 @@ def _data_address(pixels: Pixels) -> str:
     from PIL import Image
 
     picture = Image.fromarray(pixels)
-    # Side by side the frames of a sample may be wider than high: each may have the whole size.
+    # The row of frames may be wider than high: each frame may have the full size.
     limit = LARGEST * max(1, min(SHOWN, round(picture.width / picture.height)))
     picture.thumbnail((limit, LARGEST))
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Counts of a store: classes, splits, groups, sizes, what is known of the pairs."""
+"""Counts of a store: classes, splits, groups, sizes, ground truth."""
 
 import csv
 from collections import Counter
@@ -26,24 +26,24 @@ class GroupsOfSplit:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a store holds, in numbers."""
+    """A store in numbers."""
 
     classes: Counts
     """Samples by class and split."""
     modalities: dict[str, list[str]]
-    """Modality to kind, shape of a sample, type, sample rate and size of all."""
+    """Maps each modality to kind, shape of a sample, dtype, sample rate and total size."""
     groups: dict[str, GroupsOfSplit]
-    """By split; empty where no sample has a group."""
+    """By split; empty if no sample has a group."""
     shared_groups: list[str]
     """Groups that are in more than one split."""
     truth: Counts
-    """Samples by what is known of the pair and split; empty where nothing is known."""
+    """Samples by ground truth and split; empty without ground truth."""
     skipped: int
     """Samples that could not be decoded."""
     altered: list[str]
-    """A line for each modality whose values had to be changed to be stored."""
+    """A line for each modality whose values were altered to fit the store."""
     cut: list[str]
-    """A line for each text modality of which some texts are cut."""
+    """A line for each text modality with truncated texts."""
 
 
 MODALITY_COLUMNS = ["kind", "shape", "type", "sample rate", "size"]
@@ -103,7 +103,7 @@ def _shared(store: Store) -> list[str]:
 
 
 def text_lengths(store: Store) -> dict[str, list[int]]:
-    """Return the length of each sample's whole text in tokens, in the store's order, by text modality."""
+    """Return the length of each sample's full text in tokens, in the store's order, by text modality."""
     columns = {name: lengths_column(name) for name, modality in store.modalities.items() if modality.kind == "text"}
     if not columns:
         return {}

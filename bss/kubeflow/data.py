@@ -17,7 +17,7 @@ BUILT_IN = "digits"
 def find_data(config: Config, repository: str, revision: str, path: str) -> DataVersion:
     """Return which data a run uses; without a repository that is the built-in data of `generate`.
 
-    Raises `BssError` where it cannot be had.
+    Raises `BssError` if it cannot be had.
     """
     if repository:
         if not path.strip("/"):
@@ -49,7 +49,7 @@ def data_tags(version: DataVersion, revision: str) -> dict[str, str]:
 def raw_data(config: Config, repository: str, revision: str, path: str, digest: str) -> Iterator[Path]:
     """Give a temporary folder, of the name that the data has, with the raw data.
 
-    Raises `BssError` where it is not what `digest` says: a branch or tag has moved on since the run started.
+    Raises `BssError` if it is not what `digest` says: a branch or tag has moved on since the run started.
     """
     version = find_data(config, repository, revision, path)
     if version.digest != digest:

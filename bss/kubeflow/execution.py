@@ -47,7 +47,7 @@ def run_id() -> str:
 def tracking_address(given: str) -> str:
     """Return the MLflow address: the pipeline's parameter, or the environment's MLFLOW_TRACKING_URI.
 
-    Raises `BssError` where there is neither: records in a pod's own folder would be lost with it.
+    Raises `BssError` if there is neither: records in a pod's own folder would be lost with it.
     """
     address = given or os.environ.get("MLFLOW_TRACKING_URI")
     if not address:
@@ -88,7 +88,7 @@ def _go_on_without(error: BssError, config: Config) -> None:
 def find_execution(address: str) -> Execution | None:
     """Return the MLflow run of this pipeline run, or None where there is none.
 
-    Raises `BssError` where nobody answers at `address`.
+    Raises `BssError` if nobody answers at `address`.
     """
     found = _find(address)
     return None if found is None else found[0]
@@ -113,7 +113,7 @@ def _find(address: str) -> tuple[Execution, str] | None:
 
 
 def join_execution(config: Config, given: str) -> Execution | None:
-    """Return the MLflow run of this pipeline run for a training; None where tracking is off.
+    """Return the MLflow run of this pipeline run for a training; None if tracking is off.
 
     None too, and a line that says so, where the server does not answer or has no such run and tracking.strict is
     false: the comparison logs such a training.

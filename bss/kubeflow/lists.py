@@ -11,7 +11,7 @@ LONGEST = 60_000
 
 
 def require_short(items: Sequence[dict[str, Any]], what: str, cure: str) -> None:
-    """Raise `BssError` where `items` are longer than a value of Kubeflow may be; `what` are they."""
+    """Raise `BssError` if `items` are longer than a value of Kubeflow may be; `what` are they."""
     length = len(json.dumps(items))
     if length > LONGEST:
         raise BssError(f"{what} is {length} letters long, and Kubeflow takes {LONGEST}. {cure}")

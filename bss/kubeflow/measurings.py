@@ -16,7 +16,7 @@ from bss.stages.measure import write_summary
 def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]]:
     """Return the measurings, one per seed: ``parameters`` for `config_from_part`, and ``digest``.
 
-    The digest covers the data and how they are prepared. Raises `BssError` where the list would be longer than
+    The digest covers the data and how they are prepared. Raises `BssError` if the list would be longer than
     a value of Kubeflow may be.
     """
     digest = digest_json({"data": version.digest, "prepare": stage_part(config, "prepare")})
@@ -29,7 +29,7 @@ def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]
 def join_scores(config: Config, measured: Sequence[Path], scores: Path) -> None:
     """Lay the scores of single seeds out in the folder `scores`, as the stage measure does for all of them.
 
-    Raises `BssError` where a seed is missing, or a folder is no measuring of this store's samples.
+    Raises `BssError` if a seed is missing, or a folder is no measuring of this store's samples.
     """
     provenances = [read_json(part / "provenance.json", "measure") for part in measured]
     if len({str(p["inputs"]) for p in provenances}) > 1:

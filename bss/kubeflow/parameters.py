@@ -81,7 +81,7 @@ def _staging(config: Config) -> Tree:
 def config_from_part(text: str) -> Config:
     """Return the configuration for one stage from the JSON of `stage_part` or `trial_part`.
 
-    Raises `BssError` where a value is not what the schema says.
+    Raises `BssError` if a value is not what the schema says.
     """
     part = json.loads(text)
     modalities = part.get("prepare", {}).get("modalities")

@@ -53,7 +53,7 @@ def config_for_pods(config: Config, gpus: int, nodes: int) -> Config:
     """Return `config` for training pods with `gpus` GPUs; 0 leaves it as it is.
 
     With GPUs the device is `cuda`, so that a pod that got none fails instead of training on its CPU for days.
-    `nodes` is the train.nodes that the pipeline was compiled for. Raises `BssError` where the parameters want
+    `nodes` is the train.nodes that the pipeline was compiled for. Raises `BssError` if the parameters want
     another number of GPUs than a pod has, or several nodes of a pipeline for one, or the reverse.
     """
     if (config.train.nodes > 1) != (nodes > 1):

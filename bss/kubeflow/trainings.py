@@ -38,7 +38,7 @@ def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]
 def trial_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
     """Return the configuration of one training that `list_trials` listed.
 
-    Raises `BssError` where `plans` holds another training than the one of `digest`, or none.
+    Raises `BssError` if `plans` holds another training than the one of `digest`, or none.
     """
     parts = read_json(plans / TRIALS, "schedule")
     part = parts.get(TrialId(scheduler, seed).path)
@@ -75,7 +75,7 @@ def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, 
 def collect_trials(trials: Iterable[Path], runs: Path) -> None:
     """Lay the folders of single trainings out as the stage train does, ``<scheduler>/seed=<s>``, as links.
 
-    Raises `BssError` where a folder is no training, or two are the same one.
+    Raises `BssError` if a folder is no training, or two are the same one.
     """
     for trial in trials:
         parameters = read_json(trial / "provenance.json", "train")["parameters"]

@@ -100,7 +100,7 @@ class TrainJob:
 def make_train_job(name: str, config: Config, image: str, arguments: Sequence[str]) -> TrainJob:
     """Return the job `name` that runs `bss.launch.node_main` with `arguments` on train.nodes nodes of `image`.
 
-    Raises `BssError` where there is neither a cluster around this process nor a container engine.
+    Raises `BssError` if there is neither a cluster around this process nor a container engine.
     """
     from kubeflow.common.utils import is_running_in_k8s
 

@@ -31,7 +31,7 @@ PROGRESS = "progress"
 def await_killed_ranks(path: Path) -> None:
     """Return when no rank works on the training at `path` any more whose starter was killed, and remove what is left.
 
-    Such ranks save where they stand and end by themselves. Raises `BssError` where they do not.
+    Such ranks save where they stand and end by themselves. Raises `BssError` if they do not.
     """
     progress = scratch_of(path) / PROGRESS
     if progress.is_file():

@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def require_torchrun() -> None:
-    """Raise `BssError` where the environment is not that of a process that torchrun started."""
+    """Raise `BssError` if the environment is not that of a process that torchrun started."""
     lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
     if lacking:
         raise BssError(f"{lacking[0]}: not in the environment. Start `-m bss.launch.rank_main` with torchrun.")

@@ -279,7 +279,7 @@ KINDS: dict[type[AnyFusion], Callable[[Any, Encoders, int], Fusion]] = {
 def build_fusion(config: AnyFusion, encoders: Encoders, classes: int) -> Fusion:
     """Return the fusion of params.yaml's kind for the features of `encoders`, freshly initialised.
 
-    Raises `BssError` where the kind is not defined for them.
+    Raises `BssError` if the kind is not defined for them.
     """
     return KINDS[type(config)](config, encoders, classes)
 

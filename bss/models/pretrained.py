@@ -45,7 +45,7 @@ def _digest(path: Path, changed: int, size: int) -> str:
 def load_pretrained(network: MultiModalNetwork, config: NetworkConfig) -> None:
     """Replace the encoders' weights by the pretrained ones that `config` names; projections and heads stay.
 
-    Raises `BssError` where they cannot be found or read, or are not those of such an encoder.
+    Raises `BssError` if they cannot be found or read, or are not those of such an encoder.
     """
     for name, weights in weights_of(config).items():
         path = find_weights(weights, name)
@@ -134,7 +134,7 @@ def _is_sound(value: Tensor) -> bool:
 def _load_i3d(encoder: I3d, weights: dict[str, Tensor], path: Path, modality: str) -> None:
     """Load `weights`, named as in `I3d.layers` or as in the PyTorch port of I3D; all must be there and fit."""
     found, own = rename_from_port(weights), encoder.layers.state_dict()
-    problems = [f"lacks {key}" for key in own if key not in found and not key.endswith("num_batches_tracked")]
+    problems = [f"missing {key}" for key in own if key not in found and not key.endswith("num_batches_tracked")]
     for key, value in found.items():
         if key not in own:
             problems.append(f"has {key[:200]}, for which there is no place")
@@ -168,7 +168,7 @@ def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-    problems = [f"lacks {key}" for key in sorted(report["missing_keys"])]
+    problems = [f"missing {key}" for key in sorted(report["missing_keys"])]
     problems += [f"{key} is {list(a)}, not {list(b)}" for key, a, b in sorted(report["mismatched_keys"])]
     # What is left over may be the head of another task, but not a part of what this encoder has.
     parts = {name for name, _ in model.named_children()}

@@ -75,11 +75,11 @@ def _require_columns(path: Path, columns: list[str], kinds: Mapping[str, Modalit
     if "id" not in columns or len(absent) == len(kinds):
         missing = [name for name in ("id", *absent) if name not in columns]
         raise BssError(
-            f"{path}: lacks the column{'s' if len(missing) > 1 else ''} {hints(missing)}; it has {listed(columns)}. "
+            f"{path}: missing column{'s' if len(missing) > 1 else ''} {hints(missing)}; it has {listed(columns)}. "
             "Needed: id, and a column per modality."
         )
     if absent and needs_all:
-        raise BssError(f"{path}: lacks {hints(absent)}, but {needs_all}.")
+        raise BssError(f"{path}: missing {hints(absent)}, but {needs_all}.")
 
 
 def _problems(sample: Sample, names: list[str], classes: Collection[str], needs_all: str) -> list[str]:

@@ -61,7 +61,7 @@ class TrackedFolder:
             raise BssError(f"{where}: is a file. Name its folder.")
         entry = (info.get("dvc_info") or {}).get("entry")
         self.dvc_digest = None if entry is None or entry.hash_info is None else str(entry.hash_info.value)
-        """DVC's digest of the folder; None where it is not itself what DVC tracks."""
+        """DVC's digest of the folder; None if it is not itself what DVC tracks."""
 
     def list_files(self) -> list[TrackedFile]:
         """Return the folder's files in order of their names; the list of a folder under DVC is in the remote."""

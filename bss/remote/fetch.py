@@ -45,7 +45,7 @@ def fetch(version: DataVersion, folder: Path) -> int:
 
     Each file is checked against its digest, and their list against the version's. Credentials and the endpoint
     are those that DVC takes: the remote's own configuration, then the environment (AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL). Raises `BssError` where a file cannot be had or is not what the
+    AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL). Raises `BssError` if a file cannot be had or is not what the
     repository says; nothing is then left of `folder`.
     """
     from bss.remote.dvc_repository import digest_as, digest_files, open_folder

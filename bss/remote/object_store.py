@@ -59,7 +59,7 @@ def upload_folder(folder: Path, url: str, console: Console | None = None) -> Non
     """Upload all files below `folder` to `url` (s3://bucket/prefix), in place of a folder uploaded there before.
 
     An upload that did not finish is never taken for a folder. Progress goes to `console`, or to a new one.
-    Raises `BssError` where the folder holds no files, and where the store does not answer, has no such bucket
+    Raises `BssError` if the folder holds no files, and where the store does not answer, has no such bucket
     or refuses the credentials.
     """
     bucket, prefix = _place(url)
@@ -152,14 +152,14 @@ def download_folder(url: str, folder: Path, console: Console | None = None) -> N
 
 
 def check_bucket(url: str) -> None:
-    """Raise `BssError` where the objects below `url` (s3://bucket[/prefix]) cannot be listed."""
+    """Raise `BssError` if the objects below `url` (s3://bucket[/prefix]) cannot be listed."""
     bucket, prefix = split_url(url)
     with explain(url):
         connect().list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
 def check_credentials() -> str:
-    """Return what the store says to the credentials; raise `BssError` where it does not answer or refuses them.
+    """Return what the store says to the credentials; raise `BssError` if it does not answer or refuses them.
 
     Credentials that may not list the buckets, as those for a single bucket, are accepted ones.
     """

@@ -26,7 +26,7 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
 
     Each with id, label, the class that each modality's head sees (by majority over the seeds), pictures of what is
     stored (``data:`` addresses), and files or texts.
-    Raises `BssError` where a seed's scores are missing or of other samples than the store's.
+    Raises `BssError` if a seed's scores are missing or of other samples than the store's.
     """
     paths = [scores_path(scores, seed, "warm-up") for seed in config.seeds]
     mean = np.mean([read_scores(path, store) for path in paths], axis=0)

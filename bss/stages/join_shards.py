@@ -42,7 +42,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
     """Join what `bss.stages.prepare` left of each shard of the version `data` to the store.
 
     It is to the byte the store that is prepared at once. Nothing is decoded, and the arrays are copied block by
-    block. Raises `BssError` where the parts do not belong together, or skipping left too little.
+    block. Raises `BssError` if the parts do not belong together, or skipping left too little.
     """
     settings = config.prepare
     parts = in_order([read_part(folder) for folder in folders], data)
@@ -114,7 +114,7 @@ def _check_origin(config: Config, parts: Sequence[Part]) -> str:
 
 
 def _check_contents(stores: Sequence[Store]) -> None:
-    """Raise `BssError` where the parts have other classes or other modalities than each other."""
+    """Raise `BssError` if the parts have other classes or other modalities than each other."""
     named = {(store.name, store.classes) for store in stores}
     # The largest token is that of each part's own samples.
     shapes = {str({name: replace(m, largest=None) for name, m in s.modalities.items()}) for s in stores if len(s)}

@@ -135,7 +135,7 @@ def _check(config: Config, root: Path) -> Checked:
         truth = read_truth(table, [sample.id for sample in manifest.samples])
     manifest, val_from = _with_val(manifest, config, keys)
     if manifest.unused:
-        notes.append(f"columns that nothing reads: {', '.join(manifest.unused)}")
+        notes.append(f"unused columns: {', '.join(manifest.unused)}")
     if manifest.bad:
         notes.append(f"rows of the manifest skipped: {len(manifest.bad)}, such as {manifest.bad[0].lines()[0]}")
     if shared:
@@ -196,7 +196,7 @@ def raise_bad_samples(manifest: str, skipped: Iterable[tuple[str, int, str]]) ->
 def check_what_is_left(
     manifest: str, counts: Mapping[str, int], classes: Sequence[str], splits: Sequence[str], labels: Sequence[str]
 ) -> None:
-    """Raise `BssError` where skipping has emptied a split, or a class in train.
+    """Raise `BssError` if skipping has emptied a split, or a class in train.
 
     `counts` are the samples of each split in the manifest, `splits` and `labels` those of the samples that are left.
     """

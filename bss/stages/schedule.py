@@ -24,7 +24,7 @@ Pacing = list[dict[str, float]]
 def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
     """Write ``<scheduler>/plan.json``, ``pacing.csv`` and ``seed=<s>.parquet`` for every scheduler and seed.
 
-    Raises `BssError` where an epoch could not fill a batch.
+    Raises `BssError` if an epoch could not fill a batch.
     """
     data = Store.open(store)
     n, batch_size = len(data.rows("train")), config.train.batch_size
@@ -43,7 +43,7 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
 
 
 def require_a_batch(store: Path, n: int, batch_size: int) -> None:
-    """Raise `BssError` where the `n` training samples of `store` do not fill a batch."""
+    """Raise `BssError` if the `n` training samples of `store` do not fill a batch."""
     if n < batch_size:
         raise BssError(f"{store}: {n} training samples do not fill a batch of {batch_size}: lower train.batch_size.")
 

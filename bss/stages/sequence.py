@@ -20,7 +20,7 @@ def check_sequence(
     """Return the store rows [samples] that `epoch` (from 0) showed, in order, as int64.
 
     They are made anew from the plan (BSS-L: from the recorded scores) and compared with the digest that
-    training recorded. Raises `BssError` where they differ, or where there is no such run or epoch.
+    training recorded. Raises `BssError` if they differ, or where there is no such run or epoch.
     """
     data = Store.open(store)
     if name not in config.schedule.schedulers:

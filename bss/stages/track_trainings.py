@@ -123,7 +123,7 @@ def start_run(task: Task, trial: Trial, finished: bool) -> TrialRun | None:
 
 
 def _read_note(note: Path) -> dict[str, Any] | None:
-    """Return which record a training that was stopped belongs to; None where that is not known (any more)."""
+    """Return which record a training that was stopped belongs to; None if that is not known (any more)."""
     try:
         return read_json(note, "train", {"journal": str, "cell": str})
     except BssError:

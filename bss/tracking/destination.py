@@ -38,7 +38,7 @@ def warn_if_lost(say: Callable[[str], None]) -> None:
 def recorded_uri(recorded: str) -> str:
     """Return where to send what was recorded for `recorded`, an address without its password.
 
-    MLFLOW_TRACKING_URI wins: it may have been corrected since. Raises `BssError` where the password is lacking.
+    MLFLOW_TRACKING_URI wins: it may have been corrected since. Raises `BssError` if the password is lacking.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if not given and "***@" in recorded:

@@ -72,7 +72,7 @@ class Journal:
         return found
 
     def uri(self) -> str | None:
-        """Return the address that it was recorded for, without its password; None where it is empty."""
+        """Return the address that it was recorded for, without its password; None if it is empty."""
         lines = self.read()
         return str(lines[0][0]["uri"]) if lines else None
 

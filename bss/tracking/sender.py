@@ -53,7 +53,7 @@ class Sender:
             self.check()
 
     def check(self) -> None:
-        """With `strict`, raise `BssError` where the last try failed."""
+        """With `strict`, raise `BssError` if the last try failed."""
         if self.strict and self.error is not None:
             raise unreachable(self.uri, self.error) from self.error
 

@@ -14,7 +14,7 @@ from bss.tracking.sender import remove_empty, send_all
 def sync(runs: Path) -> None:
     """Send the journals that belong to the trainings in `runs`; what is there already stays as it is.
 
-    Killed at any moment and called again, nothing is missing and nothing is twice. Raises `BssError` where the
+    Killed at any moment and called again, nothing is missing and nothing is twice. Raises `BssError` if the
     tracking store does not answer, refuses a record, or a training is running in `runs`.
     """
     console = make_console()

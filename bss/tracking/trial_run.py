@@ -49,7 +49,7 @@ class TrialRun:
 
     @classmethod
     def resume(cls, spool: Path, execution: Execution, journal_name: str) -> "TrialRun | None":
-        """Go on with the run of a training that was stopped, as a child of `execution`; None where it is gone."""
+        """Go on with the run of a training that was stopped, as a child of `execution`; None if it is gone."""
         journal = Journal(spool / journal_name)
         lines = [record for record, _ in journal.read()]
         if not lines:

@@ -15,7 +15,7 @@ from bss.models.pretrained import load_pretrained
 def initial_network(config: Config, store: Store, seed: int, device: torch.device) -> MultiModalNetwork:
     """Return the network of `config`, freshly initialised or with pretrained weights, in train.precision.
 
-    Raises `BssError` where that precision is not for this network on this device.
+    Raises `BssError` if that precision is not for this network on this device.
     """
     network = build_network(describe_network(config.network, store), seed, device)
     load_pretrained(network, config.network)
@@ -26,7 +26,7 @@ def initial_network(config: Config, store: Store, seed: int, device: torch.devic
 
 
 def _check_strides(network: MultiModalNetwork, store: Store) -> None:
-    """Raise `BssError` where a convolution has a stride over maps of one pixel.
+    """Raise `BssError` if a convolution has a stride over maps of one pixel.
 
     In 16 bits on CPU torch does not write the gradients of its weights that meet padding alone: what they are is
     left to chance, NaN among it.
@@ -56,7 +56,7 @@ def _check_strides(network: MultiModalNetwork, store: Store) -> None:
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
     """Return what training steps call in place of `network`: code that torch.compile makes, in the first steps.
 
-    Raises `BssError` where this machine cannot compile.
+    Raises `BssError` if this machine cannot compile.
     """
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=warn_only)  # tells the compiler too

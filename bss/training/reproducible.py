@@ -30,7 +30,7 @@ def make_reproducible(deterministic: Literal["error", "warn"] = "error") -> None
 def resolve_device(name: str) -> torch.device:
     """Return the device for resources.device: auto takes a GPU where there is one.
 
-    Raises `BssError` where a GPU is asked for and there is none.
+    Raises `BssError` if a GPU is asked for and there is none.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -49,7 +49,7 @@ def describe_device(device: torch.device) -> str:
 def device_type(config: Config) -> str:
     """Return cpu or cuda: what a training of `config` runs on, wherever its nodes are.
 
-    Raises `BssError` where this machine cannot know it, or lacks the GPU that is asked for.
+    Raises `BssError` if this machine cannot know it, or lacks the GPU that is asked for.
     """
     device = config.resources.device
     if config.train.nodes == 1:

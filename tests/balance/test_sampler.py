@@ -309,7 +309,7 @@ def test_a_state_without_what_other_ranks_observed_is_told():
     run_epoch(first, 0, stop_after=8)
     state = first.state_dict()
     SequenceSampler(N, Learned(), 1, scores=SCORES, rank=0, ranks=2).load_state_dict(state)
-    with pytest.warns(match=r"only what rank 0 of 2 observed.*sampler\.share\(\)"):
+    with pytest.warns(match=r"only the observations of rank 0 of 2.*sampler\.share\(\)"):
         SequenceSampler(N, Learned(), 1, scores=SCORES, rank=1, ranks=2).load_state_dict(state)
 
 

@@ -135,7 +135,7 @@ def test_a_sample_without_probability_comes_last():
         (lambda: Learned(probability="shifted").probabilities([-1.5, 0]), r"scores in \[-1, 1\]"),
         (
             lambda: Learned(probability="one-plus").probabilities([-1.5, 0]),
-            r"`one-plus` is made for scores in \[-1, 1\]",
+            r"`one-plus` needs scores in \[-1, 1\]",
         ),
     ],
 )

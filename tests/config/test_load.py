@@ -151,7 +151,7 @@ def test_the_official_presets_are_what_the_scripts_do():
             "network.encoders.image={kind: i3d, batch_norm_momentum: 0.0}",
             "network.encoders.image: `batch_norm_momentum` must be in (0, 1], but got: 0.0",
         ),
-        ("measure.score.criteria=[gradient_magnitude]", "training pass does not give"),
+        ("measure.score.criteria=[gradient_magnitude]", "training pass does not compute"),
         ("measure.score.criteria=[]", "`criteria` must be one or more of"),
         ("train.epochs.x=1", "train.epochs is a value, not a section"),
         ("train.epochs", "expected key=value"),

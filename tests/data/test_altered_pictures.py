@@ -106,7 +106,7 @@ def test_the_images_of_a_folder_are_counted_together(tmp_path):
     assert altered(tmp_path / "f", kind) == [("reduced from 16 bits to 8", 8, 0x1234)]
 
 
-COARSE = "rounded to float32, which has steps of 2 and more there"
+COARSE = "rounded to float32, which has steps of 2 or more there"
 ZERO = "rounded to 0: float32 ends at 1e-45"
 
 
@@ -130,11 +130,11 @@ def test_features_that_lose_whole_numbers_or_become_zero_are_counted(values, exp
 
 def test_numbers_beyond_the_type_are_refused_with_their_peak(tmp_path):
     np.save(tmp_path / "a.npy", np.array([1.0, -1e300]))
-    limit = "holds values that are not finite in float32: the largest is 1e\\+300, the limit 3.40282e\\+38; scale them"
+    limit = "holds values that overflow float32: the largest is 1e\\+300, the limit 3.40282e\\+38; scale them"
     with pytest.raises(BadSampleError, match=limit):
         altered(tmp_path / "a.npy", FEATURES)
     np.save(tmp_path / "f.npy", np.full((1, 2, 3, 3), 70_000.0))
-    limit = "holds values that are not finite in float16: the largest is 70000, the limit 65504; scale them"
+    limit = "holds values that overflow float16: the largest is 70000, the limit 65504; scale them"
     with pytest.raises(BadSampleError, match=limit):
         altered(tmp_path / "f.npy", FlowKind("flow", frames=1, height=3, width=3))
 
@@ -144,7 +144,7 @@ def test_flow_that_float16_holds_coarsely_is_counted(tmp_path):
     flow[0, 0] = [[3000.5, 2048, 0.1], [-4099, 1e-9, 12.25]]
     np.save(tmp_path / "a.npy", flow)
     assert altered(tmp_path / "a.npy", FlowKind("flow", frames=1, height=2, width=3)) == [
-        ("rounded to float16, which has steps of 2 and more there", 2, 4099),
+        ("rounded to float16, which has steps of 2 or more there", 2, 4099),
         ("rounded to 0: float16 ends at 6e-08", 1, pytest.approx(1e-9)),
     ]
 

@@ -35,16 +35,16 @@ BAD = {
     "a missing split as text": ("b,x,nan,g,a,v,,", "split 'nan' is a missing value"),
     "a missing group as text": ("b,x,train,nan,a,v,,", "group 'nan' is a missing value"),
     "a missing path as text": ("b,x,train,g,<NA>,v,,", "a '<NA>' is a missing value"),
-    "an unknown split": ("b,x,tarin,g,a,v,,", "split 'tarin' is none of train, val, test"),
+    "an unknown split": ("b,x,tarin,g,a,v,,", "split 'tarin' is not one of train, val, test"),
     "an absolute path": ("b,x,train,g,/etc/passwd,v,,", "a '/etc/passwd' is not a path inside the data root"),
     "a path that goes up": ("b,x,train,g,../a,v,,", "a '../a' is not a path inside the data root"),
-    "a start before the first frame": ("b,x,train,g,a,v,-1,", "view_start '-1' is no number of a frame"),
-    "a start that is no number": ("b,x,train,g,a,v,one,", "view_start 'one' is no number of a frame"),
-    "an end between two frames": ("b,x,train,g,a,v,0,1.5", "view_end '1.5' is no number of a frame"),
-    "an end before the start": ("b,x,train,g,a,v,9,8", "view_end 8 is not above the start 9"),
-    "too many values": ("b,x,train,g,a,b,v,,", "9 values for 8 columns. Is a comma inside a value?"),
+    "a start before the first frame": ("b,x,train,g,a,v,-1,", "view_start '-1' is not a frame number"),
+    "a start that is no number": ("b,x,train,g,a,v,one,", "view_start 'one' is not a frame number"),
+    "an end between two frames": ("b,x,train,g,a,v,0,1.5", "view_end '1.5' is not a frame number"),
+    "an end before the start": ("b,x,train,g,a,v,9,8", "view_end 8 must be greater than the start 9"),
+    "too many values": ("b,x,train,g,a,b,v,,", "9 values for 8 columns. If a value contains a comma, quote it"),
     "too few values": ("b,x,train", "3 values for 8 columns"),
-    "a row twice": (GOOD[0], "id 's0' is not unique, and the row repeats row 2"),
+    "a row twice": (GOOD[0], "id 's0' is not unique: the row repeats row 2"),
 }
 
 
@@ -71,9 +71,9 @@ def test_of_rows_with_one_id_that_differ_none_is_taken(tmp_path):
     manifest = read_manifest(tmp_path, "m.csv", KINDS, "skip")
     assert [sample.id for sample in manifest.samples] == [f"s{i}" for i in range(7)]
     assert {row.row: row.problems for row in manifest.bad} == {
-        9: ["id 's7' is not unique, and the row differs from row 10"],
-        10: ["id 's7' is not unique, and the row differs from row 9"],
-        11: ["id 's6' is not unique, and the row repeats row 8"],
+        9: ["id 's7' is not unique: the row differs from row 10"],
+        10: ["id 's7' is not unique: the row differs from row 9"],
+        11: ["id 's6' is not unique: the row repeats row 8"],
     }
 
 
@@ -90,9 +90,12 @@ def test_an_id_of_a_row_that_is_bad_anyway_makes_no_other_row_bad(tmp_path):
     [
         ([line.replace("val", "dev") for line in GOOD], r"(?s)2 problems.*row 6: split 'dev' is 'val'.*rename them"),
         ([line.replace("train", "Train") for line in GOOD], r"(?s)4 problems.*row 2: split 'Train' is 'train'"),
-        ([GOOD[0].replace(",x,", ",1,"), GOOD[1].replace(",y,", ",1.0,")], "label '1' and label '1.0' are one number"),
-        ([*GOOD, "t1,x,train,3,a,v,,", "t2,x,test,3.0,a,v,,"], "group '3' and group '3.0' are one number"),
-        ([line.replace(".npy", "").replace(".mp4", "") + "," for line in GOOD], r"(?s)8 problems.*Mend these rows"),
+        (
+            [GOOD[0].replace(",x,", ",1,"), GOOD[1].replace(",y,", ",1.0,")],
+            "label '1' and label '1.0' are the same number",
+        ),
+        ([*GOOD, "t1,x,train,3,a,v,,", "t2,x,test,3.0,a,v,,"], "group '3' and group '3.0' are the same number"),
+        ([line.replace(".npy", "").replace(".mp4", "") + "," for line in GOOD], r"(?s)8 problems.*Fix these rows"),
         ([*GOOD, '"'], "not a valid CSV file"),
     ],
 )
@@ -202,6 +205,6 @@ def test_init_names_bad_rows_and_writes_parameters_that_can_skip_them(damaged, t
     assert made.cautions[0].startswith("4 of 85 rows cannot be used (row 5: audio is empty; row 13: id ")
     assert "set prepare.on_bad_sample: skip" in made.cautions[0]
     assert set(made.guesses) == {"audio", "image", "vector"}
-    assert not any("holds different things" in line for line in made.cautions)
+    assert not any("mixes different forms" in line for line in made.cautions)
     (tmp_path / "params.yaml").write_text(made.text)
     assert load_config(tmp_path / "params.yaml").prepare.on_bad_sample == "error"

@@ -28,7 +28,7 @@ FEATURES = FeaturesKind("features")
 FLOW = FlowKind("flow", frames=1, height=2, width=2)
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 72862\n"
-AGAIN = "(a server's answer instead of the file? Download it again)"
+AGAIN = "(is it a server's error page? Download the file again)"
 CUT = "(its copy or download was cut off: fetch it again)"
 
 

@@ -122,10 +122,10 @@ def test_clipped_values_are_counted_as_they_are_stored(tmp_path, stored):
 @pytest.mark.parametrize(
     ("peak", "message"),
     [
-        (13_107, "peak 13107, far outside of [-1, 1]: looks like 16-bit integers saved as floats (divide by 32768)"),
+        (13_107, "peak 13107, far outside [-1, 1]: looks like 16-bit integers saved as floats (divide by 32768)"),
         (32_768, "(divide by 32768)"),
         (-32_768, "peak 32768"),
-        (40, "peak 40, far outside of [-1, 1]: looks like 8-bit integers saved as floats (divide by 128), or percent"),
+        (40, "peak 40, far outside [-1, 1]: looks like 8-bit integers saved as floats (divide by 128), or percent"),
         (120, "8-bit integers saved as floats (divide by 128)"),
         (5e6, "24-bit integers saved as floats (divide by 8388608)"),
         (2e9, "32-bit integers saved as floats (divide by 2147483648)"),

@@ -76,7 +76,7 @@ def test_a_parquet_manifest_that_is_none_or_names_a_column_twice(tmp_path):
         read_manifest(tmp_path, "m.parquet", {})
     names = ["id", "id", "label", "split"]
     pyarrow.parquet.write_table(pyarrow.table([["a"]] * 4, names=names), tmp_path / "m.parquet")
-    with pytest.raises(BssError, match="named twice"):
+    with pytest.raises(BssError, match="duplicate column name"):
         read_manifest(tmp_path, "m.parquet", {})
 
 
@@ -85,13 +85,13 @@ def test_a_parquet_manifest_that_is_none_or_names_a_column_twice(tmp_path):
     [
         ("", ["empty"]),
         (HEADER, ["no samples"]),
-        ("id,label,split,audio,imge\na,x,train,a,b\n", ["lacks the column 'image' (is it 'imge'?)"]),
-        ("id,id,label,split,audio,image\n", ["named twice"]),
+        ("id,label,split,audio,imge\na,x,train,a,b\n", ["missing column 'image' (is it 'imge'?)"]),
+        ("id,id,label,split,audio,image\n", ["duplicate column name"]),
         (HEADER + GOOD + "a,x,train,g1,d.wav,d.png\n", ["row 2: id 'a' is not unique", "row 5: id 'a'"]),
         (HEADER + "a,,train,g,a.wav,\n", ["row 2: label is empty", "row 2: image is empty"]),
-        (HEADER + "a,x,dev,g,a.wav,a.png\n", ["row 2: split 'dev' is none of train, val, test"]),
+        (HEADER + "a,x,dev,g,a.wav,a.png\n", ["row 2: split 'dev' is not one of train, val, test"]),
         (HEADER + "a,x,train,g,../a.wav,/a.png\n", ["audio '../a.wav' is not a path inside", "image '/a.png'"]),
-        (HEADER + "a,x,train,g,a,b.wav,a.png\n", ["row 2: 7 values for 6 columns", "quote the value"]),
+        (HEADER + "a,x,train,g,a,b.wav,a.png\n", ["row 2: 7 values for 6 columns", "quote it"]),
         (HEADER + 'a,x,train,g,"a.wav,a.png\n', ["not a valid CSV file"]),
     ],
 )
@@ -136,7 +136,7 @@ def test_columns_that_nothing_reads_are_told(tmp_path):
         ("a,x,train,,a,b\nb,y,train,,a,b\n", "no sample has the split 'test'"),
         ("a,x,test,,a,b\n", "no sample has the split 'train'"),
         ("a,x,train,,a,b\nb,y,train,,a,b\nc,z,test,,a,b\n", "row 4: label 'z' is in test but never in train"),
-        ("a,x,train,,a,b\nb,x,test,,a,b\n", "one class only"),
+        ("a,x,train,,a,b\nb,x,test,,a,b\n", "only one class"),
     ],
 )
 def test_wrong_splits(tmp_path, rows, message):
@@ -179,7 +179,7 @@ def test_parts_of_files_that_are_none_are_told(tmp_path):
     with pytest.raises(BssError, match="4 problems") as caught:
         read_manifest(tmp_path, "manifest.csv", {"view": ClipKind("clip")})
     message = str(caught.value)
-    assert "row 2: view_start '-1' is no number of a frame, counted from 0" in message
+    assert "row 2: view_start '-1' is not a frame number, counted from 0" in message
     assert "row 3: view_start '1.5' is no number" in message
-    assert "row 4: view_end 7 is not above the start 7" in message
-    assert "row 5: view_end 0 is not above the start 0" in message
+    assert "row 4: view_end 7 must be greater than the start 7" in message
+    assert "row 5: view_end 0 must be greater than the start 0" in message

@@ -51,7 +51,7 @@ def test_tabs_are_read_by_suffix(tmp_path):
         (GOOD.replace(",", ";"), "separated by semicolons: save it with commas."),
         (GOOD.replace(",", "\t"), "separated by tabs: save it with commas or name it .tsv."),
         (GOOD.replace(",", "|"), "separated by bars: save it with commas."),
-        (GOOD.replace(",", ", "), "Names are compared with case and spaces: write 'label' for ' label', 'split' for "),
+        (GOOD.replace(",", ", "), "Case and spaces matter in names: write 'label' for ' label', 'split' for "),
         (GOOD.replace("id,label", "ID,Label"), "write 'id' for 'ID', 'label' for 'Label'."),
         ("# made by a script\n" + GOOD, "remove the lines that begin with #."),
         ("#version,1,x,y,z\n" + GOOD, "remove the lines that begin with #."),
@@ -59,7 +59,7 @@ def test_tabs_are_read_by_suffix(tmp_path):
 )
 def test_a_header_that_cannot_be_read_is_reported_with_cause_and_cure(text, cure, tmp_path):
     for message in refused(tmp_path, text):
-        assert "lacks the columns" in message
+        assert "missing columns" in message
         assert cure in message
 
 
@@ -88,7 +88,7 @@ FOREIGN = {
     "renamed.csv": (parquet(), "it holds a Parquet file; name it .parquet"),
     "m.jsonl": (LINES.encode(), "it holds JSON; convert it: "),
     "m.json": (f"[{LINES}]".encode(), "it holds JSON; convert it: "),
-    "page.csv": (b"<!DOCTYPE html><html>Sign in</html>", "it holds an HTML page; a server's answer instead of"),
+    "page.csv": (b"<!DOCTYPE html><html>Sign in</html>", "it holds an HTML page; is it a server's error page"),
     "lfs.csv": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "a Git LFS pointer; run git lfs pull"),
     "lfs.parquet": (b"version https://git-lfs.github.com/spec/v1\n", "it holds a Git LFS pointer; run git lfs pull"),
     "latin.csv": (GOOD.replace("x", "é").encode("latin-1"), "not a text file in UTF-8 (byte 29). Save it as CSV UTF-8"),
@@ -120,8 +120,8 @@ def test_another_name_of_a_split_is_one_problem_however_many_rows_have_it(tmp_pa
     with pytest.raises(BssError) as caught:
         read(tmp_path, HEADER + rows)
     assert str(caught.value).splitlines()[1:-1] == [
-        "  row 2 and 29 more: split 'Train' is none of train, val, test (is it 'train'?)",
-        "  row 3 and 29 more: split 'dev' is none of train, val, test (is it 'val'?)",
+        "  row 2 and 29 more: split 'Train' is not one of train, val, test (is it 'train'?)",
+        "  row 3 and 29 more: split 'dev' is not one of train, val, test (is it 'val'?)",
     ]
 
 
@@ -150,14 +150,14 @@ def test_an_absolute_path_is_reported_as_it_should_be_written(tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("~/a.npy", "neither ~ nor variables are replaced; write the path relative to the data root"),
-        ("$HOME/a.npy", "neither ~ nor variables are replaced"),
-        ("${DATA}/a.npy", "neither ~ nor variables are replaced"),
-        ("%USERPROFILE%/a.npy", "neither ~ nor variables are replaced"),
-        ("file:///data/a.npy", "a file: address; write the path relative to the data root"),
-        ("https://example.org/a.npy", "an address, and files are not fetched: download it, and write its path"),
-        ("s3://bucket/a.npy", "an address, and files are not fetched"),
-        ("D:/data/a.npy", "a path of Windows; write the path relative to the data root"),
+        ("~/a.npy", "~ and variables are not expanded; write the path relative to the data root"),
+        ("$HOME/a.npy", "~ and variables are not expanded"),
+        ("${DATA}/a.npy", "~ and variables are not expanded"),
+        ("%USERPROFILE%/a.npy", "~ and variables are not expanded"),
+        ("file:///data/a.npy", "a file: URL; write the path relative to the data root"),
+        ("https://example.org/a.npy", "a URL, but files are not downloaded: download it, and write its path"),
+        ("s3://bucket/a.npy", "a URL, but files are not downloaded"),
+        ("D:/data/a.npy", "a Windows path; write the path relative to the data root"),
         ("b%20c.npy", "there is b c.npy: the manifest has it as in a URL"),
         ("~/b c.npy", "there is b c.npy: in another folder"),
     ],
@@ -174,7 +174,7 @@ def test_init_names_a_column_of_files_without_suffix_where_it_finds_too_few_moda
         np.save(tmp_path / f"{i}.npy", np.zeros(3))
         (tmp_path / f"sound{i}").write_bytes(b"RIFF")
     rows = "".join(f"{i},{'xy'[i % 2]},{('train', 'test')[i // 4]},{i}.npy,sound{i}\n" for i in range(6))
-    with pytest.raises(BssError, match=r"image: is left out, for it names files that no kind reads \(no suffix\)"):
+    with pytest.raises(BssError, match=r"image: left out, because no kind reads its files \(no suffix\)"):
         suggest_of(tmp_path, HEADER + rows)
 
 

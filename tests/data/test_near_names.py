@@ -14,9 +14,9 @@ from bss.data.decode.spans import WHOLE
 NFC, NFD = (unicodedata.normalize(form, "a/café.png") for form in ("NFC", "NFD"))
 
 CASES = [
-    (NFD, NFC, "the same letters in Unicode's form NFD where the manifest has NFC"),
-    (NFC, NFD, "the same letters in Unicode's form NFC where the manifest has NFD"),
-    ("a/1.png", "a\\1.png", "folders are separated by / there"),
+    (NFD, NFC, "the same letters in Unicode form NFD, the manifest has NFC"),
+    (NFC, NFD, "the same letters in Unicode form NFC, the manifest has NFD"),
+    ("a/1.png", "a\\1.png", "its folders are separated by /"),
     ("a/1.PNG", "a/1.png", "upper and lower case differ"),
     ("A/1.png", "a/1.png", "upper and lower case differ"),
     ("a/1 .png", "a/1.png", "spaces differ"),
@@ -90,4 +90,4 @@ def test_control_characters_in_names_do_not_reach_the_terminal(tmp_path):
 
 def test_content_that_git_annex_has_not_fetched_is_named(tmp_path):
     (tmp_path / "1.png").symlink_to(tmp_path / ".git" / "annex" / "objects" / "key")
-    assert message(tmp_path, "1.png") == "file not found (its content is not here: run git annex get)"
+    assert message(tmp_path, "1.png") == "file not found (its content is missing: run git annex get)"

@@ -62,7 +62,7 @@ def test_every_type_is_what_it_stands_for_and_null_and_nan_are_missing(column, e
 
 FILE = {"bytes": b"RIFF", "path": "a.wav"}
 REFUSED = [
-    (pa.array([FILE]), "is a struct {bytes, path}, a file inside the table, as Hugging Face", "to a file"),
+    (pa.array([FILE]), "is a struct {bytes, path}, a file inside the table, as in Hugging Face", "to a file"),
     (pa.array([{"a": 1}]), "is struct<a: int64>, not one value per row", ".npy"),
     (pa.array([[1, 2]]), "is list<element: int64>, not one value per row", ".npy"),
     (pa.array([[1, 2]], pa.list_(pa.int8(), 2)), "not one value per row", ".npy"),
@@ -105,7 +105,7 @@ def test_what_is_no_text_is_refused_by_column_type_and_cure(column, why, cure, t
         (pa.array([1.0, 2.0**53]), r"column 'x' \(double\) holds 9007199254740992\.0: floats of this size"),
         (pa.array([2.0**24], pa.float32()), r"column 'x' \(float\) holds 16777216\.0"),
         (pa.array([2048.0], pa.float16()), r"column 'x' \(halffloat\) holds 2048\.0"),
-        (pa.array([2**62], pa.timestamp("us")), r"column 'x' \(timestamp\[us\]\) holds a time that no calendar has"),
+        (pa.array([2**62], pa.timestamp("us")), r"column 'x' \(timestamp\[us\]\) holds a time outside the calendar"),
     ],
 )
 def test_values_that_have_lost_what_they_stood_for_are_refused(column, message, tmp_path):

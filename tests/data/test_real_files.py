@@ -212,7 +212,7 @@ def surround(folder, codec, container):
 @pytest.mark.parametrize(("codec", "container"), [("dca", "dts"), ("ac3", "spdif")])
 def test_surround_sound_in_the_place_of_samples_is_no_noise(codec, container, tmp_path):
     (tmp_path / "a.wav").write_bytes(surround(tmp_path, codec, container))
-    with pytest.raises(BadSampleError, match="holds DTS or Dolby surround sound in the place of samples"):
+    with pytest.raises(BadSampleError, match="holds DTS or Dolby surround sound instead of samples"):
         sound_of(tmp_path / "a.wav")
 
 

@@ -91,7 +91,7 @@ def test_files_that_may_be_shared_and_their_copies_are_left_out(tmp_path):
     for name, data in (("silence", b"000"), ("copy", b"000"), ("a", b"123")):
         (tmp_path / name).write_bytes(data)
     assert file_keys(tmp_path, ["silence", "copy", "a"], ["silence"]) == {"a": "a"}
-    with pytest.raises(BssError, match=r"prepare\.shared_files.*\n.*'none' is no file in"):
+    with pytest.raises(BssError, match=r"prepare\.shared_files.*\n.*'none' is not a file in"):
         file_keys(tmp_path, ["a"], ["none"])
 
 
@@ -132,14 +132,14 @@ ROWS = st.lists(
 
 @pytest.mark.filterwarnings("ignore:The least populated class")
 @settings(deadline=None, max_examples=60)
-@given(ROWS, st.sampled_from(["published splits", "groups anew"]))
+@given(ROWS, st.sampled_from(["published splits", "new splits"]))
 def test_in_an_honest_split_no_group_and_no_file_is_in_two(drawn, rule):
     rows = [{"id": str(i), "label": a, "split": b, "group": str(c)} for i, (a, b, c, _) in enumerate(drawn)]
     files = {row["id"]: frozenset({f"f{d}"}) for row, (*_, d) in zip(rows, drawn, strict=True)}
     try:
         kept, left_out = honest_rows(rows, rule, list(files.values()))
     except BssError:  # too few groups, or too few samples of every class
-        assert rule == "groups anew"
+        assert rule == "new splits"
         return
     assert len(kept) + left_out == len(rows)
     for own in (lambda row: {row["group"]}, lambda row: files[row["id"]]):

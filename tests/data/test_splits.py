@@ -73,4 +73,4 @@ def test_impossible_splits(labels, groups, message):
     with pytest.raises(BssError) as caught:
         carve_val(manifest(labels, groups), 0.2)
     assert message in str(caught.value)
-    assert "Mark some samples with the split val" in str(caught.value)
+    assert "Assign some samples to val" in str(caught.value)

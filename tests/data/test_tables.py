@@ -11,7 +11,7 @@ def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
     write_table(path, {"index": np.arange(3), "id": ["a", "b", "c"], "score": np.zeros(3)})
     assert read_table(path, "measure", ("score", "index")).column_names == ["index", "score"]
     assert read_table(path, "measure").column_names == ["index", "id", "score"]
-    with pytest.raises(BssError, match=r"lacks the columns \['rank'\], has \['index', 'id', 'score'\]"):
+    with pytest.raises(BssError, match=r"missing columns \['rank'\], has \['index', 'id', 'score'\]"):
         read_table(path, "measure", ("index", "rank"))
 
 

@@ -76,7 +76,7 @@ def test_a_text_in_a_file(root):
 
 def test_the_mark_for_padding_inside_a_text_is_refused(root):
     kind = text(lower_case=False, remove_punctuation=False)
-    with pytest.raises(BadSampleError, match="mark for padding"):
+    with pytest.raises(BadSampleError, match="padding token"):
         make_decoder(kind, root, "words")("the [PAD] bird", WHOLE)
 
 
@@ -95,7 +95,7 @@ def test_a_tokenizer_that_pads_with_another_number_is_refused(tmp_path):
 
 
 def test_too_few_tokens_for_the_marks_are_refused(root):
-    with pytest.raises(BssError, match=r"words\.tokens must be more than the tokenizer's 2 marks, but got: 2"):
+    with pytest.raises(BssError, match=r"words\.tokens must exceed the 2 special tokens, but got: 2"):
         make_decoder(text(tokens=2), root, "words")
 
 
@@ -112,6 +112,6 @@ def test_a_tokenizer_that_can_not_be_had_is_one_message(tmp_path, monkeypatch):
         make_decoder(text(tokenizer="some/tokenizer"), tmp_path, "words")
     message = str(caught.value)
     assert "prepare.modalities.words.tokenizer: 'some/tokenizer': no folder" in message
-    assert "the hub did not give it" in message
+    assert "not on the hub" in message
     assert "Put the tokenizer's files (tokenizer.json, tokenizer_config.json) into a folder of your data" in message
     assert "\n" not in message

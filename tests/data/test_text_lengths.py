@@ -136,7 +136,7 @@ def test_init_says_how_many_texts_it_would_cut(texts, tmp_path):
     write_manifest(root, [row | {"words": CHINESE * 4 if i % 2 else CHINESE} for i, row in enumerate(rows)])
     made = suggest(root / "manifest.csv", tmp_path)
     assert made.guesses["words"].kind["tokens"] == 128
-    assert "of the texts that were looked at 12 of 24 texts (50 %) are cut to 128 tokens; the longest has 158" in (
+    assert "of the inspected texts, 12 of 24 texts (50 %) are cut to 128 tokens; the longest has 158" in (
         "\n".join(made.cautions)
     )
 

@@ -24,7 +24,7 @@ def test_rows_come_in_the_order_of_the_ids(tmp_path, encoding):
         ("id,kind\na,clean\nb\n", "row 3: 1 values for 2 columns"),
         ("id,kind\na,clean\na,noisy\nb,clean\n", "row 3: id 'a' is not unique"),
         ("id,kind\na,\nb,clean\n", "row 2: kind is empty"),
-        ("id,kind\na,clean\n", "tells nothing of 1 samples, such as ['b']"),
+        ("id,kind\na,clean\n", "has no row for 1 samples, such as ['b']"),
     ],
 )
 def test_a_bad_truth_file_names_row_and_cure(tmp_path, text, message):

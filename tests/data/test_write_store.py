@@ -92,7 +92,7 @@ def test_sounds_are_stored_without_filling_and_read_in_any_order(tmp_path, store
 def test_ends_that_are_not_those_of_the_sounds_are_told(tmp_path, ends):
     write(tmp_path, "int16")
     np.save(tmp_path / "sound.ends.npy", np.array(ends))
-    with pytest.raises(BssError, match=r"sound\.ends\.npy: not where 7 sounds of 1 to 8 samples end, 30 in all"):
+    with pytest.raises(BssError, match=r"sound\.ends\.npy: does not fit 7 sounds of 1 to 8 samples, 30 in total"):
         Store.open(tmp_path)
     (tmp_path / "sound.ends.npy").unlink()
     with pytest.raises(BssError, match=r"sound\.ends\.npy: not readable"):

@@ -109,7 +109,7 @@ def test_missing_and_broken_features_are_named_and_can_be_left_out(published, tm
         (None, r"labels\.csv: cannot be read"),
         ("video,segment\n", r"row 1: 2 values for the columns"),
         ("video,segment,label,split\na,0,1,train\n", r"header is \['video', 'segment'"),
-        ("video_id,segment,label,split\na,0,7,train\n", r"row 1: label '7' is no sentiment from -3 to 3"),
+        ("video_id,segment,label,split\na,0,7,train\n", r"row 1: label '7' is not a sentiment from -3 to 3"),
     ],
 )
 def test_labels_that_are_not_as_documented_are_refused_by_name(tmp_path, text, message):

@@ -95,7 +95,7 @@ def test_missing_and_broken_files_and_folders_are_named(tmp_path):
     assert all(f"id s{i}" in str(raised.value) for i in (3, 4, 6))
     prepare(config(root, on_bad_sample="skip"), root, tmp_path / "store")
     assert len(Store.open(tmp_path / "store")) == 26
-    with pytest.raises(BssError, match=r"lacks the column 'pulses' \(is it 'pulse'\?\)"):
+    with pytest.raises(BssError, match=r"missing column 'pulses' \(is it 'pulse'\?\)"):
         prepare(config(root, names=("pulses", "gaze")), root, tmp_path / "other")
 
 
@@ -103,7 +103,7 @@ def test_missing_and_broken_files_and_folders_are_named(tmp_path):
     ("damage", "message"),
     [
         (lambda root: (root / "labels.csv").unlink(), r"has none of labels\.csv"),
-        (lambda root: (root / "labels.csv").write_text("id,class,split\na,b,train\n"), r"lacks label; it has"),
+        (lambda root: (root / "labels.csv").write_text("id,class,split\na,b,train\n"), r"missing label; it has"),
         (
             lambda root: [path.rename(path.with_suffix(".bin")) for path in root.glob("*/*.npy")],
             r"no folder with \.npy",

@@ -106,7 +106,7 @@ def test_the_published_split_has_labels_from_one_in_the_order_of_numbers(with_fl
     assert store.ids[0] == "class_10/subject3_r0"
     out = " ".join(capsys.readouterr().out.split())
     assert "train 12 of 1,050, test 6 of 482" in out
-    assert "columns that nothing reads" not in out
+    assert "unused columns" not in out
 
 
 def test_each_sensor_is_read_from_its_own_part_of_its_file(with_flow, tmp_path):
@@ -206,5 +206,5 @@ def test_flow_that_is_numbered_from_one_is_refused(tmp_path):
     write_flow(root)
     DATASET.read(root)
     (root / "flow_data" / "test" / "0.npy").rename(root / "flow_data" / "test" / "6.npy")
-    with pytest.raises(BssError, match=r"flow_data/test/6\.npy: is one too many: .* numbered from 0"):
+    with pytest.raises(BssError, match=r"flow_data/test/6\.npy: one file too many: .* numbered from 0"):
         DATASET.read(root)

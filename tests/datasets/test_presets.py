@@ -156,7 +156,7 @@ def test_text_and_image_have_pretrained_encoders(name):
 
 def test_a_modality_that_the_dataset_has_not_is_refused_but_where_files_decide():
     tree = {"dataset": "sarcasm", "prepare": {"root": "x", "modalities": {"audio": {"seconds": 2.0}}}}
-    with pytest.raises(BssError, match="audio is no modality of the dataset sarcasm, which has text, image"):
+    with pytest.raises(BssError, match="audio is not a modality of the dataset sarcasm; known: text, image"):
         config_from_tree(tree, "t")
     names = ("pulse", "gaze")
     tree = {"dataset": "features", "prepare": {"root": "x", "modalities": {n: {"kind": "features"} for n in names}}}

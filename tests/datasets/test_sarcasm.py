@@ -125,10 +125,10 @@ def test_missing_and_broken_images_are_named_and_can_be_left_out(tmp_path):
         ("{}", r"expected a list of image, text, label, found dict"),
         (
             '[{"image": "a.jpg", "label": 0}, 3]',
-            r"(?s)2 problems.*1: lacks text.*2: lacks image, text, label",
+            r"(?s)2 problems.*1: missing text.*2: missing image, text, label",
         ),
         ('[{"image": "a.jpg", "text": null, "label": 0}]', r"entry 1: text is neither text nor number: None"),
-        ('[{"image": "a.jpg", "text": "b", "label": 2}]', r"label '2' is none of 0, 1"),
+        ('[{"image": "a.jpg", "text": "b", "label": 2}]', r"label '2' is not one of 0, 1"),
     ],
 )
 def test_a_list_that_is_not_the_published_one_is_refused_by_name(tmp_path, text, message):

@@ -256,9 +256,9 @@ def test_the_pipelines_side_of_mlflow(tmp_path):
         given = exported(page, "export MLFLOW_TRACKING_URI=https://mlflow.example.org", address)
         given |= exported(page, "export MLFLOW_TRACKING_USERNAME=...", "name")
         given |= exported(page, "export MLFLOW_TRACKING_PASSWORD=...", "password")
-        assert "All that was asked for is there." in words(typed(tmp_path, page, "bss doctor", **given))
+        assert "All checks passed." in words(typed(tmp_path, page, "bss doctor", **given))
         given["MLFLOW_TRACKING_PASSWORD"] = "another"
-        assert "1 to mend: MLflow" in words(typed(tmp_path, page, "bss doctor", status=1, **given))
+        assert "1 to fix: MLflow" in words(typed(tmp_path, page, "bss doctor", status=1, **given))
 
 
 @pytest.mark.skipif(find_spec("flask_wtf") is None, reason="`pip install 'mlflow[auth]'` for a server with users")
@@ -283,7 +283,7 @@ def test_an_mlflow_server_with_users(tmp_path):
         user["MLFLOW_TRACKING_PASSWORD"] = password
         assert "ok MLflow" in words(typed(tmp_path, page, "bss doctor", **user))
         user["MLFLOW_TRACKING_PASSWORD"] = "wrong"
-        assert "1 to mend: MLflow" in words(typed(tmp_path, page, "bss doctor", status=1, **user))
+        assert "1 to fix: MLflow" in words(typed(tmp_path, page, "bss doctor", status=1, **user))
         assert (tmp_path / "basic_auth.db").is_file()  # "Users are in `basic_auth.db` beside it"
     finally:
         os.killpg(server.pid, 9)

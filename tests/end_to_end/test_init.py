@@ -19,7 +19,7 @@ def test_init_and_repro_are_all_that_own_data_needs(tmp_path):
     write_manifest(root, [row for row in make_rows(root) if row["split"] != "val"])
     commit(tmp_path, "project")
     output = run(tmp_path, "bss", "init", "--manifest", "data/pets/manifest.csv")
-    assert "val carved out of train" in output
+    assert "val split off from train" in output
     output = run(tmp_path, "dvc", "repro")
     assert "Store of pets: 3 classes, val from train, by group and class" in output
     config = load_config(tmp_path / "params.yaml")

@@ -60,7 +60,7 @@ def test_the_short_form_takes_the_settings_of_one_method(name, method, tmp_path,
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"dataset": "crema-d", "method": "bss-l"}, "method bss-l goes with protocol published"),
+        ({"dataset": "crema-d", "method": "bss-l"}, "method bss-l needs protocol published"),
         ({"dataset": "crema-d", "protocol": "published", "method": "bss"}, "method must be one of bss-h, bss-l, but"),
         ({"dataset": "crema-d", "protocol": "published", "method": ["bss-h"]}, "method must be one of bss-h, bss-l"),
         ({"method": "bss-h"}, "method: unknown key"),
@@ -82,7 +82,9 @@ def test_a_method_without_a_preset_is_refused(capsys):
 
 def test_modalities_that_the_dataset_lacks_are_refused_with_the_cure():
     tree = small_tree("crema-d", "x", {}, {"image": {"kind": "cnn"}})
-    with pytest.raises(BssError, match=r"network\.encoders: image is no modality of the dataset crema-d, .*bss init"):
+    with pytest.raises(
+        BssError, match=r"network\.encoders: image is not a modality of the dataset crema-d; .*bss init"
+    ):
         config_from_tree(tree, "params.yaml")
 
 
@@ -115,8 +117,8 @@ def test_init_writes_everything_for_the_folder_and_tells_what_is_not_as_publishe
         (["--dataset", "crema-d"], "needs --root"),
         (["--dataset", "crema-d", "--root", "data/none"], "data/none: no such folder"),
         (["--dataset", "crema-d", "--root", "data"], "see docs/datasets.md"),
-        (["--manifest", "data/m.csv", "--root", "data"], "--protocol and --method go with --dataset"),
-        (["--dataset", "crema-d", "--root", "data/CREMA-D", "--method", "bss-l"], "goes with protocol published"),
+        (["--manifest", "data/m.csv", "--root", "data"], "--protocol and --method need --dataset"),
+        (["--dataset", "crema-d", "--root", "data/CREMA-D", "--method", "bss-l"], "needs protocol published"),
     ],
 )
 def test_init_refuses_what_does_not_go_together(project, arguments, message, capsys):

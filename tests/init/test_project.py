@@ -30,7 +30,7 @@ def test_files_that_are_there_are_kept_and_named(tmp_path):
     assert written == ["dvc.yaml", "plots/schedulers.json", ".dvcignore"]
     assert (tmp_path / ".gitignore").read_text() == "/outputs/\n"
     (note,) = notes
-    assert note.startswith(f"{tmp_path / '.gitignore'} is there already and is left as it is; add .venv/, ")
+    assert note.startswith(f"{tmp_path / '.gitignore'} already exists and was left unchanged; add .venv/, ")
     assert "/mlruns/" in note
     assert "/outputs/" not in note
     assert write_project(tmp_path) == ([], [])
@@ -40,7 +40,7 @@ def test_a_pipeline_of_someone_else_is_kept_and_named(tmp_path):
     (tmp_path / "dvc.yaml").write_text("stages: {mine: {cmd: make}}")
     written, (note,) = write_project(tmp_path)
     assert written == []
-    assert "dvc.yaml is there already and is left as it is, but none of its stages runs bss" in note
+    assert "dvc.yaml already exists and was left unchanged, but none of its stages runs bss" in note
     assert [path.name for path in tmp_path.iterdir()] == ["dvc.yaml"]
 
 

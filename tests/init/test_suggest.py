@@ -57,7 +57,7 @@ def test_a_file_that_is_there_is_replaced_only_where_that_is_asked_for(own_root,
     root, _ = own_root
     (project / "params.yaml").write_text("mine")
     assert main(["init", "--manifest", str(root / "manifest.csv")]) == 1
-    assert "params.yaml: is there already. Name another with --output, or replace it with --force." in (
+    assert "params.yaml: already exists. Choose another path with --output, or overwrite it with --force." in (
         capsys.readouterr().err
     )
     assert (project / "params.yaml").read_text() == "mine"
@@ -109,8 +109,8 @@ def test_every_form_of_media_is_told_from_the_others(tmp_path, project):
     assert kinds["speech"]["seconds"] == pytest.approx(1.0, abs=0.11)  # the codec adds some silence
     cautions = "\n".join(made.cautions)
     assert "long_sound: 9 of 10 sounds last up to 12.0 s; 10 s are kept" in cautions
-    assert "columns that nothing reads: age, speaker" in cautions
-    assert "tweet: a small BERT that knows no language yet" in cautions
+    assert "unused columns: age, speaker" in cautions
+    assert "tweet: a small BERT trained from scratch" in cautions
     assert made.carved
     assert {s.split for s in made.manifest.samples} == {"train", "val", "test"}
     # A group is in one split: the carved val has whole ones.
@@ -128,7 +128,7 @@ def test_files_that_cannot_be_used_are_told(own_root, project):
     assert any("audio: " in line and "values cannot be used, such as" in line for line in made.cautions)
     for row in rows:
         (root / row["audio"]).write_bytes(b"")
-    with pytest.raises(BssError, match="column 'audio': none of 24 files that were looked at can be used, such as"):
+    with pytest.raises(BssError, match="column 'audio': none of the 24 inspected files can be used, such as"):
         suggest(root / "manifest.csv", project)
 
 
@@ -141,7 +141,7 @@ def test_notes_about_the_samples_are_no_modalities(own_root, project):
     write_manifest(root, [row | notes for row in rows])
     made = suggest(root / "manifest.csv", project)
     assert set(made.guesses) == {"audio", "image", "vector"}
-    assert "columns that nothing reads: remark, folder, all, year, where" in made.cautions
+    assert "unused columns: remark, folder, all, year, where" in made.cautions
 
 
 def test_a_column_whose_files_are_broken_but_for_one_of_another_form_is_refused(own_root, project):
@@ -149,7 +149,7 @@ def test_a_column_whose_files_are_broken_but_for_one_of_another_form_is_refused(
     for row in rows[1:]:
         (root / row["image"]).write_text("no image")
     write_manifest(root, [rows[0] | {"image": rows[0]["audio"]}, *rows[1:]])
-    with pytest.raises(BssError, match=r"column 'image': none of \d+ files that were looked at can be used"):
+    with pytest.raises(BssError, match=r"column 'image': none of the \d+ inspected files can be used"):
         suggest(root / "manifest.csv", project)
 
 
@@ -176,15 +176,15 @@ def test_groups_in_two_splits_are_warned_of_and_the_parameters_still_prepare(own
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("split"), "lacks the column split"),
-        (without("audio", "image"), "two or more modalities are needed, found vector (features)"),
+        (without("split"), "missing column split"),
+        (without("audio", "image"), "needs two or more modalities, found vector (features)"),
         (lambda rows: rows[:0] or [rows[0] | {"split": "train"}], "no sample has the split 'test'"),
         (
             lambda rows: (
                 [row | {"group": "one"} for row in rows if row["split"] == "train"]
                 + [row | {"group": "two"} for row in rows if row["split"] == "test"]
             ),
-            "no val can be taken from train",
+            "cannot split off val from train",
         ),
         (lambda rows: [{**row, "my image": row["image"]} for row in rows], "rename the columns ['my image']"),
     ],
@@ -200,9 +200,9 @@ def test_a_manifest_that_cannot_be_trained_on_is_refused(own_root, project, chan
 def test_data_in_the_project_folder_itself_is_refused(own_root):
     root, _ = own_root
     for project in (root, root / "wav"):
-        with pytest.raises(BssError, match="Put manifest and files into a folder of their own, such as data/birds"):
+        with pytest.raises(BssError, match="Move manifest and files to a separate folder, such as data/birds"):
             suggest(root / "manifest.csv", project)
-    with pytest.raises(BssError, match=r"not found\. Name a CSV or Parquet file"):
+    with pytest.raises(BssError, match=r"not found\. Give a CSV or Parquet file"):
         suggest(root / "none.csv", root.parent / "elsewhere")
 
 
@@ -233,10 +233,10 @@ def test_sounds_beyond_full_scale_and_in_other_units_are_named(own_root, project
     for name, scale in zip(names, [1.25] * 80 + [32_768.0] * 4, strict=True):
         soundfile.write(root / name, scale * np.sin(np.arange(800) / 5), 4000, subtype="FLOAT")
     cautions = "\n".join(suggest(root / "manifest.csv", project).cautions)
-    assert "sounds go beyond full scale (peak 1.25): they will be clipped to [-1, 1]" in cautions
+    assert "sounds exceed full scale (peak 1.25): they will be clipped to [-1, 1]" in cautions
     for name in names:
         soundfile.write(root / name, 32_768 * np.sin(np.arange(800) / 5), 4000, subtype="FLOAT")
-    with pytest.raises(BssError, match=r"none of 24 files .* can be used, .*looks like 16-bit integers"):
+    with pytest.raises(BssError, match=r"none of the 24 inspected files can be used, .*looks like 16-bit integers"):
         suggest(root / "manifest.csv", project)
 
 
@@ -250,4 +250,4 @@ def test_a_column_of_files_that_no_kind_reads_is_named_with_what_to_do(own_root,
     made = suggest(root / "manifest.csv", project)
     assert "archive" not in made.guesses
     (caution,) = [text for text in made.cautions if text.startswith("archive:")]
-    assert "names files that no kind reads (.npz)" in caution
+    assert "no kind reads its files (.npz)" in caution

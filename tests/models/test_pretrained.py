@@ -191,7 +191,7 @@ def test_weights_of_another_i3d_are_told_with_their_names(tmp_path):
         load_pretrained(network, NetworkConfig({"thing": encoder, "other": MlpConfig("mlp")}))
     for message in (
         "0.convolution.weight is [64, 3, 7, 7, 7], not [64, 1, 7, 7, 7]",
-        "lacks 15.branches.0.normalisation.bias",
+        "missing 15.branches.0.normalisation.bias",
         "has Mixed_6a.b0.bn.bias, for which there is no place",
     ):
         assert message in str(caught.value)
@@ -233,8 +233,8 @@ def other_network(tmp_path):
             wrong_sizes,
             ["embeddings.word_embeddings.weight is [31, 16], not [30, 16]", "has encoder.layer.2.", "no place"],
         ),
-        (too_small, ["lacks encoder.layer.1.attention.self.query.weight"]),
-        (other_network, ["lacks embeddings.word_embeddings.weight", "more"]),
+        (too_small, ["missing encoder.layer.1.attention.self.query.weight"]),
+        (other_network, ["missing embeddings.word_embeddings.weight", "more"]),
     ],
 )
 def test_weights_that_do_not_fit_are_told_in_one_error_with_their_names(save, messages, tmp_path):

@@ -156,7 +156,7 @@ def test_a_mistake_is_said_before_anything_is_submitted(options, message, capsys
 
 def test_the_endpoint_is_asked_for(capsys):
     assert main(["submit", "--image", IMAGE]) == 1
-    assert "--endpoint: not given, and KF_PIPELINES_ENDPOINT is not set" in capsys.readouterr().err
+    assert "--endpoint is missing and KF_PIPELINES_ENDPOINT is not set" in capsys.readouterr().err
     assert submit("localhost:8080") == 1
     assert "must begin with http:// or https://" in capsys.readouterr().err
 

@@ -156,7 +156,7 @@ def without(*names):
 
 
 def test_a_fusion_that_needs_all_modalities_refuses_a_missing_one_and_says_what_to_do(predicted):
-    message = r"lacks 'vector', but the fusion `concatenation` needs all modalities \(audio, image, vector\).*" + (
+    message = r"missing 'vector', but the fusion `concatenation` needs all modalities \(audio, image, vector\).*" + (
         "unimodal-heads, or with the fusion sum or weighted-sum"
     )
     with pytest.raises(BssError, match=message):
@@ -228,7 +228,7 @@ def test_every_bad_row_is_reported_at_once_and_skipped_on_demand(predicted, tmp_
     assert "row 2: label 'rat' is not a class of the network (cat, dog, owl)" in told
     assert "row 3: image '../elsewhere.png' is not a path inside the data root" in told
     assert "row 4: id is empty" in told
-    assert "row 5: id 'test-cat-3' is not unique, and the row differs from row 6" in told
+    assert "row 5: id 'test-cat-3' is not unique: the row differs from row 6" in told
     assert not predicted.output.exists()
     rows = predicted(spoil, on_bad="skip")
     assert [row["id"] for row in rows] == [row["id"] for row in predicted.rows[5:]]

@@ -73,7 +73,7 @@ def fit(usages: list[Usage]) -> Growth:
 
 
 def check(growth: Growth) -> None:
-    """Raise `AssertionError` where something grows."""
+    """Raise `AssertionError` if something grows."""
     assert growth.kib <= KIB_PER_TRAINING, growth
     assert growth.handles <= HANDLES_PER_TRAINING, growth
     assert growth.threads <= THREADS_PER_TRAINING, growth

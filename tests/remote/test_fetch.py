@@ -227,7 +227,7 @@ def test_mistakes_in_the_request_are_named(source, tmp_path):
 def test_a_folder_that_is_there_is_not_replaced(source, tmp_path):
     address, _ = source
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(BssError, match="is there already and would be replaced"):
+    with pytest.raises(BssError, match="already exists and would be replaced"):
         fetch(locate(address, "first", "data/birds"), tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
@@ -303,7 +303,7 @@ def test_the_command_prints_what_it_fetched(source, tmp_path, capsys):
     assert f"files       4 in {tmp_path / 'birds'}" in shown
     assert read(tmp_path / "birds") == FIRST
     assert main(command) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("by", ["address", "path"])

@@ -131,7 +131,7 @@ def test_a_damaged_manifest_is_refused(client, tmp_path, manifest, expected):
 
 def test_a_folder_that_is_there_is_not_replaced(client, folder, tmp_path):
     upload_folder(folder, URL)
-    with pytest.raises(BssError, match="is there already"):
+    with pytest.raises(BssError, match="already exists"):
         download_folder(URL, folder)
     empty = tmp_path / "empty"
     empty.mkdir()

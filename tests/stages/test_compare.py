@@ -144,7 +144,7 @@ DAMAGES = {
     "text": (lambda c: change_metrics(c, **{"test/acc_image": "0.5"}), r"test/acc_image is '0\.5', not a number"),
     "NaN": (
         lambda c: change_metrics(c, **{"last/test_acc": float("nan")}),
-        r"metrics\.json: damaged \(NaN is no finite number",
+        r"metrics\.json: damaged \(NaN is not a finite number",
     ),
     "no times": (lambda c: (c / "timing.json").unlink(), r"timing\.json: not found"),
     "empty times": (lambda c: (c / "timing.json").write_text("{}"), r"timing\.json: seconds is None"),
@@ -177,7 +177,7 @@ def test_scores_in_another_order_would_name_the_wrong_samples_and_are_refused(ow
     path = folder / "scores" / "seed=1" / "scores.parquet"
     table = read_table(path, "measure")
     pyarrow.parquet.write_table(table.take(list(range(len(table)))[::-1]), path)
-    with pytest.raises(BssError, match=r"seed=1/scores\.parquet: measured on 48 other training samples"):
+    with pytest.raises(BssError, match=r"seed=1/scores\.parquet: its 48 samples are not"):
         run()
 
 

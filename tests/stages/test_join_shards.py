@@ -116,7 +116,7 @@ def test_parts_that_are_missing_or_there_twice_are_named(parts, tmp_path):
     told = refused(join, [two, zero, two])
     assert "2 problems" in told
     assert "shard 1 of 3 is missing" in told
-    assert "shard 2 of 3 is there 2 times" in told
+    assert "shard 2 of 3 exists 2 times" in told
     (one / "part.json").unlink()
     assert f"{one / 'part.json'}: not found" in refused(join, [zero, one, two])
     assert not (tmp_path / "joined").exists()
@@ -129,7 +129,7 @@ def test_parts_of_other_data_or_of_another_number_of_shards_are_named(parts, var
     told = refused(join, [zero, one, other])
     assert f"{other}: one of 1 shards, not of 3" in told
     assert f"{other}: holds the data eeeeeeeeeeee, expected dddddddddddd" in told
-    assert "Run the pipeline without its cache." in told
+    assert "Rerun the pipeline without its cache." in told
     assert "3 problems" in refused(join, [zero, one, two], data="f" * 32)
 
 
@@ -154,7 +154,7 @@ def test_a_raw_file_that_changed_between_two_shards_is_named(parts):
     assert "back\\\\slash.png" in lines
     path = two / "files.sha256"
     path.write_text("".join(f"\\{'0' * 64}{line[65:]}" if "\\" in line else line for line in lines.splitlines(True)))
-    assert "back\\slash.png: has changed while the data were prepared" in refused(join, [zero, one, two])
+    assert "back\\slash.png: changed while the data was being prepared" in refused(join, [zero, one, two])
 
 
 def test_parts_with_samples_of_other_shapes_or_other_classes_do_not_fit(parts):
@@ -204,7 +204,7 @@ def test_bad_samples_fail_their_own_shard_where_none_may_be_skipped(varied, make
     config = make_config(tree)
     with pytest.raises(BssError, match=r"1 problem\n  row 2 \(id train-cat-0\)"):
         prepare(config, root, tmp_path / "part", Shard(0, 3, DATA))
-    with pytest.raises(BssError, match=r"has shape \[6\], the samples before it have \[5\]"):
+    with pytest.raises(BssError, match=r"has shape \[6\], previous samples have \[5\]"):
         prepare(config, root, tmp_path / "part", Shard(5, 11, DATA))
     assert not (tmp_path / "part").exists()
     prepare(config, root, tmp_path / "part", Shard(1, 11, DATA))
@@ -215,7 +215,7 @@ def test_a_mistake_in_any_row_of_the_manifest_is_told_by_every_shard(varied, tmp
     manifest = root / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("test-owl-5,owl,test", "test-owl-5,owl,tset"))
     config = replace(config, prepare=replace(config.prepare, on_bad_sample="error"))
-    with pytest.raises(BssError, match="split 'tset' is none of"):
+    with pytest.raises(BssError, match="split 'tset' is not one of"):
         prepare(config, root, tmp_path / "part", Shard(0, 3, DATA))
 
 

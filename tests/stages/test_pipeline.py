@@ -258,7 +258,7 @@ def test_scores_of_other_samples_are_refused(pipeline, small_store, tmp_path):
     shutil.copytree(pipeline[0] / "scores", scores)
     path = scores / "seed=1" / "scores.parquet"
     pyarrow.parquet.write_table(read_table(path, "measure").slice(1), path)
-    with pytest.raises(BssError, match="measured on 47 other training samples than the 48"):
+    with pytest.raises(BssError, match="its 47 samples are not the 48 training samples"):
         schedule(pipeline[1], small_store, scores, tmp_path / "plans")
 
 

@@ -99,7 +99,7 @@ def test_bad_samples_can_be_skipped_and_are_listed(run, tmp_path):
     listed = (tmp_path / "store" / "skipped.csv").read_text().splitlines()
     assert listed[0] == "id,row,reason"
     assert listed[1].startswith("train-cat-0,2,audio train-cat-0.wav: file is empty")
-    assert "has shape [6], the samples before it have [5]" in listed[2]
+    assert "has shape [6], previous samples have [5]" in listed[2]
 
 
 def test_skipping_may_not_empty_a_class(run):
@@ -138,8 +138,8 @@ def test_links_in_a_loop_and_impossible_names_are_bad_samples(run):
     with pytest.raises(BssError) as caught:
         run(rename)
     assert "2 problems" in str(caught.value)
-    assert "vector train-cat-0.npy: not the name of a file" in str(caught.value)
-    assert "row 3 (id train-cat-1): audio a\\x00b: not the name of a file" in str(caught.value)
+    assert "vector train-cat-0.npy: not a valid file name" in str(caught.value)
+    assert "row 3 (id train-cat-1): audio a\\x00b: not a valid file name" in str(caught.value)
 
 
 def test_skipping_may_not_empty_a_split(run):
@@ -157,7 +157,7 @@ def test_what_is_printed_tells_counts_and_what_was_left_out(run, capsys):
     audio = next(line for line in out.splitlines() if "audio" in line)
     assert audio.split()[-4:] == ["float32", "47", "18", "18"]
     assert "samples skipped: 1, listed in skipped.csv" in out
-    assert "columns that nothing reads: [/note]" in out
+    assert "unused columns: [/note]" in out
 
 
 def test_the_truth_of_skipped_samples_is_left_out(run):
@@ -182,7 +182,7 @@ def test_the_truth_goes_along_and_must_tell_of_every_sample(run):
     assert truth["train-cat-0"] == "bad"
     assert Counter(truth.values()) == {"clean": 83, "bad": 1}
     (run.root / "truth.csv").write_text("\n".join(lines[:-1]))
-    with pytest.raises(BssError, match=r"tells nothing of 1 samples, such as \['test-owl-5'\]"):
+    with pytest.raises(BssError, match=r"has no row for 1 samples, such as \['test-owl-5'\]"):
         run(truth="truth.csv")
     with pytest.raises(BssError, match=r"prepare\.truth"):
         run(truth="none.csv")
@@ -201,7 +201,7 @@ def test_the_truth_goes_along_and_must_tell_of_every_sample(run):
         (lambda store: (store / "store.json").write_text("{}"), "schema version None, expected 2"),
         (
             lambda store: (store / "store.json").write_text('{"schema_version": 2, "name": "pets"}'),
-            "store.json: lacks classes, modalities, digest",
+            "store.json: missing classes, modalities, digest",
         ),
         (lambda store: (store / "samples.parquet").write_bytes(b"PAR1"), "not a readable Parquet file"),
         (lambda store: (store / "samples.parquet").unlink(), "samples.parquet: not found"),

@@ -1,4 +1,4 @@
-"""Schedulers, one file each: the class, and its entry in params.yaml as `ENTRY`, by which it is found."""
+"""Schedulers, one file each: the class, and its params.yaml entry as `ENTRY`, through which it is discovered."""
 
 from bss.balance.schedulers.base import Entry, Order, Scheduler
 from bss.balance.schedulers.heuristic import Heuristic

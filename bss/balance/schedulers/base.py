@@ -1,7 +1,7 @@
-"""Scheduler: what a sampler, a plan and a training need of any scheduler; Entry: the same in params.yaml.
+"""Scheduler: the interface for samplers, plans and trainings; Entry: its form in params.yaml.
 
 A scheduler holds parameters only, as a frozen dataclass. The same arguments give the same sequence on every machine;
-what changes while a model trains (scores that are measured again) is held by the sampler.
+state that changes during training (re-measured scores) lives in the sampler.
 """
 
 from abc import ABC, abstractmethod
@@ -20,10 +20,10 @@ ORDERS = ("balanced-first", "imbalanced-first")
 
 @dataclass(frozen=True)
 class Scheduler(ABC):
-    """From scores, epoch and seed to the epoch's sequence of sample indices."""
+    """Maps scores, epoch and seed to the epoch's sequence of sample indices."""
 
     needs_scores: ClassVar[bool] = True
-    """False: there is no score to wait for, and none to measure."""
+    """False if the scheduler uses no scores, so that none are measured."""
 
     @property
     def needs_labels(self) -> bool:
@@ -37,7 +37,7 @@ class Scheduler(ABC):
 
     @property
     def first_epoch_advice(self) -> str:
-        """How the first epoch gets to show classes that it leaves out."""
+        """How to make the first epoch show the classes it leaves out, for messages."""
         return "let its first epoch show more samples"
 
     def fraction(self, epoch: int) -> float:
@@ -57,14 +57,14 @@ class Scheduler(ABC):
         return None
 
     def smooth(self, before: Floats, measured: Floats) -> Floats:
-        """Return the scores [k] that follow from the scores in force `before` [k] and those `measured` again [k]."""
+        """Return the new scores [k] from the current scores `before` [k] and the new measurement `measured` [k]."""
         return measured
 
     @abstractmethod
     def basis(self, n: int, scores: Floats | None, seed: int, labels: npt.ArrayLike | None = None) -> Any:
         """Return what `sequence` draws from, for `n` samples with these scores [n] (None without `needs_scores`).
 
-        It is computed again when the scores are.
+        It is recomputed whenever the scores change.
         """
 
     @abstractmethod
@@ -72,25 +72,25 @@ class Scheduler(ABC):
         """Return the sample indices that `epoch` (from 0) shows, in order, int64 [count]."""
 
     def plan_columns(self, basis: Any, scores: Floats | None, n: int, epochs: int, minimum: int) -> dict[str, Any]:
-        """Return the columns of a plan, [n] each, masked where a sample has no value: the score, and what follows."""
+        """Return the columns of a plan, [n] each, masked where a sample has no value: score and derived columns."""
         return {"score": np.ma.masked_all(n, dtype=np.float64) if scores is None else scores}
 
 
 class Entry(Scheduler):
-    """A scheduler in params.yaml; a subclass has `kind`, and what it needs of the other keys, as fields."""
+    """A scheduler in params.yaml; a subclass declares `kind` and the other keys it uses as fields."""
 
     kind: str
     """The name of the scheduler in params.yaml: ``Literal["name"] = "name"``."""
     scores: Literal["warm-up", "initial"] = "warm-up"
     """Which measurement is the first: after the warm-up, or of the freshly initialised network."""
     measuring: Literal["full", "online"] = "full"
-    """How scores are measured again: with a pass over the training set, or from the logits of the training pass."""
+    """How scores are re-measured: with a pass over the training set, or from the logits of the training pass."""
     mode: Literal["eval", "train"] = "eval"
     """Mode of the network in a full pass."""
 
     @property
     def measures_by(self) -> Literal["eval", "train", "online"] | None:
-        """How scores are measured again: in a full pass in this mode, or online; None if they are not."""
+        """How scores are re-measured: in a full pass in this mode, or online; None if never."""
         if self.measures_every is None:
             return None
         return "online" if self.measuring == "online" else self.mode

@@ -29,7 +29,7 @@ class Heuristic(Scheduler):
     order: Order = "balanced-first"
     """balanced-first as in the paper, or imbalanced-first: the reversed curriculum."""
     ranking: Literal["score", "random"] = "score"
-    """score, or random: the control with the same pacing and no knowledge."""
+    """score, or random: the control with the same pacing and a random ranking."""
     trim: float = 0.0
     """The share at the end of the ranking that is never admitted, in [0, 1)."""
     stratified: bool = False
@@ -47,8 +47,8 @@ class Heuristic(Scheduler):
 
         Parameters
         ----------
-        scores : [n] floats, high = balanced; with ``ranking="random"`` only their number counts.
-        seed : decides ties and the random ranking.
+        scores : [n] floats, high = balanced; with ``ranking="random"`` only n is used.
+        seed : breaks ties and draws the random ranking.
         labels : [n] integers, needed when `stratified`.
 
         Returns
@@ -61,7 +61,7 @@ class Heuristic(Scheduler):
         if self.ranking == "random":
             scores = random.random(n)
         elif not np.isfinite(scores).all():
-            raise ValueError("scores must be finite to rank by them")
+            raise ValueError("scores must be finite for a ranking")
         if self.order == "imbalanced-first":
             scores = -scores
         if self.stratified:
@@ -79,7 +79,7 @@ class Heuristic(Scheduler):
 
     @property
     def first_epoch_advice(self) -> str:
-        """How the first epoch gets to show classes that it leaves out."""
+        """How to make the first epoch show the classes it leaves out, for messages."""
         return "raise its pacing.start" if self.stratified else "`stratified: true` shows each class"
 
     def fraction(self, epoch: int) -> float:
@@ -101,7 +101,7 @@ class Heuristic(Scheduler):
     def basis(self, n: int, scores: Floats | None, seed: int, labels: npt.ArrayLike | None = None) -> Indices:
         """Return the ranking of the admitted samples, see `rank`."""
         if scores is None:
-            raise ValueError("scores are needed to rank by them")
+            raise ValueError("a ranking needs scores")
         return self.rank(scores, seed, labels)
 
     def sequence(self, basis: Indices, epoch: int, seed: int, minimum: int = 1) -> Indices:

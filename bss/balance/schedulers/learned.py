@@ -15,9 +15,9 @@ from bss.balance.sorting import Indices
 
 @dataclass(frozen=True)
 class Learned(Scheduler):
-    """BSS-L: a weighted random permutation by the smoothed score, measured again every `every` epochs.
+    """BSS-L: a weighted random permutation by the smoothed score, re-measured every `every` epochs.
 
-    Every sample is seen once an epoch; the balanced ones are likely to come early (paper section 4).
+    Every sample is shown once per epoch; balanced ones tend to come early (paper section 4).
     """
 
     every: int = 1
@@ -26,9 +26,9 @@ class Learned(Scheduler):
     """Weight of the new measurement in the smoothed score, in (0, 1]; 1 means no smoothing."""
     probability: Literal["softmax", "shifted", "one-plus"] = "softmax"
     """softmax of the smoothed score (paper); shifted: (1 + s + 0.01) / sum (the authors' scripts); or one-plus:
-    (1 + s) / sum (their script for NVGesture), with which samples of score -1 come last."""
+    (1 + s) / sum (their script for NVGesture), where samples with score -1 come last."""
     order: Order = "balanced-first"
-    """balanced-first, or imbalanced-first: the sign of the score reversed (the scripts on Twitter2015)."""
+    """balanced-first, or imbalanced-first: with the sign of the score flipped (the scripts for Twitter-2015)."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -59,7 +59,7 @@ class Learned(Scheduler):
             return scores
         if scores.min() < -1 - 1e-9:
             raise ValueError(
-                f"probability `{self.probability}` is made for scores in [-1, 1], but one is {scores.min():g}: "
+                f"probability `{self.probability}` needs scores in [-1, 1], but one is {scores.min():g}: "
                 "use `softmax`, or the paper's pair of criteria"
             )
         clipped = np.maximum(scores, -1.0)
@@ -82,7 +82,7 @@ class Learned(Scheduler):
     def basis(self, n: int, scores: Floats | None, seed: int, labels: npt.ArrayLike | None = None) -> Floats:
         """Return the smoothed `scores` [n]."""
         if scores is None:
-            raise ValueError("scores are needed to draw by them")
+            raise ValueError("a weighted draw needs scores")
         return scores
 
     def sequence(self, basis: npt.ArrayLike, epoch: int, seed: int, minimum: int = 1) -> Indices:
@@ -90,7 +90,7 @@ class Learned(Scheduler):
         return weighted_permutation(self.log_weights(basis), generator(seed, "learned", epoch))
 
     def plan_columns(self, basis: Floats, scores: Floats | None, n: int, epochs: int, minimum: int) -> dict[str, Any]:
-        """Return score, and probability: of being drawn first."""
+        """Return score and probability (of being drawn first)."""
         return {"score": scores, "probability": self.probabilities(basis)}
 
 
@@ -100,12 +100,12 @@ class LearnedEntry(Learned, Entry):
 
     kind: Literal["learned"] = "learned"
     scores: Literal["warm-up", "initial"] = "warm-up"
-    """The first measurement: after the warm-up, or of the freshly initialised network (the scripts), which is made in
+    """The first measurement: after the warm-up, or of the freshly initialised network (the scripts) in
     measure.initial_mode."""
     measuring: Literal["full", "online"] = "full"
-    """Measure again with a pass over the training set, or from the logits of the training pass."""
+    """Re-measure with a pass over the training set, or from the logits of the training pass."""
     mode: Literal["eval", "train"] = "eval"
-    """Mode of the network in a full pass; train moves the batch-norm statistics, as the scripts do."""
+    """Mode of the network in a full pass; train updates the batch-norm statistics, like the scripts."""
 
 
 ENTRY = LearnedEntry

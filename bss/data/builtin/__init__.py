@@ -1,1 +1,1 @@
-"""The built-in data: digits that are seen and heard, drawn from a seed."""
+"""The built-in data: audio-visual digits, generated from a seed."""

@@ -1,6 +1,6 @@
 """Synthetic spoken-digit-like sounds: formants over a voice, and noise bands for the consonants.
 
-Not speech that anyone would take for real, but with what makes real speech hard: speakers differ in pitch,
+Nobody would take it for real speech, but it has what makes real speech hard: speakers differ in pitch,
 vocal tract and speed, no two sounds of a speaker are the same, and there is noise.
 """
 
@@ -19,7 +19,7 @@ Signal = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Segment:
-    """One sound within a digit: what the voice and the noise do for a share of its duration."""
+    """One sound within a digit: voice and noise for a share of its duration."""
 
     formants: tuple[float, float, float]
     """Resonances of the vocal tract in Hz."""
@@ -75,13 +75,13 @@ DIGITS: tuple[tuple[Segment, ...], ...] = (
 
 @dataclass(frozen=True)
 class Speaker:
-    """What stays the same in all sounds of one speaker."""
+    """The constants of one speaker."""
 
     name: str
     pitch: float
     """Fundamental frequency in Hz."""
     tract: float
-    """Factor on all formants: a short vocal tract has high ones."""
+    """Factor on all formants; higher for a shorter vocal tract."""
     speed: float
     """Factor on the speaking rate."""
     breath: float

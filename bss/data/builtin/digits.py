@@ -1,8 +1,8 @@
 """The built-in data: handwritten digits paired with spoken-digit-like sounds, written as real files.
 
 The images are the 1,797 handwritten digits (8 x 8) that come with scikit-learn; the sounds are
-synthesised. Every file is a function of the seed and of its own number, so the same parameters give the
-same bytes in whatever order they are written.
+synthesised. Each file depends only on the seed and its own number, so the same parameters give the
+same bytes in any writing order.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SPEAKERS = {"train": 6, "val": 2, "test": 3}
 SHARES = {"train": 1000, "val": 450, "test": 347}
 """Pairs per split; val is large because its faults make the choice of a checkpoint noisy."""
 SOUND_NOISE = 0.18
-"""Root mean square of the white noise over every sound (whose own is 0.1), at no advantage."""
+"""RMS of the white noise added to every sound (which has RMS 0.1), at no advantage."""
 IMAGE_NOISE = 0.25
 """Deviation of the noise on every pixel in [0, 1], at no advantage."""
 DROWNED = 6.0
@@ -30,7 +30,7 @@ DROWNED = 6.0
 
 @dataclass(frozen=True)
 class Pair:
-    """What one pair is made of."""
+    """The contents of one pair."""
 
     number: int
     split: str
@@ -39,7 +39,7 @@ class Pair:
     image: npt.NDArray[np.float64]
     """Pixels [8, 8] in [0, 1]."""
     spoken: int
-    """The digit that is heard."""
+    """The spoken digit."""
     kind: str
     """clean, contradicting or noisy."""
     modality: str

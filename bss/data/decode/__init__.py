@@ -21,23 +21,22 @@ from bss.extras import extra_of
 __all__ = ["BadSampleError", "Decoded", "Decoder", "make_decoder"]
 
 Decoder = Callable[[str, Span], Decoded]
-"""From the manifest's value (a path or a text) and the part that is wanted to the stored array, with what had to be
-changed for it to fit.
+"""Maps a manifest value (path or text) and a span to the stored array, with the alterations needed to store it.
 
 audio: float32 in [-1, 1] or int16 [samples]; image: uint8 [channels, height, width]; frames and clip: uint8 [frames,
 channels, height, width]; flow: float16 [frames, 2, height, width]; text: int32 [tokens], 0 is padding;
-features: float32 of the file's shape. Raises `BadSampleError` for what is missing, unreadable, outside the
-data root, or holds values that are not finite.
+features: float32 of the file's shape. Raises `BadSampleError` if the file is missing, unreadable or outside
+the data root, or holds values that are not finite.
 """
 
 
 def make_decoder(
     kind: ModalityKind, root: Path, modality: str, links: Links = "inside", tokenizer: str | None = None
 ) -> Decoder:
-    """Return the decoder of a modality whose paths are relative to `root`; threads may share it.
+    """Return the decoder of a modality with paths relative to `root`; thread-safe.
 
-    `tokenizer` is a saved one, of text, to be used instead of the one that `kind` names.
-    Raises `BssError` where its tokenizer or a library is missing; `modality` is named in messages.
+    `tokenizer` is a saved text tokenizer that replaces the one named by `kind`.
+    Raises `BssError` if its tokenizer or a library is missing; `modality` is named in messages.
     """
     root = root.resolve()  # once: a link inside the root may not lead out of it
     limit = boundary(root, links)
@@ -57,9 +56,9 @@ def _read_text(path: Path, root: Path) -> str:
 
 
 def _guarded(decode: Decoder) -> Decoder:
-    """Return `decode` with whatever else a library raises on its way as a bad sample too.
+    """Wrap `decode` so that any library exception becomes a `BadSampleError`.
 
-    One file of a million must not end the work on the others with a traceback that does not even name it. A package
+    One file in a million must not abort the others with a traceback that does not even name it. A package
     that is not installed is no fault of the file: its `ModuleNotFoundError` is passed on.
     """
 

@@ -1,4 +1,4 @@
-"""Values that a decoder had to change, because the store cannot hold them as they are: counted, never silent."""
+"""Values that a decoder had to alter because the store cannot hold them: counted, never silent."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -8,14 +8,14 @@ from bss.data.decode.bad_sample import Array, named
 
 
 class Alteration(NamedTuple):
-    """What was done to some values of one sample."""
+    """An alteration of some values of one sample."""
 
     what: str
     """Completes "values were ...", such as "clipped to [-1, 1]"."""
     values: int
-    """How many were changed."""
+    """Number of altered values."""
     largest: float
-    """Greatest magnitude among them before the change."""
+    """Largest magnitude among them before the alteration."""
 
 
 class Decoded(NamedTuple):
@@ -23,28 +23,28 @@ class Decoded(NamedTuple):
 
     array: Array
     altered: tuple[Alteration, ...] = ()
-    """At most one entry for each `what`; those without any changed value may be left out."""
+    """At most one entry per `what`; entries without altered values may be left out."""
 
 
 @dataclass(frozen=True)
 class Altered:
-    """What was done to the values of a modality in all samples together."""
+    """One alteration of a modality, summed over all samples."""
 
     values: int
     samples: int
-    """Samples with at least one changed value."""
+    """Samples with at least one altered value."""
     largest: float
-    """Greatest magnitude before the change."""
+    """Largest magnitude before the alteration."""
     file: str
-    """The first file that has it, as the manifest names it."""
+    """The first file with that value, as named in the manifest."""
 
 
 AlteredValues = dict[str, dict[str, Altered]]
-"""By modality and by what was done; only what happened."""
+"""By modality and alteration; only those that occurred."""
 
 
 def together(alterations: Iterable[Alteration]) -> tuple[Alteration, ...]:
-    """Return the sum of what was done to the parts of one sample, one entry for each `what`."""
+    """Return the summed alterations of the parts of one sample, one entry per `what`."""
     total: dict[str, Alteration] = {}
     for what, values, largest in alterations:
         old = total.get(what, Alteration(what, 0, 0.0))
@@ -53,14 +53,14 @@ def together(alterations: Iterable[Alteration]) -> tuple[Alteration, ...]:
 
 
 def count_altered(total: AlteredValues, modality: str, file: str, alterations: Iterable[Alteration]) -> None:
-    """Add one sample's `alterations` to `total`. Samples are added in the manifest's order."""
+    """Add one sample's `alterations` to `total`; call it in manifest order."""
     for what, values, largest in alterations:
         if values:
             _add(total, modality, what, Altered(values, 1, float(largest), named(file)))
 
 
 def join_altered(parts: Iterable[AlteredValues]) -> AlteredValues:
-    """Return the sum of `parts`, which are in the order of the manifest."""
+    """Return the sum of `parts`, given in manifest order."""
     total: AlteredValues = {}
     for part in parts:
         for modality, entries in part.items():
@@ -88,7 +88,7 @@ def altered_to_tree(total: AlteredValues) -> dict[str, Any]:
 
 
 def altered_from_tree(tree: Any) -> AlteredValues:
-    """Return what `altered_to_tree` was given; raise `ValueError` for anything else."""
+    """Invert `altered_to_tree`; raise `ValueError` for an invalid tree."""
     if not _is_mapping(tree) or not all(map(_is_mapping, tree.values())):
         raise ValueError("not by modality and alteration")
     return {modality: {what: _entry(entry) for what, entry in entries.items()} for modality, entries in tree.items()}
@@ -101,7 +101,7 @@ def _entry(tree: Any) -> Altered:
     sound = all(type(count) is int and count > 0 for count in counts)
     sound &= type(tree["largest"]) is float and type(tree["file"]) is str
     if not sound:
-        raise ValueError("values, samples, largest or file of another type or range")
+        raise ValueError("values, samples, largest or file have a wrong type or range")
     return Altered(**tree)
 
 
@@ -115,5 +115,5 @@ def _add(total: AlteredValues, modality: str, what: str, new: Altered) -> None:
     if old is None:
         entries[what] = new
         return
-    top = new if new.largest > old.largest else old  # of equals the first
+    top = new if new.largest > old.largest else old  # on a tie the first
     entries[what] = Altered(old.values + new.values, old.samples + new.samples, top.largest, top.file)

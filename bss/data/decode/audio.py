@@ -14,19 +14,19 @@ from bss.data.sounds import to_int16
 Sound = npt.NDArray[np.float32]
 
 CLIPPED = "clipped to [-1, 1]"
-"""What happens to values beyond full scale."""
-CANCELLED = "cancelled by mixing to mono (channels of opposite sign: store one of them alone)"
-"""What happens to the values of a sound whose mix has less than a hundredth of its channels' power."""
+"""Alteration of values beyond full scale."""
+CANCELLED = "cancelled by mixing to mono (channels of opposite sign: store only one of them)"
+"""Alteration of a sound whose mono mix has less than a hundredth of its channels' power."""
 MAX_PEAK = 4.0
-"""12 dB over full scale: more is another unit. Hot masters and lossy codecs go over by a few dB."""
+"""12 dB over full scale: beyond that, the unit is wrong. Hot masters and lossy codecs exceed it by a few dB."""
 UNITS = ((128, "8-bit integers", 128), (32_768, "16-bit integers", 32_768), (1 << 23, "24-bit integers", 1 << 23))
-"""Largest magnitude, what such values look like, and what to divide them by."""
+"""Largest magnitude, what such values look like, and the divisor."""
 
 
 def decode_audio(path: Path, kind: AudioKind) -> Decoded:
     """Return the sound mixed to mono, resampled, cut if it is longer than `kind` says, clipped to [-1, 1].
 
-    float32 or, scaled, int16 [samples]. Of a longer file only the part that is kept is in memory.
+    float32 or, scaled, int16 [samples]. Only the part that is kept is ever in memory.
     """
     import soxr
 
@@ -36,7 +36,7 @@ def decode_audio(path: Path, kind: AudioKind) -> Decoded:
         rate, available = measure_sound(path)
         if rate:
             start = max(0, (available * kind.sample_rate // rate - length) // 2)
-            # A whole second more at each end, so that the resampling filter sees what is there.
+            # One extra second at each end, as context for the resampling filter.
             first = max(0, start * rate // kind.sample_rate - rate) // rate * rate
     parts, position, peak = [np.zeros(0, dtype=np.float32)], first, 0.0
     power = mixed = 0.0
@@ -58,8 +58,8 @@ def decode_audio(path: Path, kind: AudioKind) -> Decoded:
     if rate != kind.sample_rate:
         mono = finite(soxr.resample(mono, rate, kind.sample_rate))
     mono = mono[start - first // rate * kind.sample_rate :]
-    if len(mono) == 0:  # the filter swallows a sample or two of a very short sound
-        raise BadSampleError("holds too little sound to be resampled")
+    if len(mono) == 0:  # the filter drops a sample or two of a very short sound
+        raise BadSampleError("too short to be resampled")
     stored = _clipped(mono[:length], kind.stored)
     if mixed >= power / 100:
         return stored
@@ -67,18 +67,18 @@ def decode_audio(path: Path, kind: AudioKind) -> Decoded:
 
 
 def require_full_scale(peak: float) -> None:
-    """Raise `BadSampleError` for samples of which the largest magnitude, `peak`, is far beyond full scale."""
+    """Raise `BadSampleError` if the largest magnitude, `peak`, is far beyond full scale."""
     if peak <= MAX_PEAK:
         return
     looks, divisor = next(((name, by) for top, name, by in UNITS if peak <= top), ("32-bit integers", 1 << 31))
     or_percent = ", or percent (by 100)" if peak <= 100 else ""
     raise BadSampleError(
-        f"peak {peak:.6g}, far outside of [-1, 1]: looks like {looks} saved as floats (divide by {divisor}){or_percent}"
+        f"peak {peak:.6g}, far outside [-1, 1]: looks like {looks} saved as floats (divide by {divisor}){or_percent}"
     )
 
 
 def _clipped(sound: Sound, stored: str) -> Decoded:
-    """Return `sound` as it is stored, with the values outside of [-1, 1] clipped and counted."""
+    """Return `sound` in its stored form, with values outside [-1, 1] clipped and counted."""
     magnitudes = np.abs(sound)
     altered = Alteration(CLIPPED, int(np.count_nonzero(magnitudes > 1)), float(magnitudes.max()))
     clipped = np.clip(sound, -1, 1)

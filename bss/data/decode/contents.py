@@ -1,4 +1,4 @@
-"""What a file really holds, by its first bytes, whatever it is called."""
+"""Detect a file's content from its first bytes, whatever its name."""
 
 import re
 from pathlib import Path
@@ -7,25 +7,25 @@ from typing import NamedTuple
 from bss.data.decode.bad_sample import BadSampleError, printable
 
 HEAD = 512
-"""Bytes that are looked at."""
+"""Bytes to inspect."""
 CHUNK = 1 << 20
-"""Bytes that are read at a time of a file that begins with zeros."""
+"""Chunk size in bytes for files that begin with zeros."""
 WORDS = 40
-"""Letters of a text that messages repeat."""
+"""Most characters of a text quoted in messages."""
 
 
 class Content(NamedTuple):
-    """What a file holds."""
+    """The content of a file."""
 
     name: str
     """Completes "the file holds ...", such as "a PNG image"."""
     family: str
-    """sound, video, image or array; absent for what stands for a file that is elsewhere; else empty."""
+    """sound, video, image or array; absent for a placeholder of a file stored elsewhere; otherwise empty."""
     cure: str
-    """What to do where it is not what the modality needs."""
+    """What to do if the modality needs something else."""
 
 
-_AGAIN = "a server's answer instead of the file? Download it again"
+_AGAIN = "is it a server's error page? Download the file again"
 _UNPACK = "unpack it"
 _CONVERT_SOUND = "convert it to WAV or FLAC"
 _CONVERT_IMAGE = "convert it to PNG or JPEG"
@@ -42,7 +42,7 @@ _TEXTS = (
     (b"{", Content("JSON", "", _AGAIN)),
     (b"[", Content("JSON", "", _AGAIN)),
 )
-"""Beginnings of texts, in lower case and without the white space before them."""
+"""Beginnings of texts, in lower case and without leading white space."""
 
 _MARKS = (
     (0, b"PK\x03\x04", Content("a ZIP archive", "", _UNPACK)),
@@ -102,10 +102,10 @@ _MARKS = (
     (8, b"WEBP", Content("a WebP image", "image", "name it .webp")),
     (0, b"\x00\x00\x00\x0cjP  ", Content("a JPEG 2000 image", "image", "name it .jp2")),
 )
-"""Where, what bytes, what they are the mark of; the first that fits counts."""
+"""Offset, magic bytes, and content; the first match counts."""
 
 _MPEG_TS = Content("an MPEG transport stream", "video", "name it .ts")
-"""Marked by the first byte of every packet of 188."""
+"""Recognised by the first byte of every 188-byte packet."""
 
 _READ_AS = {
     "sound": "a modality of kind audio",
@@ -116,22 +116,22 @@ _READ_AS = {
 
 
 def require_content(path: Path, what: str, accepted: str, near: str = "") -> None:
-    """Raise `BadSampleError` where the file's first bytes are the mark of something else than the family `accepted`.
+    """Raise `BadSampleError` if the file's magic bytes belong to another family than `accepted`.
 
-    `what` is what the decoder wants, such as "sound file"; `near` is a family that the same kind of modality reads from
-    files of other names. Bytes that no mark fits are left to the decoder.
+    `what` names the expected content, such as "sound file"; `near` is a family that the same modality kind reads from
+    files with other suffixes. Unknown bytes are left to the decoder.
     """
     found = content_of(path)
     if found is None or found.family == accepted:
         return
-    if found.family == near and path.suffix.lower() in re.findall(r"\.\w+", found.cure):  # named as it should be
+    if found.family == near and path.suffix.lower() in re.findall(r"\.\w+", found.cure):  # its suffix is right
         return
     cure = found.cure if found.family in ("", "absent", near) else f"that is for {_READ_AS[found.family]}"
     raise BadSampleError(f"not a readable {what}: it holds {found.name} ({cure})")
 
 
 def unreadable(path: Path, what: str, accepted: str, why: str, near: str = "") -> BadSampleError:
-    """Return the error for a file that a library could not read: what it holds instead, else `why`, its own reason."""
+    """Return the error for a file that a library could not read: its content if known, else the library's `why`."""
     try:
         require_content(path, what, accepted, near)
         text = text_in(path)
@@ -143,14 +143,14 @@ def unreadable(path: Path, what: str, accepted: str, why: str, near: str = "") -
 
 
 def require_text(path: Path) -> None:
-    """Raise `BadSampleError` where the file is not one of text but stands for one; all other marks may begin a text."""
+    """Raise `BadSampleError` if the file is a placeholder for a text file; text may begin with any other bytes."""
     found = content_of(path)
     if found is not None and found.family == "absent":
         raise BadSampleError(f"not a readable text file: it holds {found.name} ({found.cure})")
 
 
 def content_of(path: Path) -> Content | None:
-    """Return what the file holds, None where no mark fits its first bytes."""
+    """Return the file's content, None if its first bytes are unknown."""
     with path.open("rb") as file:
         block = head = file.read(HEAD)
         while block and not any(block):
@@ -163,7 +163,7 @@ def content_of(path: Path) -> Content | None:
 
 
 def text_in(path: Path) -> str:
-    """Return the first words of a file of text, as messages repeat them; nothing where it is none."""
+    """Return the first words of a text file, for messages; empty if it is not text."""
     with path.open("rb") as file:
         return _words(file.read(HEAD))
 
@@ -182,7 +182,7 @@ def _words(head: bytes) -> str:
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # else a letter lies across the end
+        if error.start < len(head) - 3:  # otherwise the chunk ends inside a character
             return ""
         text = head[: error.start].decode("utf-8-sig")
     words = " ".join(text.split())

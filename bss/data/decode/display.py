@@ -1,4 +1,4 @@
-"""Video frames as players show them: turned or mirrored by the file's display matrix, and on white if transparent."""
+"""Video frames as players show them: rotated or mirrored by the display matrix, and on white if transparent."""
 
 import math
 from typing import Any
@@ -14,9 +14,9 @@ TOLERANCE = 1.0
 
 
 def as_shown(frame: Any) -> Any:
-    """Return the `av.VideoFrame` as an opaque `PIL.Image.Image`, turned and mirrored as its file says.
+    """Return the `av.VideoFrame` as an opaque `PIL.Image.Image`, rotated and mirrored by its display matrix.
 
-    Raises `BadSampleError` for a frame that is to be shown at an angle.
+    Raises `BadSampleError` if the rotation is not a multiple of 90 degrees.
     """
     from PIL import Image
 
@@ -27,7 +27,7 @@ def as_shown(frame: Any) -> Any:
 
 
 def shown_size(frame: Any) -> tuple[int, int]:
-    """Return the height and width of what `as_shown` makes of the frame."""
+    """Return the height and width of the frame after `as_shown`."""
     from PIL.Image import Transpose
 
     lying = (Transpose.TRANSPOSE, Transpose.ROTATE_90, Transpose.ROTATE_270, Transpose.TRANSVERSE)
@@ -44,10 +44,10 @@ def _orientation_of(frame: Any) -> Any:
 
 
 def orientation(matrix: npt.NDArray[np.int32]) -> Any:
-    """Return the `PIL.Image.Transpose` that the display matrix [3, 3] stands for, None if the picture stays as it is.
+    """Return the `PIL.Image.Transpose` of the display matrix [3, 3], None for the identity.
 
     The matrix sends the point (x, y), y pointing down, to (a x + c y, b x + d y); its rows begin a, b and c, d
-    (ISO/IEC 14496-12, 8.3.2). Players take from it the eight orientations and leave size and place aside. A matrix
+    (ISO/IEC 14496-12, 8.3.2). Players use it for the eight orientations and ignore scale and translation. A matrix
     that shows nothing, such as one of zeros, is no orientation.
 
     Raises `BadSampleError` for other angles.
@@ -60,7 +60,7 @@ def orientation(matrix: npt.NDArray[np.int32]) -> Any:
     slope = math.tan(math.radians(TOLERANCE))
     upright = max(abs(b), abs(c)) <= slope * min(abs(a), abs(d))
     if not upright and max(abs(a), abs(d)) > slope * min(abs(b), abs(c)):
-        raise BadSampleError("a video that is to be shown at an angle; turn it upright")
+        raise BadSampleError("the video's rotation is not a multiple of 90 degrees; rotate it upright")
     if upright:
         return {
             (False, False): None,
@@ -68,7 +68,7 @@ def orientation(matrix: npt.NDArray[np.int32]) -> Any:
             (False, True): Transpose.FLIP_TOP_BOTTOM,
             (True, True): Transpose.ROTATE_180,
         }[a < 0, d < 0]
-    # x goes to the screen's y by b, y to its x by c. Pillow names turns counterclockwise.
+    # b maps x to the screen's y, c maps y to its x. Pillow's rotations are counterclockwise.
     return {
         (False, False): Transpose.TRANSPOSE,
         (True, False): Transpose.ROTATE_90,

@@ -13,23 +13,23 @@ from bss.data.decode.contents import unreadable
 from bss.data.decode.rounding import as_type, coarse
 
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-"""By the format's version; the third is for names of fields, which arrays of numbers have not."""
+"""By format version; version 3 is for field names, which arrays of numbers do not have."""
 _HEADER = Lock()
 """NumPy parses a header as a Python literal, and CPython 3.11's parser counts the depth of all threads in one variable:
-two headers at once raise "AST constructor recursion depth mismatch" now and then, for files that are fine."""
+two headers at once occasionally raise "AST constructor recursion depth mismatch" for valid files."""
 
 
 def decode_features(path: Path) -> Decoded:
-    """Return the numbers of a .npy file as float32, a single one as shape [1]; pickled objects are refused."""
+    """Return the numbers of a .npy file as float32, a scalar as shape [1]; reject pickled objects."""
     array = open_array(path)
     if array.size > MAX_NUMBERS:
-        raise BadSampleError(f"holds {array.size} numbers; of one sample {MAX_NUMBERS} are the most")
+        raise BadSampleError(f"holds {array.size} numbers; a sample may have at most {MAX_NUMBERS}")
     stored = as_type(array, np.float32)
     return Decoded(np.atleast_1d(stored), coarse(array, stored))
 
 
 def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
-    """Return the numbers of a .npy file, mapped: only what is used of them is read.
+    """Return the memory-mapped numbers of a .npy file: only the parts in use are read.
 
     Raises `BadSampleError` for a file that is damaged, shorter than its header says, or holds no numbers.
     """
@@ -40,14 +40,14 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
     except Exception as error:  # damaged headers raise many types, TokenError and RecursionError among them
         raise unreadable(path, ".npy file", "array", reason(error, path)) from error
     if dtype.hasobject:
-        raise BadSampleError("not a readable .npy file of numbers, but of pickled objects")
+        raise BadSampleError("not a .npy file of numbers: it holds pickled objects")
     if dtype.kind not in "fiub" or 0 in shape:
         raise BadSampleError("not a .npy array of numbers")
-    # Before anything makes room for it; in Python's numbers, which do not overflow.
+    # Before anything is allocated; in Python integers, which do not overflow.
     if min(shape, default=1) < 0 or start + math.prod(shape) * dtype.itemsize > size:
         raise BadSampleError("not a readable .npy file (shorter than its header says)")
     order: Any = "F" if fortran_order else "C"
     try:
         return np.memmap(path, dtype, "r", start, shape, order)
-    except Exception as error:  # more than 32 dimensions, or the file has changed meanwhile
+    except Exception as error:  # more than 32 dimensions, or the file changed meanwhile
         raise unreadable(path, ".npy file", "array", reason(error, path)) from error

@@ -32,7 +32,7 @@ FARNEBACK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Grey:
-    """Size of the frames that flow is computed from."""
+    """Size of the frames from which flow is computed."""
 
     height: int
     width: int
@@ -42,18 +42,18 @@ class _Grey:
 def decode_flow(path: Path, kind: FlowKind, root: Path, span: Span) -> Decoded:
     """Return `kind.frames` consecutive flows of the part `span`, float16 [frames, 2, height, width].
 
-    The two are the movement to the right and down, in pixels of the stored size.
+    The two channels are the movement to the right and down, in pixels at the stored size.
     """
     if kind.compute and path.suffix.lower() != ".npy":
         flows, altered = _compute(path, kind, root, span)
-        return Decoded(as_type(flows, np.float16), altered)  # OpenCV's traces of nothing are no values that are lost
+        return Decoded(as_type(flows, np.float16), altered)  # tiny OpenCV values that round to 0 are not a loss
     flows = _read(path, kind, root, span)
     stored = as_type(flows, np.float16)
     return Decoded(stored, coarse(flows, stored))
 
 
 def require_opencv(modality: str) -> None:
-    """Raise `BssError` where OpenCV is not installed; `modality` is named in the message."""
+    """Raise `BssError` if OpenCV is not installed; `modality` is named in the message."""
     try:
         import cv2  # noqa: F401
     except ImportError as error:
@@ -70,8 +70,8 @@ def _compute(
 
     source = open_frames(path, root)
     if len(source) < 2:
-        raise BadSampleError("has one frame only: nothing moves")
-    # Flow i is what happens between the frames i and i + 1.
+        raise BadSampleError("has only one frame: no motion")
+    # Flow i is the motion between frames i and i + 1.
     indices = consecutive(len(source) - 1, span, kind.frames, kind.short, kind.long)
     needed = np.unique([indices, indices + 1])
     frames = source.read(needed, _Grey(kind.height, kind.width))
@@ -98,13 +98,13 @@ def _read(path: Path, kind: FlowKind, root: Path, span: Span) -> npt.NDArray[np.
         array = array.swapaxes(0, 1)
     require_pixels(array.shape[3], array.shape[2])
     indices = consecutive(len(array), span, kind.frames, kind.short, kind.long)
-    # One at a time: the file's flows may be far larger than what is stored of them.
+    # One by one: the file's flows may be far larger than the stored ones.
     flows = {index: _resized(array[index], kind.height, kind.width) for index in np.unique(indices).tolist()}
     return np.stack([flows[index] for index in indices.tolist()])
 
 
 def _resized(flow: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Return `flow` [2, ...] as float32 at another size, bilinearly, the vectors in proportion."""
+    """Resize `flow` [2, ...] bilinearly to float32 and scale its vectors in proportion."""
     from PIL import Image
 
     flow = as_type(flow, np.float32)

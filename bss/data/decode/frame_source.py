@@ -20,11 +20,11 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".p
 
 
 class FrameSource(Protocol):
-    """Frames that can be counted without being kept."""
+    """Frames that can be counted without holding them in memory."""
 
     @property
     def times(self) -> npt.NDArray[np.float64] | None:
-        """When each frame is shown in seconds, ascending, float64 [frames]; None where nothing tells it."""
+        """Timestamp of each frame in seconds, ascending, float64 [frames]; None if unknown."""
 
     def __len__(self) -> int: ...
 
@@ -35,7 +35,7 @@ class FrameSource(Protocol):
 def open_frames(path: Path, root: Path) -> FrameSource:
     """Return the frames at `path`: a folder of images or a video file; links may not leave `root`.
 
-    Raises `BadSampleError` where there are none.
+    Raises `BadSampleError` if there are none.
     """
     if is_folder(path):
         return ImageFolder(path, root)
@@ -44,7 +44,7 @@ def open_frames(path: Path, root: Path) -> FrameSource:
 
 
 class ImageFolder:
-    """The images directly inside a folder, by name in natural order; other files are passed over."""
+    """The images directly inside a folder, in natural order of names; other files are ignored."""
 
     times = None
 
@@ -78,8 +78,8 @@ class ImageFolder:
 class Video:
     """The frames of a file's first video track, in the order they are shown.
 
-    The file is decoded once to find the frames' times, which no container tells reliably, and once more to
-    take those that are wanted; one frame is in memory at a time.
+    The file is decoded once for the frames' timestamps, which no container gives reliably, and again to
+    extract the requested frames; one frame is in memory at a time.
     """
 
     times: npt.NDArray[np.float64]
@@ -90,9 +90,9 @@ class Video:
             times = [_time(frame, track, i) for i, (frame, track) in enumerate(decode_track(path, "video"))]
         self.times = np.array(times, dtype=np.float64)
         if len(self.times) == 0:
-            raise BadSampleError("a video without frames")
+            raise BadSampleError("the video has no frames")
         if np.any(np.diff(self.times) < 0):
-            raise BadSampleError("a video whose frames go back in time")
+            raise BadSampleError("the video's timestamps are not ascending")
 
     def __len__(self) -> int:
         return len(self.times)
@@ -111,22 +111,22 @@ class Video:
 
 
 def _stacked(frames: dict[int, Decoded], indices: Indices) -> Decoded:
-    """Return the frames `indices` as one array; what was altered in one that comes twice counts once."""
+    """Return the frames `indices` as one array; alterations of a repeated frame count once."""
     array = np.stack([frames[index].array for index in indices.tolist()])
     return Decoded(array, together(entry for frame in frames.values() for entry in frame.altered))
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Return a key that sorts the numbers in names by value: 2.jpg before 10.jpg.
+    """Return a natural sort key: 2.jpg before 10.jpg.
 
-    Names that differ in leading zeros or case alone are ordered as text.
+    Names that differ only in leading zeros or case are ordered as text.
     """
     parts = re.split("([0-9]+)", name.casefold())
     return [(int(part), "") if part.isdigit() and part.isascii() else (-1, part) for part in parts], name
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether `path` is a folder; raise `BadSampleError` for a name that the system refuses."""
+    """Return whether `path` is a folder; raise `BadSampleError` for a name that the OS rejects."""
     try:
         return path.is_dir()
     except OSError as error:  # a name that is too long

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""What is opened, whatever a file is called. Other formats run programs (EPS), or take any bytes for an image."""
+"""Formats to open, whatever the file name. Others run programs (EPS) or accept any bytes as an image."""
 MAX_SCANS = 32
-"""Of a progressive JPEG of the largest size, and more of a smaller one: it has about ten, each goes over all pixels."""
+"""Most scans of a progressive JPEG of the largest size; smaller ones may have more. About ten are normal."""
 
 
 class Size(Protocol):
-    """Height, width and channels (1 or 3) that images are brought to."""
+    """Target height, width and channels (1 or 3)."""
 
     @property
     def height(self) -> int: ...
@@ -37,7 +37,7 @@ class Size(Protocol):
 def decode_image(path: Path, size: Size) -> Decoded:
     """Return the image upright (EXIF), on white if it is transparent, grey or RGB, resized bilinearly to `size`.
 
-    uint8 [channels, height, width]. Of an animation it is the first frame.
+    uint8 [channels, height, width]. Animations yield their first frame.
     """
     from PIL import ImageOps
 
@@ -49,18 +49,18 @@ def decode_image(path: Path, size: Size) -> Decoded:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Any]:
-    """Give the image (``PIL.Image.Image``) with its header read alone; its pixels come when the block asks for them.
+    """Yield the image (``PIL.Image.Image``) with only its header read; the block loads the pixels.
 
-    Raises `BadSampleError` for another format than those of `FORMATS`, for what would decode into more than the
-    limits, and for whatever is raised in the block: damage shows when the pixels are read.
+    Raises `BadSampleError` for a format not in `FORMATS`, for images larger than the
+    limits, and for any exception in the block: damage shows when the pixels are read.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        # Not by its name: Pillow maps such a file into memory, and a TIFF that lies on its side with swapped sides.
+        # Not by name: Pillow would memory-map the file, and mapped TIFFs with a rotation get swapped sides.
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as opened:
-            # Pillow itself only warns up to twice its limit, and warnings cannot be turned into errors in
-            # one thread alone.
+            # Pillow itself only warns up to twice its limit, and warnings cannot become errors in just one
+            # thread.
             require_pixels(opened.width, opened.height)
             if opened.format in ("JPEG", "MPO") and opened.info.get("progressive"):
                 _require_scans(path, opened.width * opened.height)
@@ -76,14 +76,14 @@ def open_image(path: Path) -> Iterator[Any]:
 
 
 def _loaded(opened: Any) -> Any:
-    """Return the opened image with its pixels read, and with its transparency as the file means it."""
-    tile = opened.tile[0] if opened.tile else None  # gone once the pixels are read
+    """Load the pixels of the opened image and correct its transparency."""
+    tile = opened.tile[0] if opened.tile else None  # unavailable after loading
     if opened.format == "TIFF":
         _require_all_pixels(opened)
     opened.load()
     if tile and opened.format == "PNG":
         repair_key(opened, str(tile.args))
-    if tile and opened.format == "GIF":  # viewers show the ground outside its first frame, Pillow the first colour
+    if tile and opened.format == "GIF":  # outside its first frame viewers show the background, Pillow the first colour
         return only_inside(on_white(opened), tile.extents)
     return opened
 
@@ -92,28 +92,28 @@ def _require_all_pixels(opened: Any) -> None:
     """Raise `BadSampleError` if the strips or tiles of a TIFF do not cover it: Pillow leaves the rest black."""
     covered = sum((right - left) * (lower - upper) for left, upper, right, lower in (t.extents for t in opened.tile))
     if covered < opened.width * opened.height:
-        raise BadSampleError(f"cut off: {covered} of {opened.width * opened.height} pixels are there")
+        raise BadSampleError(f"cut off: {covered} of {opened.width * opened.height} pixels found")
 
 
 def _opaque(image: Any, format: str | None) -> Any:
-    """Return `image` with opaque pixels of 8 bits; Pillow itself would clip wider ones at 255."""
+    """Return `image` with opaque 8-bit pixels; Pillow itself would clip wider ones at 255."""
     from PIL import Image
 
     if image.mode.startswith("I;16") or (image.mode == "I" and format == "PPM"):
         return Image.fromarray(grey_of_16_bits(image))
     if image.mode in ("I", "F"):
-        raise BadSampleError("has pixels of 32 bits; save it with 8 or 16")
+        raise BadSampleError("has 32-bit pixels; save it with 8 or 16 bits")
     return on_white(image)
 
 
 def _require_scans(path: Path, pixels: int) -> None:
     scans = path.read_bytes().count(b"\xff\xda")
     if scans * pixels > MAX_SCANS * MAX_PIXELS:
-        raise BadSampleError(f"a progressive JPEG of {scans} scans")
+        raise BadSampleError(f"a progressive JPEG with {scans} scans")
 
 
 def to_pixels(image: "Image", size: Size) -> npt.NDArray[np.uint8]:
-    """Return `image` grey or RGB, resized bilinearly where its size differs, uint8 [channels, height, width]."""
+    """Return `image` in grey or RGB, resized bilinearly if needed, uint8 [channels, height, width]."""
     from PIL import Image
 
     image = image.convert("L" if size.channels == 1 else "RGB")

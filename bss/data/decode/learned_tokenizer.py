@@ -1,4 +1,4 @@
-"""A tokenizer of byte pairs, learned from texts (Sennrich, Haddow and Birch, 2016; on bytes: Radford et al., 2019)."""
+"""Byte-level BPE tokenizer, learned from texts (Sennrich, Haddow and Birch, 2016; Radford et al., 2019)."""
 
 import json
 import shutil
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 FILES = ("tokenizer.json", "tokenizer_config.json")
-"""Which transformers' AutoTokenizer reads."""
+"""Files that transformers' AutoTokenizer reads."""
 MARKS = ("[PAD]", "[CLS]", "[SEP]")
 """Padding, start and end of a text; their ids are 0, 1 and 2."""
 MIN_COUNT = 2
-"""Occurrences of a pair in the texts, below which it stays two tokens."""
+"""Pairs that occur less often are not merged."""
 MAX_BYTES = 16
-"""Of one token: a sentence without spaces that the texts repeat does not become one."""
+"""Most bytes of one token, so that a repeated sentence without spaces does not become one."""
 
 
 def tokenizer_folder(modality: str) -> str:
@@ -24,13 +24,13 @@ def tokenizer_folder(modality: str) -> str:
 def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     """Return a `tokenizers.Tokenizer` with at most `vocabulary` ids, the same for the same texts in any order.
 
-    Its first ids are the marks and the 256 bytes, so no text has an unknown token.
+    Its first ids are the special tokens and the 256 bytes, so no text has an unknown token.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    # With a space before the first word too: a word has the same tokens wherever it stands.
+    # Adds a space before the first word: a word has the same tokens at any position.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
@@ -55,7 +55,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         "pad_token": padding,
         "cls_token": start,
         "sep_token": end,
-        "split_special_tokens": True,  # a text that spells a mark is text
+        "split_special_tokens": True,  # a text that spells a special token stays text
     }
     folder.mkdir()
     for name, text in zip(FILES, (tokenizer.to_str(), json.dumps(config, indent=2) + "\n"), strict=True):
@@ -63,7 +63,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def copy_tokenizers(source: Path, modalities: Iterable[str], folder: Path) -> None:
-    """Copy the learned tokenizers of those `modalities` that have one from the store `source` into `folder`."""
+    """Copy the learned tokenizers of `modalities`, if any, from the store `source` into `folder`."""
     for name in map(tokenizer_folder, modalities):
         if (source / name).is_dir():
             shutil.copytree(source / name, folder / name)

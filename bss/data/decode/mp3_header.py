@@ -1,17 +1,17 @@
-"""How long an MP3 file says it is: the Xing, Info or VBRI header that encoders put into the first frame."""
+"""The declared length of an MP3 file: the Xing, Info or VBRI header in its first frame."""
 
 from pathlib import Path
 
 SEARCHED = 4096
-"""Bytes after the tags in which the first frame begins."""
+"""Bytes after the tags in which to look for the first frame."""
 TAG_WITHIN = 64
-"""Bytes from the start of a frame: the header lies behind at most 36 bytes of frame header and side information."""
+"""Bytes from the start of a frame: at most 36 bytes of frame header and side information precede the header."""
 
 
 def declared_samples(path: Path) -> int | None:
     """Return the samples per channel that the file's header declares, encoder delay included.
 
-    None where there is no such header: then nothing but decoding tells the length. Source: the layouts of the Xing
+    None without such a header: then only decoding gives the length. Source: the layouts of the Xing
     and VBRI headers, http://gabriel.mp3-tech.org/mp3infotag.html and Fraunhofer's VBRI SDK.
     """
     with path.open("rb") as file:

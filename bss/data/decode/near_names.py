@@ -1,4 +1,4 @@
-"""Files of nearly the name that was not found: other Unicode form, case, suffix, folder, slashes or spaces."""
+"""Near matches of a missing file name: other Unicode form, case, suffix, folder, slashes or spaces."""
 
 import re
 import unicodedata
@@ -10,11 +10,11 @@ from urllib.parse import unquote
 from bss.data.decode.bad_sample import printable
 
 MAX_NAMES = 200_000
-"""Of one folder; a larger one is not searched."""
+"""Most entries of a folder; larger ones are not searched."""
 MAX_FOLDERS = 200
-"""Folders of the root that are searched for a file that was named without its own."""
+"""Most folders of the root to search for a file named without its folder."""
 SHOWN = 3
-"""Names that a message repeats."""
+"""Most names in a message."""
 _SORTS = (
     {
         "wav",
@@ -41,15 +41,15 @@ _SORTS = (
 
 
 def not_found(path: Path, root: Path) -> str:
-    """Return what to say of a file that is not there: with the names, relative to `root`, that may have been meant.
+    """Return the message for a missing file, with similar names relative to `root`.
 
-    `path` is inside of `root`, which is resolved.
+    `path` is inside `root`, which is resolved.
     """
     real = path.resolve()
     if ".git" in real.parts and "annex" in real.parts:
-        return "file not found (its content is not here: run git annex get)"
+        return "file not found (its content is missing: run git annex get)"
     if path.is_symlink():
-        return f"file not found (a link to {printable(str(real))}, where there is nothing)"
+        return f"file not found (a broken link to {printable(str(real))})"
     name = path.relative_to(root).as_posix()
     found = near_names(name, root)
     if not found:
@@ -60,21 +60,21 @@ def not_found(path: Path, root: Path) -> str:
 
 
 def _elsewhere(name: str) -> str:
-    """Return what a name is that stands for no file of the data root; nothing where it may be one."""
+    """Describe a name that cannot be a file below the data root; empty if it can."""
     own = "write the path relative to the data root"
     if re.match("file:", name, re.IGNORECASE):
-        return f"a file: address; {own}"
+        return f"a file: URL; {own}"
     if re.match("[a-z][a-z0-9+.-]+:/", name, re.IGNORECASE):
-        return "an address, and files are not fetched: download it, and write its path relative to the data root"
+        return "a URL, but files are not downloaded: download it, and write its path relative to the data root"
     if re.match(r"[a-z]:[\\/]", name, re.IGNORECASE):
-        return f"a path of Windows; {own}"
+        return f"a Windows path; {own}"
     if re.match(r"~|\$\w|\$\{|%\w+%", name):
-        return f"neither ~ nor variables are replaced; {own}"
+        return f"~ and variables are not expanded; {own}"
     return ""
 
 
 def near_names(name: str, root: Path) -> list[str]:
-    """Return the files and folders, relative to `root`, whose names differ from `name` as people's names do."""
+    """Return the files and folders, relative to `root`, whose names differ from `name` in common ways."""
     parts = _parts(name)
     readings = [parts, _parts(unquote(name))] + [parts[i:] for i in range(1, len(parts))]
     for reading in readings:
@@ -93,7 +93,7 @@ def _relative(paths: list[Path], root: Path) -> list[str]:
 
 
 def _walk(folder: Path, parts: list[str]) -> list[Path]:
-    """Return what `parts` lead to from `folder`, each taken by its key if it is not there as it is written."""
+    """Resolve `parts` from `folder`, matching each by its key if it does not exist verbatim."""
     for part in parts[:-1]:
         names = [part] if (folder / part).is_dir() else _names(folder).get(_key(part), [])
         folders = [folder / name for name in names if (folder / name).is_dir()]
@@ -110,13 +110,13 @@ def _walk(folder: Path, parts: list[str]) -> list[Path]:
 
 
 def _sort(name: str) -> int:
-    """Return which of the sorts of files a name is, by its suffix: one of another sort is another modality's."""
+    """Return a name's file family, by its suffix: another family belongs to another modality."""
     suffix = name.strip().rpartition(".")[2].lower()
     return next((number for number, sort in enumerate(_SORTS) if suffix in sort), -1)
 
 
 def _key(name: str) -> str:
-    """Return what names have in common that look alike: case, Unicode form and spaces aside."""
+    """Return a key shared by names that look alike: ignores case, Unicode form and spaces."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
@@ -162,12 +162,12 @@ def _folders(root: Path, changed: int) -> list[Path]:
 
 
 def _difference(name: str, other: str) -> str:
-    """Return in what the name of the manifest differs from that of the file."""
+    """Describe how the name in the manifest differs from the file's."""
     slashes = name.replace("\\", "/")
     file, other_file = slashes.rpartition("/")[2], other.rpartition("/")[2]
-    forms = f"the same letters in Unicode's form {_form(other)} where the manifest has {_form(name)}"
+    forms = f"the same letters in Unicode form {_form(other)}, the manifest has {_form(name)}"
     differences = (
-        ("folders are separated by / there", "\\" in name and _key(slashes) == _key(other)),
+        ("its folders are separated by /", "\\" in name and _key(slashes) == _key(other)),
         (forms, unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)),
         ("upper and lower case differ", name.casefold() == other.casefold()),
         ("spaces differ", "".join(name.split()) == "".join(other.split())),

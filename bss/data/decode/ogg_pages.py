@@ -1,7 +1,7 @@
-"""Ogg Vorbis streams whose sound lies in one page: FFmpeg finds neither their start nor their end.
+"""Ogg Vorbis streams with all sound in one page: FFmpeg finds neither their start nor their end.
 
-The last page of a stream tells how many samples it has; a decoder drops the rest of its last block (Vorbis I
-specification, A.2). FFmpeg measures that from the page before, and of a single page keeps up to a block too much or
+The last page of a stream gives its number of samples; a decoder drops the rest of its last block (Vorbis I
+specification, A.2). FFmpeg computes that from the previous page, and for a single page keeps up to a block too much or
 drops 128 samples too many.
 """
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 HEADER = 27
-"""Bytes of a page before its table of segments."""
+"""Bytes of a page before its segment table."""
 FIRST, LAST = 2, 4
 """Flags of a stream's first and last page."""
 VORBIS = b"\x01vorbis"
-"""Begins the first page of a Vorbis stream."""
+"""Start of the first page of a Vorbis stream."""
 
 
 class _Page(NamedTuple):
     flags: int
     granule: int
-    """Samples of the stream up to the end of the page; 0 in pages of headers."""
+    """Samples of the stream up to the end of the page; 0 in header pages."""
     stream: bytes
     is_vorbis: bool
-    """Whether it is the first one of a Vorbis stream."""
+    """Whether it is the first page of a Vorbis stream."""
 
 
 def count_streams(path: Path) -> tuple[int, int]:
-    """Return how many streams the Ogg file has, one after the other, and how many are Vorbis in one page."""
+    """Return the number of chained streams in the Ogg file, and how many are Vorbis in one page."""
     streams = short = 0
     waiting: set[bytes] = set()
     for page in _pages(path):
@@ -42,7 +42,7 @@ def count_streams(path: Path) -> tuple[int, int]:
 
 
 def _pages(path: Path) -> Iterator[_Page]:
-    """Yield the pages up to the first place that is no page."""
+    """Yield the pages up to the first invalid one."""
     with path.open("rb") as file:
         while len(head := file.read(HEADER)) == HEADER and head.startswith(b"OggS"):
             body = sum(file.read(head[26]))

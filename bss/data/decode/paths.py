@@ -1,4 +1,4 @@
-"""Where a file of the manifest lies, which links lead there, and that it is there."""
+"""Resolve manifest paths: check links, and that the file exists."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from bss.data.decode.near_names import not_found
 from bss.data.dvc_objects import object_folders
 
 OBJECT = re.compile("[0-9a-f]{2}/[0-9a-f]{30}")
-"""The path of a file below a folder of DVC's cache: its MD5."""
+"""Path of a file in DVC's cache: its MD5."""
 
 
 class LinkOutsideError(BadSampleError):
@@ -18,7 +18,7 @@ class LinkOutsideError(BadSampleError):
 
 
 def boundary(root: Path, links: Links) -> Path:
-    """Return the folder that links may not leave: `root`, or with `follow` the whole file system."""
+    """Return the folder that links may not leave: `root`, or with `follow` the file system root."""
     return root if links == "inside" else Path(root.anchor)
 
 
@@ -26,17 +26,17 @@ def inside(root: Path, name: str, limit: Path | None = None) -> Path:
     """Return ``root / name`` after checking that neither the name nor a link leads out.
 
     A link may lead anywhere in `limit` (`root` if None), and to an object in the DVC cache of the project in the
-    working directory: such an object is named by its content, so a link to it reveals nothing unknown. `root` and
-    `limit` are resolved already. The path keeps its links, and with them the suffix that decoders go by.
+    working directory: such an object is named by its content, so a link to it reveals nothing new. `root` and
+    `limit` are already resolved. The path keeps its links, and with them the suffix that decoders rely on.
 
     Raises `LinkOutsideError` for a link that leads elsewhere, and `BadSampleError` for a name that leads out of
-    `root`, for links in a loop, and for a name that no file can have.
+    `root`, for a link loop, and for an invalid file name.
     """
     path = root / name
     try:
         real = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise BadSampleError("not the name of a file") from error
+        raise BadSampleError("not a valid file name") from error
     if not Path(os.path.normpath(path)).is_relative_to(root):
         raise BadSampleError("a path that leaves the data root")
     if not (real.is_relative_to(limit or root) or _is_dvc_object(real)):
@@ -53,7 +53,7 @@ def _is_dvc_object(path: Path) -> bool:
 
 
 def require_file(path: Path, root: Path) -> None:
-    """Raise `BadSampleError` unless `path` is a file that holds something; near names in `root` are named."""
+    """Raise `BadSampleError` unless `path` is a non-empty file; the message suggests similar names in `root`."""
     try:
         found = path.is_file()
         empty = found and path.stat().st_size == 0

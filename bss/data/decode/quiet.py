@@ -1,4 +1,4 @@
-"""Decoders' own notes, which name no file, kept from the terminal."""
+"""Keep decoders' own notes, which name no file, off the terminal."""
 
 import os
 import re
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 NOTES = re.compile(rb"\s*$|\[src/libmpg123/|Note: |Warning: (Xing|Encountered|Real)|\[[\w,]+ @ 0x[0-9a-f]+\]")
-"""How lines of libmpg123 and FFmpeg begin. What is wrong with a file is in the decoders' errors, with its name."""
+"""Line prefixes of libmpg123 and FFmpeg. File errors are reported by our decoders, with the file's name."""
 
 
 @contextmanager
 def without_notes() -> Iterator[None]:
-    """Leave such lines out of what C libraries write to this process's standard error; Python's own goes its way."""
+    """Filter these lines from what C libraries write to this process's stderr; Python's own output passes."""
     sys.stderr.flush()
     kept = os.dup(2)
     out, into = os.pipe()

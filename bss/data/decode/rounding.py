@@ -1,4 +1,4 @@
-"""Numbers brought to the type of the store: too large ones are refused, coarsely rounded ones counted."""
+"""Convert numbers to the store's dtype: reject too large ones, count coarsely rounded ones."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ def as_type(numbers: npt.NDArray[Any], dtype: type[np.floating[Any]]) -> npt.NDA
     if not np.isfinite(converted).all() and np.isfinite(numbers).all():
         limit = np.finfo(dtype).max
         raise BadSampleError(
-            f"holds values that are not finite in {np.dtype(dtype)}: the largest is {_largest(numbers):.6g}, the limit "
+            f"holds values that overflow {np.dtype(dtype)}: the largest is {_largest(numbers):.6g}, the limit "
             f"{limit:.6g}; scale them"
         )
     return finite(converted)
 
 
 def coarse(numbers: npt.NDArray[Any], stored: npt.NDArray[Any]) -> tuple[Alteration, ...]:
-    """Return what was lost of `numbers` in `stored`, the same as a shorter floating-point type.
+    """Return what `numbers` lost in `stored`, their copy in a shorter floating-point type.
 
-    Counted are numbers from which on the type has steps of 2 and more, and those that became 0. The type's relative
-    precision, which all numbers between have, is no alteration.
+    Counts numbers so large that the type has steps of 2 or more, and those that became 0. The type's relative
+    rounding of all numbers in between is not an alteration.
     """
     kind = np.finfo(stored.dtype)
     start = float(2 ** (kind.nmant + 1))
@@ -35,7 +35,7 @@ def coarse(numbers: npt.NDArray[Any], stored: npt.NDArray[Any]) -> tuple[Alterat
     changed = stored.astype(np.float64) != numbers
     large, none = changed & (np.abs(stored) >= start), changed & (stored == 0)
     return (
-        Alteration(f"rounded to {stored.dtype}, which has steps of 2 and more there", *_counted(numbers, large)),
+        Alteration(f"rounded to {stored.dtype}, which has steps of 2 or more there", *_counted(numbers, large)),
         Alteration(f"rounded to 0: {stored.dtype} ends at {kind.smallest_subnormal:.0e}", *_counted(numbers, none)),
     )
 
@@ -46,5 +46,5 @@ def _counted(numbers: npt.NDArray[Any], which: npt.NDArray[np.bool_]) -> tuple[i
 
 
 def _largest(numbers: npt.NDArray[Any]) -> float:
-    """Return the greatest magnitude; in Python's numbers, as the smallest integer has no positive counterpart."""
+    """Return the largest magnitude; in Python integers, because the smallest integer has no positive counterpart."""
     return max(abs(float(numbers.max())), abs(float(numbers.min())))

@@ -1,7 +1,7 @@
 """The samples of a sound, block by block: uncompressed ones through libsndfile, most others through FFmpeg.
 
-The length that a header declares is used for uncompressed sound only, where libsndfile compares it with the size of the
-file. Everywhere else what is decoded is counted: libsndfile itself would stop at a length that is only estimated.
+The length declared in a header is used only for uncompressed sound, where libsndfile checks it against the size of the
+file. Otherwise we count decoded samples: libsndfile itself would stop at an estimated length.
 """
 
 import re
@@ -24,24 +24,24 @@ Samples = npt.NDArray[np.float32]
 BLOCK = 65_536
 """Samples per channel that libsndfile reads at once."""
 MAX_RATE = 768_000
-"""Hz; a header that declares more is damaged."""
+"""Largest plausible sample rate in Hz."""
 UNKNOWN_SIZE = 0x7FFF0000
-"""Bytes; this and more is what programs write for sound whose length they do not know yet."""
+"""In bytes; programs write this or more while the length is still unknown."""
 SOUND_SUFFIXES: dict[str, tuple[str, ...]]
 SOUND_SUFFIXES = {".aac": ("aac",), ".mka": ("matroska,webm",), ".weba": ("matroska,webm",), ".wma": ("asf",)}
-"""Files that hold sound alone and that libsndfile cannot read, with FFmpeg's formats of them."""
+"""Audio-only files that libsndfile cannot read, with FFmpeg's format names."""
 MAGIC = {b"OggS": "ogg", b"fLaC": "flac"}
-"""First four bytes of compressed formats, and FFmpeg's names of them."""
+"""First four bytes of compressed formats, with FFmpeg's names."""
 STREAMS = {"MP3": "mp3", "OGG": "ogg", "FLAC": "flac", "VOC": "voc"}
-"""libsndfile's names of formats that FFmpeg reads better, and FFmpeg's.
+"""Formats that FFmpeg reads better: libsndfile's names and FFmpeg's.
 
-Of VOC files with several blocks libsndfile takes the blocks' headers for sound.
+In VOC files with several blocks libsndfile reads the block headers as sound.
 """
 GSM_BLOCK = (65, 320)
 """Bytes and samples of a block of GSM in WAV."""
 MP3_DELAY = 5 * 1152
-"""Samples that decoders take away from the ends of an MP3: the delay and padding of the encoder, and the first frames
-of one that was cut out of a longer file, which refer to data before the cut."""
+"""Samples that decoders drop at the ends of an MP3: the encoder's delay and padding, and the first frames
+of a file cut from a longer one, which refer to data before the cut."""
 WRAPPED = (b"\x72\xf8\x1f\x4e", b"\xfe\x7f\x01\x80", b"\x7f\xfe\x80\x01", b"\xff\x1f\x00\xe8", b"\x1f\xff\xe8\x00")
 """Beginnings of the frames of S/PDIF (IEC 61937) and DTS (ETSI TS 102 114) as 16-bit samples."""
 
@@ -61,8 +61,8 @@ def measure_sound(path: Path) -> tuple[int, int]:
 def sound_blocks(path: Path, first: int = 0) -> Iterator[tuple[int, Samples]]:
     """Yield the sample rate and float32 [samples, channels], block by block from sample `first` to the end.
 
-    Raises `BadSampleError` for a file that cannot be decoded, and at its end where it holds less than its header
-    declares.
+    Raises `BadSampleError` for a file that cannot be decoded, and at its end if it holds less
+    than declared.
     """
     formats = _ffmpeg_formats(path)
     if formats is None:
@@ -76,7 +76,7 @@ def sound_blocks(path: Path, first: int = 0) -> Iterator[tuple[int, Samples]]:
 
 
 def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
-    """Return which formats FFmpeg should read the file as; None where libsndfile reads it."""
+    """Return the formats for FFmpeg to read the file as; None if libsndfile reads it."""
     if path.suffix.lower() in SUFFIXES:
         return FORMATS
     if path.suffix.lower() in SOUND_SUFFIXES:
@@ -96,7 +96,7 @@ def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
 
 
 def _is_one_page(path: Path) -> bool:
-    """Return whether the Ogg file is one Vorbis stream in a single page, which FFmpeg cuts at a wrong place."""
+    """Return whether the Ogg file is one Vorbis stream in a single page, which FFmpeg cuts at the wrong position."""
     streams, short = count_streams(path)
     if short and streams > 1:  # of which libsndfile reads a part
         raise BadSampleError(
@@ -116,7 +116,7 @@ def _open_file(path: Path) -> Iterator[Any]:
             yield file
     except BadSampleError:
         raise
-    except Exception as error:  # damaged files raise many types, MemoryError for a false length among them
+    except Exception as error:  # damaged files raise many types, such as MemoryError for a wrong length
         raise unreadable(path, "sound file", "sound", reason(error, path)) from error
 
 
@@ -126,7 +126,7 @@ def _file_blocks(path: Path, first: int) -> Iterator[tuple[int, Samples]]:
         if first:
             file.seek(first)
         position, length = first, _frames_of(file)
-        # Not `SoundFile.blocks`: it gives its whole buffer however little was read into it.
+        # Not `SoundFile.blocks`: it always returns its whole buffer.
         while len(block := file.read(min(BLOCK, max(0, length - position)), dtype="float32", always_2d=True)):
             position += len(block)
             yield rate, block
@@ -134,7 +134,7 @@ def _file_blocks(path: Path, first: int) -> Iterator[tuple[int, Samples]]:
 
 
 def _frames_of(file: Any) -> int:
-    """Return the samples per channel of an open file. Of GSM in WAV libsndfile takes a byte of padding for a block."""
+    """Return the samples per channel of an open file. For GSM in WAV libsndfile counts a padding byte as a block."""
     size = re.search(r"^data *: (\d+)", file.extra_info, re.M)
     if (file.format, file.subtype) != ("WAV", "GSM610") or size is None:
         return int(file.frames)
@@ -142,13 +142,13 @@ def _frames_of(file: Any) -> int:
 
 
 def _require_whole(notes: str) -> None:
-    """Raise `BadSampleError` if libsndfile's notes on a header say that a hundredth of the sound is missing.
+    """Raise `BadSampleError` if libsndfile's header notes say that more than 1 % of the sound is missing.
 
-    Otherwise the rest would count as silence. Sizes that programs write when they cannot go back are no sizes.
+    Otherwise the rest would become silence. Placeholder sizes of programs that cannot seek back are ignored.
     """
     for declared, found in re.findall(r"^ *(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", notes, re.M):
         if 0.99 * int(declared) > int(found) and int(declared) < UNKNOWN_SIZE:
-            raise BadSampleError(f"cut off: {found} of {declared} bytes of sound are there")
+            raise BadSampleError(f"cut off: {found} of {declared} bytes of sound found")
     for found, declared in re.findall(r"Calculated frame count (\d+) does not match .* of (\d+)", notes):
         if int(declared) < MAX_SAMPLES:
             _require_samples(int(found), int(declared))
@@ -157,15 +157,13 @@ def _require_whole(notes: str) -> None:
 
 
 def _require_samples_of_sound(file: Any) -> None:
-    """Raise `BadSampleError` for compressed surround sound that is declared as stereo samples: it would be noise."""
+    """Raise `BadSampleError` for compressed surround sound declared as stereo samples: it would be noise."""
     if (file.channels, file.subtype) != (2, "PCM_16"):
         return
     head = file.read(BLOCK, dtype="int16").astype("<i2").tobytes()
     file.seek(0)
     if any(head.count(mark) > 2 for mark in WRAPPED):
-        raise BadSampleError(
-            "holds DTS or Dolby surround sound in the place of samples (decode it: ffmpeg -i FILE NEW.wav)"
-        )
+        raise BadSampleError("holds DTS or Dolby surround sound instead of samples (decode it: ffmpeg -i FILE NEW.wav)")
 
 
 def _track_blocks(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[int, Samples]]:
@@ -180,7 +178,7 @@ def _track_blocks(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[int, S
             rate = _plausible(frame.sample_rate)
             if formats == ("flac",):
                 declared = round((track.duration or 0) * track.time_base * rate)
-            for part in to_float.resample(frame):  # which refuses one of another layout or type than the first
+            for part in to_float.resample(frame):  # raises if layout or type differ from the first frame's
                 block = np.asarray(part.to_ndarray().T, dtype=np.float32)
                 length += len(block)
                 yield rate, block
@@ -197,4 +195,4 @@ def _plausible(rate: int) -> int:
 
 def _require_samples(found: int, declared: int) -> None:
     if found < 0.99 * declared:
-        raise BadSampleError(f"cut off: {found} of {declared} samples are there")
+        raise BadSampleError(f"cut off: {found} of {declared} samples found")

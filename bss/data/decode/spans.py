@@ -1,4 +1,4 @@
-"""Which of a file's frames a sample takes."""
+"""Select the frames of a sample from its file."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,12 +11,12 @@ from bss.data.decode.bad_sample import BadSampleError
 Indices = npt.NDArray[np.int64]
 
 MAX_MOMENTS = 10_000_000
-"""At which a frame is taken: four days at 25 per second."""
+"""Most sampling points: four days at 25 per second."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Part of a file, in frames counted from 0; the end is not included, None is the file's own."""
+    """Part of a file, in frames counted from 0; the end is excluded, None means the file's own."""
 
     start: int | None = None
     end: int | None = None
@@ -28,24 +28,24 @@ WHOLE = Span()
 def spread(available: int, count: int) -> Indices:
     """Return the middle ones of `count` equal parts of ``range(available)``, int64 [count], in order.
 
-    Frame i is number ``floor((2 i + 1) available / (2 count))``; with fewer frames than `count` some are
+    Frame i is number ``floor((2 i + 1) available / (2 count))``; with fewer frames than `count`, some are
     repeated.
     """
     return (2 * np.arange(count) + 1) * available // (2 * count)
 
 
 def thin(times: npt.NDArray[np.float64], rate: float) -> Indices:
-    """Return the frames that are shown at 0, 1 / rate, 2 / rate, ... seconds after the first, int64.
+    """Return the frames on screen at 0, 1 / rate, 2 / rate, ... seconds after the first, int64.
 
-    `times` are the frames' own times in seconds, ascending, float64 [frames]; a frame is shown until the
-    next one. Raises `BadSampleError` for times that no video has.
+    `times` are the frames' timestamps in seconds, ascending, float64 [frames]; a frame is shown until the
+    next one. Raises `BadSampleError` for implausible timestamps.
     """
     last = times[-1] - times[0]
     if len(times) > 1 and not last > 0:
-        raise BadSampleError("a video whose frames are all shown at one time: their times are damaged")
+        raise BadSampleError("all frames have the same timestamp: the timestamps are damaged")
     if not last * rate < MAX_MOMENTS:
-        raise BadSampleError(f"a video whose frames are {last:.3g} seconds apart: their times are damaged")
-    # A frame that is due at 1 s may be stamped 1.0000001: half a millisecond is no error.
+        raise BadSampleError(f"the frames are {last:.3g} seconds apart: their timestamps are damaged")
+    # A frame due at 1 s may be stamped 1.0000001: tolerate half a millisecond.
     moments = np.arange(int(np.floor((last + 5e-4) * rate)) + 1) / rate
     return np.searchsorted(times - times[0], moments + 5e-4, side="right").astype(np.int64) - 1
 
@@ -55,7 +55,7 @@ def consecutive(
 ) -> Indices:
     """Return `count` consecutive frames of the part `span` of ``range(available)``, int64 [count].
 
-    Raises `BadSampleError` where the file has not all frames of the part.
+    Raises `BadSampleError` if the file ends before the part does.
     """
     start = 0 if span.start is None else span.start
     end = available if span.end is None else span.end

@@ -1,4 +1,4 @@
-"""Text as the numbers of its tokens."""
+"""Text as token ids."""
 
 import re
 import unicodedata
@@ -18,16 +18,16 @@ Tokens = npt.NDArray[np.int32]
 NO_LETTER = re.compile(r"[^a-zA-Z]")
 
 MAX_BYTES = 1 << 20
-"""Of one .txt file; what is larger is no text of one sample."""
+"""Largest .txt file; a larger one is not the text of one sample."""
 
 
 class Tokenizer:
-    """A tokenizer that cuts at a fixed length, and whose padding is 0. Threads may share it."""
+    """A tokenizer with a fixed length and padding id 0. Thread-safe."""
 
     def __init__(self, kind: TextKind, root: Path, modality: str, fetch: bool = True, saved: str | None = None) -> None:
-        """Load it, or take what `save` of the same kind returned; without `fetch` the hub is not asked.
+        """Load it, or restore it from `save`; without `fetch`, do not contact the hub.
 
-        Raises `BssError` where it cannot be had, cannot cut to `kind.tokens`, or pads with another number.
+        Raises `BssError` if it cannot be loaded, cannot truncate to `kind.tokens`, or pads with another id.
         """
         self.kind = kind
         self.key = f"params.yaml: prepare.modalities.{modality}"
@@ -36,24 +36,24 @@ class Tokenizer:
         """Number of token ids."""
 
     def encode(self, text: str) -> Tokens:
-        """Return the numbers of the text's tokens, int32 [tokens], filled with 0 at the end."""
+        """Return the text's token ids, int32 [tokens], padded with 0 at the end."""
         numbers = self._tokenizer.encode(clean(text, self.kind)).ids
         if not numbers:
-            raise BadSampleError("holds no words")
+            raise BadSampleError("has no words")
         if 0 in numbers:
-            raise BadSampleError("holds the tokenizer's mark for padding")
+            raise BadSampleError("contains the tokenizer's padding token")
         if len(numbers) > self.kind.tokens or max(numbers) > np.iinfo(np.int32).max:
-            raise BadSampleError("its tokenizer gives more tokens, or larger numbers, than there are")
+            raise BadSampleError("its tokenizer returns too many tokens or token ids out of range")
         return np.pad(np.array(numbers, dtype=np.int32), (0, self.kind.tokens - len(numbers)))
 
     def count(self, text: str) -> int:
-        """Return how many tokens the whole text has with its marks, those that `encode` cuts off too."""
+        """Return the number of tokens of the full text with special tokens, including those that `encode` cuts off."""
         encoding = self._tokenizer.encode(clean(text, self.kind))
         marks = self._tokenizer.num_special_tokens_to_add(False)
         return len(encoding.ids) + sum(len(rest.ids) - marks for rest in encoding.overflowing)
 
     def save(self) -> str:
-        """Return the whole tokenizer as JSON; it encodes the same without its folder or the hub."""
+        """Return the tokenizer as JSON; restored from it, it encodes the same without its folder or the hub."""
         text: str = self._tokenizer.to_str()
         return text
 
@@ -68,7 +68,7 @@ class Tokenizer:
         except BaseException as error:  # whatever a damaged file or a missing network raises
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
-            found = "cannot be read" if folder.is_dir() else f"no folder {folder}, and the hub did not give it"
+            found = "cannot be read" if folder.is_dir() else f"no folder {folder}, and not on the hub"
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BssError(
                 f"{self.key}.tokenizer: {kind.tokenizer!r}: {found} ({why[:200]}). Put the tokenizer's files "
@@ -79,14 +79,14 @@ class Tokenizer:
         if loaded.pad_token_id != 0:
             raise BssError(
                 f"{self.key}.tokenizer: {kind.tokenizer!r} pads with {loaded.pad_token_id}, "
-                "but 0 is needed, as BERT's tokenizers have it."
+                "but bss needs 0, as in BERT's tokenizers."
             )
         fast = getattr(loaded, "backend_tokenizer", None)
         if fast is None:
-            raise BssError(f"{self.key}.tokenizer: {kind.tokenizer!r} has no tokenizer.json and none can be made.")
+            raise BssError(f"{self.key}.tokenizer: {kind.tokenizer!r} has no tokenizer.json, and none can be created.")
         marks = fast.num_special_tokens_to_add(False)
         if kind.tokens <= marks:
-            raise BssError(f"{self.key}.tokens must be more than the tokenizer's {marks} marks, but got: {kind.tokens}")
+            raise BssError(f"{self.key}.tokens must exceed the {marks} special tokens, but got: {kind.tokens}")
         fast.no_padding()
         fast.enable_truncation(kind.tokens)
         return fast
@@ -110,23 +110,23 @@ def _from_folder(folder: Path) -> Any:
 
 
 def _from_hub(name: str, revision: str | None, fetch: bool) -> Any:
-    """Return a tokenizer of the hub: what was fetched before, else with `fetch` by the network."""
+    """Return a tokenizer from the hub: the cached one, or with `fetch` a downloaded one."""
     from huggingface_hub import HfApi
     from transformers import AutoTokenizer
 
     settings: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
     try:
         return AutoTokenizer.from_pretrained(name, local_files_only=True, **settings)
-    except Exception:  # nothing was fetched before
+    except Exception:  # not cached
         if not fetch:
             raise
-        # Asked once: transformers itself would try again for a minute where there is no network.
+        # One attempt: transformers itself would retry for a minute without a network.
         HfApi().model_info(name, revision=revision, timeout=10)
     return AutoTokenizer.from_pretrained(name, **settings)
 
 
 def clean(text: str, kind: TextKind) -> str:
-    """Return the words of `text`, single spaces between them, in the case, the letters and the number of `kind`."""
+    """Clean `text` as configured in `kind`: case, characters and number of words, joined by single spaces."""
     if kind.lower_case:
         text = text.lower()
     if kind.remove_punctuation:
@@ -141,7 +141,7 @@ def read_text(path: Path) -> str:
     try:
         require_text(path)
         if path.stat().st_size > MAX_BYTES:
-            raise BadSampleError(f"larger than {MAX_BYTES >> 20} MiB: no text of one sample")
+            raise BadSampleError(f"larger than {MAX_BYTES >> 20} MiB: not the text of one sample")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         require_content(path, "text file", "text")
@@ -151,5 +151,5 @@ def read_text(path: Path) -> str:
 
 
 def _is_punctuation(letter: str) -> bool:
-    """Tell punctuation in Unicode's sense, and the symbols of ASCII such as $ and +."""
+    """Return whether a letter is Unicode punctuation or an ASCII symbol such as $ and +."""
     return unicodedata.category(letter)[0] == "P" or letter in "$+<=>^`|~"

@@ -1,4 +1,4 @@
-"""Pixels of more than 8 bits, of which the store keeps the upper 8: counted, so that nobody takes them for whole."""
+"""Pixels of more than 8 bits: the store keeps the upper 8, and the loss is counted."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ SIZ = b"\xff\x4f\xff\x51"
 
 
 def depth(opened: Any, path: Path) -> int:
-    """Return how many bits each value of an opened image has, as far as it is more than 8; before it is loaded."""
+    """Return the bits per value of an opened image if more than 8; call it before loading."""
     packing = opened.tile[0].args if opened.tile else ()
     if opened.format == "JPEG2000":
         return _jpeg2000_bits(path)
@@ -22,14 +22,14 @@ def depth(opened: Any, path: Path) -> int:
 
 
 def wide_image(image: Any, bits: int) -> tuple[Alteration, ...]:
-    """Return what is not kept of a loaded image, whose values have `bits` in its file.
+    """Return the loss of a loaded image whose file has `bits` per value.
 
-    Of grey pixels of 16 bits those count whose lower 8 bits add something. Of colours Pillow gives the upper 8 alone:
-    all of them count, and the largest is what it is at least.
+    A 16-bit grey pixel counts if its lower 8 bits matter. For colours Pillow returns only the upper 8:
+    all of them count, and the largest is a lower bound.
     """
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
-        lost = (pixels & 255 != 0) & (pixels & 255 != pixels >> 8)  # neither x 256 nor x 257 of 8 bits
+        lost = (pixels & 255 != 0) & (pixels & 255 != pixels >> 8)  # neither 256 nor 257 times an 8-bit value
         return (_reduced(16, int(np.count_nonzero(lost)), float(pixels[lost].max(initial=0))),)
     if bits <= 8:
         return ()
@@ -38,7 +38,7 @@ def wide_image(image: Any, bits: int) -> tuple[Alteration, ...]:
 
 
 def wide_frame(frame: Any) -> tuple[Alteration, ...]:
-    """Return what of a video frame of more than 8 bits is not kept: all its values, the largest of its first plane."""
+    """Return the loss of a video frame with more than 8 bits: all its values, the largest of its first plane."""
     bits = max(component.bits for component in frame.format.components)
     if bits <= 8:
         return ()

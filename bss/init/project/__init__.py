@@ -1,4 +1,4 @@
-"""What a project folder needs besides params.yaml, so that `dvc repro` works wherever bss is installed."""
+"""The files a project folder needs besides params.yaml, so that `dvc repro` works wherever bss is installed."""
 
 import shlex
 from importlib.resources import files
@@ -13,21 +13,21 @@ __pycache__/
 /mlruns/
 /outputs/
 /dvc_plots/
-# Not /data/* alone: DVC takes that to match data/ itself, and then finds no data/*.dvc.
+# Not /data/*: DVC takes that to match data/ itself, and then finds no data/*.dvc.
 /data/?*
 !/data/*.dvc
 !/data/.gitignore
 """
 DVCIGNORE = "__pycache__\n.venv\n"
 HEADER = """\
-# Written by `bss init`. After an update of bss run `dvc repro --force`: DVC does not watch an installed package.
+# Written by `bss init`. After updating bss, run `dvc repro --force`: DVC does not watch installed packages.
 """
 PLOT = "plots/schedulers.json"
-"""DVC's own folder for templates is .dvc, which may not be there before `dvc init`."""
+"""DVC's own template folder is in .dvc, which may not exist before `dvc init`."""
 
 
 def project_dvc_yaml(text: str) -> str:
-    """Return the repository's dvc.yaml `text` for a folder without the source of bss: no stage depends on it."""
+    """Return the repository's dvc.yaml `text` without dependencies on the source of bss."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("- bss/")]
     kept = [
         line
@@ -39,7 +39,7 @@ def project_dvc_yaml(text: str) -> str:
 
 def project_files() -> dict[str, str]:
     """Return the text of each file by its path in the project."""
-    package = files(__name__)  # DVC takes every dvc.yaml in a clone for its own: the packaged one has another name
+    package = files(__name__)  # DVC would load any dvc.yaml in a clone: the packaged one has another name
     return {
         "dvc.yaml": (package / "dvc.yaml.txt").read_text(encoding="utf-8"),
         PLOT: (package / "schedulers.json").read_text(encoding="utf-8"),
@@ -49,7 +49,7 @@ def project_files() -> dict[str, str]:
 
 
 def write_project(folder: Path) -> tuple[list[str], list[str]]:
-    """Write the files that are missing in `folder`; return their names, and a line for each that is left as it is.
+    """Write the files missing from `folder`; return their names, and a line for each existing file left unchanged.
 
     A folder whose dvc.yaml runs bss, such as a clone, is left alone.
     """
@@ -57,7 +57,7 @@ def write_project(folder: Path) -> tuple[list[str], list[str]]:
     wanted = project_files()
     if own.exists():
         text = own.read_text(encoding="utf-8", errors="replace")
-        left = f"{own} is there already and is left as it is, but none of its stages runs bss. Add those of `bss init` "
+        left = f"{own} already exists and was left unchanged, but none of its stages runs bss. Add those of `bss init` "
         return [], [] if "bss train" in text else [f"{left}in an empty folder, or work in a folder of its own"]
     written, notes = [], []
     for name, text in wanted.items():
@@ -69,14 +69,14 @@ def write_project(folder: Path) -> tuple[list[str], list[str]]:
         elif name in (".gitignore", ".dvcignore"):
             missing = [line for line in text.splitlines() if line not in path.read_text(encoding="utf-8").splitlines()]
             missing = [line for line in missing if not line.startswith("#")]
-            notes += [f"{path} is there already and is left as it is; add {', '.join(missing)}"] * bool(missing)
+            notes += [f"{path} already exists and was left unchanged; add {', '.join(missing)}"] * bool(missing)
         elif path.read_text(encoding="utf-8") != text:
-            notes.append(f"{path} is there already, differs from the one of bss, and is left as it is")
+            notes.append(f"{path} already exists, differs from the one of bss, and was left unchanged")
     return written, notes
 
 
 def next_commands(folder: Path) -> str:
-    """Return the commands that run the pipeline in `folder`, as one line of a shell."""
+    """Return the commands that run the pipeline in `folder`, as one shell line."""
     here = folder.resolve()
     places = [here, *here.parents]
     commands = [] if here == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]

@@ -47,7 +47,7 @@ def frame_by_frame(encode: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor
 
 
 def require_shape(ok: bool, modality: str, kind: str, needs: str, shape: tuple[int, ...], cure: str = "") -> None:
-    """Raise `BssError` where the inputs of `modality` do not fit an encoder of `kind`."""
+    """Raise `BssError` if the inputs of `modality` do not fit an encoder of `kind`."""
     if not ok:
         raise BssError(
             f"params.yaml: network.encoders.{modality}.kind: `{kind}` needs inputs {needs}, "

@@ -22,13 +22,13 @@ class Transformer(Encoder):
 
 
 def require_tokens(shape: tuple[int, ...], positions: int, modality: str, kind: str) -> None:
-    """Raise `BssError` where texts are longer than the network has positions."""
+    """Raise `BssError` if texts are longer than the network has positions."""
     needs = f"[tokens] of at most network.encoders.{modality}.positions = {positions} tokens"
     require_shape(len(shape) == 1 and shape[0] <= positions, modality, kind, needs, shape)
 
 
 def require_patches(shape: tuple[int, ...], patch: int, modality: str, kind: str) -> None:
-    """Raise `BssError` where images are not cut into whole patches."""
+    """Raise `BssError` if images are not cut into whole patches."""
     ok = len(shape) in (3, 4) and all(size % patch == 0 for size in shape[-2:])
     needs = f"[(frames,) channels, height, width] with height and width multiples of the patch, {patch}"
     require_shape(ok, modality, kind, needs, shape)

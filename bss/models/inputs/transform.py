@@ -138,7 +138,7 @@ class Tokens(nn.Module):
 def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) -> nn.Module:
     """Return what turns the stored samples of the modality `name` into inputs of its encoder.
 
-    Raises `BssError` where a token id is stored that the encoder's vocabulary lacks.
+    Raises `BssError` if a token id is stored that the encoder's vocabulary lacks.
     """
     if modality.kind == "audio":
         spectrogram = getattr(encoder, "spectrogram", None)
@@ -166,7 +166,7 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
 def build_crop(encoder: AnyEncoderConfig, modality: Modality, name: str) -> Cropped | None:
     """Return what takes parts of the stored images of the modality `name`, or None where they are taken whole.
 
-    Raises `BssError` where what is stored is too small for them.
+    Raises `BssError` if what is stored is too small for them.
     """
     crop: Crop | None = getattr(encoder, "crop", None)
     if crop is None:

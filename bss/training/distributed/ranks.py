@@ -105,7 +105,7 @@ class Vote:
 def join_ranks(device: torch.device) -> Iterator[Ranks]:
     """Join the process group that torchrun's environment names: nccl on GPUs, gloo on CPU.
 
-    Makes GPU number LOCAL_RANK the current one. Raises `BssError` where there is no such GPU.
+    Makes GPU number LOCAL_RANK the current one. Raises `BssError` if there is no such GPU.
     """
     local = int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
@@ -120,7 +120,7 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
 
 
 def require_gpus(processes: int) -> None:
-    """Raise `BssError` where this machine has fewer GPUs than a training has processes on it."""
+    """Raise `BssError` if this machine has fewer GPUs than a training has processes on it."""
     found = torch.cuda.device_count()
     if found < processes:
         raise BssError(

@@ -80,7 +80,7 @@ class Checkpoints:
         """Return the newest state that is sound and of this training, or None; nothing in it is unpickled.
 
         One that is damaged is passed over with a message. Those of another training are removed. One on the object
-        store is taken where it is newer; raises `BssError` where that does not answer.
+        store is taken where it is newer; raises `BssError` if that does not answer.
         """
         steps, saved = self._latest_here()
         newer = None if self.store is None else self.store.newest(after=steps)

@@ -48,7 +48,7 @@ class CheckpointStore:
     def newest(self, after: int) -> tuple[int, bytes] | None:
         """Return steps and content of the newest sound checkpoint with more than `after` steps, or None.
 
-        Raises `BssError` where the store does not answer: beginning anew would throw work away.
+        Raises `BssError` if the store does not answer: beginning anew would throw work away.
         """
         with explain(self.url):
             client = connect()
