@@ -246,7 +246,7 @@ def test_failed_steps_are_tried_again_with_growing_waits(compiled):
     policies = retry_policies(compiled)
     # Four times a timeout of a day and a day of waiting for a node, and waits of 60, 120 and 240 seconds.
     assert policies["train"][0]["maxDuration"] == str(4 * 2 * 86400 + 420)
-    assert policies["start"][0]["maxDuration"] == str(4 * (240 * 60 + 86400) + 420)
+    assert policies["start"][0]["maxDuration"] == str(4 * (60 * 60 + 86400) + 420)
 
 
 @pytest.mark.parametrize("step", STEPS)
