@@ -96,8 +96,8 @@ class Metric(Generic[Input]):
     """Lower-case letters, digits and _; unique."""
     label: str
     """In tables and plots."""
-    compute: Callable[[Input], Number | Mapping[str, Number] | None]
-    """A finite number, or modality to number."""
+    compute: Callable[[Input], Number | Mapping[str, Number | None] | None]
+    """A finite number, or modality to number if the name is with ``{modality}``."""
     better: Literal["higher", "lower"] | None
     """None: neither. Tables and plots mark `lower`; no mark means higher, or neither."""
     unit: str = "%"
