@@ -206,6 +206,56 @@ def test_a_security_context_needs_a_newer_server(tmp_path, capsys):
     assert "security_context in cluster.yaml needs 2.16 or newer" in line
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://me:s3cret@h", "--endpoint http://***@h: holds a password. Use --token-file or --cookie-file."),
+        ("http://h/pipeline/#/runs", "--endpoint http://h/pipeline/#/runs: leave out what begins with # or ?"),
+        ("http://h/_/pipeline/?ns=team", "leave out what begins with # or ?"),
+    ],
+)
+def test_an_address_with_more_than_the_endpoint_is_refused(url, message, capsys):
+    assert submit(url) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("", "Full installations have it below /pipeline."), ("/pipeline", "without /pipeline.")]
+)
+def test_another_path_is_suggested(path, message, capsys):
+    class Elsewhere(Server):
+        def health(self):
+            return 404, {}
+
+    with serve(Elsewhere()) as address:
+        assert submit(address + path) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_address_that_has_moved_is_given(capsys):
+    class Moved(Server):
+        def gateway(self, path, headers):
+            return 301, {"location": f"https://kubeflow.example.org{path}"}, ""
+
+    assert refused(capsys, Moved()) == "has moved (status 301). Use --endpoint https://kubeflow.example.org."
+
+
+def test_a_proxy_that_gives_no_connection_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    assert submit("http://kubeflow.example.org") == 1
+    assert "the proxy that HTTP_PROXY or HTTPS_PROXY names gives no connection" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("token", "message"), [("a b", "KFP_TOKEN: holds more than one word"), ("tökén", "letters that no token has")]
+)
+def test_a_token_in_the_environment_is_checked(token, message, monkeypatch, capsys):
+    monkeypatch.setenv("KFP_TOKEN", token)
+    assert submit("http://127.0.0.1:1") == 1
+    assert message in capsys.readouterr().err
+
+
 def test_a_ui_without_its_server_is_said(capsys):
     server = Server()
     server.ready = False
@@ -242,7 +292,13 @@ def test_cookies_that_have_expired_are_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "holds no cookies"), ("a token", "holds no cookies"), ("a=b\nc=d", "holds no cookies"), ("a\tb", "format")],
+    [
+        ("", "holds no cookies"),
+        ("a token", "holds no cookies"),
+        ("a=b\nc=d", "holds no cookies"),
+        ("a\tb", "format"),
+        ("a=é", "no cookie has"),
+    ],
 )
 def test_a_file_without_cookies_is_named(text, message, tmp_path):
     path = tmp_path / "cookies"
@@ -335,12 +391,19 @@ def test_a_file_without_certificates_is_named(named, tmp_path, monkeypatch, caps
     option = ("--ca-file", path) if named == "option" else ()
     if named != "option":
         monkeypatch.setenv(named, str(path))
-    with serve(Server()) as address:
-        assert submit(address, *option) == 1
-        assert f"{'--ca-file' if option else named} {path}: holds no certificate" in capsys.readouterr().err
-        path.unlink()
-        assert submit(address, *option) == 1
+    assert submit("https://127.0.0.1:1", *option) == 1
+    assert f"{'--ca-file' if option else named} {path}: holds no certificate" in capsys.readouterr().err
+    path.unlink()
+    assert submit("https://127.0.0.1:1", *option) == 1
     assert f"{path}: not a file. Name the file with the certificate" in capsys.readouterr().err
+
+
+def test_without_tls_the_environments_authorities_do_not_matter(monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    server = Server()
+    with serve(server) as address:
+        assert submit(address) == 0
+    assert len(server.submitted) == 1
 
 
 def test_nothing_but_the_message_is_printed_by_a_process_of_its_own(authority):

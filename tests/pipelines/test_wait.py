@@ -115,6 +115,20 @@ def test_a_driver_that_fails_is_named_by_its_step(capsys):
     assert "train bss-l seed 0 failed: Unable to read the secret. Its log: kubectl logs" in capsys.readouterr().out
 
 
+def test_why_a_pod_is_pending_is_printed_once(capsys):
+    why = ["", "ContainerCreating", "Unschedulable: 0/3 nodes are available", "Unschedulable: 0/4 nodes are available"]
+    pending = [("RUNNING", workflow(step("prepare", "Pending", tries=(reason,)))) for reason in why]
+    states = [("PENDING", []), ("PENDING", []), *pending, ("SUCCEEDED", workflow(step("prepare", "Succeeded")))]
+    assert followed(states) == 0
+    assert [line.strip().split("  ", 1)[-1] for line in capsys.readouterr().out.splitlines()] == [
+        f"run {RUN_ID}: pending",
+        "prepare: pending",
+        "prepare: pending (Unschedulable: 0/3 nodes are available)",
+        "prepare: succeeded",
+        f"run {RUN_ID}: succeeded",
+    ]
+
+
 def test_many_failures_are_counted(capsys):
     steps = [step("train", "Failed", i, tries=(f"reason {i}",), started=str(i)) for i in range(8)]
     assert followed([("FAILED", workflow(*steps, iterations={"train": 8}))]) == 1
