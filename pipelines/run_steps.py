@@ -22,6 +22,8 @@ STEP = "system-container-executor"
 DRIVER = "-driver"
 ITERATION = re.compile(r"\.iteration-iterations\((\d+):")
 ATTEMPT = re.compile(r"\((\d+)\)$")
+RETRIED = "failed, will be tried again"
+"""State of a step between two tries."""
 STATES = {"Omitted": "skipped", "Error": "failed"}
 """Argo's words that have another one here; all others are written small."""
 UNKNOWN = ("skipped", "omitted", "")
@@ -40,9 +42,9 @@ class Step:
     label: str
     """Such as `train bss-l seed 0`."""
     state: str
-    """pending, running, succeeded, reused or failed, with the number of the try after the first."""
+    """pending, running, succeeded, reused, failed, or `RETRIED`, with the number of the try after the first."""
     reason: str = ""
-    """Why a pod is pending, such as `Unschedulable: 0/3 nodes are available`."""
+    """Why a pod is pending or a try has failed, such as `Unschedulable: 0/3 nodes are available`."""
 
     @property
     def look(self) -> str:
@@ -99,7 +101,8 @@ def find_steps(workflow: Workflow, names: Mapping[str, Sequence[str]]) -> list[S
     for node in sorted(_step_nodes(workflow), key=lambda node: (node.get("startedAt") or "", node["name"])):
         state = _state(workflow, node)
         if state not in UNKNOWN:
-            reason = _one_line(_newest_pod(workflow, node).get("message")) if state.startswith("pending") else ""
+            told = state.startswith(("pending", RETRIED))
+            reason = _one_line(_newest_pod(workflow, node).get("message")) if told else ""
             reason = "" if reason in BEGINNING else reason
             found.append(Step(node["name"], _label(workflow, node["name"], names), state, reason))
     return found
@@ -139,8 +142,8 @@ def _state(workflow: Workflow, step: Node) -> str:
     if phase == "Succeeded" and newest.get("type") == "Skipped":
         return "reused"
     if phase in ("Pending", "Running"):
-        pod_phase = str(newest.get("phase") or "Pending")
-        phase = pod_phase if pod_phase in ("Pending", "Running") else "Running"
+        phase = str(newest.get("phase") or "Pending")
+        phase = RETRIED if phase in ("Failed", "Error") else "Running" if phase == "Succeeded" else phase
     attempt = _attempt(newest["name"]) if newest else 0
     return STATES.get(phase, phase.lower()) + (f", try {attempt + 1}" if attempt else "")
 

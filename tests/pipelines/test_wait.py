@@ -129,6 +129,21 @@ def test_why_a_pod_is_pending_is_printed_once(capsys):
     ]
 
 
+def test_a_failed_try_is_printed_with_its_reason(capsys):
+    ended = step("prepare", "Running", tries=("OOMKilled (exit code 137)",))
+    (pod,) = [node for node in ended.values() if node["type"] == "Pod" and "executor" in node["name"]]
+    pod["phase"] = "Failed"
+    again = step("prepare", "Running", tries=("OOMKilled (exit code 137)", ""))
+    states = [("RUNNING", workflow(ended)), ("RUNNING", workflow(again))]
+    assert followed([*states, ("SUCCEEDED", workflow(step("prepare", "Succeeded", tries=("x", ""))))]) == 0
+    assert [line.strip().split("  ", 1)[-1] for line in capsys.readouterr().out.splitlines()] == [
+        "prepare: failed, will be tried again (OOMKilled (exit code 137))",
+        "prepare: running, try 2",
+        "prepare: succeeded, try 2",
+        f"run {RUN_ID}: succeeded",
+    ]
+
+
 def test_many_failures_are_counted(capsys):
     steps = [step("train", "Failed", i, tries=(f"reason {i}",), started=str(i)) for i in range(8)]
     assert followed([("FAILED", workflow(*steps, iterations={"train": 8}))]) == 1
