@@ -49,22 +49,9 @@ def test_each_step_is_printed_when_it_changes_with_scheduler_and_seed(capsys):
         ("RUNNING", workflow(start, *measured, *trained("Succeeded", "Running"), iterations=loops)),
         ("SUCCEEDED", workflow(start, *measured, *trained("Succeeded", "Succeeded"), iterations=loops)),
     ]
+    options = ["--seed", "0", "--seed", "1", "--scheduler", "uniform", "--scheduler", "random-ranking"]
     with serve(Server(states=steps)) as address:
-        assert (
-            submit(
-                address,
-                "--wait",
-                "--seed",
-                "0",
-                "--seed",
-                "1",
-                "--scheduler",
-                "uniform",
-                "--scheduler",
-                "random-ranking",
-            )
-            == 0
-        )
+        assert submit(address, "--wait", *options) == 0
     assert printed(capsys) == [
         "start: running",
         "start: succeeded",
