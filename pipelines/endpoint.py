@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.errors import BssError
+from bss.redact import redact
 from pipelines.refusals import refusal, unreachable
 
 TIMEOUT = 15
@@ -70,10 +71,20 @@ class Endpoint:
 
 def read_token(path: Path) -> str:
     """Return the token in `path`; `BssError` where there is none."""
-    token = _read("--token-file", path).strip()
+    return _token(f"--token-file {path}", _read("--token-file", path))
+
+
+def _token(source: str, text: str) -> str:
+    token = text.strip()
     if not token or any(character.isspace() for character in token):
-        raise BssError(f"--token-file {path}: holds {'nothing' if not token else 'more than one word'}, not a token.")
+        raise BssError(f"{source}: holds {'nothing' if not token else 'more than one word'}, not a token.")
+    if not token.isascii():
+        raise BssError(f"{source}: holds letters that no token has, such as {_strange(token)!r}.")
     return token
+
+
+def _strange(text: str) -> str:
+    return next(character for character in text if not character.isascii())
 
 
 def read_cookies(path: Path, url: str) -> str:
@@ -90,6 +101,8 @@ def read_cookies(path: Path, url: str) -> str:
             f"--cookie-file {path}: holds no cookies. Put the Cookie header of a browser that has logged in there, "
             "such as oauth2_proxy_kubeflow=..., or cookies in Netscape's format, as `curl --cookie-jar` writes them."
         )
+    if not text.isascii():
+        raise BssError(f"--cookie-file {path}: holds letters that no cookie has, such as {_strange(text)!r}.")
     return "; ".join(pairs)
 
 
@@ -128,19 +141,26 @@ def make_endpoint(
     """
     if not url.startswith(("http://", "https://")):
         raise BssError(f"--endpoint {url}: must begin with http:// or https://.")
-    token = None if cookie_file or token_file else os.environ.get(TOKEN)
+    if redact(url) != url:
+        raise BssError(f"--endpoint {redact(url)}: holds a password. Use --token-file or --cookie-file.")
+    if "#" in url or "?" in url:
+        raise BssError(f"--endpoint {url}: leave out what begins with # or ?: it belongs to the UI.")
+    found = None if cookie_file or token_file else os.environ.get(TOKEN)
+    token = _token(TOKEN, found) if found else None
     if not (token or cookie_file or token_file):
         pods = Path(os.environ.get(POD_TOKEN[0], POD_TOKEN[1]))
         token_file = pods if pods.is_file() else None
-    found = Endpoint(url.rstrip("/"), namespace, token, token_file, cookie_file, _authorities(ca_file, os.environ))
-    found.bearer()
-    found.cookies()
-    return found
+    variables = CA_VARIABLES if url.startswith("https:") else ()
+    authorities = _authorities(ca_file, {name: os.environ[name] for name in variables if os.environ.get(name)})
+    endpoint = Endpoint(url.rstrip("/"), namespace, token, token_file, cookie_file, authorities)
+    endpoint.bearer()
+    endpoint.cookies()
+    return endpoint
 
 
-def _authorities(option: Path | None, environment: Mapping[str, str]) -> Path | None:
+def _authorities(option: Path | None, variables: Mapping[str, str]) -> Path | None:
     """Return the file of certificate authorities; `BssError` where it holds none."""
-    names = [(name, Path(environment[name])) for name in CA_VARIABLES if environment.get(name)]
+    names = [(name, Path(path)) for name, path in variables.items()]
     for name, path in [("--ca-file", option), *names]:
         if path is not None:
             try:

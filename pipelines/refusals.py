@@ -39,6 +39,11 @@ def unreachable(endpoint: "Endpoint", error: Exception) -> BssError:
             f"{endpoint.url}: its certificate cannot be verified{why}. Name the file with the certificate of your "
             "authority with --ca-file, or in REQUESTS_CA_BUNDLE."
         )
+    if "ProxyError" in type(error).__name__ or "ProxyError" in reason:
+        return BssError(
+            f"{endpoint.url}: the proxy that HTTP_PROXY or HTTPS_PROXY names gives no connection to it. Correct it, or "
+            "add the address to NO_PROXY."
+        )
     if "SSLError" in type(error).__name__ or "[SSL" in reason:
         return BssError(f"{endpoint.url}: does not speak TLS. Is its address http:// instead of https://?")
     return BssError(
@@ -67,10 +72,10 @@ def _describe(endpoint: "Endpoint", status: int, headers: Mapping[str, str], bod
         return f"{'forbids this' if asked else 'forbids this without a token'} (status 403). {_rights(endpoint)}{said}"
     if words and status >= HTTPStatus.BAD_REQUEST and status != HTTPStatus.NOT_FOUND:
         return f"Kubeflow Pipelines refused: {words}"
-    return (
-        f"answers, but not as Kubeflow Pipelines 2 does (status {status} for {url}). Full installations have it "
-        f"below /pipeline.{said}"
+    elsewhere = (
+        "A port-forward has it without" if endpoint.url.endswith("/pipeline") else "Full installations have it below"
     )
+    return f"answers, but not as Kubeflow Pipelines 2 does (status {status} for {url}). {elsewhere} /pipeline.{said}"
 
 
 def _redirect(endpoint: "Endpoint", status: int, url: str, location: str) -> str:

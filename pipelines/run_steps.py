@@ -22,9 +22,13 @@ STEP = "system-container-executor"
 DRIVER = "-driver"
 ITERATION = re.compile(r"\.iteration-iterations\((\d+):")
 ATTEMPT = re.compile(r"\((\d+)\)$")
+RETRIED = "failed, will be tried again"
+"""State of a step between two tries."""
 STATES = {"Omitted": "skipped", "Error": "failed"}
 """Argo's words that have another one here; all others are written small."""
 UNKNOWN = ("skipped", "omitted", "")
+BEGINNING = ("PodInitializing", "ContainerCreating")
+"""Reasons why every pod is pending for a moment."""
 SHOWN_TRIALS = 3
 """Trainings of one pod that are named; more are counted."""
 
@@ -38,7 +42,14 @@ class Step:
     label: str
     """Such as `train bss-l seed 0`."""
     state: str
-    """pending, running, succeeded, reused or failed, with the number of the try after the first."""
+    """pending, running, succeeded, reused, failed, or `RETRIED`, with the number of the try after the first."""
+    reason: str = ""
+    """Why a pod is pending or a try has failed, such as `Unschedulable: 0/3 nodes are available`."""
+
+    @property
+    def look(self) -> str:
+        """What is a change of the step when it changes: not the numbers in a reason."""
+        return f"{self.state} {self.reason.partition(':')[0]}"
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,10 @@ def find_steps(workflow: Workflow, names: Mapping[str, Sequence[str]]) -> list[S
     for node in sorted(_step_nodes(workflow), key=lambda node: (node.get("startedAt") or "", node["name"])):
         state = _state(workflow, node)
         if state not in UNKNOWN:
-            found.append(Step(node["name"], _label(workflow, node["name"], names), state))
+            told = state.startswith(("pending", RETRIED))
+            reason = _one_line(_newest_pod(workflow, node).get("message")) if told else ""
+            reason = "" if reason in BEGINNING else reason
+            found.append(Step(node["name"], _label(workflow, node["name"], names), state, reason))
     return found
 
 
@@ -108,7 +122,7 @@ def find_failures(workflow: Workflow, names: Mapping[str, Sequence[str]]) -> lis
     return [
         Failure(
             _label(workflow, retried.removesuffix(".executor").removesuffix(DRIVER), names),
-            " ".join((node.get("message") or node["phase"]).split()),
+            _one_line(node.get("message")) or node["phase"],
             f"kubectl logs -n {workflow.namespace} {_pod_name(workflow, node)} -c main",
         )
         for retried, node in nodes
@@ -123,17 +137,26 @@ def _step_nodes(workflow: Workflow) -> Iterator[Node]:
 
 def _state(workflow: Workflow, step: Node) -> str:
     """Return the state of a step; that of its pod, as long as that one has not ended."""
-    executor = workflow.nodes.get(f"{step['name']}.executor", {})
+    newest = _newest_pod(workflow, step)
     phase = str(step.get("phase") or "")
-    if phase == "Succeeded" and executor.get("type") == "Skipped":
+    if phase == "Succeeded" and newest.get("type") == "Skipped":
         return "reused"
-    tries = [node for name, node in workflow.nodes.items() if name.startswith(f"{step['name']}.executor(")]
-    newest = max(tries, key=lambda node: _attempt(node["name"]), default=executor)
     if phase in ("Pending", "Running"):
-        pod_phase = str(newest.get("phase") or "Pending")
-        phase = pod_phase if pod_phase in ("Pending", "Running") else "Running"
+        phase = str(newest.get("phase") or "Pending")
+        phase = RETRIED if phase in ("Failed", "Error") else "Running" if phase == "Succeeded" else phase
     attempt = _attempt(newest["name"]) if newest else 0
     return STATES.get(phase, phase.lower()) + (f", try {attempt + 1}" if attempt else "")
+
+
+def _newest_pod(workflow: Workflow, step: Node) -> Node:
+    """Return the node of a step's last try, or of what stands for its pod; empty before there is one."""
+    executor = f"{step['name']}.executor"
+    tries = [node for name, node in workflow.nodes.items() if name.startswith(f"{executor}(")]
+    return max(tries, key=lambda node: _attempt(node["name"]), default=workflow.nodes.get(executor, {}))
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text or "").split())
 
 
 def _attempt(name: str) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console
 from bss.errors import BssError
 from pipelines.endpoint import Endpoint
 from pipelines.refusals import RefusedError
-from pipelines.run_steps import Workflow, find_failures, find_steps, read_workflow
+from pipelines.run_steps import Step, Workflow, find_failures, find_steps, read_workflow
 
 POLL_SECONDS = 10.0
 """Between two looks at a run."""
@@ -60,11 +60,14 @@ def wait(
                 tell(f"{trouble} Still trying.")
             time.sleep(poll_seconds)
             continue
-        for key, (label, state) in _states(run, workflow, names).items():
-            if seen.get(key) != state:
-                seen[key] = state
-                tell(f"{label}: {state}")
+        for step in _steps(run, workflow, names):
+            if seen.get(step.path) != step.look:
+                seen[step.path] = step.look
+                tell(f"{step.label}: {step.state}" + (f" ({step.reason})" if step.reason else ""))
         state = str(run.get("state", ""))
+        if state not in (seen.get(""), *ENDED, "RUNNING"):
+            tell(f"run {run_id}: {state.lower()}")
+        seen[""] = state
         if state in ENDED:
             tell(f"run {run_id}: {state.lower()}")
             if state == "FAILED":
@@ -84,18 +87,16 @@ def _workflow(endpoint: Endpoint, run_id: str) -> Workflow | None:
     return read_workflow((detail.get("pipeline_runtime") or {}).get("workflow_manifest") or "")
 
 
-def _states(
-    run: Mapping[str, Any], workflow: Workflow | None, names: Mapping[str, Sequence[str]]
-) -> dict[str, tuple[str, str]]:
-    """Return label and state of each step; without a workflow those of a name are counted together."""
+def _steps(run: Mapping[str, Any], workflow: Workflow | None, names: Mapping[str, Sequence[str]]) -> list[Step]:
+    """Return the steps of a run; without a workflow those of a name are counted together."""
     if workflow is not None:
-        return {step.path: (step.label, step.state) for step in find_steps(workflow, names)}
+        return find_steps(workflow, names)
     found: dict[str, list[str]] = {}
     for task in (run.get("run_details") or {}).get("task_details") or []:
         name, state = task.get("display_name"), task.get("state")
         if name and state and not INNER.fullmatch(name):
             found.setdefault(name, []).append(str(state).lower())
-    return {name: (name, _together(states)) for name, states in found.items()}
+    return [Step(name, name, _together(states)) for name, states in found.items()]
 
 
 def _together(states: Sequence[str]) -> str:

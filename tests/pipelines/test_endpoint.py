@@ -1,44 +1,18 @@
-"""`bss submit` and what guards Kubeflow Pipelines: tokens, sessions, certificates, and servers that are too old."""
+"""`bss submit` and what guards Kubeflow Pipelines: tokens, sessions, and servers that are too old."""
 
-import datetime
-import ipaddress
 import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kubeflow_server import COOKIE, Server, serve
+from submitting import submit
 
-import pipelines.endpoint
-import pipelines.server
-from bss.cli import main
-from bss.config import BUILTIN
 from bss.errors import BssError
 from pipelines.endpoint import read_cookies
 from pipelines.refusals import server_words
 
-PROJECT = Path(__file__).parents[2]
-IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
+pytestmark = pytest.mark.usefixtures("in_project")
 WORDS = 'Failed to create a new run: proto: (line 1:2): unknown field "optional"'
-
-
-@pytest.fixture(autouse=True)
-def in_project(monkeypatch, tmp_path):
-    monkeypatch.chdir(PROJECT)
-    for name in ("KFP_TOKEN", "KF_PIPELINES_ENDPOINT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pipelines.endpoint, "POD_TOKEN", ("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "none")))
-    monkeypatch.setattr(pipelines.server, "POD_NAMESPACE", tmp_path / "namespace")
-
-
-def submit(address, *more):
-    return main(["submit", "--endpoint", address, "--image", IMAGE, "--params", str(BUILTIN), *map(str, more)])
 
 
 def refused(capsys, server, *more):
@@ -206,6 +180,56 @@ def test_a_security_context_needs_a_newer_server(tmp_path, capsys):
     assert "security_context in cluster.yaml needs 2.16 or newer" in line
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://me:s3cret@h", "--endpoint http://***@h: holds a password. Use --token-file or --cookie-file."),
+        ("http://h/pipeline/#/runs", "--endpoint http://h/pipeline/#/runs: leave out what begins with # or ?"),
+        ("http://h/_/pipeline/?ns=team", "leave out what begins with # or ?"),
+    ],
+)
+def test_an_address_with_more_than_the_endpoint_is_refused(url, message, capsys):
+    assert submit(url) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("", "Full installations have it below /pipeline."), ("/pipeline", "without /pipeline.")]
+)
+def test_another_path_is_suggested(path, message, capsys):
+    class Elsewhere(Server):
+        def health(self):
+            return 404, {}
+
+    with serve(Elsewhere()) as address:
+        assert submit(address + path) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_address_that_has_moved_is_given(capsys):
+    class Moved(Server):
+        def gateway(self, path, headers):
+            return 301, {"location": f"https://kubeflow.example.org{path}"}, ""
+
+    assert refused(capsys, Moved()) == "has moved (status 301). Use --endpoint https://kubeflow.example.org."
+
+
+def test_a_proxy_that_gives_no_connection_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    assert submit("http://kubeflow.example.org") == 1
+    assert "the proxy that HTTP_PROXY or HTTPS_PROXY names gives no connection" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("token", "message"), [("a b", "KFP_TOKEN: holds more than one word"), ("tökén", "letters that no token has")]
+)
+def test_a_token_in_the_environment_is_checked(token, message, monkeypatch, capsys):
+    monkeypatch.setenv("KFP_TOKEN", token)
+    assert submit("http://127.0.0.1:1") == 1
+    assert message in capsys.readouterr().err
+
+
 def test_a_ui_without_its_server_is_said(capsys):
     server = Server()
     server.ready = False
@@ -242,7 +266,13 @@ def test_cookies_that_have_expired_are_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "holds no cookies"), ("a token", "holds no cookies"), ("a=b\nc=d", "holds no cookies"), ("a\tb", "format")],
+    [
+        ("", "holds no cookies"),
+        ("a token", "holds no cookies"),
+        ("a=b\nc=d", "holds no cookies"),
+        ("a\tb", "format"),
+        ("a=é", "no cookie has"),
+    ],
 )
 def test_a_file_without_cookies_is_named(text, message, tmp_path):
     path = tmp_path / "cookies"
@@ -256,98 +286,3 @@ def test_a_token_and_a_session_exclude_each_other(capsys):
         submit("http://127.0.0.1:1", "--token-file", "a", "--cookie-file", "b")
     assert caught.value.code == 2
     assert "not allowed with argument" in capsys.readouterr().err
-
-
-def signed(folder, name, issuer=None):
-    """Files of a certificate for `name` and its key, signed by `issuer`'s, or an authority's own without one."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    by, by_key = (subject, key) if issuer is None else issuer
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(by)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by_key.public_key()), critical=False)
-    )
-    if issuer is None:
-        made = made.add_extension(x509.KeyUsage(*[i in (5, 6) for i in range(9)]), critical=True)
-    else:
-        address = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-        made = made.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-    certificate, private = folder / f"{name}.pem", folder / f"{name}.key"
-    certificate.write_bytes(made.sign(by_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    private.write_bytes(key.private_bytes(*form))
-    return (certificate, private), (subject, key)
-
-
-@pytest.fixture
-def authority(tmp_path):
-    """The authority's certificate, and the files of the server's certificate and key."""
-    (certificate, _), issuer = signed(tmp_path, "authority")
-    return certificate, signed(tmp_path, "127.0.0.1", issuer)[0]
-
-
-def test_an_authority_of_ones_own_is_named_by_a_file_or_the_environment(authority, monkeypatch):
-    certificate, files = authority
-    server = Server(states=[("SUCCEEDED", [])])
-    with serve(server, files) as address:
-        assert submit(address, "--ca-file", certificate, "--wait") == 0
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        assert submit(address) == 0
-    assert len(server.submitted) == 2
-
-
-def test_a_certificate_of_an_unknown_authority_is_said(authority, capsys):
-    with serve(Server(), authority[1]) as address:
-        assert submit(address) == 1
-    assert capsys.readouterr().err == (
-        f"bss: {address}: its certificate cannot be verified (unable to get local issuer certificate). Name the file "
-        "with the certificate of your authority with --ca-file, or in REQUESTS_CA_BUNDLE.\n"
-    )
-
-
-def test_a_certificate_for_another_name_is_said(tmp_path, capsys):
-    (certificate, _), issuer = signed(tmp_path, "authority")
-    files, _ = signed(tmp_path, "elsewhere.example.org", issuer)
-    with serve(Server(), files) as address:
-        assert submit(address, "--ca-file", certificate) == 1
-    assert "its certificate cannot be verified (IP address mismatch" in capsys.readouterr().err
-
-
-def test_https_where_there_is_http_is_said(capsys):
-    with serve(Server()) as address:
-        assert submit(address.replace("http", "https")) == 1
-    assert "does not speak TLS. Is its address http:// instead of https://?" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("named", ["option", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_file_without_certificates_is_named(named, tmp_path, monkeypatch, capsys):
-    path = tmp_path / "ca.pem"
-    path.write_text("no certificate")
-    option = ("--ca-file", path) if named == "option" else ()
-    if named != "option":
-        monkeypatch.setenv(named, str(path))
-    with serve(Server()) as address:
-        assert submit(address, *option) == 1
-        assert f"{'--ca-file' if option else named} {path}: holds no certificate" in capsys.readouterr().err
-        path.unlink()
-        assert submit(address, *option) == 1
-    assert f"{path}: not a file. Name the file with the certificate" in capsys.readouterr().err
-
-
-def test_nothing_but_the_message_is_printed_by_a_process_of_its_own(authority):
-    """Raw tracebacks and what kfp logs would show here."""
-    with serve(Server(), authority[1]) as address:
-        run = [sys.executable, "-c", "import sys; from bss.cli import main; sys.exit(main())", "submit"]
-        command = [*run, "--endpoint", address, "--image", IMAGE]
-        ended = subprocess.run([*command, "--params", str(BUILTIN)], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert len(ended.stderr.splitlines()) == 1

@@ -4,35 +4,22 @@ import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from kubeflow_server import RUN_ID, Server, serve
+from submitting import IMAGE, submit
 
 from bss.cli import main
 from bss.config import BUILTIN
 from bss.errors import BssError
 from pipelines.submit import check_image, run_arguments
 
-PROJECT = Path(__file__).parents[2]
-IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
+pytestmark = pytest.mark.usefixtures("in_project")
 OPTIONS = """
 --set train.epochs=5 --seed 3 --scheduler uniform --scheduler random-ranking
 --experiment birds --run-name first --mlflow http://mlflow:5000
 --data-repository https://example.org/data.git --data-revision v1 --data-path data/birds
 """
-
-
-@pytest.fixture(autouse=True)
-def in_project(monkeypatch):
-    monkeypatch.chdir(PROJECT)
-    monkeypatch.delenv("KFP_TOKEN", raising=False)
-    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
-
-
-def submit(address, *more):
-    params = () if "--params" in more else ("--params", str(BUILTIN))
-    return main(["submit", "--endpoint", address, "--image", IMAGE, *params, *more])
 
 
 def test_a_run_is_submitted_with_its_parameters(capsys):

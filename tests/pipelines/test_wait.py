@@ -3,35 +3,20 @@
 import base64
 import gzip
 import json
-from pathlib import Path
 
 import pytest
 from kubeflow_server import RUN_ID, Server, serve
+from submitting import submit
 from workflows import LOOPS, NAME, ROOT, pod_name, step, workflow
 
-import pipelines.wait
-from bss.cli import main
 from bss.config import BUILTIN, load_config
 from bss.console import make_console
 from pipelines.endpoint import Endpoint
 from pipelines.run_steps import find_steps, iterations, read_workflow
 from pipelines.wait import ContactLostError, wait
 
-PROJECT = Path(__file__).parents[2]
-IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
+pytestmark = pytest.mark.usefixtures("in_project")
 NAMES = {"measure": ["seed 0", "seed 1"], "train": ["uniform seed 0", "bss-l seed 0"]}
-
-
-@pytest.fixture(autouse=True)
-def in_project(monkeypatch):
-    monkeypatch.chdir(PROJECT)
-    for name in ("KFP_TOKEN", "KF_PIPELINES_ENDPOINT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pipelines.wait, "POLL_SECONDS", 0.01)
-
-
-def submit(address, *more):
-    return main(["submit", "--endpoint", address, "--image", IMAGE, "--params", str(BUILTIN), "--wait", *more])
 
 
 def printed(capsys):
@@ -64,11 +49,9 @@ def test_each_step_is_printed_when_it_changes_with_scheduler_and_seed(capsys):
         ("RUNNING", workflow(start, *measured, *trained("Succeeded", "Running"), iterations=loops)),
         ("SUCCEEDED", workflow(start, *measured, *trained("Succeeded", "Succeeded"), iterations=loops)),
     ]
+    options = ["--seed", "0", "--seed", "1", "--scheduler", "uniform", "--scheduler", "random-ranking"]
     with serve(Server(states=steps)) as address:
-        assert (
-            submit(address, "--seed", "0", "--seed", "1", "--scheduler", "uniform", "--scheduler", "random-ranking")
-            == 0
-        )
+        assert submit(address, "--wait", *options) == 0
     assert printed(capsys) == [
         "start: running",
         "start: succeeded",
@@ -115,6 +98,35 @@ def test_a_driver_that_fails_is_named_by_its_step(capsys):
     assert "train bss-l seed 0 failed: Unable to read the secret. Its log: kubectl logs" in capsys.readouterr().out
 
 
+def test_why_a_pod_is_pending_is_printed_once(capsys):
+    why = ["", "ContainerCreating", "Unschedulable: 0/3 nodes are available", "Unschedulable: 0/4 nodes are available"]
+    pending = [("RUNNING", workflow(step("prepare", "Pending", tries=(reason,)))) for reason in why]
+    states = [("PENDING", []), ("PENDING", []), *pending, ("SUCCEEDED", workflow(step("prepare", "Succeeded")))]
+    assert followed(states) == 0
+    assert [line.strip().split("  ", 1)[-1] for line in capsys.readouterr().out.splitlines()] == [
+        f"run {RUN_ID}: pending",
+        "prepare: pending",
+        "prepare: pending (Unschedulable: 0/3 nodes are available)",
+        "prepare: succeeded",
+        f"run {RUN_ID}: succeeded",
+    ]
+
+
+def test_a_failed_try_is_printed_with_its_reason(capsys):
+    ended = step("prepare", "Running", tries=("OOMKilled (exit code 137)",))
+    (pod,) = [node for node in ended.values() if node["type"] == "Pod" and "executor" in node["name"]]
+    pod["phase"] = "Failed"
+    again = step("prepare", "Running", tries=("OOMKilled (exit code 137)", ""))
+    states = [("RUNNING", workflow(ended)), ("RUNNING", workflow(again))]
+    assert followed([*states, ("SUCCEEDED", workflow(step("prepare", "Succeeded", tries=("x", ""))))]) == 0
+    assert [line.strip().split("  ", 1)[-1] for line in capsys.readouterr().out.splitlines()] == [
+        "prepare: failed, will be tried again (OOMKilled (exit code 137))",
+        "prepare: running, try 2",
+        "prepare: succeeded, try 2",
+        f"run {RUN_ID}: succeeded",
+    ]
+
+
 def test_many_failures_are_counted(capsys):
     steps = [step("train", "Failed", i, tries=(f"reason {i}",), started=str(i)) for i in range(8)]
     assert followed([("FAILED", workflow(*steps, iterations={"train": 8}))]) == 1
@@ -127,7 +139,7 @@ def test_many_failures_are_counted(capsys):
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
 def test_a_run_that_does_not_succeed_has_status_1(state, capsys):
     with serve(Server(states=[(state, [("train", "FAILED")])])) as address:
-        assert submit(address) == 1
+        assert submit(address, "--wait") == 1
     output = capsys.readouterr().out
     assert f"run {RUN_ID}: {state.lower()}" in output
     assert ("a step has failed" in output) == (state == "FAILED")
@@ -194,7 +206,7 @@ def test_without_the_older_api_steps_of_a_name_are_counted_and_inner_nodes_left_
         ("SUCCEEDED", [("start", "SUCCEEDED"), ("train", "SUCCEEDED"), ("train", "SUCCEEDED")]),
     ]
     with serve(Server(states=states)) as address:
-        assert submit(address) == 0
+        assert submit(address, "--wait") == 0
     assert printed(capsys) == [
         "start: running",
         "start: succeeded",
@@ -221,7 +233,7 @@ def test_a_lost_contact_has_a_status_of_its_own(capsys):
     server = Server(states=[("SUCCEEDED", [])])
     server.broken = 1000
     with serve(server) as address:
-        assert submit(address) == 3
+        assert submit(address, "--wait") == 3
     assert f"The run {RUN_ID} continues by itself" in capsys.readouterr().err
 
 
@@ -235,7 +247,7 @@ def test_a_token_that_expires_is_read_again(tmp_path, capsys):
 
     server.after_looks = {2: renew, 5: lambda: path.write_text("second\n")}
     with serve(server) as address:
-        assert submit(address, "--token-file", str(path)) == 0
+        assert submit(address, "--wait", "--token-file", str(path)) == 0
     output = capsys.readouterr().out
     assert f"refuses the token in {path} (status 401)" in output
     assert "It says: Jwt is expired Still trying." in output
