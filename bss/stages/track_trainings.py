@@ -1,4 +1,4 @@
-"""The MLflow runs of the trainings: one for all of them, opened and ended here, and one for each."""
+"""The MLflow runs of the trainings: a parent run, opened and ended here, and one run per training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,14 +28,14 @@ Trial = tuple[str, int]
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker process needs, all of it picklable."""
+    """What a worker process needs; picklable."""
 
     config: Config
     store: Path
     plans: Path
     runs: Path
     execution: Execution | None
-    """The MLflow run that the trainings belong to; None without MLflow."""
+    """The parent MLflow run of the trainings; None without MLflow."""
 
 
 def trial_path(runs: Path, name: str, seed: int) -> Path:
@@ -53,7 +53,7 @@ def log_finished(
     execution: Execution,
     replaces: str | None,
 ) -> str:
-    """Record the finished training in `folder` as a run of `execution`, in place of `replaces`; return its record."""
+    """Record the finished training in `folder` as a run of `execution`, replacing `replaces`; return its record."""
     run = _new_run(spool, config, name, seed, execution, replaces)
     log_history(run, folder)
     run.finish(folder, read_json(folder / "metrics.json", "train"), model_to_log(config, data, folder, seed))
@@ -70,9 +70,9 @@ def log_history(run: TrialRun, folder: Path) -> None:
 def tracked(
     config: Config, data: Store, scores: Path, plans: Path, runs: Path, given: Execution | None, console: Console
 ) -> Iterator[tuple[Execution | None, Callable[[], None]]]:
-    """Give the run that the trainings belong to, and what to call now and then; send what they record meanwhile.
+    """Yield the parent run of the trainings and a function to call periodically; send their records meanwhile.
 
-    A run that is opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
+    A run opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
     """
     if not config.tracking.enabled:
         yield None, lambda: None
@@ -102,13 +102,13 @@ def tracked(
 
 
 def _to_be_resumed(runs: Path) -> list[str]:
-    """Return the journals of trainings that were stopped and have checkpoints."""
+    """Return the journals of stopped trainings with checkpoints."""
     notes = (_read_note(path) for path in runs.glob(f"*/.seed=*/{TRACKING}"))
     return [note["journal"] for note in notes if note is not None]
 
 
 def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> TrialRun | None:
-    """Open the MLflow run of a training, or go on with that of one which was stopped."""
+    """Open the MLflow run of a training, or continue the run of a stopped one."""
     if task.execution is None:
         return None
     spool = spool_folder(task.runs)
@@ -120,7 +120,7 @@ def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> 
     run = TrialRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == key else None
     if run is not None:
         return run
-    # Of one on another disk only the name is left; this one tells all that it told, and more.
+    # If the old journal is on another disk we only know its run name; the new run repeats and extends it.
     store = checkpoint_store(key, task.config.resources.checkpoints)
     before = store.read_note() if store is not None else None
     run = _new_run(spool, task.config, name, seed, task.execution, replaces=before["record"] if before else None)
@@ -150,7 +150,7 @@ def _new_run(
 
 
 def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
-    """Return what to log as the model of the training in `folder`; None if tracking.models leaves it out."""
+    """Return the model to log for the training in `folder`; None if tracking.models excludes it."""
     models = config.tracking.models
     if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
         return None
