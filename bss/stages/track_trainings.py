@@ -133,7 +133,7 @@ def start_run(task: Task, data: Store, name: str, seed: int, finished: bool) -> 
 
 
 def _read_note(note: Path) -> dict[str, Any] | None:
-    """Return which record a training that was stopped belongs to; None if that is not known (any more)."""
+    """Return the record of a stopped training; None if it is not (or no longer) known."""
     try:
         return read_json(note, "train", {"journal": str, "cell": str})
     except BssError:

@@ -16,7 +16,7 @@ def predict(
 ) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray]]:
     """Return the scores [n, classes] behind the prediction, and each modality's predicted class [n].
 
-    The ranks share the work; all of them get all of the result, the same as one rank alone would.
+    The ranks share the work; all of them get the full result, the same as with one rank.
     """
     network.eval()
     scores = torch.zeros(len(data), network.classes, device=data.device)
@@ -43,7 +43,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return ``<prefix>/acc``, ``f1_macro``, ``map`` and ``acc_<modality>``, all in [0, 1].
 
-    `averaging` says over which classes the second and third are averaged; None: those that occur.
+    `averaging` selects the classes over which the second and third are averaged; None: those that occur.
     """
     averaging = averaging or EvaluationConfig()
     scores, unimodal = predict(network, data, ranks)
@@ -75,7 +75,7 @@ def mean_average_precision(
     """Return the average precision of each class against the rest, the mean over those in `labels` [n].
 
     `scores` are logits [n, classes]; they are compared after a softmax, across samples of one class. With
-    `all_classes` the mean is over all classes, and that of a class that does not occur is 0.
+    `all_classes` the mean is over all classes, and an absent class counts as 0.
     """
     from sklearn.metrics import average_precision_score
 

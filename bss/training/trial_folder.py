@@ -1,4 +1,4 @@
-"""The folder of one training: what decides its content, and making it whole or not at all."""
+"""The folder of one training: what decides its content, and its atomic creation."""
 
 import shutil
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from bss.training.trial import train_trial
 def trial_parameters(config: Config, name: str, seed: int) -> dict[str, Any]:
     """Return every parameter that decides the result of one trial, as plain values.
 
-    How many ranks train it does not: the steps are the same, and only the order of floating-point sums differs.
+    The number of ranks does not: the steps are the same, and only the order of floating-point sums differs.
     """
     decides = pick(config_to_tree(config), TRIAL)
     measure = decides.pop("measure")
@@ -54,7 +54,7 @@ def trial_key(config: Config, data: Store, plans: Path, name: str, seed: int) ->
 
 
 def is_finished(folder: Path, key: str) -> bool:
-    """Return whether `folder` holds the trial whose `trial_key` is `key`; one that is damaged is trained anew."""
+    """Return whether `folder` holds the trial with `trial_key` `key`; a damaged one is trained again."""
     try:
         made = read_json(folder / "provenance.json", "train", {"inputs": dict})
         read_json(folder / "metrics.json", "train", {"steps": int})
@@ -77,8 +77,8 @@ def train_into(
 ) -> dict[str, Any]:
     """Run one trial and put its folder at `path`; return the content of metrics.json.
 
-    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. One that
-    was stopped goes on from its last checkpoint, also one by another number of ranks, and `on_epoch` gets the
+    Collective; only rank 0 writes, and `on_epoch` gets the rows only there. A trial that
+    was stopped resumes from its last checkpoint, even from another number of ranks, and `on_epoch` gets the
     earlier rows too.
     """
     plan = read_plan(plans, name, seed, data, config_to_tree(config.schedule.schedulers[name]))
@@ -92,14 +92,14 @@ def train_into(
     try:
         with whole_folder(path) as folder, nondeterminism_named(config, data):
             metrics, counts = train_trial(config, data, plan, name, seed, folder, on_epoch, ranks, checkpoints)
-            if (data.path / PREPROCESSING).exists():  # a store made without `bss prepare` has none
+            if (data.path / PREPROCESSING).exists():  # a store not made by `bss prepare` has none
                 shutil.copyfile(data.path / PREPROCESSING, folder / PREPROCESSING)
             trained = [{"from_step": step, "ranks": count} for step, count in counts]
             more = {"ranks": trained, "device": describe_device(resolve_device(config.resources.device))}
             write_provenance(folder, "train", inputs, trial_parameters(config, name, seed), more)
     except BaseException:
         with ranks.undisturbed():
-            checkpoints.wait()  # the process ends, perhaps with its disk
+            checkpoints.wait()  # the process ends, and may lose its disk
         raise
     checkpoints.remove()
     return metrics

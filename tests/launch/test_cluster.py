@@ -186,7 +186,7 @@ def test_a_job_that_looks_complete_without_a_result_is_no_training(
 
     cluster.start_pod = ended
     config, plans = changed(pipeline, nodes=2), pipeline[0] / "plans"
-    with pytest.raises(BssError, match=r"bss-.* is complete, but its result cannot be had\. .*no folder there"):
+    with pytest.raises(BssError, match=r"bss-.* is complete, but its result cannot be downloaded\. .*no folder there"):
         train_on_nodes(tmp_path / "runs" / "trial", config, small_store, plans, *TRIAL, lambda row: None)
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -215,7 +215,7 @@ def cut(log):
 
 def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path, monkeypatch):
     monkeypatch.setattr("bss.launch.nodes.trial_key", lambda *arguments: "0" * 64)
-    with pytest.raises(BssError, match=r"node-\d: the image of the nodes has other code than what started this"):
+    with pytest.raises(BssError, match=r"node-\d: the image of the nodes has different code than their starter"):
         train_on_nodes(
             tmp_path / "trial", changed(pipeline, nodes=2), small_store, pipeline[0] / "plans", *TRIAL, lambda row: None
         )
@@ -277,9 +277,9 @@ def test_the_place_of_the_nodes_files_is_asked_for(staging, message, pipeline):
 @pytest.mark.parametrize(
     ("device", "endpoint", "message"),
     [
-        ("cpu", "http://127.0.0.1:9000", "AWS_ENDPOINT_URL: 127.0.0.1 is, inside a container, the container itself"),
+        ("cpu", "http://127.0.0.1:9000", "AWS_ENDPOINT_URL: inside a container, 127.0.0.1 is the container itself"),
         ("cpu", "http://localhost:9000", "AWS_ENDPOINT_URL: localhost is"),
-        ("cuda", "http://store:9000", "the Kubeflow Trainer gives containers of this machine no GPU"),
+        ("cuda", "http://store:9000", "the Kubeflow Trainer gives local containers no GPU"),
         ("cpu", "http://store:9000", "of Docker or Podman elsewhere, of which none answers"),
     ],
 )

@@ -202,7 +202,7 @@ def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
     (tmp_path / ".trial.scratch").mkdir()
     with (tmp_path / ".trial.scratch" / "progress").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        with pytest.raises(BssError, match="processes of a training that was killed still work on it"):
+        with pytest.raises(BssError, match="orphaned processes of a killed training still work on it"):
             await_killed_ranks(tmp_path / "trial")
     await_killed_ranks(tmp_path / "trial")
     assert not list(tmp_path.iterdir())
@@ -211,7 +211,7 @@ def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "arguments", "message"),
     [
-        ({}, {}, "RANK: not in the environment. Start `-m bss.launch.rank_main` with torchrun."),
+        ({}, {}, "RANK: missing from the environment. Start `-m bss.launch.rank_main` with torchrun."),
         ({"WORLD_SIZE": "3"}, {}, "train.nodes x train.processes is 1 x 2, but torchrun started 3 processes"),
         ({"WORLD_SIZE": "2"}, {"--scheduler": "bss-x"}, "--scheduler bss-x: "),
     ],
