@@ -1,4 +1,4 @@
-"""Submitting the pipeline to Kubeflow, and waiting for it."""
+"""Submit the pipeline to Kubeflow, and wait for it."""
 
 import contextlib
 import io
@@ -23,23 +23,23 @@ from pipelines.cluster import load_cluster
 from pipelines.compile import compile_pipeline
 
 PINNED = re.compile(r".+(@sha256:[0-9a-f]{64}|:[\w.-]*[0-9a-f]{7,40}[\w.-]*)")
-"""An image by digest, or by a tag that holds a commit."""
+"""An image by digest, or by a tag that contains a commit."""
 TIMEOUT = 15
-"""Seconds after which an endpoint that says nothing is given up."""
+"""Timeout in seconds for a silent endpoint."""
 POLL_SECONDS = 10.0
-"""Between two looks at a run."""
+"""Seconds between two polls of a run."""
 PATIENCE = 30
-"""Looks in a row that may fail before a run is given up; it goes on by itself."""
+"""Consecutive polls that may fail before we stop waiting; the run continues."""
 ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
-"""Final state of a run to the exit status of `bss submit --wait`."""
+"""Maps a run's final state to the exit status of `bss submit --wait`."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where Kubeflow Pipelines answers."""
+    """A Kubeflow Pipelines endpoint."""
 
     url: str
-    """Address of the API, such as http://localhost:8080 or https://kubeflow.example.org/pipeline."""
+    """URL of the API, such as http://localhost:8080 or https://kubeflow.example.org/pipeline."""
     namespace: str | None = None
     """Profile namespace of a multi-user installation."""
     token: str | None = None
@@ -54,25 +54,25 @@ def run_arguments(
     data: tuple[str, str, str],
     mlflow_tracking_uri: str,
 ) -> dict[str, Any]:
-    """Return the pipeline's parameters but the image; `data` is repository, revision and path.
+    """Return the pipeline's parameters except the image; `data` is repository, revision and path.
 
-    Raises `BssError` for every parameter that is wrong, as the step start would.
+    Raises `BssError` for every wrong parameter, like the step start.
     """
     try:
         text = params.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BssError(f"{params}: cannot be read ({error}). Name a file with --params.") from error
+        raise BssError(f"{params}: cannot be read ({error}). Give a file with --params.") from error
     config = resolve_config(text, overrides, schedulers, seeds)
     repository, revision, path = data
     if bool(repository) != bool(path) or (revision and not repository):
-        raise BssError("--data-repository and --data-path belong together; --data-revision is for them.")
+        raise BssError("--data-repository and --data-path belong together; --data-revision needs both.")
     if not repository and config.generate.digits is None:
         raise BssError(
-            f"--data-repository: not given, and {params} generates no built-in data. The steps take data from a git "
-            f"repository alone: add --data-repository ADDRESS --data-path {_suggested_path(config)}, and "
+            f"--data-repository: missing, and {params} generates no built-in data. The steps get data only from a git "
+            f"repository: add --data-repository URL --data-path {_suggested_path(config)}, and "
             "--data-revision unless it is the default branch (docs/data.md)."
         )
-    _require_no_secret("--data-repository", repository, "Name an address from which the steps may clone without one.")
+    _require_no_secret("--data-repository", repository, "Give a URL from which the steps can clone without one.")
     _require_no_secret("--mlflow", mlflow_tracking_uri, "Put it into the secret, as MLFLOW_TRACKING_PASSWORD.")
     return {
         "parameters": text,
@@ -87,26 +87,26 @@ def run_arguments(
 
 
 def _suggested_path(config: Config) -> str:
-    """Return prepare.root where it may be a path in a repository, otherwise an example."""
+    """Return prepare.root if it may be a path in a repository, otherwise an example."""
     root = Path(config.prepare.root)
     return "data/birds" if root.is_absolute() or ".." in root.parts else shlex.quote(root.as_posix())
 
 
 def _require_no_secret(option: str, address: str, cure: str) -> None:
-    """Raise `BssError` if `address` carries a password: everybody who sees a run sees its parameters."""
+    """Raise `BssError` if `address` contains a password: everybody who sees a run sees its parameters."""
     if redact(address) != address and address.startswith("http"):
-        raise BssError(f"{option} {redact(address)}: holds a password, which all who see the run would see. {cure}")
+        raise BssError(f"{option} {redact(address)}: contains a password, visible to all who see the run. {cure}")
 
 
 def check_image(image: str) -> None:
     """Raise `BssError` unless `image` is named by digest or commit.
 
-    Kubeflow reuses steps by the image's name: a tag that moves would give results of older code.
+    Kubeflow reuses steps by image name: a moving tag would reuse results of older code.
     """
     if not PINNED.fullmatch(image):
         raise BssError(
             f"--image {image}: name it by digest (name@sha256:...) or by a tag with the commit, as `make image` "
-            "does. Kubeflow reuses steps by this name, and a tag that moves would hide changed code."
+            "does. Kubeflow reuses steps by this name, and a moving tag would hide changed code."
         )
 
 
@@ -121,8 +121,8 @@ def submit(
 ) -> str:
     """Compile and submit the pipeline; return the id of the run.
 
-    Raises `BssError` at once where the image's name can move, the parameters ask for other GPUs than the
-    cluster's settings, nobody answers, or the token is refused.
+    Raises `BssError` if the image's name can move, the parameters request other GPUs than the
+    cluster settings, the endpoint does not answer, or the token is rejected.
     """
     check_image(image)
     config = resolve_config(
@@ -134,7 +134,7 @@ def submit(
         package = Path(folder) / "pipeline.yaml"
         package.write_text(compile_pipeline(cluster, config), encoding="utf-8")
         try:
-            # The client prints addresses of its own; the caller prints one.
+            # The client prints URLs itself; the caller prints one.
             with contextlib.redirect_stdout(io.StringIO()):
                 run = client.create_run_from_pipeline_package(
                     str(package),
@@ -150,7 +150,7 @@ def submit(
 
 
 def connect(endpoint: Endpoint) -> Any:
-    """Return a client of the Kubeflow Pipelines API; `BssError` where none answers or the token is refused."""
+    """Return a client of the Kubeflow Pipelines API; raise `BssError` if it does not answer or rejects the token."""
     import requests
 
     headers = {"Authorization": f"Bearer {endpoint.token}"} if endpoint.token else {}
@@ -159,18 +159,18 @@ def connect(endpoint: Endpoint) -> Any:
         answer = requests.get(url, headers=headers, timeout=TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
         raise BssError(
-            f"{endpoint.url}: does not answer ({type(error).__name__}). Is it the address of Kubeflow Pipelines? "
+            f"{endpoint.url}: does not answer ({type(error).__name__}). Is it the URL of Kubeflow Pipelines? "
             "From outside the cluster: kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80, then "
             "--endpoint http://localhost:8080."
         ) from error
     if answer.status_code in (301, 302, 303, 307, 401, 403):
         raise BssError(
-            f"{endpoint.url}: {'refuses this token' if endpoint.token else 'asks for a token'} "
+            f"{endpoint.url}: {'rejects this token' if endpoint.token else 'requires a token'} "
             f"(status {answer.status_code}). Give a valid one with --token-file or in KFP_TOKEN."
         )
     if not answer.ok or "json" not in answer.headers.get("content-type", ""):
         raise BssError(
-            f"{endpoint.url}: answers, but not as Kubeflow Pipelines 2 does (status {answer.status_code} for "
+            f"{endpoint.url}: answers, but not like Kubeflow Pipelines 2 (status {answer.status_code} for "
             f"{url}). Full installations have it below /pipeline."
         )
     import kfp
@@ -182,9 +182,9 @@ def connect(endpoint: Endpoint) -> Any:
 
 
 def wait(endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float) -> int:
-    """Print each step's state as it changes until the run has ended; return 0 where it succeeded, else 1.
+    """Print each step's state as it changes until the run ends; return 0 if it succeeded, else 1.
 
-    Raises `BssError` if the run cannot be looked at for long; it goes on by itself.
+    Raises `BssError` if polling fails for long; the run continues.
     """
     client = connect(endpoint)
     seen: dict[str, str] = {}
@@ -197,7 +197,7 @@ def wait(endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float)
         except Exception as error:
             failures += 1
             if failures == PATIENCE:
-                raise _refused(endpoint, error, f"The run {run_id} goes on by itself.") from error
+                raise _refused(endpoint, error, f"The run {run_id} continues.") from error
             time.sleep(poll_seconds)
             continue
         for name, state in step_states(run).items():
@@ -213,7 +213,7 @@ def wait(endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float)
 
 
 def step_states(run: Any) -> dict[str, str]:
-    """Return the state of each step of a run by its name; parallel ones of a name are counted together."""
+    """Return the state of each step of a run by name; parallel steps with one name are counted."""
     tasks = run.run_details.task_details if run.run_details is not None else None
     states: dict[str, list[str]] = {}
     for task in tasks or []:
@@ -237,4 +237,4 @@ def _refused(endpoint: Endpoint, error: Exception, more: str = "") -> BssError:
     body = str(getattr(error, "body", None) or error).strip()
     found = re.search(r'"message"\s*:\s*"([^"]*)"', body)
     reason = found.group(1) if found else (body.splitlines() or [type(error).__name__])[0]
-    return BssError(f"{endpoint.url}: Kubeflow Pipelines refused: {reason[:400]} {more}".rstrip())
+    return BssError(f"{endpoint.url}: Kubeflow Pipelines rejected it: {reason[:400]} {more}".rstrip())

@@ -1,7 +1,7 @@
-"""The MLflow run that all steps of one pipeline run share.
+"""The MLflow run shared by all steps of one pipeline run.
 
-Kubeflow reuses a training whose inputs are the same, so the id of the MLflow run cannot be one of them. The
-steps find it by the id of the pipeline run, which each pod has in its environment.
+Kubeflow reuses a training with the same inputs, so the id of the MLflow run cannot be one of them. The
+steps find it by the id of the pipeline run, which is in each pod's environment.
 """
 
 import os
@@ -20,7 +20,7 @@ from bss.tracking.sender import require_sent
 
 RUN_TAG, IMAGE_TAG = "bss.kfp_run_id", "bss.image"
 STATUS = {"SUCCEEDED": "FINISHED", "CANCELLED": "KILLED"}
-"""Kubeflow's final state to MLflow's; all others are FAILED."""
+"""Maps Kubeflow's final state to MLflow's; all others become FAILED."""
 
 
 def run_id() -> str:
@@ -39,23 +39,23 @@ def tracking_address(given: str) -> str:
     address = given or os.environ.get("MLFLOW_TRACKING_URI")
     if not address:
         raise BssError(
-            "mlflow_tracking_uri: not given, and the secret has no MLFLOW_TRACKING_URI. Name the server, or "
+            "mlflow_tracking_uri: missing, and the secret has no MLFLOW_TRACKING_URI. Set the server's URL, or "
             "override tracking.enabled=false."
         )
     return address
 
 
 def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) -> Execution | None:
-    """Return the MLflow run of this pipeline run; a step that is tried again finds the one of its first try.
+    """Return the MLflow run of this pipeline run; a retried step finds the one from its first attempt.
 
-    None, and a line that says so, where nobody answers and tracking.strict is false.
+    If the server does not answer and tracking.strict is false, prints that and returns None.
     """
     own = run_id()
     try:
         execution = find_execution(address)
         if execution is None:
             with tempfile.TemporaryDirectory() as spool:
-                # The same name in every try, so that they cannot make two.
+                # The same name in every attempt, so that retries cannot create two.
                 record, all_tags = digest_json(own)[:32], {**tags, RUN_TAG: own}
                 execution, _ = open_execution(Path(spool), config, name, address, all_tags, record)
                 require_sent(Path(spool), address)
@@ -66,16 +66,16 @@ def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) 
 
 
 def _go_on_without(error: BssError, config: Config) -> None:
-    """Say that a step goes on without MLflow; raise `error` where tracking.strict is true."""
+    """Print that a step continues without MLflow; raise `error` if tracking.strict is true."""
     if config.tracking.strict:
         raise error
-    print(f"{error}\nThis step goes on without MLflow; the step compare logs what is missing there.", flush=True)
+    print(f"{error}\nThis step continues without MLflow; the step compare logs what is missing.", flush=True)
 
 
 def find_execution(address: str) -> Execution | None:
-    """Return the MLflow run of this pipeline run, or None where there is none.
+    """Return the MLflow run of this pipeline run, or None.
 
-    Raises `BssError` if nobody answers at `address`.
+    Raises `BssError` if no server answers at `address`.
     """
     own = run_id()
     try:
@@ -95,7 +95,7 @@ def find_execution(address: str) -> Execution | None:
 def join_execution(config: Config, given: str) -> Execution | None:
     """Return the MLflow run of this pipeline run for a training; None if tracking is off.
 
-    None too, and a line that says so, where the server does not answer or has no such run and tracking.strict is
+    Also None, with a message, if the server does not answer or has no such run and tracking.strict is
     false: the comparison logs such a training.
     """
     if not config.tracking.enabled:
@@ -104,7 +104,7 @@ def join_execution(config: Config, given: str) -> Execution | None:
     try:
         execution = find_execution(address)
         if execution is None:
-            raise BssError(f"MLflow at {redact(address)}: has no run of the pipeline run {own}. Was it deleted?")
+            raise BssError(f"MLflow at {redact(address)}: no run for the pipeline run {own}. Was it deleted?")
     except BssError as error:
         _go_on_without(error, config)
         return None
@@ -112,7 +112,7 @@ def join_execution(config: Config, given: str) -> Execution | None:
 
 
 def end(given: str, state: str) -> str:
-    """End the MLflow run of this pipeline run, if there is one; `state` is Kubeflow's. Returns what was done."""
+    """End the MLflow run of this pipeline run, if any; `state` is Kubeflow's. Returns a description."""
     address = given or os.environ.get("MLFLOW_TRACKING_URI")
     status = STATUS.get(state, "FAILED")
     try:
@@ -122,6 +122,6 @@ def end(given: str, state: str) -> str:
         with tempfile.TemporaryDirectory() as spool:
             continue_execution(Path(spool), execution).append("end", status=status)
             require_sent(Path(spool), address)
-    except BssError as error:  # the pipeline run is what it is, recorded or not
+    except BssError as error:  # failing to record must not change the pipeline run's outcome
         return str(error)
     return f"MLflow run {execution.name}: {status}"

@@ -170,14 +170,14 @@ def test_no_credentials(aws, tmp_path, monkeypatch):
 
 
 def test_refused_credentials(client, folder, tmp_path, monkeypatch, strict_aws):
-    assert "refuses the credentials (InvalidAccessKeyId" in refused(URL, tmp_path / "copy")
-    with pytest.raises(BssError, match="refuses the credentials"):
+    assert "rejects the credentials (InvalidAccessKeyId" in refused(URL, tmp_path / "copy")
+    with pytest.raises(BssError, match="rejects the credentials"):
         upload_folder(folder, URL)
-    with pytest.raises(BssError, match="refuses the credentials"):
+    with pytest.raises(BssError, match="rejects the credentials"):
         check_credentials()
     name, secret = strict_aws
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
-    assert "refuses the credentials (SignatureDoesNotMatch" in refused(URL, tmp_path / "copy")
+    assert "rejects the credentials (SignatureDoesNotMatch" in refused(URL, tmp_path / "copy")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     upload_folder(folder, URL)
     check_bucket(URL)
