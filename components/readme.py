@@ -1,4 +1,4 @@
-"""The README of each component, written from its signature: `make compiled` writes them."""
+"""Generate the README of each component from its signature; `make compiled` writes them."""
 
 import importlib
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import docstring_parser
 
 STEPS = ("start", "prepare", "measure", "schedule", "train", "compare", "finish")
-"""The components in the order in which they run."""
+"""The components in execution order."""
 OF_SHARDS = ("list_shards", "join_shards")
-"""Those that run before and after prepare where cluster.yaml asks for several shards."""
+"""Components before and after prepare if cluster.yaml sets several shards."""
 
 
 def component(step: str) -> Any:
@@ -17,16 +17,16 @@ def component(step: str) -> Any:
 
 
 def readme(step: str) -> str:
-    """Return the text of the README of `step`: what it does, and what goes in and out."""
+    """Return the README of `step`: purpose, inputs and outputs."""
     spec = component(step).component_spec
     told = docstring_parser.parse(component(step).python_func.__doc__)
     texts = {parameter.arg_name: " ".join((parameter.description or "").split()) for parameter in told.params}
     returned = " ".join((told.returns.description or "").split()) if told.returns else ""
     cached = step not in ("start", "compare", "finish")
     reuse = (
-        "Kubeflow reuses an earlier result where all of these values are the same and the image is."
+        "Kubeflow reuses an earlier result if all of these values and the image are the same."
         if cached
-        else "It runs in every pipeline run: nothing of it is reused."
+        else "It runs in every pipeline run and is never reused."
     )
     inputs = _rows(spec.inputs or {}, texts, "")
     outputs = _rows(spec.outputs or {}, texts, returned)

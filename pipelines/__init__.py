@@ -1,1 +1,1 @@
-"""The Kubeflow pipeline, what it asks of a cluster, and its submission."""
+"""The Kubeflow pipeline, its cluster settings, and its submission."""

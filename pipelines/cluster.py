@@ -1,4 +1,4 @@
-"""What the pipeline asks of a cluster: pipelines/cluster.yaml, checked strictly."""
+"""The pipeline's cluster settings: pipelines/cluster.yaml, checked strictly."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ LONGEST_WAITS = 7 * 24 * 3600
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a step that failed is tried again, and after how long."""
+    """How often and after how long a failed step is retried."""
 
     count: int = 3
-    """Tries after the first; 0 never tries again."""
+    """Retries after the first attempt; 0 never retries."""
     backoff_seconds: int = 60
     """Wait before the second try."""
     factor: int = 2
@@ -55,15 +55,15 @@ class Retries:
 class Cluster:
     """The whole of cluster.yaml."""
 
-    # Strict types, and unknown keys are errors, here and in every section.
+    # Strict types; unknown keys are errors, here and in every section.
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
 
     secret: str = "bss"
     """Kubernetes secret with the credentials of the object store and of MLflow, as environment variables."""
     image_pull_secrets: tuple[str, ...] = ()
-    """Secrets for a registry that asks for a password."""
+    """Secrets for a registry that requires a password."""
     parallel_trainings: int = 0
-    """Trainings, and before them measurings, at a time; 0 leaves it to the cluster."""
+    """Concurrent trainings, and before them measurings; 0 leaves it to the cluster."""
     prepare_shards: int = 1
     """Pods that share the decoding; with more than 1 a further step copies what they decoded into one store."""
     security_context: SecurityContext | None = None
@@ -89,5 +89,5 @@ class Cluster:
 
 
 def load_cluster(path: Path) -> Cluster:
-    """Read and check the settings in `path`; `BssError` for every key that is wrong, all at once."""
+    """Read and check the settings in `path`; raise `BssError` with all wrong keys at once."""
     return check_tree(read_yaml(path), Cluster, path.name)

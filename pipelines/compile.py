@@ -1,4 +1,4 @@
-"""Compiling the pipeline: the text that Kubeflow runs."""
+"""Compile the pipeline to the YAML that Kubeflow runs."""
 
 import tempfile
 from pathlib import Path
@@ -20,7 +20,7 @@ def compile_pipeline(cluster: Path, config: Config, caching: bool = True) -> str
     from pipelines.pipeline import build_pipeline
 
     settings = load_cluster(cluster)
-    # On one line: kfp repeats defaults in comments at the top of the file, and a second line would be no comment.
+    # On one line: kfp repeats defaults in comments at the top of the file, and a second line would not be a comment.
     default = config_to_json(config)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"

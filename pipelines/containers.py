@@ -1,4 +1,4 @@
-"""Running one step in a container of the Docker engine, for kfp.local's DockerRunner."""
+"""Run one step in a Docker container, for kfp.local's DockerRunner."""
 
 import codecs
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from bss.errors import BssError
 
 
 def connect() -> Any:
-    """Return a client of the Docker engine that DOCKER_HOST or the default socket names.
+    """Return a client of the Docker engine at DOCKER_HOST or the default socket.
 
     Raises `BssError` if none answers.
     """
@@ -26,7 +26,7 @@ def connect() -> Any:
 
 
 def find_image(client: Any, image: str) -> Any:
-    """Return the image `image` of the engine; `BssError` where it has none of this name."""
+    """Return the engine's image `image`; raise `BssError` if it does not exist."""
     import docker
 
     try:
@@ -36,10 +36,10 @@ def find_image(client: Any, image: str) -> Any:
 
 
 def run_container(client: Any, image: str, command: Sequence[str], volumes: dict[str, Any], **settings: Any) -> int:
-    """Run `command` in a new container of `image`, print its log as it comes, and return its exit status.
+    """Run `command` in a new container of `image`, stream its log, and return its exit status.
 
-    kfp 2.17's own function lets the engine remove the container as soon as it ends, and takes one whose
-    status is gone for a success. Here it is removed after its status was read, whatever happens meanwhile.
+    kfp 2.17's own function lets the engine remove the container as soon as it ends, and counts a missing
+    status as success. Here it is removed after its status was read, whatever happens meanwhile.
     """
     container = client.containers.create(image, command=list(command), volumes=volumes, **settings)
     try:

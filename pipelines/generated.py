@@ -1,4 +1,4 @@
-"""The files in the repository that the code generates: `make compiled` writes all of them, or none."""
+"""The generated files in the repository; `make compiled` writes all of them or none."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[1]
 def generated() -> dict[Path, str]:
     """Return the text of each generated file by its path.
 
-    Raises `BssError` if pipelines/cluster.yaml is wrong, and whatever a dataset's own file raises.
+    Raises `BssError` if pipelines/cluster.yaml is wrong, and any exception of a dataset's file.
     """
     pipelines = PROJECT / "pipelines"
     texts = {pipelines / "pipeline.yaml": compile_pipeline(pipelines / "cluster.yaml", load_config(BUILTIN))}

@@ -22,7 +22,7 @@ from components.train.component import train
 from pipelines.cluster import Cluster
 
 SHELL_STARTS = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main"
-"""How the shell script that kfp writes around a component starts Python."""
+"""How kfp's shell wrapper of a component starts Python."""
 
 NAME = "bss"
 DESCRIPTION = "Balance-aware sequence sampling: measure how balanced each sample is, schedule, train, compare."
@@ -31,7 +31,7 @@ SECRET_VARIABLES = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"),
     *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
 )
-"""Keys of the secret, and the environment variables that they become; each may be left out."""
+"""Keys of the secret, and their environment variables; all are optional."""
 
 
 def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool = True) -> Callable[..., Any]:
@@ -52,7 +52,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
     def bss_pipeline(
         image: str,
         parameters: str = parameters,
-        overrides: list = [],  # noqa: B006 - kfp takes the default from here and changes nothing
+        overrides: list = [],  # noqa: B006 - kfp reads the default and does not modify it
         schedulers: list = [],  # noqa: B006
         seeds: list = [],  # noqa: B006
         data_repository: str = "",
@@ -66,12 +66,12 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
             image: Image of all steps, by digest or by a tag that never moves, such as a commit.
             parameters: Text of a params.yaml.
             overrides: Texts such as "train.epochs=5".
-            schedulers: Names of schedulers in the parameters; empty takes all.
-            seeds: Seeds; empty takes those of the parameters.
-            data_repository: Address of a git repository with data under DVC; empty for the built-in data.
+            schedulers: Names of schedulers in the parameters; empty uses all.
+            seeds: Seeds; empty uses those of the parameters.
+            data_repository: URL of a git repository with data under DVC; empty for the built-in data.
             data_revision: Branch, tag or commit; empty for the default branch.
             data_path: Folder in the repository.
-            mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+            mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
         """
         last = on(finish(mlflow_tracking_uri=mlflow_tracking_uri), cluster.light, image)
         last.set_caching_options(False)
@@ -93,7 +93,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                 cluster.light,
                 image,
             )
-            # It looks where data and MLflow are now; a result from last week says nothing about that.
+            # It checks the current data and MLflow server; last week's result says nothing about them.
             started.set_caching_options(False)
             decides = {"parameters": started.outputs["prepare"], "data_digest": started.outputs["digest"]}
             place = {"data_repository": data_repository, "data_revision": data_revision, "data_path": data_path}
@@ -172,14 +172,14 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                 cluster.others,
                 image,
             )
-            # It logs the report to the MLflow run of this pipeline run, whatever was reused.
+            # It logs the report to the MLflow run of this pipeline run, even if steps were reused.
             compared.set_caching_options(False)
 
     return bss_pipeline
 
 
 def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
-    """Give `task` its image and what the cluster's settings say."""
+    """Set the image of `task` and apply the cluster settings."""
     task.container_spec.command = without_shell(task.container_spec.command)
     task.set_container_image(image)
     task.set_cpu_request(pods.cpu).set_cpu_limit(pods.cpu)
@@ -209,14 +209,14 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
     kubernetes.use_secret_as_env(task, cluster.secret, {name: name for name in SECRET_VARIABLES}, optional=True)
     if cluster.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
-    # Not a parameter: the id of the run would keep every step from being reused.
+    # Not a parameter: the run id would prevent any reuse of steps.
     kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
     return task
 
 
 def without_shell(command: list[str]) -> list[str]:
-    """Return `command` with Python taking the place of the shell that starts it, which would pass on no signal."""
+    """Return `command` with Python replacing its shell by exec, because the shell would not forward signals."""
     replaced = [part.replace(SHELL_STARTS, f"exec env {SHELL_STARTS}") for part in command]
     if replaced == command:
-        raise BssError(f"kfp starts components in another way than by `{SHELL_STARTS}`. Install the locked version.")
+        raise BssError(f"kfp does not start components with `{SHELL_STARTS}`. Install the locked version of kfp.")
     return replaced

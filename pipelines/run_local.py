@@ -1,4 +1,4 @@
-"""The pipeline on this machine, each step a process or a container, by kfp's own local runners."""
+"""Run the pipeline on this machine with kfp's local runners, each step as a process or a container."""
 
 import builtins
 import os
@@ -19,19 +19,19 @@ from pipelines.pipeline import SECRET_VARIABLES, build_pipeline
 
 RESOLVED = ("parameters", "overrides", "schedulers", "seeds")
 PROCESSES = "none"
-"""Stands for the image where the steps are processes."""
+"""Placeholder image for steps that run as processes."""
 
 
 def tracking_address(arguments: Mapping[str, Any], root: Path) -> str:
-    """Return where the steps of a run below `root` record: the pipeline's parameter, or the database in `root`."""
+    """Return the MLflow URI for the steps of a run below `root`: the pipeline's parameter, or a database in `root`."""
     return arguments.get("mlflow_tracking_uri") or f"sqlite:///{root.resolve()}/mlflow.db"
 
 
 def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None, shards: int = 1) -> Path:
-    """Run the pipeline with `arguments` (its parameters but the image); return the folder of the report.
+    """Run the pipeline with `arguments` (its parameters except the image); return the folder of the report.
 
-    With `image` each step runs in a container of it, without as a process. With several `shards` preparing is
-    fanned out over as many steps, of which two run at a time. All that the steps write goes below `root`, with
+    With `image` each step runs in a container, otherwise as a process. With several `shards`, preparation is
+    split into as many steps, two of which run concurrently. All outputs go below `root`, with
     MLflow's records at `tracking_address`. Steps whose inputs are the
     same as in an earlier run below `root` are reused. Raises `BssError` if a step fails.
     """
@@ -43,32 +43,32 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     run_id = str(uuid.uuid4())
     nodes = resolve_config(*(arguments[name] for name in RESOLVED)).train.nodes
     if image is not None:
-        # The steps need no network unless the data or MLflow lie beyond it: nothing is installed at run time.
+        # The steps need no network unless data or MLflow are remote: nothing is installed at run time.
         offline = not arguments.get("data_repository") and address.startswith("sqlite:")
         place = _docker(local, root, image, run_id, offline)
     else:
         place = _subprocess(local, run_id)
     before = set(root.iterdir())
     with place as chosen, _own_print(), warnings.catch_warnings():
-        # That images and what is asked of a cluster have no effect here is known.
+        # Silence the warnings that images and cluster resources have no effect here.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp")
         warnings.filterwarnings("ignore", category=UserWarning, module="kfp")
         local.init(chosen, pipeline_root=str(root), enable_caching=True)
         try:
-            # On this machine a step fails for the same reason again: it is not retried.
+            # No retries: on this machine a step would fail for the same reason again.
             build_pipeline(Cluster(prepare_shards=shards, retries=Retries(count=0)), arguments["parameters"], nodes)(
                 **dict(arguments) | {"image": image or PROCESSES, "mlflow_tracking_uri": address}
             )
         except RuntimeError as error:
-            message = re.sub(r"\x1b\[\d+m", "", str(error))  # kfp colours it, terminal or not
-            raise BssError(f"{message} The step's own log stands above.") from error
+            message = re.sub(r"\x1b\[\d+m", "", str(error))  # kfp colours it even without a terminal
+            raise BssError(f"{message} See the step's log above.") from error
     (folder,) = [path for path in set(root.iterdir()) - before if path.name.startswith("bss-")]
     return folder / "compare" / "report"
 
 
 @contextmanager
 def _own_print() -> Iterator[None]:
-    """Restore `print` at the end: kfp 2.17 indents it while a step runs and, where two overlap, may leave it so."""
+    """Restore `print` at the end: kfp 2.17 indents it while a step runs and, if two overlap, may leave it so."""
     before = builtins.print
     try:
         yield
@@ -78,7 +78,7 @@ def _own_print() -> Iterator[None]:
 
 @contextmanager
 def _subprocess(local: Any, run_id: str) -> Iterator[Any]:
-    """Give the runner of processes; they inherit the environment."""
+    """Yield the process runner; processes inherit the environment."""
     before = os.environ.get(RUN_ID)
     os.environ[RUN_ID] = run_id
     try:
@@ -92,7 +92,7 @@ def _subprocess(local: Any, run_id: str) -> Iterator[Any]:
 
 @contextmanager
 def _docker(local: Any, root: Path, image: str, run_id: str, offline: bool) -> Iterator[Any]:
-    """Give the runner of containers, with our way of running one."""
+    """Yield the container runner, with our own function to run one."""
     from kfp.local import docker_task_handler
 
     client = connect()
@@ -119,7 +119,7 @@ def _docker(local: Any, root: Path, image: str, run_id: str, offline: bool) -> I
 
 
 def _user(image: Any, root: Path) -> str:
-    """Return the user of the containers: this one, or the image's own where this one is root."""
+    """Return the user of the containers: the current one, or the image's own if the current one is root."""
     if os.getuid() != 0:
         return f"{os.getuid()}:{os.getgid()}"
     user = str(image.attrs["Config"]["User"] or "0")
@@ -129,5 +129,5 @@ def _user(image: Any, root: Path) -> str:
 
 
 def _passed_on() -> dict[str, str]:
-    """Return the variables of this environment that a cluster's secret would hold."""
+    """Return this environment's values of the variables that a cluster's secret would hold."""
     return {name: os.environ[name] for name in SECRET_VARIABLES if name in os.environ}

@@ -28,25 +28,25 @@ def run_arguments(
     data: tuple[str, str, str],
     mlflow_tracking_uri: str,
 ) -> dict[str, Any]:
-    """Return the pipeline's parameters but the image; `data` is repository, revision and path.
+    """Return the pipeline's parameters except the image; `data` is repository, revision and path.
 
-    Raises `BssError` for every parameter that is wrong, as the step start would.
+    Raises `BssError` for every wrong parameter, like the step start.
     """
     try:
         text = params.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BssError(f"{params}: cannot be read ({error}). Name a file with --params.") from error
+        raise BssError(f"{params}: cannot be read ({error}). Give a file with --params.") from error
     config = resolve_config(text, overrides, schedulers, seeds)
     repository, revision, path = data
     if bool(repository) != bool(path) or (revision and not repository):
-        raise BssError("--data-repository and --data-path belong together; --data-revision is for them.")
+        raise BssError("--data-repository and --data-path belong together; --data-revision needs both.")
     if not repository and config.generate.digits is None:
         raise BssError(
-            f"--data-repository: not given, and {params} generates no built-in data. The steps take data from a git "
-            f"repository alone: add --data-repository ADDRESS --data-path {_suggested_path(config)}, and "
+            f"--data-repository: missing, and {params} generates no built-in data. The steps get data only from a git "
+            f"repository: add --data-repository URL --data-path {_suggested_path(config)}, and "
             "--data-revision unless it is the default branch (docs/data.md)."
         )
-    _require_no_secret("--data-repository", repository, "Name an address from which the steps may clone without one.")
+    _require_no_secret("--data-repository", repository, "Give a URL from which the steps can clone without one.")
     _require_no_secret("--mlflow", mlflow_tracking_uri, "Put it into the secret, as MLFLOW_TRACKING_PASSWORD.")
     return {
         "parameters": text,
@@ -61,26 +61,26 @@ def run_arguments(
 
 
 def _suggested_path(config: Config) -> str:
-    """Return prepare.root where it may be a path in a repository, otherwise an example."""
+    """Return prepare.root if it may be a path in a repository, otherwise an example."""
     root = Path(config.prepare.root)
     return "data/birds" if root.is_absolute() or ".." in root.parts else shlex.quote(root.as_posix())
 
 
 def _require_no_secret(option: str, address: str, cure: str) -> None:
-    """Raise `BssError` if `address` carries a password: everybody who sees a run sees its parameters."""
+    """Raise `BssError` if `address` contains a password: everybody who sees a run sees its parameters."""
     if redact(address) != address and address.startswith("http"):
-        raise BssError(f"{option} {redact(address)}: holds a password, which all who see the run would see. {cure}")
+        raise BssError(f"{option} {redact(address)}: contains a password, visible to all who see the run. {cure}")
 
 
 def check_image(image: str) -> None:
     """Raise `BssError` unless `image` is named by digest or commit.
 
-    Kubeflow reuses steps by the image's name: a tag that moves would give results of older code.
+    Kubeflow reuses steps by image name: a moving tag would reuse results of older code.
     """
     if not PINNED.fullmatch(image):
         raise BssError(
             f"--image {image}: name it by digest (name@sha256:...) or by a tag with the commit, as `make image` "
-            "does. Kubeflow reuses steps by this name, and a tag that moves would hide changed code."
+            "does. Kubeflow reuses steps by this name, and a moving tag would hide changed code."
         )
 
 

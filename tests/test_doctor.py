@@ -93,7 +93,7 @@ def test_an_object_store_that_does_not_answer_or_refuses(capsys, strict_aws, mon
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", strict_aws[0])
     status, text = shown(capsys)
     assert status == 1
-    assert "refuses the credentials (SignatureDoesNotMatch" in text
+    assert "rejects the credentials (SignatureDoesNotMatch" in text
     assert "the-secret" not in text
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:the-secret@127.0.0.1:9")
     status, text = shown(capsys)

@@ -1,1 +1,1 @@
-"""What the Kubeflow components need besides the stages: parameters per stage, data, the MLflow run they share."""
+"""Helpers of the Kubeflow components: parameters per stage, data, and the shared MLflow run."""

@@ -15,26 +15,26 @@ BUILT_IN = "digits"
 
 
 def find_data(config: Config, repository: str, revision: str, path: str) -> DataVersion:
-    """Return which data a run uses; without a repository that is the built-in data of `generate`.
+    """Return the data version of a run; without a repository, the built-in data of `generate`.
 
-    Raises `BssError` if it cannot be had.
+    Raises `BssError` if it is unavailable.
     """
     if repository:
         if not path.strip("/"):
-            raise BssError("data_path: name the folder of the data in data_repository, such as data/birds.")
+            raise BssError("data_path: missing. Set the folder of the data in data_repository, such as data/birds.")
         return locate(repository, revision, path.strip("/"))
     if revision or path:
-        raise BssError("data_repository: not given, but data_revision or data_path is. Name the git repository.")
+        raise BssError("data_repository: missing, but data_revision or data_path is set. Set the git repository.")
     if config.generate.digits is None:
         raise BssError(
-            "data_repository: not given, and params.yaml generates no built-in data. Name a git repository with "
+            "data_repository: missing, and params.yaml generates no built-in data. Set a git repository with "
             "data under DVC, its data_revision and data_path."
         )
     return DataVersion("", "", BUILT_IN, digest_json(config_to_tree(config.generate.digits)))
 
 
 def data_tags(version: DataVersion, revision: str) -> dict[str, str]:
-    """Return the tags that tell in MLflow which data a run uses; `revision` is what the user named."""
+    """Return MLflow tags with the data version of a run; `revision` is as given by the user."""
     tags = {
         "bss.data_repository": redact(version.repository),
         "bss.data_revision": revision,
@@ -47,16 +47,16 @@ def data_tags(version: DataVersion, revision: str) -> dict[str, str]:
 
 @contextmanager
 def raw_data(config: Config, repository: str, revision: str, path: str, digest: str) -> Iterator[Path]:
-    """Give a temporary folder, of the name that the data has, with the raw data.
+    """Yield a temporary folder with the raw data, named like the data.
 
-    Raises `BssError` if it is not what `digest` says: a branch or tag has moved on since the run started.
+    Raises `BssError` if it does not match `digest`: a branch or tag has moved since the run started.
     """
     version = find_data(config, repository, revision, path)
     if version.digest != digest:
         raise BssError(
             f"{redact(repository)} at {revision or 'its default branch'}, {path}: now holds other data "
-            f"({version.digest[:12]}) than when this run started ({digest[:12]}). Run it again; name a commit as "
-            "data_revision to be safe from this."
+            f"({version.digest[:12]}) than when this run started ({digest[:12]}). Run it again, with a commit as "
+            "data_revision to avoid this."
         )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / Path(version.path).name

@@ -1,7 +1,7 @@
-"""The MLflow run that all steps of one pipeline run share.
+"""The MLflow run shared by all steps of one pipeline run.
 
-Kubeflow reuses a training whose inputs are the same, so the id of the MLflow run cannot be one of them. The
-steps find it by the id of the pipeline run, which each pod has in its environment.
+Kubeflow reuses a training with the same inputs, so the id of the MLflow run cannot be one of them. The
+steps find it by the id of the pipeline run, which is in each pod's environment.
 """
 
 import os
@@ -52,23 +52,23 @@ def tracking_address(given: str) -> str:
     address = given or os.environ.get("MLFLOW_TRACKING_URI")
     if not address:
         raise BssError(
-            "mlflow_tracking_uri: not given, and the secret has no MLFLOW_TRACKING_URI. Name the server, or "
+            "mlflow_tracking_uri: missing, and the secret has no MLFLOW_TRACKING_URI. Set the server's URL, or "
             "override tracking.enabled=false."
         )
     return address
 
 
 def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) -> Execution | None:
-    """Return the MLflow run of this pipeline run; a step that is tried again finds the one of its first try.
+    """Return the MLflow run of this pipeline run; a retried step finds the one from its first attempt.
 
-    None, and a line that says so, where nobody answers and tracking.strict is false.
+    If the server does not answer and tracking.strict is false, prints that and returns None.
     """
     own = run_id()
     try:
         execution = find_execution(address)
         if execution is None:
             with tempfile.TemporaryDirectory() as spool:
-                # The same name in every try, so that they cannot make two.
+                # The same name in every attempt, so that retries cannot create two.
                 record, all_tags = digest_json(own)[:32], {**tags, RUN_TAG: own}
                 execution, _ = open_execution(Path(spool), config, name, address, all_tags, record)
                 require_sent(Path(spool), address)
@@ -79,16 +79,16 @@ def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) 
 
 
 def _go_on_without(error: BssError, config: Config) -> None:
-    """Say that a step goes on without MLflow; raise `error` where tracking.strict is true."""
+    """Print that a step continues without MLflow; raise `error` if tracking.strict is true."""
     if config.tracking.strict:
         raise error
-    print(f"{error}\nThis step goes on without MLflow; the step compare logs what is missing there.", flush=True)
+    print(f"{error}\nThis step continues without MLflow; the step compare logs what is missing.", flush=True)
 
 
 def find_execution(address: str) -> Execution | None:
-    """Return the MLflow run of this pipeline run, or None where there is none.
+    """Return the MLflow run of this pipeline run, or None.
 
-    Raises `BssError` if nobody answers at `address`.
+    Raises `BssError` if no server answers at `address`.
     """
     found = _find(address)
     return None if found is None else found[0]
@@ -115,7 +115,7 @@ def _find(address: str) -> tuple[Execution, str] | None:
 def join_execution(config: Config, given: str) -> Execution | None:
     """Return the MLflow run of this pipeline run for a training; None if tracking is off.
 
-    None too, and a line that says so, where the server does not answer or has no such run and tracking.strict is
+    Also None, with a message, if the server does not answer or has no such run and tracking.strict is
     false: the comparison logs such a training.
     """
     if not config.tracking.enabled:
@@ -124,7 +124,7 @@ def join_execution(config: Config, given: str) -> Execution | None:
     try:
         execution = find_execution(address)
         if execution is None:
-            raise BssError(f"MLflow at {redact(address)}: has no run of the pipeline run {own}. Was it deleted?")
+            raise BssError(f"MLflow at {redact(address)}: no run for the pipeline run {own}. Was it deleted?")
     except BssError as error:
         _go_on_without(error, config)
         return None

@@ -16,28 +16,28 @@ from bss.stages.measure import write_summary
 def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]]:
     """Return the measurings, one per seed: ``parameters`` for `config_from_part`, and ``digest``.
 
-    The digest covers the data and how they are prepared. Raises `BssError` if the list would be longer than
-    a value of Kubeflow may be.
+    The digest covers the data and its preparation. Raises `BssError` if the list would be longer than
+    a Kubeflow value may be.
     """
     digest = digest_json({"data": version.digest, "prepare": stage_part(config, "prepare")})
     measurings = [{"parameters": measuring_part(config, seed), "digest": digest} for seed in config.seeds]
     what = f"seeds: with the parameters of {len(config.seeds)} seeds the list of measurings"
-    require_short(measurings, what, "Run fewer seeds at a time.")
+    require_short(measurings, what, "Run fewer seeds at once.")
     return measurings
 
 
 def join_scores(config: Config, measured: Sequence[Path], scores: Path) -> None:
-    """Lay the scores of single seeds out in the folder `scores`, as the stage measure does for all of them.
+    """Arrange the scores of single seeds in the folder `scores`, in the layout of the stage measure.
 
-    Raises `BssError` if a seed is missing, or a folder is no measuring of this store's samples.
+    Raises `BssError` if a seed is missing, or a folder does not hold measurements of this store's samples.
     """
     provenances = [read_json(part / "provenance.json", "measure") for part in measured]
     if len({str(p["inputs"]) for p in provenances}) > 1:
-        raise BssError("the seeds were measured on different stores: run the pipeline without its cache.")
+        raise BssError("the seeds were measured on different stores: rerun the pipeline without its cache.")
     of_seed = {seed: part for part, p in zip(measured, provenances, strict=True) for seed in p["parameters"]["seeds"]}
     missing = [str(seed) for seed in config.seeds if seed not in of_seed]
     if missing:
-        raise BssError(f"no scores of seed {', '.join(missing)}, but of {', '.join(map(str, of_seed))}.")
+        raise BssError(f"no scores of seed {', '.join(missing)}, only of {', '.join(map(str, of_seed))}.")
     with whole_folder(scores) as folder:
         summaries = {}
         for seed in config.seeds:

@@ -1,4 +1,4 @@
-"""What a step tells the person who reads its log."""
+"""Messages of a step in its log."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from bss.signals import STOPPED, interrupted_by_sigterm, stop_signal_as_sigterm
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End the process with status 1 and the message of a `BssError`, without a traceback; with 143 when stopped."""
+    """Exit with status 1 and the message of a `BssError`, without a traceback; with 143 if stopped."""
     stop_signal_as_sigterm()
     try:
         with interrupted_by_sigterm():

@@ -1,8 +1,8 @@
 """The part of the parameters that decides a stage.
 
-Kubeflow reuses a step when the values it gets are the same. So each step gets the parameters that its stage
-reads and no others: a change of `compare` must not train again. What a part leaves out is filled in with
-values that the stage does not look at.
+Kubeflow reuses a step if its input values are the same. So each step gets only the parameters that its stage
+reads: a change of `compare` must not cause training. Omitted parameters are filled in with
+values that the stage does not use.
 """
 
 import json
@@ -12,7 +12,7 @@ from bss.config.training import RESOURCES
 from bss.deciding import DECIDING, Tree, pick
 
 RANKS = tuple(f"train.{key}" for key in RESOURCES)
-"""What trainings run on: a step must know it, and is not reused where it is another."""
+"""Hardware of trainings: steps need it, and are not reused if it differs."""
 
 
 def config_to_json(config: Config) -> str:
@@ -26,9 +26,9 @@ def config_from_json(text: str) -> Config:
 
 
 def stage_part(config: Config, stage: str) -> str:
-    """Return as JSON what decides `stage`: what it reads of params.yaml, and for measuring the device.
+    """Return as JSON what decides `stage`: the parameters it reads and, for measuring, the device.
 
-    The plan of `schedule` says what is to be trained, so its part includes that of `train`.
+    The plan of `schedule` lists the trainings, so its part includes that of `train`.
     """
     keys = DECIDING[stage].parameters
     if stage == "schedule":
@@ -61,27 +61,27 @@ def trial_part(config: Config, scheduler: str, seed: int) -> str:
         "strict": config.tracking.strict,
     }
     part["resources"] = {**_device(config), "jobs": 1, **_staging(config)}
-    if config.resources.checkpoints.store is not None:  # a pod's own disk is gone with it, so only then they matter
+    if config.resources.checkpoints.store is not None:  # a pod loses its disk, so checkpoints matter only then
         part["resources"]["checkpoints"] = config_to_tree(config.resources.checkpoints)
     return json.dumps(part, sort_keys=True)
 
 
 def _device(config: Config) -> Tree:
-    """Return the device, and what becomes of operations that are not deterministic there unless they are errors."""
+    """Return the device, and how nondeterministic operations are handled there unless they are errors."""
     resources = config.resources
     allowed = {} if resources.deterministic == "error" else {"deterministic": resources.deterministic}
     return {"device": resources.device, **allowed}
 
 
 def _staging(config: Config) -> Tree:
-    """Return the place that several nodes get their files from; it decides nothing where there is one node."""
+    """Return the S3 URL from which several nodes get their files; irrelevant for one node."""
     return {"staging": config.resources.staging} if config.train.nodes > 1 else {}
 
 
 def config_from_part(text: str) -> Config:
     """Return the configuration for one stage from the JSON of `stage_part` or `trial_part`.
 
-    Raises `BssError` if a value is not what the schema says.
+    Raises `BssError` if a value does not match the schema.
     """
     part = json.loads(text)
     modalities = part.get("prepare", {}).get("modalities")
@@ -111,7 +111,7 @@ _MODALITIES: dict[str, Tree] = {
     "vit": {"kind": "image"},
     "clip-image": {"kind": "image"},
 }
-"""Kind of encoder to a modality that it takes; all others take features."""
+"""Maps an encoder kind to a modality it accepts; all others accept features."""
 
 
 def _any_modality(encoder: Tree) -> Tree:

@@ -1,4 +1,4 @@
-"""The beginning of a pipeline run: all that can be wrong is found here, before any pod asks for a GPU."""
+"""Start of a pipeline run: detect errors before any pod requests a GPU."""
 
 import tempfile
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from bss.training.reproducible import device_type
 
 
 class Resolved(NamedTuple):
-    """What the steps of one run get: JSON texts, and where they come from."""
+    """Inputs of the steps of one run: JSON texts, and their configuration."""
 
     parameters: str
     """The whole configuration."""
     prepare: str
     schedule: str
-    """What decides these steps, and no more."""
+    """Only what decides these steps."""
     config: Config
     """The configuration behind them."""
 
@@ -27,9 +27,9 @@ class Resolved(NamedTuple):
 def resolve_config(
     parameters: str, overrides: Sequence[str], schedulers: Sequence[str], seeds: Sequence[float]
 ) -> Config:
-    """Return the configuration of a run from the text of a params.yaml and what is set besides.
+    """Return the configuration of a run from the text of a params.yaml and overrides.
 
-    `schedulers` picks some of those in params.yaml, `seeds` replaces its seeds; empty takes all of them.
+    `schedulers` selects from params.yaml, `seeds` replaces its seeds; empty keeps all of them.
     Raises `BssError` for every key that is wrong.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -44,13 +44,13 @@ def resolve_config(
     if schedulers:
         tree["schedule"]["schedulers"] = {name: known[name] for name in schedulers}
     if seeds:
-        # Kubeflow's lists know only floating-point numbers.
+        # Kubeflow lists support only floating-point numbers.
         tree["seeds"] = [int(seed) if seed == int(seed) else seed for seed in seeds]
     return config_from_tree(tree, "params.yaml")
 
 
 def config_for_pods(config: Config, gpus: int, nodes: int) -> Config:
-    """Return `config` for training pods with `gpus` GPUs; 0 leaves it as it is.
+    """Return `config` for training pods with `gpus` GPUs; 0 leaves it unchanged.
 
     With GPUs the device is `cuda`, so that a pod that got none fails instead of training on its CPU for days.
     `nodes` is the train.nodes that the pipeline was compiled for. Raises `BssError` if the parameters want
@@ -58,18 +58,18 @@ def config_for_pods(config: Config, gpus: int, nodes: int) -> Config:
     """
     if (config.train.nodes > 1) != (nodes > 1):
         raise BssError(
-            f"train.nodes: {config.train.nodes}, but this pipeline was compiled for {nodes}: a step that trains asks "
-            "for other resources than one that starts nodes. Compile it with these parameters, as `bss submit` does."
+            f"train.nodes: {config.train.nodes}, but this pipeline was compiled for {nodes}: a training step requests "
+            "different resources than one that starts nodes. Compile it with these parameters, or use `bss submit`."
         )
     if gpus == 0:
         if nodes > 1:
-            device_type(config)  # refuses auto: this pod does not see theirs
+            device_type(config)  # rejects auto: this pod cannot see their GPUs
         return config
     if config.resources.device == "cpu":
-        raise BssError(f"resources.device: cpu, but each training pod asks for {gpus} GPU: set train.gpus to 0.")
+        raise BssError(f"resources.device: cpu, but each training pod requests {gpus} GPU: set train.gpus to 0.")
     if config.train.processes != gpus:
         raise BssError(
-            f"train.processes: {config.train.processes}, but each training pod asks for {gpus} GPU: set train.gpus in "
+            f"train.processes: {config.train.processes}, but each training pod requests {gpus} GPU: set train.gpus in "
             f"cluster.yaml to {config.train.processes}, or train.processes to {gpus}."
         )
     tree = config_to_tree(config)
@@ -80,7 +80,7 @@ def config_for_pods(config: Config, gpus: int, nodes: int) -> Config:
 def resolve(config: Config, version: DataVersion) -> Resolved:
     """Return the parameters of each step."""
     tree = config_to_tree(config)
-    # The data lies in a folder of this name in whichever pod; its place is nobody's business.
+    # In every pod the data is in a folder of this name; its full path must not decide anything.
     tree["prepare"]["root"] = Path(version.path).name
     if version.repository:
         tree["generate"] = {"digits": None}

@@ -1,4 +1,4 @@
-"""What the Kubeflow UI shows of a step, as Markdown."""
+"""Markdown summaries of steps for the Kubeflow UI."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from bss.files import read_json
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a Markdown table; a float is shown with three decimals, None as a dash."""
+    """Return a Markdown table; floats have three decimals, None is a dash."""
     lines = [titles, ["---"] * len(titles), *([_cell(value) for value in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -39,7 +39,7 @@ def store_summary(store: Path) -> str:
 
 
 def scores_summary(scores: Path) -> str:
-    """Return the means of the measured columns and, where the truth is known, the AUC of finding bad pairs."""
+    """Return the means of the measured columns and, given ground truth, the AUC of finding bad pairs."""
     mean = read_json(scores / "summary.json", "measure")["mean"]
     measured = read_json(scores / "provenance.json", "measure")["parameters"]["measure"]
     titles = measurement_titles(measured["warmup_epochs"], measured["initial_mode"])
@@ -50,7 +50,7 @@ def scores_summary(scores: Path) -> str:
 
 
 def plans_summary(plans: Path) -> str:
-    """Return what each scheduler shows: samples in the first epoch, epochs until all are open, steps."""
+    """Return per scheduler: samples in the first epoch, epochs until all are open, steps."""
     rows = []
     for path in sorted(plans.glob("*/pacing.csv")):
         pacing = [{key: float(value) for key, value in row.items()} for _, row in read_csv(path)[1]]

@@ -16,14 +16,14 @@ from bss.tracking.journal import spool_folder, unsent
 from bss.training.trial_spec import TrialId, all_trials, read_trial_plan
 
 TRIALS = "cells.json"
-"""File among the plans that tells what decides each training."""
+"""File among the plans with what decides each training."""
 
 
 def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
-    """Write what decides each training into `plans` and return the trainings, one per seed and scheduler.
+    """Write what decides each training to `plans` and return the trainings, one per seed and scheduler.
 
-    ``digest`` covers all that a training takes from `store` and `plans`, its parameters included: Kubeflow
-    compares values and the names of artifacts, never their contents, and long values are better kept out of it.
+    ``digest`` covers everything a training uses from `store` and `plans`, including its parameters: Kubeflow
+    compares values and artifact names, never contents, and long values are impractical.
     """
     data = Store.open(store)
     trials, parts = [], {}
@@ -36,18 +36,18 @@ def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]
 
 
 def trial_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
-    """Return the configuration of one training that `list_trials` listed.
+    """Return the configuration of one training from `list_trials`.
 
-    Raises `BssError` if `plans` holds another training than the one of `digest`, or none.
+    Raises `BssError` if `plans` has no such training, or one with a different digest.
     """
     parts = read_json(plans / TRIALS, "schedule")
     part = parts.get(TrialId(scheduler, seed).path)
     if part is None:
-        raise BssError(f"{plans / TRIALS}: has no training of {scheduler} with seed {seed}, but {', '.join(parts)}.")
+        raise BssError(f"{plans / TRIALS}: has no training of {scheduler} with seed {seed}, only {', '.join(parts)}.")
     if digest_json(part) != digest:
         raise BssError(
             f"{plans / TRIALS}: {scheduler} with seed {seed} is {digest_json(part)[:12]} there, expected "
-            f"{digest[:12]}: these plans are of another run. Run the pipeline without its cache."
+            f"{digest[:12]}: these plans belong to another run. Rerun the pipeline without its cache."
         )
     return config_from_part(part["parameters"])
 
@@ -73,9 +73,9 @@ def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, 
 
 
 def collect_trials(trials: Iterable[Path], runs: Path) -> None:
-    """Lay the folders of single trainings out as the stage train does, ``<scheduler>/seed=<s>``, as links.
+    """Arrange the folders of single trainings as links in the layout of the stage train, ``<scheduler>/seed=<s>``.
 
-    Raises `BssError` if a folder is no training, or two are the same one.
+    Raises `BssError` if a folder is not a training, or two are the same one.
     """
     for trial in trials:
         parameters = read_json(trial / "provenance.json", "train")["parameters"]
@@ -88,10 +88,10 @@ def collect_trials(trials: Iterable[Path], runs: Path) -> None:
 
 
 def track_trials(config: Config, data: Store, runs: Path, execution: Execution) -> int:
-    """Make every collected training a child of this run's MLflow run; return how many are logged here.
+    """Make every collected training a child of this run's MLflow run; return the number logged here.
 
-    That are those that Kubeflow took from an earlier run, which were logged to that one, and those that MLflow
-    did not answer to.
+    Logged here are those that Kubeflow reused from an earlier run, whose MLflow run has them, and those that could not
+    be logged because MLflow did not answer.
     """
     records: dict[str, str] = {}
     logged = 0

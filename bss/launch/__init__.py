@@ -1,1 +1,1 @@
-"""How trainings are started: worker processes, ranks, nodes, and TrainJobs of Kubeflow."""
+"""Start trainings: worker processes, ranks, nodes, and Kubeflow TrainJobs."""

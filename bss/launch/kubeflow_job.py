@@ -1,6 +1,6 @@
 """TrainJobs of the Kubeflow Trainer: pods on a cluster, or containers of this machine's Docker or Podman.
 
-Inside a cluster the client's Kubernetes backend makes a TrainJob of the runtime torch-distributed; elsewhere
+Inside a cluster the client's Kubernetes backend creates a TrainJob with the runtime torch-distributed; elsewhere
 its container backend starts a container per node. What runs on each node is the same, `bss.launch.node_main`.
 """
 
@@ -20,18 +20,18 @@ from bss.signals import SIGNALS, STOP_SIGNAL
 
 RUNTIME = "torch-distributed"
 NODE = "node"
-"""Name of the job and of the container of every node in this runtime; a node's step is called node-0, node-1, ..."""
+"""Name of the job and of every node's container in this runtime; the steps are named node-0, node-1, ..."""
 OBJECT_STORE = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"),
 )
-"""Variables that a node needs to reach the object store; each may be left out."""
+"""Variables that a node needs to reach the object store; all are optional."""
 SECRET_PLACE = "/var/run/secrets/bss"
 NO_SIDECAR = {"sidecar.istio.io/inject": "false"}
 """Label without which Istio, in the namespace of a profile, puts its proxy between the nodes."""
 KUEUE = "kueue.x-k8s.io/"
 """Beginning of Kueue's labels: they are for the job, which it admits as a whole, not for its pods."""
 STOPPING = ",".join(number.name for number in (*SIGNALS, STOP_SIGNAL))
-"""What torchrun passes on to its ranks before it ends."""
+"""Signal that torchrun forwards to its ranks before it ends."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 ENDED_WELL = frozenset({"Complete", "Succeeded"})
 FAILED = "Failed"
@@ -39,41 +39,41 @@ FAILED = "Failed"
 
 @dataclass(frozen=True)
 class State:
-    """What is known of a job."""
+    """State of a job."""
 
     status: str
     """Created, Running, Complete, Failed or Unknown."""
     nodes: dict[str, str]
-    """Status of each node that is there, by its name."""
+    """Status of each existing node, by name."""
 
 
 class TrainJob:
-    """One job, by its name; nothing is there before `start`."""
+    """One job, by name; it does not exist before `start`."""
 
     def __init__(self, name: str, client: Any, trainer: Any, options: list[Any], on_cluster: bool) -> None:
         self.name, self.client, self.on_cluster = name, client, on_cluster
         self._trainer, self._options = trainer, options
 
     def start(self) -> None:
-        """Create the job; `BssError` with what the cluster or the engine says where it refuses."""
+        """Create the job; raise `BssError` with the reason if the cluster or the engine refuses."""
         try:
             self.client.train(runtime=RUNTIME, trainer=self._trainer, options=self._options)
         except Exception as error:
             raise BssError(f"the Kubeflow Trainer cannot start the TrainJob {self.name}: {_reason(error)}") from error
 
     def remove_others(self, beginning: str) -> None:
-        """Delete the jobs whose names begin so, as `delete` does, where the cluster tells which there are."""
+        """Delete the jobs with this name prefix, like `delete`, if the cluster can list them."""
         try:
             names = [job.name for job in self.client.list_jobs()]
-        except Exception as error:  # a stranger's broken job is enough for that
-            print(f"bss: what an earlier try left cannot be looked for: {_reason(error)}", file=sys.stderr)
+        except Exception as error:  # someone else's broken job is enough to fail
+            print(f"bss: cannot look for leftovers of an earlier attempt: {_reason(error)}", file=sys.stderr)
             names = []
         for name in names:
             if name.startswith(beginning):
                 self._delete(name)
 
     def look(self) -> State:
-        """Return how the job and its nodes are."""
+        """Return the state of the job and its nodes."""
         job = self.client.get_job(self.name)
         return State(job.status, {step.name: str(step.status) for step in job.steps})
 
@@ -82,11 +82,11 @@ class TrainJob:
         parts = self.client.get_job_logs(self.name, step=node)
         if self.on_cluster:
             return "\n".join(parts)
-        # The log of node-0 comes first, whole; asked for it, the backend goes on with those of the other nodes.
+        # The complete log of node-0 comes first; the backend then appends those of the other nodes.
         return str(next(iter(parts), ""))
 
     def delete(self) -> None:
-        """Remove the job with its pods, or its containers and their network; nothing happens where it is not there."""
+        """Remove the job with its pods, or its containers and their network; do nothing if it does not exist."""
         self._delete(self.name)
 
     def _delete(self, name: str) -> None:
@@ -104,7 +104,7 @@ def make_train_job(name: str, config: Config, image: str, arguments: Sequence[st
     """
     from kubeflow.common.utils import is_running_in_k8s
 
-    logging.getLogger("kubeflow").setLevel(logging.CRITICAL)  # its errors are raised, and told once
+    logging.getLogger("kubeflow").setLevel(logging.CRITICAL)  # its errors are raised and reported once
     if is_running_in_k8s():
         return _on_cluster(name, config, image, arguments, node_pods())
     return _on_this_machine(name, config, image, arguments)
@@ -132,10 +132,10 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
         resources_per_node=resources,
         env={**ONE_THREAD, **({SECRET_FILES: SECRET_PLACE} if asked.secret else {})},
     )
-    # The runtime's own guess counts processors; torchrun takes the rest (nodes, rank, address) from its environment.
+    # By default the runtime counts processors; torchrun takes the rest (nodes, rank, address) from its environment.
     command = ["torchrun", "--nproc-per-node", str(config.train.processes), "--signals-to-handle", STOPPING]
     command += ["-m", "bss.launch.node_main", *arguments]
-    # Who started the job and was killed outright deletes nothing; the job ends by itself then.
+    # A starter that was killed cannot delete the job, so the job ends on its own.
     limit = ActiveDeadlineSeconds(asked.pods.timeout_minutes * 60)
     options = [Name(name), TrainerCommand(command), _pod_patch(asked), limit]
     options += [Labels(dict(asked.pods.labels)), Annotations(dict(asked.pods.annotations))]
@@ -145,7 +145,7 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
 def _pod_patch(asked: NodePods) -> Any:
     """Return what the pods of the runtime get besides: labels, shared memory, the secret, where they may run.
 
-    The Trainer lets nobody add variables from a secret to its nodes; so the secret is mounted as files.
+    The Trainer does not support variables from a secret, so the secret is mounted as files.
     """
     from kubeflow.trainer import options as k
 
@@ -202,11 +202,11 @@ def _on_this_machine(name: str, config: Config, image: str, arguments: Sequence[
     _require_outside_address(os.environ.get("AWS_ENDPOINT_URL", ""))
     if config.resources.device == "cuda":
         raise BssError(
-            "params.yaml: resources.device: cuda, but the Kubeflow Trainer gives containers of this machine no GPU. "
+            "params.yaml: resources.device: cuda, but the Kubeflow Trainer gives local containers no GPU. "
             "Set it to cpu, or train.nodes to 1; pods on a cluster have GPUs."
         )
     try:
-        # Only built-in runtimes: it would ask GitHub for others, at every look at the job.
+        # Only built-in runtimes: it would query GitHub for others on every poll.
         backend = ContainerBackendConfig(pull_policy="Never", runtime_source=TrainingRuntimeSource(sources=[]))
         client: Any = TrainerClient(backend)
     except Exception as error:
@@ -214,21 +214,21 @@ def _on_this_machine(name: str, config: Config, image: str, arguments: Sequence[
             f"train.nodes: {config.train.nodes} nodes are pods where this runs in a cluster, and containers of Docker "
             f"or Podman elsewhere, of which none answers. {_reason(error)}"
         ) from error
-    if not client.backend._adapter.image_exists(image):  # the client would leave a network behind
+    if not client.backend._adapter.image_exists(image):  # otherwise the client would leave a network behind
         raise BssError(f"BSS_IMAGE: {image}: this machine has no such image. Pull it, or build one: `make image`.")
     trainer = CustomTrainer(
         func=_run_node,
         func_args={"arguments": list(arguments)},
         image=image,
         num_nodes=config.train.nodes,
-        # This backend takes its number of processes from here, and nothing else.
+        # This backend takes its number of processes only from here.
         resources_per_node={"gpu": config.train.processes},
         env={**ONE_THREAD, **{key: os.environ[key] for key in OBJECT_STORE if key in os.environ}},
     )
     return TrainJob(name, client, trainer, [Name(name)], on_cluster=False)
 
 
-def _run_node(arguments):  # type: ignore[no-untyped-def]  # its source, as it stands, is what the containers run
+def _run_node(arguments):  # type: ignore[no-untyped-def]  # the containers run its source verbatim
     import sys
 
     from bss.launch.node_main import main
@@ -240,13 +240,13 @@ def _require_outside_address(endpoint: str) -> None:
     host = urlsplit(endpoint).hostname or ""
     if host == "localhost" or host.startswith("127.") or host == "::1":
         raise BssError(
-            f"AWS_ENDPOINT_URL: {host} is, inside a container, the container itself. Name the object store by an "
-            "address that this machine and its containers both reach."
+            f"AWS_ENDPOINT_URL: inside a container, {host} is the container itself. Set a URL of the object store "
+            "that both this machine and its containers can reach."
         )
 
 
 def _reason(error: BaseException) -> str:
-    """Return what an error of the client says, and what the API said to the client."""
+    """Return the client's error message, with the API's answer."""
     said, cause = str(error).strip(), error.__cause__
     if cause is None:
         return said

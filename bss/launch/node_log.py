@@ -1,4 +1,4 @@
-"""What a node tells whoever started it: lines of JSON with a marker, amid all else in its log."""
+"""Messages from a node to its starter: JSON lines with a marker, mixed with other log output."""
 
 import json
 import re
@@ -11,14 +11,14 @@ MARKER = "@bss-node "
 
 
 def tell(**content: Any) -> None:
-    """Write `content` as one line to standard output, at once."""
-    # In one piece, so that lines of other processes do not come between.
+    """Write `content` as one line to standard output and flush."""
+    # In one write, so that lines of other processes cannot interleave.
     sys.stdout.write(f"{MARKER}{json.dumps(content)}\n")
     sys.stdout.flush()
 
 
 def read_told(log: str) -> Iterator[dict[str, Any]]:
-    """Yield what was told in `log`, in order; a line that is cut or damaged is left out."""
+    """Yield the messages in `log`, in order; truncated or damaged lines are skipped."""
     for line in log.splitlines():
         _, marker, rest = line.partition(MARKER)
         if marker:
@@ -31,13 +31,13 @@ def read_told(log: str) -> Iterator[dict[str, Any]]:
 def killed_by(log: str) -> int | None:
     """Return the number of the signal that ended a rank, as torchrun's `log` has it, or None.
 
-    A rank that torchrun itself ended, because another had failed, does not count.
+    Ranks that torchrun itself ended because another had failed do not count.
     """
     numbers = map(int, re.findall(r"Signal (\d+) \(\w+\) received by PID", log))
     return next((number for number in numbers if number != signal.SIGTERM), None)
 
 
 def describe_signal(number: int) -> str:
-    """Return the name of a signal, with what it hints at."""
+    """Return the name of a signal, with its likely cause."""
     hint = ", as the system does when memory runs out" if number == signal.SIGKILL else ""
     return signal.Signals(number).name + hint

@@ -1,8 +1,8 @@
 """One rank of a training on several nodes: fetches the files, trains, and hands the result back.
 
 The Kubeflow Trainer starts it on every node through torchrun, as many times as train.processes says. All
-that it tells goes to its log (`bss.launch.node_log`): a `row` of history.csv per epoch by rank 0, or
-`failed` with why, and `expected` where it is a mistake that the text names.
+messages go to its log (`bss.launch.node_log`): a `row` of history.csv per epoch by rank 0, or
+`failed` with the reason, plus `expected` if the message is meant for the user.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from bss.remote.object_store import upload_folder
 from bss.training.trial_spec import Trial, describe_trial, read_trial_plan
 
 SECRET_FILES = "BSS_SECRET_FILES"
-"""Environment variable with a folder of files, each named for a variable and holding its value."""
+"""Environment variable with a folder of files, each named after a variable and containing its value."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as one rank; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
+    """Train as one rank; return 0 on success, 1 on an error that was reported, 130 if stopped."""
     options = _parser().parse_args(arguments)
 
     def work() -> None:
@@ -68,7 +68,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def read_secret_files() -> None:
-    """Put what the files of a mounted secret hold into the environment; what is there already stays."""
+    """Load the files of a mounted secret into the environment; existing variables win."""
     folder = os.environ.get(SECRET_FILES)
     for path in sorted(Path(folder).glob("[A-Z]*")) if folder else []:
         os.environ.setdefault(path.name, path.read_text(encoding="utf-8").strip())
@@ -80,8 +80,8 @@ def _check_code(trial: Trial, key: str) -> None:
         code = code_version()
         state = " with changes" if code["modified"] else ""
         raise BssError(
-            f"the image of the nodes has other code than what started this training: commit {code['commit']}{state}. "
-            "Build it from the same files (`make image`) and name it in BSS_IMAGE."
+            f"the image of the nodes has different code than their starter: commit {code['commit']}{state}. "
+            "Build it from the same files (`make image`) and set BSS_IMAGE to it."
         )
 
 

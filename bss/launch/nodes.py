@@ -1,4 +1,4 @@
-"""One training on several nodes: starts it through the Kubeflow Trainer, follows it, and takes its result home."""
+"""One training on several nodes: start it through the Kubeflow Trainer, follow it, and download its result."""
 
 import os
 import secrets
@@ -30,16 +30,16 @@ from bss.training.trial_spec import Trial
 IMAGE = "BSS_IMAGE"
 """Environment variable with the image of the nodes."""
 POLL_SECONDS = 2.0
-"""Between two looks at a job."""
+"""Seconds between two polls of a job."""
 PATIENCE = 30
-"""Looks in a row that may fail before a job is given up."""
+"""Consecutive polls that may fail before a job is given up."""
 GRACE_SECONDS = 15.0
-"""So long after a first failure without a clear reason the other nodes may still tell theirs."""
+"""Seconds after a first unexplained failure in which other nodes may still report theirs."""
 TAIL_LINES = 20
 
 
 def check_nodes(config: Config) -> None:
-    """Raise `BssError` for what can be known to be wrong before a training on several nodes starts."""
+    """Raise `BssError` for errors that can be detected before a training on several nodes starts."""
     assert config.resources.staging is not None
     device_type(config)
     _image()
@@ -49,8 +49,8 @@ def check_nodes(config: Config) -> None:
 def train_on_nodes(trial: Trial, config: Config, store: Path, on_epoch: Callable[[Row], None]) -> None:
     """Run one trial over train.nodes x train.processes ranks and make its folder.
 
-    Leaves no job and none of the training's files on the object store behind, however it ends; what a killed
-    process left is replaced by the next one.
+    Always cleans up the job and the training's files on the object store; leftovers of a killed
+    process are replaced by the next one.
     """
     training, attempt = _training_name(trial), secrets.token_hex(2)
     job_name = f"{training}-{attempt}"
@@ -73,16 +73,16 @@ def train_on_nodes(trial: Trial, config: Config, store: Path, on_epoch: Callable
 
 
 class Following:
-    """Looks at a job until it ends; gives its rows to `on_epoch` as they come."""
+    """Polls a job until it ends; passes its rows to `on_epoch` as they arrive."""
 
     def __init__(self, on_epoch: Callable[[Row], None]) -> None:
         self.on_epoch = on_epoch
         self.epochs = 0
-        """Rows that `on_epoch` has got."""
+        """Number of rows passed to `on_epoch`."""
         self.shown: dict[str, str] = {}
 
     def until_the_end(self, job: TrainJob) -> None:
-        """Return when the job is complete; `BssError` as soon as it cannot be any more."""
+        """Return when the job is complete; raise `BssError` as soon as it cannot complete any more."""
         failures, failed_at = 0, None
         while True:
             try:
@@ -92,7 +92,7 @@ class Following:
             except Exception as error:
                 failures += 1
                 if failures == PATIENCE:
-                    raise BssError(f"the TrainJob {job.name} cannot be looked at any more: {error}") from error
+                    raise BssError(f"cannot poll the TrainJob {job.name} any more: {error}") from error
                 time.sleep(POLL_SECONDS)
                 continue
             self._show(job, state)
@@ -113,7 +113,7 @@ class Following:
             print(f"train: TrainJob {job.name}: {nodes}", flush=True)
 
     def _take_rows(self, log: str) -> None:
-        # A node that the cluster started again tells them again; they are the same.
+        # A node restarted by the cluster repeats them; they are the same.
         for told in read_told(log):
             if "row" in told and told["row"]["epoch"] == self.epochs:
                 self.on_epoch(told["row"])
@@ -123,7 +123,7 @@ class Following:
 def why(state: State, logs: dict[str, str]) -> str:
     """Return why a training failed: a node's own message, the signal that ended a process, or the end of a log.
 
-    A node whose neighbour is gone tells of a lost connection, so that is looked at last.
+    A node whose peer is gone reports a lost connection, so connection errors are checked last.
     """
     mistake = _mistake(logs)
     if mistake:
@@ -134,7 +134,7 @@ def why(state: State, logs: dict[str, str]) -> str:
             return f"{node}: one of its processes was ended by {describe_signal(number)}."
     for node, log in logs.items():
         if state.nodes[node] == FAILED and not any("failed" in told for told in read_told(log)):
-            return f"{node} ended without saying why, as when memory runs out. The end of its log:\n{_tail(log)}"
+            return f"{node} ended without a message, perhaps out of memory. The end of its log:\n{_tail(log)}"
     for node, log in logs.items():
         for told in read_told(log):
             if "failed" in told:
@@ -143,7 +143,7 @@ def why(state: State, logs: dict[str, str]) -> str:
 
 
 def _has_failed(state: State, logs: dict[str, str]) -> bool:
-    # The cluster would start a node again that cannot go on without the others.
+    # The cluster would restart a node that cannot continue without the others.
     told = any("failed" in told for log in logs.values() for told in read_told(log))
     return told or state.status == FAILED or FAILED in state.nodes.values()
 
@@ -153,7 +153,7 @@ def _is_running(state: State) -> bool:
 
 
 def _mistake(logs: dict[str, str]) -> str | None:
-    """Return the first message that a person can act on, with its node."""
+    """Return the first message that the user can act on, with its node."""
     for node, log in logs.items():
         for told in read_told(log):
             if told.get("expected"):
@@ -178,13 +178,13 @@ def _take_home(trial: Trial, staging: Staging, job: str) -> None:
 
 @contextmanager
 def _removed_at_the_end(job: TrainJob, staging: Staging) -> Iterator[None]:
-    """Delete the job and the training's files on the object store after the block, however it ends."""
+    """Delete the job and the training's files on the object store after the block, in any case."""
     try:
         yield
     except BaseException:
         try:
             _remove(job, staging)
-        except BssError as error:  # the block's own error says more
+        except BssError as error:  # the block's own error is more informative
             print(f"bss: {error}", file=sys.stderr)
         raise
     _remove(job, staging)
@@ -208,7 +208,7 @@ def _image() -> str:
     image = os.environ.get(IMAGE)
     if not image:
         raise BssError(
-            f"{IMAGE}: not set. train.nodes needs the image that the nodes run: `make image` builds one and prints its "
-            "name; the pipeline sets it by itself."
+            f"{IMAGE}: not set. train.nodes needs the image for the nodes: `make image` builds one and prints its "
+            "name; the pipeline sets it automatically."
         )
     return image

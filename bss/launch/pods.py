@@ -1,4 +1,4 @@
-"""Pods of a cluster: what they ask for, and what the pipeline tells those of its trainings."""
+"""Pods of a cluster: their resource requests, and the settings the pipeline passes to its trainings."""
 
 import json
 import os
@@ -27,7 +27,7 @@ OWNED = ("pipeline/", "pipelines.kubeflow.org/", "workflows.argoproj.io/")
 
 @dataclass(frozen=True)
 class Toleration:
-    """A taint of GPU nodes that pods accept."""
+    """A toleration for a taint of GPU nodes."""
 
     key: str
     """Key of the taint."""
@@ -36,10 +36,10 @@ class Toleration:
     value: str | None = None
     """Value of the taint, for `Equal`."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Effect of the taint; null accepts all."""
+    """Effect of the taint; null tolerates all."""
 
     def __post_init__(self) -> None:
-        """Check what belongs together."""
+        """Check keys that depend on each other."""
         right = "given for operator Equal and left out for Exists"
         require((self.value is not None) == (self.operator == "Equal"), "value", self.value, right)
 
@@ -66,7 +66,7 @@ class SecurityContext:
 
 @dataclass(frozen=True)
 class Pods:
-    """What the pods of a step ask for; requests equal limits, so that no pod is evicted for another's greed."""
+    """Resources of a step's pods; requests equal limits, so that no pod is evicted because of another."""
 
     cpu: str = "1"
     """Processors."""
@@ -75,9 +75,9 @@ class Pods:
     gpus: int = 0
     """GPUs of each pod; 0 runs on CPU."""
     gpu_resource: str = "nvidia.com/gpu"
-    """Name of the GPUs, as the device plugin gives it."""
+    """Resource name of the GPUs in the device plugin."""
     shared_memory: str = "64Mi"
-    """Size of /dev/shm, which lies in memory."""
+    """Size of /dev/shm, which counts as memory."""
     node_selector: dict[str, str] = field(default_factory=dict)
     """Labels that the node must have."""
     tolerations: tuple[Toleration, ...] = ()
@@ -114,15 +114,15 @@ class Pods:
 
 @dataclass(frozen=True)
 class NodePods:
-    """What a training on several nodes asks of the cluster for each node."""
+    """Resources per node of a training on several nodes."""
 
-    # Strict types, and unknown keys are errors, here and in every section.
+    # Strict types; unknown keys are errors, here and in every section.
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
 
     pods: Pods = field(default_factory=Pods)
-    """Resources of each node; its GPUs are train.processes where resources.device is cuda."""
+    """Resources of each node; it gets train.processes GPUs if resources.device is cuda."""
     secret: str | None = None
-    """Kubernetes secret with the credentials of the object store; null where the pods have a role."""
+    """Kubernetes secret with the credentials of the object store; null if the pods have a role."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for a registry that asks for a password."""
     security_context: SecurityContext | None = None

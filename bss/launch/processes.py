@@ -1,4 +1,4 @@
-"""Starts one training over several ranks, follows it, and ends it."""
+"""Start one training over several ranks, follow it, and stop it."""
 
 import fcntl
 import json
@@ -23,15 +23,15 @@ from bss.training.trial_spec import Trial
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0
-"""So long may torchrun take to end its ranks before it is killed; then they end by themselves."""
+"""Seconds for torchrun to end its ranks before it is killed; they then end on their own."""
 PROGRESS = "progress"
 """File in the scratch folder with a row of history.csv per epoch; every rank holds it while it runs."""
 
 
 def await_killed_ranks(path: Path) -> None:
-    """Return when no rank works on the training at `path` any more whose starter was killed, and remove what is left.
+    """Wait for orphaned ranks of the training at `path` to exit, then clean up after them.
 
-    Such ranks save where they stand and end by themselves. Raises `BssError` if they do not.
+    Orphaned ranks save their state and exit on their own. Raises `BssError` if they do not.
     """
     progress = scratch_of(path) / PROGRESS
     if progress.is_file():
@@ -40,8 +40,8 @@ def await_killed_ranks(path: Path) -> None:
             while not _is_free(file):
                 if time.monotonic() > until:
                     raise BssError(
-                        f"{path}: processes of a training that was killed still work on it. End them; `fuser "
-                        f"{progress}` tells which they are."
+                        f"{path}: orphaned processes of a killed training still work on it. Stop them; `fuser "
+                        f"{progress}` lists them."
                     )
                 time.sleep(POLL_SECONDS)
     shutil.rmtree(progress.parent, ignore_errors=True)
@@ -58,7 +58,7 @@ def _is_free(file: TextIO) -> bool:
 def train_on_ranks(trial: Trial, config: Config, store: Path, on_epoch: Callable[[Row], None]) -> dict[str, Any]:
     """Run one trial over train.nodes x train.processes ranks and make its folder.
 
-    `on_epoch` gets each row of history.csv soon after it is known. Returns the content of metrics.json.
+    `on_epoch` gets each row of history.csv soon after it is written. Returns the content of metrics.json.
     Raises `BssError` with the message of the rank that failed first. Leaves no process and nothing
     unfinished behind.
     """
@@ -80,14 +80,14 @@ def train_on_this_machine(trial: Trial, config: Config, store: Path, on_epoch: C
         torchrun = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", config.train.processes]
         torchrun += ["--redirects", 3, "--log-dir", scratch / "logs", "-m", "bss.launch.rank_main"]
         with output.open("wb") as log, progress.open(encoding="utf-8") as rows:
-            with stop_signal_blocked():  # and so for torchrun and the ranks, which we end as after Ctrl-C
+            with stop_signal_blocked():  # torchrun and the ranks inherit this; we stop them as after Ctrl-C
                 process = subprocess.Popen(
                     [sys.executable, "-m", "torch.distributed.run", *map(str, torchrun + module)],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     env={**os.environ, "TORCHELASTIC_ERROR_FILE": str(error), "OMP_NUM_THREADS": "1"},
-                    start_new_session=True,  # Ctrl-C reaches us alone, and we end the others
+                    start_new_session=True,  # Ctrl-C reaches only us, and we stop the others
                 )
             try:
                 for row in _follow(process, rows):
@@ -102,7 +102,7 @@ def train_on_this_machine(trial: Trial, config: Config, store: Path, on_epoch: C
 
 
 def _follow(process: subprocess.Popen[bytes], rows: TextIO) -> Iterator[Row]:
-    """Yield each row that is added to the file `rows` until the process has ended."""
+    """Yield each row added to the file `rows` until the process has ended."""
     unfinished, running = "", True
     while running:
         running = process.poll() is None
@@ -115,7 +115,7 @@ def _follow(process: subprocess.Popen[bytes], rows: TextIO) -> Iterator[Row]:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
-    # Every rank watches it and ends, having saved; torchrun would give them a second signal, which saves nothing.
+    # Every rank watches it, saves and exits; torchrun would send a second signal, which skips saving.
     process.stdin.close()
     try:
         process.wait(STOP_SECONDS)
@@ -132,7 +132,7 @@ def _why(error: Path, output: Path, processes: int) -> str:
         if kind == BssError.__name__:
             return message
     text = output.read_text(encoding="utf-8", errors="replace")
-    # A rank that is killed tells nothing, and the others that waited for it tell of a lost connection.
+    # A killed rank reports nothing, and the ranks that waited for it report a lost connection.
     number = killed_by(text)
     if number is not None:
         return f"one of its {processes} processes was ended by {describe_signal(number)}."

@@ -2,8 +2,8 @@
 
 ``torchrun --nnodes N --nproc-per-node P -m bss.launch.rank_main --params FILE --store DIR --plans DIR
 --scheduler NAME --seed S --out DIR``, on every machine with the same arguments and the same files. N and P
-are `train.nodes` and `train.processes` of the parameters. Rank 0 alone writes: the training's folder to
---out, whole or not at all, and a row of history.csv per epoch, as a line of JSON, to --progress.
+are `train.nodes` and `train.processes` of the parameters. Only rank 0 writes: the training's folder to
+--out, atomically, and a row of history.csv per epoch, as a line of JSON, to --progress.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from bss.training.trial_folder import train_into
 from bss.training.trial_spec import Trial, TrialId, describe_trial, read_trial_plan, trial_parameters
 
 END_SECONDS = 15.0
-"""A rank that is told to end has so long to save where it stands, and to remove what it has not finished."""
+"""Seconds for a stopped rank to save its state and remove unfinished files."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as one rank; return 0 when done, 1 for a mistake that the message names, 130 when stopped."""
+    """Train as one rank; return 0 on success, 1 on an error that was reported, 130 if stopped."""
     options = _parser().parse_args(arguments)
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.progress is None:
         return run_rank(lambda: work(lambda row: None))
     with options.progress.open("a", encoding="utf-8", buffering=1) as file:
-        fcntl.flock(file, fcntl.LOCK_SH)  # until this rank ends: who comes after a killed starter waits for that
+        fcntl.flock(file, fcntl.LOCK_SH)  # until this rank ends: the successor of a killed starter waits for it
 
         def on_epoch(row: Row) -> None:
             file.write(json.dumps(row) + "\n")
@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_rank(work: Callable[[], None]) -> int:
-    """Call `work`, tell torchrun what went wrong in it, and return the exit status as `main` does."""
-    handler = get_error_handler()  # writes a file that torchrun's environment names
+    """Call `work`, report its errors to torchrun, and return the exit status like `main`."""
+    handler = get_error_handler()  # writes the file named in torchrun's environment
     stop_signal_as_sigterm()
     try:
         with interrupted_by_sigterm():
@@ -95,22 +95,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--progress", type=Path, help="file that rank 0 adds a line of JSON to after each epoch")
     parser.add_argument(
-        "--end-with-stdin", action="store_true", help="end when standard input is closed: who started this has gone"
+        "--end-with-stdin", action="store_true", help="end when standard input closes, because the starter is gone"
     )
     return parser
 
 
 def require_torchrun() -> None:
-    """Raise `BssError` if the environment is not that of a process that torchrun started."""
+    """Raise `BssError` unless torchrun started this process."""
     lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
     if lacking:
-        raise BssError(f"{lacking[0]}: not in the environment. Start `-m bss.launch.rank_main` with torchrun.")
+        raise BssError(f"{lacking[0]}: missing from the environment. Start `-m bss.launch.rank_main` with torchrun.")
 
 
 def open_inputs(params: Path, store: Path, trial: TrialId) -> tuple[Config, Store]:
     """Return the parameters and the store of a rank of `trial`, and make this process reproducible.
 
-    Raises `BssError` if torchrun started another number of ranks than the file `params` says.
+    Raises `BssError` if torchrun started a different number of ranks than specified in the file `params`.
     """
     config = load_config(params)
     _check(config, params, trial.scheduler)
@@ -137,7 +137,7 @@ def _check(config: Config, params: Path, name: str) -> None:
 
 
 def _end_with_stdin() -> None:
-    """End this rank when standard input is closed, gently first."""
+    """End this rank when standard input closes, gently at first."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Files of a training on their way to its nodes and back, through the object store of resources.staging."""
+"""Transfer files of a training to its nodes and back, through the object store of resources.staging."""
 
 import shutil
 import time
@@ -17,21 +17,21 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Staging:
-    """The places of one training."""
+    """The S3 URLs of one training."""
 
     store: str
-    """The decoded samples, in a folder named by its content; shared with other trainings."""
+    """The decoded samples, in a content-addressed folder; shared with other trainings."""
     inputs: str
     """Parameters and plan."""
     result: str
     """The finished training."""
     training: str
-    """Holds the two before and those of earlier tries, and is removed when the training ends."""
+    """Contains the two above and those of earlier attempts; removed when the training ends."""
 
 
 @dataclass(frozen=True)
 class NodeFiles:
-    """Where a node has what it downloaded."""
+    """Paths of a node's downloads."""
 
     store: Path
     params: Path
@@ -39,7 +39,7 @@ class NodeFiles:
 
 
 def staging_of(config: Config, data: Store, training: str, attempt: str) -> Staging:
-    """Return the places of one attempt at the training that is called `training`."""
+    """Return the URLs of one attempt at the training named `training`."""
     assert config.resources.staging is not None
     root = config.resources.staging.rstrip("/")
     place = f"{root}/trainings/{training}"
@@ -67,12 +67,12 @@ def upload_inputs(staging: Staging, config: Config, store: Path, trial: Trial, s
 def download_inputs(store_url: str, inputs_url: str, folder: Path, downloads: bool) -> NodeFiles:
     """Return the files of a node below `folder`, downloaded once by the process that `downloads`.
 
-    The others wait for it; torchrun ends them where it fails.
+    The others wait for it; torchrun ends them if it fails.
     """
     store, inputs = folder / "store", folder / "inputs"
     if downloads:
         download_folder(store_url, store)
         download_folder(inputs_url, inputs)
-    while not inputs.is_dir():  # it appears whole, and last
+    while not inputs.is_dir():  # it appears last, atomically
         time.sleep(POLL_SECONDS)
     return NodeFiles(store, inputs / "params.json", inputs / "plans")

@@ -1,4 +1,4 @@
-"""Several trainings at a time, each in a process of its own."""
+"""Concurrent trainings, each in its own process."""
 
 import multiprocessing
 import os
@@ -23,16 +23,16 @@ _busy = False
 
 
 SMALL_ENCODERS = ("cnn", "mlp")
-"""Kinds whose kernels take less time on a GPU than their launch on a processor."""
+"""Kinds whose GPU kernels run faster than the CPU launches them."""
 MOST_ON_A_GPU = 8
 GPU_BYTES_EACH = 6 << 30
-"""Of GPU memory per job: a CUDA context, the inputs of train and val (up to 2 GiB each), and a small step."""
+"""GPU memory per job: a CUDA context, the inputs of train and val (up to 2 GiB each), and a small step."""
 
 
 def jobs_at_a_time(config: Config, processes: int) -> int:
-    """Return how many jobs of `processes` processes each run concurrently: resources.jobs, or what the machine has.
+    """Return how many jobs of `processes` processes run concurrently: resources.jobs, or what the machine allows.
 
-    By default jobs share a GPU only if all encoders are small, since one training leaves most of it idle; a larger
+    By default jobs share a GPU only if all encoders are small, because one training leaves most of it idle; a larger
     network keeps it busy. Each job is a process, so their number changes no result.
     """
     if config.resources.jobs is not None:
@@ -49,7 +49,7 @@ def jobs_at_a_time(config: Config, processes: int) -> int:
 
 
 def gpu_memory() -> int:
-    """Return the bytes of memory that the GPU has."""
+    """Return the GPU's memory in bytes."""
     return int(torch.cuda.get_device_properties(torch.device("cuda")).total_memory)
 
 
@@ -60,10 +60,10 @@ def run_jobs(
     on_event: Callable[[Event], None],
     on_done: Callable[[tuple[Any, ...], Any], None],
 ) -> None:
-    """Call ``work(*job)`` for each job in `processes` processes, or in this one, and report on the way.
+    """Call ``work(*job)`` for each job in `processes` processes, or in this one, and report progress.
 
     `work` may call `emit` with any picklable values; they reach `on_event` in this process. `on_done` gets
-    each finished job and its result. When one job raises, those that are running finish, the others are
+    each finished job and its result. If a job raises, running jobs finish, the others are
     dropped, and the first error is raised.
     """
     jobs = list(jobs)
@@ -78,13 +78,13 @@ def run_jobs(
             futures: dict[Future[Any], tuple[Any, ...]] = {pool.submit(_work, work, *job): job for job in jobs}
             _watch(pool, futures, events, on_event, on_done)
         except BaseException:
-            # A job's own error comes when the others have finished; all else ends them as soon as they have saved.
+            # A job's own error is raised after the others finish; any other exception ends them once they have saved.
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    for event in _drain(events):  # what a worker sent last may arrive after its result
+    for event in _drain(events):  # a worker's last events may arrive after its result
         on_event(event)
 
 
@@ -143,7 +143,7 @@ def _drain(events: Any) -> Iterator[Event]:
 def _start_worker(events: Any, parent: int) -> None:
     global _send  # noqa: PLW0603
     _send = events.put
-    for number in (signal.SIGINT, STOP_SIGNAL):  # which reach the whole group; the parent decides what they mean
+    for number in (signal.SIGINT, STOP_SIGNAL):  # they reach the whole group; the parent handles them
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -156,7 +156,7 @@ def _stop(number: int, frame: Any) -> None:
 
 
 def _work(work: Callable[..., Any], *job: Any) -> Any:
-    """Call ``work(*job)`` in a worker; when it is interrupted the worker ends, and no other job begins."""
+    """Call ``work(*job)`` in a worker; on interruption the worker ends, and no other job starts."""
     global _busy  # noqa: PLW0603
     _busy = True
     try:
@@ -168,7 +168,7 @@ def _work(work: Callable[..., Any], *job: Any) -> Any:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: a killed pipeline leaves no training behind."""
+    """End this process when its parent is gone, so that a killed pipeline leaves no training running."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

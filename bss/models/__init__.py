@@ -1,1 +1,1 @@
-"""Networks, and what they make of their inputs: encoders, fusion, predictions."""
+"""Networks: inputs, encoders, fusion, predictions."""

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class AveragePool(nn.Module):
-    """Maps [batch, channels, *size] to [batch, channels, *pooled], as nn.AdaptiveAvgPool2d does.
+    """Maps [batch, channels, *size] to [batch, channels, *pooled], like nn.AdaptiveAvgPool2d.
 
     Cell i of n over a side of m pixels is the mean of pixels floor(i m / n) to ceil((i + 1) m / n), so neighbouring
-    cells may share one pixel. CUDA adds the gradients that meet there by atomic additions, in no fixed order; here
-    each pixel gathers those of its cells, in the order and, in fp32 and bf16, with the bits of torch on a CPU.
+    cells may share one pixel. CUDA sums the gradients of such a pixel with atomic additions, in no fixed order; here
+    each pixel gathers those of its cells, in the order and, in fp32 and bf16, with the bits of torch on CPU.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ class AveragePool(nn.Module):
             self.register_buffer(f"pixels_of_{name}", pixels, persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if self.pooled == (1, 1):  # which torch takes as a mean, deterministic as it is
+        if self.pooled == (1, 1):  # torch computes a mean, which is deterministic
             return F.adaptive_avg_pool2d(inputs, 1)
         result: Tensor = _Pool.apply(inputs, self.rows, self.columns, self.pixels_of_rows, self.pixels_of_columns)
         return result
 
 
 class _Pool(torch.autograd.Function):
-    """torch's pooling, which is deterministic, with a gradient that is so too."""
+    """torch's deterministic pooling, with a deterministic gradient."""
 
     generate_vmap_rule = True
 
@@ -56,17 +56,17 @@ class _Pool(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         rows, columns, row_pixels, column_pixels = context.saved_tensors
         (gradient,) = gradients
-        # Divided twice, as torch does on a CPU, for the sake of the last bit.
+        # Divided twice, like torch on CPU, to match the last bit.
         each = gradient / row_pixels.to(gradient.dtype)[:, None] / column_pixels.to(gradient.dtype)
         if not context.channels_last:
             return _gathered(each, rows, columns, -2, -1), None, None, None, None
-        # In the order of memory: it takes less time, and what comes next gets what it would get from torch.
+        # In memory order: it is faster, and the next layer gets the same layout as from torch.
         total = _gathered(each.permute(0, 2, 3, 1), rows, columns, -3, -2)
         return total.permute(0, 3, 1, 2), None, None, None, None
 
 
 def _gathered(each: Tensor, rows: Tensor, columns: Tensor, down: int, across: int) -> Tensor:
-    """Return for each pixel the sum of `each` over its cells, in order; `down` and `across` are their dimensions."""
+    """Return for each pixel the ordered sum of `each` over its cells; `down` and `across` are their dimensions."""
     parts = [each.index_select(across, columns[0])]
     parts += [_with_zeros(each, across).index_select(across, second) for second in columns[1:]]
     total = sum(parts[1:], parts[0]).index_select(down, rows[0])
@@ -77,14 +77,14 @@ def _gathered(each: Tensor, rows: Tensor, columns: Tensor, down: int, across: in
 
 
 def _with_zeros(x: Tensor, dim: int) -> Tensor:
-    """Return `x` with zeros behind its last entry along `dim`, which counts from the end: -1 is the last one."""
+    """Append zeros to `x` along `dim`, a negative dimension."""
     return F.pad(x, [0, 0] * (-1 - dim) + [0, 1])
 
 
 def _cells_of(m: int, n: int) -> tuple[Tensor, Tensor]:
-    """Return the cells of each of `m` pixels in a row, int64 [1 or 2, m], and the pixels of each cell, float [n].
+    """Return the cells of each of `m` pixels in a row, int64 [1 or 2, m], and the pixels per cell, float [n].
 
-    The second one is `n` for a pixel of one cell; there is none at all where no two cells share a pixel.
+    The second entry is `n` for a pixel in one cell, and absent if no two cells share a pixel.
     """
     cell, pixel = torch.arange(n), torch.arange(m)[:, None]
     start, end = cell * m // n, ((cell + 1) * m + n - 1) // n

@@ -1,4 +1,4 @@
-"""Which operations of a network have no deterministic implementation on a GPU, found without one."""
+"""Find the operations of a network without a deterministic GPU implementation; needs no GPU."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -18,21 +18,21 @@ from bss.models.network import MultiModalNetwork, Outputs
 from bss.models.nondeterministic import NONDETERMINISTIC, Nondeterministic
 
 META = torch.device("meta")
-"""Tensors of shapes alone: they take the ways of a GPU, not those of a CPU, and no time and memory."""
+"""Meta tensors: they dispatch like on a GPU, without time or memory."""
 
 Pass = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An operation that raises on a GPU where resources.deterministic is error."""
+    """An operation that raises on a GPU if resources.deterministic is error."""
 
     part: str
-    """The key of params.yaml that decides the part of the network: network.encoders.<modality> or network.fusion."""
+    """The params.yaml key of this part of the network: network.encoders.<modality> or network.fusion."""
     operator: str
-    """Of aten, such as _adaptive_avg_pool2d_backward."""
+    """The aten operator, such as _adaptive_avg_pool2d_backward."""
     documented: tuple[str, ...]
-    """What torch's documentation calls it, if it names it."""
+    """Its names in torch's documentation, if any."""
 
     def __str__(self) -> str:
         names = f" ({' or '.join(self.documented)})" if self.documented else ""
@@ -40,14 +40,14 @@ class Finding:
 
 
 class Recorder(TorchDispatchMode):
-    """Records the operators of aten that are dispatched inside, forward and backward."""
+    """Records the aten operators dispatched inside, forward and backward."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[str] = []
         """Names without overloads, in order."""
         self.found: dict[str, Nondeterministic] = {}
-        """Those of them that are not deterministic on CUDA."""
+        """The nondeterministic ones on CUDA."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -69,10 +69,10 @@ def _arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
 
 
 def nondeterministic_operations(network: MultiModalNetwork, modalities: Mapping[str, Modality]) -> list[Finding]:
-    """Return what training `network` on samples of `modalities` does that is not deterministic on CUDA.
+    """Return the operations of training `network` on `modalities` that are nondeterministic on CUDA.
 
-    Looks at the operations of crops, transforms, encoders, fusion and losses, forward and backward, in train mode;
-    they are the same in fp32 and bf16. `network` stays as it is; nothing is computed.
+    Covers crops, transforms, encoders, fusion and losses, forward and backward, in train mode;
+    they are the same in fp32 and bf16. `network` is not changed; nothing is computed.
     """
     shadow = _on_meta(network)
     findings = []
@@ -101,7 +101,7 @@ def passes(
 ) -> Iterator[tuple[str, Pass]]:
     """Yield the key of each part of `network`, which is on `device`, and its pass forward and backward.
 
-    Two samples of zeros pass in train mode, which moves batch statistics and leaves gradients behind.
+    Uses two samples of zeros in train mode, which updates batch statistics and leaves gradients.
     """
     network.train()
     for name, modality in modalities.items():
@@ -130,7 +130,7 @@ def _fuse(network: MultiModalNetwork, device: torch.device) -> None:
 
 
 def two_samples(modality: Modality, device: torch.device) -> Tensor | Sounds:
-    """Return stored samples of zeros on `device`; of sounds the second one is half as long."""
+    """Return stored samples of zeros on `device`; the second sound is half as long."""
     dtype = getattr(torch, modality.dtype)
     if modality.kind != "audio":
         return torch.zeros(2, *modality.shape, dtype=dtype, device=device)
@@ -139,7 +139,7 @@ def two_samples(modality: Modality, device: torch.device) -> Tensor | Sounds:
 
 
 def _on_meta(network: MultiModalNetwork) -> MultiModalNetwork:
-    """Return a copy whose parameters and buffers have no values, so that even large networks cost nothing."""
+    """Return a copy on the meta device, so that even large networks cost nothing."""
     emptied: dict[int, Tensor] = {id(x): torch.empty_like(x, device=META) for x in network.buffers()}
     for parameter in network.parameters():
         emptied[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device=META), parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""Fusion: the features of all modalities to the logits of one head. docs/networks.md has the formulas."""
+"""Fusion: maps the features of all modalities to the logits of one head; docs/networks.md has the formulas."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
@@ -23,28 +23,28 @@ from bss.models.encoders.base import Encoder
 from bss.models.shallow_copy import shallow_copy
 
 Features = Mapping[str, Tensor]
-"""Per modality float [batch, width], rectified where a linear layer made them."""
+"""Float [batch, width] per modality, after ReLU if they come from a linear layer."""
 
 Encoders = Mapping[str, Encoder]
 """Per modality; two or more."""
 
 
 class Fusion(nn.Module):
-    """Features of two or more modalities to logits float [batch, classes], which `head` makes."""
+    """Maps features of two or more modalities to logits float [batch, classes], computed by `head`."""
 
     head: nn.Linear
 
     def penalty(self) -> Tensor | None:
-        """Return a scalar that training adds to the mean loss of a batch, or None."""
+        """Return a scalar that training adds to the batch's mean loss, or None."""
         return None
 
     def restricted_to(self, names: Collection[str]) -> "Fusion | None":
-        """Return the same fusion, with the same parameters, of the modalities `names`; None if it needs all."""
+        """Return this fusion, sharing its parameters, for the modalities `names`; None if it needs all."""
         return None
 
 
 class ConcatenationFusion(Fusion):
-    """A linear layer on the features side by side."""
+    """A linear layer on the concatenated features."""
 
     def __init__(self, config: Concatenation, encoders: Encoders, classes: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class ConcatenationFusion(Fusion):
 
 
 class SameWidth(nn.Module):
-    """Features of different widths to the greatest of them, by a linear layer per modality that is narrower.
+    """Projects features to the largest width, with a linear layer for each narrower modality.
 
     Returns float [batch, modalities, width].
     """
@@ -73,7 +73,7 @@ class SameWidth(nn.Module):
         return torch.stack([layer(features[name]) for name, layer in self.layers.items()], dim=1)
 
     def restricted_to(self, names: Collection[str]) -> "SameWidth":
-        """Return the same for the modalities `names`."""
+        """Return this projection for the modalities `names`."""
         copied = shallow_copy(self)
         copied.layers = nn.ModuleDict({name: layer for name, layer in self.layers.items() if name in names})
         return copied
@@ -93,14 +93,14 @@ class SumFusion(Fusion):
         return logits
 
     def restricted_to(self, names: Collection[str]) -> "SumFusion":
-        """Return the sum over `names` alone: a modality that is missing adds nothing."""
+        """Return the sum over `names` only: a missing modality adds nothing."""
         copied = shallow_copy(self)
         copied.same_width = self.same_width.restricted_to(names)
         return copied
 
 
 class WeightedSumFusion(SumFusion):
-    """The same with weights that are learned, one per modality; they start equal and their sum stays 1."""
+    """The same with one learned weight per modality; they start equal and always sum to 1."""
 
     def __init__(self, config: WeightedSum, encoders: Encoders, classes: int) -> None:
         super().__init__(config, encoders, classes)
@@ -112,7 +112,7 @@ class WeightedSumFusion(SumFusion):
         return logits
 
     def restricted_to(self, names: Collection[str]) -> "WeightedSumFusion":
-        """Return the weighted sum over `names` alone, whose weights keep their proportions and sum to 1."""
+        """Return the weighted sum over `names` only; their weights keep their proportions and sum to 1."""
         copied = shallow_copy(self)
         copied.same_width = self.same_width.restricted_to(names)
         kept = [i for i, name in enumerate(self.same_width.layers) if name in names]
@@ -121,7 +121,7 @@ class WeightedSumFusion(SumFusion):
 
 
 class FilmFusion(Fusion):
-    """A linear layer on the others' features, each scaled and shifted as the conditioner's features say."""
+    """A linear layer on the others' features, each scaled and shifted by the conditioner's features."""
 
     def __init__(self, config: Film, encoders: Encoders, classes: int) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class FilmFusion(Fusion):
 
 
 class GatedFusion(Fusion):
-    """A linear layer on the sum of the modalities' hidden vectors, each times a gate that sees all features."""
+    """A linear layer on the gated sum of the modalities' hidden vectors; each gate sees all features."""
 
     def __init__(self, config: Gated, encoders: Encoders, classes: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class GatedFusion(Fusion):
 
 
 class LstmLayer(nn.LSTMCell):
-    """An LSTM over a short sequence of float [batch, size], in operations that have per-sample gradients."""
+    """An LSTM over a short sequence of float [batch, size], from operations with per-sample gradients."""
 
     def forward(self, sequence: Sequence[Tensor]) -> list[Tensor]:  # type: ignore[override]
         hidden = cell = sequence[0].new_zeros(len(sequence[0]), self.hidden_size)
@@ -174,7 +174,7 @@ class LstmLayer(nn.LSTMCell):
 
 
 class MlLstmFusion(Fusion):
-    """A linear layer on the state of the top layer after an LSTM has read the modalities in order."""
+    """A linear layer on the top state of an LSTM that has read the modalities in order."""
 
     def __init__(self, config: MlLstm, encoders: Encoders, classes: int) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class MlLstmFusion(Fusion):
 
 
 class CrossAttentionFusion(Fusion):
-    """A linear layer on what each modality's features become when they attend to those of all modalities."""
+    """A linear layer on the modalities' features after multi-head attention over all modalities."""
 
     def __init__(self, config: CrossAttention, encoders: Encoders, classes: int) -> None:
         super().__init__()
@@ -222,10 +222,10 @@ class CrossAttentionFusion(Fusion):
 
 
 class ChannelExchangeFusion(Fusion):
-    """A linear layer on normalised pooled channels side by side, after some have been exchanged.
+    """A linear layer on the concatenated normalised pooled channels, after exchanging some.
 
-    The channels are dealt to the modalities in as many parts. In its own part a modality has its scales
-    driven to 0, and a channel whose scale is below the threshold is replaced by the mean of the others'.
+    The channels are divided into one part per modality. In its own part, a modality's scales are
+    driven to 0, and a channel whose scale falls below the threshold is replaced by the mean of the others'.
     """
 
     own: Tensor

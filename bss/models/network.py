@@ -23,7 +23,7 @@ from bss.models.inputs.transform import build_crop, build_transform
 
 @dataclass
 class Outputs:
-    """What one forward pass gives."""
+    """The outputs of one forward pass."""
 
     logits: dict[str, Tensor]
     """Unimodal logits, [batch, classes] per modality."""
@@ -33,7 +33,7 @@ class Outputs:
     """Encoder features, [batch, features] per modality."""
 
     def in_fp32(self) -> "Outputs":
-        """Return the same in float32, in which losses and scores are computed."""
+        """Return the outputs in float32, in which losses and scores are computed."""
         logits, features = ({name: x.float() for name, x in of.items()} for of in (self.logits, self.features))
         return Outputs(logits, self.fused.float(), features)
 
@@ -55,13 +55,13 @@ class MultiModalNetwork(nn.Module):
         crops = {name: build_crop(encoders[name], modality, name) for name, modality in modalities.items()}
         self.crops = nn.ModuleDict({name: crop for name, crop in crops.items() if crop is not None})
         self.augments = any(crop is not None and crop.crop.augments for crop in crops.values())
-        """Whether training sees other parts of images than evaluation."""
+        """Whether training sees different parts of images than evaluation."""
         samples = self.transform({name: zeros_like_stored(modality) for name, modality in modalities.items()})
         built = {name: build_encoder(encoders[name], sample[0], name) for name, sample in samples.items()}
         self.encoders = nn.ModuleDict(built)
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
         self.fusion = build_fusion(config.fusion, built, classes)
-        if config.head_initialisation == "xavier":  # after all else, so that the encoders start as with torch's
+        if config.head_initialisation == "xavier":  # last, so that the encoders start as with torch's
             for head in (*self.heads.values(), self.fusion.head):
                 assert isinstance(head, nn.Linear)
                 nn.init.xavier_normal_(head.weight)
@@ -70,12 +70,12 @@ class MultiModalNetwork(nn.Module):
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
         """Turn stored samples (tensors [batch, ...], or `Sounds` or `PlacedSounds` of one) into network inputs.
 
-        `drawn` [batch, DRAWS], from `Augmentation.draw`, decides how images are augmented; None augments nothing.
+        `drawn` [batch, DRAWS], from `Augmentation.draw`, determines the image augmentation; None disables it.
         """
         return {name: self.transform_one(name, raw[name], drawn) for name in self.transforms}
 
     def transform_one(self, name: str, stored: Any, drawn: npt.NDArray[np.float64] | None = None) -> Tensor:
-        """Do so for the modality `name` alone."""
+        """Do so for one modality `name`."""
         part = self.crops[name](stored, drawn) if name in self.crops else stored
         inputs: Tensor = self.transforms[name](part)
         return inputs
@@ -106,7 +106,7 @@ class MultiModalNetwork(nn.Module):
 
 
 def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -> AnyEncoderConfig:
-    """Return `encoder` with the vocabulary of the stored tokens where it names none."""
+    """Return `encoder`; if its vocabulary is null, set it to that of the stored tokens."""
     if not isinstance(encoder, BertConfig) or encoder.vocabulary is not None:
         return encoder
     if modality.vocabulary is None:
@@ -115,14 +115,14 @@ def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -
 
 
 def zeros_like_stored(modality: Modality) -> Tensor:
-    """Return a batch of one stored sample of zeros, from which the shape of the network's inputs is found."""
+    """Return a batch of one stored sample of zeros, to infer the shape of the network's inputs."""
     return torch.zeros(1, *modality.shape, dtype=getattr(torch, modality.dtype))
 
 
 def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
-    """Return the plain values from which `build_network` makes the same network (network.json).
+    """Return plain values from which `build_network` builds the same network (network.json).
 
-    They name no pretrained weights: `bss.models.pretrained` loads those, before a training starts.
+    They do not include pretrained weights: `bss.models.pretrained` loads those before a training starts.
     """
     modalities = {name: {**asdict(m), "shape": list(m.shape)} for name, m in store.modalities.items()}
     network = config_to_tree(config)
@@ -135,9 +135,9 @@ def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
 def build_network(
     description: Mapping[str, Any], seed: int = 0, device: torch.device | None = None
 ) -> MultiModalNetwork:
-    """Build a freshly initialised network from `describe_network`'s values; `seed` decides the weights.
+    """Build a freshly initialised network from `describe_network`'s values; `seed` determines the weights.
 
-    The weights of two-dimensional convolutions lie channels last in memory, with which those are faster.
+    Two-dimensional convolutions have channels-last weights, which is faster.
     """
     from pydantic import TypeAdapter
 

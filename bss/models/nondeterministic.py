@@ -1,10 +1,10 @@
-"""Operations that have no deterministic implementation on CUDA, as torch's documentation lists them.
+"""Operations without a deterministic CUDA implementation, as listed in torch's documentation.
 
 Source: the docstring of ``torch.use_deterministic_algorithms`` in torch 2.13.0, and the calls of
 ``alertNotDeterministic`` in the CUDA kernels (aten/src/ATen/native/cuda), which raise in that mode. Operations with
 another kernel in that mode (convolutions, index_add, index_put, index_select, gather, scatter, scatter_add,
 scatter_reduce of sum and mean, repeat_interleave, replication padding, max_pool3d) are not among them. A gradient
-that is deterministic in that mode alone (flash and memory-efficient attention) is not either.
+that is deterministic only in that mode (flash and memory-efficient attention) is not listed either.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 
 TORCH = "2.13"
-"""The release whose documentation this is; a test compares it with what is installed."""
+"""The torch release of that documentation; a test compares it with the installed one."""
 
 Arguments = Mapping[str, Any]
-"""Of a call, by the names in the operator's schema; those that were left out have their defaults."""
+"""Arguments of a call, by the names in the operator's schema, with defaults filled in."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Nondeterministic:
     """One entry of the list."""
 
     documented: tuple[str, ...]
-    """What the documentation calls it; empty: only the source of its kernel says so."""
+    """Its names in the documentation; empty if only the kernel source mentions it."""
     operators: tuple[str, ...]
-    """The operators of aten that raise, without their overloads."""
+    """The aten operators that raise, without overloads."""
     when: Callable[[Arguments], bool] = lambda arguments: True
-    """Whether a call with these arguments does."""
+    """Whether a call with these arguments raises."""
 
 
 def _is_floating(arguments: Arguments) -> bool:
@@ -39,7 +39,7 @@ def _is_floating(arguments: Arguments) -> bool:
 
 NONDETERMINISTIC = (
     Nondeterministic(("torch.nn.AvgPool3d",), ("avg_pool3d_backward",)),
-    # To 1 x 1 it is a mean, which is another operator.
+    # Pooling to 1 x 1 is a mean, which is a different operator.
     Nondeterministic(("torch.nn.AdaptiveAvgPool2d",), ("_adaptive_avg_pool2d_backward",)),
     Nondeterministic(("torch.nn.AdaptiveAvgPool3d",), ("_adaptive_avg_pool3d_backward",)),
     Nondeterministic(("torch.nn.AdaptiveMaxPool2d",), ("adaptive_max_pool2d_backward",)),
@@ -57,7 +57,7 @@ NONDETERMINISTIC = (
     Nondeterministic(("torch.nn.ReflectionPad1d",), ("reflection_pad1d_backward",)),
     Nondeterministic(("torch.nn.ReflectionPad2d",), ("reflection_pad2d_backward",)),
     Nondeterministic(("torch.nn.ReflectionPad3d",), ("reflection_pad3d_backward",)),
-    # Of classes per sample there is another operator; here a mean or sum over pixels raises.
+    # Per-sample classes use a different operator; here a mean or sum over pixels raises.
     Nondeterministic(("torch.nn.NLLLoss",), ("nll_loss2d_forward",), lambda arguments: arguments["reduction"] != 0),
     Nondeterministic(("torch.nn.CTCLoss",), ("_ctc_loss_backward",)),
     Nondeterministic(

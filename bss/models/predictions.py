@@ -1,4 +1,4 @@
-"""What a trained network says of a batch of samples, as columns of a table."""
+"""Predictions of a trained network for a batch of samples, as table columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from bss.models.network import MultiModalNetwork
 def prediction_columns(
     network: MultiModalNetwork, classes: Sequence[str], raw: Mapping[str, Any]
 ) -> dict[str, list[Any]]:
-    """Return what `network`, in eval mode, predicts for stored samples (as `MultiModalNetwork.transform` takes them).
+    """Return the predictions of `network`, in eval mode, for stored samples (as for `MultiModalNetwork.transform`).
 
     ``predicted`` is the label and ``probability`` its softmax over the summed logits; per modality m
     ``predicted_m`` is the label of its head and ``confidence_m`` the softmax there; ``agreement`` is the prediction
@@ -33,7 +33,7 @@ def prediction_columns(
 
 
 def _best(logits: torch.Tensor, classes: Sequence[str]) -> tuple[list[str], list[np.float32]]:
-    """Return the label with the greatest of `logits` [batch, classes], and its probability."""
-    index = logits.cpu().numpy().argmax(axis=1)  # of equals the first, as evaluation takes it
+    """Return the label with the largest of `logits` [batch, classes], and its probability."""
+    index = logits.cpu().numpy().argmax(axis=1)  # on a tie the first, as in evaluation
     probabilities = logits.float().softmax(dim=1).cpu().numpy()
     return [classes[i] for i in index], list(probabilities[np.arange(len(index)), index])

@@ -1,4 +1,4 @@
-"""Pretrained weights of encoders: found on this machine or on the Hugging Face Hub, and read without unpickling."""
+"""Pretrained encoder weights: found on this machine or the Hugging Face Hub, and read without unpickling."""
 
 import functools
 import re
@@ -18,17 +18,17 @@ from bss.models.encoders.torchvision_names import are_torchvision_names, rename_
 from bss.models.network import MultiModalNetwork
 
 FILES = ("model.safetensors", "pytorch_model.bin")
-"""What a folder or a repository of the Hub holds, the first of these that is there."""
+"""Weight files in a folder or Hub repository; the first existing one is used."""
 
 
 def weights_of(config: NetworkConfig) -> dict[str, str]:
-    """Return what `config` asks for: modality to the file, folder or name in `weights`, where it is not null."""
+    """Return the requested weights: modality to the file, folder or name in `weights`, if not null."""
     asked = {name: getattr(encoder, "weights", None) for name, encoder in config.encoders.items()}
     return {name: weights for name, weights in asked.items() if weights is not None}
 
 
 def digest_weights(config: NetworkConfig) -> dict[str, str]:
-    """Return ``{"weights_<modality>": sha256}`` of the files with pretrained weights, which decide a result too."""
+    """Return ``{"weights_<modality>": sha256}`` of the pretrained weight files, which also decide a result."""
     digests = {}
     for name, weights in weights_of(config).items():
         path = find_weights(weights, name)
@@ -43,9 +43,9 @@ def _digest(path: Path, changed: int, size: int) -> str:
 
 
 def load_pretrained(network: MultiModalNetwork, config: NetworkConfig) -> None:
-    """Replace the encoders' weights by the pretrained ones that `config` names; projections and heads stay.
+    """Load the pretrained encoder weights named in `config`; projections and heads are kept.
 
-    Raises `BssError` if they cannot be found or read, or are not those of such an encoder.
+    Raises `BssError` if they cannot be found or read, or do not fit the encoder.
     """
     for name, weights in weights_of(config).items():
         path = find_weights(weights, name)
@@ -57,11 +57,11 @@ def load_pretrained(network: MultiModalNetwork, config: NetworkConfig) -> None:
 
 
 def find_weights(weights: str, modality: str) -> Path:
-    """Return the file that `weights` means: itself, or a file of the folder or of the Hub's repository."""
+    """Resolve `weights` to a file: itself, or a file in the folder or Hub repository."""
     try:
         path = Path(weights).expanduser()
         is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError) as error:  # a name that is too long, a user that there is not
+    except (OSError, RuntimeError) as error:  # too long a name, an unknown user
         raise BssError(f"{_key(modality)}: {weights[:200]}: {getattr(error, 'strerror', None) or error}.") from error
     if is_file:
         return path
@@ -72,7 +72,7 @@ def find_weights(weights: str, modality: str) -> Path:
         raise BssError(f"{_key(modality)}: the folder {weights} has neither {' nor '.join(FILES)}.")
     name, _, revision = weights.partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise BssError(f"{_key(modality)}: {weights} is no file, no folder, and no name on the Hugging Face Hub.")
+        raise BssError(f"{_key(modality)}: {weights} is not a file, a folder, or a name on the Hugging Face Hub.")
     return _fetch(name, revision or None, weights, modality)
 
 
@@ -86,18 +86,18 @@ def _fetch(name: str, revision: str | None, weights: str, modality: str) -> Path
         try:
             return Path(hf_hub_download(name, file, revision=revision))
         except RemoteEntryNotFoundError:
-            reasons.append(f"{file} is not there")
+            reasons.append(f"{file} does not exist")
         except Exception as error:  # offline, no such repository, no access: many types, of several packages
             reasons.append(f"{file}: {_first_line(error)}")
             break
     raise BssError(
-        f"{_key(modality)}: {weights} is no file or folder here, and could not be had from the Hugging Face Hub "
-        f"({'; '.join(reasons)}). Without a network, copy {' or '.join(FILES)} into a folder and name that folder."
+        f"{_key(modality)}: {weights} is not a local file or folder and could not be fetched from the Hugging Face Hub "
+        f"({'; '.join(reasons)}). Without a network, copy {' or '.join(FILES)} into a folder and give that folder."
     )
 
 
 def read_weights(path: Path, modality: str) -> dict[str, Tensor]:
-    """Read a file of safetensors, or one that torch saved, of which anything but tensors is refused."""
+    """Read a safetensors file, or one saved by torch; anything but tensors is rejected."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -109,35 +109,35 @@ def read_weights(path: Path, modality: str) -> dict[str, Tensor]:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise BssError(
-            f"{_key(modality)}: {path} is no safe file of weights ({_first_line(error)}). It must hold tensors alone, "
+            f"{_key(modality)}: {path} is not a safe weight file ({_first_line(error)}). It must hold only tensors, "
             "as safetensors or torch.save of a state_dict; nothing else is unpickled."
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise BssError(f"{_key(modality)}: {path} holds something else than names and their tensors (a state_dict).")
+        raise BssError(f"{_key(modality)}: {path} does not hold a state_dict (names and tensors).")
     if not all(isinstance(name, str) for name in weights):
-        raise BssError(f"{_key(modality)}: {path} holds tensors whose names are no texts.")
+        raise BssError(f"{_key(modality)}: {path} holds tensors whose names are not strings.")
     broken = [name for name, value in weights.items() if not _is_sound(value)]
     if broken:
-        raise BssError(f"{_key(modality)}: {path}: {broken[0][:200]} is no dense tensor of finite numbers.")
+        raise BssError(f"{_key(modality)}: {path}: {broken[0][:200]} is not a dense tensor of finite numbers.")
     return weights
 
 
 def _is_sound(value: Tensor) -> bool:
-    """Return whether a tensor is dense, as large in the file as it says, and holds finite numbers."""
+    """Return whether a tensor is dense, as large in the file as its shape says, and finite."""
     if value.layout != torch.strided or value.is_meta or value.is_quantized:
         return False
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():  # one number, spread over terabytes
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():  # one number, expanded to terabytes
         return False
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _load_i3d(encoder: I3d, weights: dict[str, Tensor], path: Path, modality: str) -> None:
-    """Load `weights`, named as in `I3d.layers` or as in the PyTorch port of I3D; all must be there and fit."""
+    """Load `weights`, named as in `I3d.layers` or the PyTorch port of I3D; all must exist and fit."""
     found, own = rename_from_port(weights), encoder.layers.state_dict()
     problems = [f"missing {key}" for key in own if key not in found and not key.endswith("num_batches_tracked")]
     for key, value in found.items():
         if key not in own:
-            problems.append(f"has {key[:200]}, for which there is no place")
+            problems.append(f"unexpected {key[:200]}")
         elif value.shape != own[key].shape:
             problems.append(f"{key} is {list(value.shape)}, not {list(own[key].shape)}")
     _require_fit(problems, path, modality)
@@ -145,7 +145,7 @@ def _load_i3d(encoder: I3d, weights: dict[str, Tensor], path: Path, modality: st
 
 
 def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str) -> None:
-    """Load `weights` into a model of transformers, whose own loading knows its older names and prefixes."""
+    """Load `weights` into a transformers model, whose own loading handles older names and prefixes."""
     from transformers.models.resnet.modeling_resnet import ResNetModel
     from transformers.utils import logging
 
@@ -170,26 +170,26 @@ def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str
             logging.enable_progress_bar()
     problems = [f"missing {key}" for key in sorted(report["missing_keys"])]
     problems += [f"{key} is {list(a)}, not {list(b)}" for key, a, b in sorted(report["mismatched_keys"])]
-    # What is left over may be the head of another task, but not a part of what this encoder has.
+    # Leftovers may be another task's head, but not a part of this encoder.
     parts = {name for name, _ in model.named_children()}
     left = [key for key in sorted(report["unexpected_keys"]) if parts & set(key.split("."))]
-    problems += [f"has {key}, for which there is no place" for key in left if not key.endswith("position_ids")]
+    problems += [f"unexpected {key}" for key in left if not key.endswith("position_ids")]
     _require_fit(problems, path, modality)
     model.load_state_dict(loaded.state_dict())
 
 
 def _require_fit(problems: list[str], path: Path, modality: str) -> None:
-    """Raise `BssError` with what does not fit, if anything does not."""
+    """Raise `BssError` with the mismatches, if any."""
     if problems:
         shown = problems[:20] + ([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])
         lines = "\n  ".join(shown)
         raise BssError(
-            f"{_key(modality)}: {path} does not fit this encoder; set its sizes to those of the weights:\n  {lines}"
+            f"{_key(modality)}: {path} does not fit; set the encoder's sizes to those of the weights:\n  {lines}"
         )
 
 
 def _extra(model: Any) -> dict[str, Any]:
-    """Return the arguments with which the model was built besides its config."""
+    """Return the model's constructor arguments besides its config."""
     return {"add_pooling_layer": model.pooler is not None} if type(model).__name__ == "ViTModel" else {}
 
 

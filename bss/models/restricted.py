@@ -11,9 +11,9 @@ from bss.models.shallow_copy import shallow_copy
 
 
 class UnusedFusion(Fusion):
-    """Stands for a fusion that cannot do without a modality, in a network whose prediction does not use it.
+    """Replaces a fusion that needs all modalities, in a network whose prediction does not use it.
 
-    Its logits are NaN, so that nothing can use them unnoticed.
+    Its logits are NaN, so that any use is noticed.
     """
 
     def __init__(self, classes: int) -> None:
@@ -26,10 +26,10 @@ class UnusedFusion(Fusion):
 
 
 def restricted(network: MultiModalNetwork, names: Collection[str]) -> MultiModalNetwork | None:
-    """Return `network`, with the same parameters, for the modalities `names` alone; None if it needs the others.
+    """Return `network`, sharing its parameters, for the modalities `names` only; None if it needs the others.
 
     A network whose prediction sums the unimodal heads (``network.prediction: unimodal-heads``) sums those of
-    `names`. Any other also needs its fusion head: of `sum` and `weighted-sum` (`Fusion.restricted_to`).
+    `names`. Any other network also needs a fusion that can be restricted: `sum` or `weighted-sum`.
     """
     if not names:
         return None

@@ -1,4 +1,4 @@
-"""A copy of a module that shares its parts."""
+"""Shallow copy of a module."""
 
 import copy
 from typing import TypeVar
@@ -9,7 +9,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def shallow_copy(module: Module) -> Module:
-    """Return a module with the same parameters, buffers and children, in which they can be replaced one by one."""
+    """Return a module with the same parameters, buffers and children, each of which can be replaced."""
     copied = copy.copy(module)
     for parts in ("_parameters", "_buffers", "_modules"):
         setattr(copied, parts, getattr(module, parts).copy())

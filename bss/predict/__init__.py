@@ -1,1 +1,1 @@
-"""Predicting the samples of a new manifest with a trained network."""
+"""Predict the samples of a new manifest with a trained network."""

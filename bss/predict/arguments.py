@@ -8,7 +8,7 @@ PREDICTIONS = Path("predictions.csv")
 
 
 def add_predict(add: Callable[..., argparse.ArgumentParser], runs: Path) -> None:
-    """Add `bss predict` with `add`; `runs` is the folder of trainings that its help names."""
+    """Add `bss predict` with `add`; `runs` is the folder of trainings, for the help text."""
     sub = add("predict", _predict, "predict new samples with a trained network", parameters=False)
     sub.add_argument(
         "--run", type=Path, required=True, metavar="DIR", help=f"one training: {runs}/<scheduler>/seed=<s>"
@@ -17,20 +17,20 @@ def add_predict(add: Callable[..., argparse.ArgumentParser], runs: Path) -> None
         "--manifest",
         type=Path,
         required=True,
-        help="CSV or Parquet file with an id and a file per modality, paths relative to its folder; label optional",
+        help="CSV or Parquet file with id, one column per modality (paths relative to its folder), and optional label",
     )
     sub.add_argument("--output", type=Path, default=PREDICTIONS, help=".csv or .parquet; default: %(default)s")
     sub.add_argument(
         "--on-bad-sample",
         choices=("error", "skip"),
         default="error",
-        help="skip leaves out what cannot be read and lists it in <output>.skipped.csv; default: %(default)s",
+        help="skip: leave out unreadable samples and list them in <output>.skipped.csv; default: %(default)s",
     )
     sub.add_argument(
         "--links",
         choices=("inside", "follow"),
         default="inside",
-        help="follow also takes files behind links out of the manifest's folder; default: %(default)s",
+        help="follow: also read files outside the manifest's folder through links; default: %(default)s",
     )
 
 

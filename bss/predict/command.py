@@ -1,4 +1,4 @@
-"""`bss predict`: decode the files of a new manifest as the training's were, and predict their labels."""
+"""`bss predict`: decode the files of a new manifest like those of the training, and predict their labels."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,20 +23,20 @@ from bss.predict.trained import Trained
 from bss.stages.prepare import row_number, write_skipped
 from bss.training.reproducible import make_reproducible
 
-CURE = "Correct these files, or leave their samples out with --on-bad-sample skip."
+CURE = "Fix these files, or leave out their samples with --on-bad-sample skip."
 
 
 class _Tally:
-    """What is known of the samples so far."""
+    """Results of the samples so far."""
 
     def __init__(self) -> None:
         self.skipped: list[Skipped] = []
         self.altered: AlteredValues = {}
         self.rows = self.labelled = 0
         self.right: Counter[str] = Counter()
-        """Correct predictions by column: ``predicted`` and those of the modalities."""
+        """Number of correct predictions by column: ``predicted`` and those of the modalities."""
         self.of: Counter[str] = Counter()
-        """Labelled samples that have a prediction in the column."""
+        """Number of labelled samples with a prediction in the column."""
 
     def count(self, columns: dict[str, list[Any]]) -> None:
         self.rows += len(columns["id"])
@@ -47,11 +47,11 @@ class _Tally:
 
 
 def predict(run: Path, manifest: Path, output: Path, on_bad: OnBad = "error", links: Links = "inside") -> None:
-    """Predict every sample of `manifest` with the network in `run`, and write a row for each to `output`.
+    """Predict every sample of `manifest` with the network in `run`, and write one row each to `output`.
 
     Paths in the manifest are relative to its folder. At most `CHUNK` samples are in memory. With `on_bad` "skip" the
-    samples that cannot be read are left out and listed beside `output`, in <name>.skipped.csv. Raises `BssError`,
-    with nothing written, for all problems of the manifest at once, else for all files that cannot be decoded.
+    unreadable samples are left out and listed next to `output`, in <name>.skipped.csv. Raises `BssError`,
+    without writing anything, for all problems of the manifest at once, then for all undecodable files.
     """
     console = make_console()
     require_output(output, manifest)
@@ -90,7 +90,7 @@ def _predict_all(
             chunk = samples[start : start + size]
             decoded = pool.map(lambda sample: decode_sample(sample, decoders), chunk)
             good = list(_fitting(zip(chunk, decoded, strict=True), trained, tally))
-            # After the first bad one nothing will be written; the others are decoded to report all that are bad.
+            # After the first bad file nothing is written; the rest is decoded only to report all bad files.
             if good and (on_bad == "skip" or not tally.skipped):
                 columns = _columns(good, trained)
                 tally.count(columns)
@@ -101,7 +101,7 @@ def _predict_all(
 def _fitting(
     decoded: Iterator[tuple[Sample, dict[str, Decoded | BadSampleError]]], trained: Trained, tally: _Tally
 ) -> Iterator[tuple[Sample, dict[str, Decoded]]]:
-    """Yield the samples that the network can take; the others are tallied as skipped."""
+    """Yield the samples that fit the network; tally the others as skipped."""
     for sample, parts in decoded:
         good = {name: part for name, part in parts.items() if not isinstance(part, BadSampleError)}
         unfit = {name: str(part) for name, part in parts.items() if isinstance(part, BadSampleError)}
@@ -115,7 +115,7 @@ def _fitting(
 
 
 def _columns(chunk: list[tuple[Sample, dict[str, Decoded]]], trained: Trained) -> dict[str, list[Any]]:
-    """Return the predictions of a chunk as columns; those with the same modalities go through the network together."""
+    """Return the predictions of a chunk as columns; samples with the same modalities form batches."""
     columns: dict[str, list[Any]] = {
         name: [None] * len(chunk) for name in output_columns(list(trained.modalities), labelled=True)
     }

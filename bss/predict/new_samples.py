@@ -19,7 +19,7 @@ class NewSamples:
     """The samples in the manifest's order."""
 
     samples: list[Sample]
-    """`Sample.label` is empty if none is given, `files` holds the modalities that are there, `split` is empty."""
+    """`Sample.label` is empty if unknown, `files` holds the existing modalities, `split` is empty."""
     bad: list[BadRow]
     """The rows that were left out, in the manifest's order."""
     labelled: bool
@@ -31,9 +31,9 @@ def read_new_samples(
 ) -> NewSamples:
     """Read a CSV or Parquet file with the columns id and one per modality, and label if labels are known.
 
-    A modality's column may be absent and its cells empty, unless `needs_all` says why not; other columns, such as
-    split, are not read. Raises `BssError` for an unreadable file, for a column that is missing and, unless `on_bad`
-    is "skip", for all bad rows at once: those that `bss prepare` refuses, and labels that are not in `classes`.
+    A modality's column may be missing and its cells empty, unless `needs_all` says why not; other columns, such as
+    split, are ignored. Raises `BssError` for an unreadable file, for a missing column and, unless `on_bad`
+    is "skip", for all bad rows at once: those that `bss prepare` rejects, and labels not in `classes`.
     """
     if not path.is_file():
         raise BssError(f"{path}: no such file. --manifest takes a CSV or Parquet file with the columns id and one "
@@ -55,13 +55,13 @@ def read_new_samples(
     found |= {row: BadRow(row, "", "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in narrow}
     if not samples and not found:
         raise BssError(f"{path}: has a header but no samples.")
-    # As `bss prepare` counts them: to be skipped, a row must be bad whatever becomes of the others.
+    # Like `bss prepare`: to be skipped, a row must be bad independently of the others.
     for sample, problem in repeated([s for s in samples if on_bad == "error" or s.row not in found]):
         found.setdefault(sample.row, BadRow(sample.row, sample.id, sample.label, "", [])).problems.append(problem)
     bad = [found[row] for row in sorted(found)]
     samples = [sample for sample in samples if sample.row not in found]
     if on_bad == "error" or not samples:
-        cure = "Correct these rows, or leave them out with --on-bad-sample skip."
+        cure = "Fix these rows, or leave them out with --on-bad-sample skip."
         raise_problems(str(path), [line for row in bad for line in row.lines()], cure)
     return NewSamples(samples, bad, "label" in columns)
 
@@ -83,11 +83,11 @@ def _require_columns(path: Path, columns: list[str], kinds: Mapping[str, Modalit
 
 
 def _problems(sample: Sample, names: list[str], classes: Collection[str], needs_all: str) -> list[str]:
-    """Return what is wrong with a sample that only predicting minds."""
+    """Return the problems of a sample that matter only for prediction."""
     missing = [name for name in names if name not in sample.files]
     problems = []
     if len(missing) == len(names):
-        problems.append(f"{', '.join(missing)} are empty: nothing is left to predict from")
+        problems.append(f"{', '.join(missing)} are empty: there is nothing to predict from")
     elif missing and needs_all:
         problems.append(f"{', '.join(missing)} is empty, but {needs_all}")
     if sample.label and sample.label not in classes:

@@ -1,4 +1,4 @@
-"""Writing predictions batch by batch, as CSV or Parquet."""
+"""Write predictions batch by batch, as CSV or Parquet."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from bss.files import whole_file
 
 
 class Output(Protocol):
-    """What takes predictions."""
+    """A sink for predictions."""
 
     def write(self, columns: dict[str, list[Any]]) -> None:
         """Append rows; None is an empty cell."""
 
 
 def output_columns(modalities: Sequence[str], labelled: bool) -> dict[str, str]:
-    """Return the columns of a table of predictions, in order, and what they hold: text or number."""
+    """Return the columns of a prediction table in order, each with its type: text or number."""
     columns = {"id": "text"} | ({"label": "text"} if labelled else {}) | {"predicted": "text", "probability": "number"}
     for name in modalities:
         columns |= {f"predicted_{name}": "text", f"confidence_{name}": "number"}
@@ -26,18 +26,18 @@ def output_columns(modalities: Sequence[str], labelled: bool) -> dict[str, str]:
 
 
 def require_output(output: Path, manifest: Path) -> None:
-    """Raise `BssError` if predictions cannot go to `output`, before any work is done."""
+    """Raise `BssError` before any work is done if predictions cannot be written to `output`."""
     if output.suffix not in (".csv", ".parquet"):
         raise BssError(f"--output {output}: must end in .csv or .parquet.")
     if output.resolve() == manifest.resolve():
-        raise BssError(f"--output {output}: is the manifest, which would be replaced. Name another file.")
+        raise BssError(f"--output {output}: would overwrite the manifest. Choose another file.")
     if not output.parent.is_dir() or output.is_dir():
-        raise BssError(f"--output {output}: must be a file in a folder that exists.")
+        raise BssError(f"--output {output}: must be a file in an existing folder.")
 
 
 @contextmanager
 def open_output(path: Path, columns: dict[str, str]) -> Iterator[Output]:
-    """Give what writes rows of `columns` to `path`, in the format of its suffix; the file appears at the end."""
+    """Yield a writer of rows of `columns` to `path`, in the format of its suffix; the file appears at the end."""
     with whole_file(path) as unfinished:
         if path.suffix == ".parquet":
             with _parquet(unfinished, columns) as output:

@@ -1,4 +1,4 @@
-"""A trained network with all that predicting needs, read from the folder of its training."""
+"""Load a trained network with everything needed for prediction from its training's folder."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -20,7 +20,7 @@ from bss.models.restricted import restricted
 from bss.training.measuring import BATCH, BATCH_BYTES
 from bss.training.reproducible import resolve_device
 
-CURE = "Run `bss train` again."
+CURE = "Rerun `bss train`."
 
 
 class Trained:
@@ -41,7 +41,7 @@ class Trained:
 
     @cached_property
     def needs_all(self) -> str:
-        """Why this network cannot do without a modality, and what to do; empty if it can."""
+        """Why this network needs all modalities, and the fix; empty if it does not."""
         names = list(self.modalities)
         if restricted(self.network, names[:-1]) is not None:
             return ""
@@ -52,32 +52,32 @@ class Trained:
 
     @property
     def sample_bytes(self) -> int:
-        """Size of one decoded sample, at most."""
+        """Upper bound on the size of one decoded sample, in bytes."""
         return sum(int(np.prod(m.shape)) * np.dtype(m.dtype).itemsize for m in self.modalities.values())
 
     def why_unfit(self, name: str, array: Array) -> str:
-        """Return why the network cannot take `array` as a sample of the modality `name`, or nothing."""
+        """Return why `array` does not fit the network as a sample of the modality `name`, or nothing."""
         shape = self.modalities[name].shape
         if self.modalities[name].kind != "audio" and array.shape != shape:
             return f"has shape {list(array.shape)}, the training's samples have {list(shape)}"
         known = getattr(self.network.config.encoders[name], "vocabulary", None)
         if self.modalities[name].kind == "text" and known is not None and array.max() >= known:
-            return f"has the token id {array.max()}, the network knows {known}"
+            return f"has token id {array.max()}, but the network knows {known}"
         return ""
 
     def network_for(self, names: Iterable[str]) -> tuple[MultiModalNetwork, int]:
-        """Return the network for the modalities `names` alone, and how many samples it takes in a batch."""
+        """Return the network for the modalities `names` only, and its batch size."""
         key = tuple(name for name in self.modalities if name in set(names))
         if key not in self._parts:
             part = restricted(self.network, key)
-            assert part is not None, "rows without a modality that the network needs are refused before"
+            assert part is not None, "rows without a required modality are rejected earlier"
             zeros = {name: zeros_like_stored(self.modalities[name]).to(self.device) for name in key}
             size = sum(x.numel() * x.element_size() for x in part.transform(zeros).values())
             self._parts[key] = part, max(1, min(BATCH, BATCH_BYTES[self.device.type] // size))
         return self._parts[key]
 
     def batch(self, samples: list[dict[str, Decoded]]) -> dict[str, Any]:
-        """Return decoded samples with the same modalities as the network's `transform` takes them."""
+        """Collate decoded samples with the same modalities for the network's `transform`."""
         raw: dict[str, Any] = {}
         for name in samples[0]:
             arrays = [sample[name].array for sample in samples]
@@ -91,9 +91,9 @@ class Trained:
 
 def _description(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise BssError(f"{folder}: no such folder. --run takes the folder of one training, {_EXAMPLE}.")
+        raise BssError(f"{folder}: no such folder. --run needs the folder of one training, {_EXAMPLE}.")
     if not (folder / "network.json").exists():
-        raise BssError(f"{folder}: holds no finished training (network.json). --run takes a folder such as {_EXAMPLE}.")
+        raise BssError(f"{folder}: has no finished training (network.json). --run needs a folder such as {_EXAMPLE}.")
     return read_json(folder / "network.json", "train", {"network": dict, "modalities": dict, "classes": list})
 
 
@@ -104,7 +104,7 @@ def _preprocessing(folder: Path, modalities: dict[str, Modality]) -> Preprocessi
     path = folder / PREPROCESSING
     if not path.exists():
         raise BssError(
-            f"{path}: not found, so how new files are to be decoded is unknown. Run `bss prepare`, `bss measure`, "
+            f"{path}: not found; it records how to decode new files. Run `bss prepare`, `bss measure`, "
             "`bss schedule` and `bss train` (or `dvc repro`) with this version."
         )
     preprocessing = read_preprocessing(path, "train")

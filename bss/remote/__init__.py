@@ -1,1 +1,1 @@
-"""Storage elsewhere: object stores, and git repositories whose data DVC tracks."""
+"""Remote storage: object stores, and git repositories with data under DVC."""

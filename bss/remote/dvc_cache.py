@@ -1,7 +1,7 @@
-"""The objects in DVC's cache that this checkout uses: read again, and compared with the digests they are named by.
+"""Verify the objects in DVC's cache that this checkout uses against the digests in their names.
 
-DVC trusts a file of its cache once it has written it. A disk or a transfer that has changed one is found out here,
-before it is pushed for others and before it is checked out.
+DVC trusts a file in its cache once it has written it. This detects corruption by a disk or a transfer
+before the file is pushed or checked out.
 """
 
 import logging
@@ -24,25 +24,25 @@ class CachedObject(NamedTuple):
     """A file in the cache."""
 
     name: str
-    """What it is in this checkout."""
+    """Its path in this checkout."""
     kind: str
-    """DVC's name for the way of its digest."""
+    """DVC's name of its digest algorithm."""
     digest: str
     path: Path
 
 
 def check_cache(folder: Path) -> None:
-    """Read all objects of the DVC repository at `folder` that dvc.lock and .dvc files name; tell how many.
+    """Read all objects of the DVC repository at `folder` that dvc.lock and .dvc files name; print their number.
 
-    Prints a warning for each input of a stage that neither DVC nor git has: `dvc push` leaves it out.
-    One that is not what its name says is removed from the cache, so that DVC gets or makes it anew. Raises
-    `BssError` that lists those, and those that are not there.
+    Prints a warning for each stage input that neither DVC nor git tracks: `dvc push` leaves it out.
+    A damaged object is removed from the cache, so that DVC fetches or recreates it. Raises
+    `BssError` with all damaged and missing objects.
     """
     objects, unshared = _used(folder)
     for line in unshared:
         print(line, flush=True)
-    missing = [f"{o.name}: {o.path} is not there" for o in objects if not o.path.is_file()]
-    raise_problems(str(folder), missing, "Run `dvc repro` to make them, or `dvc fetch` to get them from the remote.")
+    missing = [f"{o.name}: {o.path} is missing" for o in objects if not o.path.is_file()]
+    raise_problems(str(folder), missing, "Run `dvc repro` to create them, or `dvc fetch` to get them from the remote.")
     damaged = []
     with (
         TransferProgress("checking", "checked", len(objects), make_console()) as progress,
@@ -55,8 +55,8 @@ def check_cache(folder: Path) -> None:
                 damaged.append(f"{item.name}: {item.path} has the md5 {found}")
                 item.path.unlink()
     cure = (
-        "They are removed from the cache. `make data-pull` gets them again; where the remote has them damaged too, "
-        "remove them there, then `dvc repro --force` makes them anew."
+        "They were removed from the cache. `make data-pull` fetches them again; if they are damaged on the remote too, "
+        "delete them there and run `dvc repro --force` to recreate them."
     )
     raise_problems(str(folder), damaged, cure)
 
@@ -68,7 +68,7 @@ def _digest(item: CachedObject) -> str:
 
 
 def _used(folder: Path) -> tuple[list[CachedObject], list[str]]:
-    """Return the objects, and the warnings about inputs that no other clone gets."""
+    """Return the objects, and warnings about inputs that other clones do not get."""
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
@@ -87,12 +87,12 @@ def _used(folder: Path) -> tuple[list[CachedObject], list[str]]:
             ]
             unshared = _unshared_inputs(repo)
     except Exception as error:
-        raise BssError(f"{folder}: DVC cannot tell what this checkout uses ({error}).") from error
+        raise BssError(f"{folder}: DVC cannot list what this checkout uses ({error}).") from error
     return sorted(objects), unshared
 
 
 def _unshared_inputs(repo: "Repo") -> list[str]:
-    """Return a warning for each input of a stage that is neither under DVC nor in git."""
+    """Return a warning for each stage input tracked by neither DVC nor git."""
     from dvc.scm import NoSCM
 
     if isinstance(repo.scm, NoSCM):
@@ -103,17 +103,17 @@ def _unshared_inputs(repo: "Repo") -> list[str]:
         if dependency.protocol != "local":
             continue
         path = Path(dependency.fs_path)
-        # An output may be the input, hold it, or be one of its files.
+        # An output may be the input, contain it, or be one of its files.
         if any(path.is_relative_to(out) or out.is_relative_to(path) for out in outputs):
             continue
         if not path.is_relative_to(root):
-            cure = "it lies outside of the repository, so every clone needs its own copy there."
+            cure = "it is outside the repository, so every clone needs its own copy there."
         elif repo.scm.is_tracked(str(path)):
             continue
         else:
             name = path.relative_to(root).as_posix()
             cure = (
-                f"neither DVC nor git has it, so other clones do not get it. Run `dvc add {shlex.quote(name)}` in the "
+                f"neither DVC nor git tracks it, so other clones miss it. Run `dvc add {shlex.quote(name)}` in the "
                 f"checkout that has it, commit {shlex.quote(f'{name}.dvc')}, then `make data-push`."
             )
         warnings[path] = f"Warning: {dependency.def_path}, read by the stage {dependency.stage.addressing}: {cure}"

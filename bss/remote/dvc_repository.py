@@ -1,6 +1,6 @@
-"""A git repository with data under DVC at one commit, opened for reading; nothing of it stays behind.
+"""A git repository with data under DVC at one commit, opened for reading; cleans up after itself.
 
-Import it where it is used: DVC takes a second.
+Import it lazily: DVC takes a second.
 """
 
 import logging
@@ -26,11 +26,11 @@ from bss.redact import redact
 from bss.remote.transfer import TransferProgress
 
 CHECKABLE = ("md5", "md5-dos2unix")
-"""DVC's names for the digests of files: of version 3, and of data that earlier versions added."""
+"""DVC's names of file digests: those of version 3, and of earlier versions."""
 
 
 TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10}
-"""Seconds, of a remote on S3 that does not set them itself: one that is silent is given up in two minutes."""
+"""Timeout in seconds for S3 remotes that set none: gives up on a silent one within two minutes."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class TrackedFile:
     name: str
     """Path relative to the dataset's folder."""
     kind: str
-    """`git` for a file that git tracks itself, otherwise the name of DVC's digest."""
+    """`git` for a file tracked by git itself, otherwise DVC's name of its digest."""
     digest: str
 
 
 class TrackedFolder:
-    """The folder at `path` of an opened repository; its methods raise `BssError` for whatever goes wrong."""
+    """The folder at `path` of an opened repository; its methods raise `BssError` on any failure."""
 
     def __init__(self, source: DVCFileSystem, path: str, where: str) -> None:
         self.path, self.where = path, where
@@ -55,24 +55,24 @@ class TrackedFolder:
                 info = source.info(path)
             except FileNotFoundError as error:
                 raise BssError(
-                    f"{where}: no such folder in this revision. Name a folder that DVC or git tracks."
+                    f"{where}: no such folder in this revision. Give a folder tracked by DVC or git."
                 ) from error
         if info["type"] != "directory":
-            raise BssError(f"{where}: is a file. Name its folder.")
+            raise BssError(f"{where}: is a file. Give its folder.")
         entry = (info.get("dvc_info") or {}).get("entry")
         self.dvc_digest = None if entry is None or entry.hash_info is None else str(entry.hash_info.value)
-        """DVC's digest of the folder; None if it is not itself what DVC tracks."""
+        """DVC's digest of the folder; None if DVC does not track the folder itself."""
 
     def list_files(self) -> list[TrackedFile]:
-        """Return the folder's files in order of their names; the list of a folder under DVC is in the remote."""
+        """Return the folder's files sorted by name; for a DVC-tracked folder, the list is on the remote."""
         with self._explained():
             found = self._source.find(self.path, detail=True)
         root = "" if self.path == "." else self.path
         names = {name.removeprefix("./").removeprefix(root).strip("/"): info for name, info in found.items()}
-        # The list of a folder comes from the remote, and its names become names of files here.
+        # The list comes from the remote, and its names become local file names.
         outside = [name for name in names if not name or "\0" in name or {"", ".", ".."} & set(name.split("/"))]
         if outside:
-            raise BssError(f"{self.where}: the list of its files names {outside[0]!r}, which is no file of the folder.")
+            raise BssError(f"{self.where}: its file list names {outside[0]!r}, which is outside the folder.")
         return [self._tracked(name, names[name]) for name in sorted(names)]
 
     def copy(self, target: Path, progress: TransferProgress) -> None:
@@ -94,16 +94,16 @@ class TrackedFolder:
             yield
         except BssError:
             raise
-        except Exception as error:  # DVC, the remote's client and the network all raise their own
+        except Exception as error:  # DVC, the remote's client and the network raise many types
             remote = _describe_remote(self._source.repo.config)
             raise BssError(
-                f"{self.where}: {': '.join(_reasons(error)[:2])}\nThe data is in {remote}. Check that it answers to "
-                "the credentials of this environment, and that this version was pushed there (`dvc push`)."
+                f"{self.where}: {': '.join(_reasons(error)[:2])}\nThe data is on {remote}. Check that it accepts "
+                "this environment's credentials, and that this version was pushed there (`dvc push`)."
             ) from error
 
 
 def digest_files(files: list[TrackedFile], as_dvc: bool) -> str:
-    """Return the digest of a list of files: the one that DVC gives a folder of them, or our own."""
+    """Return the digest of a file list: DVC's digest of such a folder, or our own."""
     if not as_dvc:
         return digest_json({file.name: [file.kind, file.digest] for file in files})
     tree = Tree()
@@ -114,17 +114,17 @@ def digest_files(files: list[TrackedFile], as_dvc: bool) -> str:
 
 
 def digest_as(file: TrackedFile, path: Path) -> str:
-    """Return the digest of the file at `path` in the way in which DVC made that of `file`."""
+    """Return the digest of the file at `path` with the algorithm of `file`'s digest."""
     return str(file_md5(str(path), name=file.kind))
 
 
 @contextmanager
 def open_folder(repository: str, revision: str, path: str) -> Iterator[tuple[TrackedFolder, str]]:
-    """Give the folder at `path` in `revision` (branch, tag, commit; empty: the default branch) and the full commit.
+    """Yield the folder at `path` in `revision` (branch, tag, commit; empty: the default branch) and the full commit.
 
-    A repository elsewhere is cloned into a temporary folder, which goes with the block, and so does what DVC
-    caches; one on this machine is read where it is, with its own configuration and cache. Raises `BssError`
-    where the repository, the revision or the folder cannot be had.
+    A remote repository is cloned into a temporary folder, which is removed after the block together with DVC's
+    cache; a local one is read in place, with its own configuration and cache. Raises `BssError`
+    if the repository, the revision or the folder cannot be opened.
     """
     logging.getLogger("dvc").setLevel(logging.ERROR)
     _set_defaults()
@@ -155,11 +155,11 @@ def _open_repository(root: str, commit: str, config: dict[str, Any], where: str)
 
 
 def _set_defaults() -> None:
-    """Ask a remote on S3 twice, not 25 times, and do without a git program; the user's settings win.
+    """Try an S3 remote twice, not 25 times, and allow a missing git program; the user's settings win.
 
-    Its client asks five times by itself, with growing pauses, and each time it asks as often as this says.
+    The client retries five times with growing pauses, and each retry makes this many attempts.
     """
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # one of the ways of cloning needs it, the others go on
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # only one backend needs git; the others still work
     os.environ.setdefault("AWS_RETRY_MODE", "standard")
     os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")
 
@@ -173,8 +173,8 @@ def _root(repository: str, temporary: Path) -> str:
         clone(repository, target).close()
     except Exception as error:
         raise BssError(
-            f"{redact(repository)}: cannot be cloned ({_reasons(error)[-1]}). Give the path of a git repository, or an "
-            "address that `git clone` takes from here."
+            f"{redact(repository)}: cannot be cloned ({_reasons(error)[-1]}). Give the path of a git repository, or a "
+            "URL that `git clone` accepts here."
         ) from error
     return target
 
@@ -187,8 +187,8 @@ def _resolve(repository: str, root: str, revision: str) -> str:
         remote = [name.removeprefix("refs/remotes/origin/") for name in scm.iter_refs("refs/remotes/origin/")]
         known = ", ".join([*sorted({*scm.list_branches(), *remote} - {"HEAD"}), *scm.list_tags()][:20])
         raise BssError(
-            f"{redact(repository)}: no revision {revision or 'HEAD'} ({_reasons(error)[0]}). Name a branch, a tag or a "
-            f"commit; there are {known or 'none yet'}."
+            f"{redact(repository)}: no revision {revision or 'HEAD'} ({_reasons(error)[0]}). Give a branch, a tag or a "
+            f"commit; known: {known or 'none yet'}."
         ) from error
     finally:
         scm.close()
@@ -198,13 +198,13 @@ def _describe_remote(config: Any) -> str:
     name = config["core"].get("remote")
     remote = config["remote"].get(name, {})
     if not remote:
-        return "no DVC remote (none is the default one)"
+        return "no DVC remote (no default is set)"
     endpoint = remote.get("endpointurl") or (remote["url"].startswith("s3") and os.environ.get("AWS_ENDPOINT_URL"))
     return redact(f"the DVC remote {name}, {remote['url']}{f' at {endpoint}' if endpoint else ''}")
 
 
 def _reasons(error: BaseException | None) -> list[str]:
-    """Return what the error and its causes say, a line each, without passwords."""
+    """Return the messages of the error and its causes, one line each, without passwords."""
     reasons: dict[str, None] = {}
     while error is not None:
         reasons[redact(" ".join(str(error).split()) or type(error).__name__)[:300]] = None
@@ -213,7 +213,7 @@ def _reasons(error: BaseException | None) -> list[str]:
 
 
 class _Counting(Callback):
-    """Passes on to the progress what DVC tells: the whole counts files, its branches count bytes."""
+    """Forwards DVC's callbacks to our progress: the root counts files, its branches count bytes."""
 
     def __init__(self, progress: TransferProgress) -> None:
         super().__init__()
@@ -237,6 +237,6 @@ class _CountingBytes(Callback):
         self.progress.add_bytes(inc)
 
     def close(self) -> None:
-        """Count what DVC did not report, as of a file that it took from a cache; DVC may close more than once."""
+        """Count what DVC did not report, such as cached files; DVC may close more than once."""
         if self.path.is_file():
             self.relative_update(self.path.stat().st_size - self.counted)

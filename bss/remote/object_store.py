@@ -1,6 +1,6 @@
-"""Folders on an object store that speaks S3: whole or not there at all, every file checked.
+"""Folders on an S3 object store: uploaded atomically, every file checked.
 
-The endpoint and the credentials are boto3's: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, a
+Endpoint and credentials come from boto3: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, a
 profile, or a role.
 """
 
@@ -23,14 +23,14 @@ from bss.redact import redact
 from bss.remote.transfer import TransferProgress
 
 MANIFEST = ".bss-folder.json"
-"""Lists the files of an uploaded folder. It is removed first and written last: without it nothing is there."""
+"""Lists the files of an uploaded folder. Removed first and written last: without it, the folder does not exist."""
 SCHEMA_VERSION = 1
 FILES_AT_A_TIME = 4
-"""Each large one of them in several parts at a time, as boto3 does it."""
+"""Files transferred concurrently; boto3 splits large ones into concurrent parts."""
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 15, 4
-"""A store that is not there is noticed within half a minute, one that takes connections and is silent in a minute."""
+"""Detects an unreachable store within half a minute, and a silent one within a minute."""
 BACKOFF_SECONDS = 0.5
-"""Before a second try at an object that broke off; twice as long before each further one."""
+"""Seconds before the first retry of an interrupted object; doubles with each further one."""
 REFUSED = frozenset(
     {
         "401",
@@ -43,12 +43,12 @@ REFUSED = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-"""What stores say to credentials that they do not know or that may not do this."""
+"""Error codes for unknown or unauthorised credentials."""
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of an uploaded folder, as the manifest has it."""
+    """A file of an uploaded folder, as listed in the manifest."""
 
     size: int
     """Bytes."""
@@ -56,10 +56,10 @@ class StoredFile:
 
 
 def upload_folder(folder: Path, url: str, console: Console | None = None) -> None:
-    """Upload all files below `folder` to `url` (s3://bucket/prefix), in place of a folder uploaded there before.
+    """Upload all files below `folder` to `url` (s3://bucket/prefix), replacing any folder there.
 
-    An upload that did not finish is never taken for a folder. Progress goes to `console`, or to a new one.
-    Raises `BssError` if the folder holds no files, and where the store does not answer, has no such bucket
+    An unfinished upload never counts as a folder. Progress goes to `console`, or to a new one.
+    Raises `BssError` if the folder has no files, or if the store does not answer, has no such bucket
     or refuses the credentials.
     """
     bucket, prefix = _place(url)
@@ -70,9 +70,9 @@ def upload_folder(folder: Path, url: str, console: Console | None = None) -> Non
 
 
 def upload_once(folder: Path, url: str, console: Console | None = None) -> None:
-    """Upload as `upload_folder` does, unless a whole folder is at `url` already.
+    """Upload like `upload_folder`, unless a complete folder exists at `url`.
 
-    For a `url` that is named by the folder's content: whoever uploads there at the same time writes the same.
+    For a `url` named by the folder's content: concurrent uploads write the same.
     """
     bucket, prefix = _place(url)
     with explain(url):
@@ -103,23 +103,23 @@ def _upload(client: Any, folder: Path, bucket: str, prefix: str, console: Consol
 
 
 def remove_folder(url: str) -> None:
-    """Remove all that is below `url` (s3://bucket/prefix), a folder or folders, whole or not; `BssError` as above."""
+    """Delete everything below `url` (s3://bucket/prefix): folders, complete or not; `BssError` as above."""
     bucket, prefix = _place(url)
     with explain(url):
         client = connect()
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
-        keys.sort(key=lambda key: not key.endswith("/" + MANIFEST))  # what is half removed is no folder
+        keys.sort(key=lambda key: not key.endswith("/" + MANIFEST))  # a half-removed folder no longer counts as one
         for key in keys:
             client.delete_object(Bucket=bucket, Key=key)
 
 
 def download_folder(url: str, folder: Path, console: Console | None = None) -> None:
-    """Download what `upload_folder` put at `url` into `folder`, which must be new or empty.
+    """Download a folder uploaded to `url` by `upload_folder` into `folder`, which must be new or empty.
 
     Progress goes to `console`, or to a new one.
-    Raises `BssError`, and leaves nothing of `folder`, where no whole folder is there, an object is missing or
-    is not what was uploaded, and where the store does not answer, has no such bucket or refuses the credentials.
+    Raises `BssError`, and removes `folder`, if there is no complete folder, an object is missing or
+    was altered, or the store does not answer, has no such bucket or rejects the credentials.
     """
     bucket, prefix = _place(url)
     require_new(folder)
@@ -148,7 +148,7 @@ def download_folder(url: str, folder: Path, console: Console | None = None) -> N
             return _difference(name, path, files[name])
 
         problems = [problem for problem in _in_threads(download, list(files)) if problem]
-        raise_problems(url, problems, "It is not the folder that was uploaded. Upload it again.")
+        raise_problems(url, problems, "The uploaded folder was altered. Upload it again.")
 
 
 def check_bucket(url: str) -> None:
@@ -159,29 +159,29 @@ def check_bucket(url: str) -> None:
 
 
 def check_credentials() -> str:
-    """Return what the store says to the credentials; raise `BssError` if it does not answer or refuses them.
+    """Describe the store's answer to the credentials; raise `BssError` if it does not answer or rejects them.
 
-    Credentials that may not list the buckets, as those for a single bucket, are accepted ones.
+    Credentials that may not list buckets, such as those for a single bucket, count as accepted.
     """
     with explain("the object store"):
         try:
             return f"credentials accepted, buckets: {len(connect().list_buckets()['Buckets'])}"
         except Exception as error:
             if _code(error) == "AccessDenied":
-                return "credentials accepted, but not for listing the buckets; name one with --bucket"
+                return "credentials accepted, but they may not list buckets; check one with --bucket"
             raise
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """Return bucket and prefix (without slashes at its ends, perhaps empty) of s3://bucket/prefix."""
+    """Return bucket and prefix (without outer slashes, possibly empty) of s3://bucket/prefix."""
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", url)
     if found is None:
-        raise BssError(f"{redact(url)}: not the address of a place on an object store, which is s3://bucket/prefix.")
+        raise BssError(f"{redact(url)}: not an S3 URL; expected s3://bucket/prefix.")
     return found[1], (found[2] or "").strip("/")
 
 
 def connect() -> Any:
-    """Return boto3's client; nothing is asked yet."""
+    """Return boto3's client, without contacting the store."""
     import boto3
     from botocore.config import Config
 
@@ -189,20 +189,20 @@ def connect() -> Any:
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        # Not every store knows the newer checksums; the manifest has its own.
+        # Not every store supports the newer checksums; the manifest has its own.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    # Signing needs some region; one in the environment or in a profile wins.
+    # Signing needs some region; the environment or a profile overrides it.
     session = boto3.session.Session()
     try:
         return session.client("s3", region_name=session.region_name or "us-east-1", config=config)
     except ValueError as error:
-        raise BssError(f"AWS_ENDPOINT_URL: {redact(str(error))}. It starts with http:// or https://.") from error
+        raise BssError(f"AWS_ENDPOINT_URL: {redact(str(error))}. It must start with http:// or https://.") from error
 
 
 def read_object(client: Any, bucket: str, key: str) -> bytes:
-    """Return the content of an object; one that breaks off or falls silent on its way is asked for again."""
+    """Return the content of an object; retry if the transfer breaks off or stalls."""
     from botocore.exceptions import HTTPClientError
 
     for attempt in range(1, ATTEMPTS + 1):
@@ -216,7 +216,7 @@ def read_object(client: Any, bucket: str, key: str) -> bytes:
 
 
 def transfers() -> Any:
-    """Return how boto3 sends and gets large files: a part that breaks off is asked for again."""
+    """Return boto3's settings for large files: interrupted parts are retried."""
     from boto3.s3.transfer import TransferConfig
 
     return TransferConfig(num_download_attempts=ATTEMPTS)
@@ -224,7 +224,7 @@ def transfers() -> Any:
 
 @contextmanager
 def explain(url: str) -> Iterator[None]:
-    """Turn what boto3 raises inside into a `BssError` that says what was the matter with `url`."""
+    """Turn boto3's exceptions inside into `BssError` with the problem of `url`."""
     from botocore.exceptions import BotoCoreError, ClientError
     from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
@@ -234,24 +234,24 @@ def explain(url: str) -> Iterator[None]:
         code, text = _code(error), error.response["Error"].get("Message") or ""
         if code in REFUSED:
             raise BssError(
-                f"{url}: the object store refuses the credentials ({code} {redact(text)}). Check AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or the profile, and what they are allowed to do there."
+                f"{url}: the object store rejects the credentials ({code} {redact(text)}). Check AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or the profile, and their permissions there."
             ) from error
         if code == "NoSuchBucket":
-            raise BssError(f"{url}: the object store has no such bucket. Create it, or correct the address.") from error
-        raise BssError(f"{url}: the object store says {code} {redact(text)}") from error
+            raise BssError(f"{url}: the object store has no such bucket. Create it, or correct the URL.") from error
+        raise BssError(f"{url}: the object store returned {code} {redact(text)}") from error
     except (BotoCoreError, RetriesExceededError, S3DownloadFailedError) as error:
         raise BssError(
-            f"{url}: {redact(str(error))}\nCheck AWS_ENDPOINT_URL, that the object store answers, and that there are "
+            f"{url}: {redact(str(error))}\nCheck AWS_ENDPOINT_URL, that the object store answers, and that you have "
             "credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)."
         ) from error
 
 
 def _place(url: str) -> tuple[str, str]:
-    """Return bucket and the beginning of the keys of a folder at `url`."""
+    """Return bucket and key prefix of a folder at `url`."""
     bucket, prefix = split_url(url)
     if not prefix:
-        raise BssError(f"{url}: names a whole bucket. Name a folder in it: {url.rstrip('/')}/name.")
+        raise BssError(f"{url}: is a whole bucket. Give a folder in it: {url.rstrip('/')}/name.")
     return bucket, prefix + "/"
 
 
@@ -266,7 +266,7 @@ def _read_manifest(client: Any, bucket: str, prefix: str, url: str) -> dict[str,
     except Exception as error:
         if _code(error) == "NoSuchKey":
             raise BssError(
-                f"{url}: no folder there, or its upload has not finished ({MANIFEST} is written last)."
+                f"{url}: no folder there, or its upload is unfinished ({MANIFEST} is written last)."
             ) from error
         raise
     outside = [name for name in files if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
@@ -283,13 +283,13 @@ def _difference(name: str, path: Path, expected: StoredFile) -> str | None:
 
 
 def _code(error: Exception) -> str:
-    """Return the code of the store's answer, or nothing for another kind of error."""
+    """Return the error code of the store's answer, or nothing for other errors."""
     response: dict[str, Any] = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
 def _in_threads(work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
-    """Yield `work` of each name in order; after an error what has not begun is left."""
+    """Yield `work` of each name in order; after an error, pending work is cancelled."""
     executor = ThreadPoolExecutor(FILES_AT_A_TIME)
     try:
         yield from executor.map(work, names)

@@ -1,4 +1,4 @@
-"""Progress of files that go to or come from elsewhere: a bar on a terminal, lines elsewhere."""
+"""Progress of file transfers: a bar on a terminal, otherwise lines."""
 
 import threading
 import time
@@ -8,14 +8,14 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 LINE_SECONDS = 30.0
-"""Without a terminal a running transfer is mentioned at most this often."""
+"""Minimum seconds between lines about a running transfer without a terminal."""
 
 
 class TransferProgress:
     """Counts files and bytes, from several threads; use as a context manager.
 
-    `doing` and `done` are the words for it, such as "fetching" and "fetched". The last line tells what was
-    transferred, and is printed only where nothing was raised.
+    `doing` and `done` are the verbs, such as "fetching" and "fetched". The last line has the
+    totals and is printed only on success.
     """
 
     def __init__(self, doing: str, done: str, files: int, console: Console) -> None:
@@ -46,13 +46,13 @@ class TransferProgress:
             self._print(f"{self.done} {self.files} files, {decimal(self.bytes)}, in {seconds:.1f} s")
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes that have gone over."""
+        """Count transferred bytes."""
         with self.lock:
             self.bytes += count
         self._show()
 
     def add_file(self) -> None:
-        """Count a file that has gone over whole."""
+        """Count a completely transferred file."""
         with self.lock:
             self.finished += 1
         self._show()

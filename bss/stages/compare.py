@@ -29,11 +29,11 @@ from bss.tracking.sender import sending
 def compare(
     config: Config, store: Path, scores: Path, runs: Path, report: Path, execution: Execution | None = None
 ) -> None:
-    """Write comparison.json and the CSV files, times.json and report.html, and log them to MLflow.
+    """Write comparison.json, the CSV files, times.json and report.html, and log them to MLflow.
 
-    `dvc metrics` shows a row per file, so each scheduler has one of its own in ``metrics/``.
-    They are added to the run `execution`; None takes the one that the trainings belong to, if any. Raises
-    `BssError` where a training is missing, damaged or was made under another protocol.
+    `dvc metrics` shows a row per file, so each scheduler has its own file in ``metrics/``.
+    They are added to the run `execution`; None uses the trainings' own, if any. Raises
+    `BssError` if a training is missing, damaged or was made under another protocol.
     """
     data = Store.open(store)
     task = Task(len(data.classes), tuple(data.modalities))
@@ -70,7 +70,7 @@ def compare(
 def _log(
     config: Config, runs: Path, report: Path, comparison: dict[str, Any], execution: Execution, console: Console
 ) -> None:
-    """Log the report to the parent run of the trainings, and what the trainings could not send."""
+    """Log the report to the trainings' parent run, and upload what the trainings could not send."""
     spool = spool_folder(runs)
     log_report(continue_execution(spool, execution), report, comparison)
 
@@ -80,6 +80,6 @@ def _log(
     with ExitStack() as stack:
         try:
             stack.enter_context(held(spool))
-        except BssError:  # whoever holds it sends this too
+        except BssError:  # the process that holds it sends this too
             return
         stack.enter_context(sending(runs, execution.tracking_uri, config.tracking.strict, say))

@@ -1,4 +1,4 @@
-"""Write built-in data in the layout that a user's own data has."""
+"""Write built-in data in the layout of a user's own data."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bss.provenance import write_provenance
 def generate(config: Config, name: str, folder: Path) -> None:
     """Write the built-in data `name` into `folder`: manifest.csv, truth.csv and the files they name.
 
-    Raises `BssError` when params.yaml has no section ``generate.<name>``.
+    Raises `BssError` if params.yaml has no section ``generate.<name>``.
     """
     if name != "digits" or config.generate.digits is None:
         raise BssError(f"generate {name}: params.yaml has no section generate.{name}; `digits` can be generated.")

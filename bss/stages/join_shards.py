@@ -1,4 +1,4 @@
-"""The end of stage 1 where it was done in shards: their parts are joined to the store."""
+"""End of stage 1 with shards: join their parts to the store."""
 
 import shutil
 from collections import Counter
@@ -39,10 +39,10 @@ WHERE = "parts of the store"
 
 
 def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path) -> None:
-    """Join what `bss.stages.prepare` left of each shard of the version `data` to the store.
+    """Join the parts from `bss.stages.prepare`, one per shard of the version `data`, to the store.
 
-    It is to the byte the store that is prepared at once. Nothing is decoded, and the arrays are copied block by
-    block. Raises `BssError` if the parts do not belong together, or skipping left too little.
+    The result is byte-identical to a store prepared without shards. Nothing is decoded, and arrays are copied block by
+    block. Raises `BssError` if the parts do not belong together, or too few samples are left after skipping.
     """
     settings = config.prepare
     parts = in_order([read_part(folder) for folder in folders], data)
@@ -53,7 +53,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
     skipped = [row for part in parts for row in _read_skipped(part.path / "skipped.csv")]
     skipped.sort(key=row_number)
     if len(skipped) + sum(map(len, stores)) != sum(counts.values()) + parts[0].bad_rows:
-        raise BssError(f"{WHERE}: do not hold the {sum(counts.values())} samples of {manifest}. {CURE}")
+        raise BssError(f"{WHERE}: do not have the {sum(counts.values())} samples of {manifest}. {CURE}")
     filled = [part.path for part, opened in zip(parts, stores, strict=True) if len(opened)]
     if not filled:
         raise_bad_samples(manifest, skipped)
@@ -71,7 +71,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
             write_table(folder / "truth.parquet", _joined([path / "truth.parquet" for path in filled]))
         write_skipped(folder / "skipped.csv", skipped)
         join_checksums([part.path / "files.sha256" for part in parts], folder / "files.sha256")
-        if settings.source is not None:  # of the whole data, in every part
+        if settings.source is not None:  # every part has it for the whole data
             shutil.copyfile(parts[0].path / "manifest.csv", folder / "manifest.csv")
         shutil.copyfile(parts[0].path / PREPROCESSING, folder / PREPROCESSING)
         altered = join_altered(opened.altered for opened in stores)
@@ -92,10 +92,10 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
 
 
 def _check_origin(config: Config, parts: Sequence[Part]) -> str:
-    """Return the digest of the manifest that all `parts` were made from.
+    """Return the digest of the manifest behind all `parts`.
 
-    Raises `BssError` for every part of another manifest than the first one, or made with other parameters than
-    `config`, or other code or libraries than there are here.
+    Raises `BssError` for all parts whose manifest differs from the first one's, or that were made with other parameters
+    than `config`, or other code or libraries than the current ones.
     """
     expected = provenance("prepare", {}, parameters_of(config))
     found = [read_json(part.path / "provenance.json", "prepare", {"inputs": dict, "code": dict}) for part in parts]
@@ -108,15 +108,15 @@ def _check_origin(config: Config, parts: Sequence[Part]) -> str:
         other += ["code"] * (record["code"].get("digest") != expected["code"]["digest"])
         other += ["manifest"] * (manifest != manifests[0])
         if other:
-            problems.append(f"{part.path}: made with other {', '.join(other)}")
+            problems.append(f"{part.path}: made with different {', '.join(other)}")
     raise_problems(WHERE, problems, CURE)
     return manifests[0]
 
 
 def _check_contents(stores: Sequence[Store]) -> None:
-    """Raise `BssError` if the parts have other classes or other modalities than each other."""
+    """Raise `BssError` if the parts differ in classes or modalities."""
     named = {(store.name, store.classes) for store in stores}
-    # The largest token is that of each part's own samples.
+    # The largest token differs between parts.
     shapes = {str({name: replace(m, largest=None) for name, m in s.modalities.items()}) for s in stores if len(s)}
     if len(named) > 1 or len(shapes) > 1:
         raise BssError(f"{WHERE}: have different classes, or samples of different shapes. {CURE}")
@@ -127,7 +127,7 @@ def _check_contents(stores: Sequence[Store]) -> None:
 
 
 def _read_skipped(path: Path) -> list[tuple[str, int, str]]:
-    """Return id, row in the manifest and what is wrong of the samples that a shard left out."""
+    """Return id, manifest row and problem of the samples that a shard left out."""
     columns, rows = read_csv(path)
     if columns != ["id", "row", "reason"]:
         raise BssError(f"{path}: damaged (has the columns {columns}). {CURE}")
@@ -138,7 +138,7 @@ def _read_skipped(path: Path) -> list[tuple[str, int, str]]:
 
 
 def _joined(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the columns of the tables `paths`, one behind the other, each in one piece."""
+    """Return the concatenated columns of the tables `paths`, each as one chunk."""
     import pyarrow
 
     whole = pyarrow.concat_tables([read_table(path, "prepare") for path in paths])

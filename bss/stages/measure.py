@@ -41,7 +41,7 @@ Summary = dict[str, float | None]
 def measure(config: Config, store: Path, scores: Path) -> None:
     """Write ``seed=<s>/scores.parquet`` (after the warm-up), ``initial.parquet`` and ``summary.json``.
 
-    The warm-up trains a network of its own with uniform shuffling; training starts afresh. The initial
+    The warm-up trains a separate network with uniform shuffling; training starts from scratch. The initial
     scores are those of the freshly initialised network, in measure.initial_mode.
     """
     data_store = Store.open(store)
@@ -51,7 +51,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
         jobs = [(config, store, folder, seed) for seed in config.seeds]
         at_a_time = min(jobs_at_a_time(config, 1), len(jobs))
         console.print(
-            f"measure: {len(jobs)} seeds, {at_a_time} at a time, {config.measure.warmup_epochs} warm-up epochs"
+            f"measure: {len(jobs)} seeds, {at_a_time} concurrent, {config.measure.warmup_epochs} warm-up epochs"
         )
         with MeasuringProgress(len(jobs), config.measure.warmup_epochs, console) as progress:
 
@@ -74,7 +74,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
 def write_summary(
     folder: Path, summaries: dict[int, dict[str, Summary]], inputs: dict[str, str], parameters: dict[str, Any]
 ) -> dict[str, Summary]:
-    """Write summary.json, by seed and the mean over the seeds, and the provenance into `folder`; return the mean."""
+    """Write summary.json (per seed and mean over seeds) and the provenance to `folder`; return the mean."""
     mean = {timing: _mean([summary[timing] for summary in summaries.values()]) for timing in FILES}
     write_json(
         folder / "summary.json", {f"seed={seed}": summary for seed, summary in summaries.items()} | {"mean": mean}
@@ -84,7 +84,7 @@ def write_summary(
 
 
 def _measure_into(config: Config, store: Path, folder: Path, seed: int) -> dict[str, Summary]:
-    """Measure with one seed in a worker process, write its tables into `folder` and return its summaries."""
+    """Measure one seed in a worker process, write its tables to `folder` and return its summaries."""
     make_reproducible(config.resources.deterministic)
     keep_freed_memory()
     data = Store.open(store)
@@ -115,7 +115,7 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
             columns["score"] = config.measure.score(columns)
         except ValueError as error:
             raise BssError(
-                f"seed {seed}: {error}. Lower train.optimiser.learning_rate, with which the warm-up is trained."
+                f"seed {seed}: {error}. Lower train.optimiser.learning_rate, which the warm-up uses."
             ) from error
     return timings
 
@@ -136,7 +136,7 @@ def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: i
 
 
 def summarise(store: Store, columns: Columns) -> Summary:
-    """Return the means of the columns and, where the truth is known, the AUC per kind of bad pair."""
+    """Return the means of the columns and, given ground truth, the AUC per kind of bad pair."""
     means = ("score", "prediction_similarity", "training_loss", "confidence")
     summary: Summary = {f"{name}_mean": float(columns[name].mean()) for name in means if name in columns}
     truth = store.truth()
@@ -167,7 +167,7 @@ def _print(console: Console, mean: dict[str, Summary], classes: int, titles: dic
     if confidence is not None and confidence < 1.5 / classes:
         console.print(
             f"Warning: {list(titles)[-1]}: the mean confidence is {confidence:.3f}, close to 1/{classes} "
-            "classes. Nearly uniform softmaxes look alike, so prediction similarity tells little: raise "
+            "classes. Nearly uniform softmaxes look alike, so prediction similarity is uninformative: raise "
             "measure.warmup_epochs or the learning rate."
         )
 

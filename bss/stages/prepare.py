@@ -35,35 +35,35 @@ from bss.files import digest_file, held, whole_folder
 from bss.provenance import write_provenance
 
 SHARED_FILES_CURE = (
-    "A model that knows a file has an easy test. Put all samples of a file into one split. Files that samples of all "
-    "splits may have, such as a silent sound where none was recorded, are listed in prepare.shared_files; "
-    "protocol: published allows all."
+    "A model that has seen a file has an easy test. Put all samples of a file into one split. List files that several "
+    "splits may share, such as a silent sound used if none was recorded, in prepare.shared_files; "
+    "protocol: published allows all files."
 )
-NO_TRUTH = "Set prepare.truth to null where nothing is known of the pairs."
+NO_TRUTH = "Set prepare.truth to null if there is no ground truth."
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the manifest tells, before any file is decoded."""
+    """The checked manifest, before any file is decoded."""
 
     manifest: Manifest
-    """With a val split, where the protocol needs one."""
+    """With a val split if the protocol needs one."""
     source: Source | None
-    """The published dataset that the manifest was made from."""
+    """The published dataset behind the manifest."""
     truth: dict[str, list[str]] | None
-    """What is known of each sample, in the manifest's order."""
+    """Ground truth of each sample, in the manifest's order."""
     val_from: str
     """Where the val split comes from."""
     notes: list[str]
-    """What a user should know."""
+    """Notes for the user."""
 
 
 def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None) -> None:
     """Read the manifest in `root`, decode its files and write the store.
 
-    With `shard` only its samples are decoded, and `store` is a part that `bss.stages.join_shards` joins with the
-    others; the whole manifest is read and checked even so. Raises `BssError` that lists every problem of the
-    manifest, or every file that cannot be decoded.
+    With `shard`, only its samples are decoded, and `store` is a part for `bss.stages.join_shards`
+    to join; the whole manifest is still read and checked. Raises `BssError` with all problems of the
+    manifest, or all undecodable files.
     """
     console = make_console()
     checked = _check(config, root)
@@ -110,7 +110,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
 
 
 def _check(config: Config, root: Path) -> Checked:
-    """Read the manifest and check everything that can be told without decoding."""
+    """Read the manifest and check everything that does not need decoding."""
     settings, source, notes = config.prepare, None, []
     if settings.source is None:
         on_bad, links = settings.on_bad_sample, settings.links
@@ -126,11 +126,11 @@ def _check(config: Config, root: Path) -> Checked:
     shared = groups_in_two_splits(manifest)
     shared_files = files_in_two_splits(manifest.samples, settings.modalities, keys)
     if config.protocol == "honest":
-        cure = "A model that knows the group has an easy test. Split by group, or set protocol: published."
+        cure = "A model that has seen the group has an easy test. Split by group, or set protocol: published."
         raise_problems(str(manifest.path), shared, cure)
         raise_problems(str(manifest.path), shared_files, SHARED_FILES_CURE)
     truth = None
-    if settings.truth is not None:  # read before the long decoding, so that a mistake is told at once
+    if settings.truth is not None:  # read before the long decoding, to report mistakes early
         table = find_table(root, settings.truth, NO_TRUTH, settings.links)
         truth = read_truth(table, [sample.id for sample in manifest.samples])
     manifest, val_from = _with_val(manifest, config, keys)
@@ -151,12 +151,12 @@ def parameters_of(config: Config) -> dict[str, Any]:
 
 
 def _with_val(manifest: Manifest, config: Config, keys: Keys) -> tuple[Manifest, str]:
-    """Return the manifest with a val split, where the protocol needs one, and where it comes from."""
+    """Return the manifest, with a val split if the protocol needs one, and the origin of val."""
     if any(sample.split == "val" for sample in manifest.samples):
         if config.prepare.source is None:
             return manifest, "val from the manifest"
         return manifest, f"val from the {'published' if config.protocol == 'published' else 'honest'} split"
-    if config.protocol == "published":  # as the authors do: all of train is trained on
+    if config.protocol == "published":  # like the authors: train on all of train
         return manifest, "no val"
     grouped = any(sample.group is not None for sample in manifest.samples)
     of_files = file_modalities(config.prepare.modalities)
@@ -176,7 +176,7 @@ def _decode(
 ) -> tuple[list[tuple[str, int, str]], AlteredValues]:
     """Decode the samples `rows` into `folder`.
 
-    Returns id, row in the manifest and what is wrong of the bad ones, and what was changed in the others' values.
+    Returns id, manifest row and problem of the bad ones, and the alterations of the others.
     """
     from rich.progress import Progress
 
@@ -187,9 +187,9 @@ def _decode(
 
 
 def raise_bad_samples(manifest: str, skipped: Iterable[tuple[str, int, str]]) -> None:
-    """Raise `BssError` for bad samples (id, row in the manifest, what is wrong); without any return."""
+    """Raise `BssError` for bad samples (id, manifest row, problem); return if there are none."""
     problems = [f"row {row} (id {name}): {reason}" for name, row, reason in skipped]
-    cure = "Mend these files, or set prepare.on_bad_sample: skip to leave their samples out."
+    cure = "Fix these files, or set prepare.on_bad_sample: skip to leave out their samples."
     raise_problems(manifest, problems, cure)
 
 
@@ -198,24 +198,24 @@ def check_what_is_left(
 ) -> None:
     """Raise `BssError` if skipping has emptied a split, or a class in train.
 
-    `counts` are the samples of each split in the manifest, `splits` and `labels` those of the samples that are left.
+    `counts` are the samples of each split in the manifest, `splits` and `labels` those of the remaining samples.
     """
     for split in SPLITS:
         if counts.get(split) and split not in splits:
-            raise BssError(f"{manifest}: every sample of {split} was skipped. Mend some of their files.")
+            raise BssError(f"{manifest}: every sample of {split} was skipped. Fix some of their files.")
     left = {label for split, label in zip(splits, labels, strict=True) if split == "train"}
     gone = [name for name in classes if name not in left]
     if gone:
-        raise BssError(f"{manifest}: all train samples of {', '.join(gone)} were skipped. Mend some of them.")
+        raise BssError(f"{manifest}: all train samples of {', '.join(gone)} were skipped. Fix some of them.")
 
 
 def row_number(skipped: tuple[str, int, str]) -> int:
-    """Return the row in the manifest of a sample that was left out, by which they are sorted."""
+    """Return the manifest row of a left-out sample, as the sort key."""
     return skipped[1]
 
 
 def write_skipped(path: Path, skipped: Iterable[tuple[str, int, str]]) -> None:
-    """Write id, row in the manifest and what is wrong of the samples that were left out."""
+    """Write id, manifest row and problem of the samples that were left out."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "row", "reason"])
@@ -223,8 +223,8 @@ def write_skipped(path: Path, skipped: Iterable[tuple[str, int, str]]) -> None:
 
 
 def print_store(console: Console, title: str, header: dict[str, Any], skipped: int, notes: Sequence[str]) -> None:
-    """Print what a store holds, of which `skipped` samples were left out."""
-    # Names of the user's folder and columns may hold square brackets, which are no markup here.
+    """Print an overview of a store from which `skipped` samples were left out."""
+    # Names of the user's folder and columns may contain square brackets, which are not markup here.
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("modality", "kind", "shape", "type", *SPLITS):
         table.add_column(column)

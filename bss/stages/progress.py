@@ -1,4 +1,4 @@
-"""Progress of many trainings or measurements: a bar on a terminal, lines elsewhere."""
+"""Progress of many trainings or measurements: a bar on a terminal, otherwise lines."""
 
 import time
 from typing import Any, Self
@@ -14,11 +14,11 @@ from rich.progress import (
 )
 
 LINE_SECONDS = 30.0
-"""Without a terminal a running job is mentioned at most this often."""
+"""Minimum seconds between lines about a running job without a terminal."""
 
 
 class EpochProgress:
-    """Counts the epochs of `jobs` jobs that have `epochs` each, and numbers the finished jobs; a context manager."""
+    """Counts the epochs of `jobs` jobs with `epochs` each, and numbers the finished jobs; a context manager."""
 
     def __init__(self, stage: str, jobs: int, epochs: int, console: Console) -> None:
         self.jobs, self.epochs, self.console = jobs, epochs, console
@@ -44,7 +44,7 @@ class EpochProgress:
         self.bar.stop()
 
     def count_epoch(self, line: str) -> None:
-        """Count one finished epoch; `line` is printed where there is no bar, and not too often."""
+        """Count one finished epoch; without a bar, print `line`, but not too often."""
         self.bar.advance(self.task)
         now = time.monotonic()
         if not self.console.is_terminal and now - self.last_line > LINE_SECONDS:
@@ -52,7 +52,7 @@ class EpochProgress:
             self._print(f"  {line}")
 
     def finish_job(self, line: str) -> None:
-        """Print the line of a finished job behind its number."""
+        """Print the line of a finished job after its number."""
         self.finished += 1
         self.last_line = time.monotonic()
         self._print(f"[{self.finished:>{len(str(self.jobs))}}/{self.jobs}] {line}")
@@ -98,6 +98,6 @@ class TrainingProgress(EpochProgress):
 
 
 def _accuracies(values: dict[str, Any]) -> str:
-    """Return the accuracies on val and test that `values` hold."""
+    """Return the accuracies on val and test in `values`."""
     known = [split for split in ("val", "test") if f"{split}/acc" in values]
     return ", ".join(f"{split} {100 * values[f'{split}/acc']:.1f} %" for split in known)

@@ -36,7 +36,7 @@ def schedule(config: Config, store: Path, scores: Path, plans: Path) -> None:
             (folder / name).mkdir()
             pacings[name], missing = _write_plan(config, name, entry, data, scores, folder)
             if missing:
-                warnings.append(f"{name}: the first epoch shows none of {missing}.")
+                warnings.append(f"{name}: the first epoch shows no sample of {missing}.")
         parameters = {"schedule": config_to_tree(config.schedule), "seeds": list(config.seeds)}
         write_provenance(folder, "schedule", {"store": data.digest}, parameters)
     _print(pacings, n, config, warnings)
@@ -49,7 +49,7 @@ def require_a_batch(store: Path, n: int, batch_size: int) -> None:
 
 
 def _write_plan(config: Config, name: str, entry: Entry, data: Store, scores: Path, folder: Path) -> tuple[Pacing, str]:
-    """Write one scheduler's plan; return its pacing, and the classes that a first epoch leaves out with advice."""
+    """Write one scheduler's plan; return its pacing, and the classes missing from a first epoch, with advice."""
     rows, batch_size = data.rows("train"), config.train.batch_size
     ids, labels = data.id_column(rows), data.labels[rows]
     digests, missing = {}, ""

@@ -1,4 +1,4 @@
-"""Regenerate the sequence of one epoch from scores, seed and epoch, and check it against the record."""
+"""Regenerate the sequence of one epoch from scores, seed and epoch, and check it against the recorded digest."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from bss.training.trial_spec import TrialId, read_trial_plan
 def check_sequence(
     config: Config, store: Path, plans: Path, runs: Path, name: str, seed: int, epoch: int
 ) -> npt.NDArray[np.int64]:
-    """Return the store rows [samples] that `epoch` (from 0) showed, in order, as int64.
+    """Return the store rows [samples] shown in `epoch` (from 0), in order, as int64.
 
-    They are made anew from the plan (BSS-L: from the recorded scores) and compared with the digest that
-    training recorded. Raises `BssError` if they differ, or where there is no such run or epoch.
+    They are regenerated from the plan (BSS-L: from the recorded scores) and compared with the digest that
+    training recorded. Raises `BssError` if they differ, or if there is no such run or epoch.
     """
     data = Store.open(store)
     if name not in config.schedule.schedulers:
@@ -42,7 +42,7 @@ def check_sequence(
     if digest != recorded:
         raise BssError(
             f"{path}: epoch {epoch} was trained with the sequence {recorded[:12]}, but plan and seed give "
-            f"{digest[:12]}: the plan is not the one of this run. Run `bss train` again."
+            f"{digest[:12]}: the plan does not belong to this run. Rerun `bss train`."
         )
     make_console().print(
         f"{trial} epoch {epoch}: {len(shown)} samples, sha256 {digest}, as recorded.\n"
@@ -54,9 +54,9 @@ def check_sequence(
 
 
 def _scores_in_force(folder: Path, epoch: int) -> npt.NDArray[np.float64]:
-    """Return the smoothed scores that BSS-L drew `epoch` with: the last measured at or before it."""
+    """Return the smoothed scores from which BSS-L drew `epoch`: the last ones measured at or before it."""
     table = open_table(folder / "measurements.parquet", "train", ("epoch", "smoothed"))
     epochs = table.whole_numbers("epoch")
     if not (epochs <= epoch).any():
-        raise table.damaged(f"nothing was measured up to epoch {epoch}")
+        raise table.damaged(f"no scores were measured up to epoch {epoch}")
     return table.numbers("smoothed")[epochs == epochs[epochs <= epoch].max()]

@@ -1,4 +1,4 @@
-"""The MLflow runs of the trainings: one for all of them, opened and ended here, and one for each."""
+"""The MLflow runs of the trainings: a parent run, opened and ended here, and one run per training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,13 +25,13 @@ from bss.training.trial_spec import Trial, TrialId, trial_parameters
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker process needs, all of it picklable."""
+    """What a worker process needs; picklable."""
 
     config: Config
     store: Path
     runs: Path
     execution: Execution | None
-    """The MLflow run that the trainings belong to; None without MLflow."""
+    """The parent MLflow run of the trainings; None without MLflow."""
 
 
 def log_finished(
@@ -60,9 +60,9 @@ def log_history(run: TrialRun, folder: Path) -> None:
 def tracked(
     config: Config, data: Store, scores: Path, plans: Path, runs: Path, given: Execution | None, console: Console
 ) -> Iterator[tuple[Execution | None, Callable[[], None]]]:
-    """Give the run that the trainings belong to, and what to call now and then; send what they record meanwhile.
+    """Yield the parent run of the trainings and a function to call periodically; send their records meanwhile.
 
-    A run that is opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
+    A run opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
     """
     if not config.tracking.enabled:
         yield None, lambda: None
@@ -92,7 +92,7 @@ def tracked(
 
 
 def _to_be_resumed(runs: Path) -> list[str]:
-    """Return the journals of trainings that were stopped and have checkpoints."""
+    """Return the journals of stopped trainings with checkpoints."""
     notes = (_read_note(path) for path in runs.glob(f"*/.seed=*/{TRACKING}"))
     return [note["journal"] for note in notes if note is not None]
 
@@ -123,7 +123,7 @@ def start_run(task: Task, trial: Trial, finished: bool) -> TrialRun | None:
 
 
 def _read_note(note: Path) -> dict[str, Any] | None:
-    """Return which record a training that was stopped belongs to; None if that is not known (any more)."""
+    """Return the record of a stopped training; None if it is not (or no longer) known."""
     try:
         return read_json(note, "train", {"journal": str, "cell": str})
     except BssError:
@@ -138,7 +138,7 @@ def _new_run(
 
 
 def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
-    """Return what to log as the model of the training in `folder`; None if tracking.models leaves it out."""
+    """Return the model to log for the training in `folder`; None if tracking.models excludes it."""
     models = config.tracking.models
     if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
         return None

@@ -37,14 +37,14 @@ def train(
 ) -> None:
     """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `trials`, as in `TrialId` (None: all of params.yaml).
 
-    A trial that is there already, made by the same code from the same data, plan and parameters, is kept:
-    an interrupted stage goes on where it stopped, and a new seed trains that seed only. Folders of
-    schedulers and seeds that params.yaml no longer has are removed when all trials are asked for. Their
+    A finished trial with the same code, data, plan and parameters is kept:
+    an interrupted stage resumes where it stopped, and a new seed trains only that seed. Folders of
+    schedulers and seeds no longer in params.yaml are removed if all trials are requested. The trials'
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)
     if config.protocol == "honest" and not len(data.rows("val")):
-        raise BssError(f"{store}: has no val, on which protocol honest selects. Run `bss prepare` with it again.")
+        raise BssError(f"{store}: has no val, which protocol honest needs for selection. Rerun `bss prepare` with it.")
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
@@ -74,7 +74,7 @@ def train(
         each += f" on {config.train.nodes} nodes" if config.train.nodes > 1 else ""
         selected = "test (protocol published)" if config.protocol == "published" else "val"
         console.print(
-            f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} at a time{each}, selected on {selected}"
+            f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} concurrent{each}, selected on {selected}"
         )
         records: dict[str, str] = {}
         with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
@@ -99,7 +99,7 @@ def train(
 def train_one(task: Task, trial: Trial, finished: bool) -> tuple[dict[str, Any], float | None, str | None]:
     """Run one trial in a worker process, or log again one that is finished.
 
-    Returns its metrics, its seconds (None where it was finished before) and the name of its MLflow run's record.
+    Returns its metrics, its seconds (None if it was already finished) and the name of its MLflow run's record.
     """
     config, data, folder = task.config, Store.open(task.store), trial.folder
     run = start_run(task, trial, finished)

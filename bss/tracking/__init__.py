@@ -1,1 +1,1 @@
-"""MLflow: what the trainings record, the journal of it, and sending it."""
+"""MLflow: records of the trainings, their journal, and its upload."""

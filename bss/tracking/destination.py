@@ -1,4 +1,4 @@
-"""Where MLflow records go, and whether anybody answers there."""
+"""The destination of MLflow records, and whether it answers."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,31 +14,31 @@ from bss.tracking.experiment_folder import checkout_folder, is_lost
 DATABASE = "mlflow.db"
 """The default store, in the working directory or the checkout of an experiment; MLFLOW_TRACKING_URI wins."""
 ARTIFACTS = "mlartifacts"
-"""Folder of the artifacts, beside the database."""
+"""Folder of the artifacts, next to the database."""
 
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, or the default database by its full path.
 
-    A temporary DVC experiment takes the database of its checkout: its own folder is deleted when it ends.
+    A temporary DVC experiment uses the database of its checkout, because its own folder is deleted at the end.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI")
     return given or f"sqlite:///{(checkout_folder(Path.cwd()) / DATABASE).resolve()}"
 
 
 def warn_if_lost(say: Callable[[str], None]) -> None:
-    """Say so if records go to the folder of a DVC experiment whose checkout is not known."""
+    """Warn if records go to the folder of a DVC experiment with unknown checkout."""
     if not os.environ.get("MLFLOW_TRACKING_URI") and is_lost(Path.cwd()):
         say(
             f"MLflow: this DVC experiment runs in {Path.cwd()}, which DVC may delete with {DATABASE} in it, and the "
-            "checkout that it came from was not found. Set MLFLOW_TRACKING_URI."
+            "its checkout was not found. Set MLFLOW_TRACKING_URI."
         )
 
 
 def recorded_uri(recorded: str) -> str:
-    """Return where to send what was recorded for `recorded`, an address without its password.
+    """Return the URI to which records for `recorded`, a URI without its password, are sent.
 
-    MLFLOW_TRACKING_URI wins: it may have been corrected since. Raises `BssError` if the password is lacking.
+    MLFLOW_TRACKING_URI wins: it may have been corrected since. Raises `BssError` if the password is missing.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if not given and "***@" in recorded:
@@ -47,7 +47,7 @@ def recorded_uri(recorded: str) -> str:
 
 
 def artifact_location(uri: str) -> str | None:
-    """Return where a new experiment's artifacts go: beside a database file; None leaves it to the server."""
+    """Return the artifact location of a new experiment: next to a database file; None leaves it to the server."""
     if not uri.startswith("sqlite:///"):
         return None
     return (Path(uri.removeprefix("sqlite:///")).resolve().parent / ARTIFACTS).as_uri()
@@ -56,8 +56,8 @@ def artifact_location(uri: str) -> str | None:
 def connect(uri: str) -> Any:
     """Return MLflow's client for the tracking store at `uri`.
 
-    A database file is made or brought up to date by one process at a time, and is there whole or not at all: MLflow
-    itself sees to neither, and never opens one again that it was killed over.
+    One process at a time creates or upgrades a database file, atomically: MLflow
+    guarantees neither, and cannot open a file again if it was killed while creating it.
     """
     import mlflow
 
@@ -84,14 +84,14 @@ def _make_database(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with whole_file(path) as unfinished:
-        unfinished.unlink(missing_ok=True)  # of a process that was killed
+        unfinished.unlink(missing_ok=True)  # left by a killed process
         made = f"sqlite:///{unfinished}"
         store = SqlAlchemyStore(made, artifact_location(made))
         store.engine.dispose()  # closes the file
 
 
 def quiet_mlflow() -> None:
-    """Fail within seconds where nobody answers, and print nothing needless; the user's settings win."""
+    """Make MLflow fail within seconds if no server answers, and print less; the user's settings win."""
     import logging
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -129,11 +129,11 @@ def failure(error: Exception) -> tuple[str, str]:
 
     status = getattr(error, "get_http_status_code", lambda: None)()
     if status in (401, 403):
-        return "refuses the credentials", "Correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or _TOKEN)"
+        return "rejects the credentials", "Correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or _TOKEN)"
     if any(isinstance(found, SSLError) for found in _chain(error)) or "SSLError" in str(error):
         return (
             "fails TLS",
-            "Name its certificate authority in REQUESTS_CA_BUNDLE (a PEM file), use http:// if it speaks no TLS",
+            "Set REQUESTS_CA_BUNDLE to its certificate authority (a PEM file), use http:// if it has no TLS",
         )
     return "does not answer", "Start the server"
 

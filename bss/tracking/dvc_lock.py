@@ -1,4 +1,4 @@
-"""What DVC recorded of the data that a run used."""
+"""DVC's record of the data that a run used."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ from bss.config.load import parse_yaml
 from bss.errors import BssError
 
 MAX_BYTES = 16 << 20
-"""Of dvc.lock."""
+"""Largest dvc.lock."""
 
 
 def dvc_digest(lock: Path, root: str) -> str | None:
     """Return the digest that dvc.lock has for the data at `root`, or None where it has none.
 
-    It is a note about the data, and no reason to stop a training: None too where the file cannot be read.
+    It is only a note about the data and must not stop a training: also None if the file is unreadable.
     """
     try:
         if not lock.is_file() or lock.stat().st_size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""The parent run of one execution of the pipeline: what is known before the trainings, and the report behind them."""
+"""The parent run of one pipeline execution: inputs before the trainings, and the report after them."""
 
 import json
 import secrets
@@ -17,12 +17,12 @@ from bss.tracking.dvc_lock import dvc_digest
 from bss.tracking.journal import Journal, files_below
 
 TRACKING = "mlflow.json"
-"""File in a folder of trainings that tells which runs they belong to."""
+"""File in a folder of trainings that lists their runs."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """The parent run of one execution of the pipeline, wherever its records are by now."""
+    """The parent run of one pipeline execution, wherever its records currently are."""
 
     tracking_uri: str
     experiment: str
@@ -30,7 +30,7 @@ class Execution:
     """Its name before MLflow gives it an id."""
     name: str
     tags: dict[str, str] = field(default_factory=dict)
-    """Set on every run of the execution: the image and the Kubeflow run, where there are such."""
+    """Tags of every run of the execution: image and Kubeflow run, if any."""
 
 
 def open_execution(
@@ -38,7 +38,7 @@ def open_execution(
 ) -> tuple[Execution, Journal]:
     """Begin the parent run for the data called `name`, with the parameters, in a journal in `spool`.
 
-    `record` is its name until MLflow gives it an id; None makes one up.
+    `record` is its name until MLflow assigns an id; None generates one.
     """
     execution = Execution(
         uri,
@@ -68,7 +68,7 @@ def open_execution(
 
 
 def continue_execution(spool: Path, execution: Execution) -> Journal:
-    """Return a journal in `spool` that adds to the parent run of `execution`."""
+    """Return a journal in `spool` that appends to the parent run of `execution`."""
     journal = Journal.create(spool)
     values = {"record": execution.record, "experiment": execution.experiment, "name": execution.name}
     journal.append("continue", uri=redact(execution.tracking_uri), **values)
@@ -83,9 +83,9 @@ def log_inputs(
     plans: Path,
     version: DataVersion | None = None,
 ) -> None:
-    """Record what the trainings start from: data, scores and plans.
+    """Record the inputs of the trainings: data, scores and plans.
 
-    `version` tells where the data came from; None takes the digest that dvc.lock has for it.
+    `version` is the origin of the data; None uses its digest in dvc.lock.
     """
     tags = {"bss.store_digest": store.digest}
     if Path("dvc.lock").is_file():
@@ -118,7 +118,7 @@ def log_report(journal: Journal, report: Path, comparison: Mapping[str, Any]) ->
 
 
 def write_tracking(runs: Path, execution: Execution, records: dict[str, str]) -> None:
-    """Write beside the trainings in `runs` which runs they belong to; `records` has a name for each training."""
+    """Write the MLflow runs of the trainings in `runs` next to them; `records` has a name for each training."""
     values = {**vars(execution), "tracking_uri": redact(execution.tracking_uri)}
     write_json(runs / TRACKING, {"execution": values, "records": records})
 
@@ -132,7 +132,7 @@ def read_tracking(runs: Path) -> tuple[Execution, dict[str, str]] | None:
 
 
 def code_tags() -> dict[str, str]:
-    """Return the tags that tell which code made a run."""
+    """Return the tags with the code version of a run."""
     code = code_version()
     return {
         "bss.version": code["version"],
@@ -144,7 +144,7 @@ def code_tags() -> dict[str, str]:
 
 
 def _dataset(config: Config, store: Store, version: DataVersion | None) -> dict[str, str]:
-    """Return the data as MLflow's dataset, with the digest that tells one version of it from another."""
+    """Return the data as an MLflow dataset, with the digest that identifies its version."""
     if version is None:
         digest = dvc_digest(Path("dvc.lock"), config.prepare.root) or store.digest
         source = {"path": config.prepare.root, "digest": digest}

@@ -14,13 +14,13 @@ EXPERIMENTS = Path(".dvc", "tmp", "exps")
 def checkout_folder(folder: Path) -> Path:
     """Return the folder that `folder` stands for in the user's checkout: itself outside a temporary experiment.
 
-    A stage of an experiment whose checkout cannot be found gets `folder` too; `is_lost` recognises it.
+    If the checkout of an experiment cannot be found, also returns `folder`; `is_lost` detects that.
     """
     folder = folder.resolve()
     clone = _dvc_root(folder)
     if clone is None:
         return folder
-    # Not all that lies below DVC_ROOT is a clone of it, and a variable may be left over from another project.
+    # Not everything below DVC_ROOT is a clone of it, and the variable may be left over from another project.
     for project in (*_told(), *(p for p in clone.parents if clone.is_relative_to(p / EXPERIMENTS))):
         if clone.is_relative_to((project / EXPERIMENTS).resolve()):
             return project / folder.relative_to(clone)
@@ -28,7 +28,7 @@ def checkout_folder(folder: Path) -> Path:
 
 
 def is_lost(folder: Path) -> bool:
-    """Return whether `folder` is of a DVC experiment that runs in another place than its checkout, not found."""
+    """Return whether `folder` belongs to a DVC experiment whose checkout was not found."""
     folder = folder.resolve()
     clone = _dvc_root(folder)
     elsewhere = "DVC_EXP_BASELINE_REV" in os.environ and clone is not None and clone not in _told()

@@ -1,6 +1,6 @@
-"""The journal of an MLflow run: what is to be recorded, on this disk first, in the order in which it happened.
+"""The journal of an MLflow run: its records in order, written to this disk first.
 
-A training writes here and never waits for a server. `bss.tracking.replay` sends it, now or days later.
+A training writes here and never waits for a server. `bss.tracking.replay` uploads it, now or days later.
 """
 
 import errno
@@ -21,7 +21,7 @@ LINES = "journal.jsonl"
 SENT = "sent.json"
 
 Record = dict[str, Any]
-"""One line: ``op`` says what it is, ``time`` when it happened, in milliseconds since 1970."""
+"""One line: ``op`` is its kind, ``time`` is in milliseconds since 1970."""
 
 
 def spool_folder(runs: Path) -> Path:
@@ -30,7 +30,7 @@ def spool_folder(runs: Path) -> Path:
 
 
 class Journal:
-    """The journal in `folder`: one JSON value per line, appended whole and synced, and the files that go with it."""
+    """The journal in `folder`: one JSON value per line, appended atomically and synced, plus attached files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,16 +38,16 @@ class Journal:
 
     @classmethod
     def create(cls, spool: Path) -> "Journal":
-        """Return a new, empty journal in `spool`; their names sort by the time of their making."""
+        """Return a new, empty journal in `spool`; names sort by creation time."""
         folder = spool / f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
         sync_folder(spool)
         return cls(folder)
 
     def append(self, op: str, **values: Any) -> None:
-        """Add a line and return when it is on the disk; `BssError` where it does not fit there."""
+        """Append a line and sync it to disk; raise `BssError` if the disk is full."""
         line = json.dumps({"op": op, "time": int(time.time() * 1000), **values}, allow_nan=False).encode() + b"\n"
-        whole = self.size()  # behind it lies what a killed process has not finished
+        whole = self.size()  # a killed process may have left an incomplete line after it
         with on_disk(self._path, len(line)), self._path.open("ab", buffering=0) as file:
             file.truncate(whole)
             if file.write(line) != len(line):
@@ -55,7 +55,7 @@ class Journal:
             os.fsync(file.fileno())
 
     def read(self, offset: int = 0) -> list[tuple[Record, int]]:
-        """Return each whole line from byte `offset` on, and the offset behind it; `BssError` where one is damaged."""
+        """Return each complete line from byte `offset`, with its end offset; raise `BssError` if one is damaged."""
         if not self._path.is_file():
             return []
         with self._path.open("rb") as file:
@@ -72,19 +72,19 @@ class Journal:
         return found
 
     def uri(self) -> str | None:
-        """Return the address that it was recorded for, without its password; None if it is empty."""
+        """Return the URI it was recorded for, without its password; None if it is empty."""
         lines = self.read()
         return str(lines[0][0]["uri"]) if lines else None
 
     def size(self) -> int:
-        """Return the number of bytes of its whole lines."""
+        """Return the number of bytes in complete lines."""
         content = self._path.read_bytes() if self._path.is_file() else b""
         return content.rfind(b"\n") + 1
 
     def add_files(self, files: Mapping[str, Path]) -> str:
-        """Keep `files` (name to path) as they are now, as links where possible; return the name of their folder.
+        """Keep a snapshot of `files` (name to path), as links if possible; return the name of their folder.
 
-        They are written whole and then replaced, never changed, so a link keeps what it was made of.
+        These files are replaced atomically, never changed in place, so a link keeps its content.
         """
         name = f"files-{secrets.token_hex(4)}"
         for relative, source in files.items():
@@ -98,12 +98,12 @@ class Journal:
         return name
 
     def sent(self) -> Record:
-        """Return how far it has been sent, and where to."""
+        """Return the uploaded offset, and the destination."""
         path = self.folder / SENT
         return read_json(path, "sync") if path.is_file() else {}
 
     def write_sent(self, state: Record) -> None:
-        """Note how far it has been sent; a note that is lost costs a repetition, which changes nothing."""
+        """Save the uploaded offset; a lost offset only causes an idempotent repetition."""
         unfinished = self.folder / f"{SENT}.unfinished"
         write_json(unfinished, state)
         unfinished.replace(self.folder / SENT)
@@ -113,7 +113,7 @@ class Journal:
         return bool(self.sent().get("offset", 0) >= self.size())
 
     def remove(self) -> None:
-        """Remove it; the lines go last, so that what a killed process leaves is still a journal."""
+        """Remove it, the lines last, so that a killed process leaves a valid journal."""
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -127,14 +127,14 @@ def journals(spool: Path) -> list[Journal]:
 
 
 def unsent(spool: Path) -> list[Journal]:
-    """Return the journals with lines that have not been sent."""
+    """Return the journals with unsent lines."""
     return [journal for journal in journals(spool) if not journal.is_sent()]
 
 
 def end_abandoned(spool: Path, keep: Iterable[str]) -> None:
-    """End the runs that killed processes left open, and remove what is sent and not named in `keep`.
+    """End runs left open by killed processes, and remove sent journals that are not in `keep`.
 
-    For the holder of the spool: nobody else writes into it.
+    Only for the process that holds the spool.
     """
     names = set(keep)
     for journal in journals(spool):

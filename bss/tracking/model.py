@@ -1,4 +1,4 @@
-"""Logging a trained network to MLflow as a model that `mlflow.pyfunc` loads, with nothing pickled."""
+"""Log a trained network to MLflow as a `mlflow.pyfunc` model, without pickling."""
 
 import json
 import tempfile
@@ -14,12 +14,12 @@ NAME = "model"
 
 
 def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, npt.NDArray[Any]]) -> None:
-    """Log what `folder` has of a network as the run's model, with signature and example.
+    """Log the network in `folder` as the run's model, with signature and example.
 
-    That is ``model.pt``, ``network.json`` and, of texts with a learned tokenizer, ``<modality>.tokenizer``.
+    Its files are ``model.pt``, ``network.json`` and, for texts with a learned tokenizer, ``<modality>.tokenizer``.
 
     `input_example` holds stored samples per modality, [2, *shape]. The model's code is a file of this package and
-    its weights are read weights-only. A run has one model: logging it again completes what was not finished.
+    its weights are read weights-only. A run has one model: logging it again completes an unfinished one.
     Nothing of MLflow's global state is touched, and the network is not built, so that a training in this process
     is not disturbed.
     """
@@ -62,7 +62,7 @@ def _save(path: Path, model: Any, run_id: str, folder: Path, input_example: dict
         | {tokenizer.name: str(tokenizer) for tokenizer in sorted(folder.glob("*.tokenizer"))},
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=input_example,
-        # Named here because finding them out takes MLflow seconds for every model.
+        # Listed here, because inferring them takes MLflow seconds per model.
         pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _needed(folder)],
         mlflow_model=Model(
             artifact_path=model.artifact_location, run_id=run_id, model_uuid=model.model_id, model_id=model.model_id
@@ -71,7 +71,7 @@ def _save(path: Path, model: Any, run_id: str, folder: Path, input_example: dict
 
 
 def _needed(folder: Path) -> list[str]:
-    """Return the packages that the network of `folder` needs to predict."""
+    """Return the packages that the network in `folder` needs for prediction."""
     encoders = json.loads((folder / "network.json").read_text(encoding="utf-8"))["network"]["encoders"]
     kinds = {encoder["kind"] for encoder in encoders.values()}
     return ["bss", "numpy", "pandas", "torch"] + (["transformers"] if kinds & set(FROM_TRANSFORMERS) else [])

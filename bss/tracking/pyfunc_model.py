@@ -1,4 +1,4 @@
-"""The model that MLflow loads: stored samples in, a table of predictions out."""
+"""The model that MLflow loads: maps stored samples to a table of predictions."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sending a journal to MLflow, as often as it takes: what is there already stays as it is, nothing comes twice."""
+"""Upload a journal to MLflow, idempotently: retries duplicate nothing and overwrite nothing."""
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -13,7 +13,7 @@ from bss.tracking.destination import artifact_location, connect
 from bss.tracking.journal import Journal, Record, files_below
 
 RECORD_TAG = "bss.record"
-"""On every run: the name that it had before MLflow gave it an id."""
+"""Tag of every run: its name before MLflow assigned an id."""
 PARENT_TAG = "mlflow.parentRunId"
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
@@ -21,11 +21,11 @@ VALUE_LENGTH = 6000
 """MLflow's limits."""
 
 Before = Callable[[int], None]
-"""Called before each thing that is sent, with its size in bytes; may raise to stop."""
+"""Called before each upload, with its size in bytes; may raise to stop."""
 
 
 class Replay:
-    """Sends journals to the tracking store at `uri`."""
+    """Uploads journals to the tracking store at `uri`."""
 
     def __init__(self, uri: str, before: Before = lambda size: None) -> None:
         import mlflow  # noqa: F401 - takes seconds, which are not the store's
@@ -36,7 +36,7 @@ class Replay:
         self._experiments: dict[str, str] = {}
 
     def send(self, journal: Journal) -> None:
-        """Send what has not been sent; a run that was deleted there is made again, from its first line on."""
+        """Upload the unsent lines; recreate a run that was deleted there from its first line."""
         state = journal.sent()
         place = redact(self.uri)
         if state.get("to") != place:
@@ -85,7 +85,7 @@ class Replay:
             self.client.set_terminated(run_id, first["status"], first["time"])
 
     def _open(self, record: Record, known: str | None) -> str:
-        """Create the run, or go on with the one that is there; return its id."""
+        """Create the run, or continue an existing one; return its id."""
         from mlflow.entities import Param, RunTag
 
         experiment = self._experiment(record["experiment"])
@@ -114,14 +114,14 @@ class Replay:
         return found[0]
 
     def _find(self, experiment: str, record: str) -> list[str]:
-        """Return the ids of the runs that were made for `record`, oldest first: one, or none."""
+        """Return the ids of the runs created for `record`, oldest first: one, or none."""
         runs = self.client.search_runs(
             [experiment], f"tags.`{RECORD_TAG}` = '{record}'", order_by=["attributes.start_time", "attributes.run_id"]
         )
         return [run.info.run_id for run in runs]
 
     def _remove_doubles(self, state: Record) -> None:
-        """Delete what a request made that was given up as unanswered and has arrived after all."""
+        """Delete duplicates from requests that timed out but arrived after all."""
         if "record" not in state:
             return
         for run_id in self._find(self._experiment(state["experiment"]), state["record"]):
@@ -159,7 +159,7 @@ class Replay:
 
 
 def _calls(lines: list[tuple[Record, int]]) -> Iterator[tuple[list[Record], int]]:
-    """Yield what goes into one call: metrics in a row together, anything else alone; and the offset behind it."""
+    """Yield the lines of one call: consecutive metrics together, anything else alone; with the end offset."""
     for together, group in groupby(lines, lambda line: line[0]["op"] == "metrics"):
         found = list(group)
         if together:
@@ -169,13 +169,13 @@ def _calls(lines: list[tuple[Record, int]]) -> Iterator[tuple[list[Record], int]
 
 
 def _is_gone(error: Exception) -> bool:
-    """Return whether the store says that there is no such run, or that it was deleted."""
+    """Return whether the store reports that the run does not exist or was deleted."""
     code = getattr(error, "error_code", None)
     return code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and "'active' state" in str(error))
 
 
 def is_refused(error: Exception) -> bool:
-    """Return whether one record is the matter, and not the store."""
+    """Return whether the error concerns a single record, not the store."""
     refused = {"BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
     return isinstance(error, BssError) or getattr(error, "error_code", None) in refused
 

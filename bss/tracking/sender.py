@@ -1,4 +1,4 @@
-"""Sending the journals of a stage to MLflow while it works, in a thread of its own: nothing waits for a server."""
+"""Upload a stage's journals to MLflow in a background thread: nothing waits for a server."""
 
 import shutil
 import threading
@@ -15,11 +15,11 @@ from bss.tracking.journal import Journal, journals, spool_folder, unsent
 from bss.tracking.replay import Replay, is_refused
 
 CYCLE_SECONDS = 10.0
-"""Metrics are sent this often: seen live in a long training, one call in a short one."""
+"""Seconds between uploads of metrics: live in a long training, one call in a short one."""
 PATIENCE_SECONDS, BYTES_PER_SECOND = 5.0, 1e6
-"""At its end a stage waits so long for one answer of a server, and longer by the size of what is sent."""
+"""Seconds a stage waits at its end for one answer of a server, plus time for the upload's size."""
 LOCAL_PATIENCE_SECONDS = 60.0
-"""The same for a database, which may have to be made first."""
+"""The same for a database, which may have to be created first."""
 
 Say = Callable[[str], None]
 
@@ -29,15 +29,15 @@ class _GivenUpError(Exception):
 
 
 class Sender:
-    """Sends what is in `spool` for the tracking store at `uri`, again and again until it is closed.
+    """Uploads the journals in `spool` to the tracking store at `uri`, repeatedly until closed.
 
-    An outage is told once by `say`, and ends nothing; with `strict`, `check` raises it. Use `sending`.
+    An outage is reported once through `say` and ends nothing; with `strict`, `check` raises it. Use `sending`.
     """
 
     def __init__(self, spool: Path, uri: str, strict: bool, say: Say) -> None:
         self.spool, self.uri, self.strict, self.say = spool, uri, strict, say
         self.error: Exception | None = None
-        """Why the last try did not send everything."""
+        """Why the last attempt did not upload everything."""
         self._told = False
         self._began: float | None = None
         self._allowed = 0.0
@@ -46,31 +46,31 @@ class Sender:
         self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow-sender")
 
     def start(self) -> None:
-        """Begin to send; with `strict`, raise `BssError` at once where nobody answers."""
+        """Start uploading; with `strict`, raise `BssError` immediately if no server answers."""
         self._thread.start()
         if self.strict:
             self._wait(self._first)
             self.check()
 
     def check(self) -> None:
-        """With `strict`, raise `BssError` if the last try failed."""
+        """With `strict`, raise `BssError` if the last attempt failed."""
         if self.strict and self.error is not None:
             raise unreachable(self.uri, self.error) from self.error
 
     def quiet(self) -> None:
-        """Raise nothing from now on, and do not report an outage that `check` has raised."""
+        """Raise nothing from now on, and do not report an outage that `check` raised."""
         self._told = self._told or self.strict
         self.strict = False
 
     def abandon(self) -> None:
-        """End without sending what is left and without a word, after `start` has raised."""
+        """Stop silently without uploading the rest, after `start` has raised."""
         self._closing = self._given_up = True
         self._poke.set()
 
     def close(self) -> None:
-        """Send what is left, for as long as the store answers; what stays is told, and raised with `strict`.
+        """Upload the rest while the store answers; report what remains unsent, or raise with `strict`.
 
-        DVC deletes the folder of a temporary experiment: what stays of one is moved to its checkout.
+        DVC deletes the folder of a temporary experiment, so its unsent journals move to the checkout.
         """
         self._closing = True
         self._poke.set()
@@ -85,10 +85,10 @@ class Sender:
                 _move(self.spool, home / self.spool)
                 place += f" (in {home})"
             self.check()
-            self.say(f"MLflow: runs not sent yet: {left}. When the server answers again, type: bss sync{place}")
+            self.say(f"MLflow: runs not sent yet: {left}. When the server answers again, run: bss sync{place}")
 
     def _wait(self, event: threading.Event) -> None:
-        """Wait for `event`, unless one answer takes too long."""
+        """Wait for `event`, unless an answer takes too long."""
         while not event.wait(0.05):
             began = self._began
             if began is not None and time.monotonic() - began > self._allowed:
@@ -137,25 +137,25 @@ class Sender:
 
 
 def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> None:
-    """Send the journals in `spool` that `only` picks (none that is empty), and remove those that no one will add to.
+    """Upload the non-empty journals in `spool` selected by `only`, and remove those that are complete.
 
-    A record that the store refuses holds up no other run; the first such error is raised at the end.
+    A record that the store rejects does not block other runs; the first such error is raised at the end.
     """
     refused: BssError | None = None
     chosen = [journal for journal in journals(spool) if only(journal)]
-    # A training that goes on has an older journal than the execution that it now belongs to.
+    # The journal of a resumed training is older than the execution it now belongs to.
     for journal in sorted(chosen, key=lambda journal: journal.read()[0][0].get("parent") is not None):
         try:
             replay.send(journal)
         except Exception as error:
             if not is_refused(error):
                 raise
-            refused = refused or BssError(f"{journal.folder}: MLflow refuses it: {error} Remove it to give it up.")
+            refused = refused or BssError(f"{journal.folder}: MLflow rejects it: {error} Delete it to drop the record.")
             continue
         lines = journal.read()
         if lines[-1][0]["op"] == "end" and journal.is_sent():
             stopped_training = lines[0][0].get("parent") is not None and lines[-1][0]["status"] != "FINISHED"
-            if not stopped_training:  # which may go on
+            if not stopped_training:  # which may resume
                 journal.remove()
     if refused is not None:
         raise refused
@@ -163,9 +163,9 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
 
 @contextmanager
 def sending(runs: Path, uri: str, strict: bool, say: Say) -> Iterator[Sender]:
-    """Give a sender of the journals that belong to `runs`, started, and close it; raises as `Sender` does.
+    """Yield a started sender of the journals of `runs`, and close it; raises like `Sender`.
 
-    For the holder of the spool.
+    Only for the process that holds the spool.
     """
     spool = spool_folder(runs)
     sender = Sender(spool, uri, strict, say)
@@ -177,7 +177,7 @@ def sending(runs: Path, uri: str, strict: bool, say: Say) -> Iterator[Sender]:
     try:
         yield sender
     except BaseException:
-        sender.quiet()  # the block's own error says more
+        sender.quiet()  # the block's own error is more informative
         sender.close()
         raise
     sender.close()
@@ -185,20 +185,20 @@ def sending(runs: Path, uri: str, strict: bool, say: Say) -> Iterator[Sender]:
 
 
 def _move(spool: Path, to: Path) -> None:
-    """Move the journals in `spool`, whose names are unlike all others, to the folder `to`."""
+    """Move the journals in `spool` to the folder `to`; their names are unique."""
     to.mkdir(parents=True, exist_ok=True)
     for journal in unsent(spool):
         shutil.move(journal.folder, to / journal.folder.name)
 
 
 def remove_empty(spool: Path) -> None:
-    """Remove the folder `spool` when nothing is left in it."""
+    """Remove the folder `spool` if it is empty."""
     if spool.is_dir() and not any(spool.iterdir()):
         spool.rmdir()
 
 
 def require_sent(spool: Path, uri: str) -> None:
-    """Send every journal in `spool` now and here; `BssError` where the store does not answer or refuses one."""
+    """Upload every journal in `spool` now; raise `BssError` if the store does not answer or rejects one."""
     try:
         send_all(spool, Replay(uri), lambda journal: journal.uri() is not None)
     except BssError:

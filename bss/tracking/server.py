@@ -10,7 +10,7 @@ from bss.redact import redact
 from bss.tracking.destination import tracking_uri
 
 GRACE_SECONDS = 10
-"""The server gets this long to end by itself."""
+"""Seconds for the server to stop on its own."""
 
 
 def run_ui(port: int) -> int:
@@ -21,11 +21,11 @@ def run_ui(port: int) -> int:
     """
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
-        print(f"MLFLOW_TRACKING_URI names a server, open it in a browser: {redact(uri)}")
+        print(f"MLFLOW_TRACKING_URI is a server; open it in a browser: {redact(uri)}")
         return 0
-    print(f"MLflow UI of {redact(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    print(f"MLflow UI of {redact(uri)}: http://127.0.0.1:{port} (stop with Ctrl-C)", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    # Not on the command line, which everybody on this machine can see: it may hold the database's password.
+    # Not on the command line, which all local users can see: it may contain the database password.
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -37,7 +37,7 @@ def run_ui(port: int) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it started: they are a session of their own."""
+    """Stop the process and all its children, which form their own session."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""Send to MLflow what could not be sent while the trainings ran."""
+"""Upload to MLflow what could not be sent during training."""
 
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from bss.tracking.sender import remove_empty, send_all
 
 
 def sync(runs: Path) -> None:
-    """Send the journals that belong to the trainings in `runs`; what is there already stays as it is.
+    """Upload the journals of the trainings in `runs`; existing records are not changed.
 
-    Killed at any moment and called again, nothing is missing and nothing is twice. Raises `BssError` if the
-    tracking store does not answer, refuses a record, or a training is running in `runs`.
+    If killed at any moment and called again, nothing is missing or duplicated. Raises `BssError` if the
+    tracking store does not answer or rejects a record, or if a training is running in `runs`.
     """
     console = make_console()
     spool = spool_folder(runs)
     if not runs.is_dir() and not spool.is_dir():
-        raise BssError(f"--runs {runs}: not there. Name the folder of the trainings, such as outputs/runs.")
+        raise BssError(f"--runs {runs}: does not exist. Give the folder of the trainings, such as outputs/runs.")
     if not unsent(spool):
-        console.print(f"sync: nothing to send, {spool} holds no unsent runs", highlight=False, soft_wrap=True)
+        console.print(f"sync: nothing to send, {spool} has no unsent runs", highlight=False, soft_wrap=True)
         return
     with held(runs), held(spool):
         end_abandoned(spool, (journal.folder.name for journal in unsent(spool)))

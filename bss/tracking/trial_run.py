@@ -17,20 +17,20 @@ from bss.tracking.journal import Journal, files_below
 
 @dataclass(frozen=True)
 class ModelToLog:
-    """A trained model in a trial's folder, and stored samples that it can be tried on."""
+    """A trained model in a trial's folder, and stored samples as an input example."""
 
     folder: Path
     input_example: dict[str, npt.NDArray[Any]]
-    """Per modality [2, *shape], as they lie in the store."""
+    """Per modality [2, *shape], as stored."""
 
 
 class TrialRun:
-    """Records one training in a journal of its own, so processes do not mix."""
+    """Records one training in its own journal, so processes do not interleave."""
 
     def __init__(self, journal: Journal, record: str, logged_epochs: int = 0) -> None:
         self.journal, self.record = journal, record
         self.logged_epochs = logged_epochs
-        """Epochs that an earlier process has recorded already."""
+        """Epochs already recorded by an earlier process."""
 
     @classmethod
     def start(
@@ -42,14 +42,14 @@ class TrialRun:
         tags: dict[str, str],
         replaces: str | None = None,
     ) -> "TrialRun":
-        """Begin a child of `execution` with flattened `params`; `replaces` names a run that it stands for."""
+        """Start a child of `execution` with flattened `params`; `replaces` names a run it replaces."""
         journal, record = Journal.create(spool), secrets.token_hex(16)
         _open(journal, execution, record, name, {**tags, **code_tags()}, params, replaces)
         return cls(journal, record)
 
     @classmethod
     def resume(cls, spool: Path, execution: Execution, journal_name: str) -> "TrialRun | None":
-        """Go on with the run of a training that was stopped, as a child of `execution`; None if it is gone."""
+        """Continue the run of a stopped training as a child of `execution`; None if it is gone."""
         journal = Journal(spool / journal_name)
         lines = [record for record, _ in journal.read()]
         if not lines:

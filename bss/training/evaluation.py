@@ -20,7 +20,7 @@ def predict(
 ) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]:
     """Return the scores behind the prediction, and the logits of each modality's head, all [n, classes].
 
-    The ranks share the work; all of them get all of the result, the same as one rank alone would.
+    The ranks share the work; all of them get the full result, the same as with one rank.
     """
     network.eval()
     scores = torch.zeros(len(data), network.classes, device=data.device)

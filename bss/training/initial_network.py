@@ -1,4 +1,4 @@
-"""The network of a training, as it is before its first step."""
+"""The network of a training before its first step."""
 
 import functools
 
@@ -15,7 +15,7 @@ from bss.models.pretrained import load_pretrained
 def initial_network(config: Config, store: Store, seed: int, device: torch.device) -> MultiModalNetwork:
     """Return the network of `config`, freshly initialised or with pretrained weights, in train.precision.
 
-    Raises `BssError` if that precision is not for this network on this device.
+    Raises `BssError` if this network on this device does not support that precision.
     """
     network = build_network(describe_network(config.network, store), seed, device)
     load_pretrained(network, config.network)
@@ -28,8 +28,8 @@ def initial_network(config: Config, store: Store, seed: int, device: torch.devic
 def _check_strides(network: MultiModalNetwork, store: Store) -> None:
     """Raise `BssError` if a convolution has a stride over maps of one pixel.
 
-    In 16 bits on CPU torch does not write the gradients of its weights that meet padding alone: what they are is
-    left to chance, NaN among it.
+    In 16 bits on CPU torch does not write the gradients of weights that only see padding: they are undefined,
+    possibly NaN.
     """
     found: list[str] = []
 
@@ -54,12 +54,12 @@ def _check_strides(network: MultiModalNetwork, store: Store) -> None:
 
 
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return what training steps call in place of `network`: code that torch.compile makes, in the first steps.
+    """Return the compiled network for training steps; torch.compile runs in the first steps.
 
     Raises `BssError` if this machine cannot compile.
     """
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=warn_only)  # tells the compiler too
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)  # also applies to the compiler
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
     except Exception as error:  # compilers fail in many ways

@@ -29,14 +29,14 @@ from bss.training.sequences import split_into_batches
 from bss.training.split_data import Inputs, SplitData
 
 BATCH = 256
-"""Samples at most per step of a pass in eval mode, where the batch does not change a result."""
+"""Most samples per step of a pass in eval mode, where the batch does not influence results."""
 
 BATCH_BYTES = {"cuda": 64 << 20, "cpu": 8 << 20}
-"""Inputs at most per step of such a pass, unless one sample is larger: feature maps are many times as large, and a
-processor gains nothing from more of them."""
+"""Most inputs per step of such a pass, unless one sample is larger: feature maps are many times as large, and a
+CPU gains nothing from more of them."""
 
 GRADIENT_BYTES = 1 << 30
-"""Per-sample gradients at most in memory at a time, unless one sample's are larger."""
+"""Most per-sample gradients in memory at once, unless one sample's are larger."""
 
 Batches = list[npt.NDArray[np.int64]]
 
@@ -63,7 +63,7 @@ def measure(
 ) -> Columns:
     """Measure the samples at the positions `batches` (None: all) in eval mode, without gradient or augmentation.
 
-    `precision` is that of the pass, None: the network's; gradients have fp32 always.
+    `precision` is that of the pass, None: the network's; gradients always use fp32.
 
     Returns
     -------
@@ -86,11 +86,11 @@ def measure_in_train_mode(
     ranks: Ranks = ALONE,
     precision: Precision | None = None,
 ) -> Columns:
-    """Measure as the authors' scripts do: in train mode, so that batch-norm statistics move, and augmented.
+    """Measure like the authors' scripts: in train mode, which updates batch-norm statistics, with augmentation.
 
-    `batches` are positions that together hold every sample once; each rank measures its share of each. What
-    dropout and augmentation draw is decided by `seed`, `epoch` and, of dropout, step and place in the batch. The
-    criterion gradient_magnitude has no meaning where batch normalisation mixes samples; it is measured in eval mode.
+    `batches` are positions that together contain every sample once; each rank measures its share of each. The draws of
+    dropout and augmentation depend on `seed`, `epoch` and, for dropout, on step and position in the batch. The
+    criterion gradient_magnitude is undefined if batch normalisation mixes samples; it is measured in eval mode.
     """
     network.train()
     shares = [ranks.share(batch) for batch in batches]
@@ -103,7 +103,7 @@ def measure_in_train_mode(
             with sharing_dropout(len(batch)):
                 yield found
 
-    # A pass that fails leaves neither the generators nor dropout as they are in its step.
+    # The context restores generators and dropout even if the pass fails.
     with dropout_of(seed, "measuring", epoch) as seed_step, closing(steps(seed_step)) as drawn:
         try:
             columns = _pass(network, data, criteria, shares, drawn, precision)
@@ -136,7 +136,7 @@ def _pass(
         for name, values in facts.items():
             found.setdefault(name, []).append(values)
     columns: Columns = {}
-    for name, parts in found.items():  # now, as a GPU would be waited for in every step
+    for name, parts in found.items():  # now, because every earlier step would wait for the GPU
         columns[name] = np.full(len(data), np.nan)
         columns[name][np.concatenate(batches)] = torch.cat(parts).double().cpu().numpy()
     return columns
@@ -146,8 +146,8 @@ def _check_widths(network: MultiModalNetwork, criteria: tuple[str, ...]) -> None
     widths = {name: encoder.width for name, encoder in network.encoders.items()}
     if "feature_similarity" in criteria and len(set(widths.values())) > 1:
         raise BssError(
-            "params.yaml: measure.score.criteria: `feature_similarity` compares features of one length, but the "
-            f"encoders' have {widths}: give network.encoders.<modality>.features."
+            "params.yaml: measure.score.criteria: `feature_similarity` needs features of one length, but the "
+            f"encoders have {widths}: set network.encoders.<modality>.features."
         )
 
 
@@ -174,7 +174,7 @@ def _facts(
 def _gradients(network: MultiModalNetwork, inputs: dict[str, Tensor], labels: Tensor) -> Tensor:
     training, precision = network.training, network.precision
     network.eval()
-    network.precision = "fp32"  # in 16 bits vmap refuses batch normalisation, whose statistics have 32
+    network.precision = "fp32"  # in 16 bits vmap rejects batch normalisation, whose statistics have 32
 
     def sample_loss(call: Callable[..., Any], one: Mapping[str, Tensor], label: Tensor) -> Tensor:
         return network.loss(call(one), label)[0]

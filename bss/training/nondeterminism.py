@@ -1,4 +1,4 @@
-"""What torch says of an operation that is not deterministic on a GPU, as a message that names what to change."""
+"""Turn torch's error about a nondeterministic GPU operation into a message that names what to change."""
 
 import os
 import re
@@ -20,15 +20,15 @@ OPERATION = re.compile(r"(\S+)[^\n]* does not have a deterministic implementatio
 
 @contextmanager
 def nondeterminism_named(config: Config, store: Store) -> Iterator[None]:
-    """Raise `BssError` for an operation in the block that torch refuses, with the part of the network it is in."""
+    """Raise `BssError` for an operation in the block that torch rejects, naming its part of the network."""
     try:
         yield
     except RuntimeError as error:
         text = str(error)
         if WORKSPACE in text:
             raise BssError(
-                f"{WORKSPACE}: {os.environ.get(WORKSPACE)} is set, with which multiplications on a GPU are not "
-                f"deterministic. Unset it, or set it to {' or '.join(DETERMINISTIC_WORKSPACES)}."
+                f"{WORKSPACE}={os.environ.get(WORKSPACE)} makes multiplications on a GPU "
+                f"nondeterministic. Unset it, or set it to {' or '.join(DETERMINISTIC_WORKSPACES)}."
             ) from error
         found = OPERATION.search(text)
         if found is None:
@@ -43,10 +43,10 @@ def nondeterminism_named(config: Config, store: Store) -> Iterator[None]:
 
 
 def _part(config: Config, store: Store, text: str) -> str | None:
-    """Return the key of the part that raises `text`, found with a network of its own; None if that finds none."""
+    """Return the key of the part that raises `text`, found with a separate network; None if not found."""
     device = resolve_device(config.resources.device)
     try:
         network = build_network(describe_network(config.network, store), device=device)
         return part_that_raises(network, store.modalities, device, text)
-    except torch.OutOfMemoryError:  # the training that failed still has its memory
+    except torch.OutOfMemoryError:  # the failed training still holds its memory
         return None

@@ -1,4 +1,4 @@
-"""Alias of `bss.launch.rank_main` until the next release, for those who start ``-m bss.training.rank``."""
+"""Alias of `bss.launch.rank_main` until the next release, for users of ``-m bss.training.rank``."""
 
 import sys
 

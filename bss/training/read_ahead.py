@@ -1,4 +1,4 @@
-"""Reading ahead: threads load the next batches while the training works on this one."""
+"""Prefetching: threads load the next batches while the training works on the current one."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -19,7 +19,7 @@ inputs, which may be many times as large."""
 
 
 class Memory:
-    """Memory for what is read of one batch, used again for later ones; pinned where it is copied to a GPU."""
+    """Memory for one batch, reused for later ones; pinned if it is copied to a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._pinned = device.type == "cuda"
@@ -27,7 +27,7 @@ class Memory:
         self._copied: torch.cuda.Event | None = None
 
     def room(self, name: str, size: int) -> npt.NDArray[np.uint8]:
-        """Return `size` bytes or more for the modality `name`, as soon as nothing reads them any more."""
+        """Return at least `size` bytes for the modality `name`, as soon as nothing reads them any more."""
         if self._copied is not None:
             self._copied.synchronize()
             self._copied = None
@@ -36,7 +36,7 @@ class Memory:
         return self._rooms[name].numpy()
 
     def copying(self, stream: torch.cuda.Stream) -> None:
-        """Keep what is there until the copies that were asked of `stream` are done."""
+        """Keep the memory until the copies queued on `stream` are done."""
         self._copied = torch.cuda.Event()
         self._copied.record(stream)
 
@@ -44,9 +44,9 @@ class Memory:
 def read_ahead(
     load: Callable[[Item, Memory], Batch], items: Sequence[Item], device: torch.device
 ) -> Generator[tuple[Batch, Memory], None, None]:
-    """Yield ``load(item, memory)`` of each of `items`, in order, and the memory that it may lie in.
+    """Yield ``load(item, memory)`` for each of `items`, in order, with the memory it may use.
 
-    Nothing writes there until the next one is asked for. What `load` raises is raised here.
+    The memory is not overwritten until the next item is requested. Exceptions of `load` are raised here.
     """
     ahead = AHEAD[device.type]
     free = deque(Memory(device) for _ in range(min(ahead + 1, len(items))))

@@ -1,4 +1,4 @@
-"""Settings under which the same seed gives the same bits."""
+"""Settings with which the same seed gives the same bits."""
 
 import os
 from typing import Literal
@@ -12,11 +12,11 @@ from bss.errors import BssError
 def make_reproducible(deterministic: Literal["error", "warn"] = "error") -> None:
     """Make this process deterministic: one thread per training on CPU, deterministic kernels on GPU.
 
-    `deterministic` is what an operation does that has none there: raise torch's error, or warn. Call this before
-    anything is computed on a GPU, for cuBLAS reads its variable once.
+    `deterministic` applies to operations without one: raise torch's error, or warn. Call this before
+    anything is computed on a GPU, because cuBLAS reads its variable only once.
 
-    Sums that are split over threads depend on how many there are; a training therefore uses one thread,
-    and several trainings run at a time.
+    Sums split over threads depend on the number of threads; so a training uses one thread,
+    and several trainings run concurrently.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)
@@ -28,28 +28,28 @@ def make_reproducible(deterministic: Literal["error", "warn"] = "error") -> None
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device for resources.device: auto takes a GPU where there is one.
+    """Return the device for resources.device: auto uses a GPU if there is one.
 
-    Raises `BssError` if a GPU is asked for and there is none.
+    Raises `BssError` if a GPU is requested and there is none.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     elif name == "cuda" and not torch.cuda.is_available():
-        raise BssError("params.yaml: resources.device: there is no GPU that torch can use. Set it to auto or cpu.")
+        raise BssError("params.yaml: resources.device: torch finds no usable GPU. Set it to auto or cpu.")
     return torch.device(name)
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what decides the last bits of a result on `device`: its model, or the instruction set of CPU kernels."""
+    """Return what determines the last bits of a result on `device`: its model, or the CPU kernels' instruction set."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def device_type(config: Config) -> str:
-    """Return cpu or cuda: what a training of `config` runs on, wherever its nodes are.
+    """Return cpu or cuda: the device type of a training of `config`, on all its nodes.
 
-    Raises `BssError` if this machine cannot know it, or lacks the GPU that is asked for.
+    Raises `BssError` if this machine cannot know it, or a requested GPU is missing.
     """
     device = config.resources.device
     if config.train.nodes == 1:

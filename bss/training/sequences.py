@@ -1,4 +1,4 @@
-"""Sequences as a training takes them: cut into batches, and known by a digest. Needs no torch."""
+"""Sequences for training: split into batches, identified by a digest. Needs no torch."""
 
 import hashlib
 
@@ -13,15 +13,15 @@ def split_into_batches(
 ) -> list[npt.NDArray[np.int64]]:
     """Cut `sequence` into batches, in order.
 
-    A last batch of a single sample joins the one before it, as batch normalisation cannot train on one, unless
-    `batch_size` is 1. With `drop_last` a last batch that is not full is left out instead; raises `BssError` if none
+    A last batch of a single sample joins the previous one, because batch normalisation cannot train on it, unless
+    `batch_size` is 1. With `drop_last`, an incomplete last batch is dropped instead; raises `BssError` if no batch
     is full.
     """
     if drop_last:
         full = len(sequence) // batch_size
         if full == 0:
             raise BssError(
-                f"params.yaml: train.drop_last leaves out all {len(sequence)} samples of an epoch, which do not fill a "
+                f"params.yaml: train.drop_last drops all {len(sequence)} samples of an epoch, which do not fill a "
                 f"batch of {batch_size}: lower train.batch_size, or set train.drop_last to false."
             )
         return np.split(sequence[: full * batch_size], full)
@@ -33,7 +33,7 @@ def split_into_batches(
 
 
 def count_steps(samples: int, batch_size: int, drop_last: bool = False) -> int:
-    """Return how many batches `split_into_batches` makes of `samples` samples."""
+    """Return the number of batches that `split_into_batches` makes from `samples` samples."""
     if drop_last:
         return samples // batch_size
     steps = -(-samples // batch_size)

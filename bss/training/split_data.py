@@ -22,7 +22,7 @@ CACHE_BYTES = 2 << 30
 """Inputs, or stored samples, of a split up to this size stay on the device."""
 
 CHUNK = 256
-"""Samples that are transformed or copied at a time while they are brought there."""
+"""Samples per chunk while they are transformed or copied there."""
 
 Indices = npt.NDArray[np.int64]
 Inputs = dict[str, Tensor]
@@ -33,8 +33,8 @@ Raw = dict[str, Any]
 class SplitData:
     """Inputs and labels of one split, by position in the split.
 
-    Inputs that are the same in every epoch stay on the device where they fit; if they are not, or do not, stored
-    samples stay on a GPU where those fit; else threads read them ahead of time, and make the inputs too where the
+    Un-augmented inputs stay on the device if they fit; otherwise stored
+    samples stay on a GPU if those fit; otherwise threads prefetch them, and compute the inputs too if the
     device is the CPU. All three give the same bits.
 
     `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
@@ -64,13 +64,13 @@ class SplitData:
     def batches(
         self, indices: Sequence[Indices], augmentation: Augmentation | None = None
     ) -> Generator[tuple[Inputs, Tensor], None, None]:
-        """Yield inputs and labels of the samples at positions `index` [k] of the split, for each of `indices`.
+        """Yield inputs and labels of the samples at positions `index` [k] in the split, for each of `indices`.
 
-        `augmentation` draws the parts of images that a network with crops sees; None augments nothing.
+        `augmentation` draws the crops for a network with crops; None disables augmentation.
         """
         if not indices:
             return
-        # Once for all: a copy in every step would be one more thing for the host to ask of a GPU.
+        # One copy for all steps: a copy per step would be one more operation for the host to launch.
         positions = onto(self.device, np.concatenate(indices)).split([len(index) for index in indices])
         if self._inputs is not None:
             for where in positions:
@@ -93,7 +93,7 @@ class SplitData:
                     yield self._transform(self._on_device(found, memory), index, augmentation), self.labels[where]
 
     def unaugmented(self) -> "SplitData":
-        """Return the same samples for passes that augment nothing: their inputs stay on the device where they fit."""
+        """Return the same samples for passes without augmentation: their inputs stay on the device if they fit."""
         if self._inputs is not None or self.sample_bytes * len(self) > CACHE_BYTES:
             return self
         kept = copy.copy(self)
@@ -116,10 +116,10 @@ class SplitData:
         return found
 
     def _on_device(self, found: dict[str, npt.NDArray[Any] | Sounds], memory: Memory | None = None) -> Raw:
-        """Return what was read on the device; on CPU it stays where it is."""
+        """Move what was read to the device; on CPU it stays in place."""
         if self._copies is None:
             return {name: _map(torch.from_numpy, x) for name, x in found.items()}
-        # Beside the stream of the computation, so that the copy does not wait for the step before it.
+        # On a separate stream, so that the copy does not wait for the previous step.
         with torch.cuda.stream(self._copies):
             raw = {name: _map(self._copy, x) for name, x in found.items()}
         if memory is not None:
@@ -134,7 +134,7 @@ class SplitData:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
 
     def _transform(self, raw: Raw, index: Indices, augmentation: Augmentation | None) -> Inputs:
-        if len(index) == 0 < len(self):  # a rank's share of a small batch; torch.stft refuses empty ones
+        if len(index) == 0 < len(self):  # a rank's share of a small batch; torch.stft rejects empty ones
             ((one, _),) = self.batches([np.zeros(1, dtype=np.int64)])
             return {name: x[:0] for name, x in one.items()}
         draws = augmentation is not None and self.network.augments
@@ -146,7 +146,7 @@ class SplitData:
 def what_stays(
     input_bytes: int, stored_bytes: int, augmented: bool, device: torch.device
 ) -> Literal["inputs", "stored", "nothing"]:
-    """Return what of a split stays on the device; on CPU stored samples do not: the system keeps files in memory."""
+    """Return what of a split stays on the device; on CPU not the stored samples, which the OS page cache holds."""
     if not augmented and input_bytes <= CACHE_BYTES:
         return "inputs"
     return "stored" if device.type == "cuda" and stored_bytes <= CACHE_BYTES else "nothing"
@@ -157,7 +157,7 @@ def _map(change: Any, found: Any) -> Any:
 
 
 def _joined(parts: list[Raw]) -> Raw:
-    """Return the stored samples of all `parts`; what is needed to pick some of them is on their device."""
+    """Return the stored samples of all `parts`, ready for indexing on their device."""
     joined: Raw = {}
     for name, first in parts[0].items():
         if isinstance(first, Sounds):

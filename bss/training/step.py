@@ -20,19 +20,19 @@ Passed = tuple[Outputs, Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """What a step works on, the same for all steps of an epoch; calling it takes one step."""
+    """The objects that a step uses, the same for all steps of an epoch; call it to take one step."""
 
     network: MultiModalNetwork
     call: nn.Module
-    """What is called in place of `network`: wrapped for several ranks, or compiled."""
+    """Called instead of `network`: wrapped for several ranks, or compiled."""
     optimiser: torch.optim.Optimizer
     ranks: Ranks
     sharing_dropout: Callable[[int], AbstractContextManager[Any]]
 
     def __call__(self, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
-        """Take this rank's share of a batch, whose parts have `lengths` samples over all ranks, from `loaded`.
+        """Train on this rank's share of a batch, from `loaded`; its parts have `lengths` samples over all ranks.
 
-        The update is that of the mean loss over the batch. Parts are loaded one at a time, each when it is needed.
+        The update minimises the mean loss over the batch. Parts are loaded one by one, when they are needed.
         """
         size = sum(lengths)
         self.optimiser.zero_grad(set_to_none=True)

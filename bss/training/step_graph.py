@@ -1,4 +1,4 @@
-"""Training steps launched as one CUDA graph, for networks whose kernels take less time than launching them.
+"""Training steps launched as one CUDA graph, for networks whose kernels run faster than they launch.
 
 Recording a graph runs nothing, so it changes no weight, statistic or generator. What must have run before (momentum,
 workspaces of libraries) comes from the steps themselves: the first few of a training are plain ones. What a graph bakes
@@ -23,25 +23,25 @@ WARM_UP = 3
 
 
 class Recorder(Protocol):
-    """Records the work of a function once, and repeats it on the same memory."""
+    """Records the work of a function once, and replays it on the same memory."""
 
     def stream(self) -> AbstractContextManager[Any]:
-        """Return the context of all steps, plain ones too."""
+        """Return the context of all steps, including plain ones."""
         ...
 
     def record(self, work: Callable[[], list[Passed]]) -> list[Passed]:
-        """Record what `work` asks of the device without running it; return what holds its results after a replay."""
+        """Record the device work of `work` without running it; return what holds its results after a replay."""
         ...
 
     def replay(self) -> None:
-        """Run what was recorded."""
+        """Replay the recording."""
         ...
 
 
 class CudaRecorder:
     """A CUDA graph.
 
-    Plain steps take the stream of the recording too: PyTorch keeps cuBLAS workspaces per stream, and the nodes that
+    Plain steps also use the recording's stream: PyTorch keeps cuBLAS workspaces per stream, and the nodes that
     accumulate gradients remember theirs, so a recording after steps on another stream would have to wait for that one.
     """
 
@@ -60,10 +60,10 @@ class CudaRecorder:
             before.wait_stream(self._stream)
 
     def record(self, work: Callable[[], list[Passed]]) -> list[Passed]:
-        self._stream.synchronize()  # the graph before it may still run
-        self._graph = None  # and gives its memory back
+        self._stream.synchronize()  # the previous graph may still run
+        self._graph = None  # and frees its memory
         graph = torch.cuda.CUDAGraph()
-        # Threads that read ahead may allocate pinned memory meanwhile, which mode "global" forbids.
+        # Prefetching threads may allocate pinned memory meanwhile, which mode "global" forbids.
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             results = work()
         self._graph = graph
@@ -75,29 +75,29 @@ class CudaRecorder:
 
 
 class StepGraph:
-    """Takes the steps of a training whose batches have `batch_size` samples from a recording, and all others plainly.
+    """Takes steps with batches of `batch_size` samples from a recording, and all other steps plainly.
 
-    One object serves one training, in one process. If recording fails, it says so, sets `failed`, and takes all steps
+    One object serves one training in one process. If recording fails, it warns, sets `failed`, and takes all steps
     plainly.
     """
 
     def __init__(self, batch_size: int, recorder: Recorder) -> None:
         self.batch_size, self._recorder = batch_size, recorder
         self._warm, self.failed = 0, False
-        self._now: Any = None  # what a recording that is made now bakes in
+        self._now: Any = None  # what a recording made now would bake in
         self._recorded: Any = None
         self._parts: list[Part] = []
         self._passed: list[Passed] = []
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
-        """Give the context of the steps of one epoch, in which rates and memory stay the same."""
+        """Yield the context of one epoch's steps, in which learning rates and memory do not change."""
         self._now = None
         with self._recorder.stream():
             yield
 
     def step(self, take: Step, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
-        """Do what ``take(lengths, loaded)`` does; the results are overwritten by the next step."""
+        """Act like ``take(lengths, loaded)``; the next step overwrites the results."""
         if self.failed or sum(lengths) != self.batch_size:
             return take(lengths, loaded)
         if self._warm < WARM_UP:
@@ -117,11 +117,11 @@ class StepGraph:
         """Record a step; return whether that worked."""
         self._parts = [({name: x.clone() for name, x in inputs.items()}, labels.clone()) for inputs, labels in parts]
         self._passed = []
-        take.optimiser.zero_grad(set_to_none=True)  # gradients of the recording lie in its own memory
+        take.optimiser.zero_grad(set_to_none=True)  # the recording's gradients are in its own memory
         try:
             with _capturable(take.optimiser):
                 self._passed = self._recorder.record(lambda: take(lengths, iter(self._parts)))
-        except Exception as error:  # libraries refuse in many ways
+        except Exception as error:  # libraries fail in many ways
             self.failed = True
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             make_console().print(
@@ -138,7 +138,7 @@ class StepGraph:
 
 
 def step_graph(config: Config, device: torch.device) -> StepGraph | None:
-    """Return what takes the steps of a training of `config` if train.compile asks for graphs; None for plain steps.
+    """Return the object that takes the steps of `config` if train.compile is graphs; None for plain steps.
 
     On a CPU there is nothing to gain, and steps are plain.
     """
@@ -148,7 +148,7 @@ def step_graph(config: Config, device: torch.device) -> StepGraph | None:
 
 
 def _copy(kept: Part, given: Part) -> None:
-    """Copy `given` over `kept`, of the same shapes; otherwise values would be repeated silently."""
+    """Copy `given` over `kept` after checking shapes; otherwise values would be broadcast silently."""
     for name, x in given[0].items():
         assert x.shape == kept[0][name].shape
         kept[0][name].copy_(x)
@@ -161,14 +161,14 @@ def _learning_rates(optimiser: torch.optim.Optimizer) -> list[float]:
 
 
 def _memory(network: MultiModalNetwork, optimiser: torch.optim.Optimizer) -> list[int]:
-    """Return where in memory everything lies that a step changes."""
+    """Return the memory addresses of everything that a step changes."""
     state = [x for values in optimiser.state.values() for x in values.values() if isinstance(x, torch.Tensor)]
     return [x.data_ptr() for x in (*network.parameters(), *network.buffers(), *state)]
 
 
 @contextmanager
 def _capturable(optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """Let an optimiser that asks for it be recorded; fused ones keep what they count on the device anyway."""
+    """Make an optimiser capturable if it has that option; fused ones keep their counters on the device anyway."""
     groups = [group for group in optimiser.param_groups if "capturable" in group]
     before = [group["capturable"] for group in groups]
     for group in groups:

@@ -37,9 +37,9 @@ def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> floa
 def settle_order_of_sums(network: MultiModalNetwork, wrapped: nn.Module, data: SplitData, ranks: Ranks) -> None:
     """Pass a small batch through `wrapped` and back, with no update, so that all steps add gradients in one order.
 
-    DistributedDataParallel deals gradients to its messages anew after its first backward pass, and the place in a
-    message decides in which order those of more than two ranks are added. A training that goes on from a checkpoint
-    would have such a first pass again, where one that never stopped has none.
+    DistributedDataParallel rebuilds its buckets after its first backward pass, and the position in a
+    bucket determines the order in which gradients of more than two ranks are added. A training that resumes
+    would repeat that first pass, unlike one that never stopped.
     """
     if ranks.count <= 2:
         return
@@ -48,13 +48,13 @@ def settle_order_of_sums(network: MultiModalNetwork, wrapped: nn.Module, data: S
     ((inputs, labels),) = data.batches([ranks.share(np.arange(2 * ranks.count))])
     network.loss(wrapped(inputs), labels).sum().backward()
     network.zero_grad(set_to_none=True)
-    network.load_state_dict(before)  # batch normalisation has moved
+    network.load_state_dict(before)  # batch-norm statistics have changed
 
 
 def split_into_parts(batch: Indices, accumulate: int) -> list[Indices]:
-    """Cut a global `batch` into `accumulate` parts, fewer where they would have under 2 samples.
+    """Split a global `batch` into `accumulate` parts, or fewer if parts would have under 2 samples.
 
-    The ranks share each part, so that batch normalisation meets the same samples however many ranks there are.
+    The ranks share each part, so that batch normalisation sees the same samples for any number of ranks.
     """
     return np.array_split(batch, max(1, min(accumulate, len(batch) // 2)))
 
@@ -78,12 +78,12 @@ def train_epoch(
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
-    None: `network` itself); the update is that of the mean loss over the global batch. `observe(index, outputs,
+    None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
-    step may overwrite. With `graph` it launches the steps that it can. `done` tells how many
-    batches are done already and the sum of this rank's losses in them; `after_step` is called after each batch
-    with both. What dropout draws is decided by `seed`, `epoch`, the step and the place in its batch; what
-    augmentation draws by `seed`, `epoch` and the sample.
+    step may overwrite. `graph` launches the steps it can. `done` is the number of
+    batches already done and the sum of this rank's losses in them; `after_step` is called after each batch
+    with both. Dropout draws depend on `seed`, `epoch`, the step and the position in the batch;
+    augmentation draws on `seed`, `epoch` and the sample.
 
     On a GPU the host runs ahead: nothing in a step waits for a result.
     """
@@ -94,7 +94,7 @@ def train_epoch(
     shares = [ranks.share(part) for parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     take = Step(network, network if wrapped is None else wrapped, optimiser, ranks, dropout_over(network, ranks))
-    # A training that is stopped leaves no thread that reads ahead, nor one to the garbage collector.
+    # A stopped training leaves no prefetching thread, not even to the garbage collector.
     with (
         dropout_of(seed, "training", epoch) as seed_step,
         closing(loaded),

@@ -51,12 +51,12 @@ def train_trial(
 ) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     """Train scheduler `name` with `seed` and write everything but the provenance into `folder`.
 
-    `on_epoch` gets each row of history.csv as soon as it is known. Returns the content of metrics.json, and
-    `Records.ranks`. All of `ranks` call this together and get the same; those with `folder` None write nothing.
-    With `checkpoints` the training goes on from the last one, whatever the number of ranks that made it, and
-    ends as if it had never stopped: to the bit where that number is the same, else up to the order of
-    floating-point sums. Raises `BssError` when the loss stops being finite, KeyboardInterrupt when it is stopped,
-    having saved where it stands.
+    `on_epoch` gets each row of history.csv as soon as it is complete. Returns the content of metrics.json and
+    `Records.ranks`. Collective: all ranks must call it and get the same value; those with `folder` None write nothing.
+    With `checkpoints` the training resumes from the last one, made by any number of ranks, and
+    ends as if it had never stopped: bit for bit if that number is the same, otherwise up to the order of
+    floating-point sums. Raises `BssError` if the loss becomes non-finite, KeyboardInterrupt if it is stopped,
+    after saving a checkpoint.
     """
     started = time.perf_counter()
     make_reproducible(config.resources.deterministic)
@@ -66,7 +66,7 @@ def train_trial(
     network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
     measured = train.unaugmented() if entry.measures_by == "eval" else train
-    # The honest protocol reads the test split once, when the training is over.
+    # The honest protocol evaluates the test split once, after training.
     splits = ["val", "test"] if config.protocol == "published" else ["val"]
     seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
     selecting = splits[-1]
@@ -92,7 +92,7 @@ def train_trial(
     records = state.records
     for row in records.history:
         on_epoch(row)
-    # Ranks end together, after a step: one that were interrupted alone would leave the others waiting for it.
+    # Ranks end together, after a step: a single interrupted rank would leave the others waiting for it.
     with nullcontext() if ranks.count == 1 else finishing_steps() as asked_between:
         for epoch in range(state.position.epoch, config.train.epochs):
             if state.position.step == 0:
@@ -146,7 +146,7 @@ def _measure_if_due(
     records: Records,
     ranks: Ranks,
 ) -> None:
-    """Measure every sample again with a pass of its own, where the scheduler asks for one now.
+    """Re-measure every sample in a separate pass, if the scheduler requests one now.
 
     Each rank records what it measured; the sampler exchanges it.
     """
@@ -167,7 +167,7 @@ def _measure_if_due(
 
 
 def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> None:
-    """Keep the epoch's sequence, and the scores behind it where they are new."""
+    """Keep the epoch's sequence, and its scores if they are new."""
     records.sequences.append(sampler.sequence)
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
@@ -274,7 +274,7 @@ def _write(
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "network.json", description)
     copy_tokenizers(store.path, store.modalities, folder)
-    with (folder / "model.pt").open("wb") as file:  # of a full disk a path would tell nothing that can be understood
+    with (folder / "model.pt").open("wb") as file:  # given a path, torch reports a full disk unintelligibly
         torch.save(network.state_dict(), file)
     left = config.tracking.sequences_mib << 20
     kept: list[npt.NDArray[np.int32] | None] = []

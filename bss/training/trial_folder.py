@@ -62,7 +62,7 @@ def train_into(
             write_provenance(folder, "train", inputs, trial.parameters, more)
     except BaseException:
         with ranks.undisturbed():
-            checkpoints.wait()  # the process ends, perhaps with its disk
+            checkpoints.wait()  # the process ends, and may lose its disk
         raise
     checkpoints.remove()
     return metrics

@@ -24,14 +24,14 @@ def compare(
     Args:
         parameters: The parameters of the run, from the step start.
         data: Version of the data, from the step start.
-        mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler.
         models: All trainings.
         report: Table, metrics and the page.
-        page: The page alone, shown in the Kubeflow UI.
-        metrics: Test accuracy of each scheduler, in percent, the mean over the seeds.
+        page: The report page, shown in the Kubeflow UI.
+        metrics: Mean test accuracy of each scheduler over the seeds, in percent.
     """
     import json
     import shutil

@@ -1,4 +1,4 @@
-"""End a pipeline run, whatever became of it."""
+"""End a pipeline run, whatever its outcome."""
 
 from kfp import dsl
 from kfp.dsl import PipelineTaskFinalStatus
@@ -11,8 +11,8 @@ def finish(status: PipelineTaskFinalStatus, mlflow_tracking_uri: str):
     """End the MLflow run as failed or killed, unless the step compare has ended it as finished.
 
     Args:
-        status: What became of the steps.
-        mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        status: Outcome of the steps.
+        mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
     """
     from bss.kubeflow.execution import end
     from bss.kubeflow.messages import plain_errors

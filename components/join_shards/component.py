@@ -1,4 +1,4 @@
-"""The end of stage 1 in shards as a Kubeflow component."""
+"""Join the shards of stage 1, as a Kubeflow component."""
 
 from typing import NamedTuple
 
@@ -16,10 +16,10 @@ def join_shards(
     store: Output[Dataset],
     summary: Output[Markdown],
 ) -> NamedTuple("Prepared", [("digest", str)]):
-    """Join what the step prepare left of each shard to the store, which is the one that a single step prepares.
+    """Join the shards from the step prepare to the same store that a single step would prepare.
 
     Args:
-        parameters: What decides preparing, from the step start.
+        parameters: The parameters that decide preparation, from the step start.
         data_digest: Digest of the data, from the step start: changed data is never taken from the cache.
         parts: The decoded samples of each shard.
         store: Every sample, decoded once.

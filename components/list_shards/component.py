@@ -7,15 +7,15 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def list_shards(parameters: str, data_digest: str, shards: int) -> list:
-    """List the shards in which the data are prepared, where cluster.yaml's prepare_shards asks for several.
+    """List the shards for data preparation, if cluster.yaml's prepare_shards is greater than 1.
 
     Args:
-        parameters: What decides preparing, from the step start.
+        parameters: The parameters that decide preparation, from the step start.
         data_digest: Digest of the data, from the step start.
-        shards: How many shards there are.
+        shards: Number of shards.
 
     Returns:
-        A shard each: its number, how many there are, the parameters and the digest of the data.
+        One item per shard: its number, the number of shards, the parameters and the digest of the data.
     """
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.shards import shards_of

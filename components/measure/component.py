@@ -16,14 +16,14 @@ def measure(
     scores: Output[Dataset],
     summary: Output[Markdown],
 ) -> NamedTuple("Measured", [("digest", str)]):
-    """Measure the balance score of every training sample with one seed, after the warm-up and before it.
+    """Measure the balance score of every training sample with one seed, before and after the warm-up.
 
     Args:
-        parameters: What decides this step, the seed among it, from the step start.
-        digest: Digest of the data and how they were prepared: others are never taken from the cache.
+        parameters: The parameters that decide this step, including the seed, from the step start.
+        digest: Digest of the data and its preparation: other data is never taken from the cache.
         store: The decoded samples.
         scores: A row per training sample.
-        summary: Means of what was measured.
+        summary: Means of the measured values.
 
     Returns:
         Digest of the scores.

@@ -20,17 +20,17 @@ def prepare(
     store: Output[Dataset],
     summary: Output[Markdown],
 ) -> NamedTuple("Prepared", [("digest", str)]):
-    """Fetch the data, check its manifest and decode every sample once, or those of one shard.
+    """Fetch the data, check its manifest and decode every sample once, or only those of one shard.
 
     Args:
-        parameters: What decides this step, from the step start.
-        data_repository: Address of a git repository with data under DVC; empty for the built-in data.
+        parameters: The parameters that decide this step, from the step start.
+        data_repository: URL of a git repository with data under DVC; empty for the built-in data.
         data_revision: Branch, tag or commit; empty for the default branch.
         data_path: Folder in the repository.
         data_digest: Digest of the data, from the step start: changed data is never taken from the cache.
         shard: The shard, from 0.
-        shards: How many shards there are; with 1 it holds every sample.
-        store: The samples, decoded once; of several shards what the step join_shards joins.
+        shards: Number of shards; with 1, the shard holds every sample.
+        store: The samples, decoded once; with several shards, the input of the step join_shards.
         summary: Samples per class and split.
 
     Returns:

@@ -17,21 +17,21 @@ def schedule(
     plans: Output[Dataset],
     summary: Output[Markdown],
 ) -> list:
-    """Turn the scores into a plan per scheduler and seed, and list the trainings that they make.
+    """Turn the scores into a plan per scheduler and seed, and list the resulting trainings.
 
     Args:
-        parameters: What decides this step and the trainings, from the step start.
+        parameters: The parameters that decide this step and the trainings, from the step start.
         store_digest: Digest of the store: another store is never taken from the cache.
         scores_digests: Digests of the scores: other scores are never taken from the cache.
         store: The decoded samples.
         measured: The scores of each seed.
         scores: The scores of all seeds.
         plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks; and cells.json, which
-            tells what decides each training.
-        summary: What each scheduler shows.
+            lists what decides each training.
+        summary: Number of samples and steps per scheduler.
 
     Returns:
-        A training per scheduler and seed: the scheduler's name, the seed, the digest of all that decides it.
+        One training per scheduler and seed: the scheduler's name, the seed, the digest of all that decides it.
     """
     from pathlib import Path
 

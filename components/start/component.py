@@ -1,4 +1,4 @@
-"""Begin a pipeline run: check every parameter, find the data, open the MLflow run."""
+"""Start a pipeline run: check every parameter, find the data, open the MLflow run."""
 
 from typing import NamedTuple
 
@@ -28,18 +28,18 @@ def start(
     Args:
         parameters: Text of a params.yaml.
         overrides: Texts such as "train.epochs=5", as for `--set`.
-        schedulers: Names of schedulers in the parameters; empty takes all.
-        seeds: Seeds; empty takes those of the parameters.
-        data_repository: Address of a git repository with data under DVC; empty for the built-in data.
+        schedulers: Names of schedulers in the parameters; empty uses all.
+        seeds: Seeds; empty uses those of the parameters.
+        data_repository: URL of a git repository with data under DVC; empty for the built-in data.
         data_revision: Branch, tag or commit; empty for the default branch.
         data_path: Folder in the repository.
-        mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
+        mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
         image: Image of the steps, recorded in MLflow.
         gpus: GPUs of a training pod.
         nodes: The train.nodes that this pipeline was compiled for.
 
     Returns:
-        As JSON the parameters of the run (run) and of the steps (prepare, schedule) and the version of the data
+        As JSON: the parameters of the run (run) and of the steps (prepare, schedule), and the version of the data
         (data); the digest of the data (digest); the parameters of measuring with each seed, and a
         digest of its data.
     """

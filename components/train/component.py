@@ -19,14 +19,14 @@ def train(
     model: Output[Model],
     metrics: Output[Metrics],
 ):
-    """Train one scheduler with one seed, here or on several nodes that this step starts; seen live in MLflow.
+    """Train one scheduler with one seed, here or on several nodes that this step starts; logs live to MLflow.
 
     Args:
         scheduler: Name of the scheduler.
         seed: The seed.
         digest: Digest of its plan, parameters and data: another training is never taken from the cache.
-        mlflow_tracking_uri: Address of the MLflow server; empty takes the secret's MLFLOW_TRACKING_URI.
-        image: Image of the nodes where train.nodes is greater than 1.
+        mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
+        image: Image of the nodes if train.nodes is greater than 1.
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler, and what decides each training.

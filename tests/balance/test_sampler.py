@@ -111,7 +111,7 @@ def test_workers_read_ahead_so_the_loop_says_how_far_it_got():
     resumed.set_epoch(4)
     assert len(resumed) == N - 5
     assert list(resumed) == whole[5:]
-    with pytest.warns(match="shown a second time"):
+    with pytest.warns(match="iterated a second time"):
         assert list(resumed) == whole  # a second pass over the same epoch is whole again
 
 
@@ -172,7 +172,7 @@ def test_a_curriculum_and_a_loader_that_drops_the_last_batch():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scores": SCORES[:-1]}, "scores of this dataset"),
+        ({"scores": SCORES[:-1]}, "one per sample of this dataset"),
         ({"scores": np.full(N, np.nan)}, "finite"),
         ({"labels": [0, 1]}, "one integer per sample"),
         ({"labels": np.eye(N)}, "one integer per sample"),
@@ -300,7 +300,7 @@ def test_another_number_of_ranks_goes_on_where_the_first_stood(n, before, after,
 def test_ranks_that_cannot_share_what_was_shown_say_so():
     sampler = SequenceSampler(N, Uniform(), 1, ranks=3)
     state = sampler.state_dict(position=5)
-    with pytest.raises(ValueError, match="3 ranks had shown 15 samples of the epoch, which 2 ranks cannot share"):
+    with pytest.raises(ValueError, match="3 ranks had taken 15 samples of the epoch, which 2 ranks cannot divide"):
         SequenceSampler(N, Uniform(), 1, ranks=2).load_state_dict(state)
 
 

@@ -88,7 +88,10 @@ def test_an_id_of_a_row_that_is_bad_anyway_makes_no_other_row_bad(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([line.replace("val", "dev") for line in GOOD], r"(?s)2 problems.*row 6: split 'dev' is 'val'.*rename them"),
+        (
+            [line.replace("val", "dev") for line in GOOD],
+            r"(?s)2 problems.*row 6: split 'dev' is 'val'.*Rename the splits",
+        ),
         ([line.replace("train", "Train") for line in GOOD], r"(?s)4 problems.*row 2: split 'Train' is 'train'"),
         (
             [GOOD[0].replace(",x,", ",1,"), GOOD[1].replace(",y,", ",1.0,")],

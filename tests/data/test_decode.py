@@ -239,7 +239,7 @@ def broken(folder):
         ("cut.png", GREY, "not a readable image"),
         ("bomb.png", GREY, "too many pixels"),
         ("half a bomb.png", GREY, "too many pixels"),
-        ("pickle.npy", features, "not a readable .npy"),
+        ("pickle.npy", features, "not a .npy file of numbers"),
         ("words.npy", features, "not a .npy array of numbers"),
         ("inf.npy", features, "not finite"),
         ("cut.npy", features, "not a readable .npy"),

@@ -161,7 +161,7 @@ def test_a_file_without_a_video_track_is_told(tmp_path):
 def test_frames_too_large_or_too_many_are_refused_before_they_fill_the_memory(tmp_path, monkeypatch):
     write_video(tmp_path / "a.mp4", grey_steps(20, 64, 64), codec="libx264")
     monkeypatch.setattr("bss.data.decode.container.MAX_FRAMES", 19)
-    with pytest.raises(BadSampleError, match="more than 19 frames"):
+    with pytest.raises(BadSampleError, match="more than 19 video frames"):
         decode(tmp_path / "a.mp4", frames())
     monkeypatch.setattr("bss.data.decode.bad_sample.MAX_PIXELS", 64 * 64 - 1)
     with pytest.raises(BadSampleError, match="too many pixels"):

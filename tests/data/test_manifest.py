@@ -180,6 +180,6 @@ def test_parts_of_files_that_are_none_are_told(tmp_path):
         read_manifest(tmp_path, "manifest.csv", {"view": ClipKind("clip")})
     message = str(caught.value)
     assert "row 2: view_start '-1' is not a frame number, counted from 0" in message
-    assert "row 3: view_start '1.5' is no number" in message
+    assert "row 3: view_start '1.5' is not a frame number" in message
     assert "row 4: view_end 7 must be greater than the start 7" in message
     assert "row 5: view_end 0 must be greater than the start 0" in message

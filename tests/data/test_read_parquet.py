@@ -69,11 +69,11 @@ REFUSED = [
     (pa.array([[1]], pa.large_list(pa.int8())), "not one value per row", ".npy"),
     (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8())), "not one value per row", ".npy"),
     (pa.array([[[1]]], pa.list_(pa.list_(pa.int8()))), "not one value per row", ".npy"),
-    (pa.array([b"abc"]), "is binary, which is neither text nor a path", "Cast it to string"),
-    (pa.array([b"abc"], pa.large_binary()), "is large_binary, which is neither", "Cast it to string"),
-    (pa.array([b"abc"], pa.binary(3)), "is fixed_size_binary[3], which is neither", "Cast it to string"),
-    (pa.array([b"abc"]).dictionary_encode(), "which is neither text nor a path", "Cast it to string"),
-    (pa.array([datetime.timedelta(3)]), "is duration[us], which has no text of its own", "as a number"),
+    (pa.array([b"abc"]), "is binary, which is neither text nor a path", "cast it to string"),
+    (pa.array([b"abc"], pa.large_binary()), "is large_binary, which is neither", "cast it to string"),
+    (pa.array([b"abc"], pa.binary(3)), "is fixed_size_binary[3], which is neither", "cast it to string"),
+    (pa.array([b"abc"]).dictionary_encode(), "which is neither text nor a path", "cast it to string"),
+    (pa.array([datetime.timedelta(3)]), "is duration[us], which has no text form", "as a number"),
     (
         pa.ExtensionArray.from_storage(
             pa.fixed_shape_tensor(pa.int8(), [2]), pa.array([[1, 2]], pa.list_(pa.int8(), 2))

@@ -65,7 +65,7 @@ def test_the_same_data_gives_the_same_val():
     [
         (["a"] * 9 + ["b"] * 4, None, "val_share 0.2 needs 5 train samples of each class, but 'b' has 4"),
         (["a", "b"] * 4, [f"g{i}" for i in range(8)], "but 'a' has 4, 'b' has 4"),
-        (["a", "b"] * 5, ["g"] * 10, "one group only"),
+        (["a", "b"] * 5, ["g"] * 10, "form a single group"),
         (["a"] * 5 + ["b"] * 5, ["g"] * 5 + ["h"] * 5, "a class would be missing"),
     ],
 )

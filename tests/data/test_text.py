@@ -90,7 +90,9 @@ def test_threads_share_a_tokenizer(root):
 
 def test_a_tokenizer_that_pads_with_another_number_is_refused(tmp_path):
     write_tokenizer(tmp_path / "tokenizer", WORDS, marks=("[UNK]", "[PAD]", "[CLS]", "[SEP]"))
-    with pytest.raises(BssError, match=r"prepare\.modalities\.words\.tokenizer: 'tokenizer' pads with 1, but 0"):
+    with pytest.raises(
+        BssError, match=r"prepare\.modalities\.words\.tokenizer: 'tokenizer' pads with 1, but bss needs 0"
+    ):
         make_decoder(text(), tmp_path, "words")
 
 

@@ -45,7 +45,7 @@ def published(tmp_path, monkeypatch):
 
 def test_a_pickle_is_not_read_and_the_message_tells_of_the_script(tmp_path):
     (tmp_path / "aligned_50.pkl").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
-    with pytest.raises(BssError, match=r"no labels\.csv, but aligned_50\.pkl.*section CMU-MOSEI, has the script"):
+    with pytest.raises(BssError, match=r"no labels\.csv, but aligned_50\.pkl.*section CMU-MOSEI, has a script"):
         DATASET.read(tmp_path)
     assert not (tmp_path / "ran").exists()
 

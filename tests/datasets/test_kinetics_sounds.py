@@ -81,7 +81,9 @@ def test_the_honest_split_leaves_out_of_train_what_test_has_and_takes_val_from_t
     assert counts["test"] == 6
     assert counts["train"] + counts["val"] == 23
     assert counts["val"] > 0
-    assert "1 samples left out, whose YouTube video another split has" in " ".join(capsys.readouterr().out.split())
+    assert "1 samples left out, because another split has their YouTube video" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_a_published_val_is_used_where_it_is_there(own, tmp_path):

@@ -81,7 +81,7 @@ def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(pub
     assert "early.jpg" in images["val"]
     prepare(small_config("twitter2015", published), published, tmp_path / "store")
     assert len(Store.open(tmp_path / "store")) == 30
-    assert "6 samples left out, whose image another split has" in " ".join(capsys.readouterr().out.split())
+    assert "6 samples left out, because another split has their image" in " ".join(capsys.readouterr().out.split())
 
 
 def test_every_stage_runs(published, tmp_path):

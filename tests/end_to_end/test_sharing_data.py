@@ -209,8 +209,8 @@ def test_an_input_that_nobody_else_gets_is_named(tmp_path):
     output = run(tmp_path, "bss", "check-cache")
     warnings = [line for line in output.splitlines() if line.startswith("Warning: ")]
     assert warnings == [
-        "Warning: plain files, read by the stage first: neither DVC nor git has it, so other clones do not get it. "
+        "Warning: plain files, read by the stage first: neither DVC nor git tracks it, so other clones miss it. "
         "Run `dvc add 'plain files'` in the checkout that has it, commit 'plain files.dvc', then `make data-push`.",
-        f"Warning: {outside}, read by the stage first: it lies outside of the repository, so every clone needs its own "
+        f"Warning: {outside}, read by the stage first: it is outside the repository, so every clone needs its own "
         "copy there.",
     ]

@@ -107,8 +107,8 @@ def test_records_that_would_be_lost_are_refused(address, config):
 
 def test_a_run_that_is_not_there_is_named(address, tree, make_config, capsys):
     assert join_execution(make_config(tree | {"tracking": {"enabled": True}}), address) is None
-    assert "has no run of the pipeline run run-1" in capsys.readouterr().out
-    with pytest.raises(BssError, match="has no run of the pipeline run run-1"):
+    assert "no run for the pipeline run run-1" in capsys.readouterr().out
+    with pytest.raises(BssError, match="no run for the pipeline run run-1"):
         join_execution(make_config(tree | {"tracking": {"strict": True}}), address)
 
 
@@ -122,7 +122,7 @@ def test_a_server_that_does_not_answer_ends_no_step_unless_that_is_asked_for(
     assert join_execution(config, nobody) is None
     assert "secret" not in end(nobody, "SUCCEEDED")
     shown = capsys.readouterr().out
-    assert shown.count("goes on without MLflow") == 2
+    assert shown.count("continues without MLflow") == 2
     assert "secret" not in shown
     for step in (lambda: open_or_find(strict, "pets", nobody, {}), lambda: join_execution(strict, nobody)):
         with pytest.raises(BssError, match="does not answer"):

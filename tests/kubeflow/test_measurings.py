@@ -41,5 +41,5 @@ def test_what_measuring_reads_decides_it_and_nothing_else(key, tree, make_config
 
 
 def test_more_seeds_than_a_value_of_kubeflow_can_hold_are_refused(tree, make_config):
-    with pytest.raises(BssError, match=r"seeds: with the parameters of 500 seeds .*Kubeflow takes 60000"):
+    with pytest.raises(BssError, match=r"seeds: with the parameters of 500 seeds .*Kubeflow allows 60000"):
         list_measurings(make_config(tree | {"seeds": list(range(500))}), VERSION)

@@ -38,7 +38,7 @@ def test_training_pods_with_gpus_must_find_one():
     assert config_for_pods(config, 1, 1).resources.device == "cuda"
     with pytest.raises(BssError, match=r"resources\.device: cpu"):
         config_for_pods(resolve_config(TEXT, ["resources.device=cpu"], [], []), 1, 1)
-    with pytest.raises(BssError, match=r"train\.processes: 2, but each training pod asks for 1 GPU"):
+    with pytest.raises(BssError, match=r"train\.processes: 2, but each training pod requests 1 GPU"):
         config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 1, 1)
     assert config_for_pods(resolve_config(TEXT, ["train.processes=2"], [], []), 2, 1).train.processes == 2
 
@@ -52,7 +52,7 @@ def test_nodes_need_a_pipeline_that_was_compiled_for_them():
         config_for_pods(config, 1, 1)
     with pytest.raises(BssError, match=r"train\.nodes: 1, but this pipeline was compiled for 2"):
         config_for_pods(resolve_config(TEXT, [], [], []), 1, 2)
-    with pytest.raises(BssError, match=r"train\.processes: 1, but each training pod asks for 4 GPU"):
+    with pytest.raises(BssError, match=r"train\.processes: 1, but each training pod requests 4 GPU"):
         config_for_pods(config, 4, 2)
     with pytest.raises(BssError, match=r"resources\.device: auto looks at this machine"):
         config_for_pods(config, 0, 2)
@@ -83,8 +83,8 @@ def test_data_of_a_repository_does_not_depend_on_built_in_data():
 @pytest.mark.parametrize(
     ("overrides", "place", "message"),
     [
-        ([], ("https://example.org/x.git", "", ""), "data_path: name the folder"),
-        ([], ("", "main", ""), "data_repository: not given, but data_revision"),
+        ([], ("https://example.org/x.git", "", ""), "data_path: missing. Set the folder"),
+        ([], ("", "main", ""), "data_repository: missing, but data_revision"),
         (["generate={}"], ("", "", ""), "generates no built-in data"),
     ],
 )

@@ -57,7 +57,7 @@ def plan(config, store, folder, plans):
 
 def test_plans_of_another_run_are_refused(planned):
     plans, _, trials = planned
-    with pytest.raises(BssError, match="these plans are of another run"):
+    with pytest.raises(BssError, match="these plans belong to another run"):
         trial_config(plans, trials[0]["scheduler"], trials[0]["seed"], "0" * 64)
     with pytest.raises(BssError, match="has no training of uniform with seed 9"):
         trial_config(plans, "uniform", 9, "0" * 64)

@@ -326,9 +326,9 @@ def test_the_place_of_the_nodes_files_is_asked_for(staging, message, pipeline):
 @pytest.mark.parametrize(
     ("device", "endpoint", "message"),
     [
-        ("cpu", "http://127.0.0.1:9000", "AWS_ENDPOINT_URL: 127.0.0.1 is, inside a container, the container itself"),
+        ("cpu", "http://127.0.0.1:9000", "AWS_ENDPOINT_URL: inside a container, 127.0.0.1 is the container itself"),
         ("cpu", "http://localhost:9000", "AWS_ENDPOINT_URL: localhost is"),
-        ("cuda", "http://store:9000", "the Kubeflow Trainer gives containers of this machine no GPU"),
+        ("cuda", "http://store:9000", "the Kubeflow Trainer gives local containers no GPU"),
         ("cpu", "http://store:9000", "of Docker or Podman elsewhere, of which none answers"),
     ],
 )

@@ -126,7 +126,7 @@ def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, p
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
     # The stage keeps what is whole, and the store is on the object store already.
     train(changed(pipeline, nodes=2), small_store, folder / "scores", folder / "plans", runs, [TRIAL])
-    assert "1 trainings, 1 kept, 1 at a time with 2 processes each on 2 nodes" in capsys.readouterr().out
+    assert "1 trainings, 1 kept, 1 concurrent with 2 processes each on 2 nodes" in capsys.readouterr().out
 
 
 @in_containers

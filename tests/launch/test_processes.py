@@ -105,7 +105,7 @@ def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(
     before = digest_folder(trained / "bss-l")
     for change, told in (({"processes": 2}, " with 2 processes each"), ({"processes": 1}, ""), ({"nodes": 2}, "")):
         train(changed(pipeline, **change), *arguments)
-        assert f"1 trainings, 1 kept, 1 at a time{told}" in capsys.readouterr().out
+        assert f"1 trainings, 1 kept, 1 concurrent{told}" in capsys.readouterr().out
     assert digest_folder(trained / "bss-l") == before
     with pytest.raises(BssError, match="BSS_IMAGE: not set"):
         train(changed(pipeline, nodes=2), *arguments[:-1], [("uniform", 0)])
@@ -209,7 +209,7 @@ def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
     (tmp_path / ".trial.scratch").mkdir()
     with (tmp_path / ".trial.scratch" / "progress").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        with pytest.raises(BssError, match="processes of a training that was killed still work on it"):
+        with pytest.raises(BssError, match="orphaned processes of a killed training still work on it"):
             await_killed_ranks(tmp_path / "trial")
     await_killed_ranks(tmp_path / "trial")
     assert not list(tmp_path.iterdir())
@@ -218,7 +218,7 @@ def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "arguments", "message"),
     [
-        ({}, {}, "RANK: not in the environment. Start `-m bss.launch.rank_main` with torchrun."),
+        ({}, {}, "RANK: missing from the environment. Start `-m bss.launch.rank_main` with torchrun."),
         ({"WORLD_SIZE": "3"}, {}, "train.nodes x train.processes is 1 x 2, but torchrun started 3 processes"),
         ({"WORLD_SIZE": "2"}, {"--scheduler": "bss-x"}, "--scheduler bss-x: "),
     ],

@@ -192,7 +192,7 @@ def test_weights_of_another_i3d_are_told_with_their_names(tmp_path):
     for message in (
         "0.convolution.weight is [64, 3, 7, 7, 7], not [64, 1, 7, 7, 7]",
         "missing 15.branches.0.normalisation.bias",
-        "has Mixed_6a.b0.bn.bias, for which there is no place",
+        "unexpected Mixed_6a.b0.bn.bias",
     ):
         assert message in str(caught.value)
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
@@ -257,7 +257,7 @@ class Malicious:
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "weights.pt"])
 def test_a_malicious_file_is_refused_and_runs_nothing(write, name, tmp_path):
     write({"weight": Malicious(tmp_path / "ran")}, tmp_path / name)
-    with pytest.raises(BssError, match=r"network\.encoders\.thing\.weights: .* is no safe file of weights"):
+    with pytest.raises(BssError, match=r"network\.encoders\.thing\.weights: .* is not a safe weight file"):
         load(ENCODERS["bert"], tmp_path / name)
     assert not (tmp_path / "ran").exists()
 
@@ -276,10 +276,10 @@ def test_what_is_found_nowhere_is_told_with_what_was_tried(tmp_path, monkeypatch
     with pytest.raises(BssError) as caught:
         find_weights("google-bert/bert-base-uncased@main", "thing")
     text = str(caught.value)
-    assert "network.encoders.thing.weights: google-bert/bert-base-uncased@main is no file or folder here" in text
+    assert "network.encoders.thing.weights: google-bert/bert-base-uncased@main is not a local file or folder" in text
     assert "model.safetensors" in text
     assert "copy model.safetensors or pytorch_model.bin into a folder" in text
-    with pytest.raises(BssError, match="is no file, no folder, and no name on the Hugging Face Hub"):
+    with pytest.raises(BssError, match="is not a file, a folder, or a name on the Hugging Face Hub"):
         find_weights(str(tmp_path / "a" / "b"), "thing")
     with pytest.raises(BssError, match=r"has neither model\.safetensors nor pytorch_model\.bin"):
         find_weights(str(tmp_path), "thing")

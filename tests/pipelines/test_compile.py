@@ -90,7 +90,7 @@ def test_python_takes_the_place_of_the_shell_that_starts_it(executors, tmp_path)
 
 
 def test_a_kfp_that_starts_python_otherwise_is_refused():
-    with pytest.raises(BssError, match="kfp starts components in another way"):
+    with pytest.raises(BssError, match="kfp does not start components with"):
         without_shell(["sh", "-c", "python3 -m kfp.executor"])
 
 

@@ -31,8 +31,8 @@ def test_own_data_without_a_repository_are_refused_before_anything_runs(root, pa
     printed, told = capfd.readouterr()
     assert printed == ""
     assert told.splitlines() == [
-        "bss: --data-repository: not given, and params.yaml generates no built-in data. The steps take data from a git "
-        f"repository alone: add --data-repository ADDRESS --data-path {path}, and --data-revision unless it is the "
+        "bss: --data-repository: missing, and params.yaml generates no built-in data. The steps get data only from a "
+        f"git repository: add --data-repository URL --data-path {path}, and --data-revision unless it is the "
         "default branch (docs/data.md)."
     ]
     assert not (tmp_path / "runs").exists()

@@ -94,7 +94,7 @@ def wait_until_more_is_saved(bucket, before, running):
 
 
 def went_on_after(log):
-    return int(re.search(r"goes on after (\d+) steps", log)[1])
+    return int(re.search(r"resumes after (\d+) steps", log)[1])
 
 
 def test_sigterm_to_what_kfps_own_runner_starts_saves_and_the_next_try_goes_on(step, bucket, tmp_path):

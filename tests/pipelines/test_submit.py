@@ -79,8 +79,8 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, cap
         monkeypatch.delenv("KFP_TOKEN")
         assert submit(address) == 1
     captured = capsys.readouterr()
-    assert "refuses this token (status 401)" in captured.err
-    assert "asks for a token (status 401). Give a valid one with --token-file or in KFP_TOKEN" in captured.err
+    assert "rejects this token (status 401)" in captured.err
+    assert "requires a token (status 401). Give a valid one with --token-file or in KFP_TOKEN" in captured.err
     assert "s3cret" not in captured.out + captured.err + json.dumps(server.submitted)
 
 
@@ -111,7 +111,7 @@ def test_something_else_at_the_endpoint_is_said(capsys):
     assert submit(f"http://127.0.0.1:{http.server_port}") == 1
     http.shutdown()
     http.server_close()
-    assert "answers, but not as Kubeflow Pipelines 2 does" in capsys.readouterr().err
+    assert "answers, but not like Kubeflow Pipelines 2" in capsys.readouterr().err
 
 
 def test_what_the_server_refuses_is_said_in_its_words(capsys):
@@ -119,7 +119,7 @@ def test_what_the_server_refuses_is_said_in_its_words(capsys):
     server.refusal = "namespace is empty"
     with serve(server) as address:
         assert submit(address) == 1
-    assert "Kubeflow Pipelines refused: namespace is empty" in capsys.readouterr().err
+    assert "Kubeflow Pipelines rejected it: namespace is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_the_server_refuses_is_said_in_its_words(capsys):
     [
         (["--set", "train.epoch=5"], "train.epoch: unknown key; did you mean `epochs`?"),
         (["--scheduler", "bss-x"], "schedulers: bss-x: not in params.yaml"),
-        (["--set", "resources.device=cpu"], "resources.device: cpu, but each training pod asks for 1 GPU"),
+        (["--set", "resources.device=cpu"], "resources.device: cpu, but each training pod requests 1 GPU"),
         (["--data-path", "data/birds"], "--data-repository and --data-path belong together"),
         (["--params", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["--cluster", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
@@ -173,7 +173,7 @@ def test_without_a_repository_the_built_in_data_is_used():
     ],
 )
 def test_a_password_in_an_address_does_not_become_a_parameter_of_the_run(data, mlflow, option):
-    with pytest.raises(BssError, match=f"{option} .*holds a password") as caught:
+    with pytest.raises(BssError, match=f"{option} .*contains a password") as caught:
         run_arguments(BUILTIN, [], [], [], data, mlflow)
     assert "secret@" not in str(caught.value)
     plain = run_arguments(BUILTIN, [], [], [], ("git@host:r.git", "", "x"), "http://mlflow:5000")

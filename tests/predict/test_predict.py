@@ -291,7 +291,7 @@ def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folde
     for column in [name for name in saved.column_names if name.startswith("predicted")]:
         assert [row[column] for row in found] == [classes[i] for i in saved[column].to_pylist()]
     write_manifest(root, [test[0] | {"words": "A jay!"}, *test[1:]])
-    with pytest.raises(BssError, match=r"row 2 \(id b\d+\): words A jay!: has the token id 7, the network knows 7"):
+    with pytest.raises(BssError, match=r"row 2 \(id b\d+\): words A jay!: has token id 7, but the network knows 7"):
         predict(run, root / "manifest.csv", tmp_path / "new.csv")
     kept = read_json(run / "preprocessing.json", "train")
     write_json(run / "preprocessing.json", kept | {"tokenizers": {"words": "{}"}})
@@ -302,11 +302,14 @@ def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folde
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (shutil.rmtree, r"no such folder\. --run takes the folder of one training"),
+        (shutil.rmtree, r"no such folder\. --run needs the folder of one training"),
         (lambda run: (run / "network.json").unlink(), "holds no finished training"),
-        (lambda run: (run / "model.pt").unlink(), r"model\.pt: not found\. Run `bss train` again"),
+        (lambda run: (run / "model.pt").unlink(), r"model\.pt: not found\. Rerun `bss train`"),
         (lambda run: (run / "model.pt").write_bytes(b"PK"), r"model\.pt and network\.json cannot be read"),
-        (lambda run: (run / "preprocessing.json").unlink(), r"preprocessing\.json: not found, so how new files"),
+        (
+            lambda run: (run / "preprocessing.json").unlink(),
+            r"preprocessing\.json: not found; it records how to decode new files",
+        ),
         (lambda run: (run / "preprocessing.json").write_text("{"), r"preprocessing\.json: damaged"),
     ],
 )
@@ -332,7 +335,7 @@ def test_unknown_keys_of_the_preprocessing_are_errors(run, predicted, tmp_path):
     [
         (["--output", "out.txt"], "must end in .csv or .parquet"),
         (["--output", "new.csv"], "is the manifest, which would be replaced"),
-        (["--output", "nowhere/out.csv"], "must be a file in a folder that exists"),
+        (["--output", "nowhere/out.csv"], "must be a file in an existing folder"),
         (["--manifest", "none.csv"], "none.csv: no such file"),
     ],
 )

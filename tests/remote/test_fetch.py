@@ -215,8 +215,8 @@ def test_mistakes_in_the_request_are_named(source, tmp_path):
     assert "there are down, main, first, readme, second" in message
     assert "data/bird: no such folder in this revision" in refused(address, "first", target, "data/bird")
     assert "data/birds/fish: no such folder" in refused(address, "first", target, "data/birds/fish")
-    assert "data/birds/empty: is a file. Name its folder" in refused(address, "first", target, "data/birds/empty")
-    assert "outside of the repository" in refused(address, "first", target, "data/../../x")
+    assert "data/birds/empty: is a file. Give its folder" in refused(address, "first", target, "data/birds/empty")
+    assert "outside the repository" in refused(address, "first", target, "data/../../x")
     assert "cannot be cloned (No git repository was found" in refused(address + "-x", "", target)
     assert "Connection refused" in (message := refused("https://me:the-secret@127.0.0.1:9/x.git", "", target))
     assert "https://***@127.0.0.1:9/x.git: cannot be cloned" in message
@@ -277,7 +277,7 @@ def test_a_list_of_files_that_is_not_what_was_pushed(repository, source, client,
     found = client.list_objects_v2(Bucket="datasets")["Contents"]
     key = next(o["Key"] for o in found if o["Key"].replace("/", "").endswith(other))
     listed = {other: client.get_object(Bucket="datasets", Key=key)["Body"].read()}
-    for change, expected in ((exchange, "list of its files has the digest"), (truncate, "corrupt"), (remove, "")):
+    for change, expected in ((exchange, "its file list has digest"), (truncate, "corrupt"), (remove, "")):
         with changed_object(client, repository, change):
             assert expected in refused(source[0], "second", tmp_path / "data")
 

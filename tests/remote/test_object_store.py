@@ -98,7 +98,7 @@ def test_an_upload_that_breaks_off_leaves_no_folder_even_over_a_whole_one(client
 def test_without_the_manifest_there_is_no_folder(client, folder, tmp_path):
     upload_folder(folder, URL)
     client.delete_object(Bucket="trainings", Key=f"run-1/store/{MANIFEST}")
-    assert "no folder there, or its upload has not finished" in refused(URL, tmp_path / "copy")
+    assert "no folder there, or its upload is unfinished" in refused(URL, tmp_path / "copy")
 
 
 def test_every_object_that_is_not_what_was_uploaded_is_named(client, folder, tmp_path):
@@ -170,14 +170,14 @@ def test_no_credentials(aws, tmp_path, monkeypatch):
 
 
 def test_refused_credentials(client, folder, tmp_path, monkeypatch, strict_aws):
-    assert "refuses the credentials (InvalidAccessKeyId" in refused(URL, tmp_path / "copy")
-    with pytest.raises(BssError, match="refuses the credentials"):
+    assert "rejects the credentials (InvalidAccessKeyId" in refused(URL, tmp_path / "copy")
+    with pytest.raises(BssError, match="rejects the credentials"):
         upload_folder(folder, URL)
-    with pytest.raises(BssError, match="refuses the credentials"):
+    with pytest.raises(BssError, match="rejects the credentials"):
         check_credentials()
     name, secret = strict_aws
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
-    assert "refuses the credentials (SignatureDoesNotMatch" in refused(URL, tmp_path / "copy")
+    assert "rejects the credentials (SignatureDoesNotMatch" in refused(URL, tmp_path / "copy")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     upload_folder(folder, URL)
     check_bucket(URL)
@@ -188,7 +188,7 @@ def test_addresses():
     assert split_url("s3://bucket") == ("bucket", "")
     assert split_url("s3://bucket/a/b/") == ("bucket", "a/b")
     for wrong in ("bucket/a", "s3://", "s3:///a", "https://bucket/a", "s3://Bucket/a"):
-        with pytest.raises(BssError, match="not the address of a place on an object store"):
+        with pytest.raises(BssError, match="not an S3 URL; expected s3://bucket/prefix"):
             split_url(wrong)
     with pytest.raises(BssError, match="Name a folder in it: s3://bucket/name"):
         download_folder("s3://bucket/", None)

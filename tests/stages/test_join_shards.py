@@ -137,15 +137,15 @@ def test_parts_made_with_other_parameters_manifest_code_or_libraries_are_named(p
     (zero, one, two), join = parts
     tree["prepare"]["val_share"] = 0.3
     told = refused(join, [zero, one, two], config=make_config(tree))
-    assert f"{two}: made with other parameters" in told
+    assert f"{two}: made with different parameters" in told
     assert "3 problems" in told
     record = read_json(one / "provenance.json", "prepare")
     write_json(one / "provenance.json", record | {"code": {**record["code"], "digest": "0"}, "environment": {}})
     record["inputs"]["manifest"] = "0"
     write_json(two / "provenance.json", record)
     told = refused(join, [zero, one, two])
-    assert f"{one}: made with other environment, code" in told
-    assert f"{two}: made with other manifest" in told
+    assert f"{one}: made with different environment, code" in told
+    assert f"{two}: made with different manifest" in told
 
 
 def test_a_raw_file_that_changed_between_two_shards_is_named(parts):
@@ -171,7 +171,7 @@ def test_parts_with_samples_of_other_shapes_or_other_classes_do_not_fit(parts):
 def test_a_part_that_lost_samples_is_not_joined(parts):
     folders, join = parts
     (folders[0] / "skipped.csv").write_text("id,row,reason\n")
-    assert "do not hold the 66 samples of manifest.csv" in refused(join, folders)
+    assert "do not have the 66 samples of manifest.csv" in refused(join, folders)
     for damaged in ("id,row\nx,2\n", "id,row,reason\nx,two,bad\n"):
         (folders[0] / "skipped.csv").write_text(damaged)
         assert "skipped.csv: damaged" in refused(join, folders)

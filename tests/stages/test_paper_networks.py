@@ -148,7 +148,7 @@ def test_clips_flow_and_frames_train_and_every_criterion_is_measured(encoders, f
 def test_the_similarity_of_features_of_different_lengths_is_refused_before_anything_is_trained(ran, store, tmp_path):
     score = replace(ran[0].measure.score, criteria=("feature_similarity",))
     config = replace(ran[0], measure=replace(ran[0].measure, score=score))
-    with pytest.raises(BssError, match=r"`feature_similarity` compares features of one length, .*'audio': 16"):
+    with pytest.raises(BssError, match=r"`feature_similarity` needs features of one length, .*'audio': 16"):
         measure(config, store, tmp_path / "scores")
 
 

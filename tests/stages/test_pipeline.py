@@ -102,7 +102,7 @@ def test_every_sequence_can_be_regenerated_from_its_plan(pipeline, small_store):
 def test_a_sequence_of_another_run_is_told(pipeline, small_store, tmp_path):
     folder, config = pipeline
     shutil.copytree(folder / "runs" / "bss-h" / "seed=1", tmp_path / "bss-h" / "seed=0")
-    with pytest.raises(BssError, match="the plan is not the one of this run"):
+    with pytest.raises(BssError, match="the plan does not belong to this run"):
         check_sequence(config, small_store, folder / "plans", tmp_path, "bss-h", 0, 1)
     with pytest.raises(BssError, match=r"--epoch 9: .* has the epochs 0 to 2"):
         check_sequence(config, small_store, folder / "plans", folder / "runs", "bss-h", 0, 9)
@@ -323,4 +323,4 @@ def test_seeds_that_are_measured_at_a_time_give_the_same_scores(pipeline, small_
         for name in ("scores.parquet", "initial.parquet"):
             path = f"seed={seed}/{name}"
             assert digest_file(tmp_path / "scores" / path) == digest_file(folder / "scores" / path)
-    assert "2 seeds, 2 at a time" in capfd.readouterr().out
+    assert "2 seeds, 2 concurrent" in capfd.readouterr().out

@@ -84,7 +84,7 @@ def test_refused_credentials_are_called_so(monkeypatch, status):
     monkeypatch.setattr(Refusing, "status", status)
     with serve(Refusing) as address:
         text = message(address)
-    assert text.startswith(f"MLflow at {address} refuses the credentials: ")
+    assert text.startswith(f"MLflow at {address} rejects the credentials: ")
     assert "MLFLOW_TRACKING_PASSWORD" in text
     assert "Start the server" not in text
 

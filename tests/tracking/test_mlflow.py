@@ -261,7 +261,7 @@ def test_with_strict_a_server_that_does_not_answer_is_told_before_anything_is_tr
     assert "secret" not in str(caught.value)
     assert not list(tmp_path.rglob("metrics.json"))
     shown = capsys.readouterr()
-    assert "The work goes on" not in shown.out + shown.err
+    assert "Work continues" not in shown.out + shown.err
     assert "bss sync" not in shown.out + shown.err
 
 

@@ -350,7 +350,7 @@ def test_a_record_that_is_refused_holds_up_no_other_run(tmp_path):
     continue_execution(spool, execution)  # of a run that is not there
     run = TrialRun.start(spool, execution, "uniform seed=0", {}, {})
     run.journal.append("end", status="FINISHED")
-    with pytest.raises(BssError, match=r"has no run pipeline any more.*Remove it to give it up"):
+    with pytest.raises(BssError, match=r"has no run pipeline any more.*Delete it to drop the record"):
         require_sent(spool, uri)
     client = mlflow.MlflowClient(uri)
     (found,) = client.search_runs([client.get_experiment_by_name("pets").experiment_id])

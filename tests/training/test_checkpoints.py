@@ -53,7 +53,7 @@ def test_those_of_another_training_are_removed(checkpoints, capsys):
     checkpoints.save({"step": 3}, 3)
     other = Checkpoints(checkpoints.folder, "other key", checkpoints.config)
     assert other.latest() is None
-    assert "begins anew" in capsys.readouterr().out.replace("\n", " ")
+    assert "starts from scratch" in capsys.readouterr().out.replace("\n", " ")
     assert checkpoints.latest() is None
 
 

@@ -138,7 +138,7 @@ def test_checkpoints_of_earlier_code_are_told_and_not_used(setting, expected, tm
         patch.setattr(Checkpoints, "save", save_as_before)
         run_until(setting, path, "uniform", 5, monkeypatch)
     assert finish(setting, path, "uniform") == expected("uniform")
-    assert "of other data, parameters or code; the training begins anew" in capsys.readouterr().out
+    assert "made with other data, parameters or code; training starts from scratch" in capsys.readouterr().out
 
 
 PROGRAM = """

@@ -1,1 +1,1 @@
-"""Encoders: one modality's inputs to a feature vector."""
+"""Encoders: map one modality's inputs to a feature vector."""

@@ -1,4 +1,4 @@
-"""What all encoders have in common."""
+"""Base class and helpers of all encoders."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from bss.errors import BssError
 
 
 class Encoder(nn.Module):
-    """One modality's inputs [batch, ...] to features float [batch, width]; a batch may be empty.
+    """Maps one modality's inputs [batch, ...] to features float [batch, width]; a batch may be empty.
 
     Parameters
     ----------
-    own : length of what `encode` returns.
+    own : length of the output of `encode`.
     features : length of the feature vector, by a linear layer; None keeps `own`.
     """
 
@@ -20,9 +20,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.width = own if features is None else features
         self.linear = features is not None
-        """Whether a linear layer makes the features, which whatever takes them rectifies first."""
+        """Whether the features come from a linear layer; consumers then apply ReLU first."""
         self.channels = False
-        """Whether each feature is a channel of a convolution, pooled."""
+        """Whether each feature is a pooled convolution channel."""
         self.projection = nn.Identity() if features is None else nn.Linear(own, features)
 
     def encode(self, inputs: Tensor) -> Tensor:
@@ -34,12 +34,12 @@ class Encoder(nn.Module):
         return features
 
     def activate(self, features: Tensor) -> Tensor:
-        """Return what heads and fusion take of this encoder's features."""
+        """Return this encoder's features as heads and fusion receive them."""
         return features.relu() if self.linear else features
 
 
 def frame_by_frame(encode: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """Encode images [batch, channels, h, w]; of frames [batch, frames, channels, h, w] the mean of all encodings."""
+    """Encode images [batch, channels, h, w], or average the encodings of frames [batch, frames, channels, h, w]."""
     if inputs.dim() == 4:
         return encode(inputs)
     encoded = encode(inputs.flatten(0, 1))

@@ -30,8 +30,8 @@ class Bert(Transformer):
         )
 
     def encode_some(self, inputs: Tensor) -> Tensor:
-        # A text of padding alone attends to its first token. The mask is made here, as the library's own
-        # looks at its values, which per-sample gradients cannot.
+        # A text of only padding attends to its first token. We build the mask, because the library's own
+        # code inspects values, which per-sample gradients do not allow.
         attended = (inputs != 0) | (torch.arange(inputs.shape[1], device=inputs.device) == 0)
         dtype = self.model.dtype
         mask = (~attended).to(dtype)[:, None, None] * torch.finfo(dtype).min

@@ -1,4 +1,4 @@
-"""Which class is built for which kind of encoder."""
+"""Build the encoder of a modality by its kind."""
 
 from torch import Tensor
 
@@ -25,7 +25,7 @@ def build_encoder(config: AnyEncoderConfig, sample: Tensor, modality: str) -> En
     """Return the encoder of `modality`, freshly initialised, for inputs like `sample` (without the batch).
 
     Raises `BssError` if the inputs do not fit the kind of encoder, or where the package transformers is
-    needed and not installed; it is imported here and nowhere else, as that takes seconds.
+    needed and not installed. It is imported only here, because that takes seconds.
     """
     shape = tuple(sample.shape)
     if sample.is_floating_point() == isinstance(config, BertConfig | ClipTextConfig):
@@ -46,7 +46,7 @@ def build_encoder(config: AnyEncoderConfig, sample: Tensor, modality: str) -> En
     except ImportError as error:
         raise BssError(
             f"params.yaml: network.encoders.{modality}.kind: `{config.kind}` needs the package transformers, "
-            f"which cannot be imported ({error}). Install it, or take another kind."
+            f"which cannot be imported ({error}). Install it, or choose another kind."
         ) from error
     return _from_transformers(config, shape, modality)
 

@@ -38,7 +38,7 @@ class ClipImage(Transformer):
 class ClipText(Transformer):
     """Token ids int64 [batch, tokens] to features float [batch, features]: the projection of the last token.
 
-    A text ends with its greatest id; what is behind is not attended to.
+    A text ends with its largest id; later tokens are not attended to.
     """
 
     def __init__(self, config: ClipTextConfig, shape: tuple[int, ...], modality: str) -> None:
@@ -55,7 +55,7 @@ class ClipText(Transformer):
                 projection_dim=config.features,
                 pad_token_id=0,
                 bos_token_id=None,
-                eos_token_id=2,  # stands for the greatest id, in the library as in the first release of CLIP
+                eos_token_id=2,  # means the largest id, as in the first release of CLIP
                 attn_implementation=ATTENTION,
             )
         )

@@ -7,13 +7,13 @@ from bss.models.average_pool import AveragePool
 from bss.models.encoders.base import Encoder, require_shape
 
 POOLED = 4
-"""Height and width that the feature map is pooled to, where it is larger."""
+"""Height and width to which larger feature maps are pooled."""
 
 
 class Cnn(Encoder):
     """Inputs [batch, channels, height, width], standardised, to features float [batch, features].
 
-    Each 3 x 3 convolution halves height and width; what is left is pooled to at most 4 x 4.
+    Each 3 x 3 convolution halves height and width; the final map is pooled to at most 4 x 4.
     """
 
     def __init__(self, config: CnnConfig, shape: tuple[int, ...], modality: str) -> None:

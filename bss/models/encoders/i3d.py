@@ -16,14 +16,14 @@ MIXED_4 = (
     (256, 160, 320, 32, 128, 128),
 )
 MIXED_5 = ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))
-"""Channels of each inception block: 1 x 1 x 1; 1 x 1 x 1 and 3 x 3 x 3, twice; 1 x 1 x 1 behind the pooling."""
+"""Channels of each inception block: 1 x 1 x 1; 1 x 1 x 1 and 3 x 3 x 3, twice; 1 x 1 x 1 after the pooling."""
 
 
 class I3d(Encoder):
     """Clips [batch, frames, channels, height, width] of any size to features float [batch, width].
 
-    The classifier and its dropout are left out. As published the last map is averaged over height and width
-    and over pairs of neighbouring frames, and the pairs' means are averaged; or over the first frames, by
+    It has no classifier and no dropout. As published, the last map is averaged over height and width
+    and over pairs of neighbouring frames, and the pairs' means are averaged; or over the first frames, with
     `first_maps`.
     """
 
@@ -59,7 +59,7 @@ class I3d(Encoder):
 
 
 class Inception(nn.Module):
-    """Four branches of convolutions and pooling over the same inputs, side by side."""
+    """Four parallel branches of convolutions and pooling over the same inputs."""
 
     def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Inception(nn.Module):
 
 
 class Unit(nn.Module):
-    """A cubic convolution with padding that keeps the size (over the stride), batch normalisation, ReLU."""
+    """A cubic convolution with same padding (divided by the stride), batch normalisation, ReLU."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Unit(nn.Module):
 class MaxPool(nn.Module):
     """Maximum over `frames` frames and `side` x `side` pixels, padded as `Unit`; `stride`: of frames, of pixels.
 
-    Pooled over pixels, then over frames: of torch's poolings the two-dimensional one alone has a gradient
+    Pools over pixels, then over frames: of torch's poolings, only the two-dimensional one has a gradient
     that is deterministic on GPUs. Inputs are at least 0, so padding with 0 changes no maximum.
     """
 
@@ -107,7 +107,7 @@ class MaxPool(nn.Module):
         batch, _, frames, height, width = inputs.shape
         over_frames, over_pixels = self.stride
         padding = [*_sides(width, self.side, over_pixels), *_sides(height, self.side, over_pixels)]
-        # [batch x frames, channels, height, width], so that memory that lies channels last stays so
+        # [batch x frames, channels, height, width], which preserves a channels-last layout
         images = F.pad(inputs.transpose(1, 2).flatten(0, 1), padding)
         images = F.max_pool2d(images, self.side, over_pixels)
         maps = images.unflatten(0, (batch, frames)).transpose(1, 2)
@@ -118,6 +118,6 @@ class MaxPool(nn.Module):
 
 
 def _sides(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return the padding before and behind with which `size` becomes size / stride, rounded up."""
+    """Return the padding before and after, so that `size` becomes size / stride, rounded up."""
     total = max(kernel - (stride if size % stride == 0 else size % stride), 0)
     return total // 2, total - total // 2

@@ -1,4 +1,4 @@
-"""The names that the PyTorch port of I3D gives its weights, in those of the encoder here."""
+"""Map weight names of the PyTorch port of I3D to those of our encoder."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ PLACES = (
     *("Conv3d_1a_7x7", None, "Conv3d_2b_1x1", "Conv3d_2c_3x3", None, "Mixed_3b", "Mixed_3c", None),
     *("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f", None, "Mixed_5b", "Mixed_5c"),
 )
-"""The parts of the port in the order of `I3d.layers`; None: a pooling, which has no weights."""
+"""Modules of the port in the order of `I3d.layers`; None is a pooling without weights."""
 BRANCHES = {"b0": "0", "b1a": "1.0", "b1b": "1.1", "b2a": "2.0", "b2b": "2.1", "b3b": "3.1"}
 LAYERS = {"conv3d": "convolution", "bn": "normalisation"}
 NAME = re.compile(r"(?P<part>\w+)\.(?:(?P<branch>b\w+)\.)?(?P<layer>conv3d|bn)\.(?P<tensor>\w+)")
@@ -17,7 +17,7 @@ CLASSIFIER = "logits."
 
 
 def rename_from_port(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `weights` by the names of `I3d.layers`, without the classifier; a name of neither keeps its own."""
+    """Rename `weights` to `I3d.layers`, without the classifier; unknown names are kept."""
     return {_renamed(name): value for name, value in weights.items() if not name.startswith(CLASSIFIER)}
 
 

@@ -8,7 +8,7 @@ from bss.config.encoders import ResNetConfig
 from bss.models.encoders.base import IMAGE_OR_FRAMES, Encoder, frame_by_frame, require_shape
 
 BLOCKS = {18: ("basic", (2, 2, 2, 2), 1), 50: ("bottleneck", (3, 4, 6, 3), 4)}
-"""Depth to the kind of block, the blocks of each stage, and how many times `width` the first stage is wide."""
+"""Maps depth to the block type, the blocks per stage, and the first stage's width as a multiple of `width`."""
 
 
 class ResNet(Encoder):

@@ -1,4 +1,4 @@
-"""The names that torchvision gives the weights of a ResNet, in those of transformers."""
+"""Map torchvision's weight names of a ResNet to those of transformers."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ NAMES: tuple[tuple[str, Replacement], ...] = (
 
 
 def are_torchvision_names(weights: Mapping[str, Tensor]) -> bool:
-    """Return whether `weights` are those of a ResNet of torchvision, by the name of the first layer."""
+    """Return whether `weights` are from a torchvision ResNet, by the name of the first layer."""
     return "conv1.weight" in weights
 
 
 def rename_from_torchvision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `weights` by the names that the same network has in transformers; the classifier (fc) keeps its own."""
+    """Rename `weights` to their names in transformers; the classifier (fc) keeps its own."""
     renamed = {}
     for name, value in weights.items():
         for pattern, replacement in NAMES:

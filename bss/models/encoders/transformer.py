@@ -1,18 +1,18 @@
-"""What the encoders that are transformers have in common."""
+"""Common parts of the transformer encoders."""
 
 from torch import Tensor
 
 from bss.models.encoders.base import Encoder, require_shape
 
 ATTENTION = "eager"
-"""The one of the library's attentions that is deterministic on GPUs and has per-sample gradients."""
+"""The only attention of the library that is deterministic on GPUs and supports per-sample gradients."""
 
 
 class Transformer(Encoder):
-    """An encoder whose `encode_some` takes one sample or more."""
+    """An encoder whose `encode_some` needs at least one sample."""
 
     def encode_some(self, inputs: Tensor) -> Tensor:
-        """Return float [batch, own] for a batch that is not empty."""
+        """Return float [batch, own] for a non-empty batch."""
         raise NotImplementedError
 
     def encode(self, inputs: Tensor) -> Tensor:
@@ -22,13 +22,13 @@ class Transformer(Encoder):
 
 
 def require_tokens(shape: tuple[int, ...], positions: int, modality: str, kind: str) -> None:
-    """Raise `BssError` if texts are longer than the network has positions."""
+    """Raise `BssError` if texts are longer than the network's positions."""
     needs = f"[tokens] of at most network.encoders.{modality}.positions = {positions} tokens"
     require_shape(len(shape) == 1 and shape[0] <= positions, modality, kind, needs, shape)
 
 
 def require_patches(shape: tuple[int, ...], patch: int, modality: str, kind: str) -> None:
-    """Raise `BssError` if images are not cut into whole patches."""
+    """Raise `BssError` if images do not divide into patches."""
     ok = len(shape) in (3, 4) and all(size % patch == 0 for size in shape[-2:])
     needs = f"[(frames,) channels, height, width] with height and width multiples of the patch, {patch}"
     require_shape(ok, modality, kind, needs, shape)

@@ -1,1 +1,1 @@
-"""From what the store holds to what an encoder takes: moved, augmented, cropped, transformed."""
+"""From stored samples to encoder inputs: transfer, augmentation, crop, transform."""

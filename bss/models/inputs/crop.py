@@ -1,4 +1,4 @@
-"""Parts of stored images, resized on the training device."""
+"""Crops of stored images, resized on the training device."""
 
 import math
 
@@ -16,12 +16,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class Cropped(nn.Module):
-    """Stored images uint8, or flow float16, [batch, (frames,) channels, height, width] to parts of them.
+    """Crops and resizes stored images uint8, or flow float16, [batch, (frames,) channels, height, width].
 
-    [batch, (frames,) channels, crop.height, crop.width], in the units of what is stored: pixels in 0 .. 255, flow in
-    pixels of the new size. Resampled as Pillow's BILINEAR does with ``crop(box).resize(size)``. A GPU takes all samples
-    in one batch, to float32. A CPU takes one by one, to float32 of flow and uint8 of images, which is rounded twice
-    as Pillow's: within 1.05 of what a GPU finds. What becomes of a sample there depends on no other.
+    Returns [batch, (frames,) channels, crop.height, crop.width] in the stored units: pixels in 0 .. 255, flow in
+    pixels of the new size. Resamples like Pillow's BILINEAR with ``crop(box).resize(size)``. A GPU takes all samples
+    in one batch, to float32. A CPU processes them one by one, to float32 for flow and uint8 for images, rounded twice
+    like Pillow's: within 1.05 of the GPU's result. Samples do not influence each other there.
     """
 
     def __init__(self, crop: Crop, kind: str, shape: tuple[int, ...]) -> None:
@@ -31,13 +31,13 @@ class Cropped(nn.Module):
         self.count = shape[0] if len(shape) == 4 else 1
 
     def forward(self, images: Tensor, drawn: Floats | None) -> Tensor:
-        """Take the parts that `drawn` [batch, DRAWS] decides; None takes those of evaluation."""
+        """Crop as determined by `drawn` [batch, DRAWS]; None crops as in evaluation."""
         crop, stacks = self.crop, images.shape[:2]
         stills = False
         if crop.per_frame and drawn is not None:
             stills, images, drawn = True, images.flatten(0, 1), of_each_frame(drawn, self.count)
         parts = np.tile(self._fixed(), (len(images), 1)) if drawn is None else self._drawn(drawn)
-        # torch 2.13 resizes wrongly to a width of one pixel on a CPU.
+        # torch 2.13 resizes incorrectly to a width of one pixel on CPU.
         resize = resize_one_by_one if images.device.type == "cpu" and crop.width > 1 else resize_in_one
         resized = resize(images, parts, crop)
         if stills:
@@ -49,7 +49,7 @@ class Cropped(nn.Module):
         return resized * onto(images.device, speed.astype(np.float32))[:, None, :, None, None]
 
     def _drawn(self, drawn: Floats) -> Floats:
-        """Return top, left, height, width, whether it is mirrored, and the first frame of each part, [batch, 6]."""
+        """Return top, left, height, width, flip, and first frame of each crop, [batch, 6]."""
         crop = self.crop
         if crop.train == "random-resized":
             parts = random_resized(drawn, self.height, self.width, crop.scale, crop.ratio)
@@ -100,11 +100,11 @@ def resize_in_one(images: Tensor, parts: Floats, crop: Crop) -> Tensor:
 
 
 def resampling(start: Tensor, size: Tensor, out: int, stored: int, mirrored: Tensor | None = None) -> Tensor:
-    """Return matrices that resample rows of `stored` pixels, of which `size` from `start` on become `out`.
+    """Return matrices that resample `size` of `stored` pixels, from `start`, to `out` pixels.
 
-    float32 [batch, out, stored]; `start` and `size` are whole numbers in float64 [batch], `mirrored` bool [batch]. A
-    pixel of the result is the mean of those of the part that lie under a triangle as wide as two of its own or two
-    stored pixels, whichever are larger.
+    float32 [batch, out, stored]; `start` and `size` are integers in float64 [batch], `mirrored` bool [batch]. A
+    pixel of the result is the triangle-weighted mean of pixels of the crop; the triangle is two result pixels or two
+    stored pixels wide, whichever is larger.
     """
     number = torch.arange(out, dtype=torch.float64, device=start.device).expand(len(start), -1)
     if mirrored is not None:
@@ -120,11 +120,11 @@ def resampling(start: Tensor, size: Tensor, out: int, stored: int, mirrored: Ten
 def random_resized(
     drawn: Floats, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Floats:
-    """Return a part of random size and place of each `height` x `width` image: top, left, height, width [k, 4].
+    """Return a random resized crop of each `height` x `width` image: top, left, height, width [k, 4].
 
-    Area and ratio are tried until the part fits, as torchvision's RandomResizedCrop does: the area uniform in
-    `scale`, the logarithm of width over height uniform in that of `ratio`. Where none fits it is the largest one
-    in the centre whose ratio is allowed.
+    Area and ratio are drawn until the crop fits, like in torchvision's RandomResizedCrop: the area uniform in
+    `scale`, the logarithm of width over height uniform in that of `ratio`. If none fits, it is the largest centre
+    crop with an allowed ratio.
     """
     area = height * width * (scale[0] + drawn[:, AREA] * (scale[1] - scale[0]))
     low, high = math.log(ratio[0]), math.log(ratio[1])

@@ -1,4 +1,4 @@
-"""Small arrays on their way to a device, and back."""
+"""Transfer small arrays to a device and back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def onto(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
-    """Return `array` on `device`; the host does not wait for what a GPU is doing."""
+    """Return `array` on `device`, without waiting for the GPU."""
     tensor = torch.from_numpy(array)
-    # From ordinary memory the copy would wait for all that was asked of the GPU before.
+    # From pageable memory the copy would wait for all queued GPU work.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def read_later(tensor: Tensor) -> Callable[[], list[Any]]:
-    """Return a function that gives the values of `tensor`; it waits for nothing that a GPU is asked for after now."""
+    """Return a function that returns the values of `tensor`, without waiting for GPU work queued later."""
     if tensor.device.type != "cuda":
         values: list[Any] = tensor.tolist()
         return lambda: values

@@ -1,4 +1,4 @@
-"""From stored samples to network inputs: parameter-free, batched, on the network's device."""
+"""Transform stored samples into network inputs: parameter-free, batched, on the network's device."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ FLOOR = 1e-7
 """Added to the magnitude before the logarithm, as in the published scripts."""
 
 BLOCK = 256
-"""Frames that a CPU works on at a time, few enough for its caches."""
+"""Frames per chunk on a CPU, small enough for its caches."""
 
 MEAN_AND_DEVIATION: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -31,11 +31,11 @@ MEAN_AND_DEVIATION: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ..
 
 
 class LogSpectrogram(nn.Module):
-    """Stored sounds to log(|STFT| + 1e-7), float32 [batch, 1, bands or n_fft / 2 + 1, frames].
+    """Maps stored sounds to log(|STFT| + 1e-7), float32 [batch, 1, bands or n_fft / 2 + 1, frames].
 
     Periodic Hann window, centred, zero padding. With `bands` the magnitudes are summed over mel-spaced
-    triangles first. Without them a CPU takes the sounds one by one; magnitude and logarithm are then NumPy's, which
-    are several times as fast as torch's and within a few units in the last place of them.
+    triangles first. Without them a CPU processes the sounds one by one; magnitude and logarithm are then NumPy's, which
+    are several times as fast as torch's and agree within a few units in the last place.
     """
 
     window: Tensor
@@ -76,7 +76,7 @@ class LogSpectrogram(nn.Module):
 def mel_filters(bands: int, n_fft: int, sample_rate: int) -> Tensor:
     """Return triangular filters [bands, n_fft / 2 + 1], each of sum 1, mel-spaced from 0 Hz to Nyquist.
 
-    A band that is narrower than the distance of two frequencies takes the nearest one.
+    A band narrower than the spacing of frequencies uses the nearest one.
     """
     top = 2595 * math.log10(1 + sample_rate / 2 / 700)
     edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
@@ -92,7 +92,7 @@ def mel_filters(bands: int, n_fft: int, sample_rate: int) -> Tensor:
 
 
 class Pixels(nn.Module):
-    """Pixels in 0 .. 255, [batch, ..., channels, height, width], to float32: in [0, 1], less mean, over deviation."""
+    """Normalises pixels in 0 .. 255, [batch, ..., channels, height, width], to float32 (x / 255 - mean) / deviation."""
 
     mean: Tensor | None
     deviation: Tensor
@@ -100,7 +100,7 @@ class Pixels(nn.Module):
     def __init__(self, normalisation: Normalisation, channels: int) -> None:
         super().__init__()
         mean, deviation = MEAN_AND_DEVIATION[normalisation]
-        # Those of three channels mean nothing for other images.
+        # Three-channel statistics do not apply to other images.
         known = len(mean) in (1, channels)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None] if known else None, persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
@@ -111,14 +111,14 @@ class Pixels(nn.Module):
 
 
 class Numbers(nn.Module):
-    """Features of any shape as float32, in memory of their own: what they are read into is used again."""
+    """Copies features of any shape to float32; the memory they were read into is reused."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.to(torch.float32, copy=True)
 
 
 class Flow(nn.Module):
-    """Optical flow in pixels, cut to [-limit, limit] and divided by it, float32 of the same shape."""
+    """Clips optical flow in pixels to [-limit, limit] and divides by limit, float32 of the same shape."""
 
     def __init__(self, limit: float) -> None:
         super().__init__()
@@ -136,9 +136,9 @@ class Tokens(nn.Module):
 
 
 def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) -> nn.Module:
-    """Return what turns the stored samples of the modality `name` into inputs of its encoder.
+    """Return the module that maps stored samples of the modality `name` to its encoder's inputs.
 
-    Raises `BssError` if a token id is stored that the encoder's vocabulary lacks.
+    Raises `BssError` if a stored token id is not in the encoder's vocabulary.
     """
     if modality.kind == "audio":
         spectrogram = getattr(encoder, "spectrogram", None)
@@ -150,11 +150,11 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
     if modality.kind in ("image", "frames", "clip"):
         return Pixels(getattr(encoder, "normalisation", "none"), modality.shape[-3])
     if modality.kind == "text" and isinstance(encoder, BertConfig | ClipTextConfig):
-        assert encoder.vocabulary is not None  # the network has put the store's in
+        assert encoder.vocabulary is not None  # the network has filled in the store's
         if modality.largest is not None and modality.largest >= encoder.vocabulary:
             raise BssError(
                 f"params.yaml: network.encoders.{name}.vocabulary is {encoder.vocabulary}, but `{name}` has the token "
-                f"id {modality.largest}: give the tokenizer's."
+                f"id {modality.largest}: set it to the tokenizer's vocabulary size."
             )
         return Tokens()
     if modality.kind == "flow" and isinstance(encoder, I3dConfig):
@@ -164,9 +164,9 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
 
 
 def build_crop(encoder: AnyEncoderConfig, modality: Modality, name: str) -> Cropped | None:
-    """Return what takes parts of the stored images of the modality `name`, or None where they are taken whole.
+    """Return the crop of stored images of the modality `name`, or None if they are used whole.
 
-    Raises `BssError` if what is stored is too small for them.
+    Raises `BssError` if stored images are too small for it.
     """
     crop: Crop | None = getattr(encoder, "crop", None)
     if crop is None:
@@ -174,5 +174,5 @@ def build_crop(encoder: AnyEncoderConfig, modality: Modality, name: str) -> Crop
     try:
         crop.check_fit(modality.kind, modality.shape, f"network.encoders.{name}.crop")
     except ValueError as error:
-        raise BssError(f"params.yaml: {error}. Or run `bss prepare` again with a larger size.") from error
+        raise BssError(f"params.yaml: {error}. Or rerun `bss prepare` with a larger size.") from error
     return Cropped(crop, modality.kind, modality.shape)

@@ -1,4 +1,4 @@
-"""Stored sounds as waveforms of one length."""
+"""Turn stored sounds into waveforms of one length."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ from bss.models.inputs.to_device import onto
 
 @dataclass(frozen=True)
 class PlacedSounds:
-    """Sounds that lie anywhere in one tensor: those of a batch among all that are on a GPU."""
+    """Sounds at any position in one tensor, such as a batch among all sounds on a GPU."""
 
     values: Tensor
     """int16 or float32 [samples of all]."""
@@ -30,16 +30,16 @@ class PlacedSounds:
 
 
 def place(sounds: Sounds) -> PlacedSounds:
-    """Return `sounds` of a tensor with their places on its device; the host does not wait for a GPU."""
+    """Return `sounds` of a tensor with their positions on its device, without waiting for a GPU."""
     starts, lengths = onto(sounds.values.device, np.stack([sounds.ends - sounds.lengths, sounds.lengths]))
     return PlacedSounds(sounds.values, starts, lengths)
 
 
 class Waveforms(nn.Module):
-    """Sounds, int16 or float32, to float32 [batch, length] in [-1, 1]: filled where they are shorter.
+    """Maps sounds, int16 or float32, to float32 [batch, length] in [-1, 1]; fills shorter ones.
 
     Takes `Sounds` of a tensor, `PlacedSounds`, or a tensor [batch, samples] of sounds of one length. A CPU copies one
-    by one; a GPU takes all in as many kernels as for one. Both give the same bits.
+    by one; a GPU uses as many kernels for all as for one. Both give the same bits.
     """
 
     def __init__(self, length: int, short: Literal["pad", "tile"]) -> None:
@@ -57,7 +57,7 @@ class Waveforms(nn.Module):
         return filled
 
     def parts(self, sounds: Sounds | PlacedSounds | Tensor) -> tuple[Tensor, ...]:
-        """Return each sound, which is on the CPU, as float32 [samples] in [-1, 1], as long as it is stored."""
+        """Return each sound, on the CPU, as float32 [samples] in [-1, 1] with its stored length."""
         if isinstance(sounds, PlacedSounds):
             lengths = sounds.lengths.tolist()
             places = zip(sounds.starts.tolist(), lengths, strict=True)
@@ -69,7 +69,7 @@ class Waveforms(nn.Module):
 
 
 def gathered(sounds: PlacedSounds, length: int, short: Literal["pad", "tile"]) -> Tensor:
-    """Return `sounds` as float32 [k, length], with the bits of `fill`, in one gather by computed positions."""
+    """Return `sounds` as float32 [k, length], bit-identical to `fill`, with one gather at computed positions."""
     time, lengths = torch.arange(length, device=sounds.values.device), sounds.lengths[:, None]
     offsets = time % lengths if short == "tile" else torch.minimum(time, lengths - 1)
     waveforms = _to_float(sounds.values[sounds.starts[:, None] + offsets])
@@ -91,21 +91,21 @@ def _to_float(values: Tensor) -> Tensor:
 
 
 def fill(waveform: Tensor, sound: Tensor, short: Literal["pad", "tile"]) -> None:
-    """Write `sound` [samples] into `waveform` [length]: cut at its end, or followed by silence or by itself."""
+    """Write `sound` [samples] into `waveform` [length]: truncated, or filled with silence or repetitions."""
     length = len(waveform)
     done = min(len(sound), length)
     waveform[:done] = sound[:done]
     if short == "pad":
         waveform[done:] = 0
         return
-    while done < length:  # as much again each time
+    while done < length:  # doubles each time
         more = min(done, length - done)
         waveform[done : done + more] = waveform[:more]
         done += more
 
 
 def read_filled(store: Store, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
-    """Return samples of `store` as arrays [k, *shape]: sounds as `Waveforms` makes them, all else as it is stored."""
+    """Return samples of `store` as arrays [k, *shape]: sounds after `Waveforms`, other modalities as stored."""
     found, about = store.read(modality, rows), store.modalities[modality]
     if not isinstance(found, Sounds):
         return found

@@ -1,1 +1,1 @@
-"""One training over several ranks: their group, and batch normalisation and dropout over all of them."""
+"""One training over several ranks: process group, and batch normalisation and dropout across ranks."""

@@ -1,4 +1,4 @@
-"""Batch normalisation whose statistics are those of the global batch, whatever the number of ranks."""
+"""Batch normalisation with statistics of the global batch, for any number of ranks."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class GlobalBatchNorm(_BatchNorm):
-    """torch's SyncBatchNorm for CPU, where torch has none: inputs [batch, channels, ...], batch 0 and up.
+    """SyncBatchNorm for CPU, which torch does not provide: inputs [batch, channels, ...], batch >= 0.
 
-    In train mode every rank must call it, in the same order. Mean and variance are those of all ranks'
-    samples together, so they and the running statistics are the same on each.
+    Collective in train mode: every rank must call it, in the same order. Mean and variance are those of all ranks'
+    samples, so they and the running statistics are the same on all ranks.
     """
 
     def _check_input_dim(self, inputs: Tensor) -> None:
@@ -30,7 +30,7 @@ class GlobalBatchNorm(_BatchNorm):
         torch.distributed.all_reduce(count)
         mean = _sum_over_ranks(inputs.sum(dim=others)) / count
         centred = inputs - mean.view(shape)
-        # The mean first: a sum of squares less a square of sums would lose digits where the mean is large.
+        # Two passes: sum of squares minus squared sum would lose digits if the mean is large.
         variance = _sum_over_ranks(centred.square().sum(dim=others)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * (variance + self.eps).rsqrt()
@@ -47,7 +47,7 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def share_batch_norm(network: nn.Module) -> None:
-    """Change the batch normalisations inside `network` to take their statistics over all ranks.
+    """Change the batch normalisations in `network` to use statistics over all ranks.
 
     Parameters, buffers and their names stay, so the trained network loads into an unchanged one.
     """

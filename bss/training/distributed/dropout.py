@@ -1,4 +1,4 @@
-"""What dropout draws: a function of seed, purpose, epoch, step and place in the global batch alone."""
+"""Dropout draws: they depend only on seed, purpose, epoch, step and position in the global batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,14 +15,14 @@ from bss.training.distributed.ranks import Ranks
 
 @contextmanager
 def dropout_of(seed: int, purpose: str, epoch: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that seeds torch's generators for a step; restore them where the block ends, however it ends.
+    """Yield a function that seeds torch's generators for a step; always restore them after the block.
 
-    What an earlier step, another training in this process or the order of workers has drawn changes nothing.
+    Draws of earlier steps, of other trainings in this process or in other workers have no influence.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
 
     def seed_step(step: int) -> None:
-        # The 0 is there for the sake of the results that were made with it.
+        # The 0 keeps earlier results reproducible.
         draw = generator(seed, f"dropout {purpose} {step} 0", epoch)
         torch.manual_seed(int(draw.integers(2**63)))
 
@@ -31,9 +31,9 @@ def dropout_of(seed: int, purpose: str, epoch: int) -> Iterator[Callable[[int], 
 
 
 def dropout_over(network: nn.Module, ranks: Ranks) -> Callable[[int], AbstractContextManager[Any]]:
-    """Return a function of a global batch's size that gives the context in which a rank passes its share on.
+    """Return a function that maps a global batch size to the context for a rank's forward pass.
 
-    There dropout draws what it would draw for the whole batch on one rank.
+    In it, dropout draws what it would draw for the whole batch on one rank.
     """
     if ranks.count == 1 or not any(isinstance(m, nn.Dropout) and m.p > 0 for m in network.modules()):
         return lambda size: nullcontext()
@@ -41,7 +41,7 @@ def dropout_over(network: nn.Module, ranks: Ranks) -> Callable[[int], AbstractCo
 
 
 class _GlobalDropout(TorchFunctionMode):
-    """Every rank draws for all `size` samples, from the same seed, and keeps what is its share's.
+    """Every rank draws for all `size` samples from the same seed, and keeps the draws of its share.
 
     Inputs of dropout are [share, ...], or [share * k, ...] with k rows per sample, such as its frames.
     """
@@ -55,7 +55,7 @@ class _GlobalDropout(TorchFunctionMode):
 
     def _drop(self, inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         share = len(range(self.ranks.rank, self.size, self.ranks.count))
-        if not training or p == 0 or share == 0:  # of an empty share nothing is kept
+        if not training or p == 0 or share == 0:  # an empty share keeps nothing
             return F.dropout(inputs, p, training)
         rows = inputs.shape[0] // share
         drawn = F.dropout(inputs.new_ones(self.size * rows, *inputs.shape[1:]), p)

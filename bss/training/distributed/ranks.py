@@ -21,44 +21,44 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which rank this process is and how many there are, over all machines.
+    """The rank of this process and the number of ranks, over all machines.
 
-    With one rank every method returns what it was given and no process group is needed.
+    With one rank every method returns its argument, and no process group is needed.
     """
 
     rank: int = 0
     count: int = 1
 
     def share(self, batch: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return this rank's samples of a global batch: every `count`-th; none where the batch is too small."""
+        """Return this rank's samples of a global batch: every `count`-th; empty if the batch is too small."""
         return batch[self.rank :: self.count]
 
     def deal(self, items: list[Item]) -> list[Item]:
-        """Return this rank's part of work that is independent of its order."""
+        """Return this rank's part of order-independent work."""
         return items[self.rank :: self.count]
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Return what a training step calls in place of `network`, so that its gradients are averaged.
+        """Return a wrapper that training steps call instead of `network`, so that gradients are averaged.
 
-        Batch normalisation in `network` is changed to take its statistics over the global batch.
+        Batch normalisation in `network` is changed to use statistics of the global batch.
         """
         if self.count == 1:
             return network
         share_batch_norm(network)
-        # Parameters and buffers are the same on all ranks already, and nothing may change them behind our back.
+        # Parameters and buffers are already the same on all ranks, and nothing else may change them.
         return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
 
     def adding_gradients(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        """Return the context of one of several backward passes whose gradients add up; the last one averages them."""
+        """Return the context of one of several accumulating backward passes; the last one averages the gradients."""
         return nullcontext() if self.count == 1 or last else wrapped.no_sync()  # type: ignore[operator]
 
     def add(self, tensor: Tensor) -> None:
-        """Replace `tensor` by its sum over the ranks, the same bits on all of them."""
+        """Replace `tensor` by its sum over the ranks, with the same bits on all ranks."""
         if self.count > 1:
             torch.distributed.all_reduce(tensor)
 
     def agree(self, values: npt.NDArray[np.int64], device: torch.device) -> npt.NDArray[np.int64]:
-        """Return rank 0's `values`: machines of different make may round a logarithm differently."""
+        """Return rank 0's `values`: different CPUs may round a logarithm differently."""
         if self.count == 1:
             return values
         tensor = torch.from_numpy(values).to(device, copy=True)
@@ -66,7 +66,7 @@ class Ranks:
         return tensor.cpu().numpy()
 
     def undisturbed(self) -> AbstractContextManager[Any]:
-        """Return the context of what rank 0 finishes although torchrun ends it, because another rank has ended."""
+        """Return a context that rank 0 completes even if torchrun stops it because another rank has exited."""
         return nullcontext() if self.count == 1 else interruptions_wait()
 
 
@@ -75,10 +75,10 @@ ALONE = Ranks()
 
 
 class Vote:
-    """What any rank asks for after a step, the same answer on all ranks.
+    """Flags raised by any rank after a step, with the same answer on all ranks.
 
-    With several ranks it is the answer to the step before: so no GPU is waited for while it is at work. Who asks
-    goes on asking until it is done.
+    With several ranks it is the previous step's answer, so that nothing waits for a busy GPU. A rank repeats its flag
+    until it is handled.
     """
 
     def __init__(self, ranks: Ranks, device: torch.device) -> None:
@@ -86,24 +86,24 @@ class Vote:
         self._answer: Callable[[], list[Any]] | None = None
 
     def __call__(self, *asked: bool, now: bool) -> tuple[bool, ...]:
-        """Return for each of `asked` whether it is true on any rank; `now` answers at once."""
+        """Return for each of `asked` whether it is true on any rank; `now` answers immediately."""
         if self._ranks.count == 1:
             return asked
         before = self._answer
         counts = onto(self._device, np.array(asked, dtype=np.float32))
         self._ranks.add(counts)
-        self._answer = read_later(counts)  # copied now: read later, it would wait for the steps in between
+        self._answer = read_later(counts)  # copied now: a later copy would wait for the steps in between
         answer = self._answer if now else before
         return (False,) * len(asked) if answer is None else tuple(count > 0 for count in answer())
 
     def forget(self) -> None:
-        """Drop what was asked: it is done. All ranks call it together."""
+        """Reset the flags after handling them. Collective: all ranks call it together."""
         self._answer = None
 
 
 @contextmanager
 def join_ranks(device: torch.device) -> Iterator[Ranks]:
-    """Join the process group that torchrun's environment names: nccl on GPUs, gloo on CPU.
+    """Join the process group from torchrun's environment: nccl on GPUs, gloo on CPU.
 
     Makes GPU number LOCAL_RANK the current one. Raises `BssError` if there is no such GPU.
     """
@@ -120,7 +120,7 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
 
 
 def require_gpus(processes: int) -> None:
-    """Raise `BssError` if this machine has fewer GPUs than a training has processes on it."""
+    """Raise `BssError` if this machine has fewer GPUs than training processes."""
     found = torch.cuda.device_count()
     if found < processes:
         raise BssError(

@@ -1,1 +1,1 @@
-"""Going on after a stop: the state of a training, and its checkpoints here and on an object store."""
+"""Resume after a stop: the state of a training, and its checkpoints on disk and on an object store."""

@@ -1,4 +1,4 @@
-"""Checkpoints of one training: whole or not at all, checked before they are used, the last few kept."""
+"""Checkpoints of one training: written atomically, verified before use, the last few kept."""
 
 import hashlib
 import io
@@ -24,14 +24,14 @@ def checkpoints_folder(trial: Path) -> Path:
 
 
 def checkpoint_store(key: str, config: CheckpointsConfig) -> CheckpointStore | None:
-    """Return the place on the object store of the training whose digest is `key`, or None where there is none."""
+    """Return the S3 URL of the training with digest `key`, or None without a store."""
     if config.store is None:
         return None
     return CheckpointStore(f"{config.store.rstrip('/')}/{key}", config.keep, _say)
 
 
 class Checkpoints:
-    """The checkpoints of one training in `folder`; `key` is the digest of all that decides the training."""
+    """The checkpoints of one training in `folder`; `key` is the digest of everything that decides the training."""
 
     def __init__(self, folder: Path, key: str, config: CheckpointsConfig) -> None:
         self.folder, self.key, self.config = folder, key, config
@@ -39,7 +39,7 @@ class Checkpoints:
         self._last_time, self._last_steps = time.monotonic(), 0
 
     def due(self, steps: int) -> bool:
-        """Return whether it is time for one, `steps` being done since the training began."""
+        """Return whether a checkpoint is due after `steps` steps of the training."""
         by_time = self.config.minutes is not None and time.monotonic() - self._last_time >= 60 * self.config.minutes
         by_steps = self.config.steps is not None and steps - self._last_steps >= self.config.steps
         return by_time or by_steps
@@ -47,7 +47,7 @@ class Checkpoints:
     def save(self, state: dict[str, Any], steps: int) -> None:
         """Write `state` (tensors, numbers, texts, lists, dicts) and remove all but the last few.
 
-        A process that is killed meanwhile leaves the ones before it as they were.
+        A process killed meanwhile leaves the previous ones intact.
         """
         buffer = io.BytesIO()
         torch.save({"key": self.key, "state": state}, buffer)
@@ -65,7 +65,7 @@ class Checkpoints:
         name = f"{steps:012d}-{hashlib.sha256(content).hexdigest()}.pt"
         unfinished.rename(self.folder / name)
         sync_folder(self.folder)
-        sync_folder(self.folder.parent)  # which may have got the folder just now
+        sync_folder(self.folder.parent)  # the folder may be new
         for path in self._found()[: -self.config.keep]:
             path.unlink()
         if self.store is not None:
@@ -73,14 +73,14 @@ class Checkpoints:
         self.saved(steps)
 
     def saved(self, steps: int) -> None:
-        """Count from now to the next one; for the ranks that do not write it themselves."""
+        """Restart the interval to the next one; for ranks that do not write it themselves."""
         self._last_time, self._last_steps = time.monotonic(), steps
 
     def latest(self) -> dict[str, Any] | None:
-        """Return the newest state that is sound and of this training, or None; nothing in it is unpickled.
+        """Return the newest valid state of this training, or None; nothing in it is unpickled.
 
-        One that is damaged is passed over with a message. Those of another training are removed. One on the object
-        store is taken where it is newer; raises `BssError` if that does not answer.
+        Damaged ones are skipped with a message. Those of another training are removed. One on the object
+        store is used if it is newer; raises `BssError` if the store does not answer.
         """
         steps, saved = self._latest_here()
         newer = None if self.store is None else self.store.newest(after=steps)
@@ -89,30 +89,30 @@ class Checkpoints:
         if saved is None:
             return None
         self.saved(steps)
-        _say(f"The training goes on after {steps} steps: {self.folder if newer is None else self.config.store}")
+        _say(f"Training resumes after {steps} steps: {self.folder if newer is None else self.config.store}")
         state: dict[str, Any] = saved["state"]
         return state
 
     def _latest_here(self) -> tuple[int, dict[str, Any] | None]:
-        """Return steps and content of the newest sound one on this disk; (-1, None) where there is none."""
+        """Return steps and content of the newest valid one on this disk; (-1, None) if there is none."""
         for path in reversed(self._found()):
             saved = _read(path)
             if saved is None:
                 continue
             if saved["key"] != self.key:
-                _say(f"{path.parent}: of other data, parameters or code; the training begins anew.")
+                _say(f"{path.parent}: made with other data, parameters or code; training starts from scratch.")
                 self._remove_here()
                 return -1, None
             return int(path.name[:12]), saved
         return -1, None
 
     def wait(self) -> None:
-        """Return when the last one is on the object store too, or has failed to get there."""
+        """Wait until the last one is uploaded to the object store, or has failed."""
         if self.store is not None:
             self.store.wait()
 
     def remove(self) -> None:
-        """Remove them all: the training is finished."""
+        """Remove all checkpoints: the training is finished."""
         self._remove_here()
         if self.store is not None:
             self.store.remove()
@@ -125,23 +125,23 @@ class Checkpoints:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return what the checkpoint at `path` holds; None, having said so, where it is not what was written."""
+    """Return the content of the checkpoint at `path`; None, with a message, if it is damaged."""
     try:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != path.stem[13:]:
-            raise ValueError(f"{len(content)} bytes that are not what was written")
+            raise ValueError(f"{len(content)} bytes that do not match the digest")
         return _loaded(content)
     except Exception as error:  # UnpicklingError for anything but tensors and plain values, and many more
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        _say(f"{path}: damaged ({why}); the one before it is used.")
+        _say(f"{path}: damaged ({why}); using the previous one.")
         return None
 
 
 def _loaded(content: bytes) -> dict[str, Any]:
-    """Return what a checkpoint of these bytes holds, nothing unpickled; raises for anything but a training."""
+    """Return the content of a checkpoint without unpickling; raise for anything but a training."""
     saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     if not (isinstance(saved, dict) and set(saved) == {"key", "state"} and isinstance(saved["state"], dict)):
-        raise ValueError("it holds something else than a training")
+        raise ValueError("it does not hold a training")
     return saved
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on an object store: a training whose disk is gone goes on from there on another machine."""
+"""Checkpoints on an object store: a training whose disk is lost resumes from there on another machine."""
 
 import hashlib
 import io
@@ -12,15 +12,15 @@ from bss.errors import BssError
 from bss.remote.object_store import connect, explain, read_object, remove_folder, split_url, transfers
 
 NAME = re.compile(r"(\d{12})-([0-9a-f]{64})\.pt")
-"""Steps that were done, and the sha256 of the content."""
+"""Number of steps, and sha256 of the content."""
 NOTE = "run.json"
 
 
 class CheckpointStore:
-    """The checkpoints of one training below `url`, s3://bucket/prefix; `say` gets a line where the store fails.
+    """The checkpoints of one training below `url`, s3://bucket/prefix; `say` gets a line if the store fails.
 
-    Each appears whole under its own key or not at all. Sending happens in a thread of its own, one at a time, and
-    a newer checkpoint takes the place of one that still waits, so a training never waits for a slow store.
+    Each appears atomically under its own key. A separate thread uploads them one by one, and
+    a newer checkpoint replaces a pending one, so a training never waits for a slow store.
     """
 
     def __init__(self, url: str, keep: int, say: Callable[[str], None]) -> None:
@@ -33,7 +33,7 @@ class CheckpointStore:
         self._thread: threading.Thread | None = None
 
     def upload(self, name: str, content: bytes) -> None:
-        """Have `content` sent under `name`, which is its steps and digest; return at once."""
+        """Queue the upload of `content` under `name` (steps and digest); return immediately."""
         with self._changed:
             self._waiting = (name, content)
             if self._thread is None:
@@ -41,14 +41,14 @@ class CheckpointStore:
                 self._thread.start()
 
     def wait(self) -> None:
-        """Return when what was given to `upload` last is there, or has failed."""
+        """Wait until the last `upload` has finished or failed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is None and not self._sending)
 
     def newest(self, after: int) -> tuple[int, bytes] | None:
-        """Return steps and content of the newest sound checkpoint with more than `after` steps, or None.
+        """Return steps and content of the newest valid checkpoint with more than `after` steps, or None.
 
-        Raises `BssError` if the store does not answer: beginning anew would throw work away.
+        Raises `BssError` if the store does not answer: starting from scratch would throw work away.
         """
         with explain(self.url):
             client = connect()
@@ -60,16 +60,16 @@ class CheckpointStore:
                 content = read_object(client, self._bucket, self._prefix + name)
                 if hashlib.sha256(content).hexdigest() == match[2]:
                     return int(match[1]), content
-                self.say(f"{self.url}/{name}: damaged, {len(content)} bytes; the one before it is used.")
+                self.say(f"{self.url}/{name}: damaged, {len(content)} bytes; using the previous one.")
         return None
 
     def write_note(self, note: dict[str, str]) -> None:
-        """Keep a small note beside the checkpoints; where the store fails that is told, and no more."""
+        """Store a small note next to the checkpoints. Upload errors are logged, never raised."""
         try:
             with explain(self.url):
                 connect().put_object(Bucket=self._bucket, Key=self._prefix + NOTE, Body=json.dumps(note).encode())
         except BssError as error:
-            self.say(f"{error}\nThe training goes on.")
+            self.say(f"{error}\nTraining continues.")
 
     def read_note(self) -> dict[str, str] | None:
         """Return the note, or None where there is none."""
@@ -82,14 +82,14 @@ class CheckpointStore:
             return note
 
     def remove(self) -> None:
-        """Remove them all; where the store fails that is told, and they stay: no other training uses them."""
+        """Remove all checkpoints. If the store fails, log it and leave them: no other training uses them."""
         with self._changed:
             self._waiting = None
         self.wait()
         try:
             remove_folder(self.url)
         except BssError as error:
-            self.say(f"{error}\nThe checkpoints of a finished training stay there.")
+            self.say(f"{error}\nThe checkpoints of a finished training remain there.")
 
     def _names(self, client: Any) -> list[str]:
         pages = client.get_paginator("list_objects_v2")
@@ -111,7 +111,7 @@ class CheckpointStore:
                     for old in self._names(client)[: -self.keep]:
                         client.delete_object(Bucket=self._bucket, Key=self._prefix + old)
             except Exception as error:
-                self.say(f"{error}\nThe training goes on; its next checkpoint will be tried again.")
+                self.say(f"{error}\nTraining continues and will retry with the next checkpoint.")
             finally:
                 del content
                 with self._changed:

@@ -1,4 +1,4 @@
-"""What a training is in between two steps: enough to go on as if it had never stopped."""
+"""The state of a training between two steps: enough to resume as if it had never stopped."""
 
 import io
 import time
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Records:
-    """What a training leaves behind besides the network."""
+    """The results of a training besides the network."""
 
     history: list[Row] = field(default_factory=list)
     sequences: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -30,14 +30,14 @@ class Records:
     """(epoch, score, smoothed score), the scores [n] in the order of the training split."""
     measuring_seconds: float = 0.0
     seconds: float = 0.0
-    """Time that earlier processes spent on this training."""
+    """Seconds that earlier processes spent on this training."""
     ranks: list[tuple[int, int]] = field(default_factory=list)
-    """(steps that were done, ranks that took the steps after them), where the number of ranks was new."""
+    """(steps done, ranks for the following steps), for each change of the number of ranks."""
 
 
 @dataclass
 class Best:
-    """The epoch that is selected so far."""
+    """The epoch selected so far."""
 
     accuracy: float = -1.0
     epoch: int = -1
@@ -46,16 +46,16 @@ class Best:
 
 @dataclass
 class Position:
-    """Where a training stands: `step` steps of `epoch` are done, and its sequence is planned if any is."""
+    """Position of a training: `step` steps of `epoch` are done; if any, its sequence is planned."""
 
     epoch: int = 0
     step: int = 0
     loss: float = 0.0
-    """Sum of the losses of the samples that this rank has seen in this epoch."""
+    """Sum of this rank's losses in this epoch."""
 
 
 class TrainingState:
-    """All that changes during a training, and its checkpoints; `save` and `load` are called by all ranks together.
+    """Everything that changes during a training, and its checkpoints; `save` and `load` are collective.
 
     `checkpoints` None keeps none; `started` is when this process began with the training, by time.perf_counter.
     """
@@ -78,14 +78,14 @@ class TrainingState:
         self._trained: int | None = None
 
     def seconds(self) -> float:
-        """Return the time that this training took so far, in all the processes that worked on it."""
+        """Return the seconds spent on this training so far, over all its processes in turn."""
         return self.records.seconds + time.perf_counter() - self._started
 
     @contextmanager
     def saved_when_interrupted(self) -> Iterator[None]:
-        """Save before an interruption leaves the block, an epoch, where all its steps are done: it may be evaluating.
+        """If an interruption leaves the block (an epoch) after its last step, save first: it may be evaluating.
 
-        After a step `after_step` does that. Several ranks, which are interrupted at different places, do not.
+        Between steps `after_step` does this. Several ranks do not, because they are interrupted at different points.
         """
         self._trained = None
         try:
@@ -96,10 +96,10 @@ class TrainingState:
             raise
 
     def after_step(self, step: int, loss: Tensor, stop_asked: bool, last: bool) -> None:
-        """Save where that is due, or where a rank was asked to stop; then raise KeyboardInterrupt.
+        """Save if that is due. If a rank was asked to stop, save and raise KeyboardInterrupt.
 
         `step` counts the steps of the epoch that are done, of which this was the `last` or not; `loss` is the sum
-        of this rank's losses in them. With several ranks it happens one step later, but for the last step.
+        of this rank's losses in them. With several ranks it happens one step later, except for the last step.
         """
         steps = step + sum(row["schedule/steps"] for row in self.records.history)
         if not self.records.ranks or self.records.ranks[-1][1] != self.ranks.count:
@@ -116,7 +116,7 @@ class TrainingState:
             raise KeyboardInterrupt
 
     def save(self, checkpoints: Checkpoints, steps: int) -> None:
-        """Write a checkpoint; what the ranks have each, losses and observations, is brought together."""
+        """Write a checkpoint, gathering losses and observations from the ranks."""
         losses = torch.zeros(self.ranks.count, dtype=torch.float64, device=self.device)
         losses[self.ranks.rank] = self.position.loss
         self.ranks.add(losses)
@@ -137,7 +137,7 @@ class TrainingState:
             checkpoints.save(_to_tensors(state), steps)
 
     def load(self) -> None:
-        """Go to where the last checkpoint was made, if there is one, by this number of ranks or another."""
+        """Restore the last checkpoint, if there is one, from any number of ranks."""
         state = share_state(None if self.checkpoints is None else self.checkpoints.latest(), self.ranks, self.device)
         if state is None:
             return
@@ -151,7 +151,7 @@ class TrainingState:
 
 
 def losses_for(losses: Tensor, count: int) -> Tensor:
-    """Return sums of losses, float64 [ranks], as `count` ranks have them: of another number rank 0 takes all."""
+    """Return sums of losses, float64 [ranks], for `count` ranks; if the number differs, rank 0 gets the total."""
     if len(losses) == count:
         return losses
     return torch.cat([losses.sum()[None], losses.new_zeros(count - 1)])
