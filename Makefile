@@ -1,6 +1,7 @@
 # make setup            install everything into .venv (2.8 GB), once; the other targets do it too
 # make run              the whole pipeline on the built-in data
 # make test             every test
+# make test-fast        the tests that start no process and no server and compute little, about two minutes
 # make bench            every benchmark, into docs/benchmarks.md
 # make gpu              what only a GPU can show, ten minutes, into docs/benchmarks.md (DEVICE=cpu SMALL=1 tries it)
 # make reliability      kills, outages and a soak, about ten minutes; writes the numbers into docs/reliability.md
@@ -28,7 +29,7 @@ TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run data-push data-pull ui test bench gpu reliability lint docs image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test test-fast bench gpu reliability lint docs image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -68,6 +69,9 @@ ui: $(READY)
 
 test: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
+
+test-fast: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 -m "not process and not slow"
 
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "bench: $$name"; $(BIN)/python -m benchmarks.$$name --record || exit 1; done

@@ -26,6 +26,7 @@ def only_run(address, **tags):
     return found
 
 
+@pytest.mark.slow
 def test_the_steps_of_one_pipeline_run_share_its_mlflow_run(address, config, monkeypatch, tmp_path):
     opened = open_or_find(config, "pets", address, {IMAGE_TAG: "bss:1234567"})
     assert open_or_find(config, "pets", address, {}) == opened
@@ -42,6 +43,7 @@ def test_the_steps_of_one_pipeline_run_share_its_mlflow_run(address, config, mon
     assert open_or_find(config, "pets", address, {}).record != opened.record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "status"), [("SUCCEEDED", "FINISHED"), ("FAILED", "FAILED"), ("CANCELLED", "KILLED")]
 )

@@ -44,6 +44,7 @@ def settings(compiled):
     return compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
+@pytest.mark.slow
 def test_the_checked_in_pipeline_is_what_the_sources_compile_to():
     text = compile_pipeline(CLUSTER, PARAMS)
     assert text == COMPILED.read_text(), "run `make compiled` and commit pipelines/pipeline.yaml"
@@ -74,6 +75,7 @@ def test_every_step_runs_in_the_image_that_the_run_names(executors, compiled):
     assert "defaultValue" not in image
 
 
+@pytest.mark.process
 def test_python_takes_the_place_of_the_shell_that_starts_it(executors, tmp_path):
     # So a signal to the process that a runner or an engine started reaches Python.
     fake = tmp_path / "python3"
@@ -275,6 +277,7 @@ def test_trainings_fan_out_and_the_comparison_collects_them(compiled):
     assert models["producerTask"].startswith("for-loop")
 
 
+@pytest.mark.slow
 def test_other_settings_reach_the_pods(tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text(
@@ -294,6 +297,7 @@ def test_other_settings_reach_the_pods(tmp_path):
     assert "retryPolicy" not in all_tasks((spec, platforms))["train"]
 
 
+@pytest.mark.slow
 def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_they_ask_for(settings):
     nodes = load_config(BUILTIN, ["train.nodes=2", "resources.staging=s3://bucket/staging"])
     spec, platforms = yaml.safe_load_all(compile_pipeline(CLUSTER, nodes))

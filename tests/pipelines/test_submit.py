@@ -38,6 +38,7 @@ def submit(address, *more):
     return main(["submit", "--endpoint", address, "--image", IMAGE, *params, *more])
 
 
+@pytest.mark.process
 def test_a_run_is_submitted_with_its_parameters(capsys):
     server = Server()
     with serve(server) as address:
@@ -59,6 +60,7 @@ def test_a_run_is_submitted_with_its_parameters(capsys):
     assert f"/#/runs/details/{RUN_ID}" in output
 
 
+@pytest.mark.process
 def test_waiting_shows_each_step_and_tells_a_success(capsys):
     train = ("train", "RUNNING")
     server = Server(
@@ -82,6 +84,7 @@ def test_waiting_shows_each_step_and_tells_a_success(capsys):
     ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
 def test_waiting_tells_a_failure(state, capsys):
     with serve(Server(states=[(state, [("train", "FAILED")])])) as address:
@@ -91,6 +94,7 @@ def test_waiting_tells_a_failure(state, capsys):
     assert ("a step has failed" in output) == (state == "FAILED")
 
 
+@pytest.mark.process
 def test_a_server_that_is_away_for_a_while_does_not_end_the_waiting():
     server = Server(states=[("SUCCEEDED", [])])
     server.broken = 5
@@ -98,6 +102,7 @@ def test_a_server_that_is_away_for_a_while_does_not_end_the_waiting():
         assert wait(Endpoint(address), RUN_ID, make_console(), 0.01) == 0
 
 
+@pytest.mark.process
 def test_a_server_that_stays_away_ends_the_waiting_but_not_the_run():
     server = Server(states=[("SUCCEEDED", [])])
     server.broken = 1000
@@ -105,6 +110,7 @@ def test_a_server_that_stays_away_ends_the_waiting_but_not_the_run():
         wait(Endpoint(address), RUN_ID, make_console(), 0.001)
 
 
+@pytest.mark.process
 def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, capsys):
     server = Server(token="s3cret")
     path = tmp_path / "token"
@@ -132,6 +138,7 @@ def test_a_file_without_a_token_is_named(text, message, tmp_path, capsys):
     assert f"--token-file {path}: {message}" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_nobody_at_the_endpoint_is_said_at_once(capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -143,6 +150,7 @@ def test_nobody_at_the_endpoint_is_said_at_once(capsys):
     assert "Traceback" not in error
 
 
+@pytest.mark.process
 def test_something_else_at_the_endpoint_is_said(capsys):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -162,6 +170,7 @@ def test_something_else_at_the_endpoint_is_said(capsys):
     assert "answers, but not as Kubeflow Pipelines 2 does" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_what_the_server_refuses_is_said_in_its_words(capsys):
     server = Server()
     server.refusal = "namespace is empty"
@@ -170,6 +179,7 @@ def test_what_the_server_refuses_is_said_in_its_words(capsys):
     assert "Kubeflow Pipelines refused: namespace is empty" in capsys.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -25,6 +25,8 @@ from bss.stages.train import train
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.trial_folder import train_into
 
+pytestmark = pytest.mark.process
+
 PLACE = "s3://checkpoints/project"
 
 
