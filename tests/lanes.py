@@ -21,6 +21,26 @@ FORBIDDEN = {
     "socket.bind": "opens a port",
 }
 
+# Files that take minutes, the longest first. They start first, or one of two workers would idle at the end.
+LONGEST = (
+    "end_to_end/test_three_ways.py",
+    "end_to_end/test_docs_commands.py",
+    "end_to_end/test_pipeline_data.py",
+    "benchmarks/test_benchmarks.py",
+    "training/test_resume.py",
+    "launch/test_nodes.py",
+    "end_to_end/test_dvc.py",
+    "tracking/test_outages.py",
+    "benchmarks/test_make_gpu.py",
+    "launch/test_processes.py",
+    "stages/test_paper_networks.py",
+    "models/test_deterministic_ops.py",
+    "end_to_end/test_dvc_experiments.py",
+    "tracking/test_mlflow.py",
+    "end_to_end/test_secrets.py",
+    "pipelines/test_submit.py",
+)
+
 
 class Guard:
     """What the current test may do and did, and which shared fixtures start processes or open ports."""
@@ -85,6 +105,11 @@ def pytest_configure() -> None:
         return start(path, args, passfds)
 
     multiprocessing.util.spawnv_passfds = audited
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {f"tests/{path}": rank for rank, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from lanes import guard
+from lanes import LONGEST, guard, pytest_collection_modifyitems
 
 NOTHING = [sys.executable, "-c", ""]
 
@@ -68,3 +70,12 @@ def test_a_shared_fixture_that_starts_processes_needs_the_mark_in_every_test(mon
 def test_with_the_mark_they_are_allowed():
     subprocess.run(NOTHING, check=True)
     open_port()
+
+
+def test_the_longest_files_come_first_and_all_else_stays_in_order():
+    paths = ["tests/a/test_a.py", f"tests/{LONGEST[1]}", "tests/b/test_b.py", f"tests/{LONGEST[0]}"]
+    items = [SimpleNamespace(nodeid=f"{path}::{name}") for path in paths for name in ("test_2", "test_1")]
+    pytest_collection_modifyitems(items)
+    expected = [paths[3], paths[1], paths[0], paths[2]]
+    assert [item.nodeid for item in items] == [f"{path}::{name}" for path in expected for name in ("test_2", "test_1")]
+    assert all((Path(__file__).parent / path).is_file() for path in LONGEST)
