@@ -1,6 +1,7 @@
 # make setup            install everything into .venv (2.8 GB), once; the other targets do it too
 # make run              the whole pipeline on the built-in data
 # make test             every test
+# make test-fast        the tests that start no process and no server and compute little, about two minutes
 # make extras           install and try each extra of the package in an environment of its own (EXTRAS="train video")
 # make python-versions  the fast tests on each of Python 3.11, 3.12 and 3.13 that is on this machine
 # make bench            every benchmark, into docs/benchmarks.md
@@ -30,7 +31,7 @@ TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run data-push data-pull ui test extras python-versions bench gpu reliability lint docs image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test test-fast extras python-versions bench gpu reliability lint docs image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -71,12 +72,15 @@ ui: $(READY)
 test: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
 
+FAST := -n 2 -m "not process and not slow"
+test-fast: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(FAST)
+
 # Each environment is in the system's folder of temporary files, and is removed in the end.
 EXTRAS ?=
 extras: $(READY)
 	@$(BIN)/python tests/extras/run.py $(EXTRAS)
 
-FAST ?= -n 2 -m "not slow"
 python-versions: $(READY)
 	@$(BIN)/python tests/extras/versions.py $(FAST)
 

@@ -13,6 +13,8 @@ from PIL import Image
 
 from bss.config import config_from_tree
 
+pytest_plugins = ["lanes"]
+
 CLASSES = ("cat", "dog", "owl")
 PER_SPLIT = {"train": 16, "val": 6, "test": 6}
 

@@ -23,6 +23,7 @@ def params(small_root, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_five_commands_one_after_the_other(params, capsys):
     for command in ("prepare", "measure", "schedule", "train", "compare"):
         assert main([command, "--set", "train.epochs=2", "--set", "seeds=[3]"]) == 0, command
@@ -84,6 +85,7 @@ def test_an_option_of_one_value_is_refused_if_it_is_given_twice(params, capsys):
     assert "--scheduler: given twice" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_version_and_help_need_no_heavy_library():
     script = "import sys; from bss.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
     script += "print(sorted({'torch', 'mlflow', 'numpy', 'sklearn', 'rich'} & set(sys.modules)))"
@@ -93,6 +95,7 @@ def test_version_and_help_need_no_heavy_library():
         assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.process
 def test_a_plan_is_made_without_torch(pipeline, small_store, small_root, tmp_path):
     folder, _ = pipeline
     YAML().dump(small_tree(small_root), tmp_path / "params.yaml")
@@ -105,6 +108,7 @@ def test_a_plan_is_made_without_torch(pipeline, small_store, small_root, tmp_pat
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
+@pytest.mark.process
 def test_the_balance_core_needs_torch_and_numpy_alone():
     script = "import sys; from bss.balance import *; print([m for m in ('mlflow', 'dvc', 'kfp', 'pandas', 'pydantic',"
     script += " 'rich', 'pyarrow', 'sklearn', 'scipy') if m in sys.modules])"

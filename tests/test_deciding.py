@@ -38,10 +38,12 @@ def and_a_statement(text):
     return f"{text}\nCHANGED = 1\n"
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_package_has_the_same_digests(copy):
     assert [code_digest(stage, copy) for stage in STAGES] == [code_digest(stage) for stage in STAGES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file",
     [
@@ -60,6 +62,7 @@ def test_other_code_keeps_finished_trials(copy, file):
     assert "train" not in changed_stages(copy, file, and_a_statement)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["training/steps.py", "balance/score.py", "models/fusion.py", "data/decode/audio.py"])
 def test_comments_docstrings_and_layout_keep_finished_trials(copy, file):
     def document(text):
@@ -70,6 +73,7 @@ def test_comments_docstrings_and_layout_keep_finished_trials(copy, file):
     assert changed_stages(copy, file, document) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "stages"),
     [
@@ -108,6 +112,7 @@ def test_a_changed_name_of_a_module_is_a_change(copy):
     assert code_digest("train", copy) != code_digest("train")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stage", STAGES)
 def test_all_that_python_loads_is_found(stage):
     """Also what is imported through `bss.balance`, by name."""

@@ -71,12 +71,14 @@ def test_shared_memory(capsys, monkeypatch, tmp_path):
     assert "must be a positive number, but got: -1" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_the_object_store_of_the_environment_is_asked(capsys, aws):
     status, text = shown(capsys)
     assert status == 0
     assert f"ok object store {aws} answers: credentials accepted" in text
 
 
+@pytest.mark.process
 def test_the_bucket_that_is_named_must_be_there(capsys, aws):
     boto3.Session().client("s3", region_name="us-east-1").create_bucket(Bucket="doctor")
     status, text = shown(capsys, "--bucket", "s3://doctor/some/prefix")
@@ -89,6 +91,7 @@ def test_the_bucket_that_is_named_must_be_there(capsys, aws):
     assert shown(capsys, "--bucket", "elsewhere")[0] == 1
 
 
+@pytest.mark.process
 def test_an_object_store_that_does_not_answer_or_refuses(capsys, strict_aws, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", strict_aws[0])
     status, text = shown(capsys)

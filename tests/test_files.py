@@ -76,6 +76,7 @@ def kill_at(folder, number):
     return int(done.stdout) if done.returncode == 0 else None
 
 
+@pytest.mark.process
 def test_killed_at_any_moment_the_folder_is_the_old_or_the_new_one(tmp_path):
     folder = tmp_path / "out"
     seen = set()

@@ -55,6 +55,7 @@ def refused(error, path):
     return message
 
 
+@pytest.mark.process
 def test_a_store_that_does_not_fit(disk, tree, make_config, small_root, small_store):
     fill(disk, leave=64 << 10)
     with pytest.raises(BssError) as caught:
@@ -63,6 +64,7 @@ def test_a_store_that_does_not_fit(disk, tree, make_config, small_root, small_st
     assert not list(disk.glob("*store*"))
 
 
+@pytest.mark.process
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_it(disk):
     checkpoints = Checkpoints(disk / "checkpoints", "key", CheckpointsConfig(minutes=None, steps=1))
     checkpoints.save({"weights": torch.ones(1000)}, 1)
@@ -73,6 +75,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_it(disk):
     assert len(list((disk / "checkpoints").iterdir())) == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("left", [0, 6000, 20000])
 def test_a_training_that_does_not_fit_goes_on_when_there_is_room(left, disk, small_root, small_store, pipeline):
     tree = small_tree(small_root)
@@ -91,6 +94,7 @@ def test_a_training_that_does_not_fit_goes_on_when_there_is_room(left, disk, sma
         assert (disk / "runs/bss-h/seed=0" / name).read_bytes() == right.read_bytes()
 
 
+@pytest.mark.process
 def test_a_report_that_does_not_fit_leaves_the_one_before_it(disk, pipeline, small_store):
     folder, config = pipeline
     arguments = (config, small_store, folder / "scores", folder / "runs", disk / "report")
@@ -105,6 +109,7 @@ def test_a_report_that_does_not_fit_leaves_the_one_before_it(disk, pipeline, sma
     assert not list(disk.glob(".report*"))
 
 
+@pytest.mark.process
 def test_a_journal_that_does_not_fit_keeps_its_whole_lines(disk):
     journal = Journal.create(disk)
     journal.append("tags", tags={"number": "1"})
@@ -118,6 +123,7 @@ def test_a_journal_that_does_not_fit_keeps_its_whole_lines(disk):
     assert [record["tags"]["number"] for record, _ in journal.read()] == ["1", "2"]
 
 
+@pytest.mark.process
 def test_the_command_line_ends_with_1_and_one_message(disk, pipeline, small_store, tmp_path, capsys, monkeypatch):
     fill(disk)
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import bss
 from bss.provenance import digest_package, write_provenance
 
@@ -30,6 +32,7 @@ def git(folder, *arguments):
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+@pytest.mark.process
 def test_the_commit_comes_from_the_repository_and_changes_are_told(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "bss", ignore=shutil.ignore_patterns("__pycache__"))
     git(tmp_path, "init", "-q")
@@ -46,6 +49,7 @@ def test_the_commit_comes_from_the_repository_and_changes_are_told(tmp_path):
     assert changed["digest"] != clean["digest"]
 
 
+@pytest.mark.process
 def test_a_container_without_a_repository_is_told_the_commit(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "bss", ignore=shutil.ignore_patterns("__pycache__"))
     assert code_version_of(tmp_path, BSS_COMMIT="abc123")["commit"] == "abc123"

@@ -176,6 +176,7 @@ def test_with_num_samples_it_does_not_matter_when_the_length_is_asked_for(caught
     assert messages(caught) == []
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("options", [{}, {"num_workers": 2}, {"num_workers": 2, "prefetch_factor": 8}])
 def test_worker_processes_that_read_ahead_cause_no_warning(options, caught):

@@ -39,6 +39,7 @@ def run(sampler, epochs):
     return [run_epoch(sampler, epoch) for epoch in range(epochs)]
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
 def test_any_number_of_workers_gives_the_identical_order(scheduler):
@@ -77,6 +78,7 @@ def test_ranks_share_one_global_sequence(n, ranks, epoch):
     assert len(merged) - len(whole) < ranks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS.values(), ids=SCHEDULERS)
 @pytest.mark.parametrize("scores", [None, SCORES], ids=["warm-up", "given scores"])
 @pytest.mark.parametrize("epoch", [0, 3, 5])
@@ -98,6 +100,7 @@ def test_a_state_taken_inside_an_epoch_goes_on_as_if_never_stopped(scheduler, sc
     assert [*before, part + rest, *after] == unbroken
 
 
+@pytest.mark.process
 def test_workers_read_ahead_so_the_loop_says_how_far_it_got():
     sampler, other = (SequenceSampler(N, SCHEDULERS["heuristic"], 3, scores=SCORES) for _ in range(2))
     sampler.set_epoch(4)
@@ -344,6 +347,7 @@ def train_on_one_rank(rank, ranks, store, results):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_exchange_what_they_observed(ranks, tmp_path):
     alone = SequenceSampler(N, Learned(beta=0.6), 3, scores=SCORES)

@@ -143,6 +143,7 @@ print((peak() - before) / n)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("what", ["permutation", "ranking"])
 def test_a_hundred_million_samples_fit_into_8_gigabytes(what):
     """Measured with a tenth of them, which are sorted in one part: more bytes a sample than in several."""

@@ -27,6 +27,7 @@ SMALLEST = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", SMALLEST, ids=lambda module: module.BENCHMARK.name)
 def test_a_benchmark_measures_both_sides_and_writes_its_table(module, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reference_loop, "FULL", TINY)
@@ -100,6 +101,7 @@ def test_trainings_of_another_length_keep_the_proportions_of_the_parameters():
     assert changed == tree
 
 
+@pytest.mark.process
 def test_the_page_of_lengths_has_a_row_for_each_scheduler_and_number_of_epochs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training_length, "PAGE", tmp_path / "page.md")
     monkeypatch.setattr(training_length, "CURRICULA", ("random-ranking",))

@@ -20,6 +20,7 @@ def test_bootstrap_intervals_are_scipys(ours, method):
         assert (low[row], high[row]) == pytest.approx((expected.low, expected.high), abs=0.08 * (high - low)[row])
 
 
+@pytest.mark.slow
 def test_bootstrap_t_by_a_plain_loop(monkeypatch):
     monkeypatch.setattr(resampled_intervals, "RESAMPLES", 20_000)  # its ends are noisy with fewer
     random = np.random.default_rng(7)

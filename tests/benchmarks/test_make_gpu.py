@@ -32,6 +32,7 @@ def write_wheel(folder: Path) -> None:
         wheel.writestr(f"{about}/RECORD", "")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 def test_make_gpu_tries_every_part_on_a_cpu(tmp_path):
     write_wheel(tmp_path / "wheels")
@@ -78,6 +79,7 @@ def use_parts(monkeypatch, tmp_path, **bodies):
     monkeypatch.setattr(gpu, "PARTS", parts)
 
 
+@pytest.mark.process
 def test_a_part_that_fails_leaves_its_lines_and_the_others_run(tmp_path, monkeypatch, capsys):
     import multiprocessing
 

@@ -243,6 +243,7 @@ def ffmpeg_first_frame(path):
     return np.asarray(Image.open(io.BytesIO(output)))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("value", MATRICES)
 def test_a_video_of_every_display_matrix_is_stored_as_players_show_it(value, plain, tmp_path):
     suffix, data = plain

@@ -87,6 +87,7 @@ def test_the_middle_of_a_resampled_sound_is_that_of_the_whole_one(tmp_path, rate
     np.testing.assert_allclose(decode(tmp_path / "a.wav", kind), np.clip(expected, -1, 1), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_of_hours_of_sound_only_the_part_that_is_kept_is_read(tmp_path):
     import tracemalloc
 

@@ -149,6 +149,7 @@ def sound_of(path):
     return np.concatenate([block for _, block in sound_blocks(path)])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", [*FILMS, *COPIES])
 def test_every_frame_of_a_film_is_the_one_that_ffmpeg_shows(name, folder):
     width, height = (63, 47) if name == "odd-size.mkv" else (64, 48)
@@ -162,6 +163,7 @@ def test_every_frame_of_a_film_is_the_one_that_ffmpeg_shows(name, folder):
     assert difference.mean() <= 1.5
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", [*SOUNDS, "cut-out.mp3", "plain.mp4", "late-sound.mp4", "from-100-s.mkv"])
 def test_every_channel_of_a_sound_is_what_ffmpeg_decodes(name, folder):
     found = sound_of(folder / name)
@@ -170,11 +172,13 @@ def test_every_channel_of_a_sound_is_what_ffmpeg_decodes(name, folder):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", WAVS)
 def test_what_stands_around_the_samples_of_a_wav_changes_none(name, folder):
     np.testing.assert_array_equal(sound_of(folder / name)[:, 0], SAMPLES / np.float32(32_768))
 
 
+@pytest.mark.process
 @needs_sox
 def test_gsm_of_telephones_ends_with_its_last_block_and_not_with_the_padding(tmp_path):
     soundfile.write(tmp_path / "plain.wav", SAMPLES.repeat(5), 8000)
@@ -209,6 +213,7 @@ def surround(folder, codec, container):
     return riff(fmt(2, 48_000), chunk(b"data", (folder / "made.bin").read_bytes()))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("codec", "container"), [("dca", "dts"), ("ac3", "spdif")])
 def test_surround_sound_in_the_place_of_samples_is_no_noise(codec, container, tmp_path):
     (tmp_path / "a.wav").write_bytes(surround(tmp_path, codec, container))
@@ -237,12 +242,14 @@ def test_what_cannot_be_used_is_refused_by_what_it_is(name, tmp_path):
     assert expected in str(caught.value)
 
 
+@pytest.mark.process
 def test_a_film_whose_index_is_not_written_yet_is_refused(folder, tmp_path):
     (tmp_path / "a.mp4").write_bytes((folder / "plain.mp4").read_bytes()[:3000])
     with pytest.raises(BadSampleError, match="not a readable video file"):
         Video(tmp_path / "a.mp4")
 
 
+@pytest.mark.process
 def test_a_cover_is_no_film(folder, tmp_path):
     with pytest.raises(BadSampleError, match="has no video track"):
         Video(folder / "cover.m4a")
@@ -250,6 +257,7 @@ def test_a_cover_is_no_film(folder, tmp_path):
     assert (dict(facts.tracks), guess("song", facts, False, folder, []).kind["kind"]) == ({"audio": 1}, "audio")
 
 
+@pytest.mark.process
 def test_the_other_files_of_a_folder_of_frames_are_passed_over(tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -274,6 +282,7 @@ def test_files_of_several_images_are_counted_by_init(name, tmp_path):
     np.testing.assert_allclose(found[:, 0, 0], [255, 0, 0], atol=3)
 
 
+@pytest.mark.process
 def test_the_preview_in_a_phones_picture_is_no_second_page(tmp_path):
     picture = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
     picture.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[picture.resize((32, 24))])

@@ -26,7 +26,7 @@ from bss.config.modalities import AudioKind
 from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.spans import WHOLE
 
-pytestmark = needs_ffmpeg
+pytestmark = [needs_ffmpeg, pytest.mark.process]
 
 NAMES = [*MADE, "vbri.mp3"]
 UNDECLARED = ("vorbis.ogg", "a.opus", "in-ogg.ogg", "a.mp2", "cbr-without-header.mp3", "vbr-without-header.mp3")

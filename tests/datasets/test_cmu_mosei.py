@@ -85,6 +85,7 @@ def test_the_honest_split_leaves_out_a_video_that_test_has(published, tmp_path):
     assert "-vid_19" in videos["test"]
 
 
+@pytest.mark.slow
 def test_every_stage_runs_with_three_modalities(published, tmp_path):
     report = run_all_stages(small_config("cmu-mosei", published), tmp_path)
     assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])

@@ -82,6 +82,7 @@ def test_the_frame_is_the_middle_one_by_name(published, tmp_path):
         assert abs(frame.mean() - (40 + i % 6)) < 2  # of two the second, of three the second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["honest", "published"])
 def test_every_stage_runs_in_both_protocols(published, tmp_path, protocol):
     report = run_all_stages(small_config("crema-d", published, protocol), tmp_path)

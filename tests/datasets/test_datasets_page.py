@@ -52,6 +52,7 @@ class Passed(list):
             self.append(report.nodeid.partition("::")[2])
 
 
+@pytest.mark.slow
 def test_the_example_of_a_new_dataset_passes_its_own_test(tmp_path, monkeypatch):
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "bird_songs.py").write_text(block("python", "DATASET = Dataset("))

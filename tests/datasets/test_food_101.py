@@ -66,6 +66,7 @@ def test_the_honest_split_has_no_title_of_test_in_train(published, tmp_path):
     assert counts["val"] >= 3
 
 
+@pytest.mark.slow
 def test_every_stage_runs(published, tmp_path):
     report = run_all_stages(small_config("food-101", published), tmp_path)
     assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])

@@ -103,6 +103,7 @@ def test_the_three_frames_are_the_middle_ones_of_three_parts_by_the_value_of_the
         assert [round(frame.mean() / 10) for frame in stack.astype(float)] == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["honest", "published"])
 def test_every_stage_runs_in_both_protocols(published, tmp_path, protocol):
     report = run_all_stages(small_config("kinetics-sounds", published, protocol), tmp_path)

@@ -154,6 +154,7 @@ def test_the_honest_split_keeps_test_and_takes_whole_subjects_for_val(with_flow,
     assert len(set.union(*subjects.values())) == 6
 
 
+@pytest.mark.slow
 def test_every_stage_runs_with_three_modalities(with_flow, tmp_path):
     report = run_all_stages(small(with_flow, compute=False), tmp_path)
     comparison = read_json(report / "comparison.json", "compare")

@@ -98,6 +98,7 @@ def test_a_placeholder_in_all_splits_is_named_as_the_reason_and_may_be_listed(tm
     assert Counter(Store.open(tmp_path / "store").splits.tolist()) == {"train": 14, "val": 6, "test": 6}
 
 
+@pytest.mark.slow
 def test_every_stage_runs(published, tmp_path):
     report = run_all_stages(small_config("sarcasm", published), tmp_path)
     assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])

@@ -84,6 +84,7 @@ def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(pub
     assert "6 samples left out, because another split has their image" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_every_stage_runs(published, tmp_path):
     report = run_all_stages(small_config("twitter2015", published), tmp_path)
     assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])

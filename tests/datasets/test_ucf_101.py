@@ -109,6 +109,7 @@ def test_the_honest_split_keeps_test_and_takes_whole_groups_for_val(published, t
     assert len(set.union(*groups.values())) == 9
 
 
+@pytest.mark.slow
 def test_every_stage_runs(published, tmp_path):
     report = run_all_stages(small(published, "published"), tmp_path)
     comparison = read_json(report / "comparison.json", "compare")

@@ -129,6 +129,7 @@ def test_sound_and_frame_come_from_one_file_where_nothing_was_extracted(official
     assert len(listed) == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "protocol"), [("published", "published"), ("official", "honest")])
 def test_every_stage_runs_in_both_protocols(request, tmp_path, layout, protocol):
     report = run_all_stages(small_config("vggsound", request.getfixturevalue(layout), protocol), tmp_path)

@@ -8,6 +8,8 @@ import pytest
 from buckets import keys, temporary_bucket
 from clones import BIN, PROJECT, commit, environment, run
 
+pytestmark = pytest.mark.process
+
 FILES = {"a.bin": bytes(range(256)) * 100, "deep/b.bin": b"b", "manifest.csv": b"id,label\n1,2\n"}
 
 

@@ -32,6 +32,8 @@ from bss.files import read_json
 from tests.datasets.test_crema_d import write_published
 from tests.tracking.servers import free_port
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(autouse=True)
 def no_command_is_left_out(request):

@@ -13,6 +13,8 @@ from conftest import small_tree
 
 from bss.config import config_from_tree, config_to_tree
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def clone(small_root, tmp_path_factory):

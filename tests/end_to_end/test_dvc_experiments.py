@@ -8,6 +8,8 @@ from conftest import make_rows, small_tree, write_manifest
 
 from bss.config import config_from_tree, config_to_tree
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):

@@ -4,12 +4,15 @@ import json
 import shutil
 import subprocess
 
+import pytest
 from clones import PROJECT, clone_project, commit, environment, run
 from conftest import make_rows, write_manifest
 
 from bss.config import load_config
 from bss.data.store import Store
 from bss.files import digest_file
+
+pytestmark = pytest.mark.process
 
 
 def test_init_and_repro_are_all_that_own_data_needs(tmp_path):

@@ -18,6 +18,8 @@ from conftest import small_tree
 from bss.files import digest_folder
 from components.readme import STEPS
 
+pytestmark = pytest.mark.process
+
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
 

@@ -70,6 +70,7 @@ def call(folder, *command, **variables):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_secrets_of_the_environment_are_in_nothing_that_is_written_or_printed(project):
     told = []
     code, output = call(project, "dvc", "repro")

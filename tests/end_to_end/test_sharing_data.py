@@ -118,6 +118,7 @@ def team(tmp_path_factory):
         yield Team(tmp_path_factory.mktemp("team"))
 
 
+@pytest.mark.process
 def test_the_page_works_from_top_to_bottom(team):
     commands = sections()
     assert list(commands) == [
@@ -183,6 +184,7 @@ def test_of_the_cluster_only_the_submission_is_left_out():
     assert [text.split()[:2] for text in marked] == [["bss", "submit"]]
 
 
+@pytest.mark.process
 def test_an_input_that_nobody_else_gets_is_named(tmp_path):
     """Of a stage's inputs one is under DVC, one is in git, one is an output, and one is neither."""
     run(tmp_path, "git", "init", "-q")

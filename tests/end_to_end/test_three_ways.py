@@ -10,6 +10,8 @@ from ruamel.yaml import YAML
 
 from bss.config import BUILTIN, config_to_tree, load_config
 
+pytestmark = pytest.mark.process
+
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 """Image of this code, built by the gate where there is a Docker engine."""
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")

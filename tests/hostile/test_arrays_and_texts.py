@@ -1,8 +1,10 @@
 """Broken and hostile arrays, texts and tokenizers."""
 
+import gc
 import io
 import json
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -19,7 +21,16 @@ from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.spans import WHOLE
 from bss.errors import BssError
 
-pytestmark = pytest.mark.usefixtures("what_is_accepted_is_compared")
+pytestmark = pytest.mark.usefixtures("others_garbage_is_gone", "what_is_accepted_is_compared")
+
+
+@pytest.fixture
+def others_garbage_is_gone():
+    """Collect what earlier tests left open: its ResourceWarning would be an error in a test that allows no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
 
 FEATURES = FeaturesKind("features")
 FLOW = FlowKind("flow", frames=2, height=4, width=5)

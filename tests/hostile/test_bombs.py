@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pyarrow.parquet
+import pytest
 import soundfile
 from PIL import Image
 from tally import tried
+
+pytestmark = pytest.mark.process
 
 MORE_MIB = 1200
 """Memory that the process which decodes them all may take besides its libraries."""

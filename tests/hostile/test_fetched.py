@@ -11,6 +11,8 @@ from tally import tried
 
 from bss.remote.fetch import fetch, locate
 
+pytestmark = pytest.mark.process
+
 
 def git(folder, *arguments):
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]

@@ -154,6 +154,7 @@ def test_a_store_whose_table_of_samples_is_wrong_is_refused(columns, store):
     refused("store", lambda: use(store), "samples.parquet", "bss prepare")
 
 
+@pytest.mark.slow
 def test_arrays_of_a_store_damaged_anywhere_are_refused_or_still_fit(store):
     for name in ("vector.npy", "audio.npy", "audio.ends.npy"):
         whole = (store / name).read_bytes()
@@ -228,6 +229,7 @@ def test_a_plan_whose_header_lacks_something_is_refused(value, outputs):
     refused("plan", lambda: plan_of(outputs), "plan.json")
 
 
+@pytest.mark.slow
 def test_tables_damaged_anywhere_are_refused_or_hold_what_is_asked_of_them(outputs):
     folder, config, _ = outputs
     readers = {

@@ -77,6 +77,8 @@ class Sounds:
         return by_first
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("format", SOUNDS)
 def test_a_sound_damaged_anywhere_is_refused_or_what_another_decoder_makes_of_it(format, tmp_path):
     sounds = Sounds(format, tmp_path)
@@ -88,6 +90,7 @@ def test_a_sound_damaged_anywhere_is_refused_or_what_another_decoder_makes_of_it
     assert len(sounds.accepted) >= {"OGG": 3}.get(format, 60)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("format", SOUNDS)
 def test_a_sound_with_several_faults_is_refused_or_what_another_decoder_makes_of_it(format, tmp_path):
     sounds = Sounds(format, tmp_path)
@@ -155,6 +158,7 @@ class Images:
             assert max(self.differences, default=0) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size")
 @pytest.mark.parametrize("format", IMAGES)
 def test_an_image_damaged_anywhere_is_refused_or_what_other_decoders_make_of_it(format, tmp_path):
@@ -196,6 +200,7 @@ def wav_header(channels=1, rate=8000, bits=16, size=1 << 31, data=b"\0" * 64):
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "header",
     [

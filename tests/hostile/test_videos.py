@@ -99,6 +99,7 @@ class Videos:
         assert alone <= most_alone
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", CODECS)
 def test_a_video_damaged_anywhere_is_refused_or_what_the_ffmpeg_command_makes_of_it(suffix, videos, tmp_path):
     judged = Videos(suffix, suffix, tmp_path)
@@ -109,6 +110,7 @@ def test_a_video_damaged_anywhere_is_refused_or_what_the_ffmpeg_command_makes_of
     judged.compare()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", CODECS)
 def test_a_video_with_several_faults_is_refused_or_what_the_ffmpeg_command_makes_of_it(suffix, videos, tmp_path):
     judged = Videos(suffix, suffix, tmp_path)
@@ -174,6 +176,7 @@ def test_every_kind_of_container_that_is_promised_is_still_read(suffix, tmp_path
     assert len(decode(path, AUDIO)) == 800
 
 
+@pytest.mark.process
 def test_a_reference_to_another_file_inside_a_video_is_not_followed(videos, tmp_path):
     """In QuickTime a track may lie in another file, which its `dref` names."""
     data = videos["mp4"]
@@ -201,6 +204,8 @@ def mp4_boxes(data):
             start += size
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(
     "box", [b"stts", b"stsc", b"stsz", b"stco", b"mvhd", b"tkhd", b"mdhd", b"elst", b"stsd", b"hdlr"]
 )
@@ -254,6 +259,7 @@ def test_decoding_ends_at_every_limit(limit, value, kind, message, videos, tmp_p
     tried("video bombs", "refused")
 
 
+@pytest.mark.process
 def test_an_enormous_frame_is_refused_before_room_is_made_for_it(tmp_path):
     """FFV1 and others tell the size in the container's header, which is as easily changed as any other number."""
     write_video(tmp_path / "x.avi", grey_steps(2, 16, 16), codec="mjpeg")

@@ -127,6 +127,7 @@ def test_init_refuses_what_does_not_go_together(project, arguments, message, cap
     assert not (project / "params.yaml").exists()
 
 
+@pytest.mark.process
 def test_dvc_finds_every_parameter_that_its_stages_name(project, request):
     root = request.config.rootpath
     main(["init", "--dataset", "crema-d", "--root", "data/CREMA-D"])

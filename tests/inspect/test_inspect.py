@@ -179,6 +179,7 @@ def test_opposite_flows_have_opposite_colours_and_none_is_black():
     np.testing.assert_array_equal(flows(left)[0, 0], [0, 255, 255])
 
 
+@pytest.mark.process
 @needs_browser
 def test_a_browser_shows_it_without_complaint(page, tmp_path):
     done = open_in_browser(page, tmp_path)

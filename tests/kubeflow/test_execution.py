@@ -28,6 +28,7 @@ def only_run(address, **tags):
     return found
 
 
+@pytest.mark.slow
 def test_the_steps_of_one_pipeline_run_share_its_mlflow_run(address, config, monkeypatch, tmp_path):
     opened = open_or_find(config, "pets", address, {IMAGE_TAG: "bss:1234567"})
     assert open_or_find(config, "pets", address, {}) == opened
@@ -59,6 +60,7 @@ OF_THE_BACKEND = {
 OF_THE_LOCAL_RUNNER = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "status"), [*OF_THE_BACKEND.items(), *OF_THE_LOCAL_RUNNER.items(), ("A_NEW_WORD", "FAILED")]
 )

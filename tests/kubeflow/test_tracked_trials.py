@@ -42,6 +42,7 @@ def step(pipeline, tree, make_config, small_store, tmp_path, monkeypatch):
     return config, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("down", [(), ("start",), ("control",), ("start", "control", "uniform")])
 def test_mlflow_has_every_training_once_whenever_it_did_not_answer(down, step, small_store, pipeline, tmp_path):
     config, run = step

@@ -24,6 +24,8 @@ from bss.launch.pods import NODE_PODS, NodePods, Pods, SecurityContext, Tolerati
 from bss.launch.processes import train_on_ranks
 from bss.remote.object_store import check_bucket
 
+pytestmark = pytest.mark.process
+
 IMAGE = "registry.example.org/team/bss@sha256:" + "0" * 64
 TRIAL = ("bss-l", 0)
 SECRET_VALUE = "a-value-that-nobody-may-see"

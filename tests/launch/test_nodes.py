@@ -18,6 +18,8 @@ from bss.launch.nodes import train_on_nodes
 from bss.launch.processes import train_on_ranks
 from bss.stages.train import train
 
+pytestmark = pytest.mark.process
+
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
 TRIAL = ("bss-l", 0)

@@ -87,6 +87,7 @@ def trained(pipeline, small_store, tmp_path_factory):
     return runs
 
 
+@pytest.mark.process
 def test_the_stage_trains_with_two_processes_and_leaves_only_the_result(trained, pipeline):
     assert nothing_is_left(trained, but=["bss-l"])
     assert [path.name for path in (trained / "bss-l").iterdir()] == ["seed=0"]
@@ -99,6 +100,7 @@ def test_the_stage_trains_with_two_processes_and_leaves_only_the_result(trained,
     assert not {"processes", "nodes"} & set(provenance["parameters"]["train"])
 
 
+@pytest.mark.process
 def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(trained, pipeline, small_store, capsys):
     folder = pipeline[0]
     arguments = (small_store, folder / "scores", folder / "plans", trained, [TRIAL])
@@ -131,6 +133,7 @@ def on_two_machines(config, pipeline, small_store, tmp_path, scheduler, *options
     return machines, out, progress
 
 
+@pytest.mark.process
 def test_two_machines_with_a_rank_each_give_the_bytes_of_one_with_two(trained, pipeline, small_store, tmp_path):
     config, logs = changed(pipeline, nodes=2), str(tmp_path / "logs")
     machines, out, progress = on_two_machines(config, pipeline, small_store, tmp_path, "bss-l", "--log-dir", logs)
@@ -142,6 +145,7 @@ def test_two_machines_with_a_rank_each_give_the_bytes_of_one_with_two(trained, p
     assert [(row["epoch"], row["train/loss"]) for row in rows] == [(r["epoch"], r["train/loss"]) for r in recorded]
 
 
+@pytest.mark.process
 def test_a_training_that_diverges_is_named_and_leaves_nothing(pipeline, small_store, tmp_path):
     tree = config_to_tree(changed(pipeline, processes=2))
     tree["train"]["optimiser"]["learning_rate"] = 1e18
@@ -154,6 +158,7 @@ def test_a_training_that_diverges_is_named_and_leaves_nothing(pipeline, small_st
     assert not list((tmp_path / "uniform").iterdir())
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeline, small_store, tmp_path):
     def on_epoch(row):
@@ -176,6 +181,7 @@ def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeli
     assert killed == (not list(tmp_path.glob(".trial.checkpoints/*.pt")))
 
 
+@pytest.mark.process
 def test_a_machine_that_is_stopped_has_all_ranks_save_together(pipeline, small_store, tmp_path):
     config = changed(pipeline, nodes=2, epochs=100_000)
     handled = ("--signals-to-handle", STOPPING)
@@ -186,6 +192,7 @@ def test_a_machine_that_is_stopped_has_all_ranks_save_together(pipeline, small_s
     assert list(tmp_path.glob("runs/.trial.checkpoints/*.pt"))
 
 
+@pytest.mark.process
 def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
     runs = tmp_path / "runs"
     write_json(tmp_path / "params.yaml", config_to_tree(changed(pipeline, processes=2, epochs=100_000)))
@@ -240,6 +247,7 @@ def test_a_rank_that_is_started_wrongly_says_so(
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.process
 def test_the_name_before_runs_the_same():
     command = [sys.executable, "-m", "bss.training.rank", "--help"]
     assert "usage: bss.launch.rank_main " in subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -24,6 +24,7 @@ def fail_on_two(value, folder):
     return value
 
 
+@pytest.mark.process
 def test_results_and_events_reach_the_parent():
     events, results = [], {}
     run_jobs(square, [(i,) for i in range(5)], 2, events.append, lambda job, result: results.update({job[0]: result}))
@@ -53,6 +54,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_killed_parent_leaves_no_worker_behind(how, tmp_path):
     script = tmp_path / "sleepers.py"

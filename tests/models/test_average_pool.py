@@ -22,6 +22,7 @@ def passed_through(pool, maps, gradient):
     return pooled.detach(), found[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     size=st.tuples(SIDES, SIDES),

@@ -228,6 +228,7 @@ def narrow_i3d(monkeypatch):
         monkeypatch.setattr(i3d, name, tuple(tuple(width // 16 for width in block) for block in blocks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("encoders", "fusion"), CASES, ids=IDS)
 def test_a_step_of_every_encoder_and_fusion_is_deterministic_on_a_gpu(store, encoders, fusion, precision, monkeypatch):

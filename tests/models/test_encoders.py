@@ -248,6 +248,7 @@ def test_inputs_that_do_not_fit_are_told_with_the_modality(config, sample, messa
         build_encoder(config, sample, "thing")
 
 
+@pytest.mark.process
 def test_small_encoders_are_built_without_importing_transformers():
     code = """
 import sys, torch

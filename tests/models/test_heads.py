@@ -59,6 +59,7 @@ def test_xavier_is_normal_with_the_published_deviation_and_bias_0():
         assert float(head.weight.detach().abs().max()) > 2.5 * deviation  # not uniform
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", FUSIONS, ids=lambda fusion: fusion.kind)
 def test_all_else_starts_the_same(fusion):
     plain, xavier = networks(fusion, ResNetConfig("resnet", width=2))

@@ -45,6 +45,7 @@ def settings(compiled):
     return compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
+@pytest.mark.slow
 def test_the_checked_in_pipeline_is_what_the_sources_compile_to():
     text = compile_pipeline(CLUSTER, PARAMS)
     assert text == COMPILED.read_text(), "run `make compiled` and commit pipelines/pipeline.yaml"
@@ -75,6 +76,7 @@ def test_every_step_runs_in_the_image_that_the_run_names(executors, compiled):
     assert "defaultValue" not in image
 
 
+@pytest.mark.process
 def test_python_takes_the_place_of_the_shell_that_starts_it(executors, tmp_path):
     # So a signal to the process that a runner or an engine started reaches Python.
     fake = tmp_path / "python3"
@@ -340,6 +342,7 @@ def test_trainings_fan_out_and_the_comparison_collects_them(compiled):
     assert models["producerTask"].startswith("for-loop")
 
 
+@pytest.mark.slow
 def test_other_settings_reach_the_pods(tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text(
@@ -401,6 +404,7 @@ def test_a_trainjob_gets_the_labels_and_the_security_context(tmp_path):
     assert asked.security_context == SecurityContext(run_as_non_root=True)
 
 
+@pytest.mark.slow
 def test_compiled_for_several_nodes_the_step_only_starts_them_and_tells_what_they_ask_for(settings):
     nodes = load_config(BUILTIN, ["train.nodes=2", "resources.staging=s3://bucket/staging"])
     spec, platforms = yaml.safe_load_all(compile_pipeline(CLUSTER, nodes))

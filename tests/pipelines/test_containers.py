@@ -8,6 +8,8 @@ import pytest
 from bss.errors import BssError
 from pipelines.containers import connect, find_image, run_container
 
+pytestmark = pytest.mark.process
+
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
 

@@ -11,7 +11,7 @@ from bss.errors import BssError
 from pipelines.endpoint import read_cookies
 from pipelines.refusals import server_words
 
-pytestmark = pytest.mark.usefixtures("in_project")
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("in_project")]
 WORDS = 'Failed to create a new run: proto: (line 1:2): unknown field "optional"'
 
 

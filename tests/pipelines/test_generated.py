@@ -8,11 +8,13 @@ from bss.config import BUILTIN
 from pipelines.generated import PROJECT, generated
 
 
+@pytest.mark.slow
 def test_every_generated_file_is_checked_in_as_it_is():
     for path, text in generated().items():
         assert path.read_text(encoding="utf-8") == text, f"run `make compiled` and commit {path.name}"
 
 
+@pytest.mark.process
 def test_the_committed_parameters_are_those_of_the_built_in_data():
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "params.yaml"], cwd=PROJECT, check=False)
     if changed.returncode:

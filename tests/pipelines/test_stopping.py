@@ -19,6 +19,8 @@ from bss.stages.train import train
 from pipelines.containers import connect
 from pipelines.pipeline import SECRET_VARIABLES
 
+pytestmark = pytest.mark.process
+
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
 

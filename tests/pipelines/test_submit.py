@@ -14,7 +14,7 @@ from bss.config import BUILTIN
 from bss.errors import BssError
 from pipelines.submit import check_image, run_arguments
 
-pytestmark = pytest.mark.usefixtures("in_project")
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("in_project")]
 OPTIONS = """
 --set train.epochs=5 --seed 3 --scheduler uniform --scheduler random-ranking
 --experiment birds --run-name first --mlflow http://mlflow:5000

@@ -15,7 +15,7 @@ from pipelines.endpoint import Endpoint
 from pipelines.run_steps import find_steps, iterations, read_workflow
 from pipelines.wait import ContactLostError, wait
 
-pytestmark = pytest.mark.usefixtures("in_project")
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("in_project")]
 NAMES = {"measure": ["seed 0", "seed 1"], "train": ["uniform seed 0", "bss-l seed 0"]}
 
 

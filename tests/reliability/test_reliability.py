@@ -11,12 +11,14 @@ from soak import Usage, check, fit, soak
 from bss.config import config_from_tree, config_to_tree
 
 
+@pytest.mark.process
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_root, small_store, tmp_path):
     done = kill_campaign(small_tree(small_root), small_store, tmp_path, kills=6)
     assert sum(done.values()) >= 6
     assert len(done) >= 2
 
 
+@pytest.mark.process
 def test_many_trainings_in_one_tree_do_not_grow(small_root, small_store, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     params = tmp_path / "params.json"

@@ -10,6 +10,8 @@ from bss.remote import dvc_repository, object_store
 from bss.remote.fetch import fetch, locate
 from bss.remote.object_store import MANIFEST, download_folder, upload_folder
 
+pytestmark = pytest.mark.process
+
 URL = "s3://broken/store"
 MB = 1 << 20
 

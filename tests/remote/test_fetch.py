@@ -15,6 +15,8 @@ from bss.cli import main
 from bss.errors import BssError
 from bss.remote.fetch import fetch, locate
 
+pytestmark = pytest.mark.process
+
 BIN = Path(sys.executable).parent
 FIRST = {"audio/a.bin": b"\0\1\r\n" * 500, "audio/b.bin": b"b", "empty": b"", "manifest.csv": b"id,label\r\n1,2\n"}
 SECOND = FIRST | {"audio/b.bin": b"changed"}

@@ -16,6 +16,8 @@ from bss.remote.object_store import (
     upload_once,
 )
 
+pytestmark = pytest.mark.process
+
 URL = "s3://trainings/run-1/store"
 
 

@@ -103,6 +103,7 @@ def test_small_differences_are_planned_for_the_margin():
     assert at_zero.seeds_needed == at_half.seeds_needed > beyond.seeds_needed
 
 
+@pytest.mark.slow
 def test_noise_alone_gives_a_verdict_in_at_most_five_percent_of_families():
     random = np.random.default_rng(5)
     false = {"max-t": 0, "none": 0}

@@ -76,6 +76,7 @@ def test_the_least_balanced_samples_are_those_with_the_lowest_scores(page, pipel
     assert listed.count('<img class="stored" src="data:image/png;base64,') == 3 * listed.count("<tr>") > 0
 
 
+@pytest.mark.slow
 def test_names_from_the_data_cannot_become_markup(pipeline, small_store, tmp_path):
     from bss.files import read_json, write_json
 
@@ -122,6 +123,7 @@ def test_every_difference_is_listed_with_its_tests_and_its_verdict(page, pipelin
         assert row[4:] == [*numbers, "inconclusive", known["seeds_needed"] or "-"]
 
 
+@pytest.mark.slow
 def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline, small_store, tmp_path):
     from bss.artifacts.scores import scores_path
     from bss.data.store import Store
@@ -149,6 +151,7 @@ def rows_of(printed):
     return [line.strip() for line in printed.splitlines() if line.strip().startswith(("initial", "after"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "titles"),
     [
@@ -172,6 +175,7 @@ def test_without_a_warm_up_only_the_mode_tells_them_apart(mode, titles, pipeline
     assert head == "| " + " | ".join(["mean over samples and seeds", *titles]) + " |"
 
 
+@pytest.mark.process
 @needs_browser
 def test_a_browser_shows_it_without_complaint(page, tmp_path):
     done = open_in_browser(page, tmp_path)

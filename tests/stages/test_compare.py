@@ -89,6 +89,7 @@ def test_the_metrics_of_dvc_are_those_of_the_comparison(pipeline):
     assert bss_h["steps"] == comparison["schedulers"]["bss-h"]["steps"]["mean"]
 
 
+@pytest.mark.slow
 def test_the_report_is_the_same_bytes_again_but_for_times(own, pipeline):
     folder, run = own
     for seed, seconds in ((0, 2.0), (1, 5.0)):
@@ -172,6 +173,7 @@ def test_a_damaged_training_is_named_with_its_cure(own, damage):
     assert not (folder / "report").exists()
 
 
+@pytest.mark.slow
 def test_scores_in_another_order_would_name_the_wrong_samples_and_are_refused(own):
     folder, run = own
     path = folder / "scores" / "seed=1" / "scores.parquet"

@@ -64,6 +64,7 @@ def varied(own_root, tree, make_config):
     return root, make_config(tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [1, 2, 11, 70])
 def test_the_joined_store_is_to_the_byte_the_one_that_is_prepared_at_once(varied, tmp_path, of):
     root, config = varied
@@ -177,6 +178,7 @@ def test_a_part_that_lost_samples_is_not_joined(parts):
         assert "skipped.csv: damaged" in refused(join, folders)
 
 
+@pytest.mark.process
 def test_a_shard_that_is_killed_leaves_nothing_that_is_joined(parts, varied, tree, tmp_path):
     (zero, one, two), join = parts
     shutil.rmtree(one)

@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 import bss
 from bss.files import read_json
 
+pytestmark = pytest.mark.process
+
 PACKAGE = Path(bss.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "sampler.md"
 BSS = "import sys; from bss.cli import main; sys.exit(main())"

@@ -64,6 +64,7 @@ def test_three_modalities_train_end_to_end_and_learn(ran, store):
     assert {"loss_text", "p_true_audio", "predicted_image"} <= set(scores.column_names)
 
 
+@pytest.mark.process
 def test_dropout_makes_no_difference_between_two_trainings_with_one_seed(ran, store, tmp_path):
     config, folder = ran
     torch.manual_seed(1234)
@@ -117,6 +118,7 @@ def test_pretrained_weights_start_every_training_and_are_not_needed_afterwards(r
         measure(config, store, tmp_path / "scores")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoders", "fusion", "criteria"),
     [
@@ -152,6 +154,7 @@ def test_the_similarity_of_features_of_different_lengths_is_refused_before_anyth
         measure(config, store, tmp_path / "scores")
 
 
+@pytest.mark.slow
 def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_needs(ran, store, tmp_path, monkeypatch):
     import mlflow
 

@@ -44,6 +44,7 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.process
 def test_the_same_seed_gives_the_same_bytes_from_another_folder_and_with_another_number_of_workers(
     pipeline, small_root, small_store, tmp_path, monkeypatch
 ):
@@ -127,6 +128,7 @@ def test_history_and_metrics_tell_of_every_epoch(pipeline):
         assert float(row["balance/gap"]) == pytest.approx(max(per_modality) - min(per_modality))
 
 
+@pytest.mark.slow
 def test_the_published_protocol_selects_on_test_and_says_so(pipeline, small_root, small_store, tmp_path):
     folder, _ = pipeline
     tree = small_tree(small_root) | {"protocol": "published", "seeds": [0]}
@@ -300,6 +302,7 @@ with held(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.process
 def test_a_second_run_in_the_same_folder_is_refused(pipeline, small_store, tmp_path):
     folder, config = pipeline
     runs = tmp_path / "runs"
@@ -315,6 +318,7 @@ def test_a_second_run_in_the_same_folder_is_refused(pipeline, small_store, tmp_p
     assert (runs / "uniform" / "seed=0" / "metrics.json").is_file()
 
 
+@pytest.mark.process
 def test_seeds_that_are_measured_at_a_time_give_the_same_scores(pipeline, small_store, tmp_path, capfd):
     folder, config = pipeline
     two = replace(config, resources=replace(config.resources, jobs=2))

@@ -256,6 +256,7 @@ def test_the_published_protocol_keeps_all_of_train_where_the_manifest_has_no_val
     assert "3 classes, no val" in capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_every_file_that_was_used_has_a_checksum_that_sha256sum_accepts(run, tmp_path):
     run()
     listed = tmp_path / "store" / "files.sha256"

@@ -79,6 +79,7 @@ def no_retries(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_are_called_so(monkeypatch, status):
     monkeypatch.setattr(Refusing, "status", status)
@@ -89,6 +90,7 @@ def test_refused_credentials_are_called_so(monkeypatch, status):
     assert "Start the server" not in text
 
 
+@pytest.mark.process
 def test_a_certificate_that_is_not_trusted_is_called_so(own_certificate):
     with serve(Refusing, own_certificate) as address:
         text = message(address)
@@ -97,6 +99,7 @@ def test_a_certificate_that_is_not_trusted_is_called_so(own_certificate):
     assert "Start the server" not in text
 
 
+@pytest.mark.process
 def test_silence_is_called_so():
     address = f"http://127.0.0.1:{free_port()}"
     text = message(address)

@@ -193,6 +193,7 @@ def write_runs(uri, experiment, folder, names):
         require_sent(folder, uri)
 
 
+@pytest.mark.process
 def test_two_processes_write_into_one_database_at_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/shared.db"
     context = multiprocessing.get_context("spawn")
@@ -217,6 +218,7 @@ def server(tmp_path_factory):
         yield f"http://127.0.0.1:{port}"
 
 
+@pytest.mark.process
 def test_a_server_gets_the_same_records(server, pipeline, small_root, small_store, tmp_path, monkeypatch):
     folder, _ = pipeline
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
@@ -248,6 +250,7 @@ def test_a_failed_training_is_marked_and_its_parent_too(pipeline, small_root, sm
     assert [run.info.status for run in runs] == ["FAILED", "FAILED"]
 
 
+@pytest.mark.process
 def test_with_strict_a_server_that_does_not_answer_is_told_before_anything_is_trained(
     pipeline, small_root, small_store, tmp_path, monkeypatch, capsys
 ):

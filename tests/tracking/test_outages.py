@@ -26,6 +26,8 @@ from bss.tracking.sender import require_sent
 from bss.tracking.sync import sync
 from bss.tracking.trial_run import TrialRun
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):

@@ -51,6 +51,7 @@ def answers(address):
         return False
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_ui_answers_on_the_loopback_address_until_it_is_stopped(ui, number):
     process, address = ui
@@ -69,6 +70,7 @@ def test_a_server_elsewhere_is_pointed_at(monkeypatch, capsys):
     assert "secret" not in shown
 
 
+@pytest.mark.process
 def test_the_ui_listens_on_loopback_alone_and_its_password_is_on_no_command_line(monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@db.example.org/mlflow")
     started = []

@@ -17,6 +17,8 @@ from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.destination import connect
 
+pytestmark = pytest.mark.process
+
 NAMES = ("uniform", "control", "bss-l-online")
 
 

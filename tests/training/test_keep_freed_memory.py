@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SCRIPT = """
 import resource, sys, torch
 from bss.training.keep_freed_memory import keep_freed_memory

@@ -150,6 +150,7 @@ def test_the_precision_of_a_pass_is_its_own_and_gradients_have_fp32(trained_in, 
         np.testing.assert_array_equal(found_in, direct)
 
 
+@pytest.mark.slow
 def test_scores_in_bf16_rank_the_built_in_data_as_those_in_fp32_do(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "SHARES", {"train": 300, "val": 20, "test": 20})
     config = load_config(BUILTIN)

@@ -25,6 +25,8 @@ from bss.remote import object_store
 from bss.stages.train import train
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 
+pytestmark = pytest.mark.process
+
 PLACE = "s3://checkpoints/project"
 
 

@@ -19,6 +19,7 @@ def test_a_gpu_that_is_not_there_is_told():
         resolve_device("cuda")
 
 
+@pytest.mark.process
 def test_a_process_is_made_deterministic_without_importing_the_compiler():
     script = "import sys, torch; from bss.training.reproducible import make_reproducible; make_reproducible();"
     script += "print(torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(),"

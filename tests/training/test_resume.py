@@ -85,6 +85,7 @@ def finish(setting, path, name):
     return content(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_stopped_after_any_step(name, setting, expected, tmp_path, monkeypatch):
     for steps in range(1, STEPS + 1):
@@ -183,6 +184,7 @@ def wait_for(condition, process):
     raise AssertionError("nothing happened")
 
 
+@pytest.mark.process
 def test_killed_at_random_moments(start, pipeline, tmp_path):
     moments = random.Random(0)
     kills = 0
@@ -229,6 +231,7 @@ def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_pat
     assert trained[1::2] == [0, 0, 0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("jobs", "number"), [(1, signal.SIGTERM), (2, STOP_SIGNAL)])
 def test_sigterm_saves_and_ends(jobs, number, start, pipeline, tmp_path):
     process = start(jobs=jobs)
@@ -243,6 +246,7 @@ def test_sigterm_saves_and_ends(jobs, number, start, pipeline, tmp_path):
     assert content(tmp_path / "runs/bss-l-online/seed=1") == content(pipeline[0] / "runs/bss-l-online/seed=1")
 
 
+@pytest.mark.process
 def test_two_ranks_are_followed_by_two_or_by_one(start, pipeline, tmp_path):
     schedule = {"schedulers": {"bss-l-online": {"kind": "learned", "measuring": "online", "every": 2}}}
     changes = {"schedule": schedule, "seeds": [0], "compare": {"baseline": "bss-l-online", "resamples": 1000}}
@@ -267,6 +271,7 @@ def test_two_ranks_are_followed_by_two_or_by_one(start, pipeline, tmp_path):
     assert not list((tmp_path / "runs").glob("*/.seed=*"))
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_with_its_mlflow_run(small_root, small_store, pipeline, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     tree = small_tree(small_root) | {"tracking": {"models": "none"}}

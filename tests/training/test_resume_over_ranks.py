@@ -23,6 +23,8 @@ from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.resume.state import losses_for
 
+pytestmark = pytest.mark.process
+
 END = None
 CHAINS = [
     ("bss-h", [(1, 3), (3, END)]),

@@ -98,6 +98,7 @@ CHANGES = {
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change"),
     [*((name, "sgd") for name in SCHEDULERS), *(("bss-l-online", change) for change in CHANGES if change != "sgd")],

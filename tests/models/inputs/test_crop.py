@@ -77,6 +77,7 @@ def parts_of(draw, height, width):
     return [top, left, *size, draw(st.booleans()), draw(st.integers(0, 1))]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(parts_of(40, 52), min_size=1, max_size=4),
@@ -101,6 +102,7 @@ def test_any_parts_are_cut_out_and_resized_as_pillow_does(parts, height, width, 
             assert np.abs(found[1][number] - expected).max() <= 1.01  # Pillow rounds, twice
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(parts_of(14, 18), min_size=1, max_size=3), st.integers(1, 30), st.integers(2, 30))
 def test_flow_is_resized_alike_on_cpu_and_gpu(parts, height, width):

@@ -15,6 +15,7 @@ def transform(encoder, kind, raw):
     return build_transform(encoder, Modality(kind, shape, dtype, None), "thing")(raw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("short", ["pad", "tile"])
 @pytest.mark.parametrize(("n_fft", "hop"), [(512, 353), (64, 16), (17, 40)])
 def test_a_spectrogram_is_the_logarithm_of_librosas_and_no_other_sample_changes_a_bit_of_it(n_fft, hop, short):

@@ -15,6 +15,8 @@ from bss.training.measuring import measure_in_train_mode
 from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
+pytestmark = pytest.mark.process
+
 RANKS = 3
 BATCHES = (np.arange(7), np.arange(10, 16), np.array([20, 30]))  # of the last one rank has nothing
 NETWORKS = {

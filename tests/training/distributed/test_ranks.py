@@ -123,6 +123,7 @@ def test_shares_hold_every_sample_of_a_batch_once(n, count):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("data", ["cached", "read"])
 def test_the_ranks_together_take_each_global_batch_in_order_even_one_smaller_than_their_number(groups, count, data):
@@ -138,6 +139,7 @@ def test_the_ranks_together_take_each_global_batch_in_order_even_one_smaller_tha
         assert found[3]["taken"][-1] == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("data", ["cached", "read", "parts"])
 def test_steps_are_those_of_one_process_and_the_same_bits_on_all_ranks(groups, count, data, pipeline, small_store):
@@ -151,6 +153,7 @@ def test_steps_are_those_of_one_process_and_the_same_bits_on_all_ranks(groups, c
         assert all(other["loss"] == first["loss"] for other in others)
 
 
+@pytest.mark.process
 def test_batch_normalisation_over_ranks_is_that_of_the_whole_batch(groups):
     parts = [part["batch norm"] for part in groups[4].found]
     inputs, weights = batch_norm_inputs()
@@ -165,6 +168,7 @@ def test_batch_normalisation_over_ranks_is_that_of_the_whole_batch(groups):
             torch.testing.assert_close(part[2][name], value, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("count", "name"), [(2, "uniform"), (2, "bss-h"), (4, "uniform"), (4, "bss-h")])
 def test_sequences_and_steps_do_not_depend_on_the_number_of_ranks(groups, count, name, pipeline):
     one, many = pipeline[0] / "runs" / name / "seed=0", groups[count].runs / name / "seed=0"
@@ -177,6 +181,7 @@ def test_sequences_and_steps_do_not_depend_on_the_number_of_ranks(groups, count,
     assert histories[0] == histories[1]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["bss-l", "bss-l-online", "official-l"])
 def test_measured_scores_do_not_depend_on_the_number_of_ranks(groups, name, pipeline):
     one, two = (
@@ -189,6 +194,7 @@ def test_measured_scores_do_not_depend_on_the_number_of_ranks(groups, name, pipe
         np.testing.assert_allclose(one[column].to_numpy(), two[column].to_numpy(), atol=1e-4)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", TRIALS[2])
 def test_a_training_over_ranks_is_that_of_one_process_up_to_the_order_of_sums(groups, name, pipeline):
     one, two = (torch.load(runs / name / "seed=0" / "model.pt") for runs in (pipeline[0] / "runs", groups[2].runs))

@@ -1,0 +1,146 @@
+"""Two lanes of tests: `make test` runs all of them, `make test-fast` those marked neither `process` nor `slow`.
+
+A test that starts a process or opens a port without the mark `process` fails, so the fast lane stays fast.
+"""
+
+import multiprocessing.util
+import sys
+import threading
+
+import pytest
+
+from bss.provenance import PACKAGE
+
+# Audit events of the interpreter (https://docs.python.org/3/library/audit_events.html) and what happens then.
+FORBIDDEN = {
+    "subprocess.Popen": "starts a process",
+    "os.fork": "forks",
+    "os.forkpty": "forks",
+    "os.posix_spawn": "starts a process",
+    "os.system": "starts a process",
+    "socket.bind": "opens a port",
+}
+
+# Files that take minutes, the longest first. They start first, or one of two workers would idle at the end.
+LONGEST = (
+    "end_to_end/test_three_ways.py",
+    "end_to_end/test_docs_commands.py",
+    "end_to_end/test_pipeline_data.py",
+    "benchmarks/test_benchmarks.py",
+    "training/test_resume.py",
+    "launch/test_nodes.py",
+    "end_to_end/test_dvc.py",
+    "tracking/test_outages.py",
+    "benchmarks/test_make_gpu.py",
+    "launch/test_processes.py",
+    "stages/test_paper_networks.py",
+    "models/test_deterministic_ops.py",
+    "end_to_end/test_dvc_experiments.py",
+    "tracking/test_mlflow.py",
+    "end_to_end/test_secrets.py",
+    "pipelines/test_submit.py",
+)
+
+
+class Guard:
+    """What the current test may do and did, and which shared fixtures start processes or open ports."""
+
+    def __init__(self) -> None:
+        self.listens = False
+        self.allowed = True
+        self.deeds: list[str] = []
+        self.fixtures: dict[tuple[str, str], str] = {}
+        self.earlier_threads: set[int] = set()
+
+    def begin(self, allowed: bool) -> None:
+        self.allowed = allowed
+        self.deeds = []
+        # A thread that an earlier test's server left running is not this test's.
+        self.earlier_threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+
+    def hear(self, event: str, args: tuple) -> None:
+        """Note a forbidden event, and stop it if the test has no mark.
+
+        In a thread it is only noted, and `lane` fails the test: whoever started the thread may wait for it for ever.
+        """
+        if event not in FORBIDDEN or is_small(event, args) or threading.get_ident() in self.earlier_threads:
+            return
+        self.deeds.append(f"{FORBIDDEN[event]} ({event}: {str(args)[:200]})")
+        if not self.allowed and threading.current_thread() is threading.main_thread():
+            pytest.fail(complain(self.deeds[-1]))
+
+    def complaint_about(self, test: str, fixtures: list[str]) -> str | None:
+        """Return a complaint if one of a test's fixtures, set up for an earlier test, is forbidden."""
+        for (place, name), deed in self.fixtures.items():
+            if name in fixtures and test.startswith(place):
+                return complain(f"uses the fixture {name}, which {deed}")
+        return None
+
+
+def is_small(event: str, args: tuple) -> bool:
+    """Tell whether it takes milliseconds: git names the commit, ctypes looks for a library, a socket is a file."""
+    if event == "subprocess.Popen":
+        executable, _, folder, _ = args
+        return (executable == "git" and folder == PACKAGE) or executable == "/sbin/ldconfig"
+    return event == "socket.bind" and isinstance(args[1], str)
+
+
+def complain(deed: str) -> str:
+    return f"The test {deed}, which the fast lane forbids. Mark it (or its file) with pytest.mark.process."
+
+
+guard = Guard()
+
+
+def pytest_configure() -> None:
+    if guard.listens:  # a test runs pytest inside of this process
+        return
+    guard.listens = True
+    sys.addaudithook(guard.hear)
+    # multiprocessing starts processes with a C function that has no audit event.
+    start = multiprocessing.util.spawnv_passfds
+
+    def audited(path, args, passfds):
+        sys.audit("subprocess.Popen", path, args, None, None)
+        return start(path, args, passfds)
+
+    multiprocessing.util.spawnv_passfds = audited
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {f"tests/{path}": rank for rank, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    before = guard.allowed
+    guard.begin(item.get_closest_marker("process") is not None)
+    try:
+        return (yield)
+    finally:
+        guard.begin(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef):
+    before = len(guard.deeds)
+    try:
+        return (yield)
+    finally:
+        if fixturedef.scope != "function" and len(guard.deeds) > before:
+            guard.fixtures[fixturedef.baseid, fixturedef.argname] = guard.deeds[before]
+
+
+@pytest.fixture(autouse=True)
+def lane(request):
+    """Fail a test of the fast lane that uses a process or a port, even if the code under test hid the failure."""
+    if guard.allowed:
+        yield
+        return
+    complaint = guard.complaint_about(request.node.nodeid, request.node.fixturenames)
+    if complaint is not None:
+        pytest.fail(complaint)
+    yield
+    if guard.deeds:
+        pytest.fail(complain(guard.deeds[0]))
