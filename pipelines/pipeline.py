@@ -200,17 +200,17 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
         kubernetes.add_node_selector(task, key, value)
     for toleration in pods.tolerations:
         kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
+    kubernetes.use_secret_as_env(task, cluster.secret, {name: name for name in SECRET_VARIABLES}, optional=True)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
+    # Not a parameter: the id of the run would keep every step from being reused.
+    kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
     for key, value in pods.labels.items():
         kubernetes.add_pod_label(task, key, value)
     for key, value in pods.annotations.items():
         kubernetes.add_pod_annotation(task, key, value)
     if cluster.security_context:
         kubernetes.set_security_context(task, **vars(cluster.security_context))
-    kubernetes.use_secret_as_env(task, cluster.secret, {name: name for name in SECRET_VARIABLES}, optional=True)
-    if cluster.image_pull_secrets:
-        kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
-    # Not a parameter: the run id would prevent any reuse of steps.
-    kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
     return task
 
 

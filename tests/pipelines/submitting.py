@@ -1,9 +1,27 @@
 """`bss submit` as it is typed, for tests."""
 
+from pathlib import Path
+
+import pytest
+
+import pipelines.endpoint
+import pipelines.server
+import pipelines.wait
 from bss.cli import main
 from bss.config import BUILTIN
 
 IMAGE = "registry.example.org/team/bss:1a2b3c4d5e6f"
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch, tmp_path):
+    """This process in a clone of the project, with no credentials in its environment, and impatient."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    for name in ("KFP_TOKEN", "KF_PIPELINES_ENDPOINT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pipelines.endpoint, "POD_TOKEN", ("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "none")))
+    monkeypatch.setattr(pipelines.server, "POD_NAMESPACE", tmp_path / "namespace")
+    monkeypatch.setattr(pipelines.wait, "POLL_SECONDS", 0.01)
 
 
 def submit(address, *more):

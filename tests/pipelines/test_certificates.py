@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from kubeflow_server import Server, serve
-from submitting import IMAGE, submit
+from submitting import IMAGE, in_project, submit  # noqa: F401  a fixture
 
 from bss.config import BUILTIN
 
-pytestmark = pytest.mark.usefixtures("in_project")
+pytestmark = pytest.mark.process
 
 
 def signed(folder, name, issuer=None):

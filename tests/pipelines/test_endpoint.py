@@ -5,13 +5,13 @@ import time
 
 import pytest
 from kubeflow_server import COOKIE, Server, serve
-from submitting import submit
+from submitting import in_project, submit  # noqa: F401  a fixture
 
 from bss.errors import BssError
 from pipelines.endpoint import read_cookies
 from pipelines.refusals import server_words
 
-pytestmark = [pytest.mark.process, pytest.mark.usefixtures("in_project")]
+pytestmark = pytest.mark.process
 WORDS = 'Failed to create a new run: proto: (line 1:2): unknown field "optional"'
 
 

@@ -7,14 +7,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from kubeflow_server import RUN_ID, Server, serve
-from submitting import IMAGE, submit
+from submitting import IMAGE, in_project, submit  # noqa: F401  a fixture
 
 from bss.cli import main
 from bss.config import BUILTIN
 from bss.errors import BssError
 from pipelines.submit import check_image, run_arguments
 
-pytestmark = [pytest.mark.process, pytest.mark.usefixtures("in_project")]
+pytestmark = pytest.mark.process
 OPTIONS = """
 --set train.epochs=5 --seed 3 --scheduler uniform --scheduler random-ranking
 --experiment birds --run-name first --mlflow http://mlflow:5000

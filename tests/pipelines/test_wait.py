@@ -6,7 +6,7 @@ import json
 
 import pytest
 from kubeflow_server import RUN_ID, Server, serve
-from submitting import submit
+from submitting import in_project, submit  # noqa: F401  a fixture
 from workflows import LOOPS, NAME, ROOT, pod_name, step, workflow
 
 from bss.config import BUILTIN, load_config
@@ -15,7 +15,7 @@ from pipelines.endpoint import Endpoint
 from pipelines.run_steps import find_steps, iterations, read_workflow
 from pipelines.wait import ContactLostError, wait
 
-pytestmark = [pytest.mark.process, pytest.mark.usefixtures("in_project")]
+pytestmark = pytest.mark.process
 NAMES = {"measure": ["seed 0", "seed 1"], "train": ["uniform seed 0", "bss-l seed 0"]}
 
 
