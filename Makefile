@@ -76,7 +76,7 @@ EXTRAS ?=
 extras: $(READY)
 	@$(BIN)/python tests/extras/run.py $(EXTRAS)
 
-FAST ?= -n 2 -m "not slow"
+FAST ?= -n 2 -m "not process and not slow"
 python-versions: $(READY)
 	@$(BIN)/python tests/extras/versions.py $(FAST)
 
