@@ -1,5 +1,7 @@
 import json
 import shutil
+import sys
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import boto3
@@ -33,6 +35,27 @@ def test_without_parameters_nothing_is_wrong(capsys):
     assert "ok parameters no params.yaml here" in text
     assert "object store not requested" in text
     assert FINE in text
+
+
+def test_packages_that_only_some_need_may_be_missing(capsys, monkeypatch):
+    present = doctor.version
+
+    def version(name):
+        if name in ("mlflow", "kfp"):
+            raise PackageNotFoundError(name)
+        return present(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    status, text = shown(capsys)
+    assert status == 0
+    assert "ok kfp not installed; `pip install -c requirements.lock '.[kubeflow]'` in a clone adds it" in text
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    status, text = shown(capsys)
+    assert status == 1
+    assert "1 to mend: MLflow" in text
+    monkeypatch.setattr(doctor, "REQUIRED", ("torch", "kfp"))
+    assert "2 to mend: kfp, MLflow" in shown(capsys)[1]
 
 
 def test_parameters_that_were_asked_for_must_be_there(capsys):

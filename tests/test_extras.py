@@ -15,7 +15,9 @@ from bss.cli import main
 from bss.config.modalities import ClipKind
 from bss.data.decode import make_decoder
 from bss.data.decode.spans import WHOLE
+from bss.errors import BssError
 from bss.extras import EXTRAS, not_installed
+from bss.tracking.sender import sending
 
 PROJECT = Path(__file__).parents[1]
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -122,3 +124,19 @@ def test_a_film_without_the_extra_for_video_is_no_bad_sample(monkeypatch, tmp_pa
     with pytest.raises(ModuleNotFoundError) as caught:
         decode("film.mp4", WHOLE)
     assert not_installed(caught.value.name) == not_installed("av")
+
+
+def test_without_mlflow_a_training_continues_unless_tracking_is_strict(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    said = []
+    with sending(tmp_path / "runs", "sqlite:///mlflow.db", strict=False, say=said.append):
+        pass
+    (line,) = said
+    assert line.startswith(
+        f"MLflow at sqlite:///mlflow.db cannot be used ({not_installed('mlflow')}). The work goes on"
+    )
+    with (
+        pytest.raises(BssError, match=r"cannot be used: mlflow is not installed: .*tracking\]'"),
+        sending(tmp_path / "runs", "sqlite:///mlflow.db", strict=True, say=said.append),
+    ):
+        pytest.fail("must not begin")

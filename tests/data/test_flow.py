@@ -129,5 +129,7 @@ def test_without_opencv_the_message_says_how_to_get_it(tmp_path, monkeypatch):
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(BssError, match=r"prepare\.modalities\.motion\.compute: .* pip install opencv-python-headless"):
+    with pytest.raises(
+        BssError, match=r"prepare\.modalities\.motion\.compute: .* cv2 is not installed: run `pip install .*video"
+    ):
         make_decoder(flow(compute=True), tmp_path, "motion")
