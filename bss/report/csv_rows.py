@@ -33,7 +33,7 @@ def curve_rows(results: Results, protocol: str) -> list[dict[str, Any]]:
 
 
 def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row per scheduler, reference and metric: the paired difference in points with all that is known of it.
+    """Return a row per scheduler, reference and metric: the paired difference in points with all its statistics.
 
     Empty for a single scheduler.
     """
@@ -47,9 +47,9 @@ def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def metric_rows(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Return what `dvc metrics` shows of each scheduler: means over seeds, shares in [0, 1], and the differences.
+    """Return the `dvc metrics` of each scheduler: means over seeds, shares in [0, 1], and the differences.
 
-    The paired differences are in percentage points; the baseline has none to itself, nor the control.
+    The paired differences are in percentage points; baseline and control have none to themselves.
     """
     rows = {}
     for scheduler, entry in comparison["schedulers"].items():

@@ -15,9 +15,9 @@ from bss.report.verdicts import interval, mark, verdicts
 
 
 def show(report: Path, console: Console, markdown: bool = False, ui: str | None = "make ui (or `bss ui`)") -> None:
-    """Print the comparison that lies in `report` and where the rest of it is, or only its table in `markdown`.
+    """Print the comparison in `report` and the paths of its other parts, or only its table with `markdown`.
 
-    `ui` is what shows its MLflow runs; None if there are none. Raises `BssError` without a comparison.
+    `ui` is the command that shows its MLflow runs; None if there are none. Raises `BssError` without a comparison.
     """
     path = report / "comparison.json"
     comparison, times = read_json(path, "compare", {"schedulers": dict}), read_json(report / "times.json", "compare")
@@ -33,7 +33,7 @@ def show(report: Path, console: Console, markdown: bool = False, ui: str | None 
 
 
 def print_comparison(comparison: Comparison, times: dict[str, float], console: Console) -> None:
-    """Print a line per scheduler in two tables that fit a narrow terminal, and what they mean."""
+    """Print a line per scheduler in two tables that fit a narrow terminal, and the verdicts."""
     seeds, protocol = comparison["seeds"], comparison["protocol"]
     selected = "selected on test (protocol published)" if protocol == "published" else "selected on val"
     schedulers = comparison["schedulers"]
@@ -69,7 +69,7 @@ def detail_columns(comparison: Comparison) -> list[str]:
 
 
 def detail_cells(entry: dict[str, Any], comparison: Comparison, seconds: float) -> list[str]:
-    """Return one scheduler's other metrics, the selected epoch (from 1), and what it cost."""
+    """Return one scheduler's other metrics, the selected epoch (from 1), and its cost."""
     keys = ["last_test_acc", "test_f1_macro", "test_map"]
     keys += [f"test_acc_{name}" for name in modality_names(comparison)]
     row = [f"{100 * entry[key]['mean']:.1f}" for key in keys]
@@ -87,6 +87,6 @@ def _table(title: str, columns: list[str], rows: dict[str, list[str]]) -> Table:
 
 
 def modality_names(comparison: Comparison) -> list[str]:
-    """Return the modalities that the comparison has accuracies of."""
+    """Return the modalities with accuracies in the comparison."""
     first = next(iter(comparison["schedulers"].values()))
     return [key.removeprefix("test_acc_") for key in first if key.startswith("test_acc_")]

@@ -72,7 +72,7 @@ def test_all_that_is_below_a_place_is_removed_and_no_more(client, folder, tmp_pa
     assert all(key.startswith("run-1/store-other/") for key in keys(client, "trainings"))
     download_folder(URL + "-other", tmp_path / "copy")
     remove_folder(URL)  # nothing there
-    with pytest.raises(BssError, match="names a whole bucket"):
+    with pytest.raises(BssError, match="is a whole bucket"):
         remove_folder("s3://trainings")
 
 
