@@ -102,7 +102,7 @@ def _read_measurements(path: Path, rows: npt.NDArray[np.int64]) -> tuple[list[in
 
 
 def kinds_of(store: Store) -> npt.NDArray[Any] | None:
-    """Return what is known of each training pair, [n] texts, or None where nothing is."""
+    """Return the ground truth of each training pair, [n] texts, or None without ground truth."""
     truth = store.truth()
     if truth is None:
         return None

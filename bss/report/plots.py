@@ -105,10 +105,7 @@ def modality_plot(comparison: Comparison) -> str:
     """Plot each modality's test accuracy next to that of all modalities."""
     names = list(comparison["schedulers"])
     parts = ["all", *modality_names(comparison)]
-    with figure(8.6, 3.6, "Test accuracy of each scheduler, all modalities together and each alone") as (
-        axes,
-        finish,
-    ):
+    with figure(8.6, 3.6, "Test accuracy of each scheduler, all modalities together and each alone") as (axes, finish):
         width = 0.8 / len(names)
         for i, (name, colour) in enumerate(colours(names).items()):
             entry = comparison["schedulers"][name]
