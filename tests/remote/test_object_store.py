@@ -190,5 +190,5 @@ def test_addresses():
     for wrong in ("bucket/a", "s3://", "s3:///a", "https://bucket/a", "s3://Bucket/a"):
         with pytest.raises(BssError, match="not an S3 URL; expected s3://bucket/prefix"):
             split_url(wrong)
-    with pytest.raises(BssError, match="Name a folder in it: s3://bucket/name"):
+    with pytest.raises(BssError, match="Give a folder in it: s3://bucket/name"):
         download_folder("s3://bucket/", None)
