@@ -30,14 +30,14 @@ SHAPE = Shape(seconds=2.5, height=90, width=120, crop=64)
 Training = tuple[str, Precision, Precision]
 """A scheduler, the precision of training, and that of the passes that measure."""
 CHANCE = "by chance, but for the sampler's work"
-PASS = "a pass forward in bf16 takes about a sixth of a training pass in fp32; `every` makes it rarer"
+PASS = "a forward pass in bf16 takes about a sixth of a training pass in fp32; `every` makes it rarer"
 LINES: dict[Training, tuple[str, float | None, str]] = {
     ("bss-h", "fp32", "fp32"): ("BSS-H, drawing and records", 1.01, CHANCE),
     ("bss-l-online", "fp32", "fp32"): ("BSS-L, scores from the training pass", 1.02, CHANCE),
-    ("bss-l-full", "fp32", "bf16"): ("BSS-L, a pass of its own in bf16 every epoch", 1.15, PASS),
-    ("bss-l-full", "fp32", "fp32"): ("BSS-L, a pass of its own in fp32 every epoch", None, ""),
-    ("bss-l-full-every-3", "fp32", "fp32"): ("BSS-L, a pass of its own in fp32 every third epoch", None, ""),
-    ("bss-l-full", "bf16", "bf16"): ("BSS-L in bf16, a pass of its own every epoch", None, ""),
+    ("bss-l-full", "fp32", "bf16"): ("BSS-L, a separate pass in bf16 every epoch", 1.15, PASS),
+    ("bss-l-full", "fp32", "fp32"): ("BSS-L, a separate pass in fp32 every epoch", None, ""),
+    ("bss-l-full-every-3", "fp32", "fp32"): ("BSS-L, a separate pass in fp32 every third epoch", None, ""),
+    ("bss-l-full", "bf16", "bf16"): ("BSS-L in bf16, a separate pass every epoch", None, ""),
 }
 """What is compared with uniform shuffling in the same precision, its goal, and why it may be missed."""
 
@@ -64,7 +64,7 @@ def run(samples: int, epochs: int, repetitions: int, batch_size: int, channels: 
             seconds[training],
             seconds["uniform", training[1], training[1]],
             at_most=goal,
-            note=f"the sampler's work: {number(1000 * work[training])} ms an epoch, "
+            note=f"the sampler's work: {number(1000 * work[training])} ms per epoch, "
             f"{number(100 * work[training] / median(seconds[training]))} % of it",
             if_missed=reason,
         )
@@ -109,9 +109,9 @@ BENCHMARK = Benchmark(
     "balance_cost",
     "What balance-aware sampling costs",
     "Two ResNet-18 (stem of `channels` channels) on sounds of 2.5 s (257 x 157) and images of 64 x 64, one thread. "
-    "The schedulers take the same number of steps; an epoch holds training, measuring, records and evaluation. The "
-    "sampler's work is what it takes to observe, to score and to draw: all that BSS-H and online scores add to an "
-    "epoch, timed in the same trainings.",
+    "The schedulers take the same number of steps; an epoch includes training, measuring, records and evaluation. "
+    "The sampler's work is observing, scoring and drawing: everything that BSS-H and online scores add to an epoch, "
+    "timed in the same trainings.",
     {"samples": 256, "epochs": 3, "repetitions": 9, "batch_size": 32, "channels": 16},
     run,
 )

@@ -131,9 +131,8 @@ BENCHMARK = Benchmark(
     "The path of the data",
     "Samples of CREMA-D's shape (sounds of 2.5 s tiled to 20 s, images of 480 x 360, random resized crop of 224), "
     "warm. Inputs are spectrograms and crops, ready for the network. The files are decoded as in the authors' loop, by "
-    "`workers` processes; in bss two threads read ahead and make the inputs. What reading is compared with copies as "
-    "many bytes, sample by sample in the same order, within memory as large as the store. Steps are those of two "
-    "ResNet-18.",
+    "`workers` processes; in bss two threads prefetch and compute the inputs. The reference for reading copies as many "
+    "bytes, sample by sample in the same order, within memory as large as the store. Steps are those of two ResNet-18.",
     {"samples": 256, "batch_size": 8, "steps": 2, "workers": 2, "repetitions": 3},
     run,
 )

@@ -76,7 +76,7 @@ def _of_sizes(what: str, found: dict[int, tuple[float, float]]) -> list[Line]:
         name = f"{what}, {n:,} samples" + (f" / {least:,}" if n > least else "")
         note = f"peak memory of the process {peak / 1e9:.2f} GB"
         if n > least:
-            note += f", {(peak - found[least][1]) / (n - least):,.0f} bytes for each further sample"
+            note += f", {(peak - found[least][1]) / (n - least):,.0f} bytes per additional sample"
         other = smallest if n > least else None
         lines.append(Line(name, [1e6 * seconds / n], other, "us/sample", note=note))
     return lines
@@ -146,9 +146,8 @@ BENCHMARK = Benchmark(
     "growth",
     "Growth",
     "The whole command of each stage (with the start of its process) on small samples, two vectors of 16 numbers, with "
-    "a warm-up of one epoch; then sequences and plans of more samples alone. Cost of a sample against that in the "
-    "smallest number of samples. Last, samples of two vectors of `wide` numbers, more than the 2 GiB that may stay in "
-    "memory where they fit.",
+    "a warm-up of one epoch; then only sequences and plans, of more samples. Cost per sample relative to the smallest "
+    "number of samples. Last, samples of two vectors of `wide` numbers, beyond the 2 GiB that may be cached in memory.",
     {"sizes": (10**3, 10**4, 10**5), "large": (10**6, 10**7, 10**8), "wide": 32768},
     run,
 )

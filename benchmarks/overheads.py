@@ -114,9 +114,9 @@ class Stopwatch:
 BENCHMARK = Benchmark(
     "overheads",
     "Overheads",
-    "The start of commands as processes, with what they import; and what MLflow takes of the epochs of a small "
-    "training (two ResNet-18, stem of 8 channels): writing the records on this disk, from where a thread of its own "
-    "sends them to a database. Opening a run and storing the files at its end come once a training and are not in it.",
+    "Start of commands as processes, including imports; and MLflow's share of the epochs of a small training (two "
+    "ResNet-18, stem of 8 channels): writing the records to this disk, from which a background thread uploads them to "
+    "a database. Opening a run and storing its files at the end happen once per training and are not included.",
     {"repetitions": 5, "samples": 192, "epochs": 10},
     run,
 )

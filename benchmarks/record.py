@@ -23,10 +23,10 @@ HEAD = {
 }
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench` and, on a GPU, `make gpu`, or one by one by the command above its table; the page is written by
-`python -m benchmarks.record` from `benchmarks/results/`. Both sides of a line are measured in one run, in turns. Each
-cell is the median, with the least and the greatest of the repetitions; a ratio is taken within each repetition. A table
-says which machine it is of: nothing here is comparable between machines.
+`make bench` and, on a GPU, `make gpu` produce these tables; the command above a table produces only that one.
+`python -m benchmarks.record` writes this page from `benchmarks/results/`. Both sides of a line are measured in one run,
+interleaved. Each cell is the median, with the minimum and maximum of the repetitions; ratios are taken within each
+repetition. Each table names its machine: do not compare numbers between machines.
 """
 
 GPU = "gpu_"
@@ -34,21 +34,21 @@ GPU = "gpu_"
 NO_GPU = """## On a GPU
 
 Not measured yet: `make gpu` on a machine with a GPU takes ten minutes and writes its tables here.
-Without a network, `make gpu WHEELS=FOLDER PYTHON=python3` takes that Python's own PyTorch and installs the wheels in
-FOLDER beside it; MLflow, DVC and kfp are not needed.
+Without a network, `make gpu WHEELS=FOLDER PYTHON=python3` uses that Python's own PyTorch and installs the wheels in
+FOLDER next to it; MLflow, DVC and kfp are not needed.
 """
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark: what it is, its parameters, and the function that measures."""
+    """A benchmark: description, parameters, and the function that measures."""
 
     name: str
     title: str
     text: str
     """What is compared, for the page."""
     parameters: dict[str, Any]
-    """Name to default; each is an option of the command line, of the default's type."""
+    """Maps each name to its default; each is a command-line option with the default's type."""
     run: Callable[..., list[Line]]
     """Takes the parameters by name."""
 

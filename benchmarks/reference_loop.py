@@ -130,11 +130,11 @@ class Setup:
 BENCHMARK = Benchmark(
     "reference_loop",
     "The authors' loop",
-    "BSS-L with scores from the training pass, through the store, against a loop built after the authors' script for "
-    "CREMA-D: files decoded by librosa and Pillow in every pass, three passes an epoch (measuring, training, testing), "
-    "each with new workers, single precision. Both train the same two ResNet-18 on a generated folder: sounds of 2.5 s "
-    "tiled to 20 s (257 x 1250), images of 480 x 360 (random resized crop of 224, flip). Both compute with `threads` "
-    "threads; the reference's workers come on top.",
+    "BSS-L with scores from the training pass, through the store, against a loop built after the authors' script "
+    "for CREMA-D: files decoded by librosa and Pillow in every pass, three passes per epoch (measuring, training, "
+    "testing), each with new workers, single precision. Both train the same two ResNet-18 on a generated folder: "
+    "sounds of 2.5 s tiled to 20 s (257 x 1250), images of 480 x 360 (random resized crop of 224, flip). Both "
+    "compute with `threads` threads; the reference's workers come on top.",
     {
         "train": 32,
         "test": 8,

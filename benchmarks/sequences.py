@@ -80,8 +80,8 @@ BENCHMARK = Benchmark(
     "sequences",
     "Sequences",
     "BSS-L's weighted permutation (exact, in double precision) and BSS-H's ranking (ties at random) of n scores; "
-    "torch.sort sorts n numbers of double precision. The last line of each size tells how far they are from the "
-    "bandwidth of the memory.",
+    "torch.sort sorts n numbers of double precision. The last line of each size compares them with the memory "
+    "bandwidth.",
     {"sizes": (10**6, 10**7, 16 * 10**6, 10**8), "repetitions": 5, "threads": 0},
     run,
 )

@@ -1,4 +1,4 @@
 """Kubeflow components, one per step. Each is thin: its body calls `bss.stages` inside the image."""
 
 IMAGE = "bss"
-"""Stands in the components alone; the pipeline sets the image of every step to its parameter `image`."""
+"""Used only in the components; the pipeline sets the image of every step to its parameter `image`."""

@@ -64,7 +64,7 @@ class Crop:
         height, width = shape[-2:]
         cut = "random" if self.train == "random" else "centre" if self.evaluation == "centre" else None
         for name, mine, stored in (("height", self.height, height), ("width", self.width, width)):
-            require(cut is None or mine <= stored, f"{key}.{name}", mine, f"at most the stored {stored} where {cut}")
+            require(cut is None or mine <= stored, f"{key}.{name}", mine, f"at most the stored {stored} if {cut}")
         require(not self.per_frame or kind == "frames", f"{key}.per_frame", True, f"false for kind {kind}")
         if self.frames is not None:
             require(kind in RUNS, f"{key}.frames", self.frames, f"null for kind {kind}")

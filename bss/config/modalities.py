@@ -115,7 +115,7 @@ class ClipKind:
 class FlowKind:
     """Optical flow: how far each pixel moves from one frame to the next, to the right and down, in pixels.
 
-    A .npy file of numbers, [frames, 2, height, width] or [2, frames, height, width] (the first where both
+    A .npy file of numbers, [frames, 2, height, width] or [2, frames, height, width] (the first if both
     fit), or computed from a video file or a folder of images. Columns <modality>_start and <modality>_end
     as for a clip.
     """
@@ -172,7 +172,7 @@ class TextKind:
         named = self.tokenizer is None or bool(self.tokenizer.strip())
         require(named, "tokenizer", self.tokenizer, "null, a folder or a name on the hub")
         fits = self.revision is None or self.tokenizer is not None
-        require(fits, "revision", self.revision, "null where no `tokenizer` is named")
+        require(fits, "revision", self.revision, "null without a `tokenizer`")
         require(300 <= self.vocabulary <= 1_000_000, "vocabulary", self.vocabulary, "300 to 1000000")
         require(1 <= self.tokens <= 100_000, "tokens", self.tokens, "1 to 100000")
         require(self.words is None or self.words >= 1, "words", self.words, "null or at least 1")

@@ -144,7 +144,7 @@ class LossWeights:
         """Check the ranges."""
         require(self.fused >= 0, "fused", self.fused, "at least 0")
         require(self.unimodal >= 0, "unimodal", self.unimodal, "at least 0")
-        require(self.fused + self.unimodal > 0, "unimodal", self.unimodal, "greater than 0 where fused is 0")
+        require(self.fused + self.unimodal > 0, "unimodal", self.unimodal, "greater than 0 if fused is 0")
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class BadRow:
 def split_meant(split: str) -> str | None:
     """Return the split that `split` is an alias of, None for a valid split and for anything else.
 
-    A manifest with aliases must be corrected; its rows are not skipped for it.
+    A manifest with aliases must be corrected; its rows are not skipped because of them.
     """
     meant = _SYNONYMS.get(split.casefold())
     return None if meant == split else meant

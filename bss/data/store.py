@@ -75,8 +75,8 @@ class Store:
     def open(cls, path: Path) -> "Store":
         """Open the store at `path`.
 
-        Raises `BssError` if it is missing, of another schema version, or where its arrays are not what
-        store.json says.
+        Raises `BssError` if it is missing, has another schema version, or its arrays do not match
+        store.json.
         """
         header = _read_header(path / "store.json")
         samples = open_table(path / "samples.parquet", "prepare", ("id", "label", "split", "group"))

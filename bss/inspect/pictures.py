@@ -26,7 +26,7 @@ def picture(modality: Modality, sample: npt.NDArray[Any]) -> str | None:
     """Return a stored sample as a ``data:`` URL of a PNG; None for text, which is shown as text.
 
     Sound is shown as its spectrogram, low frequencies at the bottom; of frames and flows a few are set side
-    by side; in a flow the colour tells the direction and the strength how far; other numbers are a strip
+    by side; in a flow the colour shows the direction and its strength the distance; other numbers are a strip
     from low (dark) to high.
     """
     if modality.kind == "text":

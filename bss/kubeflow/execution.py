@@ -37,7 +37,7 @@ OPEN = ("RUNNING", "SCHEDULED")
 
 
 def run_id() -> str:
-    """Return the id of the Kubeflow run this process belongs to; `BssError` where the environment has none."""
+    """Return the id of this process's Kubeflow run; raise `BssError` if the environment has none."""
     value = os.environ.get(RUN_ID)
     if not value:
         raise BssError(f"{RUN_ID}: not set. The pipeline sets it from the pod's label pipeline/runid.")

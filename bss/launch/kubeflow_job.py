@@ -211,8 +211,8 @@ def _on_this_machine(name: str, config: Config, image: str, arguments: Sequence[
         client: Any = TrainerClient(backend)
     except Exception as error:
         raise BssError(
-            f"train.nodes: {config.train.nodes} nodes are pods where this runs in a cluster, and containers of Docker "
-            f"or Podman elsewhere, of which none answers. {_reason(error)}"
+            f"train.nodes: {config.train.nodes} nodes are pods inside a cluster, and containers of Docker "
+            f"or Podman elsewhere, but no engine answers. {_reason(error)}"
         ) from error
     if not client.backend._adapter.image_exists(image):  # otherwise the client would leave a network behind
         raise BssError(f"BSS_IMAGE: {image}: this machine has no such image. Pull it, or build one: `make image`.")

@@ -39,5 +39,5 @@ def killed_by(log: str) -> int | None:
 
 def describe_signal(number: int) -> str:
     """Return the name of a signal, with its likely cause."""
-    hint = ", as the system does when memory runs out" if number == signal.SIGKILL else ""
+    hint = ", probably because memory ran out" if number == signal.SIGKILL else ""
     return signal.Signals(number).name + hint

@@ -130,7 +130,7 @@ class NodePods:
 
 
 def node_pods() -> NodePods:
-    """Return what the environment says of nodes, or the defaults; `BssError` where it is wrong."""
+    """Return the node settings from the environment, or the defaults; raise `BssError` if they are wrong."""
     text = os.environ.get(NODE_PODS, "{}")
     try:
         tree = json.loads(text)

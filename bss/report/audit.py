@@ -1,4 +1,4 @@
-"""The score as a data audit: which training samples are the least balanced."""
+"""The score as a data audit: the least balanced training samples."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,17 +16,17 @@ from bss.inspect.pictures import picture
 from bss.report.results import Result
 
 WORST = 20
-"""Samples that are listed."""
+"""Number of samples to list."""
 PICTURE = " stored"
-"""End of a key whose value is a picture."""
+"""Suffix of a key whose value is a picture."""
 
 
 def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, str]]:
-    """Return the samples with the lowest score after the warm-up (if any), averaged over seeds, the lowest first.
+    """Return the samples with the lowest score after the warm-up (if any), averaged over seeds, lowest first.
 
-    Each with id, label, the class that each modality's head sees (by majority over the seeds), pictures of what is
-    stored (``data:`` addresses), and files or texts.
-    Raises `BssError` if a seed's scores are missing or of other samples than the store's.
+    Each has id, label, each modality head's class (by majority over the seeds), pictures of the
+    stored sample (``data:`` URLs), and files or texts.
+    Raises `BssError` if a seed's scores are missing or do not match the store's samples.
     """
     paths = [scores_path(scores, seed, "warm-up") for seed in config.seeds]
     mean = np.mean([read_scores(path, store) for path in paths], axis=0)
@@ -35,7 +35,7 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
     seen = {name: [table.whole_numbers(f"predicted_{name}") for table in tables] for name in store.modalities}
     for table, column in ((t, c) for name in store.modalities for t, c in zip(tables, seen[name], strict=True)):
         if column.min() < 0 or column.max() >= len(store.classes):
-            raise table.damaged(f"a prediction is none of the {len(store.classes)} classes")
+            raise table.damaged(f"a prediction is not one of the {len(store.classes)} classes")
     sources = open_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
     files = {name: sources.texts(name) for name in store.modalities}
     rows = store.rows("train")
@@ -58,7 +58,7 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
 
 
 def measured_by(config: Config) -> str:
-    """Return which network `worst_samples` takes the scores of."""
+    """Return the network whose scores `worst_samples` uses."""
     return list(_titles(config))[-1]
 
 
@@ -71,7 +71,7 @@ def measurements(
 ) -> list[tuple[str, npt.NDArray[np.float64]]]:
     """Return (title, scores of the training samples) of the first seed's measurements.
 
-    Those of `measurement_titles`, and for each BSS-L the middle and the last one in training.
+    These are the ones in `measurement_titles`, and for each BSS-L the middle and the last one in training.
     """
     seed = config.seeds[0]
     found = [
@@ -88,21 +88,21 @@ def measurements(
 
 
 def _read_measurements(path: Path, rows: npt.NDArray[np.int64]) -> tuple[list[int], npt.NDArray[np.float64]]:
-    """Return the epochs [k] that were measured and their scores [k, n] of the training samples `rows` [n]."""
+    """Return the measured epochs [k] and their scores [k, n] of the training samples `rows` [n]."""
     table = open_table(path, "train", ("epoch", "index", "score"))
     n = len(rows)
     indices = table.whole_numbers("index")
     whole = len(table) % n == 0 and np.array_equal(indices, np.tile(rows, len(table) // n))
     if not whole:
         raise BssError(
-            f"{path}: {len(table)} rows, which are not each of the store's {n} training samples once per measurement. "
-            f"`bss train` keeps what is finished, so remove {path.parent}, then run it."
+            f"{path}: its {len(table)} rows do not have each of the store's {n} training samples once per measurement. "
+            f"`bss train` keeps finished trainings, so remove {path.parent}, then rerun it."
         )
     return table.whole_numbers("epoch")[::n].tolist(), table.numbers("score").reshape(-1, n)
 
 
 def kinds_of(store: Store) -> npt.NDArray[Any] | None:
-    """Return what is known of each training pair, [n] texts, or None where nothing is."""
+    """Return the ground truth of each training pair, [n] texts, or None without ground truth."""
     truth = store.truth()
     if truth is None:
         return None

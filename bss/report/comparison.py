@@ -16,7 +16,7 @@ Comparison = dict[str, Any]
 COMPARED = {"test_acc": "test/acc", "last_test_acc": "last/test_acc"}
 """Metrics whose paired differences are tested: at the selected epoch, and at the last one."""
 ROLES = (("vs_baseline", "baseline"), ("vs_control", "control"))
-"""Key of a scheduler's differences, and of the name of what they are to."""
+"""Maps the key of a scheduler's differences to the key of their reference's name."""
 
 
 def compare_results(config: Config, results: Results, val_samples: int) -> Comparison:

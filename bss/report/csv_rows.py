@@ -31,7 +31,7 @@ def curve_rows(results: Results, protocol: str, task: Task) -> list[dict[str, An
 
 
 def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row per scheduler, reference and metric: the paired difference in points with all that is known of it.
+    """Return a row per scheduler, reference and metric: the paired difference in points with all its statistics.
 
     Empty for a single scheduler.
     """
@@ -45,9 +45,9 @@ def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def metric_rows(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Return what `dvc metrics` shows of each scheduler: means over seeds, shares in [0, 1], and the differences.
+    """Return the `dvc metrics` of each scheduler: means over seeds, shares in [0, 1], and the differences.
 
-    The paired differences are in percentage points; the baseline has none to itself, nor the control.
+    The paired differences are in percentage points; baseline and control have none to themselves.
     """
     names = [metric.name for metric in metrics_of(SplitMetric) if metric.dvc and not metric.per_modality]
     rows = {}

@@ -13,9 +13,9 @@ Correction = Literal["max-t", "none"]
 Verdict = Literal["better", "worse", "within-margin", "inconclusive"]
 
 SIGNIFICANT = 0.05
-"""Greatest p of a difference that is shown, and 1 minus the level of the intervals."""
+"""Largest p for a verdict of better or worse, and 1 minus the level of the intervals."""
 FEWEST_SEEDS = fewest_seeds(SIGNIFICANT)
-"""With fewer no verdict is given: the sign-flip test's least p is 0.0625 with 5 seeds."""
+"""With fewer seeds there is no verdict: with 5 the sign-flip test's smallest p is 0.0625."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Difference:
     sd: float | None
     """Standard deviation of the seeds' differences (ddof = 1), 0 if they are equal; None with one seed."""
     low: float | None
-    """Lower end of the 95 % t-interval, of this difference by itself; None with one seed."""
+    """Lower end of the uncorrected 95 % t-interval; None with one seed."""
     high: float | None
     """Upper end."""
     p: float | None
-    """Of the sign-flip test by itself; None with one seed."""
+    """Uncorrected p of the sign-flip test; None with one seed."""
     p_corrected: float | None
-    """Of the max-T test over the family; None with one seed or without a correction."""
+    """p of the max-T test over the family; None with one seed or without a correction."""
     verdict: Verdict
     seeds_needed: int | None
-    """Seeds that decide with a chance of 80 % at this spread (`_seeds_needed`); None if unknown or too many."""
+    """Seeds that give a verdict with probability 80 % at this spread (`_seeds_needed`); None if unknown or too many."""
 
 
 def compare_family(
@@ -44,8 +44,8 @@ def compare_family(
 ) -> list[Difference]:
     """Compare each row of `values` [rows, seeds] with `reference` [seeds], paired by seed; larger is better.
 
-    `margin` is the difference that does not matter, in the unit of the values; `resamples` is how many sign vectors
-    the tests draw with more than 16 seeds. Raises ValueError for numbers that are not finite.
+    `margin` is the largest irrelevant difference, in the unit of the values; `resamples` is the number of sign vectors
+    drawn with more than 16 seeds. Raises ValueError for non-finite numbers.
     """
     rows = np.asarray(values, dtype=np.float64)
     differences = paired_differences(rows, np.broadcast_to(np.asarray(reference, dtype=np.float64), rows.shape))
@@ -68,7 +68,7 @@ def compare_family(
 
 
 def decide(low: float, high: float, p: float, margin: float) -> Verdict:
-    """Return the verdict on a difference with the 95 % interval [`low`, `high`] and the p-value that counts.
+    """Return the verdict on a difference from its 95 % interval [`low`, `high`] and the deciding p-value.
 
     better or worse: p <= 0.05 and the interval excludes 0. within-margin: otherwise, the interval lies inside
     ± `margin`.
@@ -79,9 +79,9 @@ def decide(low: float, high: float, p: float, margin: float) -> Verdict:
 
 
 def _seeds_needed(difference: float, sd: float, margin: float, tests: int) -> int | None:
-    """Return the seeds that show a difference of this size, or of `margin` if this one is smaller.
+    """Return the number of seeds that shows a difference of this size, or of `margin` if that is larger.
 
-    If it is smaller, they also show that there is none beyond the margin, if there is none.
+    If it is smaller than `margin`, they can also show equivalence within the margin, if it holds.
     """
     to_show = seeds_to_show(max(abs(difference), margin), sd, SIGNIFICANT, tests)
     if abs(difference) > margin or to_show is None:

@@ -7,7 +7,7 @@ from bss.report.verdicts import interval
 
 
 def markdown_comparison(comparison: Comparison) -> str:
-    """Return the table of `markdown_row` with its head and a line on what the marks mean."""
+    """Return the table of `markdown_row` with a header and a legend."""
     references = [comparison[role] for _, role in ROLES if comparison[role] is not None]
     head = ["scheduler", "test accuracy, %", *(f"vs {name}" for name in references), "last epoch, %", "steps"]
     rows = [[name, *markdown_row(entry, len(references))] for name, entry in comparison["schedulers"].items()]
@@ -31,7 +31,7 @@ def markdown_row(entry: dict[str, Any], references: int = len(ROLES)) -> list[st
 
 
 def legend(comparison: Comparison) -> str:
-    """Return what the numbers and the bold ones mean."""
+    """Return the legend of the table."""
     corrected = ", corrected for the number of schedulers (max-T)" if comparison["correction"] == "max-t" else ""
     return (
         "± is the standard deviation over seeds (ddof = 1). Differences are in points, paired by seed, each with its "

@@ -28,7 +28,7 @@ PALETTE = (
     "#7b4fa3",
     "#b10026",
 )
-"""Told apart by colour-blind readers as far as ten colours can be."""
+"""Distinguishable for colour-blind readers, as far as ten colours can be."""
 PALETTE_DARK = (
     "#b4bcc6",
     "#f0b429",
@@ -41,11 +41,11 @@ PALETTE_DARK = (
     "#b48be0",
     "#ff6b7d",
 )
-"""The same on a dark page."""
+"""The same for a dark page."""
 KIND_COLOURS = tuple(PALETTE[i] for i in (2, 3, 1, 5, 4, 8, 7))
 """Kinds of pairs in the histograms; clean comes first."""
 INK = "#1c2733"
-"""Text and axes; in the page they take the colour of the text around them."""
+"""Text and axes; in the page they inherit the colour of the surrounding text."""
 
 SPLITS = {"val": "validation", "test": "test"}
 """Splits as texts name them."""
@@ -54,12 +54,12 @@ Colours = dict[str, str]
 
 
 def colours(names: list[str]) -> Colours:
-    """Return one colour per scheduler, by its place in params.yaml; from the eleventh on they repeat."""
+    """Return one colour per scheduler, by its position in params.yaml; they repeat from the eleventh."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
 
 
 def css_colour(colour: str) -> str:
-    """Return the name under which the page's style holds a colour of `PALETTE`, light or dark."""
+    """Return the CSS variable for a colour of `PALETTE`, light or dark."""
     return f"var(--c{PALETTE.index(colour)})"
 
 
@@ -91,7 +91,7 @@ def curves_plot(results: Results, metric: Metric[Any], series: Series, against: 
 
 
 def pacing_plot(results: Results) -> str:
-    """Plot how many samples each epoch shows, as a share of the most that any shows."""
+    """Plot the number of samples per epoch, as a share of the maximum."""
     most = max(max(trials[0].history["schedule/samples"]) for trials in results.values())
     with figure(8.6, 3.4, "Share of the training samples that each scheduler shows in each epoch") as (axes, finish):
         shown = {name: tuple(trials[0].history["schedule/samples"]) for name, trials in results.items()}
@@ -100,7 +100,7 @@ def pacing_plot(results: Results) -> str:
             samples = shown[name]
             left[samples] -= 1
             x, y = np.arange(1, len(samples) + 1), 100 * np.array(samples) / most
-            # Equal pacings lie on each other: the later ones are thinner, so that all of them are seen.
+            # Equal pacings overlap: later ones are thinner, so that all stay visible.
             width = 1.6 + 2 * left[samples]
             axes.step(x, y, where="mid", color=colour, label=name, linewidth=width, solid_capstyle="butt")
         axes.set_xlabel("epoch")
@@ -162,7 +162,7 @@ def differences_plot(comparison: Comparison, key: str, metric: str) -> str:
 
 
 def histogram_plot(label: str, scores: npt.NDArray[np.float64], kinds: npt.NDArray[Any] | None) -> str:
-    """Plot the distribution of one measurement's scores; where the truth is known, a colour per kind of pair."""
+    """Plot the distribution of one measurement's scores; with ground truth, one colour per kind of pair."""
     with figure(4.3, 2.5, f"Histogram of the balance score, {label}") as (axes, finish):
         bins = np.linspace(min(-1.0, scores.min()), max(1.0, scores.max()), 41)
         if kinds is None:
@@ -185,16 +185,16 @@ def _kinds_in_order(kinds: npt.NDArray[Any]) -> list[str]:
 
 @contextmanager
 def figure(width: float, height: float, label: str) -> Iterator[tuple[Any, Callable[[], str]]]:
-    """Give axes to draw on and a function that returns the drawing as SVG, the same bytes for the same data.
+    """Yield axes and a function that returns the drawing as SVG, with the same bytes for the same data.
 
-    `label` tells readers who do not see the drawing what it shows.
+    `label` describes the drawing for screen readers.
     """
     import matplotlib as mpl
 
     style: Any = {
         "svg.hashsalt": "bss",
         "svg.fonttype": "none",
-        "text.parse_math": False,  # a dollar sign in a name of the data is a dollar sign
+        "text.parse_math": False,  # keep dollar signs in the data's names literal
         "font.family": "sans-serif",
         "font.size": 9,
         "axes.spines.top": False,
@@ -220,10 +220,10 @@ def figure(width: float, height: float, label: str) -> Iterator[tuple[Any, Calla
 
 
 def _for_page(svg: str, label: str) -> str:
-    """Return the drawing without what only a file of its own needs, in the colours of the page around it."""
+    """Strip what only a standalone SVG file needs, and use the colours of the page."""
     svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    # Groups are numbered anew in every drawing, so their names would be in the page many times.
+    # Group ids restart in every drawing, so they would occur in the page many times.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = svg.replace(INK, "currentColor")
     for colour in PALETTE:

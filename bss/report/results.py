@@ -1,4 +1,4 @@
-"""Reading what the trainings left behind, strictly: a comparison must not rest on half a training."""
+"""Read the results of the trainings strictly: a comparison must not use an incomplete training."""
 
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -26,14 +26,14 @@ class Result:
 
     @property
     def watched(self) -> str:
-        """The split that shows how a training goes: val, or test where there is no val (protocol published)."""
+        """The split to watch during training: val, or test if there is no val (protocol published)."""
         return "val" if "val/acc" in self.history else "test"
 
 
 def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Result]]:
     """Return scheduler name to its results on `task` in the order of ``config.seeds``.
 
-    Raises `BssError` that names a training that is missing, damaged, cut short or of another protocol.
+    Raises `BssError` naming a training that is missing, damaged, incomplete or of another protocol.
     """
     return {
         name: [_read_result(config, runs / name / f"seed={seed}", name, seed, task) for seed in config.seeds]
@@ -45,7 +45,7 @@ def _read_result(config: Config, folder: Path, name: str, seed: int, task: Task)
     command = f"`bss train --scheduler {name} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
         raise BssError(f"{folder}: this training is missing. Run {command}.")
-    cure = f"`bss train` keeps what is finished, so remove {folder}, then run {command}."
+    cure = f"`bss train` keeps finished trainings, so remove {folder}, then run {command}."
     try:
         metrics = read_json(folder / "metrics.json", "train")
         timing = read_json(folder / "timing.json", "train")
@@ -90,7 +90,7 @@ def epoch_names(task: Task, watched: str) -> list[str]:
 def _require_numbers(where: Path | str, values: Any, names: list[str], cure: str) -> None:
     """Raise `BssError` unless `values` is a dictionary with a finite number under each of `names`."""
     if not isinstance(values, dict):
-        raise BssError(f"{where}: damaged (holds no names, but a {type(values).__name__}). {cure}")
+        raise BssError(f"{where}: damaged (expected a JSON object, found a {type(values).__name__}). {cure}")
     for name in names:
         value = values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):

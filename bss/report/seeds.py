@@ -1,4 +1,4 @@
-"""How many seeds a comparison needs, from the spread of the paired differences. docs/statistics.md has the formulas."""
+"""Number of seeds that a comparison needs, from the spread of paired differences; see docs/statistics.md."""
 
 from math import ceil, log2
 
@@ -6,34 +6,34 @@ import numpy as np
 import numpy.typing as npt
 
 POWER = 0.8
-"""Chance of the verdict that is planned for."""
+"""Power to plan for."""
 MOST_SEEDS = 1000
-"""No plan goes beyond."""
+"""Largest plan."""
 FAR = 30.0
-"""Centre of the noncentral t from which on the power is 1 and its series fails."""
+"""From this centre of the noncentral t on, the power is 1 and its series fails."""
 
 
 def fewest_seeds(alpha: float) -> int:
-    """Return the least n with which a sign-flip test can reach `alpha`: its least p is 2 / 2^n."""
+    """Return the smallest n with which a sign-flip test can reach `alpha`: its smallest p is 2 / 2^n."""
     return ceil(log2(2 / alpha))
 
 
 def seeds_to_show(difference: float, sd: float, alpha: float, rows: int = 1) -> int | None:
-    """Return the seeds with which a true `difference` is shown with a chance of `POWER`; None beyond `MOST_SEEDS`.
+    """Return the number of seeds that shows a true `difference` with power `POWER`; None beyond `MOST_SEEDS`.
 
     `sd` is the standard deviation of the paired differences, in the unit of `difference`, which is not 0; `alpha` is
     the level of the two-sided test for all of `rows` together (each then gets ``alpha / rows``, the Bonferroni bound).
     The power is that of the paired t-test on normal differences, from the noncentral t-distribution without its tail
-    on the wrong side; the sign-flip test comes close from one seed more than the fewest on, so plans begin there.
+    on the wrong side; the sign-flip test comes close from one seed above the minimum, so plans start there.
     """
     return _least_seeds(POWER, abs(difference), sd, alpha, rows)
 
 
 def seeds_to_bound(margin: float, sd: float, alpha: float) -> int | None:
-    """Return the seeds with which no difference is shown to be within ± `margin`, with a chance of `POWER`.
+    """Return the number of seeds that shows equivalence within ± `margin` for no difference, with power `POWER`.
 
-    The interval of level ``1 - alpha`` has to lie inside, so each of its ends is a one-sided test. The chance that
-    both hold is at least 1 minus the chances that either fails (Phillips, 1990). None beyond `MOST_SEEDS`.
+    The interval of level ``1 - alpha`` must lie inside, so each of its ends is a one-sided test. The probability that
+    both hold is at least 1 minus the probabilities that either fails (Phillips, 1990). None beyond `MOST_SEEDS`.
     """
     return _least_seeds((1 + POWER) / 2, margin, sd, alpha, 1)
 
@@ -41,7 +41,7 @@ def seeds_to_bound(margin: float, sd: float, alpha: float) -> int | None:
 def _least_seeds(power: float, difference: float, sd: float, alpha: float, rows: int) -> int | None:
     if sd == 0:
         return fewest_seeds(alpha)
-    n = np.arange(fewest_seeds(alpha) + 1, MOST_SEEDS + 1)  # the fewest reach alpha with one sign vector alone
+    n = np.arange(fewest_seeds(alpha) + 1, MOST_SEEDS + 1)  # at the minimum only one sign vector reaches alpha
     reached = _power(n, difference / sd, alpha / rows) >= power
     return int(n[reached.argmax()]) if reached.any() else None
 

@@ -1,4 +1,4 @@
-"""Statistics of the comparison: pure functions of small arrays. docs/statistics.md has the reasons and sources."""
+"""Statistics of the comparison: pure functions of small arrays; see docs/statistics.md for reasons and sources."""
 
 from functools import lru_cache
 from itertools import product
@@ -11,14 +11,14 @@ Floats = npt.NDArray[np.float64]
 EXACT_UP_TO = 16
 """Seeds up to which the sign-flip tests enumerate every sign vector."""
 TIE = 1e-10
-"""Statistics in [0, 1] that differ by less are equal: sums in another order differ in their last bits."""
+"""Tolerance for equal statistics in [0, 1]: sums in different orders differ in their last bits."""
 
 
 def paired_differences(values: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
     """Return ``values - others``, float64 [..., seeds], both given per seed in the same order.
 
     Differences along the last axis that are equal up to rounding are made equal, so that their deviation is 0.
-    Raises ValueError for shapes that differ, for no seed at all, and for numbers that are not finite.
+    Raises ValueError for different shapes, for no seeds, and for non-finite numbers.
     """
     first, second = (np.asarray(a, dtype=np.float64) for a in (values, others))
     if first.shape != second.shape or first.ndim == 0 or first.shape[-1] == 0:
@@ -40,7 +40,7 @@ def deviation(differences: Floats) -> Floats:
 def t_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """Return the ends of Student's t-interval of the mean along the last axis, [..., n] to two of [...].
 
-    It needs n >= 2. Equal differences have an interval of no width.
+    It needs n >= 2. Equal differences have an interval of zero width.
     """
     from scipy import stats
 
@@ -51,7 +51,7 @@ def t_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats
 
 
 def sign_flip_p(differences: Floats, resamples: int) -> Floats:
-    """Return the two-sided p-value of the sign-flip test of each row of `differences` [rows, n], by itself: [rows].
+    """Return the uncorrected two-sided p-value of the sign-flip test of each row of `differences` [rows, n]: [rows].
 
     The null hypothesis is that a difference is as likely as its negative. With n seeds p is at least 2 / 2^n.
     Up to `EXACT_UP_TO` seeds every sign vector counts, beyond that `resamples` random ones and the observed one.
@@ -69,17 +69,17 @@ def max_t_p(differences: Floats, resamples: int) -> Floats:
     """
     observed, flipped, extra = _statistics(differences, resamples)
     order = np.argsort(-observed, kind="stable")
-    # Each row is compared with the greatest statistic of the rows that are no more extreme than itself.
+    # Each row is compared with the largest statistic among the rows that are not more extreme.
     rest = np.maximum.accumulate(flipped[:, order[::-1]], axis=1)[:, ::-1]
     p = np.maximum.accumulate(_share(rest >= observed[order] - TIE, extra))
     return p[np.argsort(order)]
 
 
 def _statistics(differences: Floats, resamples: int) -> tuple[Floats, Floats, int]:
-    """Return the statistics observed [rows], those of each sign vector [vectors, rows], and how many to add.
+    """Return the observed statistics [rows], those of each sign vector [vectors, rows], and the number to add.
 
-    The statistic is |sum| / sqrt(n * sum of squares), in [0, 1]. It grows with Student's |t| and nothing else, the
-    same way in every row, and has a value for equal differences: 1, and 0 if all of them are 0.
+    The statistic is |sum| / sqrt(n * sum of squares), in [0, 1]. It is a monotonic function of Student's |t|, the
+    same in every row, and is defined for equal differences: 1, or 0 if all of them are 0.
     """
     norms = np.sqrt(differences.shape[1] * np.square(differences).sum(axis=1))
     units = np.divide(differences, norms[:, None], out=np.zeros_like(differences), where=norms[:, None] > 0)
@@ -89,14 +89,14 @@ def _statistics(differences: Floats, resamples: int) -> tuple[Floats, Floats, in
 
 @lru_cache(maxsize=8)
 def _sign_vectors(n: int, resamples: int) -> Floats:
-    """Return the vectors of 1 and -1 that are tried, [vectors, n]; the same arguments give the same ones."""
+    """Return the sign vectors to evaluate, of 1 and -1, [vectors, n]; deterministic in the arguments."""
     if n <= EXACT_UP_TO:  # the negative of a vector gives the same statistic, so half of them are enough
         return np.array([(1, *rest) for rest in product((1, -1), repeat=n - 1)], dtype=np.float64)
     return np.random.default_rng(0).choice([1.0, -1.0], size=(resamples, n))
 
 
 def _share(reached: npt.NDArray[np.bool_], extra: int) -> Floats:
-    """Return the share of sign vectors [vectors, rows] that reach what was observed; `extra` ones do for certain."""
+    """Return the share of sign vectors [vectors, rows] that reach the observed statistic, with `extra` certain ones."""
     shares: Floats = (reached.sum(axis=0) + extra) / (len(reached) + extra)
     return shares
 

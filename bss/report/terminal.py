@@ -17,9 +17,9 @@ from bss.report.verdicts import interval, mark, verdicts
 
 
 def show(report: Path, console: Console, markdown: bool = False, ui: str | None = "make ui (or `bss ui`)") -> None:
-    """Print the comparison that lies in `report` and where the rest of it is, or only its table in `markdown`.
+    """Print the comparison in `report` and the paths of its other parts, or only its table with `markdown`.
 
-    `ui` is what shows its MLflow runs; None if there are none. Raises `BssError` without a comparison.
+    `ui` is the command that shows its MLflow runs; None if there are none. Raises `BssError` without a comparison.
     """
     path = report / "comparison.json"
     comparison, times = read_json(path, "compare", {"schedulers": dict}), read_json(report / "times.json", "compare")
@@ -127,6 +127,6 @@ def _table(title: str, columns: list[str], rows: dict[str, list[str]]) -> Table:
 
 
 def modality_names(comparison: Comparison) -> list[str]:
-    """Return the modalities that the comparison has accuracies of."""
+    """Return the modalities with accuracies in the comparison."""
     first = next(iter(comparison["schedulers"].values()))
     return [key.removeprefix("test_acc_") for key in first if key.startswith("test_acc_")]

@@ -1,4 +1,4 @@
-"""The comparison in words: what to be careful about, what was found, and what would decide the rest."""
+"""The comparison in words: cautions, findings, and the seeds that would decide the rest."""
 
 from collections.abc import Iterator
 from math import sqrt
@@ -9,46 +9,46 @@ from bss.report.families import FEWEST_SEEDS, SIGNIFICANT
 from bss.report.seeds import MOST_SEEDS
 
 MOST_LISTED = 64
-"""Seeds up to which a command is given."""
+"""Most seeds in a suggested command."""
 FAR_ABOVE = 0.1
-"""Accuracy on val beyond that on test from which on val is no judge of what test will show."""
+"""From this excess of val over test accuracy, val does not predict test."""
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """Say what to be careful about, what was found for each scheduler, and what to run next."""
+    """Return cautions, findings for each scheduler, and the next command."""
     return cautions(comparison) + findings(comparison) + next_steps(comparison)
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Say what keeps the numbers from being taken at their word."""
+    """Return the reasons to distrust the numbers."""
     lines = []
     if comparison["protocol"] == "published":
         lines.append(
-            "Selected on the test split (protocol published): comparable with published tables only, and optimistic."
+            "Selected on the test split (protocol published): comparable only with published tables, and optimistic."
         )
     seeds = comparison["seeds"]
     if seeds < FEWEST_SEEDS:
         lines.append(
-            f"Seeds: {seeds}, too few for a verdict; {FEWEST_SEEDS} or more are needed. The smallest p that the "
+            f"Seeds: {seeds}, too few for a verdict, which needs at least {FEWEST_SEEDS}. The smallest p that the "
             f"sign-flip test can reach is 2 / 2^{seeds} = {2 / 2**seeds:.4g}, above {SIGNIFICANT}. "
             f"Run `{more_seeds(comparison, FEWEST_SEEDS)}`."
         )
     elif comparison["correction"] == "none" and len(comparison["schedulers"]) > 2:
-        lines.append("Not corrected for the number of comparisons: of many, some are clear by chance.")
+        lines.append("Not corrected for multiple comparisons: among many, some are significant by chance.")
     if comparison["protocol"] == "honest":
         lines += _val_cautions(comparison)
     return lines
 
 
 def _val_cautions(comparison: Comparison) -> Iterator[str]:
-    """Say why the validation split may be no judge of which epoch is best."""
+    """Return why the validation split may not be suitable to choose the best epoch."""
     entries = comparison["schedulers"]
     means = {name: (entry["val_acc"]["mean"], entry["test_acc"]["mean"]) for name, entry in entries.items()}
     gaps = [f"{name} {100 * v:.1f} / {100 * t:.1f}" for name, (v, t) in means.items() if v - t >= FAR_ABOVE]
     if gaps:
         yield (
-            f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not judge what test asks. "
-            "Are speakers, videos or near-duplicates in both train and val? Name them in the manifest's column `group`."
+            f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not predict test. "
+            "Are speakers, videos or near-duplicates in both train and val? List them in the manifest's column `group`."
         )
     found = [entry[key]["test_acc"]["difference"] for entry in entries.values() for key, _ in ROLES if key in entry]
     accuracy, samples = means[comparison["baseline"]][0], comparison["val_samples"]
@@ -62,7 +62,7 @@ def _val_cautions(comparison: Comparison) -> Iterator[str]:
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """Say what was found for each scheduler but the control; nothing if there are too few seeds."""
+    """Return the findings for each scheduler except the control; nothing with too few seeds."""
     if comparison["seeds"] < FEWEST_SEEDS:
         return []
     lines = []
@@ -93,7 +93,7 @@ def headlines(comparison: Comparison) -> list[str]:
 
 
 def next_steps(comparison: Comparison) -> list[str]:
-    """Name the command that adds the seeds which would decide what is inconclusive, if they are few enough."""
+    """Return the command that adds the seeds to resolve inconclusive results, if they are few enough."""
     if comparison["seeds"] < FEWEST_SEEDS:
         return []  # the caution has the command
     wanted: dict[str, int] = {}
@@ -110,7 +110,7 @@ def next_steps(comparison: Comparison) -> list[str]:
 
 
 def more_seeds(comparison: Comparison, count: int) -> str:
-    """Return the command that runs the pipeline with `count` seeds; trainings that are finished are kept."""
+    """Return the command that runs the pipeline with `count` seeds; finished trainings are kept."""
     seeds = list(comparison["seed_numbers"])
     unused = (seed for seed in range(len(seeds) + count) if seed not in comparison["seed_numbers"])
     seeds += [next(unused) for _ in range(count - len(seeds))]
@@ -155,7 +155,7 @@ def _needs(difference: dict[str, Any], comparison: Comparison) -> str:
 
 
 def _wanted(difference: dict[str, Any], comparison: Comparison) -> int | None:
-    """Return the seeds that would probably decide what is inconclusive, more than there are; None if unknown."""
+    """Return the larger number of seeds that would probably resolve inconclusive results; None if unknown."""
     if difference["verdict"] != "inconclusive" or difference["seeds_needed"] is None:
         return None
     return max(difference["seeds_needed"], comparison["seeds"] + 2)

@@ -53,7 +53,7 @@ class Checked:
     truth: dict[str, list[str]] | None
     """Ground truth of each sample, in the manifest's order."""
     val_from: str
-    """Where the val split comes from."""
+    """Origin of the val split."""
     notes: list[str]
     """Notes for the user."""
 

@@ -10,7 +10,7 @@ MAX_BYTES = 16 << 20
 
 
 def dvc_digest(lock: Path, root: str) -> str | None:
-    """Return the digest that dvc.lock has for the data at `root`, or None where it has none.
+    """Return the digest of the data at `root` in dvc.lock, or None.
 
     It is only a note about the data and must not stop a training: also None if the file is unreadable.
     """

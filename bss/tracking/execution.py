@@ -124,7 +124,7 @@ def write_tracking(runs: Path, execution: Execution, records: dict[str, str]) ->
 
 
 def read_tracking(runs: Path) -> tuple[Execution, dict[str, str]] | None:
-    """Return what `write_tracking` wrote, or None where the trainings belong to no run."""
+    """Return what `write_tracking` wrote, or None if the trainings have no run."""
     if not (runs / TRACKING).is_file():
         return None
     known = read_json(runs / TRACKING, "train")

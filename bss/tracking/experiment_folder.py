@@ -1,4 +1,4 @@
-"""Where `dvc exp run --temp`, `--queue` and `--run-all` work, and the checkout that such an experiment came from.
+"""The folder of `dvc exp run --temp`, `--queue` and `--run-all`, and the checkout of such an experiment.
 
 DVC runs them in a clone below .dvc/tmp/exps of the project, and deletes the clone afterwards. To the stages it hands
 the project's own root in DVC_ROOT and the commit that the experiment starts from in DVC_EXP_BASELINE_REV.

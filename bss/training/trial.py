@@ -190,7 +190,7 @@ def _train_one_epoch(
 ) -> Trained:
     """Train the rest of the epoch; return what its metrics are computed from.
 
-    `asked_between` tells whether a stop has been asked for, before this epoch too; None: this function looks out.
+    `asked_between` returns whether a stop was requested, before this epoch too; None: this function checks itself.
     """
     epoch, sampler = state.position.epoch, state.sampler
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)

@@ -90,7 +90,7 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("prepare.modalities.image={kind: text, tokenizer: ' '}", "`tokenizer` must be null, a folder or a name on"),
         (
             "prepare.modalities.image={kind: text, revision: v1}",
-            "`revision` must be null where no `tokenizer` is named",
+            "`revision` must be null without a `tokenizer`",
         ),
         ("prepare.modalities.image={kind: text, vocabulary: 299}", "`vocabulary` must be 300 to 1000000, but got: 299"),
         ("prepare.modalities.image={kind: text, tokenizer: a, tokens: 0}", "`tokens` must be 1 to 100000"),

@@ -151,9 +151,9 @@ def test_sound_under_the_wrong_name_is_named_by_what_it_is(held, name, expected,
     [
         ("mp4", "x.jpg", IMAGE, "frames, clip or flow"),
         ("wav", "x.mp4", FRAMES, "audio"),
-        ("jpg", "x.mp4", FRAMES, "image, or of kind frames or clip where a folder of them is named"),
+        ("jpg", "x.mp4", FRAMES, "image, or of kind frames or clip as a folder of images"),
         ("npy", "x.jpg", IMAGE, "features or flow"),
-        ("jpg", "x.npy", FEATURES, "image, or of kind frames or clip where a folder of them is named"),
+        ("jpg", "x.npy", FEATURES, "image, or of kind frames or clip as a folder of images"),
     ],
 )
 def test_a_file_for_another_kind_of_modality_is_reported_with_that_kind(held, name, kind, needed, good, tmp_path):

@@ -247,7 +247,7 @@ def broken(folder):
         ("zip.npy", features, "not a readable .npy"),
         ("huge.npy", features, "not a readable .npy"),
         ("header.npy", features, "not a readable .npy"),
-        ("large.npy", features, "not finite"),
+        ("large.npy", features, "overflow float32"),
         ("n" * 300, features, "not accessible"),
     ]
 

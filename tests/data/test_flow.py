@@ -60,7 +60,7 @@ def test_broken_flow_files_are_told(tmp_path):
         "words.npy": "not a .npy array of numbers",
         "pickle.npy": "not a .npy file of numbers",
         "nan.npy": "not finite",
-        "large.npy": "not finite in float16",
+        "large.npy": "overflow float16",
         "none.npy": "not a .npy array of numbers",
         "text.npy": "not a readable .npy file",
         "empty.npy": "file is empty",

@@ -103,7 +103,7 @@ def test_without_tracking_there_is_no_run(tree, make_config):
 
 
 def test_records_that_would_be_lost_are_refused(address, config):
-    with pytest.raises(BssError, match="mlflow_tracking_uri: not given"):
+    with pytest.raises(BssError, match="mlflow_tracking_uri: missing"):
         join_execution(config, "")
 
 

@@ -331,7 +331,7 @@ def test_the_place_of_the_nodes_files_is_asked_for(staging, message, pipeline):
         ("cpu", "http://127.0.0.1:9000", "AWS_ENDPOINT_URL: inside a container, 127.0.0.1 is the container itself"),
         ("cpu", "http://localhost:9000", "AWS_ENDPOINT_URL: localhost is"),
         ("cuda", "http://store:9000", "the Kubeflow Trainer gives local containers no GPU"),
-        ("cpu", "http://store:9000", "of Docker or Podman elsewhere, of which none answers"),
+        ("cpu", "http://store:9000", "of Docker or Podman elsewhere, but no engine answers"),
     ],
 )
 def test_what_containers_of_this_machine_cannot_do_is_said(device, endpoint, message, pipeline, monkeypatch, tmp_path):

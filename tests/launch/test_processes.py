@@ -205,7 +205,7 @@ def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
     finally:
         parent.kill()
         parent.wait()
-    # They have saved where they stand; whoever goes on waits for that.
+    # They have saved their state; whoever resumes waits for that.
     await_killed_ranks(runs / "trial")
     assert wait_for(lambda: nothing_is_left(runs, but=[".trial.checkpoints"]))
     assert list((runs / ".trial.checkpoints").glob("*.pt"))

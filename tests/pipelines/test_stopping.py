@@ -1,4 +1,4 @@
-"""A step that is stopped, as a pod that is preempted, saves its training, and the next try goes on from there."""
+"""A stopped step, such as a preempted pod, saves its training, and the next attempt resumes from there."""
 
 import json
 import os

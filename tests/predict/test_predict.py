@@ -303,7 +303,7 @@ def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folde
     ("spoil", "message"),
     [
         (shutil.rmtree, r"no such folder\. --run needs the folder of one training"),
-        (lambda run: (run / "network.json").unlink(), "holds no finished training"),
+        (lambda run: (run / "network.json").unlink(), "has no finished training"),
         (lambda run: (run / "model.pt").unlink(), r"model\.pt: not found\. Rerun `bss train`"),
         (lambda run: (run / "model.pt").write_bytes(b"PK"), r"model\.pt and network\.json cannot be read"),
         (
@@ -334,7 +334,7 @@ def test_unknown_keys_of_the_preprocessing_are_errors(run, predicted, tmp_path):
     ("more", "message"),
     [
         (["--output", "out.txt"], "must end in .csv or .parquet"),
-        (["--output", "new.csv"], "is the manifest, which would be replaced"),
+        (["--output", "new.csv"], "would overwrite the manifest"),
         (["--output", "nowhere/out.csv"], "must be a file in an existing folder"),
         (["--manifest", "none.csv"], "none.csv: no such file"),
     ],

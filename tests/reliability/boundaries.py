@@ -1,4 +1,4 @@
-"""SIGKILL at every boundary between two stages of `dvc repro`, which then goes on and ends as if undisturbed."""
+"""SIGKILL at every boundary between two stages of `dvc repro`, which then resumes and ends as if undisturbed."""
 
 import os
 import signal

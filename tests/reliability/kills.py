@@ -60,7 +60,7 @@ def forking():
 def kill_campaign(tree: dict, store: Path, folder: Path, kills: int, seed: int = 0) -> Counter[str]:
     """Kill measuring and trainings until `kills` have been killed; return how many at which moment.
 
-    Every run goes on until it ends, and is compared with one that nothing disturbed. Raises `AssertionError` where
+    Every run resumes until it ends, and is compared with an undisturbed one. Raises `AssertionError` if
     a byte differs or something is left behind.
     """
     config = config_from_tree(reliable_tree(tree), "params.yaml")

@@ -130,6 +130,6 @@ def test_a_dataset_whose_remote_is_silent_is_given_up(dataset, proxy, tmp_path, 
     monkeypatch.setattr(dvc_repository, "TIMEOUTS", {"connect_timeout": 1, "read_timeout": 1})
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     proxy.stall()
-    with pytest.raises(BssError, match="The data is in the DVC remote store"):
+    with pytest.raises(BssError, match="The data is on the DVC remote store"):
         fetch(version, tmp_path / "birds")
     assert not (tmp_path / "birds").exists()

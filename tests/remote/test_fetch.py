@@ -191,7 +191,7 @@ def test_a_repository_without_dvc_and_one_without_a_remote(source, tmp_path):
     outs = "outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  hash: md5\n  path: birds\n"
     write(folder, {".dvc/config": b"", "birds.dvc": outs.encode()})
     commit(folder, "birds")
-    assert "The data is in no DVC remote" in refused(f"file://{folder}", "", tmp_path / "birds", "birds")
+    assert "The data is on no DVC remote" in refused(f"file://{folder}", "", tmp_path / "birds", "birds")
 
 
 def test_a_repository_on_this_machine_uses_its_own_cache_and_not_its_working_files(repository, source, tmp_path):
@@ -214,7 +214,7 @@ def test_mistakes_in_the_request_are_named(source, tmp_path):
     address, _ = source
     target = tmp_path / "data"
     assert "no revision third" in (message := refused(address, "third", target))
-    assert "there are down, main, first, readme, second" in message
+    assert "known: down, main, first, readme, second" in message
     assert "data/bird: no such folder in this revision" in refused(address, "first", target, "data/bird")
     assert "data/birds/fish: no such folder" in refused(address, "first", target, "data/birds/fish")
     assert "data/birds/empty: is a file. Give its folder" in refused(address, "first", target, "data/birds/empty")

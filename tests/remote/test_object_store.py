@@ -74,7 +74,7 @@ def test_all_that_is_below_a_place_is_removed_and_no_more(client, folder, tmp_pa
     assert all(key.startswith("run-1/store-other/") for key in keys(client, "trainings"))
     download_folder(URL + "-other", tmp_path / "copy")
     remove_folder(URL)  # nothing there
-    with pytest.raises(BssError, match="names a whole bucket"):
+    with pytest.raises(BssError, match="is a whole bucket"):
         remove_folder("s3://trainings")
 
 
@@ -192,5 +192,5 @@ def test_addresses():
     for wrong in ("bucket/a", "s3://", "s3:///a", "https://bucket/a", "s3://Bucket/a"):
         with pytest.raises(BssError, match="not an S3 URL; expected s3://bucket/prefix"):
             split_url(wrong)
-    with pytest.raises(BssError, match="Name a folder in it: s3://bucket/name"):
+    with pytest.raises(BssError, match="Give a folder in it: s3://bucket/name"):
         download_folder("s3://bucket/", None)

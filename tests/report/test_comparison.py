@@ -148,7 +148,7 @@ def test_without_a_correction_that_is_said_and_p_stands_alone(small_root):
     config, results, size = results_with(small_root, {"uniform": BASE, "a": BASE + 0.1, "b": BASE - 0.1})
     config = replace(config, compare=replace(config.compare, correction="none"))
     comparison = compare_results(config, results, size)
-    assert cautions(comparison)[0].startswith("Not corrected for the number of comparisons")
+    assert cautions(comparison)[0].startswith("Not corrected for multiple comparisons")
     assert findings(comparison)[0] == "a: better than uniform (+10.00 in every seed, p = 0.031)."
     assert "max-T" not in markdown_comparison(comparison)
 
@@ -163,7 +163,7 @@ def test_an_interval_is_written_with_its_sign():
 def test_few_seeds_get_no_verdict(small_root):
     comparison = compare_results(*results_with(small_root, {"uniform": BASE[:5], "better": BASE[:5] + 0.1}))
     assert verdicts(comparison) == [
-        "Seeds: 5, too few for a verdict; 6 or more are needed. The smallest p that the sign-flip test can reach is "
+        "Seeds: 5, too few for a verdict, which needs at least 6. The smallest p that the sign-flip test can reach is "
         "2 / 2^5 = 0.0625, above 0.05. Run `dvc exp run -S 'seeds=[0,1,2,3,4,5]'`."
     ]
 

@@ -102,7 +102,7 @@ def test_every_colour_of_a_drawing_has_a_light_and_a_dark_shade(page):
 def test_few_seeds_and_the_published_protocol_are_warned_of(page):
     warnings = re.findall(r'<p class="warning">(.*?)</p>', page)
     (warning,) = map(html.unescape, warnings)
-    assert warning.startswith("Seeds: 2, too few for a verdict; 6 or more are needed.")
+    assert warning.startswith("Seeds: 2, too few for a verdict, which needs at least 6.")
     assert "2 / 2^2 = 0.5, above 0.05" in warning
     assert "dvc exp run -S 'seeds=[0,1,2,3,4,5]'" in warning
 

@@ -188,7 +188,7 @@ def test_measurements_that_are_cut_short_are_refused(own):
     path = folder / "runs" / "bss-l" / "seed=0" / "measurements.parquet"
     table = read_table(path, "train")
     pyarrow.parquet.write_table(table.slice(1), path)
-    with pytest.raises(BssError, match=rf"measurements\.parquet: {len(table) - 1} rows, which are not each of"):
+    with pytest.raises(BssError, match=rf"measurements\.parquet: its {len(table) - 1} rows do not have each of"):
         run()
 
 

@@ -100,7 +100,7 @@ def test_batches_of_one_that_batch_normalisation_cannot_measure_are_told(small_s
 
 def test_a_warm_up_that_drop_last_leaves_nothing_of_is_told(small_store, tree, make_config):
     train = tree["train"] | {"batch_size": 49, "drop_last": True}
-    with pytest.raises(BssError, match=r"train\.drop_last leaves out all 48 samples"):
+    with pytest.raises(BssError, match=r"train\.drop_last drops all 48 samples"):
         measure_seed(make_config(tree | {"train": train}), Store.open(small_store), 0)
 
 

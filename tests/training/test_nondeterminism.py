@@ -116,7 +116,7 @@ def test_what_torch_says_of_cublas_names_the_variable(monkeypatch, small_store, 
         "this operation is not deterministic because it uses CuBLAS ... you must set CUBLAS_WORKSPACE_CONFIG=:16:8"
     )
     with (
-        pytest.raises(BssError, match=r"^CUBLAS_WORKSPACE_CONFIG: :1:1 is set.*:4096:8 or :16:8\.$"),
+        pytest.raises(BssError, match=r"^CUBLAS_WORKSPACE_CONFIG=:1:1 makes.*:4096:8 or :16:8\.$"),
         nondeterminism_named(make_config(tree), Store.open(small_store)),
     ):
         raise RuntimeError(message)

@@ -1,4 +1,4 @@
-"""A training that is killed with one number of ranks goes on with another, as one that never stopped."""
+"""A training killed with one number of ranks resumes with another, as if it had never stopped."""
 
 import csv
 import multiprocessing

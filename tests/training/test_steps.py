@@ -37,7 +37,7 @@ def test_batches_keep_the_order_and_drop_nothing_and_none_is_a_single_sample(n, 
 def test_drop_last_leaves_out_what_does_not_fill_a_batch_and_never_everything(n, batch_size):
     sequence = np.random.default_rng(0).permutation(n)
     if n < batch_size:
-        with pytest.raises(BssError, match=rf"drop_last leaves out all {n} samples .* batch of {batch_size}"):
+        with pytest.raises(BssError, match=rf"drop_last drops all {n} samples .* batch of {batch_size}"):
             split_into_batches(sequence, batch_size, drop_last=True)
         return
     batches = split_into_batches(sequence, batch_size, drop_last=True)

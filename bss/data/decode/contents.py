@@ -110,7 +110,7 @@ _MPEG_TS = Content("an MPEG transport stream", "video", "name it .ts")
 _READ_AS = {
     "sound": "a modality of kind audio",
     "video": "a modality of kind audio, frames, clip or flow",
-    "image": "a modality of kind image, or of kind frames or clip where a folder of them is named",
+    "image": "a modality of kind image, or of kind frames or clip as a folder of images",
     "array": "a modality of kind features or flow",
 }
 

@@ -134,9 +134,9 @@ def is_folder(path: Path) -> bool:
 
 
 def _time(frame: Any, track: Any, number: int) -> float:
-    """Return when a frame is shown in seconds; by the frame rate where the file does not stamp its frames."""
+    """Return a frame's timestamp in seconds; from the frame rate if the file has no timestamps."""
     if frame.time is not None:
         return float(frame.time)
     if not track.average_rate:
-        raise BadSampleError("a video that tells neither its frames' times nor its frame rate")
+        raise BadSampleError("the video has neither timestamps nor a frame rate")
     return number / float(track.average_rate)

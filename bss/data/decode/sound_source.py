@@ -98,7 +98,7 @@ def _ffmpeg_formats(path: Path) -> tuple[str, ...] | None:
 def _is_one_page(path: Path) -> bool:
     """Return whether the Ogg file is one Vorbis stream in a single page, which FFmpeg cuts at the wrong position."""
     streams, short = count_streams(path)
-    if short and streams > 1:  # of which libsndfile reads a part
+    if short and streams > 1:  # libsndfile would read only a part
         raise BadSampleError(
             f"joined from {streams} Ogg streams, one of them too short for FFmpeg to find its end "
             "(convert each to WAV before joining them)"

@@ -24,7 +24,7 @@ from bss.models.encoders.mlp import Mlp
 def build_encoder(config: AnyEncoderConfig, sample: Tensor, modality: str) -> Encoder:
     """Return the encoder of `modality`, freshly initialised, for inputs like `sample` (without the batch).
 
-    Raises `BssError` if the inputs do not fit the kind of encoder, or where the package transformers is
+    Raises `BssError` if the inputs do not fit the kind of encoder, or if the package transformers is
     needed and not installed. It is imported only here, because that takes seconds.
     """
     shape = tuple(sample.shape)

@@ -72,7 +72,7 @@ class CheckpointStore:
             self.say(f"{error}\nTraining continues.")
 
     def read_note(self) -> dict[str, str] | None:
-        """Return the note, or None where there is none."""
+        """Return the note, or None."""
         with explain(self.url):
             client = connect()
             found = client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + NOTE).get("Contents", [])
