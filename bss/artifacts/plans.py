@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
-from bss.files import digest_file, digest_json, read_json
+from bss.files import digest_file, digest_json, read_json, write_json
 
 SCHEMA_VERSION = 1
 HEADER = {"schema_version": int, "store_digest": str, "scheduler": dict, "epochs": int, "batch_size": int}
@@ -33,6 +33,27 @@ class Plan:
 def seed_path(plans: Path, scheduler: str, seed: int) -> Path:
     """Return the plan's file of one seed."""
     return plans / scheduler / f"seed={seed}.parquet"
+
+
+def write_header(
+    plans: Path,
+    name: str,
+    scheduler: Mapping[str, Any],
+    store: Store,
+    scores_digests: Mapping[str, str],
+    epochs: int,
+    batch_size: int,
+) -> None:
+    """Write plan.json of scheduler `name`; `scores_digests` has the digest of the scores that each seed ranks by."""
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "scheduler": scheduler,
+        "store_digest": store.digest,
+        "scores_digests": scores_digests,
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
+    write_json(plans / name / "plan.json", header)
 
 
 def read_plan(plans: Path, name: str, seed: int, store: Store, scheduler: Mapping[str, Any]) -> Plan:

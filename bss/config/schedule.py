@@ -1,8 +1,6 @@
 """The schedulers of params.yaml: the entries defined in `bss.balance.schedulers`."""
 
 from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
@@ -10,13 +8,13 @@ from pydantic import Field
 import bss.balance.schedulers
 from bss.balance.checks import require
 from bss.balance.schedulers import Entry
+from bss.discover import discover
 
 
 def find_entries() -> tuple[type[Entry], ...]:
     """Return the class of every entry, the baseline first and the others by the names of their files."""
-    names = sorted((m.name for m in iter_modules(bss.balance.schedulers.__path__)), key=lambda n: (n != "uniform", n))
-    modules = (import_module(f"bss.balance.schedulers.{name}") for name in names)
-    return tuple(module.ENTRY for module in modules if hasattr(module, "ENTRY"))
+    found = discover(bss.balance.schedulers, "ENTRY")
+    return tuple(found[name] for name in sorted(found, key=lambda name: (name != "uniform", name)))
 
 
 if TYPE_CHECKING:

@@ -2,20 +2,18 @@
 
 import difflib
 import functools
-import importlib
-import pkgutil
 
 import bss.datasets
 from bss.datasets.dataset import Dataset, Tree
 from bss.datasets.preset import SCHEDULERS, with_protocol
+from bss.discover import discover
 from bss.errors import BssError
 
 
 @functools.cache
 def all_datasets() -> dict[str, Dataset]:
     """Return all datasets by name, in alphabetical order: the files in this folder that define a `DATASET`."""
-    modules = (importlib.import_module(f"bss.datasets.{m.name}") for m in pkgutil.iter_modules(bss.datasets.__path__))
-    found = [module.DATASET for module in modules if hasattr(module, "DATASET")]
+    found = discover(bss.datasets, "DATASET").values()
     return {dataset.name: dataset for dataset in sorted(found, key=lambda dataset: dataset.name)}
 
 

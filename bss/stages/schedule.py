@@ -6,7 +6,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from bss.artifacts.plans import SCHEMA_VERSION, seed_path
+from bss.artifacts.plans import seed_path, write_header
 from bss.artifacts.scores import read_scores, scores_path
 from bss.balance.schedulers import Entry
 from bss.config import Config, config_to_tree
@@ -14,7 +14,7 @@ from bss.console import make_console
 from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.errors import BssError
-from bss.files import digest_file, held, whole_folder, write_csv, write_json
+from bss.files import digest_file, held, whole_folder, write_csv
 from bss.provenance import write_provenance
 from bss.training.sequences import count_steps
 
@@ -76,15 +76,7 @@ def _write_plan(config: Config, name: str, entry: Entry, data: Store, scores: Pa
     admitted = entry.admitted(len(rows))
     pacing = pacing_table(entry, admitted, config.train.epochs, batch_size, config.train.drop_last)
     write_csv(folder / name / "pacing.csv", pacing)
-    header = {
-        "schema_version": SCHEMA_VERSION,
-        "scheduler": config_to_tree(entry),
-        "store_digest": data.digest,
-        "scores_digests": digests,
-        "epochs": config.train.epochs,
-        "batch_size": batch_size,
-    }
-    write_json(folder / name / "plan.json", header)
+    write_header(folder, name, config_to_tree(entry), data, digests, config.train.epochs, batch_size)
     return pacing, missing
 
 

@@ -62,9 +62,8 @@ def reads(small_root, small_store, pipeline, tmp_path):
         params.write_text(json.dumps(tree))
         log.write_text("")
         command = [sys.executable, tmp_path / "program.py", params, small_store, pipeline[0], tmp_path / "runs"]
-        done = subprocess.run(
-            command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
+        options = {"env": environment, "cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300}
+        done = subprocess.run(command, check=False, **options)
         assert done.returncode == 0, done.stderr
         return sorted(Counter(log.read_text().split()).values())
 
