@@ -117,7 +117,7 @@ def train(at: Environment) -> None:
     run = next((at.work / "outputs" / "runs").glob("*/seed=0"))
     at.run("bss", "predict", "--run", run, "--manifest", data, "--output", "predictions.csv")
     assert (at.work / "predictions.csv").stat().st_size
-    strict = at.run("bss", "train", *SMALL, "--set", "tracking.strict=true", "--set", "seeds=[2]", code=1)
+    strict = at.run("bss", "train", *SMALL, "--set", "tracking.strict=true", "--runs", "outputs/strict", code=1)
     require(strict, "mlflow is not installed", "tracking.enabled: false")
     require(at.run("bss", "sync", code=1), "mlflow is not installed", "runs are still in outputs/runs.mlflow")
     _names_extra(at.run("bss", "fetch", ".", "--path", "data", "--to", "new", code=1), "dvc")
