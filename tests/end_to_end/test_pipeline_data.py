@@ -178,7 +178,7 @@ def git_address(repository):
     place = f"--base-path={repository.parent}"
     command = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}", place]
     daemon = subprocess.Popen([*command, str(repository)], stderr=subprocess.DEVNULL)
-    for _ in range(100):
+    for _ in range(600):  # a minute, for a busy machine
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             break
         time.sleep(0.1)

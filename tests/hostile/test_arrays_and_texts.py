@@ -24,7 +24,7 @@ from bss.errors import BssError
 pytestmark = pytest.mark.usefixtures("others_garbage_is_gone", "what_is_accepted_is_compared")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def others_garbage_is_gone():
     """Collect what earlier tests left open: its ResourceWarning would be an error in a test that allows no warning."""
     with warnings.catch_warnings():

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def free_port():
@@ -15,21 +15,36 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def answers(process, port):
+    """Wait until a server answers; tell whether it does, rather than having ended (another process took its port)."""
+    for _ in range(3000):  # five minutes: importing MLflow alone takes one on a busy machine
+        if process.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
+                return True
+        except OSError:
+            time.sleep(0.1)
+    return False
+
+
 @contextmanager
 def mlflow_server(folder):
     """Give the port of a server on the loopback address whose data is in `folder`."""
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
-                    break
-            except OSError:
-                time.sleep(0.1)
-        yield port
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
+    data = ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
+    for _ in range(3):
+        port = free_port()
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), *data]
+        command += ["--workers", "1"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            if answers(process, port):
+                yield port
+                return
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            process.wait()
+    raise AssertionError("the MLflow server did not answer")
