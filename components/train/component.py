@@ -38,13 +38,14 @@ def train(
     import tempfile
     from pathlib import Path
 
+    from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import join_execution
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.trainings import take_trial, trial_config, without_tracking
     from bss.stages.train import train as train_stage
 
     os.environ.setdefault("BSS_IMAGE", image)
-    with plain_errors():
+    with plain_errors(), secret_environment(mlflow_tracking_uri):
         config, place = trial_config(Path(plans.path), scheduler, seed, digest), Path(model.path)
         execution = join_execution(config, mlflow_tracking_uri)
         with tempfile.TemporaryDirectory(dir=place.parent) as temporary:

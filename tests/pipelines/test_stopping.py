@@ -17,7 +17,7 @@ from bss.kubeflow.trainings import list_trials
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from pipelines.containers import connect
-from pipelines.pipeline import SECRET_VARIABLES
+from pipelines.run_local import secret_values
 
 IMAGE = os.environ.get("BSS_TEST_IMAGE")
 in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names no image: no Docker engine here")
@@ -129,7 +129,7 @@ def test_a_container_that_is_stopped_saves_below_argo_and_the_launcher_too(step,
             volumes=places,
             network_mode="host",
             user=f"{os.getuid()}:{os.getgid()}",
-            environment={"HOME": "/tmp"} | {name: os.environ[name] for name in SECRET_VARIABLES if name in os.environ},
+            environment={"HOME": "/tmp", **secret_values()},
         )
 
     def running(container):
