@@ -1,4 +1,4 @@
-"""The pipeline: start, prepare per shard, measure per seed, schedule, train per scheduler and seed, compare, finish."""
+"""The pipeline: start, prepare per shard, measure per seed, schedule, train per group of trials, compare, finish."""
 
 import json
 from collections.abc import Callable
@@ -126,6 +126,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                     store_digest=store_digest,
                     measured=dsl.Collected(measured.outputs["scores"]),
                     scores_digests=dsl.Collected(measured.outputs["digest"]),
+                    trials_per_pod=cluster.trials_per_pod,
                 ),
                 cluster.others,
                 image,
@@ -133,12 +134,11 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
             scores, plans = scheduled.outputs["scores"], scheduled.outputs["plans"]
             with dsl.ParallelFor(
                 scheduled.outputs["Output"], name="trainings", parallelism=cluster.parallel_trainings
-            ) as trial:
+            ) as one:
                 trained = on(
                     train(
-                        scheduler=trial.scheduler,
-                        seed=trial.seed,
-                        digest=trial.digest,
+                        group=one.group,
+                        digest=one.digest,
                         mlflow_tracking_uri=mlflow_tracking_uri,
                         image=image,
                         store=store,

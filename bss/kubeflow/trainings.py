@@ -71,23 +71,29 @@ def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, 
         whole = not unsent(spool_folder(runs))
         note = {"record": records[_key(scheduler, seed)], "parent": execution.record, "whole": whole}
         write_json(folder / TRACKING, note)
+    trial.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(trial)
     metrics: dict[str, Any] = read_json(trial / "metrics.json", "train")
     return metrics
 
 
-def collect_trials(trials: Iterable[Path], runs: Path) -> None:
-    """Lay the folders of single trainings out as the stage train does, ``<scheduler>/seed=<s>``, as links.
+def collect_trials(groups: Iterable[Path], runs: Path) -> None:
+    """Lay the trainings in the folders `groups` out as the stage train does, ``<scheduler>/seed=<s>``, as links.
 
-    Raises `BssError` where a folder is no training, or two are the same one.
+    Raises `BssError` if a folder has no training, something in it is none, or two are the same one.
     """
-    for trial in trials:
-        parameters = read_json(trial / "provenance.json", "train")["parameters"]
-        folder = runs / parameters["scheduler_name"] / f"seed={parameters['seed']}"
-        if folder.exists():
-            raise BssError(f"{trial}: a second training of {parameters['scheduler_name']} seed {parameters['seed']}.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.symlink_to(trial.resolve(), target_is_directory=True)
+    for group in groups:
+        trials = sorted(group.glob("*/seed=*"))
+        if not trials:
+            raise BssError(f"{group}: not found, or has no training <scheduler>/seed=<s> in it.")
+        for trial in trials:
+            parameters = read_json(trial / "provenance.json", "train")["parameters"]
+            folder = runs / _key(parameters["scheduler_name"], parameters["seed"])
+            if folder.exists():
+                name = f"{parameters['scheduler_name']} seed {parameters['seed']}"
+                raise BssError(f"{trial}: a second training of {name}.")
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(trial.resolve(), target_is_directory=True)
 
 
 def track_trials(config: Config, data: Store, runs: Path, execution: Execution) -> int:

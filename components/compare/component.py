@@ -28,7 +28,7 @@ def compare(
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler.
-        models: All trainings.
+        models: All trainings, a group of them in each.
         report: Table, metrics and the page.
         page: The page alone, shown in the Kubeflow UI.
         metrics: Test accuracy of each scheduler, in percent, the mean over the seeds.

@@ -291,7 +291,7 @@ def test_what_decides_a_reused_step_is_a_value_never_an_artifact_alone(compiled)
     assert "data_digest" in found["prepare"]["inputs"]["parameters"]
     assert {"digest", "parameters"} <= set(found["measure"]["inputs"]["parameters"])
     assert {"store_digest", "scores_digests"} <= set(found["schedule"]["inputs"]["parameters"])
-    assert {"digest", "scheduler", "seed"} <= set(found["train"]["inputs"]["parameters"])
+    assert {"digest", "group"} <= set(found["train"]["inputs"]["parameters"])
     # Parameters of the whole run would make every training run again for any change.
     assert "parameters" not in found["train"]["inputs"]["parameters"]
 

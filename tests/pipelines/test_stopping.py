@@ -13,6 +13,7 @@ import yaml
 from buckets import keys, temporary_bucket
 from kfp.local.subprocess_task_handler import replace_python_executable
 
+from bss.kubeflow.groups import group_trials
 from bss.kubeflow.trainings import list_trials
 from bss.stages.schedule import schedule
 from bss.stages.train import train
@@ -50,7 +51,8 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
     config, scores, plans = make_config(tree), pipeline[0] / "scores", tmp_path / "plans"
     schedule(config, small_store, scores, plans)
     trials = list_trials(config, small_store, plans)
-    (trial,) = [trial for trial in trials if (trial["scheduler"], trial["seed"]) == TRIAL]
+    (number,) = [n for n, trial in enumerate(trials) if (trial["scheduler"], trial["seed"]) == TRIAL]
+    group = group_trials(trials, 1, plans)[number]
 
     def artifact(name, kind, path):
         kind = {"schemaTitle": f"system.{kind}", "schemaVersion": "0.0.1"}
@@ -61,7 +63,7 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
         inputs = artifact("store", "Dataset", small_store) | artifact("scores", "Dataset", scores)
         inputs |= artifact("plans", "Dataset", plans)
         outputs = artifact("model", "Model", out / "model") | artifact("metrics", "Metrics", out / "metrics")
-        values = trial | {"mlflow_tracking_uri": "", "image": "none"}
+        values = group | {"mlflow_tracking_uri": "", "image": "none"}
         task = {
             "inputs": {"parameterValues": values, "artifacts": inputs},
             "outputs": {"artifacts": outputs, "outputFile": str(out / "output.json")},
@@ -76,6 +78,8 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
 
 
 def results(folder):
+    """The bytes of the training in `folder`, which is its own or that of its group."""
+    folder = next(folder.glob("*/seed=*"), folder)
     return {name: (folder / name).read_bytes() for name in RESULTS}
 
 
