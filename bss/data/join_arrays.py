@@ -13,7 +13,7 @@ BLOCK_BYTES = 16 << 20
 
 
 def join_arrays(parts: Sequence[Path], path: Path) -> None:
-    """Write the rows of the .npy files `parts`, of one shape and type, one behind the other into `path`."""
+    """Write the rows of the arrays `parts` (a.npy), of one shape and type, one behind the other into `path`."""
     readers = [ArrayReader(part) for part in parts]
     writer = ArrayWriter(path, readers[0].shape[1:], readers[0].dtype)
     row_bytes = readers[0].row_bytes
