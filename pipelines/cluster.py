@@ -63,7 +63,9 @@ class Cluster:
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for a registry that requires a password."""
     parallel_trainings: int = 0
-    """Concurrent trainings, and before them measurings; 0 leaves it to the cluster."""
+    """Trainings, and before them measurings, at a time; 0 leaves it to the cluster."""
+    trials_per_pod: int = 1
+    """Trainings that a pod trains one after the other; 0 chooses so that a pod trains about an hour, as measured."""
     prepare_shards: int = 1
     """Pods that share the decoding; with more than 1 a further step copies what they decoded into one store."""
     security_context: SecurityContext | None = None
@@ -83,6 +85,7 @@ class Cluster:
         for key, name in (("secret", self.secret), *(("image_pull_secrets", name) for name in self.image_pull_secrets)):
             require(NAME.fullmatch(name) is not None, key, name, "a name of lower-case letters, digits, - and .")
         require(self.parallel_trainings >= 0, "parallel_trainings", self.parallel_trainings, "at least 0")
+        require(self.trials_per_pod >= 0, "trials_per_pod", self.trials_per_pod, "at least 0")
         require(self.prepare_shards >= 1, "prepare_shards", self.prepare_shards, "at least 1")
         for key, pods in (("light", self.light), ("others", self.others)):
             require(pods.gpus == 0, f"{key}.gpus", pods.gpus, "0: these steps run on CPU")

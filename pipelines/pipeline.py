@@ -1,4 +1,4 @@
-"""The pipeline: start, prepare per shard, measure per seed, schedule, train per scheduler and seed, compare, finish."""
+"""The pipeline: start, prepare per shard, measure per seed, schedule, train per group of trials, compare, finish."""
 
 import json
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from kfp import dsl, kubernetes
 
 from bss.config import config_to_tree
 from bss.errors import BssError
+from bss.kubeflow.environment import SECRET_VARIABLES
 from bss.launch.pods import NODE_PODS, RUN_ID, NodePods, Pods
 from components.compare.component import compare
 from components.finish.component import finish
@@ -26,12 +27,6 @@ SHELL_STARTS = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main"
 
 NAME = "bss"
 DESCRIPTION = "Balance-aware sequence sampling: measure how balanced each sample is, schedule, train, compare."
-
-SECRET_VARIABLES = (
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"),
-    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
-)
-"""Keys of the secret, and their environment variables; all are optional."""
 
 
 def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool = True) -> Callable[..., Any]:
@@ -131,6 +126,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                     store_digest=store_digest,
                     measured=dsl.Collected(measured.outputs["scores"]),
                     scores_digests=dsl.Collected(measured.outputs["digest"]),
+                    trials_per_pod=cluster.trials_per_pod,
                 ),
                 cluster.others,
                 image,
@@ -138,12 +134,11 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
             scores, plans = scheduled.outputs["scores"], scheduled.outputs["plans"]
             with dsl.ParallelFor(
                 scheduled.outputs["Output"], name="trainings", parallelism=cluster.parallel_trainings
-            ) as trial:
+            ) as one:
                 trained = on(
                     train(
-                        scheduler=trial.scheduler,
-                        seed=trial.seed,
-                        digest=trial.digest,
+                        group=one.group,
+                        digest=one.digest,
                         mlflow_tracking_uri=mlflow_tracking_uri,
                         image=image,
                         store=store,
@@ -200,7 +195,7 @@ def _set_up(task: Any, pods: Pods, cluster: Cluster, image: Any) -> Any:
         kubernetes.add_node_selector(task, key, value)
     for toleration in pods.tolerations:
         kubernetes.add_toleration(task, toleration.key, toleration.operator, toleration.value, toleration.effect)
-    kubernetes.use_secret_as_env(task, cluster.secret, {name: name for name in SECRET_VARIABLES}, optional=True)
+    kubernetes.use_secret_as_env(task, cluster.secret, dict(SECRET_VARIABLES), optional=True)
     if cluster.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
     # Not a parameter: the id of the run would keep every step from being reused.

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bss.errors import BssError
+from bss.kubeflow.environment import SECRET_VARIABLES
 from bss.kubeflow.start import resolve_config
 from bss.launch.pods import RUN_ID
 from pipelines.cluster import Cluster, Retries
 from pipelines.containers import connect, find_image, run_container
-from pipelines.pipeline import SECRET_VARIABLES, build_pipeline
+from pipelines.pipeline import build_pipeline
 
 RESOLVED = ("parameters", "overrides", "schedulers", "seeds")
 PROCESSES = "none"
@@ -98,7 +99,7 @@ def _docker(local: Any, root: Path, image: str, run_id: str, offline: bool) -> I
     client = connect()
     user = _user(find_image(client, image), root)
     settings: dict[str, Any] = {
-        "environment": {RUN_ID: run_id, "HOME": "/tmp", **_passed_on()},
+        "environment": {RUN_ID: run_id, "HOME": "/tmp", **secret_values()},
         "shm_size": "1g",
         "user": user,
     }
@@ -128,6 +129,6 @@ def _user(image: Any, root: Path) -> str:
     return user
 
 
-def _passed_on() -> dict[str, str]:
-    """Return this environment's values of the variables that a cluster's secret would hold."""
-    return {name: os.environ[name] for name in SECRET_VARIABLES if name in os.environ}
+def secret_values() -> dict[str, str]:
+    """Return what a cluster's secret would hold of this environment, by the names that pods have it in."""
+    return {name: os.environ[key] for key, name in SECRET_VARIABLES.items() if key in os.environ}

@@ -13,7 +13,7 @@ BLOCK_BYTES = 16 << 20
 
 
 def join_arrays(parts: Sequence[Path], path: Path) -> None:
-    """Concatenate the rows of the .npy files `parts`, all of one shape and dtype, into `path`."""
+    """Concatenate the arrays `parts` (a.npy), all of one shape and dtype, into `path`."""
     readers = [ArrayReader(part) for part in parts]
     writer = ArrayWriter(path, readers[0].shape[1:], readers[0].dtype)
     row_bytes = readers[0].row_bytes

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bss.data.array_file import ArrayReader
+from bss.data.array_file import ArrayReader, array_files
 from bss.data.decode.altered import AlteredValues, altered_from_tree
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.features import open_array
@@ -235,7 +235,8 @@ def digest_store(folder: Path, modalities: dict[str, dict[str, Any]]) -> str:
     """Return the sha256 over samples.parquet, arrays, learned tokenizers and their description in store.json."""
     names = ["samples.parquet"]
     for name in sorted(modalities):
-        names += [f"{name}.npy", f"{name}.ends.npy", *(f"{tokenizer_folder(name)}/{file}" for file in FILES)]
+        names += [path.name for path in array_files(folder / f"{name}.npy")]
+        names += [f"{name}.ends.npy", *(f"{tokenizer_folder(name)}/{file}" for file in FILES)]
     files = {name: digest_file(folder / name) for name in names if (folder / name).exists()}
     return digest_json({"files": files, "modalities": modalities})
 

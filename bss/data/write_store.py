@@ -12,7 +12,7 @@ import numpy as np
 
 from bss.config.modalities import AudioKind, ModalityKind
 from bss.config.schema import Links
-from bss.data.array_file import ArrayWriter
+from bss.data.array_file import ArrayWriter, array_files
 from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
 from bss.data.decode.altered import AlteredValues, altered_to_tree, count_altered
 from bss.data.decode.bad_sample import Array, named
@@ -118,7 +118,7 @@ class ArraysWriter:
                 self._ends[name].append(self._arrays[name].rows)
 
     def close(self) -> None:
-        """Complete the files: ``<modality>.npy`` and, for sounds, their ends in ``<modality>.ends.npy``."""
+        """Complete the files: those of each array and, for sounds, their ends in ``<modality>.ends.npy``."""
         for name, array in self._arrays.items():
             array.close()
             if name in self._ends:
@@ -166,14 +166,15 @@ def write_header(
     """
     modalities = {}
     for modality, kind in (kinds if any(counts.values()) else {}).items():
-        array = np.load(folder / f"{modality}.npy", mmap_mode="r")
+        files = [np.load(path, mmap_mode="r") for path in array_files(folder / f"{modality}.npy")]
+        array = files[0]
         modalities[modality] = {
             "kind": kind.kind,
             "shape": [kind.samples] if isinstance(kind, AudioKind) else list(array.shape[1:]),
             "dtype": str(array.dtype),
             "sample_rate": kind.sample_rate if isinstance(kind, AudioKind) else None,
             "short": kind.short if isinstance(kind, AudioKind) else None,
-            "largest": int(array.max()) if kind.kind == "text" else None,
+            "largest": max(int(file.max()) for file in files) if kind.kind == "text" else None,
             "vocabulary": vocabularies.get(modality),
         }
     header = {

@@ -67,24 +67,29 @@ def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, 
         whole = not unsent(spool_folder(runs))
         note = {"record": records[taken], "parent": execution.record, "whole": whole}
         write_json(folder / TRACKING, note)
+    trial.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(trial)
     metrics: dict[str, Any] = read_json(trial / "metrics.json", "train")
     return metrics
 
 
-def collect_trials(trials: Iterable[Path], runs: Path) -> None:
-    """Arrange the folders of single trainings as links in the layout of the stage train, ``<scheduler>/seed=<s>``.
+def collect_trials(groups: Iterable[Path], runs: Path) -> None:
+    """Link the trainings in the folders `groups` into the layout of the stage train, ``<scheduler>/seed=<s>``.
 
-    Raises `BssError` if a folder is not a training, or two are the same one.
+    Raises `BssError` if a folder has no training, holds something else, or two trainings are the same one.
     """
-    for trial in trials:
-        parameters = read_json(trial / "provenance.json", "train")["parameters"]
-        found = TrialId(parameters["scheduler_name"], parameters["seed"])
-        folder = runs / found.path
-        if folder.exists():
-            raise BssError(f"{trial}: a second training of {found}.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.symlink_to(trial.resolve(), target_is_directory=True)
+    for group in groups:
+        trials = sorted(group.glob("*/seed=*"))
+        if not trials:
+            raise BssError(f"{group}: not found, or has no training <scheduler>/seed=<s> in it.")
+        for trial in trials:
+            parameters = read_json(trial / "provenance.json", "train")["parameters"]
+            found = TrialId(parameters["scheduler_name"], parameters["seed"])
+            folder = runs / found.path
+            if folder.exists():
+                raise BssError(f"{trial}: a second training of {found}.")
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(trial.resolve(), target_is_directory=True)
 
 
 def track_trials(config: Config, data: Store, runs: Path, execution: Execution) -> int:

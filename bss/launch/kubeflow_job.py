@@ -15,16 +15,12 @@ from urllib.parse import urlsplit
 from bss.config import Config
 from bss.errors import BssError
 from bss.launch.node_main import SECRET_FILES
-from bss.launch.pods import NodePods, node_pods
+from bss.launch.pods import OBJECT_STORE, NodePods, node_pods
 from bss.signals import SIGNALS, STOP_SIGNAL
 
 RUNTIME = "torch-distributed"
 NODE = "node"
-"""Name of the job and of every node's container in this runtime; the steps are named node-0, node-1, ..."""
-OBJECT_STORE = (
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"),
-)
-"""Variables that a node needs to reach the object store; all are optional."""
+"""Name of the job and of the container of every node in this runtime; a node's step is called node-0, node-1, ..."""
 SECRET_PLACE = "/var/run/secrets/bss"
 NO_SIDECAR = {"sidecar.istio.io/inject": "false"}
 """Label without which Istio, in the namespace of a profile, puts its proxy between the nodes."""

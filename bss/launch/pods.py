@@ -14,6 +14,10 @@ RUN_ID = "BSS_KFP_RUN_ID"
 """Environment variable with the id of the Kubeflow run."""
 NODE_PODS = "BSS_NODE_PODS"
 """Environment variable with `NodePods` as JSON, for a step that starts trainings on several nodes."""
+OBJECT_STORE = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"),
+)
+"""Variables with which a process reaches the object store, and keys of the secret; each may be left out."""
 
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?")
 """A Kubernetes quantity such as 500m, 4 or 16Gi."""

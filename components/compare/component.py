@@ -28,7 +28,7 @@ def compare(
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler.
-        models: All trainings.
+        models: All trainings, a group of them in each.
         report: Table, metrics and the page.
         page: The report page, shown in the Kubeflow UI.
         metrics: Mean test accuracy of each scheduler over the seeds, in percent.
@@ -40,6 +40,7 @@ def compare(
 
     from bss.data.store import Store
     from bss.kubeflow.data import data_tags
+    from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import end_finished, open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_json
@@ -49,7 +50,7 @@ def compare(
     from bss.tracking.execution import continue_execution, log_inputs
     from bss.tracking.journal import spool_folder
 
-    with plain_errors(), tempfile.TemporaryDirectory() as temporary:
+    with plain_errors(), secret_environment(mlflow_tracking_uri), tempfile.TemporaryDirectory() as temporary:
         config, runs = config_from_json(parameters), Path(temporary) / "runs"
         collect_trials([Path(model.path) for model in models], runs)
         execution = None

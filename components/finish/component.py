@@ -14,8 +14,9 @@ def finish(status: PipelineTaskFinalStatus, mlflow_tracking_uri: str):
         status: Outcome of the steps.
         mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
     """
+    from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import end
     from bss.kubeflow.messages import plain_errors
 
-    with plain_errors():
+    with plain_errors(), secret_environment(mlflow_tracking_uri):
         print(end(mlflow_tracking_uri, status.state))

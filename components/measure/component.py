@@ -28,6 +28,7 @@ def measure(
     Returns:
         Digest of the scores.
     """
+    import time
     from pathlib import Path
 
     from bss.files import digest_folder
@@ -37,9 +38,12 @@ def measure(
     from bss.stages.measure import measure as measure_stage
 
     with plain_errors():
-        folder = Path(scores.path)
-        measure_stage(config_from_part(parameters), Path(store.path), folder)
+        config, folder, began = config_from_part(parameters), Path(scores.path), time.monotonic()
+        measure_stage(config, Path(store.path), folder)
+        seconds = time.monotonic() - began
         Path(summary.path).write_text(scores_summary(folder), encoding="utf-8")
         of_scores = digest_folder(folder)
-    scores.metadata.update(digest=of_scores, data_digest=digest)
+    # Beside the scores, whose digest no time may change: it only decides how many trainings share a pod.
+    epoch_seconds = seconds / max(1, config.measure.warmup_epochs)
+    scores.metadata.update(digest=of_scores, data_digest=digest, epoch_seconds=epoch_seconds)
     return (of_scores,)

@@ -41,12 +41,13 @@ def prepare(
     from bss.data.shards import Shard
     from bss.data.store import Store
     from bss.kubeflow.data import raw_data
+    from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_part
     from bss.kubeflow.summaries import store_summary
     from bss.stages.prepare import prepare as prepare_stage
 
-    with plain_errors():
+    with plain_errors(), secret_environment():
         config, folder = config_from_part(parameters), Path(store.path)
         with raw_data(config, data_repository, data_revision, data_path, data_digest) as root:
             prepare_stage(config, root, folder, Shard(shard, shards, data_digest) if shards > 1 else None)

@@ -11,30 +11,33 @@ def schedule(
     parameters: str,
     store_digest: str,
     scores_digests: list,
+    trials_per_pod: int,
     store: Input[Dataset],
     measured: Input[list[Dataset]],
     scores: Output[Dataset],
     plans: Output[Dataset],
     summary: Output[Markdown],
 ) -> list:
-    """Turn the scores into a plan per scheduler and seed, and list the resulting trainings.
+    """Turn the scores into a plan per scheduler and seed, and group the resulting trainings.
 
     Args:
         parameters: The parameters that decide this step and the trainings, from the step start.
         store_digest: Digest of the store: another store is never taken from the cache.
         scores_digests: Digests of the scores: other scores are never taken from the cache.
+        trials_per_pod: Trainings in a group, which is a pod; 0 chooses from how long measuring took.
         store: The decoded samples.
         measured: The scores of each seed.
         scores: The scores of all seeds.
-        plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks; and cells.json, which
-            lists what decides each training.
+        plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks; cells.json, with what
+            decides each training, and groups.json, with the trainings of each group.
         summary: Number of samples and steps per scheduler.
 
     Returns:
-        One training per scheduler and seed: the scheduler's name, the seed, the digest of all that decides it.
+        For each group its number and the digest of all that decides its trainings.
     """
     from pathlib import Path
 
+    from bss.kubeflow.groups import group_size, group_trials
     from bss.kubeflow.measurings import join_scores
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_part
@@ -48,5 +51,8 @@ def schedule(
         schedule_stage(config, Path(store.path), Path(scores.path), folder)
         Path(summary.path).write_text(plans_summary(folder), encoding="utf-8")
         trials = list_trials(config, Path(store.path), folder)
+        epoch_seconds = max((part.metadata.get("epoch_seconds", 0) for part in measured), default=0)
+        size = group_size(len(trials), trials_per_pod, epoch_seconds or None, config.train.epochs)
+        groups = group_trials(trials, size, folder)
     plans.metadata.update(store_digest=store_digest, scores_digests=scores_digests)
-    return trials
+    return groups

@@ -46,12 +46,13 @@ def start(
     import json
 
     from bss.kubeflow.data import data_tags, find_data
+    from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
     from bss.kubeflow.measurings import list_measurings
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
-    with plain_errors():
+    with plain_errors(), secret_environment(mlflow_tracking_uri):
         config = config_for_pods(resolve_config(parameters, overrides, schedulers, seeds), gpus, nodes)
         version = find_data(config, data_repository, data_revision, data_path)
         if config.tracking.enabled:

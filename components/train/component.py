@@ -1,4 +1,4 @@
-"""Stage 4 as a Kubeflow component: one training."""
+"""Stage 4 as a Kubeflow component: a group of trainings."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
@@ -8,8 +8,7 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train(
-    scheduler: str,
-    seed: int,
+    group: int,
     digest: str,
     mlflow_tracking_uri: str,
     image: str,
@@ -19,47 +18,55 @@ def train(
     model: Output[Model],
     metrics: Output[Metrics],
 ):
-    """Train one scheduler with one seed, here or on several nodes that this step starts; logs live to MLflow.
+    """Train the schedulers and seeds of a group, here or on several nodes that this step starts; logs live to MLflow.
 
     Args:
-        scheduler: Name of the scheduler.
-        seed: The seed.
-        digest: Digest of its plan, parameters and data: another training is never taken from the cache.
+        group: Number of the group.
+        digest: Digest of its trainings' plans, parameters and data: others are never taken from the cache.
         mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
         image: Image of the nodes if train.nodes is greater than 1.
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler, and what decides each training.
-        model: Weights, network, history, metrics, predictions, and the sequence of every epoch.
-        metrics: The numbers of metrics.json.
+        model: A folder <scheduler>/seed=<s> for each training with weights, network, history, metrics, predictions,
+            and the sequence of every epoch.
+        metrics: The numbers of each training's metrics.json.
     """
     import json
     import os
     import tempfile
     from pathlib import Path
 
+    from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import join_execution
+    from bss.kubeflow.groups import read_group
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.trainings import take_trial, trial_config, without_tracking
     from bss.stages.train import train as train_stage
 
     os.environ.setdefault("BSS_IMAGE", image)
-    with plain_errors():
-        config, place = trial_config(Path(plans.path), scheduler, seed, digest), Path(model.path)
-        execution = join_execution(config, mlflow_tracking_uri)
-        with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
-            runs = Path(temporary) / "runs"
-            paths = (Path(store.path), Path(scores.path), Path(plans.path), runs)
-            train_stage(
-                config if execution else without_tracking(config),
-                *paths,
-                trials=[(scheduler, seed)],
-                execution=execution,
-            )
-            numbers = take_trial(runs, scheduler, seed, place)
-    for name, value in numbers.items():
-        if isinstance(value, (int, float)):
-            metrics.log_metric(name, value)
+    numbers = {}
+    with plain_errors(), secret_environment(mlflow_tracking_uri):
+        place = Path(model.path)
+        for trial in read_group(Path(plans.path), group, digest):
+            scheduler, seed = trial["scheduler"], trial["seed"]
+            config = trial_config(Path(plans.path), **trial)
+            execution = join_execution(config, mlflow_tracking_uri)
+            with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
+                runs = Path(temporary) / "runs"
+                paths = (Path(store.path), Path(scores.path), Path(plans.path), runs)
+                train_stage(
+                    config if execution else without_tracking(config),
+                    *paths,
+                    trials=[(scheduler, seed)],
+                    execution=execution,
+                )
+                key = f"{scheduler}/seed={seed}"
+                numbers[key] = take_trial(runs, scheduler, seed, place / key)
+    for key, found in numbers.items():
+        for name, value in found.items():
+            if isinstance(value, (int, float)):
+                metrics.log_metric(f"{key} {name}", value)
     # Kubeflow keeps the numbers with the artifact; without a file kfp.local takes it for lost.
     Path(metrics.path).write_text(json.dumps(numbers), encoding="utf-8")
-    model.metadata.update(framework="pytorch", scheduler=scheduler, seed=seed, digest=digest)
+    model.metadata.update(framework="pytorch", trainings=len(numbers))

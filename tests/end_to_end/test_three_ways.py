@@ -62,7 +62,7 @@ def test_processes_give_what_dvc_gives(clone):
     folder = pipeline_run(clone / "kubeflow")
     by_dvc = results((clone / "outputs" / "runs").glob("*/seed=*"))
     assert len(by_dvc) == 6
-    assert results(folder.glob("for-loop-*/train/model")) == by_dvc
+    assert results(folder.glob("for-loop-*/train/model/*/seed=*")) == by_dvc
     assert compared(folder / "compare" / "report") == compared(clone / "outputs" / "report")
     assert (folder / "compare" / "page").read_text().startswith("<!doctype html>")
     assert "| all | " in (folder / "prepare" / "summary").read_text()
@@ -112,7 +112,7 @@ def test_containers_give_what_dvc_gives(clone):
     run(clone, "bss", "run-local", "--root", "containers", "--image", IMAGE)
     folder = pipeline_run(clone / "containers")
     by_dvc = results((clone / "outputs" / "runs").glob("*/seed=*"))
-    assert results(folder.glob("for-loop-*/train/model")) == by_dvc
+    assert results(folder.glob("for-loop-*/train/model/*/seed=*")) == by_dvc
     assert compared(folder / "compare" / "report") == compared(clone / "outputs" / "report")
     provenance = json.loads((folder / "prepare" / "store" / "provenance.json").read_text())
     assert IMAGE.rpartition(":")[2][:12] == provenance["code"]["commit"][:12]

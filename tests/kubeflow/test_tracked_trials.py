@@ -36,7 +36,7 @@ def step(pipeline, tree, make_config, small_store, tmp_path, monkeypatch):
         used = config if execution else without_tracking(config)
         paths = (small_store, pipeline[0] / "scores", pipeline[0] / "plans", runs)
         train(used, *paths, trials=[(name, 0)], execution=execution)
-        take_trial(runs, name, 0, trial)
+        take_trial(runs, name, 0, trial / name / "seed=0")
         return trial
 
     return config, run

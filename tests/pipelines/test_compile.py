@@ -16,11 +16,12 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pipeline_pb
 from bss.config import BUILTIN, load_config
 from bss.config.load import check_tree
 from bss.errors import BssError
+from bss.kubeflow.environment import SECRET_VARIABLES
 from bss.launch.pods import NODE_PODS, NodePods, SecurityContext
 from components.readme import OF_SHARDS, STEPS, readme
 from pipelines.cluster import Cluster, Retries, load_cluster
 from pipelines.compile import compile_pipeline
-from pipelines.pipeline import SECRET_VARIABLES, without_shell
+from pipelines.pipeline import without_shell
 
 PROJECT = Path(__file__).parents[2]
 CLUSTER = PROJECT / "pipelines" / "cluster.yaml"
@@ -177,13 +178,38 @@ def test_training_pods_have_shared_memory_tolerations_timeout_and_credentials(se
     assert made["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert made["activeDeadlineSeconds"] == 24 * 3600
     env = {variable["name"]: variable["valueFrom"] for variable in made["containers"][0]["env"]}
-    assert set(env) == {*SECRET_VARIABLES, "BSS_KFP_RUN_ID"}
+    assert set(env) == {*SECRET_VARIABLES.values(), "BSS_KFP_RUN_ID"}
     assert env["BSS_KFP_RUN_ID"]["fieldRef"]["fieldPath"] == "metadata.labels['pipeline/runid']"
-    assert env["AWS_SECRET_ACCESS_KEY"]["secretKeyRef"] == {
+    assert env["BSS_S3_SECRET_ACCESS_KEY"]["secretKeyRef"] == {
         "name": "bss",
         "key": "AWS_SECRET_ACCESS_KEY",
         "optional": True,
     }
+
+
+# What kfp 2.17.0 adds to the container of a step where its MLflow plugin injects variables for users:
+# backend/src/v2/common/plugins/mlflow/handler.go:141-170, with basic authentication from a secret.
+OF_THE_PLUGIN = [
+    *({"name": f"MLFLOW_{name}", "value": "x"} for name in ("RUN_ID", "TRACKING_URI", "EXPERIMENT_ID", "WORKSPACE")),
+    *(
+        {"name": f"MLFLOW_TRACKING_{name}", "valueFrom": {"secretKeyRef": {"name": "kfp-mlflow", "key": name}}}
+        for name in ("USERNAME", "PASSWORD")
+    ),
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_nothing_in_the_environment_of_a_pod_is_read_by_the_launcher_or_set_by_the_mlflow_plugin(
+    step, settings, executors
+):
+    made = pod(settings, executors, step)
+    (container,) = made["spec"]["containers"]
+    names = [variable["name"] for variable in container["env"]]
+    assert [name for name in names if not name.startswith("BSS_")] == []
+    container["env"] += OF_THE_PLUGIN
+    names = [variable["name"] for variable in container["env"]]
+    assert len(set(names)) == len(names)  # the API refuses a variable with both value and valueFrom
+    kubernetes_validate.validate(made, KUBERNETES, strict=True)
 
 
 def tasks(component):
@@ -274,7 +300,7 @@ def test_what_decides_a_reused_step_is_a_value_never_an_artifact_alone(compiled)
     assert "data_digest" in found["prepare"]["inputs"]["parameters"]
     assert {"digest", "parameters"} <= set(found["measure"]["inputs"]["parameters"])
     assert {"store_digest", "scores_digests"} <= set(found["schedule"]["inputs"]["parameters"])
-    assert {"digest", "scheduler", "seed"} <= set(found["train"]["inputs"]["parameters"])
+    assert {"digest", "group"} <= set(found["train"]["inputs"]["parameters"])
     # Parameters of the whole run would make every training run again for any change.
     assert "parameters" not in found["train"]["inputs"]["parameters"]
 

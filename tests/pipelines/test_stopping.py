@@ -13,11 +13,12 @@ import yaml
 from buckets import keys, temporary_bucket
 from kfp.local.subprocess_task_handler import replace_python_executable
 
+from bss.kubeflow.groups import group_trials
 from bss.kubeflow.trainings import list_trials
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from pipelines.containers import connect
-from pipelines.pipeline import SECRET_VARIABLES
+from pipelines.run_local import secret_values
 
 pytestmark = pytest.mark.process
 
@@ -52,7 +53,8 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
     config, scores, plans = make_config(tree), pipeline[0] / "scores", tmp_path / "plans"
     schedule(config, small_store, scores, plans)
     trials = list_trials(config, small_store, plans)
-    (trial,) = [trial for trial in trials if (trial["scheduler"], trial["seed"]) == TRIAL]
+    (number,) = [n for n, trial in enumerate(trials) if (trial["scheduler"], trial["seed"]) == TRIAL]
+    group = group_trials(trials, 1, plans)[number]
 
     def artifact(name, kind, path):
         kind = {"schemaTitle": f"system.{kind}", "schemaVersion": "0.0.1"}
@@ -63,7 +65,7 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
         inputs = artifact("store", "Dataset", small_store) | artifact("scores", "Dataset", scores)
         inputs |= artifact("plans", "Dataset", plans)
         outputs = artifact("model", "Model", out / "model") | artifact("metrics", "Metrics", out / "metrics")
-        values = trial | {"mlflow_tracking_uri": "", "image": "none"}
+        values = group | {"mlflow_tracking_uri": "", "image": "none"}
         task = {
             "inputs": {"parameterValues": values, "artifacts": inputs},
             "outputs": {"artifacts": outputs, "outputFile": str(out / "output.json")},
@@ -78,6 +80,8 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
 
 
 def results(folder):
+    """The bytes of the training in `folder`, which is its own or that of its group."""
+    folder = next(folder.glob("*/seed=*"), folder)
     return {name: (folder / name).read_bytes() for name in RESULTS}
 
 
@@ -131,7 +135,7 @@ def test_a_container_that_is_stopped_saves_below_argo_and_the_launcher_too(step,
             volumes=places,
             network_mode="host",
             user=f"{os.getuid()}:{os.getgid()}",
-            environment={"HOME": "/tmp"} | {name: os.environ[name] for name in SECRET_VARIABLES if name in os.environ},
+            environment={"HOME": "/tmp", **secret_values()},
         )
 
     def running(container):

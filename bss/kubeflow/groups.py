@@ -1,0 +1,65 @@
+"""Groups of trainings: each group is one pod and leaves one artifact."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bss.errors import BssError
+from bss.files import digest_json, read_json, write_json
+
+GROUPS = "groups.json"
+"""File among the plans with the trainings of each group."""
+MOST_GROUPS = 128
+"""Pods that train in one run.
+
+The step compare gets the artifacts of all of them in one argument of its command, of 500 to 750 bytes each, and Linux
+takes no argument longer than 131,072 bytes (execve(2), MAX_ARG_STRLEN).
+"""
+POD_SECONDS = 3600
+"""How long a pod should train, where the length of a training decides how many it trains."""
+
+
+def group_size(trials: int, asked: int, epoch_seconds: float | None, epochs: int) -> int:
+    """Return how many of `trials` trainings of `epochs` epochs a pod trains.
+
+    `asked` is trials_per_pod; with 0 as many as take `POD_SECONDS` together, if an epoch takes `epoch_seconds`, as
+    measured (None: one), and at least so many that `MOST_GROUPS` pods are enough. Raises `BssError` if `asked` would
+    take more pods.
+    """
+    least = max(1, math.ceil(trials / MOST_GROUPS))
+    if asked:
+        if asked < least:
+            raise BssError(
+                f"trials_per_pod: {asked}, but {trials} trainings need at least {least} per pod, because at most "
+                f"{MOST_GROUPS} pods can train in one run. Set it to {least} or more in cluster.yaml, or to 0."
+            )
+        return asked
+    together = int(POD_SECONDS / (epoch_seconds * epochs)) if epoch_seconds else 1
+    return max(least, min(together, max(trials, 1)))
+
+
+def group_trials(trials: Sequence[dict[str, Any]], size: int, plans: Path) -> list[dict[str, Any]]:
+    """Write into `plans` which trainings are in which group, `size` in each, in order; return the groups.
+
+    ``group`` is the number, and ``digest`` covers all that its trainings take: Kubeflow compares values alone, and a
+    list of all trainings may be longer than a value may be.
+    """
+    groups = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
+    write_json(plans / GROUPS, {"groups": groups})
+    return [{"group": number, "digest": digest_json(group)} for number, group in enumerate(groups)]
+
+
+def read_group(plans: Path, group: int, digest: str) -> list[dict[str, Any]]:
+    """Return the trainings of a group that `group_trials` wrote: ``scheduler``, ``seed`` and ``digest`` of each.
+
+    Raises `BssError` if `plans` has another group than the one of `digest`, or none.
+    """
+    groups = read_json(plans / GROUPS, "schedule", {"groups": list})["groups"]
+    if not 0 <= group < len(groups) or digest_json(groups[group]) != digest:
+        raise BssError(
+            f"{plans / GROUPS}: has no group {group} of digest {digest[:12]}: these plans are of another run. Run the "
+            "pipeline without its cache."
+        )
+    found: list[dict[str, Any]] = groups[group]
+    return found
