@@ -106,6 +106,8 @@ class ArrayReader:
 
     def __init__(self, path: Path) -> None:
         self.path, self._parts, rows = path, list[_Part](), 0
+        self.shape: tuple[int, ...]
+        self.dtype: np.dtype[Any]
         for file in array_files(path):
             array = open_array(file)
             if array.ndim == 0 or not array.flags.c_contiguous:
