@@ -82,8 +82,9 @@ class Guard:
 def is_small(event: str, args: tuple) -> bool:
     """Tell whether it takes milliseconds: git names the commit, ctypes looks for a library, a socket is a file."""
     if event == "subprocess.Popen":
-        executable, _, folder, _ = args
-        return (executable == "git" and folder == PACKAGE) or executable == "/sbin/ldconfig"
+        executable, command, folder, _ = args
+        finds = executable in ("/sbin/ldconfig", "ld", "objdump") or "-Wl,-t" in command  # ctypes.util.find_library
+        return finds or (executable == "git" and folder == PACKAGE)
     return event == "socket.bind" and isinstance(args[1], str)
 
 

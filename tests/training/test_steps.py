@@ -175,6 +175,7 @@ def test_compiled_steps_are_those_of_the_network_up_to_rounding(make_data, monke
         torch.testing.assert_close(mine, same, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_a_machine_with_a_compiler_compiles():
     layer = torch.nn.Linear(2, 2)
