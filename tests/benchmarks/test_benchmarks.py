@@ -70,6 +70,7 @@ def test_repetitions_go_to_and_fro():
     assert [len(values) for values in seconds.values()] == [2, 2, 2]
 
 
+@pytest.mark.process
 def test_the_reference_sees_spectrograms_of_the_published_size(tmp_path):
     shape = Shape(height=90, width=120)
     data = Folder(write_folder(tmp_path / "data", 6, 6, shape), "train", shape, True)

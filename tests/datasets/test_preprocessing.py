@@ -53,6 +53,7 @@ def crema(tmp_path_factory):
     return root, {name: x.numpy() for name, x in inputs.items()}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_spectrogram_equals_librosas(crema):
     root, inputs = crema
