@@ -1,4 +1,4 @@
-"""Finding what the modules of a package register under one name: schedulers, datasets."""
+"""Finding what the modules of a package register under one name: schedulers, metrics, datasets."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -3,11 +3,10 @@
 import functools
 import re
 from collections.abc import Mapping
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any, TypeVar
 
 import bss.metrics
+from bss.discover import discover
 from bss.errors import BssError
 from bss.metrics.base import MODALITY, Input, Metric, Number, Task
 
@@ -20,10 +19,7 @@ HEAD = ("scheduler", "protocol", "split", "epoch", "digest")
 @functools.cache
 def all_metrics() -> tuple[Metric[Any], ...]:
     """Return every metric, by its `order`, then its name."""
-    modules = {
-        module.name: import_module(f"bss.metrics.{module.name}") for module in iter_modules(bss.metrics.__path__)
-    }
-    found = {f"bss/metrics/{name}.py": module.METRIC for name, module in modules.items() if hasattr(module, "METRIC")}
+    found = {f"bss/metrics/{name}.py": metric for name, metric in discover(bss.metrics, "METRIC").items()}
     check_names(found)
     return tuple(sorted(found.values(), key=lambda metric: (metric.order, metric.name)))
 
