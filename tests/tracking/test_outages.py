@@ -308,7 +308,7 @@ def test_a_run_that_was_deleted_meanwhile_is_made_again(server, proxy, work, exp
         client.delete_run(run.info.run_id)
     sync(runs)
     assert {run["status"] for run in recorded(server, "deleted").values()} == {"FINISHED"}
-    assert recorded(server, "deleted").keys() == expected.keys()
+    assert recorded(server, "deleted").keys() == expected.keys() - {"uniform"}  # the summary comes with a comparison
 
 
 def test_what_a_killed_process_has_not_finished_writing_is_no_line(tmp_path):
