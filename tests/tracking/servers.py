@@ -23,7 +23,7 @@ def mlflow_server(folder):
     command += ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        for _ in range(600):
+        for _ in range(1800):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
                     break
