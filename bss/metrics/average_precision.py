@@ -36,4 +36,5 @@ METRIC = SplitMetric(
     order=30,
     dvc=False,
     plotted=False,
+    mlflow=False,
 )

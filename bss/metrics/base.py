@@ -108,6 +108,8 @@ class Metric(Generic[Input]):
     """Whether it is a column of curves.csv and, if it is of a split, of what `dvc metrics` shows."""
     plotted: bool = True
     """Whether the report plots it."""
+    mlflow: bool = True
+    """Whether it is a metric of the trials in MLflow, where each is a column of the table of runs."""
     applies: Callable[[Task], bool] = always
     """Whether a task has it."""
 

@@ -12,4 +12,5 @@ METRIC = TrainingMetric(
     order=90,
     dvc=False,
     plotted=False,
+    mlflow=False,
 )

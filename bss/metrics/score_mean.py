@@ -18,4 +18,5 @@ METRIC = BalanceMetric(
     order=110,
     dvc=False,
     plotted=False,
+    mlflow=False,
 )

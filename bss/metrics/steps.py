@@ -12,4 +12,5 @@ METRIC = TrainingMetric(
     order=100,
     dvc=False,  # curves.csv has their running sum, which plots take as x
     plotted=False,
+    mlflow=False,
 )

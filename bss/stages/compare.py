@@ -3,7 +3,6 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,9 +20,11 @@ from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.terminal import print_comparison
 from bss.tracking.destination import recorded_uri
-from bss.tracking.execution import Execution, continue_execution, log_report, read_tracking
+from bss.tracking.execution import Execution, continue_execution, dataset_input, log_report, read_tracking
 from bss.tracking.journal import spool_folder
 from bss.tracking.sender import sending
+from bss.tracking.summary_run import log_summaries
+from bss.training.trial_spec import TrialId
 
 
 def compare(
@@ -64,22 +65,26 @@ def compare(
     if execution is None and known is not None:
         execution = replace(known[0], tracking_uri=recorded_uri(known[0].tracking_uri))
     if execution is not None:
-        _log(config, runs, report, comparison, execution, console)
+        spool = spool_folder(runs)
+        log_report(continue_execution(spool, execution), report, comparison)
+        trials = {name: [TrialId(name, seed).path for seed in config.seeds] for name in config.schedule.schedulers}
+        known_records = known[1] if known is not None else {}
+        records = {
+            name: [known_records[path] for path in paths if path in known_records] for name, paths in trials.items()
+        }
+        log_summaries(spool, execution, comparison, times, records, dataset_input(config, data))
+        _send(config, runs, execution, console)
 
 
-def _log(
-    config: Config, runs: Path, report: Path, comparison: dict[str, Any], execution: Execution, console: Console
-) -> None:
-    """Log the report to the trainings' parent run, and upload what the trainings could not send."""
-    spool = spool_folder(runs)
-    log_report(continue_execution(spool, execution), report, comparison)
+def _send(config: Config, runs: Path, execution: Execution, console: Console) -> None:
+    """Send what was recorded, and what the trainings could not send."""
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(spool))
+            stack.enter_context(held(spool_folder(runs)))
         except BssError:  # the process that holds it sends this too
             return
         stack.enter_context(sending(runs, execution.tracking_uri, config.tracking.strict, say))

@@ -15,7 +15,7 @@ from bss.errors import BssError
 from bss.files import held, read_json, whole_file, write_json
 from bss.models.inputs.waveforms import read_filled
 from bss.tracking.destination import tracking_uri, warn_if_lost
-from bss.tracking.execution import TRACKING, Execution, log_inputs, open_execution
+from bss.tracking.execution import TRACKING, Execution, dataset_input, log_inputs, open_execution
 from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
 from bss.tracking.trial_run import ModelToLog, TrialRun
@@ -44,7 +44,7 @@ def log_finished(
     replaces: str | None,
 ) -> str:
     """Record the finished training in `folder` as a run of `execution`, in place of `replaces`; return its record."""
-    run = _new_run(spool, trial, trial_parameters(config, trial), execution, replaces)
+    run = _new_run(spool, trial, trial_parameters(config, trial), execution, dataset_input(config, data), replaces)
     log_history(run, folder)
     run.finish(folder, read_json(folder / "metrics.json", "train"), model_to_log(config, data, folder, trial.seed))
     return run.record
@@ -97,13 +97,13 @@ def _to_be_resumed(runs: Path) -> list[str]:
     return [note["journal"] for note in notes if note is not None]
 
 
-def start_run(task: Task, trial: Trial, finished: bool) -> TrialRun | None:
-    """Open the MLflow run of a training, or go on with that of one which was stopped."""
+def start_run(task: Task, trial: Trial, data: Store, finished: bool) -> TrialRun | None:
+    """Open the MLflow run of a training on `data`, or continue that of one which was stopped."""
     if task.execution is None:
         return None
-    spool = spool_folder(task.runs)
+    spool, dataset = spool_folder(task.runs), dataset_input(task.config, data)
     if finished:
-        return _new_run(spool, trial.id, trial.parameters, task.execution)
+        return _new_run(spool, trial.id, trial.parameters, task.execution, dataset)
     note = checkpoints_folder(trial.folder) / TRACKING
     known = _read_note(note)
     run = TrialRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == trial.key else None
@@ -113,7 +113,7 @@ def start_run(task: Task, trial: Trial, finished: bool) -> TrialRun | None:
     store = checkpoint_store(trial.key, task.config.resources.checkpoints)
     before = store.read_note() if store is not None else None
     replaces = before["record"] if before else None
-    run = _new_run(spool, trial.id, trial.parameters, task.execution, replaces)
+    run = _new_run(spool, trial.id, trial.parameters, task.execution, dataset, replaces)
     note.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(note) as file:
         write_json(file, {"journal": run.journal.folder.name, "cell": trial.key})
@@ -131,10 +131,15 @@ def _read_note(note: Path) -> dict[str, Any] | None:
 
 
 def _new_run(
-    spool: Path, trial: TrialId, parameters: dict[str, Any], execution: Execution, replaces: str | None = None
+    spool: Path,
+    trial: TrialId,
+    parameters: dict[str, Any],
+    execution: Execution,
+    dataset: dict[str, str],
+    replaces: str | None = None,
 ) -> TrialRun:
     tags = {key: str(value) for key, value in trial._asdict().items()}
-    return TrialRun.start(spool, execution, trial.run_name, parameters, tags, replaces=replaces)
+    return TrialRun.start(spool, execution, trial.run_name, parameters, tags, replaces=replaces, dataset=dataset)
 
 
 def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:

@@ -102,7 +102,7 @@ def train_one(task: Task, trial: Trial, finished: bool) -> tuple[dict[str, Any],
     Returns its metrics, its seconds (None if it was already finished) and the name of its MLflow run's record.
     """
     config, data, folder = task.config, Store.open(task.store), trial.folder
-    run = start_run(task, trial, finished)
+    run = start_run(task, trial, data, finished)
     try:
         if finished:
             metrics = read_json(folder / "metrics.json", "train")

@@ -1,23 +1,30 @@
 """The parent run of one pipeline execution: inputs before the trainings, and the report after them."""
 
+import getpass
 import json
+import os
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from bss.config import Config, config_to_tree, flatten
+from bss.config import Config, config_to_tree
 from bss.data.store import Store
-from bss.files import digest_file, read_json, write_json
+from bss.files import read_json, write_json
 from bss.provenance import code_version
 from bss.redact import redact
 from bss.remote.fetch import DataVersion
+from bss.report.comparison import Comparison
+from bss.report.csv_rows import comparison_rows
+from bss.tracking.columns import shown_parameters
+from bss.tracking.description import description, logged_table, table
 from bss.tracking.dvc_lock import dvc_digest
 from bss.tracking.journal import Journal, files_below
+from bss.tracking.view import KIND_TAG, SHARED_VIEW, VIEW, runs_view
 
 TRACKING = "mlflow.json"
 """File in a folder of trainings that lists their runs."""
+TABLE = "schedulers.json"
+"""Artifact of the parent run: every number of the comparison, a row per scheduler."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ def open_execution(
         experiment=execution.experiment,
         uri=redact(uri),
         name=execution.name,
-        tags={**code_tags(), **tags, "bss.protocol": config.protocol},
-        params=flatten(tree),
+        tags={**code_tags(), **tags, KIND_TAG: "pipeline", "bss.protocol": config.protocol},
+        params=shown_parameters(tree),
         parent=None,
         replaces=None,
     )
@@ -87,33 +94,23 @@ def log_inputs(
 
     `version` is the origin of the data; None uses its digest in dvc.lock.
     """
-    tags = {"bss.store_digest": store.digest}
-    if Path("dvc.lock").is_file():
-        tags["bss.dvc_lock_digest"] = digest_file(Path("dvc.lock"))
-    journal.append("tags", tags=tags)
-    journal.append("dataset", dataset=_dataset(config, store, version))
+    journal.append("tags", tags={"bss.store_digest": store.digest})
+    journal.append("dataset", dataset=dataset_input(config, store, version))
     for name, folder in (("scores", scores), ("plans", plans)):
         journal.append("files", folder=journal.add_files(files_below(folder)), to=name)
     names = ("store.json", "skipped.csv", "provenance.json")
     journal.append("files", folder=journal.add_files({name: store.path / name for name in names}), to="store")
 
 
-def log_report(journal: Journal, report: Path, comparison: Mapping[str, Any]) -> None:
-    """Record the report's files, the comparison's numbers, and its verdicts as tags."""
-    numbers = {
-        name.replace(".", "/"): float(value)
-        for name, value in flatten(comparison["schedulers"]).items()
-        if isinstance(value, int | float)
-    }
-    verdicts = {
-        f"{name}/{key}/verdict": str(entry[key]["test_acc"]["verdict"])
-        for name, entry in comparison["schedulers"].items()
-        for key in ("vs_baseline", "vs_control")
-        if key in entry
-    }
-    journal.append("metrics", step=0, values=numbers)
-    journal.append("tags", tags=verdicts)
+def log_report(journal: Journal, report: Path, comparison: Comparison) -> None:
+    """Record the report's files, the comparison as a table, and its verdict as the description of the run."""
+    journal.append("tags", tags={"mlflow.note.content": description(comparison), **logged_table(TABLE)})
+    folder = journal.add_files({})
+    (journal.folder / folder).mkdir()
+    write_json(journal.folder / folder / TABLE, table(comparison_rows(comparison)))
+    journal.append("files", folder=folder, to=None)
     journal.append("files", folder=journal.add_files(files_below(report)), to="report")
+    journal.append("view", key=f"{SHARED_VIEW}{VIEW}", value=runs_view(comparison["baseline"]))
     journal.append("end", status=None)
 
 
@@ -132,19 +129,30 @@ def read_tracking(runs: Path) -> tuple[Execution, dict[str, str]] | None:
 
 
 def code_tags() -> dict[str, str]:
-    """Return the tags with the code version of a run."""
+    """Return the tags with the user and the code version of a run."""
     code = code_version()
     return {
+        **_user(),
+        "mlflow.source.name": "bss",
+        "mlflow.source.type": "LOCAL",
         "bss.version": code["version"],
         "bss.commit": code["commit"],
-        "bss.modified": str(code["modified"]).lower(),
+        "mlflow.git.dirty": str(code["modified"]).lower(),
         "bss.code_digest": code["digest"],
         "mlflow.source.git.commit": code["commit"],
     }
 
 
-def _dataset(config: Config, store: Store, version: DataVersion | None) -> dict[str, str]:
-    """Return the data as an MLflow dataset, with the digest that identifies its version."""
+def _user() -> dict[str, str]:
+    """Return the user as MLflow names one; nothing if this process has no name, as in some containers."""
+    try:
+        return {"mlflow.user": os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()}
+    except (ImportError, KeyError, OSError):
+        return {}
+
+
+def dataset_input(config: Config, store: Store, version: DataVersion | None = None) -> dict[str, str]:
+    """Return the data as MLflow's dataset, with the digest that identifies its version."""
     if version is None:
         digest = dvc_digest(Path("dvc.lock"), config.prepare.root) or store.digest
         source = {"path": config.prepare.root, "digest": digest}

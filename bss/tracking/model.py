@@ -1,6 +1,7 @@
 """Log a trained network to MLflow as a `mlflow.pyfunc` model, without pickling."""
 
 import json
+import re
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +35,8 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
     if whole:
         model = whole[0]
     else:
-        model = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
+        name = re.sub(r"[^\w=-]", "-", run.info.run_name)  # such as bss-l-seed=0; MLflow refuses some signs
+        model = client.create_logged_model(run.info.experiment_id, name, run_id, params=run.data.params)
         with tempfile.TemporaryDirectory() as temporary:
             saved = Path(temporary) / NAME
             _save(saved, model, run_id, folder, input_example)
@@ -43,6 +45,25 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
     outputs = [] if run.outputs is None else run.outputs.model_outputs
     if model.model_id not in {output.model_id for output in outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    _link_metrics(client, run, model.model_id)
+
+
+def _link_metrics(client: Any, run: Any, model_id: str) -> None:
+    """Make the final metrics of `run` metrics of its model, on the dataset of the run."""
+    from mlflow.entities import Metric
+
+    known = {metric.key for metric in client.get_logged_model(model_id).metrics or []}
+    dataset = run.inputs.dataset_inputs[0].dataset if run.inputs.dataset_inputs else None
+    place = (None, None) if dataset is None else (dataset.name, dataset.digest)
+    names = [name for name in run.data.metrics if name.startswith(("test_", "val_")) and name not in known]
+    # The same values and times as in the run, which keeps one of those that agree.
+    metrics = [
+        Metric(one.key, one.value, one.timestamp, one.step, model_id, *place, run.info.run_id)
+        for name in names
+        for one in client.get_metric_history(run.info.run_id, name)
+    ]
+    if metrics:
+        client.log_batch(run.info.run_id, metrics=metrics)
 
 
 def _save(path: Path, model: Any, run_id: str, folder: Path, input_example: dict[str, npt.NDArray[Any]]) -> None:

@@ -66,7 +66,7 @@ class Replay:
             state["record"], state["experiment"] = first["record"], first["experiment"]
             return
         if op == "continue":
-            state["run_id"] = self._known(first)
+            state["run_id"], state["experiment"] = self._known(first), first["experiment"]
             return
         run_id = state["run_id"]
         if op == "metrics":
@@ -78,6 +78,11 @@ class Replay:
             self._log_dataset(run_id, first)
         elif op == "files":
             self.client.log_artifacts(run_id, str(journal.folder / first["folder"]), first["to"])
+        elif op == "adopt":
+            self._adopt(run_id, state["experiment"], first["records"])
+        elif op == "view":
+            experiment = self._experiment(state["experiment"])
+            self.client.set_experiment_tag(experiment, first["key"], first["value"])
         elif op == "model":
             self._log_model(run_id, journal.folder / first["folder"])
         elif op == "end" and first["status"] is not None:
@@ -145,6 +150,12 @@ class Replay:
 
         dataset = Dataset(**record["dataset"])
         self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def _adopt(self, run_id: str, experiment: str, records: list[str]) -> None:
+        """Move the runs of `records` below the run; those that were deleted stay so."""
+        for record in records:
+            for found in self._find(self._experiment(experiment), record):
+                self.client.set_tag(found, PARENT_TAG, run_id)
 
     def _log_model(self, run_id: str, folder: Path) -> None:
         from bss.tracking.model import log_model

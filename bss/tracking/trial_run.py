@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bss.config import flatten
 from bss.redact import redact
+from bss.tracking.columns import final_values, shown_parameters, shown_series
 from bss.tracking.execution import Execution, code_tags
 from bss.tracking.journal import Journal, files_below
+from bss.tracking.view import KIND_TAG
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,14 @@ class TrialRun:
         params: dict[str, Any],
         tags: dict[str, str],
         replaces: str | None = None,
+        dataset: dict[str, str] | None = None,
     ) -> "TrialRun":
-        """Start a child of `execution` with flattened `params`; `replaces` names a run it replaces."""
+        """Start a child of `execution`; `replaces` names a run it replaces, `dataset` is its input."""
         journal, record = Journal.create(spool), secrets.token_hex(16)
-        _open(journal, execution, record, name, {**tags, **code_tags()}, params, replaces)
+        tags = {**tags, **code_tags(), KIND_TAG: "trial"}
+        _open(journal, execution, record, name, tags, shown_parameters(params), replaces)
+        if dataset is not None:
+            journal.append("dataset", dataset=dataset)
         return cls(journal, record)
 
     @classmethod
@@ -60,13 +65,13 @@ class TrialRun:
         return cls(journal, first["record"], max(steps, default=-1) + 1)
 
     def log_epoch(self, row: Mapping[str, Any]) -> None:
-        """Add a row of history.csv: its numbers become metrics of step ``row["epoch"]``."""
+        """Add a row of history.csv: its most useful numbers become metrics of step ``row["epoch"]``."""
         if row["epoch"] >= self.logged_epochs:
-            self._log({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
+            self._log(shown_series(row), int(row["epoch"]))
 
     def finish(self, folder: Path, metrics: Mapping[str, Any], model: ModelToLog | None) -> None:
         """Add the final `metrics`, the files of `folder` and the model, and end the run."""
-        self._log({f"final/{name}": value for name, value in metrics.items()}, int(metrics["selected_epoch"]))
+        self._log(final_values(metrics), 0)  # MLflow draws a bar of what has no other step
         files = files_below(folder, without=["model.pt"])
         self.journal.append("files", folder=self.journal.add_files(files), to=None)
         if model is not None:
@@ -106,7 +111,7 @@ def _open(
         uri=redact(execution.tracking_uri),
         name=name,
         tags={**tags, **execution.tags},
-        params=flatten(params),
+        params=params,
         parent=execution.record,
         replaces=replaces,
     )

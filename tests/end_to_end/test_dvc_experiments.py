@@ -39,8 +39,12 @@ def tracked_runs(folder):
     runs = client.search_runs([experiment.experiment_id])
     assert {found.info.status for found in runs} == {"FINISHED"}
     parents = [found for found in runs if "mlflow.parentRunId" not in found.data.tags]
+    parent_of = {found.info.run_id: found.data.tags.get("mlflow.parentRunId") for found in runs}
     children = {
-        parent.info.run_id: sum(found.data.tags.get("mlflow.parentRunId") == parent.info.run_id for found in runs)
+        parent.info.run_id: sum(
+            found.data.tags["bss.kind"] == "trial" and parent_of[parent_of[found.info.run_id]] == parent.info.run_id
+            for found in runs
+        )
         for parent in parents
     }
     reports = {len(client.list_artifacts(parent.info.run_id, "report")) > 0 for parent in parents}

@@ -86,7 +86,10 @@ def test_a_second_run_reuses_what_did_not_change(clone):
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     assert len(parents) == 2
     for parent in parents:
-        children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        above = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        ids = {r.info.run_id for r in above}
+        assert {r.data.tags["bss.kind"] for r in above} == {"summary"}
+        children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") in ids]
         assert len(children) == 6
         assert {r.info.status for r in [parent, *children]} == {"FINISHED"}
         assert {r.data.tags["bss.kfp_run_id"] for r in children} == {parent.data.tags["bss.kfp_run_id"]}

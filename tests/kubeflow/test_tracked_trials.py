@@ -62,16 +62,18 @@ def test_mlflow_has_every_training_once_whenever_it_did_not_answer(down, step, s
     client = mlflow.MlflowClient(right)
     found = client.search_runs([e.experiment_id for e in client.search_experiments()])
     (parent,) = [r for r in found if "mlflow.parentRunId" not in r.data.tags]
-    assert sorted(r.data.tags["scheduler"] for r in found if r is not parent) == ["control", "uniform"]
+    above = {r.data.tags["scheduler"]: r for r in found if r.data.tags["bss.kind"] == "summary"}
+    trials = [r for r in found if r.data.tags["bss.kind"] == "trial"]
+    assert sorted(above) == sorted(r.data.tags["scheduler"] for r in trials) == ["control", "uniform"]
+    assert {r.data.tags["mlflow.parentRunId"] for r in above.values()} == {parent.info.run_id}
     assert {r.info.status for r in found} == {"FINISHED"}
     assert {"report", "scores", "plans", "store", "params.json"} <= {
         item.path for item in client.list_artifacts(parent.info.run_id)
     }
     assert find_execution(right) == execution
-    for child in found:
-        if child is not parent:
-            assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-            assert sorted(m.step for m in client.get_metric_history(child.info.run_id, "val/acc")) == [0, 1, 2]
+    for child in trials:
+        assert child.data.tags["mlflow.parentRunId"] == above[child.data.tags["scheduler"]].info.run_id
+        assert sorted(m.step for m in client.get_metric_history(child.info.run_id, "val/acc")) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("state", ["COMPLETE", "RUNNING"])

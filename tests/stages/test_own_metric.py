@@ -239,18 +239,20 @@ def test_mlflow_has_it(project):
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
     runs = client.search_runs([experiment.experiment_id])
-    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    (parent,) = [run for run in runs if run not in children]
+    children = [run for run in runs if "seed" in run.data.tags]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert len(children) == len(SCHEDULERS) * len(SEEDS)
     for run in children:
         rows = read_csv(trial(folder, run.data.tags["scheduler"], run.data.tags["seed"]) / "history.csv")
         for name in ("val/top2", "balance/share_image"):
             logged = sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name))
             assert logged == [(int(row["epoch"]), float(row[name])) for row in rows]
-        assert 0 < run.data.metrics["final/test/top2"] <= 1
-        assert run.data.metrics["final/test/nll"] > 0
+        assert 0 < run.data.metrics["test_top2"] <= 1
+        assert run.data.metrics["test_nll"] > 0
     values = [metrics["test/top2"] for metrics in metrics_of(folder, "uniform")]
-    assert parent.data.metrics["uniform/test_top2/mean"] == pytest.approx(np.mean(values))
+    table = client.load_table(experiment.experiment_id, "schedulers.json", [parent.info.run_id])
+    table = table.set_index("scheduler")
+    assert table["test_top2_mean"]["uniform"] == pytest.approx(np.mean(values))
 
 
 def test_data_of_two_classes_do_not_have_it(project):

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import re
+from math import isnan
 from pathlib import Path
 
 import mlflow
@@ -18,6 +19,7 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.inputs.waveforms import read_filled
 from bss.remote.fetch import DataVersion
+from bss.report.markdown import markdown_comparison
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.dvc_lock import dvc_digest
@@ -53,7 +55,7 @@ def tracked(pipeline, small_root, small_store, tmp_path_factory):
         experiment = client.get_experiment_by_name(Store.open(small_store).name)
         runs = client.search_runs([experiment.experiment_id])
         (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-        yield client, parent, [run for run in runs if run is not parent], work
+        yield client, parent, [run for run in runs if run.data.tags["bss.kind"] == "trial"], work
     finally:
         os.chdir(before)
 
@@ -62,10 +64,20 @@ def artifacts(client, run, path=None):
     return {item.path for item in client.list_artifacts(run.info.run_id, path)}
 
 
-def test_a_child_per_training_under_one_parent(tracked):
-    _, parent, children, _ = tracked
+def summaries(client, parent):
+    """The runs of the schedulers, by their names."""
+    runs = client.search_runs([parent.info.experiment_id], "tags.`bss.kind` = 'summary'")
+    return {run.info.run_name: run for run in runs}
+
+
+def test_a_run_per_training_under_that_of_its_scheduler_under_one_parent(tracked):
+    client, parent, children, _ = tracked
+    above = summaries(client, parent)
+    assert sorted(above) == ["bss-l-online", "control", "uniform"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in above.values()} == {parent.info.run_id}
     assert len(children) == 6
-    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    for child in children:
+        assert child.data.tags["mlflow.parentRunId"] == above[child.data.tags["scheduler"]].info.run_id
     assert {(c.data.tags["scheduler"], c.data.tags["seed"]) for c in children} >= {
         ("uniform", "0"),
         ("bss-l-online", "1"),
@@ -74,9 +86,12 @@ def test_a_child_per_training_under_one_parent(tracked):
 
 
 def test_parameters_are_flat_and_tags_tell_what_made_the_run(tracked, small_store):
-    _, parent, children, _ = tracked
+    _, parent, children, work = tracked
     assert parent.data.params["train.epochs"] == "3"
-    assert parent.data.params["prepare.modalities.audio.sample_rate"] == "4000"
+    path = mlflow.artifacts.download_artifacts(
+        run_id=parent.info.run_id, artifact_path="params.json", tracking_uri=f"sqlite:///{work}/mlflow.db"
+    )
+    assert json.loads(Path(path).read_text())["prepare"]["modalities"]["audio"]["sample_rate"] == 4000
     child = next(c for c in children if c.data.tags["scheduler"] == "bss-l-online")
     assert child.data.params["scheduler.beta"] == "0.6"
     assert parent.data.tags["bss.store_digest"] == Store.open(small_store).digest
@@ -84,16 +99,19 @@ def test_parameters_are_flat_and_tags_tell_what_made_the_run(tracked, small_stor
         assert parent.data.tags[tag]
 
 
-def test_every_number_of_the_history_is_a_metric_of_its_epoch(tracked):
+def test_every_useful_number_of_the_history_is_a_metric_of_its_epoch(tracked):
     client, _, children, work = tracked
     for child in children:
         trial = work / "runs" / child.data.tags["scheduler"] / f"seed={child.data.tags['seed']}"
         with (trial / "history.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        for name in ("train/loss", "val/acc", "val/acc_vector", "val/map", "balance/gap", "schedule/steps"):
+        for name in ("train/loss", "val/acc", "val/acc_vector", "val/f1_macro", "balance/gap", "schedule/fraction"):
             found = sorted((m.step, m.value) for m in client.get_metric_history(child.info.run_id, name))
             assert found == [(int(row["epoch"]), float(row[name])) for row in rows]
-        assert child.data.metrics["final/test/acc"] > 0
+        final = json.loads((trial / "metrics.json").read_text())
+        for name in ("test_acc", "val_acc"):
+            (found,) = client.get_metric_history(child.info.run_id, name)
+            assert (found.step, found.value) == (0, final[name.replace("_", "/")])
 
 
 def test_artifacts_hold_scores_plans_sequences_and_the_report(tracked):
@@ -103,13 +121,79 @@ def test_artifacts_hold_scores_plans_sequences_and_the_report(tracked):
     assert "store/skipped.csv" in artifacts(client, parent, "store")
     for child in children:
         assert {"history.csv", "metrics.json", "sequences.parquet", "predictions.parquet"} <= artifacts(client, child)
-    assert parent.data.metrics["bss-l-online/vs_baseline/test_acc/difference"] == pytest.approx(
-        100 * (parent.data.metrics["bss-l-online/test_acc/mean"] - parent.data.metrics["uniform/test_acc/mean"])
-    )
-    assert 0 < parent.data.metrics["bss-l-online/vs_baseline/test_acc/p_corrected"] <= 1
-    verdicts = {name: value for name, value in parent.data.tags.items() if name.endswith("/verdict")}
-    pairs = ("uniform/vs_control", "control/vs_baseline", "bss-l-online/vs_baseline", "bss-l-online/vs_control")
-    assert verdicts == {f"{pair}/verdict": "inconclusive" for pair in pairs}  # of two seeds
+
+
+SUMMARY = {"test_acc", "diff_vs_uniform", "ci_low", "ci_high", "p", "steps", "seconds"}
+
+
+def test_a_scheduler_has_the_same_few_metrics_and_the_baseline_no_difference_to_itself(tracked):
+    client, parent, _, work = tracked
+    comparison = json.loads((work / "report" / "comparison.json").read_text())
+    seconds = json.loads((work / "report" / "times.json").read_text())
+    found = summaries(client, parent)
+    assert set(found["uniform"].data.metrics) == {"test_acc", "steps", "seconds"}
+    assert "verdict" not in found["uniform"].data.tags
+    for name in ("control", "bss-l-online"):
+        entry = comparison["schedulers"][name]
+        difference = entry["vs_baseline"]["test_acc"]
+        right = {
+            "test_acc": entry["test_acc"]["mean"],
+            "diff_vs_uniform": difference["difference"],
+            "ci_low": difference["low"],
+            "ci_high": difference["high"],
+            "p": difference["p_corrected"],
+            "steps": entry["steps"]["mean"],
+            "seconds": seconds[name],
+        }
+        assert found[name].data.metrics == pytest.approx(right, abs=0.00005)
+        assert found[name].data.tags["verdict"] == "inconclusive"  # of two seeds
+
+
+def test_the_table_of_runs_has_at_most_forty_columns_and_the_pipeline_no_metric(tracked):
+    client, parent, _, _ = tracked
+    assert parent.data.metrics == {}
+    columns = set()
+    for run in client.search_runs([parent.info.experiment_id]):
+        columns |= {("metric", name) for name in run.data.metrics} | {("param", name) for name in run.data.params}
+        columns |= {("tag", name) for name in run.data.tags if not name.startswith("mlflow.")}
+    assert {("metric", name) for name in SUMMARY} < columns
+    assert len(columns) <= 40, sorted(columns)
+
+
+def test_the_description_is_the_verdict_with_the_table_and_the_rest_is_a_table_of_mlflow(tracked):
+    client, parent, _, work = tracked
+    comparison = json.loads((work / "report" / "comparison.json").read_text())
+    text = parent.data.tags["mlflow.note.content"]
+    assert text.startswith("Seeds: 2, too few for a verdict; 6 or more are needed.")
+    assert text.endswith(markdown_comparison(comparison))
+    table = client.load_table(parent.info.experiment_id, "schedulers.json", [parent.info.run_id])
+    table = table.set_index("scheduler")
+    assert list(table.index) == ["uniform", "control", "bss-l-online"]
+    assert table["test_acc_mean"]["control"] == comparison["schedulers"]["control"]["test_acc"]["mean"]
+    assert isnan(table["vs_baseline_test_acc_p"]["uniform"])
+
+
+def test_a_second_comparison_changes_the_runs_of_the_first(tracked, pipeline, small_root, small_store):
+    client, parent, _, work = tracked
+    before = {name: run.info.run_id for name, run in summaries(client, parent).items()}
+    compare(tracked_config(small_root), small_store, pipeline[0] / "scores", work / "runs", work / "report")
+    assert {name: run.info.run_id for name, run in summaries(client, parent).items()} == before
+    assert client.get_run(parent.info.run_id).data.tags["mlflow.note.content"].count("| uniform |") == 1
+
+
+def test_every_run_has_user_source_commit_and_dataset(tracked, small_store):
+    client, parent, _, _ = tracked
+    runs = client.search_runs([parent.info.experiment_id])
+    assert len(runs) == 10
+    for run in runs:
+        assert run.data.tags["mlflow.user"] == run.info.user_id != "unknown"
+        assert run.data.tags["mlflow.source.name"] == "bss"
+        assert run.data.tags["mlflow.source.git.commit"] == parent.data.tags["bss.commit"]
+        (entry,) = run.inputs.dataset_inputs
+        assert (entry.dataset.name, entry.dataset.digest) == (
+            Store.open(small_store).name,
+            Store.open(small_store).digest[:36],
+        )
 
 
 def test_the_dataset_is_an_input_with_its_digest(tracked, small_store):

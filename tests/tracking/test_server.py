@@ -66,7 +66,7 @@ def test_a_server_elsewhere_is_pointed_at(monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org")
     assert run_ui(5000) == 0
     shown = capsys.readouterr().out
-    assert "https://***@mlflow.example.org" in shown
+    assert "https://***@mlflow.example.org/#/experiments?workflowType=machine_learning" in shown
     assert "secret" not in shown
 
 

@@ -54,7 +54,10 @@ def test_two_pipelines_at_once(pipeline, small_root, small_store, tmp_path):
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(client.search_logged_models([experiment.experiment_id])) == 2 * len(NAMES)
     for parent in parents:
-        children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        above = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert sorted(run.data.tags["scheduler"] for run in above) == sorted(NAMES)
+        ids = {run.info.run_id for run in above}
+        children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") in ids]
         assert sorted(run.data.tags["scheduler"] for run in children) == sorted(NAMES)
         assert "report" in {item.path for item in client.list_artifacts(parent.info.run_id)}
         for child in children:

@@ -1,0 +1,66 @@
+"""A browser that a test drives: chromium's DevTools protocol."""
+
+import base64
+import json
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager
+
+
+class Page:
+    """One page of a running browser."""
+
+    def __init__(self, address):
+        import websocket
+
+        self._socket, self._number = websocket.create_connection(address, timeout=120), 0
+
+    def _call(self, method, **params):
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while (answer := json.loads(self._socket.recv())).get("id") != self._number:
+            pass
+        return answer["result"]
+
+    def open(self, url):
+        self._call("Page.navigate", url=url)
+
+    def evaluate(self, expression):
+        return self._call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def text_with(self, *wanted):
+        """Wait until the visible text holds each of `wanted`; return it, as it is after a minute at the latest."""
+        text = ""
+        for _ in range(120):
+            text = self.evaluate("document.body ? document.body.innerText : ''") or ""
+            if all(words in text for words in wanted):
+                break
+            time.sleep(0.5)
+        return text
+
+    def screenshot(self, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+
+
+@contextmanager
+def browser(folder):
+    """Give a page of a fresh browser, whose profile is in `folder`."""
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1500,900"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    command += ["--remote-debugging-port=0", "--remote-allow-origins=*", f"--user-data-dir={folder}", "about:blank"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        note = folder / "DevToolsActivePort"
+        for _ in range(600):
+            if note.is_file() and len(note.read_text().split()) == 2:
+                break
+            time.sleep(0.1)
+        port = note.read_text().split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=60) as answer:
+            (page,) = [tab for tab in json.load(answer) if tab["type"] == "page"]
+        yield Page(page["webSocketDebuggerUrl"])
+    finally:
+        process.terminate()
+        process.wait()
