@@ -11,10 +11,12 @@ from bss.data.store import Store
 from bss.metrics.base import MODALITY, Metric, SplitMetric, Task
 from bss.metrics.find import metrics_of
 from bss.provenance import code_version
-from bss.report.audit import PICTURE, kinds_of, measured_by, measurements, worst_samples
+from bss.report.audit import PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import Comparison, Results
-from bss.report.csv_rows import difference_rows
+from bss.report.csv_rows import comparison_rows, difference_rows
 from bss.report.curves import curves_plot, pacing_plot
+from bss.report.difference_table import difference_columns, difference_table
+from bss.report.downloads import downloads
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
@@ -22,7 +24,7 @@ from bss.report.plots import final_plot, histogram_plot, modality_plot
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
 from bss.report.terminal import detail_cells, detail_columns, effect_cells, effect_columns
-from bss.report.verdicts import cautions, interval, next_steps
+from bss.report.verdicts import cautions, next_steps
 
 
 def render_page(
@@ -43,6 +45,22 @@ def render_page(
     names = listed(comparison, list(results))
     few = {name: results[name] for name in shown(comparison)}
     few_compared = comparison | {"schedulers": {name: comparison["schedulers"][name] for name in few}}
+    titles, differences = (
+        ["scheduler", *effect_columns(comparison), *detail_columns(comparison)],
+        difference_table(comparison),
+    )
+    rows = [
+        [name, *effect_cells(entry, comparison), *detail_cells(entry, comparison, times[name])]
+        for name, entry in ((name, comparison["schedulers"][name]) for name in names)
+    ]
+    tables = {
+        "comparison": (titles, rows, downloads("comparison", comparison_rows(comparison), titles, rows)),
+        "differences": (
+            difference_columns(comparison),
+            differences,
+            downloads("differences", difference_rows(comparison), difference_columns(comparison), differences),
+        ),
+    }
     code = code_version()
     return environment.get_template("page.html").render(
         name=store.name,
@@ -52,12 +70,7 @@ def render_page(
         steps=next_steps(comparison),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        tests=[row | {"interval": interval(row)} for row in difference_rows(comparison)],
-        titles=effect_columns(comparison) + detail_columns(comparison),
-        rows={
-            name: effect_cells(entry, comparison) + detail_cells(entry, comparison, times[name])
-            for name, entry in ((name, comparison["schedulers"][name]) for name in names)
-        },
+        tables=tables,
         colours={name: css_colour(colour) for name, colour in colours(list(few)).items()},
         palettes={"light": PALETTE, "dark": PALETTE_DARK},
         forests={"selected": forest_plot(comparison, "test_acc"), "last": forest_plot(comparison, "last_test_acc")},
@@ -70,6 +83,7 @@ def render_page(
         audit=worst_samples(config, store, scores),
         measured=measured_by(config),
         picture=PICTURE,
+        sound=SOUND,
         counts={split: len(store.rows(split)) for split in ("train", "val", "test")},
         classes=len(store.classes),
         parameters=flatten(config_to_tree(config)),
