@@ -14,17 +14,20 @@ from bss.data.tables import open_table
 from bss.errors import BssError
 from bss.inspect.pictures import picture
 from bss.report.results import Result
+from bss.report.sounds import sound_url
 
 WORST = 20
 """Number of samples to list."""
 PICTURE = " stored"
 """Suffix of a key whose value is a picture."""
+SOUND = " sound"
+"""Suffix of a key whose value is a sound."""
 
 
 def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, str]]:
     """Return the samples with the lowest score after the warm-up (if any), averaged over seeds, lowest first.
 
-    Each has id, label, each modality head's class (by majority over the seeds), pictures of the
+    Each has id, label, each modality head's class (by majority over the seeds), pictures and sounds of the
     stored sample (``data:`` URLs), and files or texts.
     Raises `BssError` if a seed's scores are missing or do not match the store's samples.
     """
@@ -52,6 +55,9 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
             sample[f"{name} says"] = store.classes[votes.most_common(1)[0][0]]
         pictures = {name: picture(modality, store.sample(name, row)) for name, modality in store.modalities.items()}
         sample |= {f"{name}{PICTURE}": address for name, address in pictures.items() if address is not None}
+        for name, modality in store.modalities.items():
+            if modality.sample_rate is not None:
+                sample[f"{name}{SOUND}"] = sound_url(store.sample(name, row), modality.sample_rate)
         sample |= {f"{name} file": files[name][row] for name in store.modalities}
         listed.append(sample)
     return listed

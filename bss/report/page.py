@@ -1,5 +1,8 @@
 """The report: one self-contained HTML page."""
 
+import base64
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +11,20 @@ from bss.data.store import Store
 from bss.metrics.base import MODALITY, Metric, SplitMetric, Task
 from bss.metrics.find import metrics_of
 from bss.provenance import code_version
-from bss.report import plots
-from bss.report.audit import PICTURE, kinds_of, measured_by, measurements, worst_samples
-from bss.report.comparison import ROLES, Comparison, Results
-from bss.report.csv_rows import difference_rows
+from bss.report.audit import PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
+from bss.report.comparison import Comparison, Results
+from bss.report.csv_rows import comparison_rows, difference_rows
+from bss.report.curves import curves_plot, pacing_plot
+from bss.report.difference_table import difference_columns, difference_table
+from bss.report.downloads import downloads
+from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
+from bss.report.forest import forest_plot
+from bss.report.headline import headline
+from bss.report.plots import final_plot, histogram_plot, modality_plot
+from bss.report.selection import listed, shown
 from bss.report.statistics import auc
 from bss.report.terminal import detail_cells, detail_columns, effect_cells, effect_columns
-from bss.report.verdicts import cautions, findings, headlines, interval, next_steps
+from bss.report.verdicts import cautions, next_steps
 
 
 def render_page(
@@ -30,32 +40,50 @@ def render_page(
 
     task = Task(len(store.classes), tuple(store.modalities))
     environment = Environment(loader=PackageLoader("bss.report", "."), autoescape=True, trim_blocks=True)
-    keys = [key for key, role in ROLES if comparison[role]]
+    environment.filters["code"] = _with_code
+    script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    names = listed(comparison, list(results))
+    few = {name: results[name] for name in shown(comparison)}
+    few_compared = comparison | {"schedulers": {name: comparison["schedulers"][name] for name in few}}
+    titles, differences = (
+        ["scheduler", *effect_columns(comparison), *detail_columns(comparison)],
+        difference_table(comparison),
+    )
+    rows = [
+        [name, *effect_cells(entry, comparison), *detail_cells(entry, comparison, times[name])]
+        for name, entry in ((name, comparison["schedulers"][name]) for name in names)
+    ]
+    tables = {
+        "comparison": (titles, rows, downloads("comparison", comparison_rows(comparison), titles, rows)),
+        "differences": (
+            difference_columns(comparison),
+            differences,
+            downloads("differences", difference_rows(comparison), difference_columns(comparison), differences),
+        ),
+    }
     code = code_version()
     return environment.get_template("page.html").render(
         name=store.name,
         comparison=comparison,
         cautions=cautions(comparison),
-        headlines=headlines(comparison),
-        findings=findings(comparison) + next_steps(comparison),
-        tests=[row | {"interval": interval(row)} for row in difference_rows(comparison)],
-        titles=effect_columns(comparison) + detail_columns(comparison),
-        rows={
-            name: effect_cells(entry, comparison) + detail_cells(entry, comparison, times[name])
-            for name, entry in comparison["schedulers"].items()
-        },
-        colours={name: plots.css_colour(colour) for name, colour in plots.colours(list(results)).items()},
-        palettes={"light": plots.PALETTE, "dark": plots.PALETTE_DARK},
-        differences=[plots.differences_plot(comparison, key, "test_acc") for key in keys],
-        last_differences=[plots.differences_plot(comparison, key, "last_test_acc") for key in keys],
-        curves=_curves(results, task),
-        pacing=plots.pacing_plot(results),
-        modalities=plots.modality_plot(comparison),
-        finals=_finals(comparison, task),
+        headline=headline(comparison),
+        steps=next_steps(comparison),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        tables=tables,
+        colours={name: css_colour(colour) for name, colour in colours(list(few)).items()},
+        palettes={"light": PALETTE, "dark": PALETTE_DARK},
+        forests={"selected": forest_plot(comparison, "test_acc"), "last": forest_plot(comparison, "last_test_acc")},
+        left_out=len(results) - len(few),
+        curves=_curves(few, task),
+        pacing=pacing_plot(few),
+        modalities=modality_plot(few_compared),
+        finals=_finals(few_compared, task),
         histograms=_histograms(config, store, scores, results),
         audit=worst_samples(config, store, scores),
         measured=measured_by(config),
         picture=PICTURE,
+        sound=SOUND,
         counts={split: len(store.rows(split)) for split in ("train", "val", "test")},
         classes=len(store.classes),
         parameters=flatten(config_to_tree(config)),
@@ -68,6 +96,13 @@ def render_page(
     )
 
 
+def _with_code(text: str) -> Any:
+    """Return escaped markup in which `...` is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _curves(results: Results, task: Task) -> list[tuple[str, str, str]]:
     """Return (title, drawing by epoch, drawing by steps) of each plotted metric that epochs have."""
     first = next(iter(results.values()))[0]
@@ -75,9 +110,9 @@ def _curves(results: Results, task: Task) -> list[tuple[str, str, str]]:
     for metric in metrics_of(Metric, task):
         for series in metric.series(task.modalities, first.watched):
             if metric.plotted and series.column in first.history:
-                by_epoch = plots.curves_plot(results, metric, series, "epochs")
-                by_steps = plots.curves_plot(results, metric, series, "steps")
-                drawn.append((plots.capitalised(series.label), by_epoch, by_steps))
+                by_epoch = curves_plot(results, metric, series, "epochs")
+                by_steps = curves_plot(results, metric, series, "steps")
+                drawn.append((capitalised(series.label), by_epoch, by_steps))
     return drawn
 
 
@@ -85,8 +120,8 @@ def _finals(comparison: Comparison, task: Task) -> list[tuple[str, str]]:
     """Return (title, drawing) of each plotted metric that trained networks alone have."""
     return [
         (
-            plots.capitalised(metric.label.replace(MODALITY, "each modality")),
-            plots.final_plot(comparison, metric, metric.series(task.modalities, "test")),
+            capitalised(metric.label.replace(MODALITY, "each modality")),
+            final_plot(comparison, metric, metric.series(task.modalities, "test")),
         )
         for metric in metrics_of(SplitMetric, task)
         if metric.plotted and not metric.per_epoch
@@ -97,7 +132,7 @@ def _histograms(config: Config, store: Store, scores: Path, results: Results) ->
     """Return (caption, drawing) of each measurement."""
     kinds = kinds_of(store)
     return [
-        (title + _auc_text(measured, kinds), plots.histogram_plot(title, measured, kinds))
+        (title + _auc_text(measured, kinds), histogram_plot(title, measured, kinds))
         for title, measured in measurements(config, store, scores, results)
     ]
 

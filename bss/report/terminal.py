@@ -13,7 +13,8 @@ from bss.metrics.base import SplitMetric
 from bss.metrics.find import metrics_of
 from bss.report.comparison import ROLES, Comparison
 from bss.report.markdown import markdown_comparison
-from bss.report.verdicts import interval, mark, verdicts
+from bss.report.selection import listed, shown
+from bss.report.verdicts import cautions, headlines, interval, mark, next_steps, verdicts
 
 
 def show(report: Path, console: Console, markdown: bool = False, ui: str | None = "make ui (or `bss ui`)") -> None:
@@ -35,16 +36,29 @@ def show(report: Path, console: Console, markdown: bool = False, ui: str | None 
 
 
 def print_comparison(comparison: Comparison, times: dict[str, float], console: Console) -> None:
-    """Print a line per scheduler in tables as wide as the console at most, and what they mean."""
+    """Print a line per scheduler in tables as wide as the console at most, and what they mean.
+
+    Of a long list the references and the best are printed, with a summary instead of a sentence for each.
+    """
     seeds, protocol = comparison["seeds"], comparison["protocol"]
     selected = "selected on test (protocol published)" if protocol == "published" else "selected on val"
-    schedulers = comparison["schedulers"]
+    schedulers = {name: comparison["schedulers"][name] for name in listed(comparison, shown(comparison))}
+    left_out = len(comparison["schedulers"]) - len(schedulers)
     effects = {name: effect_cells(entry, comparison) for name, entry in schedulers.items()}
     title = f"Accuracy on test in %, {selected}, {seeds} seeds; * better or worse, = within the margin"
     console.print(_table(title, effect_columns(comparison), effects))
     details = {name: detail_cells(entry, comparison, times[name]) for name, entry in schedulers.items()}
     _print_columns(f"Means over seeds, {_units(comparison)}", detail_columns(comparison), details, console)
-    for line in verdicts(comparison):
+    if left_out:
+        console.print(
+            f"{left_out} more schedulers have a lower accuracy than these: comparison.csv and the report list them.",
+            markup=False,
+            soft_wrap=True,
+        )
+    lines = verdicts(comparison)
+    if left_out:  # a sentence per scheduler would be longer than the table
+        lines = [*cautions(comparison), *headlines(comparison), *next_steps(comparison)]
+    for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -10,6 +10,10 @@ from bss.report.seeds import MOST_SEEDS
 
 MOST_LISTED = 64
 """Most seeds in a suggested command."""
+MOST_NAMED = 3
+"""Schedulers that the one sentence of the report names; it counts the rest."""
+MOST_LISTED_NAMES = 6
+"""The same in each part of `headlines`."""
 FAR_ABOVE = 0.1
 """From this excess of val over test accuracy, val does not predict test."""
 
@@ -47,8 +51,9 @@ def _val_cautions(comparison: Comparison) -> Iterator[str]:
     gaps = [f"{name} {100 * v:.1f} / {100 * t:.1f}" for name, (v, t) in means.items() if v - t >= FAR_ABOVE]
     if gaps:
         yield (
-            f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not predict test. "
-            "Are speakers, videos or near-duplicates in both train and val? List them in the manifest's column `group`."
+            f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not judge what test asks. "
+            "Train and val probably share something that test lacks: speakers, videos or near-duplicates (name them in "
+            "the manifest's column `group`), or features from a model that was trained with the labels of both."
         )
     found = [entry[key]["test_acc"]["difference"] for entry in entries.values() for key, _ in ROLES if key in entry]
     accuracy, samples = means[comparison["baseline"]][0], comparison["val_samples"]
@@ -78,7 +83,7 @@ def headlines(comparison: Comparison) -> list[str]:
     if comparison["seeds"] < FEWEST_SEEDS:
         return []
     references = [comparison[role] for _, role in ROLES]
-    words = {"better": "better", "worse": "worse", "within-margin": f"within {_points(comparison['margin'])}"}
+    words = {"better": "better", "worse": "worse", "within-margin": f"within {points(comparison['margin'])}"}
     words["inconclusive"] = "inconclusive"
     lines = []
     for key, role in ROLES:
@@ -86,7 +91,7 @@ def headlines(comparison: Comparison) -> list[str]:
         for name, entry in comparison["schedulers"].items():
             if name not in references and key in entry:
                 found[entry[key]["test_acc"]["verdict"]].append(name)
-        parts = [f"{words[verdict]}: {', '.join(names)}" for verdict, names in found.items() if names]
+        parts = [f"{words[verdict]}: {named(names, MOST_LISTED_NAMES)}" for verdict, names in found.items() if names]
         if parts:
             lines.append(f"Against {comparison[role]}, {'; '.join(parts)}.")
     return lines
@@ -105,7 +110,7 @@ def next_steps(comparison: Comparison) -> list[str]:
     if not wanted:
         return []
     most = max(wanted.values())
-    names = ", ".join(wanted)
+    names = ", ".join(wanted) if len(wanted) <= MOST_LISTED_NAMES else f"{len(wanted)} schedulers"
     return [f"{most - comparison['seeds']} more seeds would probably decide {names}: `{more_seeds(comparison, most)}`"]
 
 
@@ -136,9 +141,9 @@ def _finding(difference: dict[str, Any], reference: str, comparison: Comparison)
     margin, verdict = comparison["margin"], difference["verdict"]
     small = -margin < difference["low"] and difference["high"] < margin
     found = {
-        "better": f"better than {reference}" + (f", by less than {_points(margin)}" if small else ""),
-        "worse": f"worse than {reference}" + (f", by less than {_points(margin)}" if small else ""),
-        "within-margin": f"within {_points(margin)} of {reference}",
+        "better": f"better than {reference}" + (f", by less than {points(margin)}" if small else ""),
+        "worse": f"worse than {reference}" + (f", by less than {points(margin)}" if small else ""),
+        "within-margin": f"within {points(margin)} of {reference}",
         "inconclusive": f"inconclusive against {reference}",
     }[verdict]
     p = f"p = {difference['p']:.3f}"
@@ -161,5 +166,13 @@ def _wanted(difference: dict[str, Any], comparison: Comparison) -> int | None:
     return max(difference["seeds_needed"], comparison["seeds"] + 2)
 
 
-def _points(number: float) -> str:
+def points(number: float) -> str:
+    """Return a number of points in words, such as ``1.5 points``."""
     return f"{number:g} point" if number == 1 else f"{number:g} points"
+
+
+def named(names: list[str], most: int = MOST_NAMED) -> str:
+    """Return a list in words: ``a, b and c``; beyond `most` names ``a, b, c and 4 more``."""
+    kept, more = names[:most], len(names) - most
+    parts = [*kept, f"{more} more"] if more > 0 else kept
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
