@@ -61,7 +61,7 @@ INDIFFERENT = (
 )
 """Packages and modules that change no result: what they hand on is digested itself, or only shown."""
 
-BY_FILE = ("bss.balance.schedulers",)
+BY_FILE = ("bss.balance.schedulers", "bss.strategies")
 """Packages whose modules are imported by the names of their files."""
 
 
