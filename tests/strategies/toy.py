@@ -128,10 +128,11 @@ def ranks_of(count):
 def train_on_ranks(strategy, names, count, **changes):
     """Train in `count` threads; return each one's network and run."""
     found, errors = [None] * count, []
+    networks = [make_network(names) for _ in range(count)]  # here: threads share torch's generator
 
     def work(ranks):
         try:
-            network = make_network(names)
+            network = networks[ranks.rank]
             found[ranks.rank] = (network, train(strategy, network, Toy(names), ranks, **changes))
         except BaseException as error:
             errors.append(error)
