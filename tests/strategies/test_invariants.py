@@ -14,11 +14,13 @@ from bss.config.strategies import find_strategies
 from bss.config.training import SgdConfig
 from bss.strategies.agm import Agm
 from bss.strategies.amss import Amss
+from bss.strategies.dgl import Dgl
 from bss.strategies.gblending import GBlending
 from bss.strategies.lfm import Lfm
 from bss.strategies.mbsd import Mbsd
 from bss.strategies.mixup import Mixup
 from bss.strategies.mlb import Mlb
+from bss.strategies.mmpareto import MmPareto
 from bss.strategies.modality_dropout import ModalityDropout
 from bss.strategies.mses import Mses
 from bss.strategies.mslr import Mslr
@@ -55,6 +57,10 @@ CASES = {
     "pmr": Pmr(window=ALL),
     "amss": Amss(),
     "amss+": Amss(weighing="code"),
+    "dgl": Dgl(),
+    "dgl heads": Dgl(through="heads"),
+    "mmpareto": MmPareto(),
+    "mmpareto tensor": MmPareto(norm="tensor"),
 }
 NEUTRAL = {
     "none": Plain(),
@@ -75,8 +81,8 @@ NEUTRAL = {
     "pmr outside": Pmr(window=(0.0, 0.0)),
     "amss": Amss(bounds=(1.0, 1.0)),
 }
-ALWAYS_ACT = {"mixup", "lfm"}
-"""Kinds with no parameters that make them plain training."""
+ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto"}
+"""Kinds with no parameters that make them plain training to the bit."""
 DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+"}
 BY_PART = {"mixup", "modality dropout", "pmr"}
 """Draw or weigh per part of a batch, so that accumulation changes them."""

@@ -11,11 +11,13 @@ from bss.config.fusion import Gated
 from bss.strategies import Context, EpochPlan, Facts, Gradients, Seen
 from bss.strategies.agm import Agm, factors, shapley_logits
 from bss.strategies.amss import Amss, unit_weights
+from bss.strategies.dgl import Dgl
 from bss.strategies.draw import Draw
 from bss.strategies.gblending import GBlending, gains_over_overfitting
 from bss.strategies.lfm import Lfm, divergence
 from bss.strategies.mbsd import difference_of_sureness, distillation
 from bss.strategies.mlb import Mlb
+from bss.strategies.mmpareto import MmPareto
 from bss.strategies.modality_dropout import ModalityDropout
 from bss.strategies.mses import Mses
 from bss.strategies.mslr import Mslr, ratio_to_mean
@@ -442,3 +444,44 @@ def test_mixup_mixes_features_and_targets_by_one_share():
     own = mixed.targets[torch.arange(22), seen.labels]
     same = seen.labels == seen.labels[partner]
     torch.testing.assert_close(own, torch.where(same, 1.0, share))
+
+
+@pytest.mark.parametrize("through", ["shared", "heads"])
+def test_dgl_trains_encoders_by_unimodal_losses_and_the_fusion_head_by_the_fused_one(through):
+    network, data = make_network(TWO), Toy(TWO)
+    seen = seen_of(network, data, range(22))
+    if through == "heads":
+        alone = list(seen.logits.values())
+    else:
+        zeros = {name: torch.zeros_like(x) for name, x in seen.features.items()}
+        alone = [network.fuse(zeros | {name: seen.features[name]}) for name in TWO]
+    unimodal = 4 * sum(F.cross_entropy(z, seen.labels) for z in alone)
+    encoders = list(network.encoders.parameters())
+    expected = torch.autograd.grad(unimodal, encoders)
+    of_fusion = torch.autograd.grad(F.cross_entropy(seen.fused, seen.labels), list(network.fusion.parameters()))
+    train(Dgl(through=through), network, data, batch_size=22, epochs=1)
+    for p, right in zip(encoders, expected, strict=True):
+        torch.testing.assert_close(p.grad, right, atol=1e-6, rtol=1e-4)
+    for p, right in zip(network.fusion.parameters(), of_fusion, strict=True):
+        torch.testing.assert_close(p.grad, right, atol=1e-6, rtol=1e-4)
+    assert all((p.grad is not None) == (through == "heads") for p in network.heads.parameters())
+    assert Dgl(through=through).prediction(setting_for(network)) == ("fused" if through == "shared" else None)
+
+
+@pytest.mark.parametrize("norm", ["modality", "tensor"])
+def test_mmpareto(norm):
+    strategy = MmPareto(norm=norm)
+    a = [torch.tensor([1.0, 0.0])]
+    torch.testing.assert_close(strategy.combined(a, [torch.tensor([-1.0, 1.0])])[0], torch.tensor([0.670820, 1.341641]))
+    torch.testing.assert_close(strategy.combined(a, [torch.tensor([1.0, 1.0])])[0], torch.tensor([3.0, 1.5]))
+    assert strategy.combined(a, [torch.tensor([-1.0, 0.0])])[0].tolist() == [0.0, 0.0]
+    equal = MmPareto(norm=norm, weighing="equal").combined(a, [torch.tensor([-1.0, 1.0])])[0]
+    torch.testing.assert_close(equal, torch.tensor([0.0, 1.5]))
+
+
+def test_mmpareto_with_equal_weights_is_plain_training_with_encoder_gradients_times_its_factor():
+    one, other, data = make_network(TWO), make_network(TWO), Toy(TWO)
+    train(MmPareto(weighing="equal"), one, data)
+    train(Weighted(encoder_gradients=1.5), other, data)
+    for mine, right in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, right, atol=1e-5, rtol=1e-4)
