@@ -1,5 +1,6 @@
 """AGM (Li et al., Boosting Multi-modal Model Performance with Adaptive Gradient Modulation, ICCV 2023)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bss.balance.checks import require
-from bss.strategies.base import Context, Draw, Gradients, Group, Method, Objective, Seen, Setting, weighted_loss
+from bss.strategies.base import Context, Draw, Gradients, Group, Method, Objective, Seen, Setting, State, weighted_loss
 from bss.strategies.scaling import check_window, inside, scale
 from bss.strategies.shares import ADDITIVE, fuse_some, mean_of_others, share_logits
 
@@ -42,7 +43,7 @@ class Agm(Method):
         few = setting.fusion in ADDITIVE or len(setting.modalities) <= 5
         require(few, "network.fusion.kind", setting.fusion, f"one of {', '.join(ADDITIVE)} for more than 5 modalities")
 
-    def start(self, setting: Setting, modules: dict[Group, nn.Module], classes: int) -> dict[str, Tensor]:  # type: ignore[override]
+    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
         """Return the running means, [M], and how many steps they hold."""
         return {"means": torch.zeros(len(setting.modalities)), "steps": torch.zeros(())}
 

@@ -80,8 +80,9 @@ class Amss(Method):
         chances = squares / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny)
         factors = self.factors(chances, share, random)
         weight.mul_(factors.view(-1, *[1] * (weight.dim() - 1)))
-        if layer.bias is not None and layer.bias.grad is not None:
-            layer.bias.grad.mul_(factors)
+        bias = layer.bias
+        if isinstance(bias, Tensor) and bias.grad is not None:
+            bias.grad.mul_(factors)
 
     def factors(self, chances: Tensor, share: Tensor, random: torch.Generator) -> Tensor:
         """Return the factor of each unit's gradient, [units], 0 for those that are not drawn."""

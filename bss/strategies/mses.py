@@ -29,7 +29,14 @@ class Mses(Strategy):
 
     def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
         """Return what is known of each modality: nothing."""
-        empty = {"smoothed": None, "best": None, "waited": 0, "stopped": False, "encoder": {}, "head": {}}
+        empty: dict[str, Any] = {
+            "smoothed": None,
+            "best": None,
+            "waited": 0,
+            "stopped": False,
+            "encoder": {},
+            "head": {},
+        }
         return {name: dict(empty) for name in setting.modalities}
 
     def reads(self, context: Context) -> bool:
