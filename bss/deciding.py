@@ -62,7 +62,7 @@ INDIFFERENT = (
 )
 """Packages and modules that change no result: their output is digested itself, or only displayed."""
 
-BY_FILE = ("bss.balance.schedulers", "bss.metrics")
+BY_FILE = ("bss.balance.schedulers", "bss.metrics", "bss.strategies")
 """Packages whose modules are discovered by file name."""
 
 SHOWN = ("better", "digits", "dvc", "label", "plotted", "table", "unit")

@@ -15,7 +15,9 @@ from bss.config.fusion import Concatenation, Film, FusionConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.config.resources import ResourcesConfig
 from bss.config.schedule import ScheduleConfig
+from bss.config.strategies import StrategyEntry, check_strategies
 from bss.config.training import Precision, TrainConfig
+from bss.strategies.none import Plain
 
 Protocol = Literal["honest", "published"]
 Links = Literal["inside", "follow"]
@@ -157,8 +159,8 @@ class NetworkConfig:
     """How the features are fused."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     """The training loss."""
-    prediction: Literal["all-heads", "unimodal-heads"] = "all-heads"
-    """Argmax of the sum of all logits, or only of the unimodal ones (CREMA-D in the paper)."""
+    prediction: Literal["all-heads", "unimodal-heads", "fused"] = "all-heads"
+    """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones."""
     head_initialisation: Literal["torch", "xavier"] = "torch"
     """Initialisation of the unimodal and fusion heads: torch's default for linear layers (uniform in
     +-1 / sqrt(width), bias too), or Xavier normal (Glorot and Bengio, 2010) with bias 0, as in the scripts."""
@@ -229,6 +231,8 @@ class Config:
     compare: CompareConfig = field(default_factory=CompareConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    strategies: dict[str, StrategyEntry] = field(default_factory=lambda: {"none": Plain()})
+    """A name of your choice to a strategy: what changes a step of training besides the order of its samples."""
 
     def __post_init__(self) -> None:
         """Check what depends on two sections."""
@@ -249,6 +253,7 @@ class Config:
             wanted = "full, because the score needs gradient_magnitude, which the training pass does not compute"
             bad = online and "gradient_magnitude" in criteria
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
+        check_strategies(self)
 
 
 def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind) -> None:
