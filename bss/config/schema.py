@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from bss.balance.checks import require
 from bss.balance.score import BalanceScore
+from bss.config.combinations import check_combinations, combinations_of
 from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
@@ -232,7 +233,11 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     strategies: dict[str, StrategyEntry] = field(default_factory=lambda: {"none": Plain()})
-    """A name of your choice to a strategy: what changes a step of training besides the order of its samples."""
+    """A name of your choice to a strategy: what changes a step of training besides the order of its samples. `none` is
+    plain training, listed or not."""
+    combinations: tuple[str, ...] | None = None
+    """What is trained, each once per seed: ``scheduler`` (plain training) or ``scheduler+strategy``. Null: every scheduler
+    plainly and with every strategy."""
 
     def __post_init__(self) -> None:
         """Check what depends on two sections."""
@@ -244,9 +249,6 @@ class Config:
             _check_encoder(name, self.network.encoders[name], modality)
         place = f"s3://bucket/prefix, because train.nodes is {self.train.nodes}: nodes get their files there"
         require(self.train.nodes == 1 or self.resources.staging is not None, "resources.staging", None, place)
-        names = sorted(self.schedule.schedulers)
-        for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
-            require(value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}")
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
             online = entry.measures_by == "online"
@@ -254,6 +256,10 @@ class Config:
             bad = online and "gradient_magnitude" in criteria
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
         check_strategies(self)
+        check_combinations(self)
+        names = sorted(combination.name for combination in combinations_of(self))
+        for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
+            require(value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}")
 
 
 def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind) -> None:

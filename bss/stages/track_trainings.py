@@ -133,7 +133,7 @@ def _read_note(note: Path) -> dict[str, Any] | None:
 def _new_run(
     spool: Path, trial: TrialId, parameters: dict[str, Any], execution: Execution, replaces: str | None = None
 ) -> TrialRun:
-    tags = {key: str(value) for key, value in trial._asdict().items()}
+    tags = {key: str(value) for key, value in trial.fields.items()}
     return TrialRun.start(spool, execution, trial.run_name, parameters, tags, replaces=replaces)
 
 
