@@ -26,7 +26,7 @@ class Combination(NamedTuple):
 
 
 def combinations_of(config: "Config") -> list[Combination]:
-    """Return what is trained once per seed, in order: the listed ones, or each scheduler plainly and with each strategy.
+    """Return what is trained once per seed, in order: what is listed, or each scheduler with each strategy, none first.
 
     Names of schedulers and strategies have no ``+``, so that each text is one combination at most.
     """
@@ -45,7 +45,10 @@ def check_combinations(config: "Config") -> None:
     """Check that what is listed exists, once, and that scores measured during training come from trained heads."""
     plain = config.strategies.get(PLAIN)
     require(plain is None or plain.kind == PLAIN, f"strategies.{PLAIN}.kind", plain and plain.kind, PLAIN)
-    known = {"scheduler": list(config.schedule.schedulers), "strategy": list(dict.fromkeys([PLAIN, *config.strategies]))}
+    known = {
+        "scheduler": list(config.schedule.schedulers),
+        "strategy": list(dict.fromkeys([PLAIN, *config.strategies])),
+    }
     listed = combinations_of(config)
     wanted = "one or more different ones, each `scheduler` or `scheduler+strategy`"
     require(0 < len(set(listed)) == len(listed), "combinations", list(config.combinations or ()), wanted)

@@ -32,7 +32,7 @@ class Result:
 
 
 def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Result]]:
-    """Return the name of each combination of scheduler and strategy to its results on `task` in the order of ``config.seeds``.
+    """Return the name of each combination of scheduler and strategy to its results on `task`, by ``config.seeds``.
 
     Raises `BssError` naming a training that is missing, damaged, incomplete or of another protocol.
     """
@@ -42,9 +42,9 @@ def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Resul
     }
 
 
-def _read_result(config: Config, folder: Path, row: Combination, seed: int, task: Task) -> Result:
-    with_strategy = "" if row.strategy == PLAIN else f" --strategy {row.strategy}"
-    command = f"`bss train --scheduler {row.scheduler}{with_strategy} --seed {seed}`"
+def _read_result(config: Config, folder: Path, trained: Combination, seed: int, task: Task) -> Result:
+    with_strategy = "" if trained.strategy == PLAIN else f" --strategy {trained.strategy}"
+    command = f"`bss train --scheduler {trained.scheduler}{with_strategy} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
         raise BssError(f"{folder}: this training is missing. Run {command}.")
     cure = f"`bss train` keeps finished trainings, so remove {folder}, then run {command}."

@@ -35,7 +35,7 @@ def train(
     trials: Sequence[tuple[str, int] | tuple[str, int, str]] | None = None,
     execution: Execution | None = None,
 ) -> None:
-    """Write ``<scheduler>[+<strategy>]/seed=<s>/`` into `runs` for each of `trials`, as in `TrialId` (None: all of params.yaml).
+    """Write the folder `TrialId.path` into `runs` for each of `trials`, as in `TrialId` (None: all of params.yaml).
 
     A finished trial with the same code, data, plan and parameters is kept:
     an interrupted stage resumes where it stopped, and a new seed trains only that seed. Folders of

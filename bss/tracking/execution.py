@@ -101,12 +101,12 @@ def log_inputs(
 def log_report(journal: Journal, report: Path, comparison: Mapping[str, Any]) -> None:
     """Record the report's files, the comparison's numbers, and its verdicts as tags."""
     numbers = {
-        name.replace(".", "/"): float(value)
+        name.replace(".", "/").replace("+", " "): float(value)  # MLflow refuses a plus
         for name, value in flatten(comparison["schedulers"]).items()
         if isinstance(value, int | float)
     }
     verdicts = {
-        f"{name}/{key}/verdict": str(entry[key]["test_acc"]["verdict"])
+        f"{name.replace('+', ' ')}/{key}/verdict": str(entry[key]["test_acc"]["verdict"])
         for name, entry in comparison["schedulers"].items()
         for key in ("vs_baseline", "vs_control")
         if key in entry

@@ -1,4 +1,4 @@
-"""What one trial is: a scheduler, a strategy and a seed, its folder, its plan, and the key of all that decides its result."""
+"""What one trial is: scheduler, strategy and seed, its folder, its plan, and the key of all that decides its result."""
 
 from dataclasses import dataclass
 from pathlib import Path
