@@ -282,9 +282,10 @@ def _train(options: argparse.Namespace) -> None:
             if found not in known:
                 raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
         trials = [trial for trial in trials if not asked or getattr(trial, key) in asked]
+    asked_for_some = any(getattr(options, key) for key in TrialId._fields)
     if not trials:
         raise BssError(f"{options.params}: combinations has none of --scheduler with one of --strategy.")
-    train(config, options.store, options.scores, options.plans, options.runs, None if trials == every else trials)
+    train(config, options.store, options.scores, options.plans, options.runs, trials if asked_for_some else None)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -1,12 +1,10 @@
 """Schedulers x strategies through the stages: folders, keys, plain trainings untouched, and what is refused."""
 
-import subprocess
-import sys
-
 import pytest
 from conftest import small_tree
 from ruamel.yaml import YAML
 
+from bss.cli import main
 from bss.config import config_from_tree
 from bss.config.combinations import combinations_of
 from bss.data.store import Store
@@ -130,19 +128,15 @@ def test_a_stopped_training_with_a_strategy_resumes_to_the_same_bytes(
     assert contents(tmp_path / trial.path) == contents(crossed[0] / "runs" / trial.path)
 
 
-@pytest.mark.process
-def test_the_command_trains_what_it_is_asked_for(crossed, small_root, small_store, pipeline, tmp_path):
-    params = tmp_path / "params.yaml"
+def test_the_command_trains_what_it_is_asked_for(crossed, small_root, small_store, pipeline, tmp_path, capsys):
+    params, plans, runs = tmp_path / "params.yaml", crossed[0] / "plans", tmp_path / "runs"
     YAML(typ="safe", pure=True).dump(crossed_tree(small_root), params)
-    command = [sys.executable, "-m", "bss.cli", "train", "--params", params, "--store", small_store]
-    command += ["--scores", pipeline[0] / "scores", "--plans", crossed[0] / "plans", "--runs", tmp_path / "runs"]
-    command += ["--seed", "0", "--scheduler", "uniform", "--strategy"]
-    run = lambda name: subprocess.run([*command, name], check=False, capture_output=True, text=True, timeout=300)  # noqa: E731
-    refused = run("agm")
-    assert (refused.returncode, "--strategy agm:" in refused.stderr) == (1, True)
-    done = run("ogm")
-    assert done.returncode == 0, done.stderr
-    assert [path.parent.name for path in (tmp_path / "runs").glob("*/seed=*")] == ["uniform+ogm"]
+    command = ["train", "--params", params, "--store", small_store, "--scores", pipeline[0] / "scores"]
+    command += ["--plans", plans, "--runs", runs, "--seed", "0", "--scheduler", "uniform", "--strategy"]
+    assert main([*map(str, command), "agm"]) == 1
+    assert "--strategy agm: " in capsys.readouterr().err
+    assert main([*map(str, command), "ogm"]) == 0
+    assert [path.parent.name for path in runs.glob("*/seed=*")] == ["uniform+ogm"]
 
 
 def test_listed_combinations_are_trained_in_their_order(small_root):
