@@ -4,6 +4,7 @@ import pytest
 from conftest import small_tree
 from ruamel.yaml import YAML
 
+from bss.artifacts.history import read_history
 from bss.cli import main
 from bss.config import config_from_tree
 from bss.config.combinations import combinations_of
@@ -137,6 +138,22 @@ def test_the_command_trains_what_it_is_asked_for(crossed, small_root, small_stor
     assert "--strategy agm: " in capsys.readouterr().err
     assert main([*map(str, command), "ogm"]) == 0
     assert [path.parent.name for path in runs.glob("*/seed=*")] == ["uniform+ogm"]
+
+
+@pytest.mark.process
+def test_two_processes_train_with_the_strategy(crossed, small_root, small_store, pipeline, tmp_path):
+    tree = crossed_tree(small_root)
+    tree["train"]["processes"] = 2
+    trial = TrialId("uniform", 0, "ogm")
+    paths = (small_store, pipeline[0] / "scores", crossed[0] / "plans", tmp_path)
+    train(config_from_tree(tree, "params.yaml"), *paths, [trial])
+
+    def losses(runs, row):
+        return [epoch["train/loss"] for epoch in read_history(runs / row / "seed=0" / "history.csv")]
+
+    alone, plain = losses(crossed[0] / "runs", "uniform+ogm"), losses(crossed[0] / "runs", "uniform")
+    assert losses(tmp_path, "uniform+ogm") == pytest.approx(alone, rel=1e-4)
+    assert alone != pytest.approx(plain, rel=1e-4)
 
 
 def test_listed_combinations_are_trained_in_their_order(small_root):
