@@ -63,7 +63,7 @@ def _losses(config: Config, store: Path, plans: Path, ranks: Ranks) -> list[floa
     trial = TrialId(SCHEDULER, 0)
     plan = read_trial_plan(config, data, plans, trial)
     rows: list[dict[str, Any]] = []
-    train_trial(config, data, plan, *trial, None, rows.append, ranks)
+    train_trial(config, data, plan, SCHEDULER, 0, None, rows.append, ranks)
     return [row["train/loss"] for row in rows]
 
 

@@ -117,9 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     path(sub, STORE, SCORES)
     sub = add("schedule", _schedule, "stage 3: plan each scheduler's sequences")
     path(sub, STORE, SCORES, PLANS)
-    sub = add("train", _train, "stage 4: train every scheduler with every seed")
+    sub = add("train", _train, "stage 4: train every scheduler and strategy with every seed")
     path(sub, STORE, SCORES, PLANS, RUNS)
     sub.add_argument("--scheduler", action="append", help="train only this scheduler; repeatable")
+    sub.add_argument("--strategy", action="append", help="train only with this strategy; repeatable")
     sub.add_argument("--seed", type=int, action="append", help="train only this seed; repeatable")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
@@ -132,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
     path(sub, STORE, PLANS, RUNS)
     sub.add_argument("--scheduler", required=True)
+    sub.add_argument("--strategy", default="none")
     sub.add_argument("--seed", type=int, required=True)
     sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
     sub = add("doctor", _doctor, "check the installation, the device and the servers")
@@ -269,19 +271,21 @@ def _schedule(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     config = _config(options)
-    names, seeds = list(config.schedule.schedulers), list(config.seeds)
-    for asked, key, known in ((options.scheduler, "scheduler", names), (options.seed, "seed", seeds)):
+    from bss.stages.train import train
+    from bss.training.trial_spec import TrialId, all_trials
+
+    every = all_trials(config)
+    trials = every
+    for key in TrialId._fields:
+        asked, known = getattr(options, key), dict.fromkeys(getattr(trial, key) for trial in every)
         for found in asked or []:
             if found not in known:
                 raise BssError(f"--{key} {found}: {options.params} has {', '.join(map(str, known))}.")
-    from bss.stages.train import train
-    from bss.training.trial_spec import all_trials
-
-    trials = None
-    if options.scheduler or options.seed:
-        asked_names, asked_seeds = options.scheduler or names, options.seed or seeds
-        trials = [trial for trial in all_trials(config) if trial.scheduler in asked_names and trial.seed in asked_seeds]
-    train(config, options.store, options.scores, options.plans, options.runs, trials)
+        trials = [trial for trial in trials if not asked or getattr(trial, key) in asked]
+    asked_for_some = any(getattr(options, key) for key in TrialId._fields)
+    if not trials:
+        raise BssError(f"{options.params}: combinations has none of --scheduler with one of --strategy.")
+    train(config, options.store, options.scores, options.plans, options.runs, trials if asked_for_some else None)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -308,7 +312,8 @@ def _sequence(options: argparse.Namespace) -> None:
     config = _config(options)
     from bss.stages.sequence import check_sequence
 
-    check_sequence(config, options.store, options.plans, options.runs, options.scheduler, options.seed, options.epoch)
+    trial = (options.scheduler, options.seed, options.epoch, options.strategy)
+    check_sequence(config, options.store, options.plans, options.runs, *trial)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ TRIAL = (
     *(f"measure.{key}" for key in ("batch_size", "order", "precision", "score")),
     *(*STEP, "train.decay", "train.epochs"),
 )
-"""What decides a trial, besides its scheduler, its seed and `tracking.sequences_mib`."""
+"""What decides a trial, besides its scheduler, its strategy, its seed and `tracking.sequences_mib`."""
 
 DECIDING = {
     "prepare": Deciding("bss.stages.prepare", ("generate", "prepare", "protocol")),
@@ -42,7 +42,8 @@ DECIDING = {
         "bss.stages.schedule", ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs")
     ),
     "train": Deciding(
-        "bss.training.trial", (*(k for k in TRIAL if not k.startswith("tracking.")), "seeds", "tracking")
+        "bss.training.trial",
+        (*(k for k in TRIAL if not k.startswith("tracking.")), "seeds", "tracking", "strategies", "combinations"),
     ),
 }
 """By stage. `prepare` includes generating the built-in data; the code of `train` is that of one trial."""
@@ -62,7 +63,7 @@ INDIFFERENT = (
 )
 """Packages and modules that change no result: their output is digested itself, or only displayed."""
 
-BY_FILE = ("bss.balance.schedulers", "bss.metrics")
+BY_FILE = ("bss.balance.schedulers", "bss.metrics", "bss.strategies")
 """Packages whose modules are discovered by file name."""
 
 SHOWN = ("better", "digits", "dvc", "label", "plotted", "table", "unit")

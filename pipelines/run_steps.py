@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bss.config import Config
+from bss.config.combinations import PLAIN, Combination, combinations_of
 
 Node = dict[str, Any]
 
@@ -91,7 +92,7 @@ def read_workflow(manifest: str) -> Workflow | None:
 
 def iterations(config: Config) -> dict[str, list[str]]:
     """Return what each iteration of a loop is for, in the order in which the pipeline fans out."""
-    trials = [f"{name} seed {seed}" for seed in config.seeds for name in config.schedule.schedulers]
+    trials = [f"{row.name} seed {seed}" for seed in config.seeds for row in combinations_of(config)]
     return {"measure": [f"seed {seed}" for seed in config.seeds], "train": trials}
 
 
@@ -204,7 +205,8 @@ def _purpose(inputs: Mapping[str, Any]) -> str:
         return f"shard {int(inputs['shard']) + 1} of {int(inputs['shards'])}"
     trials = [one for one in (inputs, *_tables(inputs)) if "scheduler" in one and "seed" in one]
     if trials:
-        shown = ", ".join(f"{one['scheduler']} seed {int(one['seed'])}" for one in trials[:SHOWN_TRIALS])
+        rows = [Combination(one["scheduler"], one.get("strategy", PLAIN)).name for one in trials[:SHOWN_TRIALS]]
+        shown = ", ".join(f"{row} seed {int(one['seed'])}" for row, one in zip(rows, trials, strict=False))
         more = len(trials) - SHOWN_TRIALS
         return shown + (f" and {more} more" if more > 0 else "")
     seeds = next((one["seeds"] for one in _tables(inputs) if "seeds" in one), None)

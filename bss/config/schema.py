@@ -9,13 +9,16 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from bss.balance.checks import require
 from bss.balance.score import BalanceScore
+from bss.config.combinations import check_combinations, combinations_of
 from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.config.resources import ResourcesConfig
 from bss.config.schedule import ScheduleConfig
+from bss.config.strategies import StrategyEntry, check_strategies
 from bss.config.training import Precision, TrainConfig
+from bss.strategies.none import Plain
 
 Protocol = Literal["honest", "published"]
 Links = Literal["inside", "follow"]
@@ -157,8 +160,8 @@ class NetworkConfig:
     """How the features are fused."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     """The training loss."""
-    prediction: Literal["all-heads", "unimodal-heads"] = "all-heads"
-    """Argmax of the sum of all logits, or only of the unimodal ones (CREMA-D in the paper)."""
+    prediction: Literal["all-heads", "unimodal-heads", "fused"] = "all-heads"
+    """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones."""
     head_initialisation: Literal["torch", "xavier"] = "torch"
     """Initialisation of the unimodal and fusion heads: torch's default for linear layers (uniform in
     +-1 / sqrt(width), bias too), or Xavier normal (Glorot and Bengio, 2010) with bias 0, as in the scripts."""
@@ -229,6 +232,12 @@ class Config:
     compare: CompareConfig = field(default_factory=CompareConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    strategies: dict[str, StrategyEntry] = field(default_factory=lambda: {"none": Plain()})
+    """A name of your choice to a strategy: what changes a step of training besides the order of its samples. `none` is
+    plain training, listed or not."""
+    combinations: tuple[str, ...] | None = None
+    """What is trained, each once per seed: ``scheduler`` (plain training) or ``scheduler+strategy``. Null: every
+    scheduler plainly and with every strategy."""
 
     def __post_init__(self) -> None:
         """Check what depends on two sections."""
@@ -240,15 +249,17 @@ class Config:
             _check_encoder(name, self.network.encoders[name], modality)
         place = f"s3://bucket/prefix, because train.nodes is {self.train.nodes}: nodes get their files there"
         require(self.train.nodes == 1 or self.resources.staging is not None, "resources.staging", None, place)
-        names = sorted(self.schedule.schedulers)
-        for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
-            require(value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}")
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
             online = entry.measures_by == "online"
             wanted = "full, because the score needs gradient_magnitude, which the training pass does not compute"
             bad = online and "gradient_magnitude" in criteria
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
+        check_strategies(self)
+        check_combinations(self)
+        names = sorted(combination.name for combination in combinations_of(self))
+        for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):
+            require(value is None or value in names, f"compare.{key}", value, f"one of the schedulers {names}")
 
 
 def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind) -> None:

@@ -11,8 +11,8 @@ from bss.errors import BssError
 from bss.init.yaml_style import block_style
 
 ORDER = (
-    *("seeds", "protocol", "generate", "prepare", "network", "measure", "schedule", "train", "evaluation", "compare"),
-    *("tracking", "resources"),
+    *("seeds", "protocol", "generate", "prepare", "network", "measure", "schedule", "train"),
+    *("strategies", "combinations", "evaluation", "compare", "tracking", "resources"),
 )
 """Order of the sections: as the pipeline runs."""
 

@@ -51,7 +51,7 @@ def group_trials(trials: Sequence[dict[str, Any]], size: int, plans: Path) -> li
 
 
 def read_group(plans: Path, group: int, digest: str) -> list[dict[str, Any]]:
-    """Return the trainings of a group that `group_trials` wrote: ``scheduler``, ``seed`` and ``digest`` of each.
+    """Return the trainings of a group that `group_trials` wrote: the fields of `TrialId` and ``digest`` of each.
 
     Raises `BssError` if `plans` has another group than the one of `digest`, or none.
     """

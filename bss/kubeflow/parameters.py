@@ -8,6 +8,7 @@ values that the stage does not use.
 import json
 
 from bss.config import Config, config_from_tree, config_to_tree
+from bss.config.combinations import PLAIN, Combination
 from bss.config.training import RESOURCES
 from bss.deciding import DECIDING, Tree, pick
 
@@ -47,9 +48,16 @@ def measuring_part(config: Config, seed: int) -> str:
     return json.dumps(part | {"seeds": [seed]}, sort_keys=True)
 
 
-def trial_part(config: Config, scheduler: str, seed: int) -> str:
-    """Return as JSON what decides one training: no other scheduler or seed, and whether its model is logged."""
+def trial_part(config: Config, scheduler: str, seed: int, strategy: str = PLAIN) -> str:
+    """Return as JSON what decides one training, without other schedulers, strategies and seeds.
+
+    It says whether this training's model is logged.
+    """
     part = pick(config_to_tree(config), (*DECIDING["train"].parameters, *RANKS, f"schedule.schedulers.{scheduler}"))
+    known = part.pop("strategies")
+    del part["combinations"]
+    if strategy != PLAIN:
+        part["strategies"], part["combinations"] = {strategy: known[strategy]}, [Combination(scheduler, strategy).name]
     models = config.tracking.models
     if models == "first-seed":
         models = "all" if seed == config.seeds[0] else "none"
@@ -97,7 +105,7 @@ def config_from_part(text: str) -> Config:
         "network": {**part.get("network", {}), "encoders": encoders},
         "schedule": {"schedulers": schedulers},
         "train": {"optimiser": {"kind": "sgd"}, **part.get("train", {})},
-        "compare": {"baseline": next(iter(schedulers))},
+        "compare": {"baseline": next(iter(part.get("combinations") or schedulers))},
     }
     return config_from_tree(tree, "parameters of this step")
 

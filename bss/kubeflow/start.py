@@ -43,6 +43,9 @@ def resolve_config(
         raise BssError(f"schedulers: {', '.join(unknown)}: not in params.yaml, which has {', '.join(known)}.")
     if schedulers:
         tree["schedule"]["schedulers"] = {name: known[name] for name in schedulers}
+        if tree["combinations"] is not None:
+            kept = [text for text in tree["combinations"] if text.split("+")[0] in schedulers]
+            tree["combinations"] = kept
     if seeds:
         # Kubeflow lists support only floating-point numbers.
         tree["seeds"] = [int(seed) if seed == int(seed) else seed for seed in seeds]

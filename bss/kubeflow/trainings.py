@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.config import Config
+from bss.config.combinations import PLAIN
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json
@@ -20,7 +21,7 @@ TRIALS = "cells.json"
 
 
 def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
-    """Write what decides each training to `plans` and return the trainings, one per seed and scheduler.
+    """Write what decides each training to `plans` and return the trainings, one per seed, scheduler and strategy.
 
     ``digest`` covers everything a training uses from `store` and `plans`, including its parameters: Kubeflow
     compares values and artifact names, never contents, and long values are impractical.
@@ -30,23 +31,24 @@ def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]
     for trial in all_trials(config):
         plan = read_trial_plan(config, data, plans, trial)
         part = parts[trial.path] = {"plan": plan.digest, "parameters": trial_part(config, *trial)}
-        trials.append({**trial._asdict(), "digest": digest_json(part)})
+        trials.append({**trial.fields, "digest": digest_json(part)})
     write_json(plans / TRIALS, parts)
     return trials
 
 
-def trial_config(plans: Path, scheduler: str, seed: int, digest: str) -> Config:
+def trial_config(plans: Path, scheduler: str, seed: int, digest: str, strategy: str = PLAIN) -> Config:
     """Return the configuration of one training from `list_trials`.
 
     Raises `BssError` if `plans` has no such training, or one with a different digest.
     """
     parts = read_json(plans / TRIALS, "schedule")
-    part = parts.get(TrialId(scheduler, seed).path)
+    trial = TrialId(scheduler, seed, strategy)
+    part = parts.get(trial.path)
     if part is None:
-        raise BssError(f"{plans / TRIALS}: has no training of {scheduler} with seed {seed}, only {', '.join(parts)}.")
+        raise BssError(f"{plans / TRIALS}: has no training of {trial.row} with seed {seed}, only {', '.join(parts)}.")
     if digest_json(part) != digest:
         raise BssError(
-            f"{plans / TRIALS}: {scheduler} with seed {seed} is {digest_json(part)[:12]} there, expected "
+            f"{plans / TRIALS}: {trial.row} with seed {seed} is {digest_json(part)[:12]} there, expected "
             f"{digest[:12]}: these plans belong to another run. Rerun the pipeline without its cache."
         )
     return config_from_part(part["parameters"])
@@ -57,9 +59,9 @@ def without_tracking(config: Config) -> Config:
     return replace(config, tracking=replace(config.tracking, enabled=False))
 
 
-def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, Any]:
+def take_trial(runs: Path, scheduler: str, seed: int, trial: Path, strategy: str = PLAIN) -> dict[str, Any]:
     """Move the one training in `runs` to `trial`, with what MLflow knows of it beside it; return its metrics."""
-    taken = TrialId(scheduler, seed).path
+    taken = TrialId(scheduler, seed, strategy).path
     folder = runs / taken
     tracking = read_tracking(runs)
     if tracking is not None:
@@ -74,7 +76,7 @@ def take_trial(runs: Path, scheduler: str, seed: int, trial: Path) -> dict[str, 
 
 
 def collect_trials(groups: Iterable[Path], runs: Path) -> None:
-    """Link the trainings in the folders `groups` into the layout of the stage train, ``<scheduler>/seed=<s>``.
+    """Link the trainings in the folders `groups` into the layout of the stage train, `TrialId.path`.
 
     Raises `BssError` if a folder has no training, holds something else, or two trainings are the same one.
     """
@@ -84,7 +86,8 @@ def collect_trials(groups: Iterable[Path], runs: Path) -> None:
             raise BssError(f"{group}: not found, or has no training <scheduler>/seed=<s> in it.")
         for trial in trials:
             parameters = read_json(trial / "provenance.json", "train")["parameters"]
-            found = TrialId(parameters["scheduler_name"], parameters["seed"])
+            strategy = parameters.get("strategy_name", PLAIN)
+            found = TrialId(parameters["scheduler_name"], parameters["seed"], strategy)
             folder = runs / found.path
             if folder.exists():
                 raise BssError(f"{trial}: a second training of {found}.")

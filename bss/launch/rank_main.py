@@ -1,8 +1,8 @@
 """One rank of a training, started by torchrun on one machine or on several.
 
 ``torchrun --nnodes N --nproc-per-node P -m bss.launch.rank_main --params FILE --store DIR --plans DIR
---scheduler NAME --seed S --out DIR``, on every machine with the same arguments and the same files. N and P
-are `train.nodes` and `train.processes` of the parameters. Only rank 0 writes: the training's folder to
+--scheduler NAME [--strategy NAME] --seed S --out DIR``, on every machine with the same arguments and the same files.
+N and P are `train.nodes` and `train.processes` of the parameters. Only rank 0 writes: the training's folder to
 --out, atomically, and a row of history.csv per epoch, as a line of JSON, to --progress.
 """
 
@@ -21,6 +21,7 @@ from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 from bss.artifacts.plans import Plan
 from bss.config import Config, load_config
+from bss.config.combinations import PLAIN
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.launch.trial_arguments import add_trial_arguments, asked_trial
@@ -113,7 +114,7 @@ def open_inputs(params: Path, store: Path, trial: TrialId) -> tuple[Config, Stor
     Raises `BssError` if torchrun started a different number of ranks than specified in the file `params`.
     """
     config = load_config(params)
-    _check(config, params, trial.scheduler)
+    _check(config, params, trial)
     make_reproducible(config.resources.deterministic)
     return config, Store.open(store)
 
@@ -124,16 +125,17 @@ def train_as_rank(trial: Trial, plan: Plan, config: Config, data: Store, on_epoc
         train_into(trial, plan, config, data, on_epoch, ranks)
 
 
-def _check(config: Config, params: Path, name: str) -> None:
+def _check(config: Config, params: Path, trial: TrialId) -> None:
     started, asked = int(os.environ["WORLD_SIZE"]), config.train.nodes * config.train.processes
     if started != asked:
         raise BssError(
             f"{params}: train.nodes x train.processes is {config.train.nodes} x {config.train.processes}, "
             f"but torchrun started {started} processes. Give torchrun the same numbers."
         )
-    known = list(config.schedule.schedulers)
-    if name not in known:
-        raise BssError(f"--scheduler {name}: {params} has {', '.join(known)}.")
+    known = {"scheduler": list(config.schedule.schedulers), "strategy": [PLAIN, *config.strategies]}
+    for key, names in known.items():
+        if getattr(trial, key) not in names:
+            raise BssError(f"--{key} {getattr(trial, key)}: {params} has {', '.join(dict.fromkeys(names))}.")
 
 
 def _end_with_stdin() -> None:

@@ -1,6 +1,7 @@
 """The multi-modal network: encoders, unimodal heads, a fusion head (paper section "Network")."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -90,9 +91,32 @@ class MultiModalNetwork(nn.Module):
 
     def _run(self, inputs: Mapping[str, Tensor]) -> Outputs:
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
-        active = {name: self.encoders[name].activate(x) for name, x in features.items()}  # type: ignore[operator]
-        logits = {name: head(active[name]) for name, head in self.heads.items()}
-        return Outputs(logits, self.fusion(active), features)
+        active = self.activate(features)
+        return Outputs(self._classify(active), self.fusion(active), features)
+
+    def activate(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what heads and fusion take of the encoders' features."""
+        return {name: self.encoders[name].activate(x) for name, x in features.items()}  # type: ignore[operator]
+
+    def classify(self, active: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the unimodal logits, float32, of features from `activate`, computed in the network's precision."""
+        with self._autocast(active):
+            logits = self._classify(active)
+        return {name: z.float() for name, z in logits.items()}
+
+    def fuse(self, active: Mapping[str, Tensor]) -> Tensor:
+        """Return the fused logits, float32, of features from `activate`, computed in the network's precision."""
+        with self._autocast(active):
+            fused: Tensor = self.fusion(active)
+        return fused.float()
+
+    def _classify(self, active: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: head(active[name]) for name, head in self.heads.items()}
+
+    def _autocast(self, tensors: Mapping[str, Tensor]) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(next(iter(tensors.values())).device.type, dtype=torch.bfloat16)
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Return each sample's training loss, float [batch]; `labels` are int64 [batch]."""
@@ -100,7 +124,9 @@ class MultiModalNetwork(nn.Module):
         return training_loss(outputs.fused, outputs.logits, labels, weights.fused, weights.unimodal)
 
     def scores(self, outputs: Outputs) -> Tensor:
-        """Return the summed logits whose argmax is the prediction, [batch, classes]."""
+        """Return the logits, summed by network.prediction, whose argmax is the prediction, [batch, classes]."""
+        if self.config.prediction == "fused":
+            return outputs.fused
         total = torch.stack(list(outputs.logits.values())).sum(dim=0)
         return total if self.config.prediction == "unimodal-heads" else total + outputs.fused
 

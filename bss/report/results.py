@@ -7,6 +7,7 @@ from typing import Any
 
 from bss.artifacts.history import read_history
 from bss.config import Config
+from bss.config.combinations import PLAIN, Combination, combinations_of
 from bss.errors import BssError
 from bss.files import read_json
 from bss.metrics.base import Metric, SplitMetric, Task
@@ -31,18 +32,19 @@ class Result:
 
 
 def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Result]]:
-    """Return scheduler name to its results on `task` in the order of ``config.seeds``.
+    """Return the name of each combination of scheduler and strategy to its results on `task`, by ``config.seeds``.
 
     Raises `BssError` naming a training that is missing, damaged, incomplete or of another protocol.
     """
     return {
-        name: [_read_result(config, runs / name / f"seed={seed}", name, seed, task) for seed in config.seeds]
-        for name in config.schedule.schedulers
+        row.name: [_read_result(config, runs / row.name / f"seed={seed}", row, seed, task) for seed in config.seeds]
+        for row in combinations_of(config)
     }
 
 
-def _read_result(config: Config, folder: Path, name: str, seed: int, task: Task) -> Result:
-    command = f"`bss train --scheduler {name} --seed {seed}`"
+def _read_result(config: Config, folder: Path, trained: Combination, seed: int, task: Task) -> Result:
+    with_strategy = "" if trained.strategy == PLAIN else f" --strategy {trained.strategy}"
+    command = f"`bss train --scheduler {trained.scheduler}{with_strategy} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
         raise BssError(f"{folder}: this training is missing. Run {command}.")
     cure = f"`bss train` keeps finished trainings, so remove {folder}, then run {command}."

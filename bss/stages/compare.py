@@ -24,7 +24,7 @@ from bss.tracking.execution import Execution, continue_execution, dataset_input,
 from bss.tracking.journal import spool_folder
 from bss.tracking.sender import sending
 from bss.tracking.summary_run import log_summaries
-from bss.training.trial_spec import TrialId
+from bss.training.trial_spec import all_trials
 
 
 def compare(
@@ -67,11 +67,11 @@ def compare(
     if execution is not None:
         spool = spool_folder(runs)
         log_report(continue_execution(spool, execution), report, comparison)
-        trials = {name: [TrialId(name, seed).path for seed in config.seeds] for name in config.schedule.schedulers}
-        known_records = known[1] if known is not None else {}
-        records = {
-            name: [known_records[path] for path in paths if path in known_records] for name, paths in trials.items()
-        }
+        recorded = known[1] if known is not None else {}
+        records: dict[str, list[str]] = {}
+        for trial in all_trials(config):
+            row = records.setdefault(trial.row, [])
+            row += [recorded[trial.path]] if trial.path in recorded else []
         log_summaries(spool, execution, comparison, times, records, dataset_input(config, data))
         _send(config, runs, execution, console)
 

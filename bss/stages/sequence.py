@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config import Config
+from bss.config.combinations import PLAIN
 from bss.console import make_console
 from bss.data.store import Store
 from bss.data.tables import open_table
@@ -15,7 +16,7 @@ from bss.training.trial_spec import TrialId, read_trial_plan
 
 
 def check_sequence(
-    config: Config, store: Path, plans: Path, runs: Path, name: str, seed: int, epoch: int
+    config: Config, store: Path, plans: Path, runs: Path, name: str, seed: int, epoch: int, strategy: str = PLAIN
 ) -> npt.NDArray[np.int64]:
     """Return the store rows [samples] shown in `epoch` (from 0), in order, as int64.
 
@@ -25,7 +26,9 @@ def check_sequence(
     data = Store.open(store)
     if name not in config.schedule.schedulers:
         raise BssError(f"--scheduler {name}: params.yaml has {', '.join(config.schedule.schedulers)}.")
-    trial = TrialId(name, seed)
+    if strategy not in (PLAIN, *config.strategies):
+        raise BssError(f"--strategy {strategy}: params.yaml has {', '.join(config.strategies)}.")
+    trial = TrialId(name, seed, strategy)
     folder = runs / trial.path
     path = folder / "sequences.parquet"
     table = open_table(path, "train", ("epoch", "digest"))

@@ -138,7 +138,7 @@ def _new_run(
     dataset: dict[str, str],
     replaces: str | None = None,
 ) -> TrialRun:
-    tags = {key: str(value) for key, value in trial._asdict().items()}
+    tags = {key: str(value) for key, value in trial.fields.items()}
     return TrialRun.start(spool, execution, trial.run_name, parameters, tags, replaces=replaces, dataset=dataset)
 
 

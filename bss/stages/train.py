@@ -1,4 +1,4 @@
-"""Stage 4: train every scheduler with every seed."""
+"""Stage 4: train every scheduler and strategy with every seed."""
 
 import shutil
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ def train(
     scores: Path,
     plans: Path,
     runs: Path,
-    trials: Sequence[tuple[str, int]] | None = None,
+    trials: Sequence[tuple[str, int] | tuple[str, int, str]] | None = None,
     execution: Execution | None = None,
 ) -> None:
-    """Write ``<scheduler>/seed=<s>/`` into `runs` for each of `trials`, as in `TrialId` (None: all of params.yaml).
+    """Write the folder `TrialId.path` into `runs` for each of `trials`, as in `TrialId` (None: all of params.yaml).
 
     A finished trial with the same code, data, plan and parameters is kept:
     an interrupted stage resumes where it stopped, and a new seed trains only that seed. Folders of
-    schedulers and seeds no longer in params.yaml are removed if all trials are requested. The trials'
+    schedulers, strategies and seeds no longer in params.yaml are removed if all trials are requested. The trials'
     MLflow runs belong to `execution`; None opens one that ends with this stage.
     """
     data = Store.open(store)

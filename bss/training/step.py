@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.distributed.ranks import Ranks
 from bss.training.split_data import Inputs
+from bss.training.strategy_run import StrategyRun
 
 Part = tuple[Inputs, Tensor]
 """Inputs and labels of one part of a batch."""
@@ -28,6 +29,8 @@ class Step:
     optimiser: torch.optim.Optimizer
     ranks: Ranks
     sharing_dropout: Callable[[int], AbstractContextManager[Any]]
+    strategy: StrategyRun | None = None
+    """None: training with the configured loss."""
 
     def __call__(self, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
         """Train on this rank's share of a batch, from `loaded`; its parts have `lengths` samples over all ranks.
@@ -37,13 +40,23 @@ class Step:
         size = sum(lengths)
         self.optimiser.zero_grad(set_to_none=True)
         passed = [
-            self._pass(*next(loaded), length, size, last=number == len(lengths))
+            self._pass(*next(loaded), length, size, number, last=number == len(lengths))
             for number, length in enumerate(lengths, 1)
         ]
+        if self.strategy is not None:
+            self.strategy.finish_step()
         self.optimiser.step()
         return passed
 
-    def _pass(self, inputs: Inputs, labels: Tensor, length: int, size: int, last: bool) -> Passed:
+    def _pass(self, inputs: Inputs, labels: Tensor, length: int, size: int, number: int, last: bool) -> Passed:
+        if self.strategy is not None:
+            with self.sharing_dropout(length):
+                outputs = self.call(inputs)
+            with torch.no_grad():
+                loss = self.network.loss(outputs, labels)
+            penalty = self.network.fusion.penalty() if last else None
+            self.strategy.backward(outputs, labels, number, length, size, penalty)
+            return _detached(outputs), loss
         with self.ranks.adding_gradients(self.call, last=last):
             with self.sharing_dropout(length):
                 outputs = self.call(inputs)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from contextlib import closing, nullcontext
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,20 @@ from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.split_data import SplitData
 from bss.training.step import Step
 from bss.training.step_graph import StepGraph
+from bss.training.strategy_run import StrategyRun
 
 Indices = npt.NDArray[np.int64]
 
 
-def make_optimiser(network: MultiModalNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """Return the optimiser for all parameters of `network`."""
+def make_optimiser(
+    network: MultiModalNetwork, config: OptimiserConfig, groups: list[dict[str, Any]] | None = None
+) -> torch.optim.Optimizer:
+    """Return the optimiser for all parameters of `network`, in parameter `groups` of torch's form; None: in one."""
     rate, decay = config.learning_rate, config.weight_decay
+    parameters: Any = network.parameters() if groups is None else groups
     if isinstance(config, AdamConfig):
-        return torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay, fused=True)
-    return torch.optim.SGD(network.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)
 
 
 def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> float:
@@ -41,7 +46,7 @@ def settle_order_of_sums(network: MultiModalNetwork, wrapped: nn.Module, data: S
     bucket determines the order in which gradients of more than two ranks are added. A training that resumes
     would repeat that first pass, unlike one that never stopped.
     """
-    if ranks.count <= 2:
+    if ranks.count <= 2 or wrapped is network:  # which averages by itself, in one message
         return
     before = copy.deepcopy(network.state_dict())
     network.train()
@@ -74,16 +79,17 @@ def train_epoch(
     epoch: int,
     accumulate: int = 1,
     graph: StepGraph | None = None,
+    strategy: StrategyRun | None = None,
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
     None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
-    step may overwrite. `graph` launches the steps it can. `done` is the number of
-    batches already done and the sum of this rank's losses in them; `after_step` is called after each batch
-    with both. Dropout draws depend on `seed`, `epoch`, the step and the position in the batch;
-    augmentation draws on `seed`, `epoch` and the sample.
+    step may overwrite; the losses are the configured ones, whatever `strategy` trains on. `graph` launches the steps
+    it can. `done` is the number of batches already done and the sum of this rank's losses in them; `after_step` is
+    called after each batch with both. Dropout draws depend on `seed`, `epoch`, the step and the position in the
+    batch; augmentation draws on `seed`, `epoch` and the sample.
 
     On a GPU the host runs ahead: nothing in a step waits for a result.
     """
@@ -93,15 +99,19 @@ def train_epoch(
     left = [split_into_parts(batch, accumulate) for batch in batches[first:]]
     shares = [ranks.share(part) for parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
-    take = Step(network, network if wrapped is None else wrapped, optimiser, ranks, dropout_over(network, ranks))
+    call = network if wrapped is None else wrapped
+    take = Step(network, call, optimiser, ranks, dropout_over(network, ranks), strategy)
     # A stopped training leaves no prefetching thread, not even to the garbage collector.
     with (
         dropout_of(seed, "training", epoch) as seed_step,
         closing(loaded),
         nullcontext() if graph is None else graph.epoch(),
+        nullcontext() if strategy is None else strategy.freezing(),
     ):
         for step, parts in enumerate(left, first + 1):
             seed_step(step - 1)
+            if strategy is not None:
+                strategy.step = step - 1
             lengths = [len(part) for part in parts]
             passed = take(lengths, loaded) if graph is None else graph.step(take, lengths, loaded)
             for part, (outputs, loss) in zip(parts, passed, strict=True):

@@ -24,16 +24,18 @@ from bss.metrics.base import Balance, BalanceMetric, SplitMetric, Trained, Train
 from bss.metrics.find import metrics_of, values_of
 from bss.models.network import MultiModalNetwork, Outputs, describe_network
 from bss.signals import finishing_steps
+from bss.strategies import Strategy
+from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.evaluation import evaluate, predict, task_of
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
-from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
+from bss.training.start_strategy import predicting_as_trained, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
@@ -48,8 +50,9 @@ def train_trial(
     on_epoch: Callable[[Row], None],
     ranks: Ranks = ALONE,
     checkpoints: Checkpoints | None = None,
+    strategy: Strategy | None = None,
 ) -> tuple[dict[str, Any], list[tuple[int, int]]]:
-    """Train scheduler `name` with `seed` and write everything but the provenance into `folder`.
+    """Train scheduler `name` with `seed` and `strategy` (None: none); write all but the provenance into `folder`.
 
     `on_epoch` gets each row of history.csv as soon as it is complete. Returns the content of metrics.json and
     `Records.ranks`. Collective: all ranks must call it and get the same value; those with `folder` None write nothing.
@@ -62,6 +65,7 @@ def train_trial(
     make_reproducible(config.resources.deterministic)
     keep_freed_memory()
     entry = config.schedule.schedulers[name]
+    config = predicting_as_trained(config, strategy)
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
@@ -81,13 +85,14 @@ def train_trial(
         rank=ranks.rank,
         ranks=ranks.count,
     )
-    wrapped = ranks.wrap(network)
+    run = start_strategy(strategy, config, store, network, ranks, seed)
+    wrapped = ranks.wrap(network, averaging=run is None)
     settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile is True:
         wrapped = compiled(wrapped, device)
     graph = step_graph(config, device)
-    optimiser = make_optimiser(network, config.train.optimiser)
-    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started)
+    optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
+    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)
     state.load()
     records = state.records
     for row in records.history:
@@ -96,10 +101,8 @@ def train_trial(
     with nullcontext() if ranks.count == 1 else finishing_steps() as asked_between:
         for epoch in range(state.position.epoch, config.train.epochs):
             if state.position.step == 0:
-                _measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
-                sampler.set_epoch(epoch)
-                sampler.sequence = ranks.agree(sampler.sequence, device)
-                _record_sequence(sampler, epoch, records)
+                measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
+                plan_epoch(state, {"train": train, **seen}, epoch)
             with state.saved_when_interrupted():
                 trained = _train_one_epoch(config, entry, state, wrapped, graph, train, seed, asked_between)
                 row = {
@@ -135,49 +138,6 @@ def train_trial(
     return metrics, records.ranks
 
 
-def _measure_if_due(
-    config: Config,
-    entry: Entry,
-    network: MultiModalNetwork,
-    train: SplitData,
-    sampler: SequenceSampler,
-    epoch: int,
-    seed: int,
-    records: Records,
-    ranks: Ranks,
-) -> None:
-    """Re-measure every sample in a separate pass, if the scheduler requests one now.
-
-    Each rank records what it measured; the sampler exchanges it.
-    """
-    if entry.measures_every is None or entry.measures_by == "online" or epoch == 0 or epoch % entry.measures_every:
-        return
-    started = time.perf_counter()
-    criteria, precision = config.measure.score.criteria, config.measure.precision
-    if entry.measures_by == "eval":
-        batches = ranks.deal(batches_of_all(train))
-        columns = measure(network, train, criteria, batches, precision)
-    else:
-        whole = batches_in_train_mode(config, len(train), seed, epoch)
-        columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks, precision)
-        batches = [ranks.share(batch) for batch in whole]
-    for index in batches:
-        sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
-    records.measuring_seconds += time.perf_counter() - started
-
-
-def _record_sequence(sampler: SequenceSampler, epoch: int, records: Records) -> None:
-    """Keep the epoch's sequence, and its scores if they are new."""
-    records.sequences.append(sampler.sequence)
-    if sampler.scheduler.measures_every is None or sampler.scores is None:
-        return
-    if epoch == 0:
-        records.measurements.append((0, sampler.scores.copy(), sampler.scores.copy()))
-    elif sampler.measured is not None:
-        records.measurements.append((epoch, sampler.measured, sampler.scores.copy()))
-        sampler.measured = None
-
-
 def _train_one_epoch(
     config: Config,
     entry: Entry,
@@ -195,7 +155,7 @@ def _train_one_epoch(
     epoch, sampler = state.position.epoch, state.sampler
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in state.optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate if state.strategy is None else rate * state.strategy.rate(group)
     batches = split_into_batches(sampler.sequence, config.train.batch_size, config.train.drop_last)
     observe = None
     if entry.measures_by == "online":
@@ -218,6 +178,7 @@ def _train_one_epoch(
             epoch=epoch,
             accumulate=config.train.accumulate,
             graph=graph,
+            strategy=state.strategy,
         )
     if not np.isfinite(loss):
         raise BssError(

@@ -9,6 +9,7 @@ from typing import Any
 from bss.artifacts.history import read_history
 from bss.artifacts.plans import Plan
 from bss.config import Config
+from bss.config.combinations import strategy_of
 from bss.data.preprocessing import PREPROCESSING
 from bss.data.store import Store
 from bss.errors import BssError
@@ -46,15 +47,18 @@ def train_into(
     """
     require_same_plan(trial, plan)
     path, key = trial.folder, trial.key
+    scheduler, seed, strategy = trial.id.scheduler, trial.id.seed, strategy_of(config, trial.id.strategy)
     if ranks.rank > 0:
         here = Checkpoints(checkpoints_folder(path), key, replace(config.resources.checkpoints, store=None))
         with nondeterminism_named(config, data):
-            return train_trial(config, data, plan, *trial.id, None, lambda row: None, ranks, here)[0]
+            return train_trial(config, data, plan, scheduler, seed, None, lambda row: None, ranks, here, strategy)[0]
     checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
     try:
         with whole_folder(path) as folder, nondeterminism_named(config, data):
-            metrics, counts = train_trial(config, data, plan, *trial.id, folder, on_epoch, ranks, checkpoints)
+            metrics, counts = train_trial(
+                config, data, plan, scheduler, seed, folder, on_epoch, ranks, checkpoints, strategy
+            )
             if (data.path / PREPROCESSING).exists():  # a store made without `bss prepare` has none
                 shutil.copyfile(data.path / PREPROCESSING, folder / PREPROCESSING)
             trained = [{"from_step": step, "ranks": count} for step, count in counts]

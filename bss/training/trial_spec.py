@@ -1,4 +1,4 @@
-"""What one trial is: a scheduler and a seed, its folder, its plan, and the key of all that decides its result."""
+"""What one trial is: scheduler, strategy and seed, its folder, its plan, and the key of all that decides its result."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from bss.artifacts.plans import Plan, read_plan, seed_path
 from bss.config import Config, config_to_tree
+from bss.config.combinations import PLAIN, Combination, combinations_of, strategy_of
 from bss.data.store import Store
 from bss.deciding import TRIAL, code_digest, pick
 from bss.errors import BssError
@@ -20,15 +21,27 @@ class TrialId(NamedTuple):
 
     scheduler: str
     seed: int
+    strategy: str = PLAIN
 
     def __str__(self) -> str:
         """Return the name in messages, such as ``bss-l seed 0``."""
-        return f"{self.scheduler} seed {self.seed}"
+        return f"{self.row} seed {self.seed}"
+
+    @property
+    def row(self) -> str:
+        """Which row of the report it belongs to: ``bss-l``, or ``bss-l+ogm`` with a strategy."""
+        return Combination(self.scheduler, self.strategy).name
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields by name, without the strategy of plain training."""
+        fields = self._asdict()
+        return fields if self.strategy != PLAIN else {key: fields[key] for key in ("scheduler", "seed")}
 
     @property
     def path(self) -> str:
         """The folder within a folder of trials, such as ``bss-l/seed=0``; also the name in records of them."""
-        return f"{self.scheduler}/seed={self.seed}"
+        return f"{self.row}/seed={self.seed}"
 
     @property
     def run_name(self) -> str:
@@ -56,7 +69,8 @@ class Trial:
 
 def all_trials(config: Config) -> list[TrialId]:
     """Return every trial of a configuration, in the order in which they are trained."""
-    return [TrialId(name, seed) for seed in config.seeds for name in config.schedule.schedulers]
+    rows = combinations_of(config)
+    return [TrialId(scheduler, seed, strategy) for seed in config.seeds for scheduler, strategy in rows]
 
 
 def trial_parameters(config: Config, trial: TrialId) -> dict[str, Any]:
@@ -67,9 +81,11 @@ def trial_parameters(config: Config, trial: TrialId) -> dict[str, Any]:
     decides = pick(config_to_tree(config), TRIAL)
     measure = decides.pop("measure")
     scheduler = config_to_tree(config.schedule.schedulers[trial.scheduler])
+    strategy = strategy_of(config, trial.strategy)
     return {
         "scheduler_name": trial.scheduler,
         "scheduler": scheduler,
+        **({} if strategy is None else {"strategy_name": trial.strategy, "strategy": config_to_tree(strategy)}),
         "seed": trial.seed,
         **decides,
         "score": measure.pop("score"),

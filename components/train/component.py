@@ -18,7 +18,7 @@ def train(
     model: Output[Model],
     metrics: Output[Metrics],
 ):
-    """Train the schedulers and seeds of a group, here or on several nodes that this step starts; logs live to MLflow.
+    """Train the trials of a group, here or on several nodes that this step starts; logs live to MLflow.
 
     Args:
         group: Number of the group.
@@ -28,8 +28,8 @@ def train(
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler, and what decides each training.
-        model: A folder <scheduler>/seed=<s> for each training with weights, network, history, metrics, predictions,
-            and the sequence of every epoch.
+        model: A folder <scheduler>[+<strategy>]/seed=<s> for each training with weights, network, history, metrics,
+            predictions, and the sequence of every epoch.
         metrics: The numbers of each training's metrics.json.
     """
     import json
@@ -43,14 +43,15 @@ def train(
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.trainings import take_trial, trial_config, without_tracking
     from bss.stages.train import train as train_stage
+    from bss.training.trial_spec import TrialId
 
     os.environ.setdefault("BSS_IMAGE", image)
     numbers = {}
     with plain_errors(), secret_environment(mlflow_tracking_uri):
         place = Path(model.path)
         for trial in read_group(Path(plans.path), group, digest):
-            scheduler, seed = trial["scheduler"], trial["seed"]
             config = trial_config(Path(plans.path), **trial)
+            taken = TrialId(**{name: trial[name] for name in TrialId._fields if name in trial})
             execution = join_execution(config, mlflow_tracking_uri)
             with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
                 runs = Path(temporary) / "runs"
@@ -58,11 +59,10 @@ def train(
                 train_stage(
                     config if execution else without_tracking(config),
                     *paths,
-                    trials=[(scheduler, seed)],
+                    trials=[taken],
                     execution=execution,
                 )
-                key = f"{scheduler}/seed={seed}"
-                numbers[key] = take_trial(runs, scheduler, seed, place / key)
+                numbers[taken.path] = take_trial(runs, taken.scheduler, taken.seed, place / taken.path, taken.strategy)
     for key, found in numbers.items():
         for name, value in found.items():
             if isinstance(value, (int, float)):

@@ -6,7 +6,7 @@ from conftest import small_tree
 from bss.config import config_from_tree, config_to_tree
 from bss.deciding import DECIDING, pick
 from bss.kubeflow.parameters import config_from_json, config_from_part, config_to_json, stage_part, trial_part
-from bss.training.trial_spec import TrialId, trial_parameters
+from bss.training.trial_spec import TrialId, all_trials, trial_parameters
 
 
 def assert_same(one, other, stage):
@@ -42,6 +42,24 @@ def test_what_decides_a_training_is_what_its_stage_reads(tree, make_config):
     assert {f"train.{key}" for key in decides} == {
         key for key in DECIDING["train"].parameters if key.startswith("train.")
     }
+
+
+def test_a_training_with_a_strategy_is_decided_by_it_and_a_plain_one_is_not(tree, make_config):
+    crossed = [make_config(tree | {"strategies": {"ogm": {"kind": "ogm", "alpha": alpha}}}) for alpha in (0.1, 0.2)]
+    plain = trial_part(make_config(tree), "bss-h", 1)
+    assert "strategies" not in json.loads(plain)
+    assert [trial_part(config, "bss-h", 1) for config in crossed] == [plain, plain]
+    one, other = (trial_part(config, "bss-h", 1, "ogm") for config in crossed)
+    assert one != other
+    trial = TrialId("bss-h", 1, "ogm")
+    assert all_trials(config_from_part(one)) == [trial]
+    assert trial_parameters(config_from_part(one), trial) == trial_parameters(crossed[0], trial)
+
+
+def test_the_step_schedule_lists_the_combinations_of_the_run(tree, make_config):
+    listed = ["bss-h+ogm", "uniform", "control"]
+    config = make_config(tree | {"strategies": {"ogm": {"kind": "ogm"}}, "combinations": listed})
+    assert all_trials(config_from_part(stage_part(config, "schedule"))) == all_trials(config)
 
 
 def test_a_step_knows_how_many_ranks_it_trains_with(tree, make_config):

@@ -17,6 +17,12 @@ def test_schedulers_are_picked_and_seeds_replaced():
     assert config.train.epochs == 2
 
 
+def test_combinations_of_other_schedulers_go_with_them():
+    overrides = ["strategies.ogm={kind: ogm}", "combinations=[uniform, bss-l, uniform+ogm]", "compare.control=null"]
+    config = resolve_config(TEXT, overrides, ["uniform"], [])
+    assert config.combinations == ("uniform", "uniform+ogm")
+
+
 @pytest.mark.parametrize(
     ("overrides", "schedulers", "seeds", "message"),
     [

@@ -7,6 +7,7 @@ from bss.errors import BssError
 from bss.kubeflow.parameters import config_from_part, stage_part
 from bss.kubeflow.trainings import collect_trials, list_trials, take_trial, trial_config
 from bss.stages.schedule import schedule
+from bss.stages.train import train
 from bss.training.trial_spec import TrialId, trial_parameters
 
 
@@ -34,6 +35,25 @@ def test_a_training_gets_the_parameters_that_decide_it(planned, pipeline):
         assert config.seeds == (trial["seed"],)
         listed = TrialId(trial["scheduler"], trial["seed"])
         assert trial_parameters(config, listed) == trial_parameters(pipeline[1], listed)
+
+
+def test_a_training_with_a_strategy_goes_its_way_through_the_steps(pipeline, tree, make_config, small_store, tmp_path):
+    folder, _ = pipeline
+    tree = tree | {"seeds": [0], "strategies": {"ogm": {"kind": "ogm"}}, "combinations": ["uniform", "uniform+ogm"]}
+    tree["compare"] = {}
+    listed = plan(config_from_part(stage_part(make_config(tree), "schedule")), small_store, folder, tmp_path / "plans")
+    assert [sorted(one) for one in listed] == [
+        ["digest", "scheduler", "seed"],
+        ["digest", "scheduler", "seed", "strategy"],
+    ]
+    for one in listed:
+        config = trial_config(tmp_path / "plans", **one)
+        trial = TrialId(*(one[name] for name in TrialId._fields if name in one))
+        runs = tmp_path / "step" / trial.row
+        train(config, small_store, folder / "scores", tmp_path / "plans", runs, [trial])
+        take_trial(runs, trial.scheduler, 0, tmp_path / "group" / trial.path, trial.strategy)
+    collect_trials([tmp_path / "group"], tmp_path / "runs")
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"uniform", "uniform+ogm"}
 
 
 def test_one_more_seed_leaves_the_other_trainings_as_they_are(pipeline, tree, make_config, small_store, tmp_path):

@@ -99,7 +99,7 @@ def test_a_trial_names_its_folder_its_run_and_itself_in_messages():
 
 def test_all_trials_are_in_the_order_of_training(pipeline):
     names = ["uniform", "control", "bss-h", "bss-l", "bss-l-online", "official-l"]
-    assert all_trials(pipeline[1]) == [(name, seed) for seed in (0, 1) for name in names]
+    assert all_trials(pipeline[1]) == [TrialId(name, seed) for seed in (0, 1) for name in names]
 
 
 def test_a_trial_is_what_its_provenance_records(pipeline, small_store, tmp_path):

@@ -1,7 +1,7 @@
 """The ranks of one training: processes that share every batch and agree on everything else."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -37,20 +37,33 @@ class Ranks:
         """Return this rank's part of order-independent work."""
         return items[self.rank :: self.count]
 
-    def wrap(self, network: nn.Module) -> nn.Module:
+    def wrap(self, network: nn.Module, averaging: bool = True) -> nn.Module:
         """Return a wrapper that training steps call instead of `network`, so that gradients are averaged.
 
-        Batch normalisation in `network` is changed to use statistics of the global batch.
+        Batch normalisation in `network` is changed to use statistics of the global batch. Without `averaging`
+        that is all, and the step averages gradients itself (`average`).
         """
         if self.count == 1:
             return network
         share_batch_norm(network)
+        if not averaging:
+            return network
         # Parameters and buffers are already the same on all ranks, and nothing else may change them.
         return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
 
     def adding_gradients(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Return the context of one of several accumulating backward passes; the last one averages the gradients."""
         return nullcontext() if self.count == 1 or last else wrapped.no_sync()  # type: ignore[operator]
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each of `tensors`, of one dtype, by its mean over the ranks: one message, added in a fixed order."""
+        if self.count == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        self.add(flat)
+        flat /= self.count
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
 
     def add(self, tensor: Tensor) -> None:
         """Replace `tensor` by its sum over the ranks, with the same bits on all ranks."""

@@ -16,6 +16,7 @@ from bss.balance.sampler import SequenceSampler
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import Ranks, Vote
 from bss.training.resume.checkpoints import Checkpoints
+from bss.training.strategy_run import StrategyRun
 
 Row = dict[str, Any]
 
@@ -68,9 +69,10 @@ class TrainingState:
         ranks: Ranks,
         checkpoints: Checkpoints | None,
         started: float,
+        strategy: StrategyRun | None = None,
     ) -> None:
         self.network, self.optimiser, self.sampler = network, optimiser, sampler
-        self.ranks, self.checkpoints = ranks, checkpoints
+        self.ranks, self.checkpoints, self.strategy = ranks, checkpoints, strategy
         self.device = next(network.parameters()).device
         self.records, self.best, self.position = Records(), Best(), Position()
         self._started = started
@@ -128,6 +130,7 @@ class TrainingState:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "sampler": self.sampler.state_dict(position=0),
+            "strategy": None if self.strategy is None else self.strategy.state_dict(),
             "records": {**vars(self.records), "seconds": self.seconds()},
             "best": vars(self.best),
             "position": {"epoch": self.position.epoch, "step": self.position.step},
@@ -144,6 +147,8 @@ class TrainingState:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.sampler.load_state_dict(state["sampler"])
+        if self.strategy is not None:
+            self.strategy.load_state_dict(state["strategy"])
         self.records = Records(**_to_arrays(state["records"]))
         self.best = Best(**state["best"])
         losses = losses_for(state["losses"], self.ranks.count)

@@ -1,0 +1,69 @@
+"""Which schedulers are trained with which strategies: the rows of the comparison."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bss.balance.checks import require
+from bss.config.strategies import setting_of
+from bss.strategies import Strategy
+
+if TYPE_CHECKING:
+    from bss.config.schema import Config
+
+PLAIN = "none"
+"""The strategy of plain training, known to every configuration."""
+
+
+class Combination(NamedTuple):
+    """A scheduler and a strategy, trained together."""
+
+    scheduler: str
+    strategy: str = PLAIN
+
+    @property
+    def name(self) -> str:
+        """The name of its folder, in the report and in params.yaml: ``bss-h+ogm``, and ``bss-h`` for plain training."""
+        return self.scheduler if self.strategy == PLAIN else f"{self.scheduler}+{self.strategy}"
+
+
+def combinations_of(config: "Config") -> list[Combination]:
+    """Return what is trained once per seed, in order: what is listed, or each scheduler with each strategy, none first.
+
+    Names of schedulers and strategies have no ``+``, so that each text is one combination at most.
+    """
+    if config.combinations is not None:
+        return [Combination(*text.split("+", 1)) for text in config.combinations]
+    strategies = dict.fromkeys([PLAIN, *config.strategies])
+    return [Combination(scheduler, strategy) for strategy in strategies for scheduler in config.schedule.schedulers]
+
+
+def strategy_of(config: "Config", name: str) -> Strategy | None:
+    """Return the strategy called `name`; None for plain training."""
+    return None if name == PLAIN else config.strategies[name]
+
+
+def check_combinations(config: "Config") -> None:
+    """Check that what is listed exists, once, and that scores measured during training come from trained heads."""
+    plain = config.strategies.get(PLAIN)
+    require(plain is None or plain.kind == PLAIN, f"strategies.{PLAIN}.kind", plain and plain.kind, PLAIN)
+    known = {
+        "scheduler": list(config.schedule.schedulers),
+        "strategy": list(dict.fromkeys([PLAIN, *config.strategies])),
+    }
+    listed = combinations_of(config)
+    wanted = "one or more different ones, each `scheduler` or `scheduler+strategy`"
+    require(0 < len(set(listed)) == len(listed), "combinations", list(config.combinations or ()), wanted)
+    for combination in listed:
+        for kind, name in combination._asdict().items():
+            right = f"made of a scheduler and a strategy; the {kind} is one of {known[kind]}"
+            require(name in known[kind], "combinations", combination.name, right)
+    setting = setting_of(config)
+    for combination in listed:
+        entry, strategy = config.schedule.schedulers[combination.scheduler], strategy_of(config, combination.strategy)
+        if strategy is None or entry.measures_every is None:
+            continue
+        if set(strategy.weights(setting).unimodal) != set(setting.modalities):
+            raise ValueError(
+                f"combinations: the scheduler `{combination.scheduler}` measures scores during training, from unimodal "
+                f"heads that the strategy `{combination.strategy}` does not train: they would be noise. List under "
+                f"`combinations` what to train, without {combination.name}, or let the strategy train the heads."
+            )

@@ -1,0 +1,58 @@
+"""The strategies of params.yaml: the entries that the files of `bss.strategies` hold."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+import bss.strategies
+from bss.balance.checks import require
+from bss.strategies import Setting, Strategy
+
+if TYPE_CHECKING:
+    from bss.config.schema import Config
+
+
+def find_strategies() -> tuple[type[Strategy], ...]:
+    """Return the class of every strategy, `none` first and the others by the names of their files."""
+    names = sorted((m.name for m in iter_modules(bss.strategies.__path__)), key=lambda n: (n != "none", n))
+    modules = (import_module(f"bss.strategies.{name}") for name in names)
+    return tuple(module.ENTRY for module in modules if hasattr(module, "ENTRY"))
+
+
+if TYPE_CHECKING:
+    StrategyEntry = Strategy
+else:
+    StrategyEntry = Annotated[Union[find_strategies()], Field(discriminator="kind")]  # noqa: UP007
+
+
+def setting_of(config: "Config") -> Setting:
+    """Return what strategies need to know of a training with these parameters."""
+    weights = config.network.loss_weights
+    return Setting(
+        tuple(config.network.encoders),
+        config.network.fusion.kind,
+        config.train.optimiser.kind,
+        config.train.epochs,
+        weights.fused,
+        weights.unimodal,
+        config.train.processes * config.train.nodes,
+        config.train.compile,
+    )
+
+
+def check_strategies(config: "Config") -> None:
+    """Check the names, which become folders and metric names, and that each strategy goes with the other sections."""
+    require(bool(config.strategies), "strategies", {}, "one or more")
+    setting = setting_of(config)
+    for name, strategy in config.strategies.items():
+        ok = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and name.lower() == name
+        require(ok, "strategies", name, "a name of lower-case letters, digits, - and _")
+        if strategy.kind != "none":
+            wanted = "false or true for strategies other than none, whose steps CUDA graphs cannot record"
+            require(setting.compile != "graphs", "train.compile", setting.compile, wanted)
+        try:
+            strategy.check(setting)
+        except ValueError as error:
+            raise ValueError(f"strategies.{name}: {error}") from error

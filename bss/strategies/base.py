@@ -1,0 +1,247 @@
+"""Strategy: the hooks by which a method changes the loss, the gradients, the features or the schedule of learning.
+
+A strategy holds parameters only, as a frozen dataclass that is also its entry in params.yaml. What changes while a
+network trains is in `Context.state`. No hook may wait for the device in a step: coefficients stay tensors.
+"""
+
+from abc import ABC
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bss.strategies.draw import Draw
+
+State = dict[str, Any]
+"""Tensors, plain values, and dicts and lists of them; the same on all ranks after each step."""
+
+Group = tuple[Literal["encoder", "head", "fusion"], str]
+"""Which parameters: the encoder or the head of a modality, or the fusion head, whose second part is empty."""
+FUSION: Group = ("fusion", "")
+
+Split = Literal["train", "val"]
+Prediction = Literal["all-heads", "unimodal-heads", "fused"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a training before it starts."""
+
+    modalities: tuple[str, ...]
+    fusion: str
+    """Kind of the fusion."""
+    optimiser: str
+    epochs: int
+    fused: float
+    """Weight of the fused cross-entropy in network.loss_weights."""
+    unimodal: float
+    """Weight there of each head's."""
+    ranks: int = 1
+    compile: bool | str = False
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the cross-entropies in the loss; one that is left out is not trained on at all."""
+
+    fused: float | None
+    unimodal: Mapping[str, float]
+    """By modality."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Per-sample means over one split, in eval mode without augmentation, by modality: those of its head."""
+
+    loss: dict[str, float]
+    fused_loss: float
+    accuracy: dict[str, float]
+    confidence: dict[str, float]
+    """Probability of the label."""
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What holds for one epoch."""
+
+    weights: Weights | None = None
+    """None: the strategy's own."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Factor of the learning rate of a modality's encoder and head; 1 if left out."""
+    frozen: tuple[Group, ...] = ()
+    """Get no gradient, so that neither momentum nor weight decay moves them; their batch normalisation is in eval."""
+
+
+@dataclass
+class Context:
+    """What all hooks get."""
+
+    setting: Setting
+    state: State
+    """Hooks change it in place."""
+    epoch: int
+    plan: EpochPlan
+    weights: Weights
+    """Of the loss, in this epoch."""
+    total: Callable[[Tensor], Tensor]
+    """Sums a tensor over the ranks, which must all call it. Not differentiable."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One part of a batch after the forward pass; float32, with this rank's samples."""
+
+    features: dict[str, Tensor]
+    """What heads and fusion take, [batch, width] per modality."""
+    logits: dict[str, Tensor]
+    """Unimodal, [batch, classes] per modality."""
+    fused: Tensor
+    """[batch, classes]."""
+    labels: Tensor
+    """int64 [batch]."""
+    fuse: Callable[[Mapping[str, Tensor]], Tensor]
+    """The fusion head: features to logits [batch, classes]."""
+    targets: Tensor | None = None
+    """Probabilities [batch, classes] that take the place of the labels in the loss, from `mix`."""
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What takes the place of the features."""
+
+    features: dict[str, Tensor]
+    heads: bool
+    """Whether the heads take them too, or the fusion head alone."""
+    targets: Tensor | None = None
+    """Probabilities [batch, classes] in place of the labels; None keeps those."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss and what it trains."""
+
+    loss: Tensor
+    """[batch]; its mean over the global batch is minimised."""
+    updates: tuple[Group, ...] | None = None
+    """The groups whose gradient it adds to; None: all."""
+    apart: bool = False
+    """True keeps its gradient in `Gradients.apart`, for `after` to use, and adds it to no other."""
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The gradients of a step, averaged over the ranks, to be changed in place."""
+
+    modules: Mapping[Group, nn.Module]
+    apart: tuple[Mapping[Group, list[Tensor]], ...] = ()
+    """Those of the objectives that are apart, in order; per group one tensor per parameter that is trained."""
+
+    def of(self, group: Group) -> list[Tensor]:
+        """Return the gradients of a group's parameters; one that has none is left out."""
+        return [p.grad for p in self.modules[group].parameters() if p.grad is not None]
+
+
+class Strategy(ABC):
+    """Hooks whose defaults are training with the configured loss."""
+
+    kind: str
+    """The name of the strategy in params.yaml: ``Literal["name"] = "name"``."""
+    splits: ClassVar[tuple[Split, ...]] = ()
+    """Whose facts it plans by; never those of test."""
+
+    def check(self, setting: Setting) -> None:  # noqa: B027
+        """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""
+
+    def weights(self, setting: Setting) -> Weights:
+        """Return the weights of the loss where no plan gives others."""
+        return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
+
+    def prediction(self, setting: Setting) -> Prediction | None:
+        """Return which logits make the prediction; None: those of network.prediction.
+
+        Logits that are not trained take no part.
+        """
+        weights = self.weights(setting)
+        if not weights.unimodal:
+            return "fused"
+        return "unimodal-heads" if weights.fused is None else None
+
+    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+        """Return the state before the first epoch; tensors are moved to the device of the training."""
+        return {}
+
+    def reads(self, context: Context) -> bool:
+        """Return whether `plan` needs facts before the epoch of `context`: a pass over each of `splits`."""
+        return bool(self.splits)
+
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+        """Return what holds for the epoch, given the facts of each of `splits` if it `reads` them, else none.
+
+        Called once before each epoch; weights in `modules` may be changed in place.
+        """
+        return EpochPlan()
+
+    def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
+        """Return features in place of those seen, or None; scores observe the features as they were."""
+        return None
+
+    def objectives(self, context: Context, seen: Seen) -> list[Objective]:
+        """Return the losses of one part of a batch, after `mix`."""
+        return [Objective(weighted_loss(seen, context.weights))]
+
+    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+        """Return sums [k] over the samples seen, without gradient, which `after` gets summed over parts and ranks.
+
+        The features are those before `mix`.
+        """
+        return None
+
+    def after(  # noqa: B027
+        self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw
+    ) -> None:
+        """Change the gradients of a step in place, before the optimiser takes them."""
+
+
+@dataclass(frozen=True)
+class Method(Strategy):
+    """A published method, trained with its own loss weights or with those of params.yaml."""
+
+    loss: Literal["product", "published"] = "product"
+    """product: the weights of network.loss_weights; published: those of the paper."""
+
+    published: ClassVar[tuple[float | None, float | None]] = (1.0, None)
+    """The paper's weights of the fused cross-entropy and of each head's."""
+
+    def weights(self, setting: Setting) -> Weights:
+        """Return the weights that `loss` says."""
+        if self.loss == "product":
+            return super().weights(setting)
+        fused, unimodal = self.published
+        return Weights(fused, {} if unimodal is None else dict.fromkeys(setting.modalities, unimodal))
+
+
+def weighted_loss(seen: Seen, weights: Weights, label_smoothing: float = 0.0) -> Tensor:
+    """Return the weighted sum of the cross-entropies of `seen`, float [batch]."""
+    targets = seen.labels if seen.targets is None else seen.targets
+
+    def entropy(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+
+    fused = None if weights.fused is None else weights.fused * entropy(seen.fused)
+    if not weights.unimodal:
+        assert fused is not None
+        return fused
+    losses = {name: entropy(logits) for name, logits in seen.logits.items() if name in weights.unimodal}
+    if len(set(weights.unimodal.values())) == 1:  # the operations of `training_loss`, to the bit
+        unimodal = next(iter(weights.unimodal.values())) * torch.stack(list(losses.values())).sum(dim=0)
+    else:
+        unimodal = torch.stack([weights.unimodal[name] * loss for name, loss in losses.items()]).sum(dim=0)
+    return unimodal if fused is None else fused + unimodal
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Return `labels` int64 [batch] as float32 [batch, classes]; torch's own would wait for the device."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.float32)

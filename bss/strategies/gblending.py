@@ -1,0 +1,80 @@
+"""G-Blending (Wang et al., What Makes Training Multi-modal Classification Networks Hard?, CVPR 2020), online."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import nn
+
+from bss.balance.checks import require
+from bss.strategies.base import Context, EpochPlan, Facts, Group, Method, Setting, Split, State, Weights
+
+LEAST = 1e-4
+"""Of the change of the overfitting, by whose square a gain is divided."""
+
+
+@dataclass(frozen=True)
+class GBlending(Method):
+    """Weighs each cross-entropy by what it gained on val, over the square of how much more it overfits.
+
+    Both are read from the heads of the network itself every few epochs, instead of from unimodal probe trainings. The
+    weights keep their sum, so that the learning rate keeps its meaning.
+    """
+
+    kind: Literal["g-blending"] = "g-blending"
+    every: int = 10
+    """Epochs between two estimates, at least 1; before the first one the weights are those of `loss`."""
+
+    splits: ClassVar[tuple[Split, ...]] = ("train", "val")
+    published: ClassVar = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require(self.every >= 1, "every", self.every, "at least 1")
+
+    def weights(self, setting: Setting) -> Weights:
+        """Return the weights before the first estimate; those of the paper sum to 1."""
+        if self.loss == "product":
+            return super().weights(setting)
+        each = 1 / (len(setting.modalities) + 1)
+        return Weights(each, dict.fromkeys(setting.modalities, each))
+
+    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+        """Return the weights in force and the losses at the last estimate, neither of which is there yet."""
+        return {"weights": None, "before": None}
+
+    def reads(self, context: Context) -> bool:
+        """Every `every` epochs, before the first one too."""
+        return context.epoch % self.every == 0
+
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+        """Estimate the weights again where it is time."""
+        state, names = context.state, context.setting.modalities
+        if facts:
+            now = {split: [f.fused_loss, *(f.loss[name] for name in names)] for split, f in facts.items()}
+            if state["before"] is not None:
+                raw = gains_over_overfitting(state["before"], now)
+                first = self.weights(context.setting)
+                total = (first.fused or 0.0) + sum(first.unimodal.values())
+                if sum(raw) > 0:
+                    state["weights"] = [total * value / sum(raw) for value in raw]
+            state["before"] = now
+        if state["weights"] is None:
+            return EpochPlan()
+        fused, *unimodal = state["weights"]
+        return EpochPlan(Weights(fused, dict(zip(names, unimodal, strict=True))))
+
+
+def gains_over_overfitting(before: dict[str, Any], now: dict[str, Any]) -> list[float]:
+    """Return G / dO^2 of each head from its losses on train and val at two times.
+
+    G is the fall of its val loss, 0 where it rose; O is val loss less train loss.
+    """
+    raw = []
+    for train_0, train_1, val_0, val_1 in zip(before["train"], now["train"], before["val"], now["val"], strict=True):
+        change = max(LEAST, abs((val_1 - train_1) - (val_0 - train_0)))
+        raw.append(max(0.0, val_0 - val_1) / change**2)
+    return raw
+
+
+ENTRY = GBlending

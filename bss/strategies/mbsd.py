@@ -1,0 +1,62 @@
+"""MBSD (modality-balanced self-distillation; WSDM 2023 as used for imbalance): heads learn from the surest one."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from bss.balance.checks import require
+from bss.strategies.base import Context, Method, Objective, Seen, weighted_loss
+
+
+@dataclass(frozen=True)
+class Mbsd(Method):
+    """Where a head is right, the logits of all heads are drawn together, the more the more their sureness differs."""
+
+    kind: Literal["mbsd"] = "mbsd"
+    strength: float = 1.0
+    """Factor of both terms, at least 0."""
+
+    published: ClassVar = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require(self.strength >= 0, "strength", self.strength, "at least 0")
+
+    def objectives(self, context: Context, seen: Seen) -> list[Objective]:
+        """Return the loss with both terms."""
+        loss = weighted_loss(seen, context.weights)
+        return [Objective(loss + self.strength * distillation(seen.logits, seen.labels))]
+
+
+def difference_of_sureness(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+    """Return the greatest less the least probability of the label, [batch]; 0 where no head is right. Detached."""
+    stacked = torch.stack(list(logits.values())).detach()
+    right = (stacked.argmax(dim=2) == labels).any(dim=0)
+    sure = stacked.softmax(dim=2)[:, torch.arange(len(labels), device=labels.device), labels]
+    return (sure.amax(dim=0) - sure.amin(dim=0)) * right
+
+
+def distillation(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+    """Return the mean over pairs of heads of the squared distance of logits, over C, plus KL(surer || less sure).
+
+    Float [batch], weighted by `difference_of_sureness`; the surer side of the divergence is detached.
+    """
+    pairs = []
+    for a, b in combinations(logits.values(), 2):
+        log_a, log_b = a.log_softmax(dim=1), b.log_softmax(dim=1)
+        a_is_surer = (log_a.gather(1, labels[:, None]) >= log_b.gather(1, labels[:, None]))[:, 0]
+        divergence = torch.where(a_is_surer, _divergence(log_a, log_b), _divergence(log_b, log_a))
+        pairs.append((a - b).square().mean(dim=1) + divergence)
+    return difference_of_sureness(logits, labels) * torch.stack(pairs).mean(dim=0)
+
+
+def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """Return KL(teacher || student), [batch], of log-probabilities; the teacher is detached."""
+    teacher = teacher.detach()
+    return (teacher.exp() * (teacher - student)).sum(dim=1)
+
+
+ENTRY = Mbsd

@@ -1,0 +1,62 @@
+"""MLB (Kontras et al., Improving Multimodal Learning with Multi-Loss Gradient Modulation, BMVC 2024)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from bss.balance.checks import require
+from bss.strategies.base import Context, Draw, Gradients, Method, Seen, Setting
+from bss.strategies.scaling import check_window, inside, scale
+from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
+
+
+@dataclass(frozen=True)
+class Mlb(Method):
+    """Encoder and head of a modality that is less sure than the others get a larger gradient, else a smaller one."""
+
+    kind: Literal["mlb"] = "mlb"
+    alpha: float = 1.0
+    """Strength, at least 0."""
+    beta: float = 2.0
+    """The largest factor, above 1; 2 is symmetrical."""
+    source: Source = "heads"
+    """Where confidence is read: the unimodal heads (paper), or the shares of the fused logits."""
+    window: tuple[float, float] = (0.0, 1.0)
+    """The part of the epochs in which it acts."""
+
+    published: ClassVar = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.alpha >= 0, "alpha", self.alpha, "at least 0")
+        require(self.beta > 1, "beta", self.beta, "above 1")
+        check_window(self.window)
+
+    def check(self, setting: Setting) -> None:
+        """Require logits to read confidence from."""
+        check_source(setting, self.source, self)
+
+    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+        """Return the summed probabilities of the labels."""
+        if not inside(self.window, context.epoch, context.setting.epochs):
+            return None
+        return confidence_sums(logits_of(seen, self.source), seen.labels)
+
+    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+        """Scale the gradients of encoders and heads."""
+        if gathered is None:
+            return
+        for name, factor in zip(context.setting.modalities, self.factors(gathered[:-1]), strict=True):
+            scale(gradients, ("encoder", name), factor)
+            scale(gradients, ("head", name), factor)
+
+    def factors(self, confidence: Tensor) -> Tensor:
+        """Return the factor of each modality, [M], from their (summed) confidences [M]."""
+        ratio = mean_of_others(confidence) / confidence.clamp_min(torch.finfo(confidence.dtype).tiny)
+        change = torch.tanh(self.alpha * (ratio - 1))
+        return 1 + torch.where(ratio > 1, (self.beta - 1) * change, change)
+
+
+ENTRY = Mlb

@@ -1,0 +1,104 @@
+"""MMPareto (Wei and Hu, Boosting Multimodal Learning with Innocent Unimodal Assistance, ICML 2024)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from bss.balance.checks import require
+from bss.strategies.base import (
+    FUSION,
+    Context,
+    Draw,
+    Gradients,
+    Group,
+    Method,
+    Objective,
+    Seen,
+    Setting,
+    Weights,
+    weighted_loss,
+)
+
+
+@dataclass(frozen=True)
+class MmPareto(Method):
+    """Each encoder's gradients of the fused and of its unimodal loss are combined so that they do not conflict.
+
+    Without conflict that is the plain sum of losses with encoder gradients times `factor`.
+    """
+
+    kind: Literal["mmpareto"] = "mmpareto"
+    factor: float = 1.5
+    """Of the combined gradient, above 0."""
+    weighing: Literal["pareto", "equal"] = "pareto"
+    """equal: both always weigh the same, the control."""
+    norm: Literal["modality", "tensor"] = "modality"
+    """The length to which a short combination is stretched: that of the sum over an encoder (paper), or over each of
+    its tensors (public code)."""
+
+    published: ClassVar = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require(self.factor > 0, "factor", self.factor, "above 0")
+
+    def check(self, setting: Setting) -> None:
+        """Require both losses."""
+        weights = self.weights(setting)
+        ok = bool(weights.fused) and all(weights.unimodal.values())
+        require(ok, "network.loss_weights", [setting.fused, setting.unimodal], "above 0, both, for loss: product")
+
+    def objectives(self, context: Context, seen: Seen) -> list[Objective]:
+        """Return both losses apart for the encoders, and their sum for the heads."""
+        names, weights = context.setting.modalities, context.weights
+        encoders: tuple[Group, ...] = tuple(("encoder", name) for name in names)
+        heads: tuple[Group, ...] = tuple(("head", name) for name in names)
+        return [
+            Objective(weighted_loss(seen, Weights(weights.fused, {})), encoders, apart=True),
+            Objective(weighted_loss(seen, Weights(None, weights.unimodal)), encoders, apart=True),
+            Objective(weighted_loss(seen, weights), (*heads, FUSION)),
+        ]
+
+    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+        """Give the encoders their combined gradients."""
+        fused, unimodal = gradients.apart
+        for name in context.setting.modalities:
+            group: Group = ("encoder", name)
+            trained = [p for p in gradients.modules[group].parameters() if p.requires_grad]
+            for parameter, gradient in zip(trained, self.combined(fused[group], unimodal[group]), strict=True):
+                parameter.grad = gradient
+
+    def combined(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        """Return the combination of two gradients, of the same tensors."""
+        share = self._share(a, b)
+        mixed = [2 * share * x + 2 * (1 - share) * y for x, y in zip(a, b, strict=True)]
+        plain = [x + y for x, y in zip(a, b, strict=True)]
+        if self.norm == "tensor":
+            return [self.factor * _stretch([p], [m]) * m for p, m in zip(plain, mixed, strict=True)]
+        stretch = self.factor * _stretch(plain, mixed)
+        return [stretch * m for m in mixed]
+
+    def _share(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Return the weight of `a`, a half if they do not conflict, else that of the shortest combination."""
+        aa, bb, ab = _dot(a, a), _dot(b, b), _dot(a, b)
+        half = torch.full_like(ab, 0.5)
+        if self.weighing == "equal":
+            return half
+        shortest = ((bb - ab) / (aa + bb - 2 * ab).clamp_min(torch.finfo(ab.dtype).tiny)).clamp(0.001, 0.999)
+        return torch.where(ab < 0, shortest, half)
+
+
+def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()
+
+
+def _stretch(plain: list[Tensor], mixed: list[Tensor]) -> Tensor:
+    """Return by what `mixed` becomes as long as `plain`; 1 if it is at least so long, or zero."""
+    length, wanted = _dot(mixed, mixed).sqrt(), _dot(plain, plain).sqrt()
+    tiny = torch.finfo(length.dtype).tiny
+    return torch.where(length > 0, (wanted / length.clamp_min(tiny)).clamp_min(1), torch.ones_like(length))
+
+
+ENTRY = MmPareto

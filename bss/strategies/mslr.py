@@ -1,0 +1,68 @@
+"""MSLR (Yao and Mihalcea, Modality-specific Learning Rates for Effective Multimodal Additive Late-fusion, 2022)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from bss.balance.checks import require
+from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
+
+REMEMBERED = 5
+"""Accuracies that the current one is compared with."""
+
+
+@dataclass(frozen=True)
+class Mslr(Strategy):
+    """Each modality's encoder and head have a learning rate of their own, by the optimiser's parameter groups."""
+
+    kind: Literal["mslr"] = "mslr"
+    mode: Literal["keep", "smooth", "dynamic"] = "dynamic"
+    """keep: the coefficients; smooth: they go to their mean, linearly over the epochs; dynamic: times the val accuracy
+    of the head over the mean of the five before."""
+    coefficients: dict[str, float] = field(default_factory=dict)
+    """Factor of train.optimiser.learning_rate by modality; 1 if left out. The paper tunes them on unimodal runs."""
+
+    splits: ClassVar[tuple[Split, ...]] = ("val",)
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        for name, value in self.coefficients.items():
+            require(value > 0, f"coefficients.{name}", value, "above 0")
+
+    def check(self, setting: Setting) -> None:
+        """Require known modalities."""
+        for name in self.coefficients:
+            require(name in setting.modalities, "coefficients", name, f"one of {list(setting.modalities)}")
+
+    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+        """Return the last accuracies of each head: none."""
+        return {"accuracies": {name: [] for name in setting.modalities}}
+
+    def reads(self, context: Context) -> bool:
+        """After each epoch, if the mode is dynamic."""
+        return self.mode == "dynamic" and context.epoch > 0
+
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+        """Return the rates."""
+        names, last = context.setting.modalities, max(1, context.setting.epochs - 1)
+        rates = {name: self.coefficients.get(name, 1.0) for name in names}
+        if self.mode == "smooth":
+            mean = sum(rates.values()) / len(rates)
+            rates = {name: mean + (rate - mean) * (1 - context.epoch / last) for name, rate in rates.items()}
+        if facts:
+            for name, accuracy in facts["val"].accuracy.items():
+                earlier = context.state["accuracies"][name]
+                rates[name] *= ratio_to_mean(accuracy, earlier)
+                context.state["accuracies"][name] = [*earlier, accuracy][-REMEMBERED:]
+        return EpochPlan(rates=rates)
+
+
+def ratio_to_mean(accuracy: float, earlier: list[float]) -> float:
+    """Return `accuracy` over the mean of the `earlier` ones; 1 where there is none, or where it is 0."""
+    mean = sum(earlier) / len(earlier) if earlier else 0.0
+    return accuracy / mean if mean > 0 and accuracy > 0 else 1.0
+
+
+ENTRY = Mslr

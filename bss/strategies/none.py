@@ -1,0 +1,16 @@
+"""No strategy: training with the configured loss."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bss.strategies.base import Strategy
+
+
+@dataclass(frozen=True)
+class Plain(Strategy):
+    """Training with the loss of network.loss_weights; what the others are compared with."""
+
+    kind: Literal["none"] = "none"
+
+
+ENTRY = Plain

@@ -1,0 +1,74 @@
+"""OGM and OGM-GE (Peng et al., Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR 2022)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bss.balance.checks import require
+from bss.strategies.base import Context, Draw, Gradients, Method, Seen, Setting
+from bss.strategies.scaling import Scaled, check_window, inside, scale, scaled
+from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
+
+
+@dataclass(frozen=True)
+class Ogm(Method):
+    """The encoder of a modality that is surer of the labels than the others gets a smaller gradient."""
+
+    kind: Literal["ogm"] = "ogm"
+    alpha: float = 0.3
+    """Strength, at least 0; the authors take 0.8 on CREMA-D and 0.1 to 0.3 elsewhere."""
+    noise: bool = True
+    """OGM-GE: adds normal noise of the standard deviation of each encoder gradient, all modalities'."""
+    smooth: bool = False
+    """True: continuous at balance, ``1 - tanh(alpha * (ratio - 1))``; paper and code have ``ratio``."""
+    source: Source = "share"
+    """Where confidence is read: the modality's share of the fused logits (paper), or its head."""
+    parameters: Scaled = "all"
+    """Encoder gradients that are scaled; the authors' code scales those of convolutions."""
+    window: tuple[float, float] = (0.0, 0.5)
+    """The part of the epochs in which it acts."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.alpha >= 0, "alpha", self.alpha, "at least 0")
+        check_window(self.window)
+
+    def check(self, setting: Setting) -> None:
+        """Require logits to read confidence from."""
+        check_source(setting, self.source, self)
+
+    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+        """Return the summed probabilities of the labels."""
+        if not inside(self.window, context.epoch, context.setting.epochs):
+            return None
+        return confidence_sums(logits_of(seen, self.source), seen.labels)
+
+    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+        """Scale the encoders' gradients, and add noise."""
+        if gathered is None:
+            return
+        for name, factor in zip(context.setting.modalities, self.factors(gathered[:-1]), strict=True):
+            spreads = [_spread(g) for g in scaled(gradients, ("encoder", name), self.parameters)]
+            scale(gradients, ("encoder", name), factor, self.parameters)
+            if self.noise:
+                random = draw.generator(f"noise {name}")
+                for gradient, spread in zip(
+                    scaled(gradients, ("encoder", name), self.parameters), spreads, strict=True
+                ):
+                    drawn = torch.randn(gradient.shape, generator=random, device=gradient.device)
+                    gradient.add_(spread * drawn)
+
+    def factors(self, confidence: Tensor) -> Tensor:
+        """Return the factor of each modality, [M], from their (summed) confidences [M]."""
+        ratio = confidence / mean_of_others(confidence)
+        return torch.where(ratio > 1, 1 - torch.tanh(self.alpha * (ratio - 1 if self.smooth else ratio)), 1.0)
+
+
+def _spread(gradient: Tensor) -> Tensor:
+    """Return the standard deviation, of a single element 0, plus 1e-8."""
+    return (gradient.std() if gradient.numel() > 1 else gradient.new_zeros(())) + 1e-8
+
+
+ENTRY = Ogm

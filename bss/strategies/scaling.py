@@ -1,0 +1,32 @@
+"""Scaling gradients by a factor that lies on the device."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from bss.balance.checks import require
+from bss.strategies.base import Gradients, Group
+
+Scaled = Literal["all", "convolutions"]
+"""Which of an encoder's gradients: all, or those of convolutions alone (4 or 5 dimensions), as in public code."""
+
+
+def scaled(gradients: Gradients, group: Group, which: Scaled = "all") -> list[Tensor]:
+    """Return the gradients of `group` that are scaled."""
+    return [g for g in gradients.of(group) if which == "all" or g.dim() >= 4]
+
+
+def scale(gradients: Gradients, group: Group, factor: Tensor | float, which: Scaled = "all") -> None:
+    """Multiply the gradients of `group` by `factor`, a number or a 0-dimensional tensor."""
+    for gradient in scaled(gradients, group, which):
+        gradient.mul_(factor)
+
+
+def check_window(window: tuple[float, float]) -> None:
+    """Require a part of the training: two shares of its epochs in order."""
+    require(0 <= window[0] <= window[1] <= 1, "window", list(window), "two shares of the epochs in [0, 1], in order")
+
+
+def inside(window: tuple[float, float], epoch: int, epochs: int) -> bool:
+    """Return whether `epoch` (from 0) of `epochs` lies in `window`, whose end is outside."""
+    return window[0] * epochs <= epoch < window[1] * epochs

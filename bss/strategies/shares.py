@@ -1,0 +1,58 @@
+"""What the logits say of each modality: those of its head, or its share of the fused ones."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bss.balance.checks import require
+from bss.strategies.base import Method, Seen, Setting
+
+Source = Literal["share", "heads"]
+"""share: what the fusion head makes of the modality alone; heads: the unimodal heads."""
+
+ADDITIVE = ("concatenation", "sum", "weighted-sum")
+"""Fusions whose logits are a sum over the modalities of linear functions of their features."""
+
+
+def fuse_some(seen: Seen, present: Iterable[str]) -> Tensor:
+    """Return the fused logits [batch, classes] of some modalities, the features of all others being zero."""
+    kept = set(present)
+    return seen.fuse({name: x if name in kept else torch.zeros_like(x) for name, x in seen.features.items()})
+
+
+def share_logits(seen: Seen) -> dict[str, Tensor]:
+    """Return each modality's share of the fused logits, ``z(f_m) - (1 - 1/M) z(0)``, [batch, classes].
+
+    For concatenation that is ``W_m f_m + b / M``, so that the shares sum to the fused logits.
+    """
+    count = len(seen.features)
+    rest = (1 - 1 / count) * fuse_some(seen, ())
+    return {name: fuse_some(seen, (name,)) - rest for name in seen.features}
+
+
+def logits_of(seen: Seen, source: Source) -> dict[str, Tensor]:
+    """Return the logits that `source` says, [batch, classes] per modality."""
+    return seen.logits if source == "heads" else share_logits(seen)
+
+
+def confidence_sums(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+    """Return the sum over the batch of each modality's probability of the label, and the batch's size, [M + 1]."""
+    right = [z.softmax(dim=1).gather(1, labels[:, None]).sum() for z in logits.values()]
+    return torch.stack([*right, torch.ones_like(labels, dtype=torch.float32).sum()])
+
+
+def mean_of_others(values: Tensor) -> Tensor:
+    """Return for each of `values` [M] the mean of the others, [M]."""
+    return (values.sum() - values) / (len(values) - 1)
+
+
+def check_source(setting: Setting, source: Source, method: Method) -> None:
+    """Require logits that mean something: trained heads, or a fusion that zeroed features do not upset."""
+    if source == "heads":
+        trained = bool(method.weights(setting).unimodal)
+        require(trained, "source", source, f"share for loss: {method.loss}, with which the heads are not trained")
+    else:
+        wanted = "another than channel-exchange, whose batch normalisation zeroed features would upset"
+        require(setting.fusion != "channel-exchange", "network.fusion.kind", setting.fusion, wanted)

@@ -1,0 +1,67 @@
+"""SMP, the freezing schedule of G2D (Boosting Multimodal Learning with Gradient-Guided Distillation, ICCV 2025)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from bss.balance.checks import require
+from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
+
+
+@dataclass(frozen=True)
+class Smp(Strategy):
+    """The weakest modality's encoder trains alone at first, then the next weakest joins it, in the end all train.
+
+    Encoders that wait are frozen: no gradient, no momentum, no batch statistics.
+    """
+
+    kind: Literal["smp"] = "smp"
+    order: tuple[str, ...] | None = None
+    """All modalities, weakest first; null: by the mean probability of the label in their heads on train, after
+    `warm_up` epochs in which all train."""
+    warm_up: int = 3
+    """Used where `order` is null, at least 1."""
+    until: tuple[float, ...] | None = None
+    """Shares of the epochs at which one more encoder joins, one fewer than modalities; null: evenly up to half of the
+    epochs, as the authors do with two."""
+
+    splits: ClassVar[tuple[Split, ...]] = ("train",)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.warm_up >= 1, "warm_up", self.warm_up, "at least 1")
+        ok = self.until is None or (sorted(self.until) == list(self.until) and all(0 <= u <= 1 for u in self.until))
+        require(ok, "until", self.until, "null or shares in [0, 1] in ascending order")
+
+    def check(self, setting: Setting) -> None:
+        """Require every modality once, and as many times as there are to join."""
+        ok = self.order is None or sorted(self.order) == sorted(setting.modalities)
+        require(ok, "order", self.order, f"null or all of {list(setting.modalities)}, weakest first")
+        wanted = len(setting.modalities) - 1
+        ok = self.until is None or len(self.until) == wanted
+        require(ok, "until", self.until, f"null or {wanted} for {wanted + 1} modalities")
+
+    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+        """Return the order, which may have to be found."""
+        return {"order": None if self.order is None else list(self.order)}
+
+    def reads(self, context: Context) -> bool:
+        """After the warm-up, if the order is not given."""
+        return self.order is None and context.epoch == self.warm_up
+
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+        """Return which encoders are frozen."""
+        names = context.setting.modalities
+        if facts:
+            confidence = facts["train"].confidence
+            context.state["order"] = sorted(names, key=lambda name: confidence[name])
+        if context.state["order"] is None:
+            return EpochPlan()
+        until = self.until or [0.5 * (i + 1) / (len(names) - 1) for i in range(len(names) - 1)]
+        joined = 1 + sum(context.epoch >= share * context.setting.epochs for share in until)
+        return EpochPlan(frozen=tuple(("encoder", name) for name in context.state["order"][joined:]))
+
+
+ENTRY = Smp

@@ -1,0 +1,61 @@
+"""What happens before the first step of an epoch: scores measured again, the sequence, the strategy's plan."""
+
+import time
+
+from bss.balance.sampler import SequenceSampler
+from bss.balance.schedulers import Entry
+from bss.config.schema import Config
+from bss.models.network import MultiModalNetwork
+from bss.training.distributed.ranks import Ranks
+from bss.training.head_facts import read_facts
+from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
+from bss.training.resume.state import Records, TrainingState
+from bss.training.split_data import SplitData
+
+
+def measure_if_due(
+    config: Config,
+    entry: Entry,
+    network: MultiModalNetwork,
+    train: SplitData,
+    sampler: SequenceSampler,
+    epoch: int,
+    seed: int,
+    records: Records,
+    ranks: Ranks,
+) -> None:
+    """Re-measure every sample in a separate pass, if the scheduler requests one now.
+
+    Each rank records what it measured; the sampler exchanges it.
+    """
+    if entry.measures_every is None or entry.measures_by == "online" or epoch == 0 or epoch % entry.measures_every:
+        return
+    started = time.perf_counter()
+    criteria, precision = config.measure.score.criteria, config.measure.precision
+    if entry.measures_by == "eval":
+        batches = ranks.deal(batches_of_all(train))
+        columns = measure(network, train, criteria, batches, precision)
+    else:
+        whole = batches_in_train_mode(config, len(train), seed, epoch)
+        columns = measure_in_train_mode(network, train, criteria, whole, seed, epoch, ranks, precision)
+        batches = [ranks.share(batch) for batch in whole]
+    for index in batches:
+        sampler.record(index, {criterion: columns[criterion][index] for criterion in criteria})
+    records.measuring_seconds += time.perf_counter() - started
+
+
+def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -> None:
+    """Let the sampler and the strategy plan `epoch`; keep its sequence, and the scores behind it if they are new."""
+    sampler, records, ranks = state.sampler, state.records, state.ranks
+    sampler.set_epoch(epoch)
+    sampler.sequence = ranks.agree(sampler.sequence, state.device)
+    records.sequences.append(sampler.sequence)
+    if state.strategy is not None:
+        state.strategy.begin_epoch(epoch, lambda split: read_facts(state.network, splits[split], ranks))
+    if sampler.scheduler.measures_every is None or sampler.scores is None:
+        return
+    if epoch == 0:
+        records.measurements.append((0, sampler.scores.copy(), sampler.scores.copy()))
+    elif sampler.measured is not None:
+        records.measurements.append((epoch, sampler.measured, sampler.scores.copy()))
+        sampler.measured = None

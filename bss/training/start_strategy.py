@@ -1,0 +1,35 @@
+"""From a strategy's parameters to what a training works with."""
+
+from dataclasses import replace
+
+from bss.config import Config
+from bss.config.strategies import setting_of
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.models.network import MultiModalNetwork
+from bss.strategies import Strategy
+from bss.training.distributed.ranks import Ranks
+from bss.training.strategy_run import StrategyRun
+
+
+def predicting_as_trained(config: Config, strategy: Strategy | None) -> Config:
+    """Return `config` whose prediction takes the logits that `strategy` trains; network.json then says so too."""
+    prediction = None if strategy is None or strategy.kind == "none" else strategy.prediction(setting_of(config))
+    if prediction is None:
+        return config
+    return replace(config, network=replace(config.network, prediction=prediction))
+
+
+def start_strategy(
+    strategy: Strategy | None, config: Config, store: Store, network: MultiModalNetwork, ranks: Ranks, seed: int
+) -> StrategyRun | None:
+    """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs val and there is none."""
+    if strategy is None or strategy.kind == "none":
+        return None
+    if "val" in strategy.splits and not len(store.rows("val")):
+        raise BssError(
+            f"{store.path}: has no val, which the strategy `{strategy.kind}` adapts its weights or rates on; the test "
+            "split is never used for that. Give the manifest a val split and run `bss prepare` again."
+        )
+    setting = replace(setting_of(config), modalities=tuple(network.heads))
+    return StrategyRun(strategy, setting, network, ranks, seed)

@@ -1,0 +1,179 @@
+"""A strategy at work: its state, the plan of the epoch, and its part of each step."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bss.models.network import MultiModalNetwork, Outputs
+from bss.strategies import Context, Draw, EpochPlan, Facts, Gradients, Group, Seen, Setting, Strategy, Weights
+from bss.strategies.base import FUSION
+from bss.training.distributed.ranks import Ranks
+
+
+class StrategyRun:
+    """`strategy` in one training of `network`, whose steps call `backward` per part of a batch, then `finish_step`.
+
+    Gradients are averaged over the ranks here, and not by DistributedDataParallel, which wants a gradient of every
+    parameter.
+    """
+
+    def __init__(
+        self, strategy: Strategy, setting: Setting, network: MultiModalNetwork, ranks: Ranks, seed: int
+    ) -> None:
+        self.strategy, self.network, self.ranks, self.seed = strategy, network, ranks, seed
+        self.device = next(network.parameters()).device
+        self.step = 0
+        """Of the epoch, from 0; what is drawn depends on it."""
+        # Made again when asked: batch normalisation inside them may be replaced.
+        state = _moved(strategy.start(setting, self.modules, network.classes), self.device)
+        self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
+        self._gathered: Tensor | None = None
+        self._apart: list[dict[Group, list[Tensor]]] = []
+
+    @property
+    def modules(self) -> dict[Group, nn.Module]:
+        """The network's parts, by modality and not by the names of parameters."""
+        network, found = self.network, dict[Group, nn.Module]()
+        found |= {("encoder", name): module for name, module in network.encoders.items()}
+        found |= {("head", name): module for name, module in network.heads.items()}
+        return found | {FUSION: network.fusion}
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return torch's parameter groups: one per part of the network, with the modality that it is of."""
+        return [{"params": list(part.parameters()), "modality": name} for (_, name), part in self.modules.items()]
+
+    def rate(self, group: dict[str, Any]) -> float:
+        """Return the factor of the learning rate of one of `groups` in this epoch."""
+        return self.context.plan.rates.get(group["modality"], 1.0)
+
+    def begin_epoch(self, epoch: int, facts: Callable[[str], Facts]) -> None:
+        """Plan `epoch`; `facts` reads those of a split. All ranks call it together."""
+        self.context.epoch = epoch
+        splits: tuple[str, ...] = self.strategy.splits if self.strategy.reads(self.context) else ()
+        read = {split: facts(split) for split in splits}
+        self._follow(self.strategy.plan(self.context, read, self.modules))
+
+    @contextmanager
+    def freezing(self) -> Iterator[None]:
+        """Freeze what the plan of the epoch says, in the block."""
+        modules = self.modules
+        frozen = [p for group in self.context.plan.frozen for p in modules[group].parameters() if p.requires_grad]
+        for group in self.context.plan.frozen:
+            for module in modules[group].modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+
+    def backward(
+        self, outputs: Outputs, labels: Tensor, number: int, length: int, size: int, penalty: Tensor | None
+    ) -> None:
+        """Add the gradients of part `number` of a batch of `size` samples, `length` of them in the part."""
+        features = self.network.activate(outputs.features)
+        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse)
+        with torch.no_grad():
+            gathered = self.strategy.gather(self.context, seen)
+        if gathered is not None:
+            self._gathered = gathered if self._gathered is None else self._gathered + gathered
+        mixed = self.strategy.mix(self.context, seen, self._draw(number, length))
+        if mixed is not None:
+            logits = self.network.classify(mixed.features) if mixed.heads else seen.logits
+            fused = self.network.fuse(mixed.features)
+            seen = replace(seen, features=mixed.features, logits=logits, fused=fused, targets=mixed.targets)
+        together = penalty
+        apart = 0
+        for objective in self.strategy.objectives(self.context, seen):
+            loss = objective.loss.sum() / (size / self.ranks.count)
+            if objective.apart:
+                self._keep_apart(apart, self._gradients(loss, objective.updates))
+                apart += 1
+            elif objective.updates is not None:
+                for group, found in self._gradients(loss, objective.updates).items():
+                    _add(self._trained(group), found)
+            else:
+                together = loss if together is None else loss + together
+        if together is not None and together.requires_grad:
+            together.backward()
+
+    def finish_step(self) -> None:
+        """Average the gradients over the ranks and let the strategy change them."""
+        self.ranks.average([p.grad for p in self.network.parameters() if p.grad is not None])
+        for kept in self._apart:
+            self.ranks.average([gradient for found in kept.values() for gradient in found])
+        if self._gathered is not None:
+            self.ranks.add(self._gathered)
+        with torch.no_grad():
+            gradients = Gradients(self.modules, tuple(self._apart))
+            self.strategy.after(self.context, self._gathered, gradients, self._draw(0, 0))
+        self._gathered, self._apart = None, []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides the steps that come next, besides the network and the optimiser."""
+        plan = self.context.plan
+        weights = None if plan.weights is None else [plan.weights.fused, dict(plan.weights.unimodal)]
+        frozen = [list(group) for group in plan.frozen]
+        kept = {"weights": weights, "rates": dict(plan.rates), "frozen": frozen}
+        return {"state": self.context.state, "epoch": self.context.epoch, "plan": kept}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go to where `state_dict` was taken."""
+        self.context.state, self.context.epoch = _moved(saved["state"], self.device), saved["epoch"]
+        plan = saved["plan"]
+        weights = None if plan["weights"] is None else Weights(*plan["weights"])
+        frozen: Any = tuple(tuple(group) for group in plan["frozen"])
+        self._follow(EpochPlan(weights, plan["rates"], frozen))
+
+    def _follow(self, plan: EpochPlan) -> None:
+        self.context.plan = plan
+        self.context.weights = plan.weights or self.strategy.weights(self.context.setting)
+
+    def _total(self, tensor: Tensor) -> Tensor:
+        total = tensor.detach().clone()
+        self.ranks.add(total)
+        return total
+
+    def _draw(self, number: int, length: int) -> Draw:
+        epoch, ranks = self.context.epoch, self.ranks
+        return Draw(self.seed, epoch, self.step, self.device, number, length, ranks.rank, ranks.count)
+
+    def _trained(self, group: Group) -> list[nn.Parameter]:
+        return [p for p in self.modules[group].parameters() if p.requires_grad]
+
+    def _gradients(self, loss: Tensor, updates: tuple[Group, ...] | None) -> dict[Group, list[Tensor]]:
+        """Return the gradients of `loss` by group, zeros for parameters that it does not depend on."""
+        groups = tuple(self.modules) if updates is None else updates
+        trained = {group: self._trained(group) for group in groups}
+        flat = [p for parameters in trained.values() for p in parameters]
+        found = iter(torch.autograd.grad(loss, flat, retain_graph=True, materialize_grads=True, allow_unused=True))
+        return {group: [next(found) for _ in parameters] for group, parameters in trained.items()}
+
+    def _keep_apart(self, number: int, found: dict[Group, list[Tensor]]) -> None:
+        if number == len(self._apart):
+            self._apart.append(found)
+            return
+        for group, gradients in found.items():
+            torch._foreach_add_(self._apart[number][group], gradients)
+
+
+def _add(parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Return `value` with its tensors on `device`."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    return value

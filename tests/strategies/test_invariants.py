@@ -1,0 +1,278 @@
+"""What holds for every strategy: each file of bss/strategies has its entries in CASES."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from toy import CLASSES, EPOCHS, Toy, make_network, ranks_of, renamed, setting_for, start, train, train_on_ranks
+
+from bss.config.fusion import Gated, Sum
+from bss.config.strategies import find_strategies
+from bss.config.training import SgdConfig
+from bss.strategies.agm import Agm
+from bss.strategies.amss import Amss
+from bss.strategies.dgl import Dgl
+from bss.strategies.gblending import GBlending
+from bss.strategies.lfm import Lfm
+from bss.strategies.mbsd import Mbsd
+from bss.strategies.mixup import Mixup
+from bss.strategies.mlb import Mlb
+from bss.strategies.mmpareto import MmPareto
+from bss.strategies.modality_dropout import ModalityDropout
+from bss.strategies.mses import Mses
+from bss.strategies.mslr import Mslr
+from bss.strategies.none import Plain
+from bss.strategies.ogm import Ogm
+from bss.strategies.pmr import Pmr
+from bss.strategies.smp import Smp
+from bss.strategies.weights import Weighted
+from bss.training.head_facts import read_facts
+from bss.training.steps import make_optimiser, train_epoch
+
+ALL = (0.0, 1.0)
+CASES = {
+    "none": Plain(),
+    "fused only": Weighted(fused=1.0, unimodal=0.0),
+    "gradients x3": Weighted(encoder_gradients=3.0),
+    "4 x unimodal": Weighted(unimodal=4.0),
+    "independent": Weighted(fused=0.0),
+    "label smoothing": Weighted(label_smoothing=0.1),
+    "mixup": Mixup(),
+    "modality dropout": ModalityDropout(rate=0.5),
+    "ogm": Ogm(noise=False, window=ALL),
+    "ogm-ge": Ogm(window=ALL),
+    "ogm published": Ogm(loss="published", noise=False, window=ALL),
+    "mlb": Mlb(),
+    "agm": Agm(window=ALL),
+    "g-blending": GBlending(every=1),
+    "mslr": Mslr(),
+    "mslr smooth": Mslr(mode="smooth", coefficients={"audio": 0.5}),
+    "mses": Mses(patience=1, smoothing=0.0),
+    "smp": Smp(warm_up=1),
+    "mbsd": Mbsd(),
+    "lfm": Lfm(),
+    "pmr": Pmr(window=ALL),
+    "amss": Amss(),
+    "amss+": Amss(weighing="code"),
+    "dgl": Dgl(),
+    "dgl heads": Dgl(through="heads"),
+    "mmpareto": MmPareto(),
+    "mmpareto tensor": MmPareto(norm="tensor"),
+}
+NEUTRAL = {
+    "none": Plain(),
+    "weights": Weighted(),
+    "modality-dropout": ModalityDropout(rate=0.0),
+    "ogm": Ogm(alpha=0.0, noise=False, window=ALL),
+    "ogm outside": Ogm(window=(0.5, 0.5)),
+    "mlb": Mlb(alpha=0.0),
+    "mlb outside": Mlb(window=(0.0, 0.0)),
+    "agm": Agm(alpha=0.0, window=ALL),
+    "agm outside": Agm(window=(1.0, 1.0)),
+    "g-blending": GBlending(every=EPOCHS),
+    "mslr": Mslr(mode="keep"),
+    "mses": Mses(patience=100),
+    "smp": Smp(warm_up=EPOCHS),
+    "mbsd": Mbsd(strength=0.0),
+    "pmr": Pmr(alpha=0.0),
+    "pmr outside": Pmr(window=(0.0, 0.0)),
+    "amss": Amss(bounds=(1.0, 1.0)),
+}
+ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto"}
+"""Kinds with no parameters that make them plain training to the bit."""
+DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+"}
+BY_PART = {"mixup", "modality dropout", "pmr"}
+"""Draw or weigh per part of a batch, so that accumulation changes them."""
+ONE_RANK = {"mixup"}
+TWO = ("audio", "video")
+THREE = ("audio", "video", "text")
+STILL = SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
+every = pytest.mark.parametrize("case", CASES)
+
+
+def weights_of(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_close(one, other, atol=1e-6):
+    for name, value in weights_of(one).items():
+        torch.testing.assert_close(value, other.state_dict()[name], atol=atol, rtol=1e-5)
+
+
+def assert_same_state(one, other, atol=0.0):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if isinstance(value, dict):
+            assert_same_state(value, other[name], atol)
+        elif isinstance(value, torch.Tensor):
+            torch.testing.assert_close(value, other[name], atol=atol, rtol=atol)
+        elif isinstance(value, list):
+            assert_same_state(dict(enumerate(value)), dict(enumerate(other[name])), atol)
+        else:
+            assert value == (pytest.approx(other[name], abs=atol) if isinstance(value, float) else other[name])
+
+
+def test_every_strategy_is_here():
+    kinds = {entry.kind for entry in find_strategies()}
+    assert {strategy.kind for strategy in CASES.values()} == kinds
+    assert {strategy.kind for strategy in NEUTRAL.values()} == kinds - ALWAYS_ACT
+
+
+@pytest.mark.parametrize("case", NEUTRAL)
+@pytest.mark.parametrize("names", [TWO, THREE], ids=["two", "three"])
+def test_neutral_or_outside_its_window_it_is_plain_training_to_the_bit(case, names):
+    data, plain, other = Toy(names), make_network(names), make_network(names)
+    losses = {}
+    for key, strategy, network in (("plain", None, plain), ("neutral", NEUTRAL[case], other)):
+        losses[key] = []
+        train(strategy, network, data, observe=lambda i, o, loss, key=key: losses[key].append(loss.tolist()))
+    assert losses["plain"] == losses["neutral"]
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+@every
+def test_it_changes_training_or_is_a_control_that_need_not(case):
+    plain, other = make_network(TWO), make_network(TWO)
+    train(None, plain, Toy(TWO))
+    train(CASES[case], other, Toy(TWO))
+    changed = any(not torch.equal(value, other.state_dict()[name]) for name, value in plain.state_dict().items())
+    assert changed == (case != "none")
+
+
+@every
+def test_parts_of_a_batch_add_up(case):
+    if case in BY_PART:
+        pytest.skip("acts by part")
+    whole, parts = make_network(TWO), make_network(TWO)
+    one = train(CASES[case], whole, Toy(TWO))
+    other = train(CASES[case], parts, Toy(TWO), accumulate=4)
+    assert_close(whole, parts)
+    assert_same_state(one.context.state, other.context.state, atol=1e-4)
+
+
+@every
+def test_two_ranks_are_one(case):
+    if case in ONE_RANK:
+        with pytest.raises(ValueError, match=r"train\.processes"):
+            CASES[case].check(replace(setting_for(make_network(TWO)), ranks=2))
+        return
+    alone = make_network(TWO)
+    run = train(CASES[case], alone, Toy(TWO))
+    (first, one), (second, two) = train_on_ranks(CASES[case], TWO, 2)
+    assert_close(alone, first)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    assert_same_state(one.context.state, two.context.state)
+    assert_same_state(run.context.state, one.context.state, atol=1e-4)
+
+
+@every
+def test_renaming_and_reordering_permutes_the_results(case):
+    """Names that occur in each other too; the order of summands differs, and so the last bits."""
+    strategy, fusion = CASES[case], Sum()
+    names = {"video": "video", "audio": "audio"} if case in DRAW else {"video": "e", "audio": "head"}
+    if isinstance(strategy, Mslr) and strategy.coefficients:
+        names = {"video": "video", "audio": "audio"}
+    if case == "modality dropout":
+        pytest.skip("which modality a draw takes depends on their order")
+    one = make_network(TWO, fusion)
+    other = renamed(one, names, fusion)
+    data, same = Toy(TWO), Toy(TWO)
+    same.inputs = {new: data.inputs[old] for old, new in names.items()}
+    train(strategy, one, data)
+    train(strategy, other, same)
+    assert_close(renamed(one, names, fusion), other, atol=1e-5)
+
+
+@every
+@pytest.mark.parametrize("fusion", [None, Gated()], ids=["concatenation", "gated"])
+def test_three_modalities(case, fusion):
+    network = make_network(THREE, fusion)
+    before = weights_of(network)
+    train(CASES[case], network, Toy(THREE), epochs=3)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+    assert any(not torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@every
+@pytest.mark.parametrize("extreme", ["equal", "one class", "one sample", "sure", "sure and wrong"])
+def test_extremes_stay_finite(case, extreme):
+    network, data = make_network(TWO), Toy(TWO, samples=1 if extreme == "one sample" else 12)
+    with torch.no_grad():
+        heads = [*network.heads.values(), network.fusion.head]
+        if extreme == "equal":
+            for head in heads:
+                head.weight.zero_()
+                head.bias.zero_()
+        elif extreme == "one class":
+            data.labels.zero_()
+        elif extreme.startswith("sure"):
+            data.labels.zero_()
+            for head in heads:
+                head.bias.copy_(3e4 * torch.eye(CLASSES)[0 if extreme == "sure" else 1])
+    train(CASES[case], network, data, batch_size=4 if len(data) > 1 else 2, epochs=3)
+    for name, value in network.state_dict().items():
+        assert torch.isfinite(value).all(), name
+
+
+@every
+def test_scores_observe_the_clean_pass(case):
+    network, data = make_network(TWO), Toy(TWO)
+    clean = copy.deepcopy(network)
+    seen = []
+    run = start(CASES[case], network)
+    for epoch in (0, 1):  # some act from the second epoch on
+        optimiser = make_optimiser(network, STILL, run.groups())
+        run.begin_epoch(epoch, lambda split: read_facts(network, data, run.ranks))
+        batch = np.arange(9)
+        observe = lambda i, outputs, loss: seen.append((i, outputs, loss))  # noqa: E731
+        train_epoch(network, optimiser, data, [batch], observe, seed=0, epoch=epoch, strategy=run)
+        index, outputs, loss = seen.pop()
+        inputs, labels = next(data.batches([index]))
+        right = clean(inputs)
+        torch.testing.assert_close(loss, clean.loss(right, labels), atol=1e-5, rtol=0)
+        for name, logits in right.logits.items():
+            torch.testing.assert_close(outputs.logits[name], logits, atol=1e-5, rtol=0)
+        torch.testing.assert_close(outputs.fused, right.fused, atol=1e-5, rtol=0)
+
+
+STILL = __import__("bss.config.training", fromlist=["SgdConfig"]).SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
+
+
+@every
+def test_a_step_waits_for_no_result(case):
+    class Waits(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            waiting = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+            self.count += function in waiting
+            return function(*arguments, **(keywords or {}))
+
+    network, data = make_network(TWO), Toy(TWO)
+    run = start(CASES[case], network)
+    optimiser = make_optimiser(network, STILL, run.groups())
+    for epoch in (0, 1):
+        run.begin_epoch(epoch, lambda split: read_facts(network, data, run.ranks))
+        with Waits() as waits:
+            batches = [np.arange(9), np.arange(9, 18)]
+            train_epoch(network, optimiser, data, batches, seed=0, epoch=epoch, accumulate=2, strategy=run)
+        assert waits.count == 1  # the loss, when the epoch is over
+
+
+def test_ranks_average_in_one_message():
+    calls = []
+
+    class Counting(type(ranks_of(1)[0])):
+        def add(self, tensor):
+            calls.append(tensor.numel())
+            tensor.mul_(2)
+
+    tensors = [torch.ones(2, 3), torch.full((4,), 3.0)]
+    Counting(0, 2).average(tensors)
+    assert calls == [10]
+    assert [float(x.mean()) for x in tensors] == [1.0, 3.0]

@@ -1,0 +1,141 @@
+"""Strategies in whole trials on the small data: resuming, what is saved, what is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import small_tree
+from test_invariants import CASES, NEUTRAL
+
+from bss.artifacts.plans import read_plan
+from bss.config import config_to_tree
+from bss.config.resources import CheckpointsConfig
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.strategies.gblending import GBlending
+from bss.strategies.mslr import Mslr
+from bss.strategies.none import Plain
+from bss.strategies.ogm import Ogm
+from bss.strategies.smp import Smp
+from bss.training.resume.checkpoints import Checkpoints
+from bss.training.trial import train_trial
+
+SAME = ("history.csv", "metrics.json", "model.pt", "network.json", "predictions.parquet", "sequences.parquet")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def trained(pipeline, small_root, small_store, make_config, tmp_path):
+    """Train a strategy with BSS-L online; return what its folder holds."""
+    store, plans = Store.open(small_store), pipeline[0] / "plans"
+
+    def run(strategy, checkpoints=None, name="bss-l-online", **changes):
+        config = make_config(small_tree(small_root))
+        config = replace(config, train=replace(config.train, **changes))
+        plan = read_plan(plans, name, 0, store, config_to_tree(config.schedule.schedulers[name]))
+        folder = tmp_path / f"trial-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        train_trial(config, store, plan, name, 0, folder, lambda row: None, checkpoints=checkpoints, strategy=strategy)
+        return {file: (folder / file).read_bytes() for file in SAME}
+
+    return run
+
+
+RESUMED = [name for name in CASES if name not in ("none", "gradients x3", "4 x unimodal", "label smoothing")]
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_stopped_in_mid_epoch_it_ends_with_the_same_bytes(case, trained, tmp_path, monkeypatch):
+    whole = trained(CASES[case])
+    settings = CheckpointsConfig(minutes=None, steps=1)
+    save = Checkpoints.save
+
+    def save_and_end(self, state, steps):
+        save(self, state, steps)
+        if steps in (4, 8):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_end)
+        for _ in range(2):  # after the first step of the second epoch, and the second of the third
+            with pytest.raises(Killed):
+                trained(CASES[case], Checkpoints(tmp_path / "checkpoints", "key", settings))
+    assert trained(CASES[case], Checkpoints(tmp_path / "checkpoints", "key", settings)) == whole
+
+
+def test_none_is_plain_training_and_so_is_a_neutral_strategy(trained):
+    plain = trained(None)
+    assert trained(Plain()) == plain
+    assert trained(NEUTRAL["ogm outside"]) == plain
+
+
+def test_what_is_not_trained_takes_no_part_in_the_prediction_of_the_saved_network(trained):
+    made = trained(CASES["fused only"])
+    assert json.loads(made["network.json"])["network"]["prediction"] == "fused"
+    made = trained(CASES["independent"])
+    assert json.loads(made["network.json"])["network"]["prediction"] == "unimodal-heads"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_in_bf16_it_stays_finite(case, trained):
+    made = trained(CASES[case], precision="bf16", accumulate=2)
+    assert b"nan" not in made["history.csv"]
+
+
+def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatch):
+    rows = Store.rows
+    monkeypatch.setattr(
+        Store, "rows", lambda self, split: rows(self, split)[:0] if split == "val" else rows(self, split)
+    )
+    for strategy in (GBlending(), Mslr()):
+        with pytest.raises(BssError, match=f"has no val, which the strategy `{strategy.kind}` adapts"):
+            trained(strategy)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changes", "message"),
+    [
+        ({"kind": "ogm", "alpha": -1}, {}, r"strategies\.mine: `alpha` must be at least 0"),
+        ({"kind": "ogm", "alhpa": 1}, {}, r"strategies\.mine\.alhpa: unknown key; did you mean `alpha`"),
+        ({"kind": "ogmm"}, {}, r"strategies\.mine: `kind` must be one of 'none', 'agm'"),
+        ({"kind": "mlb", "loss": "published", "source": "heads"}, {}, None),
+        ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`source` must be share for loss: published"),
+        ({"kind": "smp", "order": ["audio"]}, {}, "`order` must be null or all of"),
+        ({"kind": "weights", "fused": 0.0, "unimodal": 0.0}, {}, "`fused` must be above 0 where unimodal is 0"),
+        ({"kind": "mixup"}, {"processes": 2}, r"`train\.processes` must be 1 "),
+        ({"kind": "mlb"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
+        ({"kind": "none"}, {"compile": "graphs"}, None),
+    ],
+)
+def test_what_does_not_go_together_is_refused_when_parameters_are_read(tree, make_config, strategy, changes, message):
+    tree["strategies"] = {"mine": strategy}
+    tree["train"] |= changes
+    if message is None:
+        assert list(make_config(tree).strategies) == ["mine"]
+        return
+    with pytest.raises(BssError, match=message):
+        make_config(tree)
+
+
+def test_without_a_section_there_is_no_strategy(tree, make_config):
+    assert make_config(tree).strategies == {"none": Plain()}
+    tree["strategies"] = {"A b": {"kind": "none"}}
+    with pytest.raises(BssError, match="a name of lower-case letters"):
+        make_config(tree)
+
+
+def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeypatch):
+    import functools
+
+    from bss.training import initial_network
+
+    monkeypatch.setattr(initial_network.torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    for strategy in (Ogm(window=(0.0, 1.0)), Smp(order=("image", "audio", "vector"))):
+        one, other = trained(strategy, name="uniform"), trained(strategy, name="uniform", compile=True)
+        weights = [torch.load(__import__("io").BytesIO(made["model.pt"])) for made in (one, other)]
+        for key, value in weights[0].items():
+            torch.testing.assert_close(weights[1][key], value, atol=1e-3, rtol=1e-2)

@@ -1,0 +1,487 @@
+"""One value for each method, computed by hand or by another way."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from toy import CLASSES, SGD, Toy, make_network, setting_for, start, train
+
+from bss.config.fusion import Gated
+from bss.strategies import Context, EpochPlan, Facts, Gradients, Seen
+from bss.strategies.agm import Agm, factors, shapley_logits
+from bss.strategies.amss import Amss, unit_weights
+from bss.strategies.dgl import Dgl
+from bss.strategies.draw import Draw
+from bss.strategies.gblending import GBlending, gains_over_overfitting
+from bss.strategies.lfm import Lfm, divergence
+from bss.strategies.mbsd import difference_of_sureness, distillation
+from bss.strategies.mlb import Mlb
+from bss.strategies.mmpareto import MmPareto
+from bss.strategies.modality_dropout import ModalityDropout
+from bss.strategies.mses import Mses
+from bss.strategies.mslr import Mslr, ratio_to_mean
+from bss.strategies.ogm import Ogm
+from bss.strategies.pmr import closeness
+from bss.strategies.scaling import scaled
+from bss.strategies.shares import share_logits
+from bss.strategies.smp import Smp
+from bss.strategies.weights import Weighted
+
+TWO = ("audio", "video")
+CPU = torch.device("cpu")
+
+
+def log(*values):
+    return torch.tensor([values]).log()
+
+
+def seen_of(network, data, rows=range(9)):
+    """Return what a strategy sees of some samples."""
+    inputs, labels = next(data.batches([list(rows)]))
+    outputs = network(inputs)
+    return Seen(network.activate(outputs.features), outputs.logits, outputs.fused, labels, network.fuse)
+
+
+def context_of(strategy, network, state=None, epoch=0, epochs=4):
+    setting = setting_for(network, epochs)
+    return Context(setting, state or {}, epoch, EpochPlan(), strategy.weights(setting), torch.clone)
+
+
+def facts(loss=None, accuracy=None, confidence=None):
+    zeros = dict.fromkeys(TWO, 0.0)
+    return Facts(loss or zeros, 0.0, accuracy or zeros, confidence or zeros)
+
+
+def test_ogm():
+    # Confidence .75 and .5: ratio 1.5, 1 - tanh(.3 * 1.5).
+    found = Ogm(alpha=0.3).factors(torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(found, torch.tensor([0.578101, 1.0]), atol=1e-6, rtol=0)
+    smooth = Ogm(alpha=0.3, smooth=True).factors(torch.tensor([0.75, 0.5]))
+    assert smooth[0] == pytest.approx(1 - math.tanh(0.15))
+    # Three: against the mean of the others, .5; sums and means give the same.
+    three = Ogm(alpha=0.3).factors(torch.tensor([7.5, 4.0, 6.0]))
+    torch.testing.assert_close(three, torch.tensor([1 - math.tanh(0.45), 1.0, 1 - math.tanh(0.3 * 12 / 11.5)]))
+
+
+def test_ogm_adds_noise_of_the_spread_of_the_gradient_before_scaling_also_where_the_factor_is_1():
+    network = make_network(TWO)
+    modules = start(Ogm(), network).modules
+    random = torch.Generator().manual_seed(0)
+    before = {}
+    for p in network.parameters():
+        p.grad = torch.randn(p.shape, generator=random)
+    for name in TWO:
+        before[name] = network.encoders[name].layers[2].weight.grad.clone()
+    strategy = Ogm(alpha=0.3, noise=True)
+    gathered = torch.tensor([0.75, 0.5, 1.0])
+    drawn = {name: [] for name in TWO}
+    for step in range(400):
+        for name in TWO:
+            network.encoders[name].layers[2].weight.grad.copy_(before[name])
+        draw = Draw(0, 0, step, CPU)
+        strategy.after(context_of(strategy, network), gathered, Gradients(modules), draw)
+        for name in TWO:
+            drawn[name].append(network.encoders[name].layers[2].weight.grad.clone())
+    for name, factor in zip(TWO, (0.578101, 1.0), strict=True):
+        values = torch.stack(drawn[name])
+        torch.testing.assert_close(values.mean(dim=0), factor * before[name], atol=0.2, rtol=0)
+        assert values.std(dim=0).mean() == pytest.approx(float(before[name].std()), rel=0.05)
+
+
+def test_convolutions_alone_are_those_with_four_dimensions():
+    part = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Linear(2, 2))
+    for p in part.parameters():
+        p.grad = torch.ones_like(p)
+    gradients = Gradients({("encoder", "a"): part})
+    assert [tuple(g.shape) for g in scaled(gradients, ("encoder", "a"), "convolutions")] == [(2, 1, 3, 3)]
+    assert len(scaled(gradients, ("encoder", "a"), "all")) == 6
+
+
+def test_mlb():
+    found = Mlb(alpha=1.0, beta=2.0).factors(torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(found, torch.tensor([0.678487, 1.462117]), atol=1e-6, rtol=0)
+    steeper = Mlb(alpha=1.0, beta=3.0).factors(torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(steeper, torch.tensor([0.678487, 1.924234]), atol=1e-6, rtol=0)
+
+
+def test_agm():
+    found = factors(torch.tensor([0.5, 1.0]), torch.tensor([0.4, 0.6]), 1.0)
+    torch.testing.assert_close(found, torch.tensor([0.652256, 1.236395]), atol=1e-6, rtol=0)
+
+
+def test_agm_on_a_fusion_that_is_not_additive_gives_the_encoder_the_gradient_of_its_scaled_share():
+    # Features with z(a, v) = a + v - .6 a v + ... at which the gradients are g(z) = 1, g(z_a) = .4, g(z_v) = .2.
+    a, v = torch.zeros(1, 1, requires_grad=True), torch.zeros(1, 1, requires_grad=True)
+    k = dict(zip(TWO, (0.652256, 1.236395), strict=True))
+
+    def fuse(features):
+        # The others are zero where they are absent; here presence decides, as all values are 0.
+        x, y = features["audio"], features["video"]
+        together = (x.requires_grad and y.requires_grad) or (x.grad_fn is not None and y.grad_fn is not None)
+        return x + y if together else 0.4 * x + 0.2 * y
+
+    seen = Seen({"audio": a, "video": v}, {}, fuse({"audio": a, "video": v}), torch.zeros(1, dtype=torch.int64), fuse)
+    shares = shapley_logits(seen)
+    sum(k[name] * share.sum() for name, share in shares.items()).backward()
+    assert float(a.grad) == pytest.approx(0.827498, abs=1e-6)
+    assert float(v.grad) == pytest.approx(1.002739, abs=1e-6)
+
+
+@pytest.mark.parametrize("names", [TWO, ("audio", "video", "text")])
+def test_shapley_shares_sum_to_the_logits_whatever_the_fusion_and_are_the_shares_of_concatenation(names):
+    for fusion in (None, Gated()):
+        network = make_network(names, fusion)
+        seen = seen_of(network, Toy(names))
+        torch.testing.assert_close(sum(shapley_logits(seen).values()), seen.fused)
+    network = make_network(names)
+    seen = seen_of(network, Toy(names))
+    head, start_at = network.fusion.head, 0
+    for name, share in share_logits(seen).items():
+        columns = head.weight[:, start_at : start_at + 4]
+        start_at += 4
+        expected = seen.features[name] @ columns.T + head.bias / len(names)
+        torch.testing.assert_close(share, expected)
+        torch.testing.assert_close(shapley_logits(seen)[name], expected)
+
+
+def test_agm_trains_on_the_fused_logits_themselves_and_scales_what_reaches_the_encoders():
+    network = make_network(TWO, Gated())
+    strategy = Agm(window=(0.0, 1.0), loss="published")
+    context = context_of(strategy, network, {"means": torch.tensor([0.4, 0.6]), "steps": torch.tensor(3.0)})
+    seen = seen_of(network, Toy(TWO))
+    (objective,) = strategy.objectives(context, seen)
+    torch.testing.assert_close(objective.loss, F.cross_entropy(seen.fused, seen.labels, reduction="none"))
+    got = torch.autograd.grad(objective.loss.sum(), list(seen.features.values()), retain_graph=True)
+    shares = shapley_logits(seen)
+    entropies = torch.stack([F.cross_entropy(z, seen.labels) for z in shares.values()]).detach()
+    means = torch.tensor([0.4, 0.6]) + (entropies - torch.tensor([0.4, 0.6])) / 4
+    scales = torch.exp(torch.exp(means.flip(0) - means) - torch.exp(entropies.flip(0) - entropies))
+    (at_logits,) = torch.autograd.grad(
+        F.cross_entropy(seen.fused, seen.labels, reduction="sum"), seen.fused, retain_graph=True
+    )
+    scaled_sum = sum(k * (at_logits * share).sum() for k, share in zip(scales, shares.values(), strict=True))
+    expected = torch.autograd.grad(scaled_sum, list(seen.features.values()))
+    for mine, right in zip(got, expected, strict=True):
+        torch.testing.assert_close(mine, right, atol=1e-6, rtol=1e-4)
+
+
+def test_g_blending():
+    before = {"train": [1.0, 1.0, 1.0], "val": [1.1, 1.1, 1.1]}
+    now = {"train": [0.6, 0.8, 0.4], "val": [0.9, 1.0, 0.8]}
+    assert gains_over_overfitting(before, now) == pytest.approx([5, 10, 10 / 3])
+    worse = gains_over_overfitting({"train": [1.0], "val": [1.0]}, {"train": [0.9], "val": [1.2]})
+    assert worse == [0.0]
+    level = gains_over_overfitting({"train": [1.0], "val": [1.0]}, {"train": [0.9], "val": [0.9]})
+    assert level == pytest.approx([0.1 / 1e-8])
+
+
+def test_g_blending_weighs_with_the_sum_of_its_first_weights():
+    network = make_network(TWO)
+    for loss, total in (("published", 1.0), ("product", 3.0)):
+        strategy = GBlending(every=2, loss=loss)
+        context = context_of(strategy, network, strategy.start(setting_for(network), {}, CLASSES))
+        first = Facts(dict.fromkeys(TWO, 1.0), 1.0, {}, {})
+        val = Facts(dict.fromkeys(TWO, 1.1), 1.1, {}, {})
+        assert strategy.plan(context, {"train": first, "val": val}, {}).weights is None
+        train_now, val_now = (
+            Facts({"audio": 0.8, "video": 0.4}, 0.6, {}, {}),
+            Facts({"audio": 1.0, "video": 0.8}, 0.9, {}, {}),
+        )
+        weights = strategy.plan(context, {"train": train_now, "val": val_now}, {}).weights
+        assert weights.fused == pytest.approx(total * 0.272727, abs=1e-5)
+        assert weights.unimodal == pytest.approx({"audio": total * 0.545455, "video": total * 0.181818}, abs=1e-5)
+        # All heads got worse: the weights stay.
+        rising = Facts(dict.fromkeys(TWO, 2.0), 2.0, {}, {})
+        assert strategy.plan(context, {"train": rising, "val": rising}, {}).weights == weights
+
+
+def test_mslr():
+    assert ratio_to_mean(0.6, [0.5] * 5) == pytest.approx(1.2)
+    assert ratio_to_mean(0.6, []) == 1
+    network = make_network(TWO)
+    strategy = Mslr(coefficients={"audio": 0.5})
+    context = context_of(strategy, network, strategy.start(setting_for(network), {}, CLASSES), epoch=1)
+    for accuracy in (0.1, 0.5, 0.5, 0.5, 0.5, 0.5):
+        strategy.plan(context, {"val": facts(accuracy=dict.fromkeys(TWO, accuracy))}, {})
+    plan = strategy.plan(context, {"val": facts(accuracy=dict.fromkeys(TWO, 0.6))}, {})
+    assert plan.rates == pytest.approx({"audio": 0.6, "video": 1.2})
+
+
+def test_mslr_smooth_ends_at_the_mean():
+    network = make_network(TWO)
+    strategy = Mslr(mode="smooth", coefficients={"audio": 0.5})
+    rates = [strategy.plan(context_of(strategy, network, epoch=epoch), {}, {}).rates for epoch in (0, 1, 3)]
+    assert [r["audio"] for r in rates] == pytest.approx([0.5, 0.75 - 0.25 * 2 / 3, 0.75])
+    assert [r["video"] for r in rates] == pytest.approx([1.0, 0.75 + 0.25 * 2 / 3, 0.75])
+
+
+def test_rates_are_those_of_the_optimiser():
+    """One step of SGD without momentum moves encoder and head by their rates, and the fusion head by the plain one."""
+    plain, other = make_network(TWO), make_network(TWO)
+    start_at = make_network(TWO)
+    still = SGD.__class__("sgd", learning_rate=0.1, momentum=0.0)
+    data = Toy(TWO)
+    train(None, plain, data, batch_size=len(data), epochs=1, optimiser=still)
+    train(Mslr(mode="keep", coefficients={"audio": 0.5}), other, data, batch_size=len(data), epochs=1, optimiser=still)
+    for name, first in start_at.named_parameters():
+        moved, rate = (
+            (dict(n.named_parameters())[name] - first for n in (plain, other)),
+            0.5 if ".audio." in name else 1,
+        )
+        whole, part = moved
+        torch.testing.assert_close(part, rate * whole, atol=1e-6, rtol=1e-4)
+
+
+def test_mses_stops_after_its_patience_and_restores_the_best_weights_of_that_modality():
+    network = make_network(TWO)
+    strategy = Mses(patience=3, smoothing=0.0)
+    modules = start(strategy, network).modules
+    context = context_of(strategy, network, strategy.start(setting_for(network), modules, CLASSES), epoch=1)
+    at_best, frozen = None, []
+    for epoch, loss in enumerate([1.0, 0.8, 0.85, 0.9, 0.95]):
+        with torch.no_grad():
+            for p in network.parameters():
+                p.add_(1)  # the training of this epoch
+        if epoch == 1:
+            at_best = {name: p.clone() for name, p in network.named_parameters()}
+        plan = strategy.plan(context, {"val": facts(loss={"audio": loss, "video": 1 - epoch / 10})}, modules)
+        frozen.append(plan.frozen)
+    assert frozen == [(), (), (), (), (("encoder", "audio"), ("head", "audio"))]
+    for name, p in network.named_parameters():
+        assert torch.equal(p, at_best[name]) == (".audio." in name), name
+
+
+def test_smp_opens_the_encoders_from_the_weakest_on():
+    network = make_network(("audio", "video", "text"))
+    strategy = Smp(order=("text", "audio", "video"))
+    state = strategy.start(setting_for(network), {}, CLASSES)
+    frozen = [strategy.plan(context_of(strategy, network, state, epoch, 8), {}, {}).frozen for epoch in range(8)]
+    one, two = (("encoder", "audio"), ("encoder", "video")), (("encoder", "video"),)
+    assert frozen == [one, one, two, two, (), (), (), ()]
+
+
+def test_smp_finds_the_order_after_its_warm_up():
+    network = make_network(TWO)
+    strategy = Smp(warm_up=2, until=(0.75,))
+    state = strategy.start(setting_for(network), {}, CLASSES)
+    reads = [strategy.reads(context_of(strategy, network, state, epoch)) for epoch in range(4)]
+    assert reads == [False, False, True, False]
+    assert strategy.plan(context_of(strategy, network, state, 1), {}, {}).frozen == ()
+    found = {"train": facts(confidence={"audio": 0.4, "video": 0.3})}
+    assert strategy.plan(context_of(strategy, network, state, 2), found, {}).frozen == (("encoder", "audio"),)
+    assert strategy.plan(context_of(strategy, network, state, 3), {}, {}).frozen == ()
+
+
+def test_what_is_frozen_stays_whatever_momentum_and_weight_decay_and_batch_statistics_want():
+    network = make_network(TWO)
+    network.encoders["audio"].layers[1] = torch.nn.BatchNorm1d(5)
+    network.encoders["video"].layers[1] = torch.nn.BatchNorm1d(5)
+    data = Toy(TWO)
+    snapshots = []
+    plan = Smp(order=("video", "audio"), until=(1.0,))
+
+    class Late(Smp):
+        def plan(self, context, facts, modules):
+            snapshots.append({name: value.clone() for name, value in network.state_dict().items()})
+            return plan.plan(context, facts, modules) if context.epoch == 1 else EpochPlan()
+
+    train(Late(order=("video", "audio"), until=(1.0,)), network, data, epochs=3)
+    for name, value in snapshots[1].items():
+        of_audio = name.startswith("encoders.audio.")
+        assert torch.equal(value, snapshots[2][name]) == of_audio, name
+    assert all(p.requires_grad for p in network.parameters())
+    assert network.encoders["audio"].layers[1].num_batches_tracked == 6  # two epochs of three steps
+
+
+def test_amss():
+    strategy = Amss(temperature=1.0)
+    above, significance = torch.tensor([1.0, 1.0]), torch.tensor([2.0, 1.0])
+    assert strategy.shares(above, significance)[0] == pytest.approx(0.268941, abs=1e-6)
+    sharper = Amss(temperature=0.2).shares(above, significance)
+    torch.testing.assert_close(sharper, torch.tensor([0.1, 0.9]))
+    assert Amss(temperature=0.2).shares(torch.tensor([1.0, 0.0]), significance).tolist() == [0.5, 0.5]
+    chances = torch.full((64,), 1 / 64)
+    assert int((strategy.factors(chances, sharper[0], torch.Generator().manual_seed(0)) > 0).sum()) == 7
+    chances = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    torch.testing.assert_close(
+        unit_weights(chances, 2, "code")[:2], torch.tensor([1.538462, 1.818182]), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(
+        unit_weights(chances, 2, "unbiased")[:2], torch.tensor([1.25, 1.666667]), atol=1e-6, rtol=0
+    )
+
+
+def test_amss_draws_units_without_replacement_by_their_chances():
+    chances = torch.tensor([0.5, 0.3, 0.2, 0.0])
+    random = torch.Generator().manual_seed(0)
+    strategy = Amss(bounds=(0.0, 1.0))
+    drawn = torch.stack([strategy.factors(chances, torch.tensor(0.5), random) for _ in range(4000)])
+    assert (drawn.sum(dim=1) == 2).all()
+    # P(first or second): p + sum over j of p_j p / (1 - p_j).
+    expected = [0.5 + 0.3 * 0.5 / 0.7 + 0.2 * 0.5 / 0.8, 0.3 + 0.5 * 0.3 / 0.5 + 0.2 * 0.3 / 0.8]
+    torch.testing.assert_close(drawn.mean(dim=0)[:2], torch.tensor(expected), atol=0.03, rtol=0)
+    assert drawn[:, 3].sum() == 0
+
+
+def test_amss_masks_whole_units_of_a_layer():
+    network = make_network(TWO)
+    train(Amss(), network, Toy(TWO), epochs=1)  # leaves the gradients of the last step
+    layer = network.encoders["audio"].layers[2]
+    kept = layer.weight.grad.abs().sum(dim=1) > 0
+    assert 0 < int(kept.sum()) < len(kept)
+    assert (layer.bias.grad[~kept] == 0).all()
+
+
+def test_pmr():
+    prototypes = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    found = closeness(torch.zeros(1, 2), prototypes, torch.tensor([True, True]))
+    assert float(found.softmax(dim=1)[0, 0]) == pytest.approx(0.993307, abs=1e-6)
+    assert float(F.cross_entropy(found, torch.tensor([0]))) == pytest.approx(0.00671535, abs=1e-6)
+    x = torch.zeros(1, 2, requires_grad=True)
+    closeness(x, prototypes, torch.tensor([True, False])).log_softmax(dim=1)[0, 0].backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_pmr_keeps_means_of_the_features_of_each_class():
+    from bss.strategies.pmr import Pmr
+
+    network, data = make_network(TWO), Toy(TWO)
+    still = SGD.__class__("sgd", learning_rate=1e-12, momentum=0.0)
+    run = train(Pmr(), network, data, epochs=2, optimiser=still)
+    features = network.activate(network(data.inputs).features)
+    for name, x in features.items():
+        for label in range(CLASSES):
+            right = x[data.labels == label].mean(dim=0)
+            torch.testing.assert_close(run.context.state["prototypes"][name][label], right, atol=1e-5, rtol=1e-4)
+    assert run.context.state["known"].all()
+
+
+def test_lfm():
+    p, q = log(0.8, 0.2), log(0.4, 0.6)
+    assert float(divergence(p, q, "js")) == pytest.approx(0.0863046, abs=1e-6)
+    assert float(divergence(p, q, "code")) == pytest.approx(0.0928713, abs=1e-6)
+    curve = [Lfm().classification(epoch, 200) for epoch in (0, 50, 100, 150, 199)]
+    assert curve == pytest.approx([0.2046, 0.4367, 0.5392, 0.8213, 0.9160])
+    assert [Lfm(schedule="linear").classification(e, 11) for e in (0, 5, 10)] == pytest.approx([0.2, 0.55, 0.9])
+
+
+def test_mbsd():
+    logits = {"audio": log(0.7, 0.3), "video": log(0.4, 0.6)}
+    label = torch.tensor([0])
+    assert float(difference_of_sureness(logits, label)) == pytest.approx(0.3)
+    both_wrong = {"audio": log(0.4, 0.6), "video": log(0.1, 0.9)}
+    assert float(difference_of_sureness(both_wrong, label)) == 0
+    distance = ((math.log(0.7 / 0.4)) ** 2 + (math.log(0.3 / 0.6)) ** 2) / 2
+    divergence = 0.7 * math.log(0.7 / 0.4) + 0.3 * math.log(0.3 / 0.6)
+    assert float(distillation(logits, label)) == pytest.approx(0.3 * (distance + divergence), abs=1e-6)
+
+
+def test_the_fused_loss_alone_leaves_the_heads_as_they_are():
+    network, before = make_network(TWO), make_network(TWO)
+    strategy = Weighted(fused=1.0, unimodal=0.0)
+    assert strategy.prediction(setting_for(network)) == "fused"
+    train(strategy, network, Toy(TWO))
+    for name, value in before.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]) == name.startswith("heads."), name
+
+
+def test_independent_networks_leave_the_fusion_head_and_learn_what_each_would_alone():
+    network, before = make_network(TWO), make_network(TWO)
+    strategy = Weighted(fused=0.0)
+    assert strategy.prediction(setting_for(network)) == "unimodal-heads"
+    train(strategy, network, Toy(TWO))
+    assert torch.equal(network.fusion.head.weight, before.fusion.head.weight)
+    # Another modality's inputs change nothing.
+    other, data = make_network(TWO), Toy(TWO)
+    data.inputs["video"] = -data.inputs["video"]
+    train(strategy, other, data)
+    for name, value in network.encoders["audio"].state_dict().items():
+        assert torch.equal(value, other.encoders["audio"].state_dict()[name])
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_encoder_gradients_are_scaled_and_no_others(factor):
+    plain, other = make_network(TWO), make_network(TWO)
+    data = Toy(TWO)
+    train(None, plain, data, batch_size=len(data), epochs=1)
+    train(Weighted(encoder_gradients=factor), other, data, batch_size=len(data), epochs=1)
+    for (name, mine), right in zip(other.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, right.grad * (factor if name.startswith("encoders.") else 1))
+
+
+def test_four_times_unimodal_and_smoothed_labels_are_the_losses_that_they_say():
+    network, data = make_network(TWO), Toy(TWO)
+    seen = seen_of(network, data)
+    for strategy, unimodal, smoothing in ((Weighted(unimodal=4.0), 4, 0.0), (Weighted(label_smoothing=0.1), 1, 0.1)):
+        (objective,) = strategy.objectives(context_of(strategy, network), seen)
+        ce = lambda z, smoothing=smoothing: F.cross_entropy(z, seen.labels, reduction="none", label_smoothing=smoothing)  # noqa: E731
+        torch.testing.assert_close(objective.loss, ce(seen.fused) + unimodal * sum(map(ce, seen.logits.values())))
+
+
+def test_modality_dropout_hides_one_modality_of_a_share_of_the_samples():
+    network, data = make_network(TWO), Toy(TWO, samples=3000)
+    seen = seen_of(network, data, range(3000))
+    mixed = ModalityDropout(rate=0.4).mix(context_of(ModalityDropout(), network), seen, Draw(0, 0, 0, CPU, 1, 3000))
+    hidden = {name: (x == 0).all(dim=1) & (seen.features[name] != 0).any(dim=1) for name, x in mixed.features.items()}
+    assert not (hidden["audio"] & hidden["video"]).any()
+    for rows in hidden.values():
+        assert float(rows.float().mean()) == pytest.approx(0.2, abs=0.03)
+    assert not mixed.heads
+
+
+def test_mixup_mixes_features_and_targets_by_one_share():
+    from bss.strategies.mixup import Mixup
+
+    network, data = make_network(TWO), Toy(TWO)
+    seen = seen_of(network, data, range(22))
+    mixed = Mixup(alpha=1.0).mix(context_of(Mixup(), network), seen, Draw(0, 0, 5, CPU, 1, 22))
+    torch.testing.assert_close(mixed.targets.sum(dim=1), torch.ones(22))
+    share = float(Draw(0, 0, 5, CPU, 1, 22).host("mixup").beta(1.0, 1.0))
+    partner = Draw(0, 0, 5, CPU, 1, 22).uniform("mixup pairs").argsort()
+    for name, x in seen.features.items():
+        torch.testing.assert_close(mixed.features[name], share * x + (1 - share) * x[partner])
+    own = mixed.targets[torch.arange(22), seen.labels]
+    same = seen.labels == seen.labels[partner]
+    torch.testing.assert_close(own, torch.where(same, 1.0, share))
+
+
+@pytest.mark.parametrize("through", ["shared", "heads"])
+def test_dgl_trains_encoders_by_unimodal_losses_and_the_fusion_head_by_the_fused_one(through):
+    network, data = make_network(TWO), Toy(TWO)
+    seen = seen_of(network, data, range(22))
+    if through == "heads":
+        alone = list(seen.logits.values())
+    else:
+        zeros = {name: torch.zeros_like(x) for name, x in seen.features.items()}
+        alone = [network.fuse(zeros | {name: seen.features[name]}) for name in TWO]
+    unimodal = 4 * sum(F.cross_entropy(z, seen.labels) for z in alone)
+    encoders = list(network.encoders.parameters())
+    expected = torch.autograd.grad(unimodal, encoders)
+    of_fusion = torch.autograd.grad(F.cross_entropy(seen.fused, seen.labels), list(network.fusion.parameters()))
+    train(Dgl(through=through), network, data, batch_size=22, epochs=1)
+    for p, right in zip(encoders, expected, strict=True):
+        torch.testing.assert_close(p.grad, right, atol=1e-6, rtol=1e-4)
+    for p, right in zip(network.fusion.parameters(), of_fusion, strict=True):
+        torch.testing.assert_close(p.grad, right, atol=1e-6, rtol=1e-4)
+    assert all((p.grad is not None) == (through == "heads") for p in network.heads.parameters())
+    assert Dgl(through=through).prediction(setting_for(network)) == ("fused" if through == "shared" else None)
+
+
+@pytest.mark.parametrize("norm", ["modality", "tensor"])
+def test_mmpareto(norm):
+    strategy = MmPareto(norm=norm)
+    a = [torch.tensor([1.0, 0.0])]
+    torch.testing.assert_close(strategy.combined(a, [torch.tensor([-1.0, 1.0])])[0], torch.tensor([0.670820, 1.341641]))
+    torch.testing.assert_close(strategy.combined(a, [torch.tensor([1.0, 1.0])])[0], torch.tensor([3.0, 1.5]))
+    assert strategy.combined(a, [torch.tensor([-1.0, 0.0])])[0].tolist() == [0.0, 0.0]
+    equal = MmPareto(norm=norm, weighing="equal").combined(a, [torch.tensor([-1.0, 1.0])])[0]
+    torch.testing.assert_close(equal, torch.tensor([0.0, 1.5]))
+
+
+def test_mmpareto_with_equal_weights_is_plain_training_with_encoder_gradients_times_its_factor():
+    one, other, data = make_network(TWO), make_network(TWO), Toy(TWO)
+    train(MmPareto(weighing="equal"), one, data)
+    train(Weighted(encoder_gradients=1.5), other, data)
+    for mine, right in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, right, atol=1e-5, rtol=1e-4)

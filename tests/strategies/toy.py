@@ -1,0 +1,157 @@
+"""Vectors of two or more modalities, a small network without batch normalisation, and its training with a strategy."""
+
+import copy
+import threading
+
+import numpy as np
+import torch
+
+from bss.config.encoders import MlpConfig
+from bss.config.fusion import Concatenation
+from bss.config.schema import NetworkConfig
+from bss.config.training import SgdConfig
+from bss.data.store import Modality
+from bss.models.network import MultiModalNetwork
+from bss.strategies import Setting
+from bss.strategies.mses import Mses
+from bss.training.distributed.ranks import ALONE, Ranks
+from bss.training.head_facts import read_facts
+from bss.training.sequences import split_into_batches
+from bss.training.steps import make_optimiser, train_epoch
+from bss.training.strategy_run import StrategyRun
+
+torch.set_num_threads(1)  # as a training does
+
+WIDTH, CLASSES, SAMPLES, EPOCHS = 5, 3, 22, 4
+SGD = SgdConfig("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01)
+
+
+class Toy:
+    """What a training asks of `SplitData`; the first modality tells the class more clearly than the others."""
+
+    device = torch.device("cpu")
+    sample_bytes = 4 * WIDTH
+
+    def __init__(self, names, samples=SAMPLES):
+        random = torch.Generator().manual_seed(3)
+        self.labels = torch.arange(samples) % CLASSES
+        clear = [2.0, *[0.7] * (len(names) - 1)]
+        self.inputs = {}
+        for name, strength in zip(names, clear, strict=True):
+            noise = torch.randn(samples, WIDTH, generator=random)
+            self.inputs[name] = noise + strength * torch.eye(WIDTH)[self.labels]
+
+    def __len__(self):
+        return len(self.labels)
+
+    def batches(self, indices, augmentation=None):
+        for index in indices:
+            where = torch.from_numpy(np.asarray(index))
+            yield {name: x[where] for name, x in self.inputs.items()}, self.labels[where]
+
+
+def contradicting(data):
+    """Return the same inputs with other labels, on which the loss rises from the start."""
+    other = copy.copy(data)
+    other.labels = (data.labels + 1) % CLASSES
+    return other
+
+
+def make_network(names, fusion=None, **changes):
+    """Return a network of `names`, the same weights for the same number of them."""
+    encoders = {name: MlpConfig("mlp", hidden=(6,), features=4) for name in names}
+    config = NetworkConfig(encoders, fusion or Concatenation(), **changes)
+    modalities = {name: Modality("features", (WIDTH,), "float32") for name in names}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = MultiModalNetwork(config, modalities, CLASSES)
+    for encoder in network.encoders.values():
+        for name, layer in encoder.layers.named_children():
+            if isinstance(layer, torch.nn.BatchNorm1d):
+                setattr(encoder.layers, name, torch.nn.Identity())
+    return network
+
+
+def setting_for(network, epochs=EPOCHS):
+    weights = network.config.loss_weights
+    kind = network.config.fusion.kind
+    return Setting(tuple(network.heads), kind, "sgd", epochs, weights.fused, weights.unimodal)
+
+
+def start(strategy, network, ranks=ALONE, epochs=EPOCHS):
+    setting = setting_for(network, epochs)
+    strategy.check(setting)
+    return StrategyRun(strategy, setting, network, ranks, seed=0)
+
+
+def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epochs=EPOCHS, observe=None, optimiser=SGD):
+    """Train; return the run, whose context has the state. `strategy` None: plain training."""
+    run = None if strategy is None else start(strategy, network, ranks, epochs)
+    made = make_optimiser(network, optimiser, None if run is None else run.groups())
+    for epoch in range(epochs):
+        if run is not None:
+            splits = {"train": data, "val": contradicting(data) if isinstance(strategy, Mses) else data}
+            run.begin_epoch(epoch, lambda split, splits=splits: read_facts(network, splits[split], ranks))
+            for group in made.param_groups:
+                group["lr"] = optimiser.learning_rate * run.rate(group)
+        batches = split_into_batches(np.random.default_rng(epoch).permutation(len(data)), batch_size)
+        settings = {"seed": 0, "epoch": epoch, "accumulate": accumulate, "strategy": run}
+        train_epoch(network, made, data, batches, observe, None, ranks, **settings)
+    return run
+
+
+class Together:
+    """Sums tensors of ranks that are threads."""
+
+    def __init__(self, count):
+        self.barrier, self.given = threading.Barrier(count, timeout=60), [None] * count
+
+    def add(self, rank, tensor):
+        self.given[rank] = tensor.clone()
+        self.barrier.wait()
+        total = torch.stack(self.given).sum(dim=0)
+        self.barrier.wait()
+        tensor.copy_(total)
+
+
+def ranks_of(count):
+    """Return ranks that work in threads of this process."""
+    together = Together(count)
+
+    class Threaded(Ranks):
+        def add(self, tensor):
+            together.add(self.rank, tensor)
+
+    return [Threaded(rank, count) for rank in range(count)]
+
+
+def train_on_ranks(strategy, names, count, **changes):
+    """Train in `count` threads; return each one's network and run."""
+    found, errors = [None] * count, []
+    networks = [make_network(names) for _ in range(count)]  # here: threads share torch's generator
+
+    def work(ranks):
+        try:
+            network = networks[ranks.rank]
+            found[ranks.rank] = (network, train(strategy, network, Toy(names), ranks, **changes))
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(ranks,)) for ranks in ranks_of(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    return found
+
+
+def renamed(network, names, fusion=None):
+    """Return the same network with other names for its modalities, given as {old: new} in the new order."""
+    other = make_network(list(names.values()), fusion)
+    for old, new in names.items():
+        other.encoders[new].load_state_dict(network.encoders[old].state_dict())
+        other.heads[new].load_state_dict(network.heads[old].state_dict())
+    other.fusion.head.load_state_dict(network.fusion.head.state_dict())
+    return other
