@@ -70,8 +70,8 @@ def compare(
         recorded = known[1] if known is not None else {}
         records: dict[str, list[str]] = {}
         for trial in all_trials(config):
-            row = records.setdefault(trial.row, [])
-            row += [recorded[trial.path]] if trial.path in recorded else []
+            of_row = records.setdefault(trial.row, [])
+            of_row += [recorded[trial.path]] if trial.path in recorded else []
         log_summaries(spool, execution, comparison, times, records, dataset_input(config, data))
         _send(config, runs, execution, console)
 

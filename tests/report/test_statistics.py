@@ -2,7 +2,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -28,6 +28,7 @@ def test_sign_flip_by_hand():
 
 @given(small_numbers)
 def test_sign_flip_equals_scipys_exact_permutation_test(values):
+    assume(abs(sum(values)) > 1e-6)  # scipy's tolerance of ties is relative to the sum: around 0 its rounding decides
     expected = stats.permutation_test(
         (values, np.zeros(len(values))),
         lambda a, b, axis: np.sum(a - b, axis=axis),
