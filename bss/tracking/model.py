@@ -54,13 +54,13 @@ def _link_metrics(client: Any, run: Any, model_id: str) -> None:
 
     known = {metric.key for metric in client.get_logged_model(model_id).metrics or []}
     dataset = run.inputs.dataset_inputs[0].dataset if run.inputs.dataset_inputs else None
-    name_of_data, digest = (None, None) if dataset is None else (dataset.name, dataset.digest)
-    names = [name for name in run.data.metrics if name.startswith(("test_", "val_")) and name not in known]
+    name, digest = (None, None) if dataset is None else (dataset.name, dataset.digest)
+    keys = [key for key in run.data.metrics if key.startswith(("test_", "val_")) and key not in known]
     # The same values and times as in the run, which keeps one of those that agree.
     metrics = [
-        Metric(one.key, one.value, one.timestamp, one.step, model_id, name_of_data, digest, run.info.run_id)
-        for name in names
-        for one in client.get_metric_history(run.info.run_id, name)
+        Metric(one.key, one.value, one.timestamp, one.step, model_id, name, digest, run.info.run_id)
+        for key in keys
+        for one in client.get_metric_history(run.info.run_id, key)
     ]
     if metrics:
         client.log_batch(run.info.run_id, metrics=metrics)

@@ -101,4 +101,4 @@ def test_the_step_compare_ends_the_run_so_that_a_backend_that_calls_it_running_c
     assert end(right, state).endswith(": FINISHED")
     client = mlflow.MlflowClient(right)
     found = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert [r.info.status for r in found] == ["FINISHED"] * 3
+    assert [r.info.status for r in found] == ["FINISHED"] * 5  # pipeline, two schedulers, two trials

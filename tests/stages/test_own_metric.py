@@ -250,6 +250,7 @@ def test_mlflow_has_it(project):
         assert 0 < run.data.metrics["test_top2"] <= 1
         assert run.data.metrics["test_nll"] > 0
     values = [metrics["test/top2"] for metrics in metrics_of(folder, "uniform")]
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")  # load_table searches there, whatever the client
     table = client.load_table(experiment.experiment_id, "schedulers.json", [parent.info.run_id])
     table = table.set_index("scheduler")
     assert table["test_top2_mean"]["uniform"] == pytest.approx(np.mean(values))
