@@ -2,14 +2,25 @@
 
 EXTRAS = {
     "train": (
-        *("PIL", "huggingface_hub", "jinja2", "matplotlib", "pyarrow", "pydantic", "rich", "ruamel", "safetensors"),
+        *(
+            "PIL",
+            "huggingface_hub",
+            "jinja2",
+            "markupsafe",
+            "matplotlib",
+            "pyarrow",
+            "pydantic",
+            "rich",
+            "ruamel",
+            "safetensors",
+        ),
         *("scipy", "sklearn", "soundfile", "soxr", "tokenizers", "transformers"),
     ),
     "video": ("av", "cv2"),
     "tracking": ("mlflow", "pandas", "requests"),
     "s3": ("boto3", "botocore", "s3transfer"),
     "dvc": ("dvc", "dvc_data", "fsspec"),
-    "kubeflow": ("docker", "docstring_parser", "kfp", "kubeflow"),
+    "kubeflow": ("docker", "docstring_parser", "kfp", "kubeflow", "urllib3"),
 }
 """Per extra of pyproject.toml, which of the modules that bss imports it installs. numpy and torch need no extra."""
 

@@ -53,7 +53,7 @@ def test_packages_that_only_some_need_may_be_missing(capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     status, text = shown(capsys)
     assert status == 1
-    assert "1 to mend: MLflow" in text
+    assert "1 to fix: MLflow" in text
     monkeypatch.setattr(doctor, "REQUIRED", ("torch", "kfp"))
     assert "2 to mend: kfp, MLflow" in shown(capsys)[1]
 

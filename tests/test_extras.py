@@ -26,10 +26,12 @@ BROUGHT = {
     "docstring_parser": "kfp",
     "dvc_data": "dvc",
     "fsspec": "dvc",
+    "markupsafe": "jinja2",
     "pandas": "mlflow",
     "requests": "mlflow",
     "s3transfer": "boto3",
     "tokenizers": "transformers",
+    "urllib3": "kfp",
 }
 """Packages that the project imports and that come with another one, which its extra names."""
 

@@ -115,7 +115,7 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("network.encoders.image={kind: resnet, normalisation: z}", "should be 'imagenet', 'clip', 'half' or 'none'"),
         (
             "network.encoders.image.crop={height: 9, width: 8, train: random}",
-            "`network.encoders.image.crop.height` must be at most the stored 8 where random, but got: 9",
+            "`network.encoders.image.crop.height` must be at most the stored 8 if random, but got: 9",
         ),
         (
             "network.encoders.audio.crop={height: 8, width: 8}",

@@ -137,7 +137,7 @@ def test_numbers_that_are_not_finite_are_refused(value, tmp_path):
     flow[1, 0, 3, 2] = value
     for kind in (FEATURES, FLOW):
         np.save(tmp_path / "x.npy", flow)
-        with pytest.raises(BadSampleError, match="not finite"):
+        with pytest.raises(BadSampleError, match=r"not finite|overflow float32: the largest is 1e\+300"):
             decode(tmp_path / "x.npy", kind)
         tried("npy", "refused")
 
@@ -149,7 +149,7 @@ def test_a_sparse_file_of_a_gigantic_array_is_refused_unread(tmp_path):
         with (tmp_path / "x.npy").open("wb") as file:
             file.write(header)
             file.truncate(len(header) + 4 * int(np.prod(shape, dtype=object)))
-        with pytest.raises(BadSampleError, match=r"the most|too many pixels"):
+        with pytest.raises(BadSampleError, match=r"at most 268435456|too many pixels"):
             decode(tmp_path / "x.npy", kind)
         tried("npy", "refused")
 

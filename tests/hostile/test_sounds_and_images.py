@@ -319,7 +319,7 @@ def test_wide_pixels_are_scaled_or_refused_and_never_clipped(tmp_path):
     np.testing.assert_array_equal(decode(tmp_path / "x.pgm", GREY)[0], pixels >> 8)
     for array in (pixels.astype(np.float32) / 60_000, np.full((4, 5), np.nan, np.float32), pixels.astype(np.int32)):
         Image.fromarray(array).save(tmp_path / "x.tif")
-        with pytest.raises(BadSampleError, match="32 bits"):
+        with pytest.raises(BadSampleError, match="has 32-bit pixels"):
             decode(tmp_path / "x.tif", GREY)
         tried("tiff", "refused")
 

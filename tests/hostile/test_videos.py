@@ -245,9 +245,9 @@ def test_frames_that_are_years_apart_are_refused_before_there_is_a_moment_for_ea
 @pytest.mark.parametrize(
     ("limit", "value", "kind", "message"),
     [
-        ("MAX_FRAMES", 5, FRAMES, "more than 5 frames"),
-        ("MAX_DECODED", 1000, CLIP, "more than 1000 pixels"),
-        ("MAX_SAMPLES", 5000, CENTRE, "more than 5000 samples"),
+        ("MAX_FRAMES", 5, FRAMES, "more than 5 video frames"),
+        ("MAX_DECODED", 1000, CLIP, "more than 1000 video pixels in total"),
+        ("MAX_SAMPLES", 5000, CENTRE, "more than 5000 sound samples"),
         ("MAX_PACKETS", 3, FRAMES, "more than 3 packets"),
     ],
 )

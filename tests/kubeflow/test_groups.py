@@ -118,6 +118,7 @@ def starts(argument):
         return False
 
 
+@pytest.mark.process
 def test_two_thousand_trainings_fit_into_what_kubeflow_passes_on(tmp_path):
     size = group_size(2000, 0, 60.0, 100)
     groups = group_trials(trials(2000), size, tmp_path)

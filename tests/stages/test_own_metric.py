@@ -24,6 +24,7 @@ from bss.models.network import build_network
 from bss.training.evaluation import predict
 from bss.training.split_data import SplitData
 
+pytestmark = pytest.mark.process
 PACKAGE = Path(bss.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "pipeline.md"
 (TOP_2,) = re.findall(r'```python\n("""Top-2.*?)```', PAGE.read_text(encoding="utf-8"), flags=re.S)

@@ -20,6 +20,8 @@ from bss.stages.schedule import schedule
 from bss.training.trial_folder import train_into
 from bss.training.trial_spec import TrialId, all_trials, read_trial_plan
 
+pytestmark = pytest.mark.process
+
 COUNT_READS = """
 import os
 import sys
