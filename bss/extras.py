@@ -20,7 +20,7 @@ EXTRAS = {
     "tracking": ("mlflow", "pandas", "requests"),
     "s3": ("boto3", "botocore", "s3transfer"),
     "dvc": ("dvc", "dvc_data", "fsspec"),
-    "kubeflow": ("docker", "docstring_parser", "kfp", "kubeflow", "urllib3"),
+    "kubeflow": ("docker", "docstring_parser", "kfp", "kfp_server_api", "kubeflow", "urllib3"),
 }
 """Per extra of pyproject.toml, which of the modules that bss imports it installs. numpy and torch need no extra."""
 

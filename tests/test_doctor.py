@@ -55,7 +55,7 @@ def test_packages_that_only_some_need_may_be_missing(capsys, monkeypatch):
     assert status == 1
     assert "1 to fix: MLflow" in text
     monkeypatch.setattr(doctor, "REQUIRED", ("torch", "kfp"))
-    assert "2 to mend: kfp, MLflow" in shown(capsys)[1]
+    assert "2 to fix: kfp, MLflow" in shown(capsys)[1]
 
 
 def test_parameters_that_were_asked_for_must_be_there(capsys):

@@ -26,6 +26,7 @@ BROUGHT = {
     "docstring_parser": "kfp",
     "dvc_data": "dvc",
     "fsspec": "dvc",
+    "kfp_server_api": "kfp",
     "markupsafe": "jinja2",
     "pandas": "mlflow",
     "requests": "mlflow",
