@@ -23,7 +23,6 @@ from bss.tracking.view import runs_page
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from browser import needs_browser
 
-
 pytestmark = [pytest.mark.process, needs_browser]
 pytest.importorskip("websocket", reason="websocket-client is not installed")
 
