@@ -79,7 +79,7 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, cap
         monkeypatch.delenv("KFP_TOKEN")
         assert submit(address) == 1
     captured = capsys.readouterr()
-    assert "rejects this token (status 401)" in captured.err
+    assert "refuses this token (status 401)" in captured.err
     assert "requires a token (status 401). Give a valid one with --token-file or in KFP_TOKEN" in captured.err
     assert "s3cret" not in captured.out + captured.err + json.dumps(server.submitted)
 
@@ -111,7 +111,7 @@ def test_something_else_at_the_endpoint_is_said(capsys):
     assert submit(f"http://127.0.0.1:{http.server_port}") == 1
     http.shutdown()
     http.server_close()
-    assert "answers, but not like Kubeflow Pipelines 2" in capsys.readouterr().err
+    assert "answers, but not as Kubeflow Pipelines 2 does" in capsys.readouterr().err
 
 
 def test_what_the_server_refuses_is_said_in_its_words(capsys):
@@ -119,7 +119,7 @@ def test_what_the_server_refuses_is_said_in_its_words(capsys):
     server.refusal = "namespace is empty"
     with serve(server) as address:
         assert submit(address) == 1
-    assert "Kubeflow Pipelines rejected it: namespace is empty" in capsys.readouterr().err
+    assert "Kubeflow Pipelines refused: namespace is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
