@@ -80,7 +80,7 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch, cap
         assert submit(address) == 1
     captured = capsys.readouterr()
     assert "refuses this token (status 401)" in captured.err
-    assert "requires a token (status 401). Give a valid one with --token-file or in KFP_TOKEN" in captured.err
+    assert "asks for a token (status 401). Give a valid one with --token-file or in KFP_TOKEN" in captured.err
     assert "s3cret" not in captured.out + captured.err + json.dumps(server.submitted)
 
 
