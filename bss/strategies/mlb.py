@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from bss.balance.checks import require
-from bss.strategies.base import Context, Draw, Gradients, Method, Seen, Setting
-from bss.strategies.scaling import check_window, inside, scale
-from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
+from bss.strategies.base import Context, Draw, Gradients
+from bss.strategies.by_confidence import ByConfidence
+from bss.strategies.scaling import check_window, scale
+from bss.strategies.shares import Source, mean_of_others
 
 
 @dataclass(frozen=True)
-class Mlb(Method):
+class Mlb(ByConfidence):
     """Encoder and head of a modality that is less sure than the others get a larger gradient, else a smaller one."""
 
     kind: Literal["mlb"] = "mlb"
@@ -33,16 +34,6 @@ class Mlb(Method):
         require(self.alpha >= 0, "alpha", self.alpha, "at least 0")
         require(self.beta > 1, "beta", self.beta, "above 1")
         check_window(self.window)
-
-    def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from."""
-        check_source(setting, self.source, self)
-
-    def gather(self, context: Context, seen: Seen) -> Tensor | None:
-        """Return the summed probabilities of the labels."""
-        if not inside(self.window, context.epoch, context.setting.epochs):
-            return None
-        return confidence_sums(logits_of(seen, self.source), seen.labels)
 
     def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Scale the gradients of encoders and heads."""

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from bss.balance.checks import require
-from bss.strategies.base import Context, Draw, Gradients, Method, Seen, Setting
-from bss.strategies.scaling import Scaled, check_window, inside, scale, scaled
-from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
+from bss.strategies.base import Context, Draw, Gradients
+from bss.strategies.by_confidence import ByConfidence
+from bss.strategies.scaling import Scaled, check_window, scale, scaled
+from bss.strategies.shares import Source, mean_of_others
 
 
 @dataclass(frozen=True)
-class Ogm(Method):
+class Ogm(ByConfidence):
     """The encoder of a modality that is surer of the labels than the others gets a smaller gradient."""
 
     kind: Literal["ogm"] = "ogm"
@@ -34,16 +35,6 @@ class Ogm(Method):
         """Check the ranges."""
         require(self.alpha >= 0, "alpha", self.alpha, "at least 0")
         check_window(self.window)
-
-    def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from."""
-        check_source(setting, self.source, self)
-
-    def gather(self, context: Context, seen: Seen) -> Tensor | None:
-        """Return the summed probabilities of the labels."""
-        if not inside(self.window, context.epoch, context.setting.epochs):
-            return None
-        return confidence_sums(logits_of(seen, self.source), seen.labels)
 
     def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Scale the encoders' gradients, and add noise."""

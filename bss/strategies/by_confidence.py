@@ -1,0 +1,24 @@
+"""What OGM and MLB share: a method that compares the modalities' confidence in the labels."""
+
+from torch import Tensor
+
+from bss.strategies.base import Context, Method, Seen, Setting
+from bss.strategies.scaling import inside
+from bss.strategies.shares import Source, check_source, confidence_sums, logits_of
+
+
+class ByConfidence(Method):
+    """Gathers summed confidences within `window`; the method's own fields are declared where their defaults are."""
+
+    source: Source
+    window: tuple[float, float]
+
+    def check(self, setting: Setting) -> None:
+        """Require logits to read confidence from."""
+        check_source(setting, self.source, self)
+
+    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+        """Return the summed probabilities of the labels."""
+        if not inside(self.window, context.epoch, context.setting.epochs):
+            return None
+        return confidence_sums(logits_of(seen, self.source), seen.labels)
