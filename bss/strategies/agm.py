@@ -1,16 +1,15 @@
 """AGM (Li et al., Boosting Multi-modal Model Performance with Adaptive Gradient Modulation, ICCV 2023)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients, Group, Method, Objective, Seen, Setting, State, weighted_loss
 from bss.strategies.scaling import check_window, inside, scale
 from bss.strategies.shares import ADDITIVE, fuse_some, mean_of_others, share_logits
@@ -43,7 +42,7 @@ class Agm(Method):
         few = setting.fusion in ADDITIVE or len(setting.modalities) <= 5
         require(few, "network.fusion.kind", setting.fusion, f"one of {', '.join(ADDITIVE)} for more than 5 modalities")
 
-    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, [M], and how many steps they hold."""
         return {"means": torch.zeros(len(setting.modalities)), "steps": torch.zeros(())}
 
@@ -60,14 +59,14 @@ class Agm(Method):
         same = Seen(seen.features, seen.logits, fused + (seen.fused - fused).detach(), seen.labels, seen.fuse)
         return [Objective(weighted_loss(same, context.weights))]
 
-    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+    def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return the summed cross-entropy of each share, and the batch's size."""
         if not self._acts(context):
             return None
         additive = context.setting.fusion in ADDITIVE
         return _entropies(share_logits(seen) if additive else shapley_logits(seen), seen.labels)
 
-    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+    def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Scale the encoders' gradients if that does it, and move the running means."""
         if gathered is None:
             return
@@ -78,26 +77,26 @@ class Agm(Method):
         context.state["means"] = self._means(context, entropies)
         context.state["steps"] = context.state["steps"] + 1
 
-    def factors(self, context: Context, entropies: Tensor) -> Tensor:
+    def factors(self, context: Context, entropies: torch.Tensor) -> torch.Tensor:
         """Return the factor of each modality, [M], from their shares' cross-entropies in this step [M]."""
         return factors(entropies, self._means(context, entropies), self.alpha)
 
-    def _means(self, context: Context, entropies: Tensor) -> Tensor:
-        means: Tensor = context.state["means"]
+    def _means(self, context: Context, entropies: torch.Tensor) -> torch.Tensor:
+        means: torch.Tensor = context.state["means"]
         return means + (entropies - means) / (context.state["steps"] + 1)
 
     def _acts(self, context: Context) -> bool:
         return inside(self.window, context.epoch, context.setting.epochs)
 
 
-def factors(entropies: Tensor, means: Tensor, alpha: float) -> Tensor:
+def factors(entropies: torch.Tensor, means: torch.Tensor, alpha: float) -> torch.Tensor:
     """Return the factors [M] from the shares' cross-entropies in this step [M] and on average so far [M]."""
     now = torch.exp(mean_of_others(entropies) - entropies)
     usual = torch.exp(mean_of_others(means) - means)
     return torch.exp(alpha * (usual - now).clamp(max=10))
 
 
-def shapley_logits(seen: Seen) -> dict[str, Tensor]:
+def shapley_logits(seen: Seen) -> dict[str, torch.Tensor]:
     """Return each modality's Shapley share of the fused logits, [batch, classes]; they sum to the logits.
 
     A coalition has the features of the others set to zero, and the empty one is worth nothing.
@@ -115,9 +114,9 @@ def shapley_logits(seen: Seen) -> dict[str, Tensor]:
     return shares
 
 
-def _entropies(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+def _entropies(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     """Return the summed cross-entropy of each modality, and the batch's size, [M + 1]."""
-    sums = [F.cross_entropy(z, labels, reduction="sum") for z in logits.values()]
+    sums = [torch.nn.functional.cross_entropy(z, labels, reduction="sum") for z in logits.values()]
     return torch.stack([*sums, torch.ones_like(labels, dtype=torch.float32).sum()])
 
 

@@ -1,18 +1,14 @@
 """AMSS and AMSS+ (Learning to Rebalance Multi-Modal Optimization by Adaptively Masking Subnetworks, TPAMI 2025)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients, Method, Seen, Setting, one_hot
 from bss.strategies.shares import Source, check_source, logits_of
-
-MASKED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""Layers whose output units are masked, weight and bias."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +38,16 @@ class Amss(Method):
         """Require logits that mean something."""
         check_source(setting, self.source, self)
 
-    def gather(self, context: Context, seen: Seen) -> Tensor:
+    def gather(self, context: Context, seen: Seen) -> torch.Tensor:
         """Return per modality the summed cross-entropy and entropy of the features, and the counts of the classes."""
         logits = logits_of(seen, self.source)
-        losses = [F.cross_entropy(z, seen.labels, reduction="sum") for z in logits.values()]
+        losses = [torch.nn.functional.cross_entropy(z, seen.labels, reduction="sum") for z in logits.values()]
         logs = [x.log_softmax(dim=1) for x in seen.features.values()]
         entropies = [-(log.exp() * log).sum() for log in logs]
         counts = one_hot(seen.labels, seen.fused.shape[1]).sum(dim=0)
         return torch.cat([torch.stack(losses), torch.stack(entropies), counts])
 
-    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+    def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Mask the gradients."""
         assert gathered is not None
         names = context.setting.modalities
@@ -61,30 +57,31 @@ class Amss(Method):
         tiny = torch.finfo(p.dtype).tiny
         above = of_labels - losses / n + 0.5
         shares = self.shares(above, above / (entropies / n).clamp_min(tiny))
+        masked = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)  # output units, weight and bias
         for name, share in zip(names, shares, strict=True):
             random = draw.generator(f"units {name}")
             for layer in gradients.modules["encoder", name].modules():
-                if isinstance(layer, MASKED) and layer.weight.grad is not None:
+                if isinstance(layer, masked) and layer.weight.grad is not None:
                     self._mask(layer, share, random)
 
-    def shares(self, above: Tensor, significance: Tensor) -> Tensor:
+    def shares(self, above: torch.Tensor, significance: torch.Tensor) -> torch.Tensor:
         """Return the share of units of each modality, [M], from its significance [M], whose numerator is `above`."""
         shares = 1 - (significance / self.temperature).softmax(dim=0)
         shares = torch.where((above > 0).all(), shares, torch.full_like(shares, 0.5))
         return shares.clamp(*self.bounds)
 
-    def _mask(self, layer: nn.Module, share: Tensor, random: torch.Generator) -> None:
+    def _mask(self, layer: torch.nn.Module, share: torch.Tensor, random: torch.Generator) -> None:
         weight = layer.weight.grad
-        assert isinstance(weight, Tensor)
+        assert isinstance(weight, torch.Tensor)
         squares = weight.flatten(1).square().sum(dim=1)
         chances = squares / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny)
         factors = self.factors(chances, share, random)
         weight.mul_(factors.view(-1, *[1] * (weight.dim() - 1)))
         bias = layer.bias
-        if isinstance(bias, Tensor) and bias.grad is not None:
+        if isinstance(bias, torch.Tensor) and bias.grad is not None:
             bias.grad.mul_(factors)
 
-    def factors(self, chances: Tensor, share: Tensor, random: torch.Generator) -> Tensor:
+    def factors(self, chances: torch.Tensor, share: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """Return the factor of each unit's gradient, [units], 0 for those that are not drawn."""
         units = len(chances)
         # The greatest of log p + Gumbel noise are a draw without replacement, of a number that lies on the device.
@@ -95,7 +92,7 @@ class Amss(Method):
         return (place < number) * unit_weights(chances, number, self.weighing)
 
 
-def unit_weights(chances: Tensor, number: Tensor | float, weighing: str) -> Tensor:
+def unit_weights(chances: torch.Tensor, number: torch.Tensor | float, weighing: str) -> torch.Tensor:
     """Return the factor of a drawn unit, [units], from its probability and the number of units drawn."""
     if weighing == "none":
         return torch.ones_like(chances)

@@ -4,15 +4,14 @@ A strategy holds parameters only, as a frozen dataclass that is also its entry i
 network trains is in `Context.state`. No hook may wait for the device in a step: coefficients stay tensors.
 """
 
+from __future__ import annotations
+
 from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 
 State = dict[str, Any]
@@ -86,7 +85,7 @@ class Context:
     plan: EpochPlan
     weights: Weights
     """Of the loss, in this epoch."""
-    total: Callable[[Tensor], Tensor]
+    total: Callable[[torch.Tensor], torch.Tensor]
     """Sums a tensor over the ranks, which must all call it. Not differentiable."""
 
 
@@ -94,17 +93,17 @@ class Context:
 class Seen:
     """One part of a batch after the forward pass; float32, with this rank's samples."""
 
-    features: dict[str, Tensor]
+    features: dict[str, torch.Tensor]
     """What heads and fusion take, [batch, width] per modality."""
-    logits: dict[str, Tensor]
+    logits: dict[str, torch.Tensor]
     """Unimodal, [batch, classes] per modality."""
-    fused: Tensor
+    fused: torch.Tensor
     """[batch, classes]."""
-    labels: Tensor
+    labels: torch.Tensor
     """int64 [batch]."""
-    fuse: Callable[[Mapping[str, Tensor]], Tensor]
+    fuse: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
     """The fusion head: features to logits [batch, classes]."""
-    targets: Tensor | None = None
+    targets: torch.Tensor | None = None
     """Probabilities [batch, classes] that take the place of the labels in the loss, from `mix`."""
 
 
@@ -112,10 +111,10 @@ class Seen:
 class Mixed:
     """What takes the place of the features."""
 
-    features: dict[str, Tensor]
+    features: dict[str, torch.Tensor]
     heads: bool
     """Whether the heads take them too, or the fusion head alone."""
-    targets: Tensor | None = None
+    targets: torch.Tensor | None = None
     """Probabilities [batch, classes] in place of the labels; None keeps those."""
 
 
@@ -123,7 +122,7 @@ class Mixed:
 class Objective:
     """A loss and what it trains."""
 
-    loss: Tensor
+    loss: torch.Tensor
     """[batch]; its mean over the global batch is minimised."""
     updates: tuple[Group, ...] | None = None
     """The groups whose gradient it adds to; None: all."""
@@ -135,11 +134,11 @@ class Objective:
 class Gradients:
     """The gradients of a step, averaged over the ranks, to be changed in place."""
 
-    modules: Mapping[Group, nn.Module]
-    apart: tuple[Mapping[Group, list[Tensor]], ...] = ()
+    modules: Mapping[Group, torch.nn.Module]
+    apart: tuple[Mapping[Group, list[torch.Tensor]], ...] = ()
     """Those of the objectives that are apart, in order; per group one tensor per parameter that is trained."""
 
-    def of(self, group: Group) -> list[Tensor]:
+    def of(self, group: Group) -> list[torch.Tensor]:
         """Return the gradients of a group's parameters; one that has none is left out."""
         return [p.grad for p in self.modules[group].parameters() if p.grad is not None]
 
@@ -169,7 +168,7 @@ class Strategy(ABC):
             return "fused"
         return "unimodal-heads" if weights.fused is None else None
 
-    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the state before the first epoch; tensors are moved to the device of the training."""
         return {}
 
@@ -177,7 +176,7 @@ class Strategy(ABC):
         """Return whether `plan` needs facts before the epoch of `context`: a pass over each of `splits`."""
         return bool(self.splits)
 
-    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Return what holds for the epoch, given the facts of each of `splits` if it `reads` them, else none.
 
         Called once before each epoch; weights in `modules` may be changed in place.
@@ -192,7 +191,7 @@ class Strategy(ABC):
         """Return the losses of one part of a batch, after `mix`."""
         return [Objective(weighted_loss(seen, context.weights))]
 
-    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+    def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return sums [k] over the samples seen, without gradient, which `after` gets summed over parts and ranks.
 
         The features are those before `mix`.
@@ -200,7 +199,7 @@ class Strategy(ABC):
         return None
 
     def after(  # noqa: B027
-        self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw
+        self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw
     ) -> None:
         """Change the gradients of a step in place, before the optimiser takes them."""
 
@@ -223,12 +222,12 @@ class Method(Strategy):
         return Weights(fused, {} if unimodal is None else dict.fromkeys(setting.modalities, unimodal))
 
 
-def weighted_loss(seen: Seen, weights: Weights, label_smoothing: float = 0.0) -> Tensor:
+def weighted_loss(seen: Seen, weights: Weights, label_smoothing: float = 0.0) -> torch.Tensor:
     """Return the weighted sum of the cross-entropies of `seen`, float [batch]."""
     targets = seen.labels if seen.targets is None else seen.targets
 
-    def entropy(logits: Tensor) -> Tensor:
-        return F.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+    def entropy(logits: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
 
     fused = None if weights.fused is None else weights.fused * entropy(seen.fused)
     if not weights.unimodal:
@@ -242,6 +241,6 @@ def weighted_loss(seen: Seen, weights: Weights, label_smoothing: float = 0.0) ->
     return unimodal if fused is None else fused + unimodal
 
 
-def one_hot(labels: Tensor, classes: int) -> Tensor:
+def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
     """Return `labels` int64 [batch] as float32 [batch, classes]; torch's own would wait for the device."""
     return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.float32)

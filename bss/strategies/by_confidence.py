@@ -1,7 +1,8 @@
 """What OGM and MLB share: a method that compares the modalities' confidence in the labels."""
 
-from torch import Tensor
+from __future__ import annotations
 
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Method, Seen, Setting
 from bss.strategies.scaling import inside
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of
@@ -17,7 +18,7 @@ class ByConfidence(Method):
         """Require logits to read confidence from."""
         check_source(setting, self.source, self)
 
-    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+    def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return the summed probabilities of the labels."""
         if not inside(self.window, context.epoch, context.setting.epochs):
             return None

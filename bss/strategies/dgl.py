@@ -1,12 +1,12 @@
 """DGL (Boosting Multimodal Learning via Disentangled Gradient Learning, ICCV 2025)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import FUSION, Context, Group, Objective, Seen, Setting, Strategy, Weights
 from bss.strategies.shares import fuse_some
 
@@ -45,10 +45,12 @@ class Dgl(Strategy):
         encoders: tuple[Group, ...] = tuple(("encoder", name) for name in names)
         heads: tuple[Group, ...] = tuple(("head", name) for name in names) if self.through == "heads" else ()
         logits = seen.logits if heads else {name: fuse_some(seen, (name,)) for name in names}
-        alone = torch.stack([F.cross_entropy(z, seen.labels, reduction="none") for z in logits.values()]).sum(dim=0)
+        alone = torch.stack(
+            [torch.nn.functional.cross_entropy(z, seen.labels, reduction="none") for z in logits.values()]
+        ).sum(dim=0)
         fused = seen.fuse({name: x.detach() for name, x in seen.features.items()})
         return [
-            Objective(F.cross_entropy(fused, seen.labels, reduction="none"), updates=(FUSION,)),
+            Objective(torch.nn.functional.cross_entropy(fused, seen.labels, reduction="none"), updates=(FUSION,)),
             Objective(self.alpha * alone, updates=(*encoders, *heads)),
         ]
 

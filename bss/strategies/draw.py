@@ -1,12 +1,13 @@
 """What strategies draw: a function of seed, epoch, step and place alone, whatever the number of ranks."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bss.balance.draw import generator
+from bss.lazy_torch import torch
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Draw:
         """Return a generator on the device."""
         return torch.Generator(self.device).manual_seed(int(self.host(purpose).integers(2**63)))
 
-    def uniform(self, purpose: str, *shape: int) -> Tensor:
+    def uniform(self, purpose: str, *shape: int) -> torch.Tensor:
         """Return uniform draws in [0, 1), float32 [batch, *shape], this rank's rows of those for the global part."""
         drawn = torch.rand(self.length, *shape, generator=self.generator(purpose), device=self.device)
         return drawn[self.rank :: self.ranks]

@@ -1,12 +1,13 @@
 """G-Blending (Wang et al., What Makes Training Multi-modal Classification Networks Hard?, CVPR 2020), online."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from torch import nn
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, EpochPlan, Facts, Group, Method, Setting, Split, State, Weights
 
 LEAST = 1e-4
@@ -39,7 +40,7 @@ class GBlending(Method):
         each = 1 / (len(setting.modalities) + 1)
         return Weights(each, dict.fromkeys(setting.modalities, each))
 
-    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the weights in force and the losses at the last estimate, neither of which is there yet."""
         return {"weights": None, "before": None}
 
@@ -47,7 +48,7 @@ class GBlending(Method):
         """Every `every` epochs, before the first one too."""
         return context.epoch % self.every == 0
 
-    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Estimate the weights again where it is time."""
         state, names = context.state, context.setting.modalities
         if facts:

@@ -1,14 +1,14 @@
 """LFM (Facilitating Multimodal Classification via Dynamically Learning Modality Gap, NeurIPS 2024)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Objective, Seen, Setting, Strategy, Weights
 
 FITTED = ((0, 50, 100, 150, 199), (0.2046, 0.4367, 0.5392, 0.8213, 0.9160))
@@ -36,7 +36,7 @@ class Lfm(Strategy):
         mean = torch.stack(list(seen.logits.values())).mean(dim=0)
         pairs = list(combinations([z.log_softmax(dim=1) for z in seen.logits.values()], 2))
         apart = torch.stack([divergence(p, q, self.divergence) for p, q in pairs]).mean(dim=0)
-        classified = F.cross_entropy(mean, seen.labels, reduction="none")
+        classified = torch.nn.functional.cross_entropy(mean, seen.labels, reduction="none")
         return [Objective(2 * (weight * classified + (1 - weight) * apart))]
 
     def classification(self, epoch: int, epochs: int) -> float:
@@ -45,7 +45,7 @@ class Lfm(Strategy):
         return 0.2 + 0.7 * done if self.schedule == "linear" else float(np.interp(done * FITTED[0][-1], *FITTED))
 
 
-def divergence(p: Tensor, q: Tensor, form: str) -> Tensor:
+def divergence(p: torch.Tensor, q: torch.Tensor, form: str) -> torch.Tensor:
     """Return the divergence of two log-probabilities [batch, classes], [batch]."""
     mean = torch.logaddexp(p, q) - np.log(2)
     if form == "code":

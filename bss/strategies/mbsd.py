@@ -1,13 +1,13 @@
 """MBSD (modality-balanced self-distillation; WSDM 2023 as used for imbalance): heads learn from the surest one."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Method, Objective, Seen, weighted_loss
 
 
@@ -31,7 +31,7 @@ class Mbsd(Method):
         return [Objective(loss + self.strength * distillation(seen.logits, seen.labels))]
 
 
-def difference_of_sureness(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+def difference_of_sureness(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     """Return the greatest less the least probability of the label, [batch]; 0 where no head is right. Detached."""
     stacked = torch.stack(list(logits.values())).detach()
     right = (stacked.argmax(dim=2) == labels).any(dim=0)
@@ -39,7 +39,7 @@ def difference_of_sureness(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
     return (sure.amax(dim=0) - sure.amin(dim=0)) * right
 
 
-def distillation(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+def distillation(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     """Return the mean over pairs of heads of the squared distance of logits, over C, plus KL(surer || less sure).
 
     Float [batch], weighted by `difference_of_sureness`; the surer side of the divergence is detached.
@@ -53,7 +53,7 @@ def distillation(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
     return difference_of_sureness(logits, labels) * torch.stack(pairs).mean(dim=0)
 
 
-def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
+def _divergence(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
     """Return KL(teacher || student), [batch], of log-probabilities; the teacher is detached."""
     teacher = teacher.detach()
     return (teacher.exp() * (teacher - student)).sum(dim=1)

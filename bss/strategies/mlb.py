@@ -1,12 +1,12 @@
 """MLB (Kontras et al., Improving Multimodal Learning with Multi-Loss Gradient Modulation, BMVC 2024)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients
 from bss.strategies.by_confidence import ByConfidence
 from bss.strategies.scaling import check_window, scale
@@ -35,7 +35,7 @@ class Mlb(ByConfidence):
         require(self.beta > 1, "beta", self.beta, "above 1")
         check_window(self.window)
 
-    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+    def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Scale the gradients of encoders and heads."""
         if gathered is None:
             return
@@ -43,7 +43,7 @@ class Mlb(ByConfidence):
             scale(gradients, ("encoder", name), factor)
             scale(gradients, ("head", name), factor)
 
-    def factors(self, confidence: Tensor) -> Tensor:
+    def factors(self, confidence: torch.Tensor) -> torch.Tensor:
         """Return the factor of each modality, [M], from their (summed) confidences [M]."""
         ratio = mean_of_others(confidence) / confidence.clamp_min(torch.finfo(confidence.dtype).tiny)
         change = torch.tanh(self.alpha * (ratio - 1))

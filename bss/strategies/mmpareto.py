@@ -1,12 +1,12 @@
 """MMPareto (Wei and Hu, Boosting Multimodal Learning with Innocent Unimodal Assistance, ICML 2024)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import (
     FUSION,
     Context,
@@ -61,7 +61,7 @@ class MmPareto(Method):
             Objective(weighted_loss(seen, weights), (*heads, FUSION)),
         ]
 
-    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+    def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Give the encoders their combined gradients."""
         fused, unimodal = gradients.apart
         for name in context.setting.modalities:
@@ -70,7 +70,7 @@ class MmPareto(Method):
             for parameter, gradient in zip(trained, self.combined(fused[group], unimodal[group]), strict=True):
                 parameter.grad = gradient
 
-    def combined(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+    def combined(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return the combination of two gradients, of the same tensors."""
         share = self._share(a, b)
         mixed = [2 * share * x + 2 * (1 - share) * y for x, y in zip(a, b, strict=True)]
@@ -80,7 +80,7 @@ class MmPareto(Method):
         stretch = self.factor * _stretch(plain, mixed)
         return [stretch * m for m in mixed]
 
-    def _share(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+    def _share(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
         """Return the weight of `a`, a half if they do not conflict, else that of the shortest combination."""
         aa, bb, ab = _dot(a, a), _dot(b, b), _dot(a, b)
         half = torch.full_like(ab, 0.5)
@@ -90,11 +90,11 @@ class MmPareto(Method):
         return torch.where(ab < 0, shortest, half)
 
 
-def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
+def _dot(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()
 
 
-def _stretch(plain: list[Tensor], mixed: list[Tensor]) -> Tensor:
+def _stretch(plain: list[torch.Tensor], mixed: list[torch.Tensor]) -> torch.Tensor:
     """Return by what `mixed` becomes as long as `plain`; 1 if it is at least so long, or zero."""
     length, wanted = _dot(mixed, mixed).sqrt(), _dot(plain, plain).sqrt()
     tiny = torch.finfo(length.dtype).tiny

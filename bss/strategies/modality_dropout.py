@@ -1,11 +1,12 @@
 """Modality dropout (ModDrop: Neverova et al., TPAMI 2016): a control."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Mixed, Seen, Setting, Strategy
 
 

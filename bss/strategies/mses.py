@@ -1,12 +1,13 @@
 """MSES (Fujimori et al., Modality-specific Learning Rate Control for Multimodal Classification, ACPR 2019)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from torch import nn
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
 
 
@@ -27,7 +28,7 @@ class Mses(Strategy):
         require(self.patience >= 1, "patience", self.patience, "at least 1")
         require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "in [0, 1)")
 
-    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return what is known of each modality: nothing."""
         empty: dict[str, Any] = {
             "smoothed": None,
@@ -43,7 +44,7 @@ class Mses(Strategy):
         """After each epoch."""
         return context.epoch > 0
 
-    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Stop the modalities whose time has come, and keep the weights of those that are at their best."""
         for name, loss in facts["val"].loss.items() if facts else ():
             known = context.state[name]
@@ -55,7 +56,7 @@ class Mses(Strategy):
         stopped = [name for name in context.setting.modalities if context.state[name]["stopped"]]
         return EpochPlan(frozen=tuple((part, name) for name in stopped for part in ("encoder", "head")))
 
-    def _judge(self, known: dict[str, Any], name: str, modules: Mapping[Group, nn.Module]) -> None:
+    def _judge(self, known: dict[str, Any], name: str, modules: Mapping[Group, torch.nn.Module]) -> None:
         parts = {"encoder": modules["encoder", name], "head": modules["head", name]}
         if known["best"] is None or known["smoothed"] < known["best"]:
             known["best"], known["waited"] = known["smoothed"], 0

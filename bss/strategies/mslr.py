@@ -1,12 +1,13 @@
 """MSLR (Yao and Mihalcea, Modality-specific Learning Rates for Effective Multimodal Additive Late-fusion, 2022)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from torch import nn
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
 
 REMEMBERED = 5
@@ -36,7 +37,7 @@ class Mslr(Strategy):
         for name in self.coefficients:
             require(name in setting.modalities, "coefficients", name, f"one of {list(setting.modalities)}")
 
-    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the last accuracies of each head: none."""
         return {"accuracies": {name: [] for name in setting.modalities}}
 
@@ -44,7 +45,7 @@ class Mslr(Strategy):
         """After each epoch, if the mode is dynamic."""
         return self.mode == "dynamic" and context.epoch > 0
 
-    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Return the rates."""
         names, last = context.setting.modalities, max(1, context.setting.epochs - 1)
         rates = {name: self.coefficients.get(name, 1.0) for name in names}

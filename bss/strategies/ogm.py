@@ -1,12 +1,12 @@
 """OGM and OGM-GE (Peng et al., Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR 2022)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients
 from bss.strategies.by_confidence import ByConfidence
 from bss.strategies.scaling import Scaled, check_window, scale, scaled
@@ -36,7 +36,7 @@ class Ogm(ByConfidence):
         require(self.alpha >= 0, "alpha", self.alpha, "at least 0")
         check_window(self.window)
 
-    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+    def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Scale the encoders' gradients, and add noise."""
         if gathered is None:
             return
@@ -51,13 +51,13 @@ class Ogm(ByConfidence):
                     drawn = torch.randn(gradient.shape, generator=random, device=gradient.device)
                     gradient.add_(spread * drawn)
 
-    def factors(self, confidence: Tensor) -> Tensor:
+    def factors(self, confidence: torch.Tensor) -> torch.Tensor:
         """Return the factor of each modality, [M], from their (summed) confidences [M]."""
         ratio = confidence / mean_of_others(confidence)
         return torch.where(ratio > 1, 1 - torch.tanh(self.alpha * (ratio - 1 if self.smooth else ratio)), 1.0)
 
 
-def _spread(gradient: Tensor) -> Tensor:
+def _spread(gradient: torch.Tensor) -> torch.Tensor:
     """Return the standard deviation, of a single element 0, plus 1e-8."""
     return (gradient.std() if gradient.numel() > 1 else gradient.new_zeros(())) + 1e-8
 

@@ -1,14 +1,13 @@
 """PMR (Fan et al., Prototypical Modal Rebalance for Multimodal Learning, CVPR 2023)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import (
     Context,
     Draw,
@@ -49,7 +48,7 @@ class Pmr(Method):
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
         check_window(self.window)
 
-    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return prototypes of zeros, of which none is known, and sums of the features of this epoch."""
         heads: dict[str, Any] = {name: modules["head", name] for name in setting.modalities}
         zeros = {name: torch.zeros(classes, head.in_features) for name, head in heads.items()}
@@ -57,7 +56,7 @@ class Pmr(Method):
         known = torch.zeros(classes, dtype=torch.bool)
         return {"prototypes": zeros, "known": known, "sums": sums, "counts": torch.zeros(classes)}
 
-    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Move the prototypes to the means of the last epoch; a class that it did not show keeps its own."""
         state = context.state
         counts, known = state["counts"][:, None], state["known"][:, None]
@@ -79,7 +78,9 @@ class Pmr(Method):
         counted = state["known"][seen.labels].to(loss.dtype)
         losses = {
             name: counted
-            * F.cross_entropy(closeness(x, state["prototypes"][name], state["known"]), seen.labels, reduction="none")
+            * torch.nn.functional.cross_entropy(
+                closeness(x, state["prototypes"][name], state["known"]), seen.labels, reduction="none"
+            )
             for name, x in seen.features.items()
         }
         scores = context.total(torch.stack([(counted * torch.exp(-x)).sum() for x in losses.values()]))
@@ -88,14 +89,14 @@ class Pmr(Method):
             loss = loss + self.alpha * weight * of_prototypes
         return [Objective(loss)]
 
-    def gather(self, context: Context, seen: Seen) -> Tensor | None:
+    def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return the sum of the features of each class and modality, and the counts of the classes."""
         if context.epoch >= self.window[1] * context.setting.epochs:
             return None
         shown = one_hot(seen.labels, seen.fused.shape[1]).T
         return torch.cat([*((shown @ x).flatten() for x in seen.features.values()), shown.sum(dim=1)])
 
-    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+    def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Add the sums of the step to those of the epoch."""
         if gathered is None:
             return
@@ -106,7 +107,7 @@ class Pmr(Method):
         context.state["counts"] = context.state["counts"] + counts
 
 
-def closeness(features: Tensor, prototypes: Tensor, known: Tensor) -> Tensor:
+def closeness(features: torch.Tensor, prototypes: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Return minus the distances of `features` [batch, width] to the `prototypes` [classes, width], [batch, classes].
 
     Classes that are not `known` [classes] are far from everything.

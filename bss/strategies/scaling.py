@@ -1,22 +1,23 @@
 """Scaling gradients by a factor that lies on the device."""
 
+from __future__ import annotations
+
 from typing import Literal
 
-from torch import Tensor
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Gradients, Group
 
 Scaled = Literal["all", "convolutions"]
 """Which of an encoder's gradients: all, or those of convolutions alone (4 or 5 dimensions), as in public code."""
 
 
-def scaled(gradients: Gradients, group: Group, which: Scaled = "all") -> list[Tensor]:
+def scaled(gradients: Gradients, group: Group, which: Scaled = "all") -> list[torch.Tensor]:
     """Return the gradients of `group` that are scaled."""
     return [g for g in gradients.of(group) if which == "all" or g.dim() >= 4]
 
 
-def scale(gradients: Gradients, group: Group, factor: Tensor | float, which: Scaled = "all") -> None:
+def scale(gradients: Gradients, group: Group, factor: torch.Tensor | float, which: Scaled = "all") -> None:
     """Multiply the gradients of `group` by `factor`, a number or a 0-dimensional tensor."""
     for gradient in scaled(gradients, group, which):
         gradient.mul_(factor)

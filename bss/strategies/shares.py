@@ -1,12 +1,12 @@
 """What the logits say of each modality: those of its head, or its share of the fused ones."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Method, Seen, Setting
 
 Source = Literal["share", "heads"]
@@ -16,13 +16,13 @@ ADDITIVE = ("concatenation", "sum", "weighted-sum")
 """Fusions whose logits are a sum over the modalities of linear functions of their features."""
 
 
-def fuse_some(seen: Seen, present: Iterable[str]) -> Tensor:
+def fuse_some(seen: Seen, present: Iterable[str]) -> torch.Tensor:
     """Return the fused logits [batch, classes] of some modalities, the features of all others being zero."""
     kept = set(present)
     return seen.fuse({name: x if name in kept else torch.zeros_like(x) for name, x in seen.features.items()})
 
 
-def share_logits(seen: Seen) -> dict[str, Tensor]:
+def share_logits(seen: Seen) -> dict[str, torch.Tensor]:
     """Return each modality's share of the fused logits, ``z(f_m) - (1 - 1/M) z(0)``, [batch, classes].
 
     For concatenation that is ``W_m f_m + b / M``, so that the shares sum to the fused logits.
@@ -32,18 +32,18 @@ def share_logits(seen: Seen) -> dict[str, Tensor]:
     return {name: fuse_some(seen, (name,)) - rest for name in seen.features}
 
 
-def logits_of(seen: Seen, source: Source) -> dict[str, Tensor]:
+def logits_of(seen: Seen, source: Source) -> dict[str, torch.Tensor]:
     """Return the logits that `source` says, [batch, classes] per modality."""
     return seen.logits if source == "heads" else share_logits(seen)
 
 
-def confidence_sums(logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+def confidence_sums(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     """Return the sum over the batch of each modality's probability of the label, and the batch's size, [M + 1]."""
     right = [z.softmax(dim=1).gather(1, labels[:, None]).sum() for z in logits.values()]
     return torch.stack([*right, torch.ones_like(labels, dtype=torch.float32).sum()])
 
 
-def mean_of_others(values: Tensor) -> Tensor:
+def mean_of_others(values: torch.Tensor) -> torch.Tensor:
     """Return for each of `values` [M] the mean of the others, [M]."""
     return (values.sum() - values) / (len(values) - 1)
 

@@ -1,12 +1,13 @@
 """SMP, the freezing schedule of G2D (Boosting Multimodal Learning with Gradient-Guided Distillation, ICCV 2025)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import nn
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
 
 
@@ -43,7 +44,7 @@ class Smp(Strategy):
         ok = self.until is None or len(self.until) == wanted
         require(ok, "until", self.until, f"null or {wanted} for {wanted + 1} modalities")
 
-    def start(self, setting: Setting, modules: Mapping[Group, nn.Module], classes: int) -> State:
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the order, which may have to be found."""
         return {"order": None if self.order is None else list(self.order)}
 
@@ -51,7 +52,7 @@ class Smp(Strategy):
         """After the warm-up, if the order is not given."""
         return self.order is None and context.epoch == self.warm_up
 
-    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, nn.Module]) -> EpochPlan:
+    def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Return which encoders are frozen."""
         names = context.setting.modalities
         if facts:

@@ -1,11 +1,12 @@
 """Controls: another weighing of the losses, encoder gradients times a constant, smoothed labels."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from bss.balance.checks import require
+from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients, Objective, Seen, Setting, Strategy, Weights, weighted_loss
 from bss.strategies.scaling import scale
 
@@ -54,7 +55,7 @@ class Weighted(Strategy):
         """Return the weighted loss of smoothed labels."""
         return [Objective(weighted_loss(seen, context.weights, self.label_smoothing))]
 
-    def after(self, context: Context, gathered: Tensor | None, gradients: Gradients, draw: Draw) -> None:
+    def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
         """Scale the encoders' gradients."""
         if self.encoder_gradients != 1:
             for name in context.setting.modalities:

@@ -11,7 +11,7 @@ from bss.metrics.find import metrics_of
 
 PARAMETERS = (
     *("seeds", "train.epochs", "train.batch_size", "train.optimiser.learning_rate"),
-    *("scheduler.kind", "scheduler.beta"),
+    *("scheduler.kind", "scheduler.beta", "strategy.kind", "strategy.alpha"),
 )
 """Parameters that are columns; params.json of the parent and provenance.json of a trial have all."""
 

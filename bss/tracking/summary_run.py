@@ -19,7 +19,7 @@ def log_summaries(
     trials: dict[str, list[str]],
     dataset: dict[str, str],
 ) -> None:
-    """Record a child of `execution` for each scheduler of `comparison`, in journals in `spool`.
+    """Record a child of `execution` for each row (``bss-h``, ``bss-h+ogm``) of `comparison`, in journals in `spool`.
 
     `seconds` is the mean length of a training; `trials` names the records of its trials, which move below it.
     A second comparison changes the runs of the first.
@@ -36,7 +36,7 @@ def log_summaries(
                 **code_tags(),
                 **execution.tags,
                 KIND_TAG: "summary",
-                "scheduler": name,
+                **dict(zip(("scheduler", "strategy"), name.split("+"), strict=False)),
                 **_verdict(comparison, name),
             },
             params={},

@@ -11,20 +11,21 @@ from bss.stages.train import train
 def test_the_strategy_is_a_tag_a_parameter_and_part_of_names(pipeline, small_root, small_store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    folder, runs = pipeline[0], tmp_path / "runs"
+    folder, trained = pipeline[0], tmp_path / "runs"
     tree = small_tree(small_root) | {"strategies": {"ogm": {"kind": "ogm", "alpha": 0.5}}, "seeds": [0]}
     tree |= {"combinations": ["uniform", "uniform+ogm"], "compare": {}, "tracking": {"models": "none"}}
     config = config_from_tree(tree, "params.yaml")
-    train(config, small_store, folder / "scores", folder / "plans", runs)
-    compare(config, small_store, folder / "scores", runs, tmp_path / "report")
+    train(config, small_store, folder / "scores", folder / "plans", trained)
+    compare(config, small_store, folder / "scores", trained, tmp_path / "report")
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     found = client.search_runs([one.experiment_id for one in client.search_experiments()])
-    children = {run.info.run_name: run.data for run in found if "mlflow.parentRunId" in run.data.tags}
-    assert set(children) == {"uniform seed=0", "uniform+ogm seed=0"}
-    plain, ogm = children["uniform seed=0"], children["uniform+ogm seed=0"]
-    assert (ogm.tags["strategy"], ogm.params["strategy_name"], ogm.params["strategy.alpha"]) == ("ogm", "ogm", "0.5")
+    runs = {run.info.run_name: run.data for run in found if "mlflow.parentRunId" in run.data.tags}
+    assert set(runs) == {"uniform", "uniform seed=0", "uniform+ogm", "uniform+ogm seed=0"}
+    plain, ogm = runs["uniform seed=0"], runs["uniform+ogm seed=0"]
+    assert (ogm.tags["strategy"], ogm.params["strategy.kind"], ogm.params["strategy.alpha"]) == ("ogm", "ogm", "0.5")
     assert "strategy" not in plain.tags
-    assert "strategy_name" not in plain.params
-    (parent,) = [run.data for run in found if "mlflow.parentRunId" not in run.data.tags]
-    assert parent.metrics["uniform ogm/test_acc/mean"] == ogm.metrics["final/test/acc"]
-    assert parent.metrics["uniform/test_acc/mean"] == plain.metrics["final/test/acc"]
+    assert "strategy.kind" not in plain.params
+    summary = runs["uniform+ogm"]
+    assert (summary.tags["scheduler"], summary.tags["strategy"]) == ("uniform", "ogm")
+    assert "strategy" not in runs["uniform"].tags
+    assert summary.metrics["test_acc"] == round(ogm.metrics["test_acc"], 4)
