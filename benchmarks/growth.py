@@ -27,12 +27,12 @@ from bss.balance import Heuristic, Learned
 from bss.data.tables import read_table, write_table
 
 n, path = int(sys.argv[1]), Path("plan.parquet")
-told = {}
+seconds = {}
 
 def timed(name, call):
     started = time.perf_counter()
     result = call()
-    told[name] = time.perf_counter() - started
+    seconds[name] = time.perf_counter() - started
     return result
 
 scores = np.random.default_rng(0).uniform(-1, 1, n)
@@ -44,7 +44,7 @@ del ranking
 timed("plan written", lambda: write_table(path, columns))
 del columns
 timed("plan read", lambda: read_table(path, "schedule", ("index", "score"))["score"].to_numpy())
-print(json.dumps(told))
+print(json.dumps(seconds))
 """
 
 

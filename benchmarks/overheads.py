@@ -29,11 +29,11 @@ import sys, time
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from bss.cli import main
 
-def told(*_):
+def stop(*_):
     print(f"first step {time.time():.3f}", flush=True)
     sys.exit()
 
-register_optimizer_step_post_hook(told)
+register_optimizer_step_post_hook(stop)
 main(sys.argv[1:])
 """
 """A command that ends after its first training step; without worker processes it trains in its own."""

@@ -1,7 +1,7 @@
 """The shape of the authors' CREMA-D loop, in plain PyTorch: what bss is compared with.
 
 Every sample is decoded from its files (librosa, Pillow) in every pass; an epoch has three passes, each with a
-DataLoader whose workers start anew: measuring in train mode, training, testing. Single precision, weights and images in
+DataLoader whose workers restart: measuring in train mode, training, testing. Single precision, weights and images in
 torch's own memory layout.
 """
 
@@ -97,14 +97,14 @@ def train(
         parameter.data = parameter.data.contiguous()
     data, test = Folder(root, "train", shape, True), Folder(root, "val", shape, False)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    told = []
+    epochs = []
     for _ in range(epochs):
         started = time.perf_counter()
         sequence = draw_sequence(measure(network, data, batch_size, workers))
         loss = train_epoch(network, optimiser, Subset(data, sequence), batch_size, workers)
         accuracy = evaluate(network, test, batch_size, workers)
-        told.append(Epoch(time.perf_counter() - started, loss, accuracy))
-    return told
+        epochs.append(Epoch(time.perf_counter() - started, loss, accuracy))
+    return epochs
 
 
 def device_of(network: MultiModalNetwork) -> torch.device:

@@ -104,17 +104,17 @@ class Setup:
     def bss(self, seed: int, precision: str) -> list[reference.Epoch]:
         """Train through the store; the first epoch has what comes before it."""
         config = make_config(self.root, self.shape, self.epochs, self.batch_size, SCHEDULER, precision, self.device)
-        told: list[reference.Epoch] = []
+        epochs: list[reference.Epoch] = []
         last = [time.perf_counter()]
 
         def on_epoch(row: dict[str, Any]) -> None:
             now = time.perf_counter()
-            told.append(reference.Epoch(now - last[0], row["train/loss"], row["val/acc"]))
+            epochs.append(reference.Epoch(now - last[0], row["train/loss"], row["val/acc"]))
             last[0] = now
 
         plan = plan_of(config, "bss-l", len(self.store.rows("train")))
         train_trial(config, self.store, plan, "bss-l", seed, None, on_epoch)
-        return told
+        return epochs
 
     def reference(self, seed: int, workers: int) -> list[reference.Epoch]:
         """Train the same network, initialised the same, in the reference's loop."""

@@ -46,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bss: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        told = system_error(error)
+        known = system_error(error)
         if isinstance(error, BrokenPipeError):  # the reader closed the pipe, as in `bss show | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        elif told is None:
+        elif known is None:
             raise
         else:
-            print(f"bss: {told}", file=sys.stderr)
+            print(f"bss: {known}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("bss", "components", "pipelines"):

@@ -28,10 +28,10 @@ def full_disk(error: OSError, path: Path | None = None, wanted: int | None = Non
 
 def system_error(error: OSError) -> BssError | None:
     """Return the message for a full disk or a path that the system refuses; None if `error` names no path."""
-    told = full_disk(error)
-    if told is None and error.filename is not None and error.strerror is not None:
-        told = BssError(f"{error.filename}: cannot be read or written ({error.strerror}).")
-    return told
+    known = full_disk(error)
+    if known is None and error.filename is not None and error.strerror is not None:
+        known = BssError(f"{error.filename}: cannot be read or written ({error.strerror}).")
+    return known
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def on_disk(path: Path, wanted: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = full_disk(error, path, wanted)
-        if told is None:
+        known = full_disk(error, path, wanted)
+        if known is None:
             raise
-        raise told from error
+        raise known from error

@@ -19,9 +19,9 @@ def component(step: str) -> Any:
 def readme(step: str) -> str:
     """Return the README of `step`: purpose, inputs and outputs."""
     spec = component(step).component_spec
-    told = docstring_parser.parse(component(step).python_func.__doc__)
-    texts = {parameter.arg_name: " ".join((parameter.description or "").split()) for parameter in told.params}
-    returned = " ".join((told.returns.description or "").split()) if told.returns else ""
+    docs = docstring_parser.parse(component(step).python_func.__doc__)
+    texts = {parameter.arg_name: " ".join((parameter.description or "").split()) for parameter in docs.params}
+    returned = " ".join((docs.returns.description or "").split()) if docs.returns else ""
     cached = step not in ("start", "compare", "finish")
     reuse = (
         "Kubeflow reuses an earlier result if all of these values and the image are the same."

@@ -102,8 +102,8 @@ def find_steps(workflow: Workflow, names: Mapping[str, Sequence[str]]) -> list[S
     for node in sorted(_step_nodes(workflow), key=lambda node: (node.get("startedAt") or "", node["name"])):
         state = _state(workflow, node)
         if state not in UNKNOWN:
-            told = state.startswith(("pending", RETRIED))
-            reason = _one_line(_newest_pod(workflow, node).get("message")) if told else ""
+            explained = state.startswith(("pending", RETRIED))
+            reason = _one_line(_newest_pod(workflow, node).get("message")) if explained else ""
             reason = "" if reason in BEGINNING else reason
             found.append(Step(node["name"], _label(workflow, node["name"], names), state, reason))
     return found

@@ -136,7 +136,7 @@ def test_without_mlflow_a_training_continues_unless_tracking_is_strict(monkeypat
         pass
     (line,) = said
     assert line.startswith(
-        f"MLflow at sqlite:///mlflow.db cannot be used ({not_installed('mlflow')}). The work goes on"
+        f"MLflow at sqlite:///mlflow.db cannot be used ({not_installed('mlflow')}). The run continues"
     )
     with (
         pytest.raises(BssError, match=r"cannot be used: mlflow is not installed: .*tracking\]'"),

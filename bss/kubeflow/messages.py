@@ -21,9 +21,9 @@ def plain_errors() -> Iterator[None]:
         raise SystemExit(STOPPED) from None
     except (BssError, OSError) as error:
         if isinstance(error, OSError):
-            told = system_error(error)
-            if told is None:
+            known = system_error(error)
+            if known is None:
                 raise
-            error = told
+            error = known
         print(f"bss: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from error

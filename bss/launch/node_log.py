@@ -17,7 +17,7 @@ def tell(**content: Any) -> None:
     sys.stdout.flush()
 
 
-def read_told(log: str) -> Iterator[dict[str, Any]]:
+def read_records(log: str) -> Iterator[dict[str, Any]]:
     """Yield the messages in `log`, in order; truncated or damaged lines are skipped."""
     for line in log.splitlines():
         _, marker, rest = line.partition(MARKER)

@@ -16,7 +16,7 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, scratch_folder, whole_folder
 from bss.launch.kubeflow_job import ENDED_WELL, FAILED, State, TrainJob, make_train_job
-from bss.launch.node_log import describe_signal, killed_by, read_told
+from bss.launch.node_log import describe_signal, killed_by, read_records
 from bss.launch.pods import RUN_ID
 from bss.launch.staging import Staging, staging_of, upload_inputs
 from bss.launch.trial_arguments import trial_arguments
@@ -114,9 +114,9 @@ class Following:
 
     def _take_rows(self, log: str) -> None:
         # A node restarted by the cluster repeats them; they are the same.
-        for told in read_told(log):
-            if "row" in told and told["row"]["epoch"] == self.epochs:
-                self.on_epoch(told["row"])
+        for record in read_records(log):
+            if "row" in record and record["row"]["epoch"] == self.epochs:
+                self.on_epoch(record["row"])
                 self.epochs += 1
 
 
@@ -133,19 +133,19 @@ def why(state: State, logs: dict[str, str]) -> str:
         if number is not None:
             return f"{node}: one of its processes was ended by {describe_signal(number)}."
     for node, log in logs.items():
-        if state.nodes[node] == FAILED and not any("failed" in told for told in read_told(log)):
+        if state.nodes[node] == FAILED and not any("failed" in record for record in read_records(log)):
             return f"{node} ended without a message, perhaps out of memory. The end of its log:\n{_tail(log)}"
     for node, log in logs.items():
-        for told in read_told(log):
-            if "failed" in told:
-                return f"{node} failed:\n{told['failed']}"
+        for record in read_records(log):
+            if "failed" in record:
+                return f"{node} failed:\n{record['failed']}"
     return "\n".join([f"the TrainJob is {state.status}.", *(f"{node}:\n{_tail(log)}" for node, log in logs.items())])
 
 
 def _has_failed(state: State, logs: dict[str, str]) -> bool:
     # The cluster would restart a node that cannot continue without the others.
-    told = any("failed" in told for log in logs.values() for told in read_told(log))
-    return told or state.status == FAILED or FAILED in state.nodes.values()
+    reported = any("failed" in record for log in logs.values() for record in read_records(log))
+    return reported or state.status == FAILED or FAILED in state.nodes.values()
 
 
 def _is_running(state: State) -> bool:
@@ -155,9 +155,9 @@ def _is_running(state: State) -> bool:
 def _mistake(logs: dict[str, str]) -> str | None:
     """Return the first message that the user can act on, with its node."""
     for node, log in logs.items():
-        for told in read_told(log):
-            if told.get("expected"):
-                return f"{node}: {told['failed']}"
+        for record in read_records(log):
+            if record.get("expected"):
+                return f"{node}: {record['failed']}"
     return None
 
 

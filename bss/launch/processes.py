@@ -126,9 +126,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _why(error: Path, output: Path, processes: int) -> str:
     """Return why the training failed: a rank's own message, the signal that ended one, or a traceback."""
-    told = read_json(error, "train")["message"] if error.is_file() else None
-    if told is not None:
-        kind, _, message = str(told["message"]).partition(": ")
+    failure = read_json(error, "train")["message"] if error.is_file() else None
+    if failure is not None:
+        kind, _, message = str(failure["message"]).partition(": ")
         if kind == BssError.__name__:
             return message
     text = output.read_text(encoding="utf-8", errors="replace")
@@ -136,4 +136,6 @@ def _why(error: Path, output: Path, processes: int) -> str:
     number = killed_by(text)
     if number is not None:
         return f"one of its {processes} processes was ended by {describe_signal(number)}."
-    return f"one of its {processes} processes failed:\n{text if told is None else told['extraInfo']['py_callstack']}"
+    return (
+        f"one of its {processes} processes failed:\n{text if failure is None else failure['extraInfo']['py_callstack']}"
+    )

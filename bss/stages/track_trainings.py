@@ -109,7 +109,7 @@ def start_run(task: Task, trial: Trial, data: Store, finished: bool) -> TrialRun
     run = TrialRun.resume(spool, task.execution, known["journal"]) if known and known["cell"] == trial.key else None
     if run is not None:
         return run
-    # Of one on another disk only the name is left; this one tells all that it told, and more.
+    # Of a run on another disk only the name is left; this one records all that it had, and more.
     store = checkpoint_store(trial.key, task.config.resources.checkpoints)
     before = store.read_note() if store is not None else None
     replaces = before["record"] if before else None

@@ -41,7 +41,7 @@ class GBlending(Method):
         return Weights(each, dict.fromkeys(setting.modalities, each))
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
-        """Return the weights in force and the losses at the last estimate, neither of which is there yet."""
+        """Return the weights in force and the losses at the last estimate, none yet."""
         return {"weights": None, "before": None}
 
     def reads(self, context: Context) -> bool:

@@ -131,7 +131,7 @@ class Sender:
             self._told = True
             what = "does not take everything" if is_refused(error) else failure(error)[0]
             self.say(
-                f"MLflow at {redact(self.uri)} {what} ({reason(error)}). The work goes on; what it would log is kept "
+                f"MLflow at {redact(self.uri)} {what} ({reason(error)}). The run continues; its records are kept "
                 f"in {self.spool}."
             )
 

@@ -34,10 +34,10 @@ def printable(text: str) -> str:
 def reason(error: BaseException, path: Path) -> str:
     """Return the error's last line without the folder of `path`, which differs between machines."""
     text = str(error).replace(str(path), path.name).strip()
-    told = (text.splitlines() or [""])[-1].split(": ")[-1].rstrip(".")[:100]
-    if "does not exist" in told:  # libsndfile says so for any unknown format
+    reason = (text.splitlines() or [""])[-1].split(": ")[-1].rstrip(".")[:100]
+    if "does not exist" in reason:  # libsndfile says so for any unknown format
         return "unknown format"
-    return told or type(error).__name__
+    return reason or type(error).__name__
 
 
 def named(value: str) -> str:
