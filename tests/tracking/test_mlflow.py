@@ -164,7 +164,7 @@ def test_the_description_is_the_verdict_with_the_table_and_the_rest_is_a_table_o
     client, parent, _, work = tracked
     comparison = json.loads((work / "report" / "comparison.json").read_text())
     text = parent.data.tags["mlflow.note.content"]
-    assert text.startswith("Seeds: 2, too few for a verdict; 6 or more are needed.")
+    assert text.startswith("Seeds: 2, too few for a verdict, which needs at least 6.")
     assert text.endswith(markdown_comparison(comparison))
     mlflow.set_tracking_uri(f"sqlite:///{work}/mlflow.db")  # load_table searches there, whatever the client
     table = client.load_table(parent.info.experiment_id, "schedulers.json", [parent.info.run_id])
