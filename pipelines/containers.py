@@ -45,8 +45,15 @@ def run_container(client: Any, image: str, command: Sequence[str], volumes: dict
     try:
         container.start()
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        shown = 0
         for chunk in container.logs(stream=True, follow=True):
             print(decoder.decode(chunk), end="", flush=True)
-        return int(container.wait()["StatusCode"])
+            shown += len(chunk)
+        status = int(container.wait()["StatusCode"])
+        # An engine under load stops following at the container's end, before the last lines.
+        for chunk in container.logs(stream=True, follow=False):
+            print(decoder.decode(chunk[shown:]), end="", flush=True)
+            shown = max(0, shown - len(chunk))
+        return status
     finally:
         container.remove(force=True)

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,6 +32,30 @@ def test_the_log_of_a_container_is_shown_whole(capfd):
     lines = capfd.readouterr().out.split()
     assert [line for line in lines if line.isdigit()] == [str(i) for i in range(1, 20001)]
     assert "Größe" in lines
+
+
+class CutOff:
+    """A container as docker-py has it, whose followed log stops before its last bytes, as moby's does under load."""
+
+    def start(self):
+        pass
+
+    def logs(self, stream, follow):
+        text = "first\nzwölf\nlast\n".encode()
+        chunks = [text[:7], text[7:9]] if follow else [text[:4], text[4:9], text[9:11], text[11:]]
+        return iter(chunks)
+
+    def wait(self):
+        return {"StatusCode": 0}
+
+    def remove(self, force):
+        pass
+
+
+def test_what_following_the_log_missed_is_shown_after_the_end(capsys):
+    client = SimpleNamespace(containers=SimpleNamespace(create=lambda image, **settings: CutOff()))
+    assert run_container(client, "image", ["true"], {}) == 0
+    assert capsys.readouterr().out == "first\nzwölf\nlast\n"
 
 
 @in_containers
