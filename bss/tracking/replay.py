@@ -15,6 +15,8 @@ from bss.tracking.journal import Journal, Record, files_below
 RECORD_TAG = "bss.record"
 """Tag of every run: its name before MLflow assigned an id."""
 PARENT_TAG = "mlflow.parentRunId"
+METRICS = ("metrics", "system")
+"""Kinds of lines with metrics: of the training, and of the machine."""
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
 VALUE_LENGTH = 6000
@@ -69,7 +71,7 @@ class Replay:
             state["run_id"], state["experiment"] = self._known(first), first["experiment"]
             return
         run_id = state["run_id"]
-        if op == "metrics":
+        if op in METRICS:
             self._log_metrics(run_id, records)
         elif op == "tags":
             for name, value in first["tags"].items():
@@ -85,6 +87,8 @@ class Replay:
             self.client.set_experiment_tag(experiment, first["key"], first["value"])
         elif op == "model":
             self._log_model(run_id, journal.folder / first["folder"])
+        elif op == "register":
+            self._register(run_id, first)
         elif op == "end" and first["status"] is not None:
             self._remove_doubles(state)
             self.client.set_terminated(run_id, first["status"], first["time"])
@@ -95,9 +99,12 @@ class Replay:
 
         experiment = self._experiment(record["experiment"])
         tags = {**record["tags"], RECORD_TAG: record["record"]}
-        if record["parent"] is not None:
-            parents = self._find(self._experiment(record["experiment"]), record["parent"])
-            tags |= {PARENT_TAG: parents[0]} if parents else {}
+        # A trial is below the run of its row, once a comparison has made that.
+        for above in (record.get("summary"), record["parent"]):
+            parents = self._find(experiment, above) if above is not None else []
+            if parents:
+                tags[PARENT_TAG] = parents[0]
+                break
         if record["replaces"] is not None:
             for run_id in self._find(experiment, record["replaces"]):
                 self.client.delete_run(run_id)
@@ -163,6 +170,11 @@ class Replay:
         with np.load(folder / "input_example.npz", allow_pickle=False) as example:
             log_model(self.client, run_id, folder, dict(example))
 
+    def _register(self, run_id: str, record: Record) -> None:
+        from bss.tracking.registry import Registration, register
+
+        register(self.client, run_id, Registration(record["name"], record["description"], record["tags"]))
+
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
             self._experiments[name] = _experiment(self.client, name, self.uri)
@@ -171,7 +183,7 @@ class Replay:
 
 def _calls(lines: list[tuple[Record, int]]) -> Iterator[tuple[list[Record], int]]:
     """Yield the lines of one call: consecutive metrics together, anything else alone; with the end offset."""
-    for together, group in groupby(lines, lambda line: line[0]["op"] == "metrics"):
+    for together, group in groupby(lines, lambda line: line[0]["op"] in METRICS):
         found = list(group)
         if together:
             yield [record for record, _ in found], found[-1][1]
