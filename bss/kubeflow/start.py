@@ -12,7 +12,6 @@ from bss.kubeflow.parameters import config_to_json, stage_part
 from bss.remote.fetch import DataVersion
 from bss.training.reproducible import device_type
 
-
 RESOLVED = ("parameters", "overrides", "schedulers", "seeds", "strategies")
 """Parameters of the pipeline that `resolve_config` takes, in its order."""
 

@@ -115,6 +115,7 @@ def _register(
         say(f"tracking.register: {trial} was trained without MLflow, so its model is not registered.")
         return
     accuracy = _watched_accuracy(result)
+    splits = dict.fromkeys([result.watched, "test"])
     registration = Registration(
         name=str(config.tracking.register),
         description=(
@@ -123,7 +124,7 @@ def _register(
         ),
         tags={
             **{key: str(value) for key, value in trial.fields.items()},
-            **{f"{split}_acc": f"{result.metrics[f'{split}/acc']:.4f}" for split in dict.fromkeys([result.watched, "test"])},
+            **{f"{split}_acc": f"{result.metrics[f'{split}/acc']:.4f}" for split in splits},
         },
     )
     model = trained_model(data, result.folder)

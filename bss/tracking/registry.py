@@ -69,13 +69,14 @@ def _register(client: Any, run_id: str, registration: Registration) -> None:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
     # By its source: the server's answers leave out the id of a version's model.
-    versions = [one for one in client.search_model_versions(f"name = '{name}'") if one.source == model.artifact_location]
+    source = model.artifact_location
+    versions = [one for one in client.search_model_versions(f"name = '{name}'") if one.source == source]
     if versions:
         version = versions[0]
     else:
         version = client.create_model_version(
             name,
-            model.artifact_location,
+            source,
             run_id,
             registration.tags,
             description=registration.description,

@@ -85,10 +85,8 @@ class Replay:
         elif op == "view":
             experiment = self._experiment(state["experiment"])
             self.client.set_experiment_tag(experiment, first["key"], first["value"])
-        elif op == "model":
-            self._log_model(run_id, journal.folder / first["folder"])
-        elif op == "register":
-            self._register(run_id, first)
+        elif op in ("model", "register"):
+            self._log_model(run_id, journal.folder, first)
         elif op == "end" and first["status"] is not None:
             self._remove_doubles(state)
             self.client.set_terminated(run_id, first["status"], first["time"])
@@ -164,16 +162,17 @@ class Replay:
             for found in self._find(self._experiment(experiment), record):
                 self.client.set_tag(found, PARENT_TAG, run_id)
 
-    def _log_model(self, run_id: str, folder: Path) -> None:
+    def _log_model(self, run_id: str, journal: Path, record: Record) -> None:
+        """Log the model in the files of `record`, or register the one that the run has."""
         from bss.tracking.model import log_model
-
-        with np.load(folder / "input_example.npz", allow_pickle=False) as example:
-            log_model(self.client, run_id, folder, dict(example))
-
-    def _register(self, run_id: str, record: Record) -> None:
         from bss.tracking.registry import Registration, register
 
-        register(self.client, run_id, Registration(record["name"], record["description"], record["tags"]))
+        if record["op"] == "register":
+            register(self.client, run_id, Registration(record["name"], record["description"], record["tags"]))
+            return
+        folder = journal / record["folder"]
+        with np.load(folder / "input_example.npz", allow_pickle=False) as example:
+            log_model(self.client, run_id, folder, dict(example))
 
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:

@@ -123,7 +123,7 @@ def test_a_library_that_is_missing_is_named(missing, monkeypatch):
     monkeypatch.setattr(system_metrics, "find_spec", lambda name: None if name in (missing, "pyrsmi") else object())
     said = []
     if missing == "psutil":
-        with pytest.raises(BssError, match="psutil is not installed. Run `pip install psutil`, or set it to false"):
+        with pytest.raises(BssError, match=r"psutil is not installed. Run `pip install psutil`, or set it to false"):
             require_monitors(False, said.append)
     else:
         require_monitors(False, said.append)
@@ -134,5 +134,5 @@ def test_a_library_that_is_missing_is_named(missing, monkeypatch):
 
 def test_several_nodes_are_refused_because_the_process_that_logs_does_not_train(tree, make_config):
     tree["train"]["nodes"], tree["resources"]["staging"] = 2, "s3://bucket/staging"
-    with pytest.raises(BssError, match="tracking.system_metrics` must be false"):
+    with pytest.raises(BssError, match=r"tracking\.system_metrics` must be false"):
         make_config(tree | {"tracking": {"system_metrics": True}})
