@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bss.config.combinations import PLAIN
 from bss.files import digest_json
 from bss.redact import redact
 from bss.tracking.execution import Execution, code_tags
@@ -36,6 +37,7 @@ def log_summaries(spool: Path, execution: Execution, summaries: Iterable[Summary
     A second comparison changes the runs of the first.
     """
     for row in summaries:
+        scheduler, _, strategy = row.name.partition("+")
         journal = Journal.create(spool)
         journal.append(
             "run",
@@ -47,10 +49,12 @@ def log_summaries(spool: Path, execution: Execution, summaries: Iterable[Summary
                 **code_tags(),
                 **execution.tags,
                 KIND_TAG: "summary",
-                **dict(zip(("scheduler", "strategy"), row.name.split("+"), strict=False)),
+                "scheduler": scheduler,
+                **({"strategy": strategy} if strategy else {}),
                 **({} if row.verdict is None else {"verdict": row.verdict}),
             },
-            params={},
+            # MLflow's comparison of runs opens on a plot of the parameters that differ.
+            params={"scheduler": scheduler, "strategy": strategy or PLAIN},
             parent=execution.record,
             replaces=None,
         )
