@@ -51,6 +51,14 @@ def shown(pipeline, small_root, small_store, tmp_path_factory):
             yield page, address, client, experiment, pictures
 
 
+def wait_for_charts(page):
+    """Until a chart is drawn; for the screenshot alone, what a test asserts is text."""
+    for _ in range(120):
+        if page.evaluate("document.querySelectorAll('.js-plotly-plot .main-svg').length"):
+            break
+        time.sleep(0.5)
+
+
 def test_the_first_screen_has_a_row_per_scheduler_with_its_metrics_in_order(shown):
     page, address, _, experiment, pictures = shown
     page.open(runs_page(address, experiment))
@@ -76,6 +84,7 @@ def test_comparing_the_rows_opens_on_a_plot_of_scheduler_and_accuracy_above_all_
     text = page.text_with(
         "Comparing 3 Runs from 1 Experiment", "Parallel Coordinates Plot", *summary_metrics("uniform")
     )
+    wait_for_charts(page)
     page.screenshot(pictures / "compare.png")
     chosen = [line for line in text.partition("Parameters:")[2].partition("Clear All")[0].splitlines() if line]
     assert chosen == ["scheduler", "Metrics:", "test_acc"]
@@ -93,14 +102,6 @@ def test_the_charts_of_the_rows_begin_with_test_accuracy(shown):
     titles = [line for line in text.partition("Model metrics")[2].splitlines() if line in summary_metrics("uniform")]
     assert titles[:3] == ["test_acc", "diff_vs_uniform", "ci_low"]
     assert "(7)" in text
-
-
-def wait_for_charts(page):
-    """Until a chart is drawn; for the screenshot alone, what a test asserts is text."""
-    for _ in range(120):
-        if page.evaluate("document.querySelectorAll('.js-plotly-plot .plot').length"):
-            break
-        time.sleep(0.5)
 
 
 def test_the_page_of_the_pipeline_says_the_verdict_in_a_table(shown):
