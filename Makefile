@@ -13,7 +13,7 @@
 # make data-pull        the same from the DVC remote, checked, into the working tree
 # make ui               the MLflow UI on this machine
 # make image            the image of the Kubeflow pipeline, by its commit
-# make kubeflow-local   the Kubeflow pipeline on this machine, each step a process
+# make kubeflow-local   the Kubeflow pipeline on this machine, each step a process (ARGS="--strategy none --seed 0")
 # make kubeflow-docker  the same, each step a container of the image
 # make compiled         write pipelines/pipeline.yaml, the components' READMEs and docs/datasets.md from the code
 PYTHON ?= python3
@@ -112,10 +112,10 @@ image: $(READY)
 	@echo "image: $(TAGGED)"
 
 kubeflow-local: $(READY)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bss run-local
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss run-local $(ARGS)
 
 kubeflow-docker: image
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bss run-local --image $(TAGGED) --root outputs/kubeflow-docker
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bss run-local --image $(TAGGED) --root outputs/kubeflow-docker $(ARGS)
 
 compiled: $(READY)
 	@$(BIN)/python -m pipelines.generated

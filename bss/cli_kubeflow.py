@@ -47,6 +47,9 @@ def _cluster_option(sub: argparse.ArgumentParser) -> None:
 
 def _run_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--scheduler", action="append", default=[], help="train only this scheduler; repeatable")
+    sub.add_argument(
+        "--strategy", action="append", default=[], help="train only with this strategy, none for plainly; repeatable"
+    )
     sub.add_argument("--seed", type=int, action="append", default=[], help="train this seed; repeatable")
     sub.add_argument(
         "--data-repository",
@@ -69,7 +72,8 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     from pipelines.submit import run_arguments
 
     data = (options.data_repository, options.data_revision, options.data_path)
-    return run_arguments(options.params, options.overrides, options.scheduler, options.seed, data, options.mlflow)
+    chosen = (options.scheduler, options.seed)
+    return run_arguments(options.params, options.overrides, *chosen, data, options.mlflow, options.strategy)
 
 
 def _compile(options: argparse.Namespace) -> None:
@@ -90,11 +94,10 @@ def _submit(options: argparse.Namespace) -> int:
     import time
 
     from bss.console import make_console
-    from bss.kubeflow.start import resolve_config
+    from bss.kubeflow.start import RESOLVED, resolve_config
     from bss.provenance import code_version
     from pipelines import wait
     from pipelines.endpoint import make_endpoint
-    from pipelines.run_local import RESOLVED
     from pipelines.run_steps import iterations
     from pipelines.submit import submit
 
@@ -131,9 +134,9 @@ def _submit(options: argparse.Namespace) -> int:
 def _run_local(options: argparse.Namespace) -> None:
     _require_project()
     from bss.console import make_console
-    from bss.kubeflow.start import resolve_config
+    from bss.kubeflow.start import RESOLVED, resolve_config
     from bss.report.terminal import show
-    from pipelines.run_local import RESOLVED, run_local, tracking_address
+    from pipelines.run_local import run_local, tracking_address
 
     if options.shards < 1:
         raise BssError(f"--shards {options.shards}: must be at least 1.")

@@ -50,6 +50,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
         overrides: list = [],  # noqa: B006 - kfp reads the default and does not modify it
         schedulers: list = [],  # noqa: B006
         seeds: list = [],  # noqa: B006
+        strategies: list = [],  # noqa: B006
         data_repository: str = "",
         data_revision: str = "",
         data_path: str = "",
@@ -63,6 +64,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
             overrides: Texts such as "train.epochs=5".
             schedulers: Names of schedulers in the parameters; empty uses all.
             seeds: Seeds; empty uses those of the parameters.
+            strategies: Names of strategies in the parameters, "none" for plain training; empty uses all.
             data_repository: URL of a git repository with data under DVC; empty for the built-in data.
             data_revision: Branch, tag or commit; empty for the default branch.
             data_path: Folder in the repository.
@@ -77,6 +79,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                     overrides=overrides,
                     schedulers=schedulers,
                     seeds=seeds,
+                    strategies=strategies,
                     data_repository=data_repository,
                     data_revision=data_revision,
                     data_path=data_path,

@@ -12,13 +12,12 @@ from typing import Any
 
 from bss.errors import BssError
 from bss.kubeflow.environment import SECRET_VARIABLES
-from bss.kubeflow.start import resolve_config
+from bss.kubeflow.start import RESOLVED, resolve_config
 from bss.launch.pods import RUN_ID
 from pipelines.cluster import Cluster, Retries
 from pipelines.containers import connect, find_image, run_container
 from pipelines.pipeline import build_pipeline
 
-RESOLVED = ("parameters", "overrides", "schedulers", "seeds")
 PROCESSES = "none"
 """Placeholder image for steps that run as processes."""
 

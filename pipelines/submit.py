@@ -9,7 +9,7 @@ from typing import Any
 
 from bss.config import Config
 from bss.errors import BssError
-from bss.kubeflow.start import config_for_pods, resolve_config
+from bss.kubeflow.start import RESOLVED, config_for_pods, resolve_config
 from bss.redact import redact
 from pipelines.cluster import load_cluster
 from pipelines.compile import compile_pipeline
@@ -27,6 +27,7 @@ def run_arguments(
     seeds: Sequence[int],
     data: tuple[str, str, str],
     mlflow_tracking_uri: str,
+    strategies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the pipeline's parameters except the image; `data` is repository, revision and path.
 
@@ -36,7 +37,7 @@ def run_arguments(
         text = params.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BssError(f"{params}: cannot be read ({error}). Give a file with --params.") from error
-    config = resolve_config(text, overrides, schedulers, seeds)
+    config = resolve_config(text, overrides, schedulers, seeds, strategies)
     repository, revision, path = data
     if bool(repository) != bool(path) or (revision and not repository):
         raise BssError("--data-repository and --data-path belong together; --data-revision needs both.")
@@ -53,6 +54,7 @@ def run_arguments(
         "overrides": list(overrides),
         "schedulers": list(schedulers),
         "seeds": list(seeds),
+        "strategies": list(strategies),
         "data_repository": repository,
         "data_revision": revision,
         "data_path": path,
@@ -99,9 +101,7 @@ def submit(
     cluster's settings, nobody answers, the credentials are refused, or the backend is too old.
     """
     check_image(image)
-    config = resolve_config(
-        arguments["parameters"], arguments["overrides"], arguments["schedulers"], arguments["seeds"]
-    )
+    config = resolve_config(*(arguments[name] for name in RESOLVED))
     settings = load_cluster(cluster)
     config_for_pods(config, settings.train.gpus, config.train.nodes)
     server = ask_server(endpoint)

@@ -4,6 +4,7 @@ One frozen dataclass per section; the text under a field is its documentation. N
 file: `bss.config.load` does, and reports what is wrong with the key's full name.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
@@ -205,10 +206,22 @@ class TrackingConfig:
     """Name of the experiment; null uses the name of the data folder."""
     models: Literal["all", "first-seed", "none"] = "first-seed"
     """Which trained models are logged."""
+    register: str | None = None
+    """Name in MLflow's model registry under which `bss compare` registers the best model, with the alias ``best``;
+    null registers none. Best on val: the scheduler (and strategy) with the highest mean accuracy over seeds, and its
+    best seed. That model is logged even if `models` leaves it out."""
+    system_metrics: bool = False
+    """Log CPU, memory, disk, network and GPU use of the machine during each training, every 10 seconds."""
     sequences_mib: int = 64
     """Sequences are logged in full up to this size per run, otherwise as digests."""
     strict: bool = False
     """If MLflow does not answer: true stops at once; false continues and leaves the upload to `bss sync`."""
+
+    def __post_init__(self) -> None:
+        """Check the name of the registered model."""
+        if self.register is not None:
+            right = "null or a name of letters, digits, spaces, _, - and ., which begins with a letter or digit"
+            require(re.fullmatch(r"[^\W_][\w .-]*", self.register) is not None, "register", self.register, right)
 
 
 @dataclass(frozen=True)
@@ -249,6 +262,9 @@ class Config:
             _check_encoder(name, self.network.encoders[name], modality)
         place = f"s3://bucket/prefix, because train.nodes is {self.train.nodes}: nodes get their files there"
         require(self.train.nodes == 1 or self.resources.staging is not None, "resources.staging", None, place)
+        one_node = "false, because with train.nodes above 1 the process that logs does not train"
+        bad_nodes = self.tracking.system_metrics and self.train.nodes > 1
+        require(not bad_nodes, "tracking.system_metrics", True, one_node)
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
             online = entry.measures_by == "online"

@@ -67,6 +67,7 @@ def trial_part(config: Config, scheduler: str, seed: int, strategy: str = PLAIN)
         "models": models,
         "sequences_mib": config.tracking.sequences_mib,
         "strict": config.tracking.strict,
+        "system_metrics": config.tracking.system_metrics,
     }
     part["resources"] = {**_device(config), "jobs": 1, **_staging(config)}
     if config.resources.checkpoints.store is not None:  # a pod loses its disk, so checkpoints matter only then

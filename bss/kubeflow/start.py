@@ -1,15 +1,19 @@
 """Start of a pipeline run: detect errors before any pod requests a GPU."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bss.config import Config, config_from_tree, config_to_tree, load_config
+from bss.config.combinations import PLAIN, combinations_of
 from bss.errors import BssError
 from bss.kubeflow.parameters import config_to_json, stage_part
 from bss.remote.fetch import DataVersion
 from bss.training.reproducible import device_type
+
+RESOLVED = ("parameters", "overrides", "schedulers", "seeds", "strategies")
+"""Parameters of the pipeline that `resolve_config` takes, in its order."""
 
 
 class Resolved(NamedTuple):
@@ -25,12 +29,16 @@ class Resolved(NamedTuple):
 
 
 def resolve_config(
-    parameters: str, overrides: Sequence[str], schedulers: Sequence[str], seeds: Sequence[float]
+    parameters: str,
+    overrides: Sequence[str],
+    schedulers: Sequence[str],
+    seeds: Sequence[float],
+    strategies: Sequence[str] = (),
 ) -> Config:
     """Return the configuration of a run from the text of a params.yaml and overrides.
 
-    `schedulers` selects from params.yaml, `seeds` replaces its seeds; empty keeps all of them.
-    Raises `BssError` for every key that is wrong.
+    `schedulers` and `strategies` (``none`` for plain training) select from the combinations of params.yaml, `seeds`
+    replaces its seeds; empty keeps all of them. Raises `BssError` for every key that is wrong.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
@@ -38,18 +46,26 @@ def resolve_config(
         config = load_config(path, overrides)
     tree = config_to_tree(config)
     known = tree["schedule"]["schedulers"]
-    unknown = [name for name in schedulers if name not in known]
-    if unknown:
-        raise BssError(f"schedulers: {', '.join(unknown)}: not in params.yaml, which has {', '.join(known)}.")
+    _require_known("schedulers", schedulers, known)
+    _require_known("strategies", strategies, dict.fromkeys([PLAIN, *tree["strategies"]]))
     if schedulers:
         tree["schedule"]["schedulers"] = {name: known[name] for name in schedulers}
-        if tree["combinations"] is not None:
-            kept = [text for text in tree["combinations"] if text.split("+")[0] in schedulers]
-            tree["combinations"] = kept
+    if strategies or (schedulers and tree["combinations"] is not None):
+        tree["combinations"] = [
+            row.name
+            for row in combinations_of(config)
+            if (not schedulers or row.scheduler in schedulers) and (not strategies or row.strategy in strategies)
+        ]
     if seeds:
         # Kubeflow lists support only floating-point numbers.
         tree["seeds"] = [int(seed) if seed == int(seed) else seed for seed in seeds]
     return config_from_tree(tree, "params.yaml")
+
+
+def _require_known(what: str, asked: Sequence[str], known: Collection[str]) -> None:
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise BssError(f"{what}: {', '.join(unknown)}: not in params.yaml, which has {', '.join(known)}.")
 
 
 def config_for_pods(config: Config, gpus: int, nodes: int) -> Config:

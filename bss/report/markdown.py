@@ -3,7 +3,13 @@
 from typing import Any
 
 from bss.report.comparison import ROLES, Comparison
-from bss.report.verdicts import interval
+from bss.report.verdicts import cautions, headlines, interval, next_steps
+
+
+def markdown_verdict(comparison: Comparison) -> str:
+    """Return the verdict in sentences, then the table of `markdown_comparison`."""
+    lines = [*headlines(comparison), *cautions(comparison), *next_steps(comparison)]
+    return "\n\n".join([*lines, markdown_comparison(comparison)])
 
 
 def markdown_comparison(comparison: Comparison) -> str:

@@ -1,16 +1,11 @@
 """Stage 5: compare the schedulers over the seeds."""
 
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from rich.console import Console
 
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.store import Store
-from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
 from bss.metrics.base import Task
 from bss.provenance import write_provenance
@@ -19,12 +14,9 @@ from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, me
 from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.terminal import print_comparison
+from bss.stages.track_comparison import log_comparison, mean_seconds
 from bss.tracking.destination import recorded_uri
-from bss.tracking.execution import Execution, continue_execution, dataset_input, log_report, read_tracking
-from bss.tracking.journal import spool_folder
-from bss.tracking.sender import sending
-from bss.tracking.summary_run import log_summaries
-from bss.training.trial_spec import all_trials
+from bss.tracking.execution import Execution, read_tracking
 
 
 def compare(
@@ -40,7 +32,7 @@ def compare(
     task = Task(len(data.classes), tuple(data.modalities))
     results = read_results(config, runs, task)
     comparison = compare_results(config, results, len(data.rows("val")))
-    times = {name: float(np.mean([trial.seconds for trial in trials])) for name, trials in results.items()}
+    times = {name: mean_seconds(trials) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
         write_json(folder / "times.json", times)
@@ -65,26 +57,9 @@ def compare(
     if execution is None and known is not None:
         execution = replace(known[0], tracking_uri=recorded_uri(known[0].tracking_uri))
     if execution is not None:
-        spool = spool_folder(runs)
-        log_report(continue_execution(spool, execution), report, comparison)
-        recorded = known[1] if known is not None else {}
-        records: dict[str, list[str]] = {}
-        for trial in all_trials(config):
-            of_row = records.setdefault(trial.row, [])
-            of_row += [recorded[trial.path]] if trial.path in recorded else []
-        log_summaries(spool, execution, comparison, times, records, dataset_input(config, data))
-        _send(config, runs, execution, console)
+        records = known[1] if known is not None else {}
 
+        def say(line: str) -> None:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-def _send(config: Config, runs: Path, execution: Execution, console: Console) -> None:
-    """Send what was recorded, and what the trainings could not send."""
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(held(spool_folder(runs)))
-        except BssError:  # the process that holds it sends this too
-            return
-        stack.enter_context(sending(runs, execution.tracking_uri, config.tracking.strict, say))
+        log_comparison(config, data, runs, report, comparison, results, execution, records, say)

@@ -18,7 +18,9 @@ from bss.tracking.destination import tracking_uri, warn_if_lost
 from bss.tracking.execution import TRACKING, Execution, dataset_input, log_inputs, open_execution
 from bss.tracking.journal import end_abandoned, spool_folder
 from bss.tracking.sender import sending
+from bss.tracking.system_metrics import require_monitors
 from bss.tracking.trial_run import ModelToLog, TrialRun
+from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import checkpoint_store, checkpoints_folder
 from bss.training.trial_spec import Trial, TrialId, trial_parameters
 
@@ -72,6 +74,8 @@ def tracked(
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    if config.tracking.system_metrics:
+        require_monitors(device_type(config) == "cuda", say)
     with held(spool):
         end_abandoned(spool, _to_be_resumed(runs))
         execution, journal = given, None
@@ -147,5 +151,10 @@ def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelT
     models = config.tracking.models
     if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
         return None
+    return trained_model(data, folder)
+
+
+def trained_model(data: Store, folder: Path) -> ModelToLog:
+    """Return the model of the training in `folder`, with two samples of the split test as its input example."""
     rows = data.rows("test")[:2]
     return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})

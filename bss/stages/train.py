@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bss.stages.progress import TrainingProgress
 from bss.stages.schedule import require_a_batch
 from bss.stages.track_trainings import Task, log_history, model_to_log, start_run, tracked
 from bss.tracking.execution import TRACKING, Execution, write_tracking
+from bss.tracking.system_metrics import sampling
 from bss.tracking.trial_run import TrialRun
 from bss.training.distributed.ranks import require_gpus
 from bss.training.reproducible import device_type
@@ -109,7 +110,9 @@ def train_one(task: Task, trial: Trial, finished: bool) -> tuple[dict[str, Any],
             if run is not None:
                 log_history(run, folder)
         else:
-            metrics = _train(task, trial, data, run)
+            sampled = run if config.tracking.system_metrics else None
+            with nullcontext() if sampled is None else sampling(sampled.log_system):
+                metrics = _train(task, trial, data, run)
         if run is not None:
             run.finish(folder, metrics, model_to_log(config, data, folder, trial.id.seed))
     except BaseException as error:

@@ -1,20 +1,14 @@
-"""The comparison as MLflow shows it on the page of the parent run: a description, and a table."""
+"""What MLflow shows of the comparison on the page of the parent run: a description, and a table."""
 
 import json
 from typing import Any
-
-from bss.report.comparison import Comparison
-from bss.report.markdown import markdown_comparison
-from bss.report.verdicts import cautions, headlines, next_steps
 
 LONGEST = 8000
 """MLflow's limit for the value of a tag, in letters."""
 
 
-def description(comparison: Comparison) -> str:
-    """Return the verdict in Markdown with the table of the schedulers, in `LONGEST` letters at most."""
-    lines = [*headlines(comparison), *cautions(comparison), *next_steps(comparison)]
-    text = "\n\n".join([*lines, markdown_comparison(comparison)])
+def description(text: str) -> str:
+    """Return the Markdown `text`, cut at a line if it is longer than `LONGEST`."""
     if len(text) <= LONGEST:
         return text
     note = "\n\nCut here; `report/report.html` among the artifacts has all of it."

@@ -6,6 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bss.config import Config, config_to_tree
 from bss.data.store import Store
@@ -13,8 +14,6 @@ from bss.files import read_json, write_json
 from bss.provenance import code_version
 from bss.redact import redact
 from bss.remote.fetch import DataVersion
-from bss.report.comparison import Comparison
-from bss.report.csv_rows import comparison_rows
 from bss.tracking.columns import shown_parameters
 from bss.tracking.description import description, logged_table, table
 from bss.tracking.dvc_lock import dvc_digest
@@ -102,15 +101,18 @@ def log_inputs(
     journal.append("files", folder=journal.add_files({name: store.path / name for name in names}), to="store")
 
 
-def log_report(journal: Journal, report: Path, comparison: Comparison) -> None:
-    """Record the report's files, the comparison as a table, and its verdict as the description of the run."""
-    journal.append("tags", tags={"mlflow.note.content": description(comparison), **logged_table(TABLE)})
+def log_report(journal: Journal, report: Path, verdict: str, rows: list[dict[str, Any]], baseline: str) -> None:
+    """Record the report's files, the comparison's `rows` as a table, and its `verdict` as the run's description.
+
+    `verdict` is Markdown; `baseline` names the scheduler that the others are compared with.
+    """
+    journal.append("tags", tags={"mlflow.note.content": description(verdict), **logged_table(TABLE)})
     folder = journal.add_files({})
     (journal.folder / folder).mkdir()
-    write_json(journal.folder / folder / TABLE, table(comparison_rows(comparison)))
+    write_json(journal.folder / folder / TABLE, table(rows))
     journal.append("files", folder=folder, to=None)
     journal.append("files", folder=journal.add_files(files_below(report)), to="report")
-    journal.append("view", key=f"{SHARED_VIEW}{VIEW}", value=runs_view(comparison["baseline"]))
+    journal.append("view", key=f"{SHARED_VIEW}{VIEW}", value=runs_view(baseline))
     journal.append("end", status=None)
 
 

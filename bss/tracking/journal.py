@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._path = folder / LINES
+        self._lock = threading.Lock()
 
     @classmethod
     def create(cls, spool: Path) -> "Journal":
@@ -45,11 +47,10 @@ class Journal:
         return cls(folder)
 
     def append(self, op: str, **values: Any) -> None:
-        """Append a line and sync it to disk; raise `BssError` if the disk is full."""
+        """Append a line and sync it to disk; raise `BssError` if the disk is full. Threads may share a journal."""
         line = json.dumps({"op": op, "time": int(time.time() * 1000), **values}, allow_nan=False).encode() + b"\n"
-        whole = self.size()  # a killed process may have left an incomplete line after it
-        with on_disk(self._path, len(line)), self._path.open("ab", buffering=0) as file:
-            file.truncate(whole)
+        with self._lock, on_disk(self._path, len(line)), self._path.open("ab", buffering=0) as file:
+            file.truncate(self.size())  # a killed process may have left an incomplete line after it
             if file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())

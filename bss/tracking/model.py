@@ -12,6 +12,8 @@ import numpy.typing as npt
 from bss.config.encoders import FROM_TRANSFORMERS
 
 NAME = "model"
+SHOWN_TAGS = ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
+"""Tags of a run that the page of its model shows as well: who logged it, and from what."""
 
 
 def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, npt.NDArray[Any]]) -> None:
@@ -36,7 +38,8 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
         model = whole[0]
     else:
         name = re.sub(r"[^\w=-]", "-", run.info.run_name)  # such as bss-l-seed=0; MLflow refuses some signs
-        model = client.create_logged_model(run.info.experiment_id, name, run_id, params=run.data.params)
+        tags = {tag: run.data.tags[tag] for tag in SHOWN_TAGS if tag in run.data.tags}
+        model = client.create_logged_model(run.info.experiment_id, name, run_id, tags, run.data.params)
         with tempfile.TemporaryDirectory() as temporary:
             saved = Path(temporary) / NAME
             _save(saved, model, run_id, folder, input_example)

@@ -15,6 +15,8 @@ from bss.tracking.journal import Journal, Record, files_below
 RECORD_TAG = "bss.record"
 """Tag of every run: its name before MLflow assigned an id."""
 PARENT_TAG = "mlflow.parentRunId"
+METRICS = ("metrics", "system")
+"""Kinds of lines with metrics: of the training, and of the machine."""
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
 VALUE_LENGTH = 6000
@@ -69,7 +71,7 @@ class Replay:
             state["run_id"], state["experiment"] = self._known(first), first["experiment"]
             return
         run_id = state["run_id"]
-        if op == "metrics":
+        if op in METRICS:
             self._log_metrics(run_id, records)
         elif op == "tags":
             for name, value in first["tags"].items():
@@ -83,8 +85,8 @@ class Replay:
         elif op == "view":
             experiment = self._experiment(state["experiment"])
             self.client.set_experiment_tag(experiment, first["key"], first["value"])
-        elif op == "model":
-            self._log_model(run_id, journal.folder / first["folder"])
+        elif op in ("model", "register"):
+            self._log_model(run_id, journal.folder, first)
         elif op == "end" and first["status"] is not None:
             self._remove_doubles(state)
             self.client.set_terminated(run_id, first["status"], first["time"])
@@ -95,9 +97,12 @@ class Replay:
 
         experiment = self._experiment(record["experiment"])
         tags = {**record["tags"], RECORD_TAG: record["record"]}
-        if record["parent"] is not None:
-            parents = self._find(self._experiment(record["experiment"]), record["parent"])
-            tags |= {PARENT_TAG: parents[0]} if parents else {}
+        # A trial is below the run of its row, once a comparison has made that.
+        for above in (record.get("summary"), record["parent"]):
+            parents = self._find(experiment, above) if above is not None else []
+            if parents:
+                tags[PARENT_TAG] = parents[0]
+                break
         if record["replaces"] is not None:
             for run_id in self._find(experiment, record["replaces"]):
                 self.client.delete_run(run_id)
@@ -157,9 +162,15 @@ class Replay:
             for found in self._find(self._experiment(experiment), record):
                 self.client.set_tag(found, PARENT_TAG, run_id)
 
-    def _log_model(self, run_id: str, folder: Path) -> None:
+    def _log_model(self, run_id: str, journal: Path, record: Record) -> None:
+        """Log the model in the files of `record`, or register the one that the run has."""
         from bss.tracking.model import log_model
+        from bss.tracking.registry import Registration, register
 
+        if record["op"] == "register":
+            register(self.client, run_id, Registration(record["name"], record["description"], record["tags"]))
+            return
+        folder = journal / record["folder"]
         with np.load(folder / "input_example.npz", allow_pickle=False) as example:
             log_model(self.client, run_id, folder, dict(example))
 
@@ -171,7 +182,7 @@ class Replay:
 
 def _calls(lines: list[tuple[Record, int]]) -> Iterator[tuple[list[Record], int]]:
     """Yield the lines of one call: consecutive metrics together, anything else alone; with the end offset."""
-    for together, group in groupby(lines, lambda line: line[0]["op"] == "metrics"):
+    for together, group in groupby(lines, lambda line: line[0]["op"] in METRICS):
         found = list(group)
         if together:
             yield [record for record, _ in found], found[-1][1]

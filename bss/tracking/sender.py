@@ -55,6 +55,8 @@ class Sender:
     def check(self) -> None:
         """With `strict`, raise `BssError` if the last attempt failed."""
         if self.strict and self.error is not None:
+            if isinstance(self.error, BssError):  # the store answers, and rejects a record
+                raise self.error
             raise unreachable(self.uri, self.error) from self.error
 
     def quiet(self) -> None:
@@ -143,7 +145,7 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
     """
     refused: BssError | None = None
     chosen = [journal for journal in journals(spool) if only(journal)]
-    # The journal of a resumed training is older than the execution it now belongs to.
+    # The journal of a resumed training is older than the execution that it now belongs to.
     for journal in sorted(chosen, key=lambda journal: journal.read()[0][0].get("parent") is not None):
         try:
             replay.send(journal)
@@ -154,7 +156,8 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
             continue
         lines = journal.read()
         if lines[-1][0]["op"] == "end" and journal.is_sent():
-            stopped_training = lines[0][0].get("parent") is not None and lines[-1][0]["status"] != "FINISHED"
+            first, last = lines[0][0], lines[-1][0]
+            stopped_training = first["op"] == "run" and first["parent"] is not None and last["status"] != "FINISHED"
             if not stopped_training:  # which may resume
                 journal.remove()
     if refused is not None:

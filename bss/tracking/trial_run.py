@@ -13,6 +13,7 @@ from bss.redact import redact
 from bss.tracking.columns import final_values, shown_parameters, shown_series
 from bss.tracking.execution import Execution, code_tags
 from bss.tracking.journal import Journal, files_below
+from bss.tracking.summary_run import summary_record
 from bss.tracking.view import KIND_TAG
 
 
@@ -28,10 +29,11 @@ class ModelToLog:
 class TrialRun:
     """Records one training in its own journal, so processes do not interleave."""
 
-    def __init__(self, journal: Journal, record: str, logged_epochs: int = 0) -> None:
+    def __init__(self, journal: Journal, record: str, logged_epochs: int = 0, samples: int = 0) -> None:
         self.journal, self.record = journal, record
         self.logged_epochs = logged_epochs
         """Epochs already recorded by an earlier process."""
+        self._samples = samples
 
     @classmethod
     def start(
@@ -62,12 +64,18 @@ class TrialRun:
         first = lines[0]
         _open(journal, execution, first["record"], first["name"], first["tags"], first["params"], None)
         steps = [line["step"] for line in lines if line["op"] == "metrics"]
-        return cls(journal, first["record"], max(steps, default=-1) + 1)
+        samples = sum(line["op"] == "system" for line in lines)
+        return cls(journal, first["record"], max(steps, default=-1) + 1, samples)
 
     def log_epoch(self, row: Mapping[str, Any]) -> None:
         """Add a row of history.csv: its most useful numbers become metrics of step ``row["epoch"]``."""
         if row["epoch"] >= self.logged_epochs:
             self._log(shown_series(row), int(row["epoch"]))
+
+    def log_system(self, values: dict[str, float]) -> None:
+        """Add a sample of the machine's use, finite numbers, as metrics of the next step; from one thread at a time."""
+        self.journal.append("system", step=self._samples, values=values)
+        self._samples += 1
 
     def finish(self, folder: Path, metrics: Mapping[str, Any], model: ModelToLog | None) -> None:
         """Add the final `metrics`, the files of `folder` and the model, and end the run."""
@@ -75,11 +83,7 @@ class TrialRun:
         files = files_below(folder, without=["model.pt"])
         self.journal.append("files", folder=self.journal.add_files(files), to=None)
         if model is not None:
-            whole = files_below(model.folder)
-            of_model = {n: p for n, p in whole.items() if n in ("model.pt", "network.json") or ".tokenizer/" in n}
-            kept = self.journal.add_files(of_model)
-            np.savez(self.journal.folder / kept / "input_example.npz", **model.input_example)  # type: ignore[arg-type]
-            self.journal.append("model", folder=kept)
+            append_model(self.journal, model)
         self.journal.append("end", status="FINISHED")
 
     def fail(self, status: str) -> None:
@@ -95,6 +99,15 @@ class TrialRun:
         self.journal.append("metrics", step=step, values=numbers)
 
 
+def append_model(journal: Journal, model: ModelToLog) -> None:
+    """Record in `journal` that its run has this model, with a snapshot of the files."""
+    whole = files_below(model.folder)
+    of_model = {n: p for n, p in whole.items() if n in ("model.pt", "network.json") or ".tokenizer/" in n}
+    kept = journal.add_files(of_model)
+    np.savez(journal.folder / kept / "input_example.npz", **model.input_example)  # type: ignore[arg-type]
+    journal.append("model", folder=kept)
+
+
 def _open(
     journal: Journal,
     execution: Execution,
@@ -104,6 +117,7 @@ def _open(
     params: dict[str, Any],
     replaces: str | None,
 ) -> None:
+    row = "+".join(tags[key] for key in ("scheduler", "strategy") if key in tags)
     journal.append(
         "run",
         record=record,
@@ -113,5 +127,6 @@ def _open(
         tags={**tags, **execution.tags},
         params=params,
         parent=execution.record,
+        summary=summary_record(execution.record, row),
         replaces=replaces,
     )

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 SHARED_VIEW = "mlflow.sharedViewState."
 """MLflow keeps the views that its button Share makes in tags of the experiment; a link names one by the rest."""
 VIEW = "bss"
+SECTION = "bss-schedulers"
+"""Id of the section of charts in it."""
 KIND_TAG = "bss.kind"
 """On every run: pipeline, summary or trial."""
 
@@ -17,7 +19,10 @@ def summary_metrics(baseline: str) -> list[str]:
 
 
 def runs_view(baseline: str) -> str:
-    """Return the view of an experiment that lists the summary runs, the best first, as MLflow's JSON."""
+    """Return the view of an experiment that lists the summary runs, the best first, as MLflow's JSON.
+
+    Its charts are a bar chart of each metric in the order of the table; MLflow's own order is alphabetical.
+    """
     columns = [f"metrics.`{name}`" for name in summary_metrics(baseline)]
     view: dict[str, Any] = {
         "searchFilter": f"tags.`{KIND_TAG}` = 'summary'",
@@ -26,6 +31,20 @@ def runs_view(baseline: str) -> str:
         "orderByAsc": False,
         "selectedColumns": columns,
         "columnOrder": columns,
+        "compareRunSections": [{"uuid": SECTION, "name": "Model metrics", "display": True, "isReordered": False}],
+        "compareRunCharts": [
+            {
+                "type": "BAR",
+                "uuid": f"{SECTION}-{name}",
+                "metricSectionId": SECTION,
+                "metricKey": name,
+                "displayName": name,
+                "runsCountToCompare": 20,
+                "deleted": False,
+                "isGenerated": True,
+            }
+            for name in summary_metrics(baseline)
+        ],
     }
     return json.dumps(view)
 

@@ -13,6 +13,7 @@ def start(
     overrides: list,
     schedulers: list,
     seeds: list,
+    strategies: list,
     data_repository: str,
     data_revision: str,
     data_path: str,
@@ -30,6 +31,7 @@ def start(
         overrides: Texts such as "train.epochs=5", as for `--set`.
         schedulers: Names of schedulers in the parameters; empty uses all.
         seeds: Seeds; empty uses those of the parameters.
+        strategies: Names of strategies in the parameters, "none" for plain training; empty uses all.
         data_repository: URL of a git repository with data under DVC; empty for the built-in data.
         data_revision: Branch, tag or commit; empty for the default branch.
         data_path: Folder in the repository.
@@ -53,7 +55,7 @@ def start(
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
     with plain_errors(), secret_environment(mlflow_tracking_uri):
-        config = config_for_pods(resolve_config(parameters, overrides, schedulers, seeds), gpus, nodes)
+        config = config_for_pods(resolve_config(parameters, overrides, schedulers, seeds, strategies), gpus, nodes)
         version = find_data(config, data_repository, data_revision, data_path)
         if config.tracking.enabled:
             name = version.path.rstrip("/").rpartition("/")[2]

@@ -72,10 +72,15 @@ def test_groups_of_another_run_are_refused(tmp_path):
 def argument_of_compare(groups):
     """What the driver gives the step compare: its ExecutorInput as JSON.
 
-    kfp 2.17.0, backend/src/v2/driver/driver.go (initPodSpecPatch) makes it the argument --executor_input of the
-    launcher, and backend/src/v2/component/launcher_v2.go puts it in the place of {{$}} in the step's own command.
-    backend/src/v2/metadata/client.go (toRuntimeArtifact) fills name, type, uri and metadata of each artifact, and
-    backend/src/v2/component/launcher_v2.go adds display_name and store_session_info to the metadata.
+    Lines of kubeflow/pipelines at tag 2.17.0, below backend/src/v2:
+
+    - driver/driver.go:280 and :326 (`initPodSpecPatch`): protojson makes it the launcher's argument --executor_input;
+    - component/launcher_v2.go:1054-1061 (`compileCmdAndArgs`): the launcher makes it JSON again, in the place of {{$}}
+      in the step's own command;
+    - metadata/converter.go:186-192 (`toRuntimeArtifact`): the name of an artifact is its id in ML Metadata, an int64;
+      its metadata are all of its properties;
+    - metadata/client.go:245-257 (`ToRuntimeArtifact`): its type;
+    - metadata/client.go:1234-1250 (`RecordArtifact`): display_name and store_session_info are among the properties.
     """
     run, pod = "11111111-2222-3333-4444-555555555555", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
     session = {

@@ -1,6 +1,7 @@
 import pytest
 
 from bss.config import BUILTIN
+from bss.config.combinations import combinations_of
 from bss.errors import BssError
 from bss.kubeflow.data import find_data, raw_data
 from bss.kubeflow.parameters import config_from_part
@@ -21,6 +22,35 @@ def test_combinations_of_other_schedulers_go_with_them():
     overrides = ["strategies.ogm={kind: ogm}", "combinations=[uniform, bss-l, uniform+ogm]", "compare.control=null"]
     config = resolve_config(TEXT, overrides, ["uniform"], [])
     assert config.combinations == ("uniform", "uniform+ogm")
+
+
+CROSSED = ["strategies={ogm: {kind: ogm}, mlb: {kind: mlb}}", "compare.control=null"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "schedulers", "strategies", "rows"),
+    [
+        ([], ["uniform", "bss-h"], ["none", "ogm"], ["uniform", "bss-h", "uniform+ogm", "bss-h+ogm"]),
+        ([], ["uniform"], ["none"], ["uniform"]),
+        (["combinations=[uniform, bss-h+ogm, bss-l+mlb]"], [], ["none", "mlb"], ["uniform", "bss-l+mlb"]),
+        (["compare.baseline=uniform+ogm"], ["uniform", "bss-h"], ["ogm"], ["uniform+ogm", "bss-h+ogm"]),
+    ],
+)
+def test_strategies_are_picked(overrides, schedulers, strategies, rows):
+    config = resolve_config(TEXT, [*CROSSED, *overrides], schedulers, [], strategies)
+    assert [row.name for row in combinations_of(config)] == rows
+
+
+@pytest.mark.parametrize(
+    ("schedulers", "strategies", "message"),
+    [
+        ([], ["agm"], "strategies: agm: not in params.yaml, which has none, ogm, mlb."),
+        ([], ["ogm"], "compare.baseline"),  # uniform would be trained with ogm only
+    ],
+)
+def test_strategies_that_cannot_be_compared_are_refused(schedulers, strategies, message):
+    with pytest.raises(BssError, match=message):
+        resolve_config(TEXT, CROSSED, schedulers, [], strategies)
 
 
 @pytest.mark.parametrize(

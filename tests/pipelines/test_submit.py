@@ -1,9 +1,12 @@
 """Submission through kfp's own client to a server that speaks its API."""
 
 import json
+import shlex
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from kubeflow_server import RUN_ID, Server, serve
@@ -11,8 +14,13 @@ from submitting import IMAGE, in_project, submit  # noqa: F401  a fixture
 
 from bss.cli import main
 from bss.config import BUILTIN
+from bss.config.combinations import combinations_of
 from bss.errors import BssError
+from bss.kubeflow.start import RESOLVED, resolve_config
 from pipelines.submit import check_image, run_arguments
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "end_to_end"))
+from docs_table import COMMANDS
 
 pytestmark = pytest.mark.process
 OPTIONS = """
@@ -41,6 +49,21 @@ def test_a_run_is_submitted_with_its_parameters(capsys):
     assert body["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "bss"
     output = capsys.readouterr().out
     assert f"/#/runs/details/{RUN_ID}" in output
+
+
+def test_strategies_are_submitted_as_docs_kubeflow_md_types_it():
+    (typed,) = [command for command in COMMANDS["docs/kubeflow.md"] if "--strategy" in command]
+    options = shlex.split(typed)
+    server = Server()
+    with serve(server) as address:
+        assert submit(address, *options[options.index("--set") : -1]) == 0
+    given = server.submitted[0]["runtime_config"]["parameters"]
+    assert given["strategies"] == ["none", "ogm"]
+    config = resolve_config(*(given[name] for name in RESOLVED))
+    assert [row.name for row in combinations_of(config)] == [
+        *("uniform", "random-ranking", "bss-h"),
+        *("uniform+ogm", "random-ranking+ogm", "bss-h+ogm"),
+    ]
 
 
 def cached_tasks(body):
@@ -127,6 +150,8 @@ def test_what_the_server_refuses_is_said_in_its_words(capsys):
     [
         (["--set", "train.epoch=5"], "train.epoch: unknown key; did you mean `epochs`?"),
         (["--scheduler", "bss-x"], "schedulers: bss-x: not in params.yaml"),
+        (["--strategy", "ogm"], "strategies: ogm: not in params.yaml, which has none."),
+        (["--set", "strategies.ogm={kind: ogm}", "--strategy", "ogm"], "compare.baseline"),
         (["--set", "resources.device=cpu"], "resources.device: cpu, but each training pod requests 1 GPU"),
         (["--data-path", "data/birds"], "--data-repository and --data-path belong together"),
         (["--params", "nowhere.yaml"], "nowhere.yaml: cannot be read"),

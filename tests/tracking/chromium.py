@@ -30,14 +30,19 @@ class Page:
         return self._call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def text_with(self, *wanted):
-        """Wait until the visible text holds each of `wanted`; return it, as it is after a minute at the latest."""
+        """Wait until the visible text holds each of `wanted`; return it, as it is after five minutes at the latest."""
         text = ""
-        for _ in range(120):
+        for _ in range(600):
             text = self.evaluate("document.body ? document.body.innerText : ''") or ""
             if all(words in text for words in wanted):
                 break
             time.sleep(0.5)
         return text
+
+    def resize(self, width, height):
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
 
     def screenshot(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
