@@ -20,6 +20,7 @@ from bss.report.downloads import downloads
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
+from bss.report.multiples import MOST_PANELS, multiples_plot
 from bss.report.plots import final_plot, histogram_plot, modality_plot
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
@@ -75,7 +76,8 @@ def render_page(
         palettes={"light": PALETTE, "dark": PALETTE_DARK},
         forests={"selected": forest_plot(comparison, "test_acc"), "last": forest_plot(comparison, "last_test_acc")},
         left_out=len(results) - len(few),
-        curves=_curves(few, task),
+        curves=_curves(results, few, task, comparison),
+        panels=min(len(results), MOST_PANELS),
         pacing=pacing_plot(few),
         modalities=modality_plot(few_compared),
         finals=_finals(few_compared, task),
@@ -103,16 +105,24 @@ def _with_code(text: str) -> Any:
     return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _curves(results: Results, task: Task) -> list[tuple[str, str, str]]:
-    """Return (title, drawing by epoch, drawing by steps) of each plotted metric that epochs have."""
+def _curves(results: Results, few: Results, task: Task, comparison: Comparison) -> list[dict[str, str]]:
+    """Return title and drawings of each plotted metric that epochs have: all `few` by epoch and by steps, and panels.
+
+    There is a panel for each of `results`.
+    """
     first = next(iter(results.values()))[0]
-    drawn = []
+    drawn, names = [], listed(comparison, list(results))
     for metric in metrics_of(Metric, task):
         for series in metric.series(task.modalities, first.watched):
             if metric.plotted and series.column in first.history:
-                by_epoch = curves_plot(results, metric, series, "epochs")
-                by_steps = curves_plot(results, metric, series, "steps")
-                drawn.append((capitalised(series.label), by_epoch, by_steps))
+                drawn.append(
+                    {
+                        "title": capitalised(series.label),
+                        "epochs": curves_plot(few, metric, series, "epochs"),
+                        "steps": curves_plot(few, metric, series, "steps"),
+                        "panels": multiples_plot(results, metric, series, comparison["baseline"], names),
+                    }
+                )
     return drawn
 
 
