@@ -89,7 +89,10 @@ def _values(trials: list[Result], column: str) -> Floats:
 
 
 def low_end(results: Results, column: str) -> float:
-    """Return where the axis of accuracies starts, in %: without the steep first epochs, so that later differences are visible."""
+    """Return where the axis of accuracies starts, in %.
+
+    It leaves out the steep first epochs, so that later differences are visible.
+    """
     means = [_values(trials, column).mean(axis=0) for trials in results.values()]
     later = [mean[len(mean) // 5 :] for mean in means]
     return float(100 * min(mean.min() for mean in later) - 5)

@@ -74,7 +74,8 @@ def panels(
 ) -> Iterator[tuple[list[Any], Callable[[], str]]]:
     """Give `rows` x `columns` axes that share their y-axis, and a function that returns the drawing as SVG.
 
-    With `share_x` they share both axes. The same data give the same bytes. `label` says what the drawing shows, for screen readers.
+    With `share_x` they share both axes. The same data give the same bytes. `label` says what the drawing shows, for
+    screen readers.
     """
     import matplotlib as mpl
 

@@ -13,10 +13,7 @@ from bss.metrics.find import metrics_of
 from bss.provenance import code_version
 from bss.report.audit import PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import Comparison, Results
-from bss.report.csv_rows import comparison_rows, difference_rows
 from bss.report.curves import curves_plot, pacing_plot
-from bss.report.difference_table import difference_columns, difference_table
-from bss.report.downloads import downloads
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
@@ -24,7 +21,7 @@ from bss.report.multiples import MOST_PANELS, multiples_plot
 from bss.report.plots import final_plot, histogram_plot, modality_plot
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
-from bss.report.terminal import detail_cells, detail_columns, effect_cells, effect_columns
+from bss.report.tables import comparison_table, differences_table, pairs_table, samples_table
 from bss.report.verdicts import cautions, next_steps
 
 
@@ -43,26 +40,23 @@ def render_page(
     environment = Environment(loader=PackageLoader("bss.report", "."), autoescape=True, trim_blocks=True)
     environment.filters["code"] = _with_code
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-    names = listed(comparison, list(results))
     few = {name: results[name] for name in shown(comparison)}
     few_compared = comparison | {"schedulers": {name: comparison["schedulers"][name] for name in few}}
-    titles, differences = (
-        ["scheduler", *effect_columns(comparison), *detail_columns(comparison)],
-        difference_table(comparison),
-    )
-    rows = [
-        [name, *effect_cells(entry, comparison), *detail_cells(entry, comparison, times[name])]
-        for name, entry in ((name, comparison["schedulers"][name]) for name in names)
-    ]
-    tables = {
-        "comparison": (titles, rows, downloads("comparison", comparison_rows(comparison), titles, rows)),
-        "differences": (
-            difference_columns(comparison),
-            differences,
-            downloads("differences", difference_rows(comparison), difference_columns(comparison), differences),
-        ),
-    }
     code = code_version()
+    samples = worst_samples(config, store, scores)
+    provenance = {
+        "commit": code["commit"] + (" (modified)" if code["modified"] else ""),
+        "code": code["digest"],
+        "version": code["version"],
+        "store": store.digest,
+    }
+    tables = {
+        "comparison": comparison_table(comparison, times),
+        "differences": differences_table(comparison),
+        "samples": samples_table(samples),
+        "provenance": pairs_table("provenance", ("what", "value"), provenance),
+        "parameters": pairs_table("parameters", ("parameter", "value"), flatten(config_to_tree(config))),
+    }
     return environment.get_template("page.html").render(
         name=store.name,
         comparison=comparison,
@@ -82,19 +76,12 @@ def render_page(
         modalities=modality_plot(few_compared),
         finals=_finals(few_compared, task),
         histograms=_histograms(config, store, scores, results),
-        audit=worst_samples(config, store, scores),
+        audit=samples,
         measured=measured_by(config),
         picture=PICTURE,
         sound=SOUND,
         counts={split: len(store.rows(split)) for split in ("train", "val", "test")},
         classes=len(store.classes),
-        parameters=flatten(config_to_tree(config)),
-        provenance={
-            "commit": code["commit"] + (" (modified)" if code["modified"] else ""),
-            "code": code["digest"],
-            "version": code["version"],
-            "store": store.digest,
-        },
     )
 
 
