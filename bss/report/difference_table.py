@@ -4,7 +4,7 @@ from typing import Any
 
 from bss.report.comparison import Comparison
 from bss.report.csv_rows import difference_rows
-from bss.report.verdicts import interval
+from bss.report.wording import interval
 
 EPOCHS = {"test_acc": "selected", "last_test_acc": "last"}
 

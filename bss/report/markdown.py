@@ -3,7 +3,7 @@
 from typing import Any
 
 from bss.report.comparison import ROLES, Comparison
-from bss.report.verdicts import interval
+from bss.report.wording import interval
 
 
 def markdown_comparison(comparison: Comparison) -> str:

@@ -18,11 +18,12 @@ from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
 from bss.report.multiples import MOST_PANELS, multiples_plot
+from bss.report.next_steps import next_steps
 from bss.report.plots import final_plot, histogram_plot, modality_plot
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
 from bss.report.tables import comparison_table, differences_table, pairs_table, samples_table
-from bss.report.verdicts import cautions, next_steps
+from bss.report.verdicts import cautions
 
 
 def render_page(

@@ -13,8 +13,10 @@ from bss.metrics.base import SplitMetric
 from bss.metrics.find import metrics_of
 from bss.report.comparison import ROLES, Comparison
 from bss.report.markdown import markdown_comparison
+from bss.report.next_steps import next_steps
 from bss.report.selection import listed, shown
-from bss.report.verdicts import cautions, headlines, interval, mark, next_steps, verdicts
+from bss.report.verdicts import cautions, headlines, verdicts
+from bss.report.wording import interval, mark
 
 
 def show(report: Path, console: Console, markdown: bool = False, ui: str | None = "make ui (or `bss ui`)") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from bss.artifacts.scores import read_scores, scores_path
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.store import Store
@@ -16,6 +17,7 @@ from bss.metrics.base import Task
 from bss.provenance import write_provenance
 from bss.report.comparison import compare_results
 from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, metric_rows
+from bss.report.observations import observe
 from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.terminal import print_comparison
@@ -40,6 +42,9 @@ def compare(
     task = Task(len(data.classes), tuple(data.modalities))
     results = read_results(config, runs, task)
     comparison = compare_results(config, results, len(data.rows("val")))
+    counts = {split: len(data.rows(split)) for split in ("train", "val", "test")} | {"classes": len(data.classes)}
+    measured = np.array([read_scores(scores_path(scores, seed, "warm-up"), data) for seed in config.seeds])
+    comparison["observed"] = observe(config, results, measured, counts)
     times = {name: float(np.mean([trial.seconds for trial in trials])) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)

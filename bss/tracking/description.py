@@ -5,7 +5,8 @@ from typing import Any
 
 from bss.report.comparison import Comparison
 from bss.report.markdown import markdown_comparison
-from bss.report.verdicts import cautions, headlines, next_steps
+from bss.report.next_steps import next_steps
+from bss.report.verdicts import cautions, headlines
 
 LONGEST = 8000
 """MLflow's limit for the value of a tag, in letters."""
