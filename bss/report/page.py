@@ -13,16 +13,26 @@ from bss.metrics.find import metrics_of
 from bss.provenance import code_version
 from bss.report.audit import PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import Comparison, Results
+from bss.report.cost import cost_plot
 from bss.report.curves import curves_plot, pacing_plot
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
+from bss.report.matrix_table import matrix_findings, matrix_rows
 from bss.report.multiples import MOST_PANELS, multiples_plot
 from bss.report.next_steps import next_steps
 from bss.report.plots import final_plot, histogram_plot, modality_plot
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
-from bss.report.tables import comparison_table, differences_table, pairs_table, samples_table
+from bss.report.tables import (
+    comparison_table,
+    cost_table,
+    differences_table,
+    effects_table,
+    matrix_table,
+    pairs_table,
+    samples_table,
+)
 from bss.report.verdicts import cautions
 
 
@@ -67,6 +77,7 @@ def render_page(
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         tables=tables,
+        matrix=_matrix(comparison, times) if "matrix" in comparison else None,
         colours={name: css_colour(colour) for name, colour in colours(list(few)).items()},
         palettes={"light": PALETTE, "dark": PALETTE_DARK},
         forests={"selected": forest_plot(comparison, "test_acc"), "last": forest_plot(comparison, "last_test_acc")},
@@ -84,6 +95,19 @@ def render_page(
         counts={split: len(store.rows(split)) for split in ("train", "val", "test")},
         classes=len(store.classes),
     )
+
+
+def _matrix(comparison: Comparison, times: dict[str, float]) -> dict[str, Any]:
+    """Return what the page shows of schedulers x strategies."""
+    rows = matrix_rows(comparison, times)
+    return {
+        "rows": rows,
+        "findings": matrix_findings(comparison),
+        "table": matrix_table(comparison, rows),
+        "effects": effects_table(comparison),
+        "cost": cost_table(comparison, times),
+        "plot": cost_plot(comparison, times),
+    }
 
 
 def _with_code(text: str) -> Any:

@@ -5,9 +5,11 @@ from typing import Any
 
 from bss.report.audit import PICTURE, SOUND
 from bss.report.comparison import Comparison
+from bss.report.cost import cost_rows, cost_texts, cost_titles
 from bss.report.csv_rows import comparison_rows, difference_rows
 from bss.report.difference_table import difference_columns, difference_table
 from bss.report.downloads import downloads
+from bss.report.matrix_table import Cell, effect_rows, effect_texts, effect_titles
 from bss.report.selection import listed
 from bss.report.terminal import detail_cells, detail_columns, effect_cells, effect_columns
 
@@ -45,6 +47,24 @@ def differences_table(comparison: Comparison) -> PageTable:
     """Return a row per tested difference."""
     rows = difference_table(comparison)
     return page_table("differences", difference_columns(comparison), rows, difference_rows(comparison))
+
+
+def matrix_table(comparison: Comparison, rows: list[tuple[str, list[Cell | None]]]) -> PageTable:
+    """Return the accuracies of `rows`; the differences are in `effects_table`."""
+    titles = ["scheduler", *comparison["matrix"]["strategies"]]
+    return page_table(
+        "matrix", titles, [[name, *("-" if c is None else c.mean for c in cells)] for name, cells in rows]
+    )
+
+
+def effects_table(comparison: Comparison) -> PageTable:
+    """Return a row per effect of the matrix."""
+    return page_table("effects", effect_titles(comparison), effect_texts(comparison), effect_rows(comparison))
+
+
+def cost_table(comparison: Comparison, times: dict[str, float]) -> PageTable:
+    """Return a row per combination of the matrix: accuracy and cost."""
+    return page_table("cost", cost_titles(), cost_texts(comparison, times), cost_rows(comparison, times))
 
 
 def samples_table(samples: list[dict[str, str]]) -> PageTable:

@@ -13,6 +13,7 @@ from bss.metrics.base import SplitMetric
 from bss.metrics.find import metrics_of
 from bss.report.comparison import ROLES, Comparison
 from bss.report.markdown import markdown_comparison
+from bss.report.matrix_table import compact_rows, matrix_findings
 from bss.report.next_steps import next_steps
 from bss.report.selection import listed, shown
 from bss.report.verdicts import cautions, headlines, verdicts
@@ -57,9 +58,14 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
             markup=False,
             soft_wrap=True,
         )
+    if "matrix" in comparison:
+        title = "Schedulers x strategies: accuracy on test in %; clear effects: o order, s strategy, i interaction"
+        _print_columns(title, comparison["matrix"]["strategies"], compact_rows(comparison), console)
     lines = verdicts(comparison)
     if left_out:  # a sentence per scheduler would be longer than the table
         lines = [*cautions(comparison), *headlines(comparison), *next_steps(comparison)]
+    if "matrix" in comparison:
+        lines = [*matrix_findings(comparison), *lines]
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

@@ -17,6 +17,7 @@ from bss.metrics.base import Task
 from bss.provenance import write_provenance
 from bss.report.comparison import compare_results
 from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, metric_rows
+from bss.report.matrix_table import effect_rows
 from bss.report.observations import observe
 from bss.report.page import render_page
 from bss.report.results import read_results
@@ -55,6 +56,8 @@ def compare(
         write_csv(folder / "comparison.csv", comparison_rows(comparison))
         write_csv(folder / "curves.csv", curve_rows(results, config.protocol, task))
         write_csv(folder / "differences.csv", difference_rows(comparison))
+        if "matrix" in comparison:
+            write_csv(folder / "effects.csv", effect_rows(comparison))
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {
