@@ -17,7 +17,7 @@ LOGARITHMIC = 8.0
 def pareto_front(costs: npt.ArrayLike, values: npt.ArrayLike) -> list[int]:
     """Return the places of the points that no other dominates, the cheapest first; equal points stay together.
 
-    A point dominates another that costs as much or more and has the same or a lower value, if one of the two is unequal.
+    A point dominates another that costs as much or more and has the same or a lower value, unless both are equal.
     """
     cost, value = np.asarray(costs, dtype=np.float64), np.asarray(values, dtype=np.float64)
     front, best, best_cost = [], -np.inf, np.nan
@@ -36,17 +36,18 @@ def cost_titles() -> list[str]:
 def cost_rows(comparison: Comparison, times: dict[str, float]) -> list[dict[str, Any]]:
     """Return a row per combination: mean accuracy in [0, 1], mean seconds and steps of a training, and its fronts."""
     cells, entries = comparison["matrix"]["cells"], comparison["schedulers"]
-    names = list(cells)
-    costs = _costs(comparison, times)
-    accuracy = [entries[name]["test_acc"]["mean"] for name in names]
-    fronts = {unit: {names[place] for place in pareto_front(cost, accuracy)} for unit, cost in costs.items()}
+    costs, fronts = _costs(comparison, times), front_names(comparison, times)
     return [
         {
-            **{"scheduler": cells[name]["scheduler"], "strategy": cells[name]["strategy"], "test_acc": accuracy[i]},
+            **{
+                "scheduler": cells[name]["scheduler"],
+                "strategy": cells[name]["strategy"],
+                "test_acc": entries[name]["test_acc"]["mean"],
+            },
             **{unit: cost[i] for unit, cost in costs.items()},
             **{f"front_{unit}": name in fronts[unit] for unit in costs},
         }
-        for i, name in enumerate(names)
+        for i, name in enumerate(cells)
     ]
 
 
@@ -62,8 +63,18 @@ def cost_texts(comparison: Comparison, times: dict[str, float]) -> list[list[str
     ]
 
 
+def front_names(comparison: Comparison, times: dict[str, float]) -> dict[str, list[str]]:
+    """Return the combinations on the front of seconds and of steps, in the order of their numbers in `cost_plot`."""
+    names = list(comparison["matrix"]["cells"])
+    accuracy = [comparison["schedulers"][name]["test_acc"]["mean"] for name in names]
+    return {
+        unit: [names[place] for place in pareto_front(cost, accuracy)]
+        for unit, cost in _costs(comparison, times).items()
+    }
+
+
 def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
-    """Plot mean test accuracy against seconds and against steps, with the Pareto front as a line and its points named."""
+    """Plot mean test accuracy against seconds and against steps; the points of each Pareto front are numbered."""
     matrix = comparison["matrix"]
     palette = colours(matrix["strategies"])
     names = list(matrix["cells"])
@@ -86,8 +97,10 @@ def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
                     },
                 )
                 mark_series(point, matrix["strategies"].index(cell["strategy"]))
-            for i in front:
-                axes.annotate(names[i], (cost[i], accuracy[i]), (4, 6), textcoords="offset points", fontsize=8)
+            for place, i in enumerate(front, 1):
+                axes.annotate(
+                    str(place), (cost[i], accuracy[i]), (-3, 7), textcoords="offset points", fontweight="bold"
+                )
             axes.margins(x=0.1, y=0.12)
             axes.set_xlabel(f"{unit} per training")
             if max(cost) > LOGARITHMIC * min(cost):

@@ -151,7 +151,8 @@ def _reference(matrix: dict[str, Any], cell: dict[str, Any], effect: Effect) -> 
 
 def _line(difference: dict[str, Any]) -> str:
     p = difference["p"] if difference["p_corrected"] is None else difference["p_corrected"]
-    return (interval(difference) + mark(difference)).rstrip() + ("" if p is None else f" p {p:.3f}")
+    text = f"{interval(difference)} {mark(difference)}".rstrip()
+    return text + ("" if p is None else f", p {p:.3f}")
 
 
 def _clear(difference: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from bss.metrics.find import metrics_of
 from bss.provenance import code_version
 from bss.report.audit import PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import Comparison, Results
-from bss.report.cost import cost_plot
+from bss.report.cost import cost_plot, front_names
 from bss.report.curves import curves_plot, pacing_plot
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
@@ -107,6 +107,7 @@ def _matrix(comparison: Comparison, times: dict[str, float]) -> dict[str, Any]:
         "effects": effects_table(comparison),
         "cost": cost_table(comparison, times),
         "plot": cost_plot(comparison, times),
+        "fronts": front_names(comparison, times),
     }
 
 

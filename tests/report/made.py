@@ -1,9 +1,13 @@
 """Results of trainings that nobody ran, with curves, for reports of any size."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
+from bss.config.combinations import Combination
+from bss.config.schema import CompareConfig
+from bss.report.comparison import compare_results
 from bss.report.results import Result
 
 EPOCHS = 24
@@ -35,3 +39,29 @@ def made_results(names, seeds, modalities, epochs=EPOCHS, spread=0.03):
             }
             results[name].append(Result(metrics, history, 20.0 + place % 7, Path(f"no-folder/{name}")))
     return results
+
+
+def compared(rows, steps):
+    """The comparison of test accuracies in percent, [seeds], and `steps`, each of rows such as ``bss-h+ogm``."""
+    first = next(iter(rows.values()))
+    combinations = [Combination(*name.split("+")) for name in rows]
+    config = SimpleNamespace(
+        protocol="honest",
+        seeds=tuple(range(len(first))),
+        compare=CompareConfig(resamples=1000),
+        combinations=tuple(combination.name for combination in combinations),
+    )
+    results = {
+        name: [
+            Result(
+                {"protocol": "honest", "test/acc": x / 100, "last/test_acc": x / 100, "val/acc": x / 100}
+                | {"selected_epoch": 1, "steps": steps[name]},
+                {},
+                1.0,
+                None,
+            )
+            for x in row
+        ]
+        for name, row in rows.items()
+    }
+    return compare_results(config, results, 10**6)
