@@ -14,6 +14,7 @@ WORDS: dict[Effect, dict[str, str]] = {
     "order": {"better": "better", "worse": "worse"},
     "strategy": {"better": "better", "worse": "worse"},
     "interaction": {"better": "more than the sum", "worse": "less than the sum"},
+    "control": {"better": "better", "worse": "worse"},
 }
 """What a clear difference means."""
 
@@ -122,6 +123,7 @@ def matrix_findings(comparison: Comparison) -> list[str]:
         "order": f"Order, against {matrix['baseline']} with the same strategy",
         "strategy": f"Strategy, against {matrix['plain']} with the same scheduler",
         "interaction": "Interaction, order and strategy together against the sum of both",
+        "control": "Strategy, against its simplest explanation with the same scheduler",
     }
     for effect in EFFECTS:
         found = {name: cell["effects"][effect] for name, cell in matrix["cells"].items() if effect in cell["effects"]}
@@ -146,6 +148,7 @@ def _reference(matrix: dict[str, Any], cell: dict[str, Any], effect: Effect) -> 
         "order": Combination(matrix["baseline"], cell["strategy"]).name,
         "strategy": Combination(cell["scheduler"], matrix["plain"]).name,
         "interaction": "the sum",
+        "control": Combination(cell["scheduler"], matrix["controls"].get(cell["strategy"], "")).name,
     }[effect]
 
 

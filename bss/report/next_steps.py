@@ -152,6 +152,30 @@ def imbalance(comparison: Comparison) -> str | None:
     )
 
 
+def missing_control(comparison: Comparison) -> str | None:
+    """Advise to train the control of a strategy that is better than none."""
+    matrix = comparison.get("matrix")
+    better = (
+        []
+        if matrix is None
+        else [
+            cell["strategy"]
+            for cell in matrix["cells"].values()
+            if cell["effects"].get("strategy", {}).get("verdict") == "better"
+            and cell["strategy"] in matrix["missing_controls"]
+        ]
+    )
+    if matrix is None or not better:
+        return None
+    control = matrix["missing_controls"][better[0]]
+    kind, _, setting = control.partition(".")
+    settings = [f"strategies.control.kind={kind}", *([f"strategies.control.{setting}"] if setting else [])]
+    return (
+        f"{better[0]} is better than {matrix['plain']}, but its simplest explanation, {control}, was not "
+        f"trained. Train it: {_run(*settings)}"
+    )
+
+
 def scores_without_order(comparison: Comparison) -> str | None:
     """Advise something other than an order if none matters and the scores hardly tell samples apart."""
     observed, entries = comparison["observed"], comparison["schedulers"]
@@ -205,6 +229,7 @@ RULES: tuple[Callable[[Comparison], str | None], ...] = (
     more_epochs,
     overfitting,
     imbalance,
+    missing_control,
     scores_without_order,
     unsteady_scores,
 )

@@ -59,7 +59,7 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
             soft_wrap=True,
         )
     if "matrix" in comparison:
-        title = "Schedulers x strategies: accuracy on test in %; clear effects: o order, s strategy, i interaction"
+        title = "Schedulers x strategies: accuracy on test in %; clear: o order, s strategy, i interaction, c control"
         _print_columns(title, comparison["matrix"]["strategies"], compact_rows(comparison), console)
     lines = verdicts(comparison)
     if left_out:  # a sentence per scheduler would be longer than the table

@@ -1,7 +1,7 @@
 """Results of trainings that nobody ran, with curves, for reports of any size."""
 
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def made_results(names, seeds, modalities, epochs=EPOCHS, spread=0.03):
     return results
 
 
-def compared(rows, steps):
+def compared(rows, steps, strategies=MappingProxyType({})):
     """The comparison of test accuracies in percent, [seeds], and `steps`, each of rows such as ``bss-h+ogm``."""
     first = next(iter(rows.values()))
     combinations = [Combination(*name.split("+")) for name in rows]
@@ -50,6 +50,7 @@ def compared(rows, steps):
         seeds=tuple(range(len(first))),
         compare=CompareConfig(resamples=1000),
         combinations=tuple(combination.name for combination in combinations),
+        strategies=strategies,
     )
     results = {
         name: [

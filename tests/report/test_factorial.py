@@ -30,16 +30,18 @@ def test_two_by_two_by_hand():
         "order": {H: [2, 1], HO: [3, 6]},
         "strategy": {UO: [5, 3], HO: [6, 8]},
         "interaction": {HO: [1, 5]},  # 3 - 2 = 6 - 5, and 6 - 1 = 8 - 3
+        "control": {},
     }
 
 
 def test_what_was_not_trained_has_no_effect():
-    assert by_hand({U: [50], HO: [58]}) == {"order": {}, "strategy": {}, "interaction": {}}
+    assert by_hand({U: [50], HO: [58]}) == {"order": {}, "strategy": {}, "interaction": {}, "control": {}}
     found = by_hand({U: [50], H: [52], HO: [58]})
     assert {effect: list(rows) for effect, rows in found.items()} == {
         "order": [H],
         "strategy": [HO],
         "interaction": [],
+        "control": [],
     }
 
 

@@ -165,6 +165,22 @@ def test_scores_that_hardly_agree():
     assert rules.unsteady_scores(made(scores={"spread": 0.3, "agreement": None})) is None
 
 
+def test_a_strategy_whose_control_was_not_trained():
+    cells = {
+        "uniform+ogm": {"scheduler": "uniform", "strategy": "ogm", "effects": {"strategy": difference(2.0, "better")}},
+        "uniform+mlb": {"scheduler": "uniform", "strategy": "mlb", "effects": {"strategy": difference(0.0)}},
+    }
+    missing = {"ogm": "weights.encoder_gradients=0.5", "mlb": "weights.encoder_gradients=1.5"}
+    matrix = {"plain": "none", "cells": cells, "missing_controls": missing}
+    text = only(made() | {"matrix": matrix}, rules.missing_control)
+    assert text.startswith(
+        "ogm is better than none, but its simplest explanation, weights.encoder_gradients=0.5, was not"
+    )
+    command = "dvc exp run -S '++strategies.control.kind=weights' -S '++strategies.control.encoder_gradients=0.5'"
+    assert text.endswith(f"`{command}`")
+    assert rules.missing_control(made() | {"matrix": matrix | {"missing_controls": {}}}) is None
+
+
 def everything():
     rising = number(1.8) | {"epochs": 4, "split": "val"}
     head = {"modality": "image", "accuracy": 79.7, "fused_above": number(0.3)}
