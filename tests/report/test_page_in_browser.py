@@ -236,7 +236,7 @@ def test_the_page_never_scrolls_sideways_but_wide_parts_do_in_their_own_boxes(ta
         smallest = page.evaluate(
             "Math.min(...[...document.querySelectorAll('figure.wide svg')].map((s) => s.getBoundingClientRect().width))"
         )
-        assert smallest >= 640 * 0.99  # scaled down to the phone, the text in them could not be read
+        assert smallest >= 832 * 0.99  # scaled down to the phone, the text in them could not be read
 
 
 def test_sixty_rows_are_all_in_the_table_and_in_the_panels(tab, files):
