@@ -77,10 +77,11 @@ def larger_val(comparison: Comparison) -> str | None:
     )
     if share <= LARGEST_VAL:
         return f"{text}: {_run(f'prepare.val_share={share:.2f}')}, or move rows of the manifest from train to val."
+    text += ", which the data cannot spare. More seeds average out the chance of selection"
     seeds = 2 * comparison["seeds"]
-    if seeds > MOST_LISTED:
-        return None
-    return f"{text}, which the data cannot spare. More seeds average out selection: `{more_seeds(comparison, seeds)}`"
+    if more_seeds_step(comparison) or seeds > MOST_LISTED:  # one number of seeds is enough
+        return f"{text}."
+    return f"{text}: `{more_seeds(comparison, seeds)}`"
 
 
 def wrong_pairs(comparison: Comparison) -> str | None:

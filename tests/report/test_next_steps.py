@@ -96,8 +96,14 @@ def test_a_val_split_too_small_for_the_differences():
     text = only(made(value=1.0), rules.larger_val)
     assert text == (
         "The 1000 validation samples cannot resolve differences of 1.0 points; about 1600 would, which the data cannot "
-        "spare. More seeds average out selection: `dvc exp run -S 'seeds=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]'`"
+        "spare. More seeds average out the chance of selection: "
+        "`dvc exp run -S 'seeds=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]'`"
     )
+    undecided = made(value=1.0, verdict="inconclusive")
+    undecided["schedulers"]["bss-h"]["vs_baseline"]["test_acc"]["seeds_needed"] = 20
+    steps = next_steps(undecided)
+    assert steps[0].endswith("More seeds average out the chance of selection.")
+    assert steps[1].startswith("12 more seeds would probably decide bss-h: ")
     text = only(made(value=1.2), rules.larger_val)  # 1112 of 3000
     assert "about 1112 would: `dvc exp run -S '++prepare.val_share=0.37'`" in text
     assert rules.larger_val(made(value=1.3)) is None  # 947
