@@ -97,14 +97,14 @@ def train(
         parameter.data = parameter.data.contiguous()
     data, test = Folder(root, "train", shape, True), Folder(root, "val", shape, False)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    epochs = []
+    measured = []
     for _ in range(epochs):
         started = time.perf_counter()
         sequence = draw_sequence(measure(network, data, batch_size, workers))
         loss = train_epoch(network, optimiser, Subset(data, sequence), batch_size, workers)
         accuracy = evaluate(network, test, batch_size, workers)
-        epochs.append(Epoch(time.perf_counter() - started, loss, accuracy))
-    return epochs
+        measured.append(Epoch(time.perf_counter() - started, loss, accuracy))
+    return measured
 
 
 def device_of(network: MultiModalNetwork) -> torch.device:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from bss.config import Config
 from bss.report.families import compare_family
+from bss.report.matrix import matrix_of
 from bss.report.results import Result
 
 Results = dict[str, list[Result]]
@@ -46,6 +47,7 @@ def compare_results(config: Config, results: Results, val_samples: int) -> Compa
             )
             for name, difference in zip(names, found, strict=True):
                 schedulers[name].setdefault(key, {})[short] = asdict(difference)
+    matrix = matrix_of(config, {name: 100 * values(trials, "test/acc") for name, trials in results.items()})
     return {
         "protocol": config.protocol,
         "seeds": len(config.seeds),
@@ -56,6 +58,7 @@ def compare_results(config: Config, results: Results, val_samples: int) -> Compa
         "correction": config.compare.correction,
         "margin": config.compare.margin,
         "schedulers": schedulers,
+        **({} if matrix is None else {"matrix": matrix}),
     }
 
 

@@ -4,12 +4,12 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bss.metrics.base import Metric, Series, SplitMetric
 from bss.report.comparison import Results
 from bss.report.drawing import axis_label, capitalised, colours, figure, legend, line_style, mark_series
 from bss.report.results import Result
+from bss.report.statistics import Floats
 
 SPLITS = {"val": "validation", "test": "test"}
 """Splits as texts name them."""
@@ -20,17 +20,14 @@ def curves_plot(results: Results, metric: Metric[Any], series: Series, against: 
 
     A metric of a split is that of the watched one.
     """
-    what = series.label
-    if isinstance(metric, SplitMetric):
-        what = f"{SPLITS[next(iter(results.values()))[0].watched]} {what}"
+    what = watched_label(results, metric, series)
     label = f"{capitalised(what)} of each scheduler against {against}, mean over seeds"
     with figure(8.6, 4.2, label) as (axes, finish):
         for place, (name, colour) in enumerate(colours(list(results)).items()):
             trials = results[name]
-            values = metric.factor * _values(trials, series.column)
+            mean, error = mean_curve(trials, metric, series)
             steps = np.cumsum(trials[0].history["schedule/steps"])
-            x = steps if against == "steps" else np.arange(1, values.shape[1] + 1)
-            mean, error = values.mean(axis=0), _standard_error(values)
+            x = steps if against == "steps" else np.arange(1, len(mean) + 1)
             (line,) = axes.plot(x, mean, line_style(place), color=colour, label=name, linewidth=1.6)
             band = axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.12, linewidth=0)
             mark_series(line, place)
@@ -39,9 +36,22 @@ def curves_plot(results: Results, metric: Metric[Any], series: Series, against: 
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(axis_label(what, metric))
         if metric.unit == "%" and metric.better == "higher":
-            axes.set_ylim(bottom=max(0, _low_end(results, series.column)))
+            axes.set_ylim(bottom=max(0, low_end(results, series.column)))
         legend(axes)
         return finish()
+
+
+def watched_label(results: Results, metric: Metric[Any], series: Series) -> str:
+    """Return what is plotted, such as ``validation accuracy``: a metric of a split is that of the watched one."""
+    if isinstance(metric, SplitMetric):
+        return f"{SPLITS[next(iter(results.values()))[0].watched]} {series.label}"
+    return series.label
+
+
+def mean_curve(trials: list[Result], metric: Metric[Any], series: Series) -> tuple[Floats, Floats]:
+    """Return the mean over seeds and its standard error, float64 [epochs] each, in the unit of plots."""
+    values = metric.factor * _values(trials, series.column)
+    return values.mean(axis=0), _standard_error(values)
 
 
 def pacing_plot(results: Results) -> str:
@@ -66,20 +76,23 @@ def pacing_plot(results: Results) -> str:
         return finish()
 
 
-def _standard_error(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _standard_error(values: Floats) -> Floats:
     if len(values) < 2:
         return np.zeros(values.shape[1])
-    error: npt.NDArray[np.float64] = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    error: Floats = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return error
 
 
-def _values(trials: list[Result], column: str) -> npt.NDArray[np.float64]:
+def _values(trials: list[Result], column: str) -> Floats:
     """Return a column of history.csv, [seeds, epochs]."""
     return np.array([trial.history[column] for trial in trials])
 
 
-def _low_end(results: Results, column: str) -> float:
-    """Leave out the steep first epochs, so that the differences later on can be seen."""
+def low_end(results: Results, column: str) -> float:
+    """Return where the axis of accuracies starts, in %.
+
+    It leaves out the steep first epochs, so that later differences are visible.
+    """
     means = [_values(trials, column).mean(axis=0) for trials in results.values()]
     later = [mean[len(mean) // 5 :] for mean in means]
     return float(100 * min(mean.min() for mean in later) - 5)

@@ -4,7 +4,7 @@ from typing import Any
 
 from bss.report.comparison import Comparison
 from bss.report.csv_rows import difference_rows
-from bss.report.verdicts import interval
+from bss.report.wording import interval
 
 EPOCHS = {"test_acc": "selected", "last_test_acc": "last"}
 
@@ -23,12 +23,13 @@ def difference_table(comparison: Comparison) -> list[list[str]]:
 def _cells(row: dict[str, Any], corrected: bool) -> list[str]:
     return [
         *(row["scheduler"], row["reference"], EPOCHS[row["metric"]], interval(row)),
-        *(_number(row["sd"], 2), _number(row["p"], 4)),
-        *([_number(row["p_corrected"], 4)] if corrected else []),
+        *(number(row["sd"], 2), number(row["p"], 4)),
+        *([number(row["p_corrected"], 4)] if corrected else []),
         row["verdict"].replace("-", " the "),
-        _number(row["seeds_needed"], 0),
+        number(row["seeds_needed"], 0),
     ]
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """Return a number with so many digits after the point; ``-`` for None."""
     return "-" if value is None else f"{value:.{digits}f}"

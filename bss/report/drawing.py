@@ -70,11 +70,12 @@ def figure(width: float, height: float, label: str) -> Iterator[tuple[Any, Calla
 
 @contextmanager
 def panels(
-    width: float, height: float, label: str, rows: int, columns: int
+    width: float, height: float, label: str, rows: int, columns: int, share_x: bool = False
 ) -> Iterator[tuple[list[Any], Callable[[], str]]]:
     """Give `rows` x `columns` axes that share their y-axis, and a function that returns the drawing as SVG.
 
-    The same data give the same bytes. `label` says what the drawing shows, for screen readers.
+    With `share_x` they share both axes. The same data give the same bytes. `label` says what the drawing shows, for
+    screen readers.
     """
     import matplotlib as mpl
 
@@ -96,7 +97,7 @@ def panels(
         from matplotlib.figure import Figure
 
         drawing = Figure(figsize=(width, height), layout="constrained")
-        axes = drawing.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+        axes = drawing.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False).ravel().tolist()
 
         def finish() -> str:
             buffer = io.StringIO()

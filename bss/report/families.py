@@ -49,6 +49,16 @@ def compare_family(
     """
     rows = np.asarray(values, dtype=np.float64)
     differences = paired_differences(rows, np.broadcast_to(np.asarray(reference, dtype=np.float64), rows.shape))
+    return decide_family(differences, correction, margin, resamples)
+
+
+def decide_family(
+    differences: npt.NDArray[np.float64], correction: Correction, margin: float, resamples: int
+) -> list[Difference]:
+    """Decide on the paired `differences` [rows, seeds] of a family together; positive is better.
+
+    `margin` and `resamples` are those of `compare_family`.
+    """
     means = differences.mean(axis=1).tolist()
     if differences.shape[1] == 1:
         return [Difference(mean, None, None, None, None, None, "inconclusive", None) for mean in means]

@@ -2,7 +2,7 @@
 
 from bss.report.comparison import ROLES, Comparison
 from bss.report.families import FEWEST_SEEDS
-from bss.report.verdicts import named, points
+from bss.report.wording import named, points
 
 
 def headline(comparison: Comparison) -> str:

@@ -3,7 +3,9 @@
 from typing import Any
 
 from bss.report.comparison import ROLES, Comparison
-from bss.report.verdicts import cautions, headlines, interval, next_steps
+from bss.report.next_steps import next_steps
+from bss.report.verdicts import cautions, headlines
+from bss.report.wording import interval
 
 
 def markdown_verdict(comparison: Comparison) -> str:

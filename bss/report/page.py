@@ -13,18 +13,27 @@ from bss.metrics.find import metrics_of
 from bss.provenance import code_version
 from bss.report.audit import PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import Comparison, Results
-from bss.report.csv_rows import comparison_rows, difference_rows
+from bss.report.cost import cost_plot, front_names
 from bss.report.curves import curves_plot, pacing_plot
-from bss.report.difference_table import difference_columns, difference_table
-from bss.report.downloads import downloads
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
+from bss.report.matrix_table import matrix_findings, matrix_rows
+from bss.report.multiples import MOST_PANELS, multiples_plot
+from bss.report.next_steps import next_steps
 from bss.report.plots import final_plot, histogram_plot, modality_plot
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
-from bss.report.terminal import detail_cells, detail_columns, effect_cells, effect_columns
-from bss.report.verdicts import cautions, next_steps
+from bss.report.tables import (
+    comparison_table,
+    cost_table,
+    differences_table,
+    effects_table,
+    matrix_table,
+    pairs_table,
+    samples_table,
+)
+from bss.report.verdicts import cautions
 
 
 def render_page(
@@ -42,26 +51,23 @@ def render_page(
     environment = Environment(loader=PackageLoader("bss.report", "."), autoescape=True, trim_blocks=True)
     environment.filters["code"] = _with_code
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-    names = listed(comparison, list(results))
     few = {name: results[name] for name in shown(comparison)}
     few_compared = comparison | {"schedulers": {name: comparison["schedulers"][name] for name in few}}
-    titles, differences = (
-        ["scheduler", *effect_columns(comparison), *detail_columns(comparison)],
-        difference_table(comparison),
-    )
-    rows = [
-        [name, *effect_cells(entry, comparison), *detail_cells(entry, comparison, times[name])]
-        for name, entry in ((name, comparison["schedulers"][name]) for name in names)
-    ]
-    tables = {
-        "comparison": (titles, rows, downloads("comparison", comparison_rows(comparison), titles, rows)),
-        "differences": (
-            difference_columns(comparison),
-            differences,
-            downloads("differences", difference_rows(comparison), difference_columns(comparison), differences),
-        ),
-    }
     code = code_version()
+    samples = worst_samples(config, store, scores)
+    provenance = {
+        "commit": code["commit"] + (" (modified)" if code["modified"] else ""),
+        "code": code["digest"],
+        "version": code["version"],
+        "store": store.digest,
+    }
+    tables = {
+        "comparison": comparison_table(comparison, times),
+        "differences": differences_table(comparison),
+        "samples": samples_table(samples),
+        "provenance": pairs_table("provenance", ("what", "value"), provenance),
+        "parameters": pairs_table("parameters", ("parameter", "value"), flatten(config_to_tree(config))),
+    }
     return environment.get_template("page.html").render(
         name=store.name,
         comparison=comparison,
@@ -71,29 +77,38 @@ def render_page(
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         tables=tables,
+        matrix=_matrix(comparison, times) if "matrix" in comparison else None,
         colours={name: css_colour(colour) for name, colour in colours(list(few)).items()},
         palettes={"light": PALETTE, "dark": PALETTE_DARK},
         forests={"selected": forest_plot(comparison, "test_acc"), "last": forest_plot(comparison, "last_test_acc")},
         left_out=len(results) - len(few),
-        curves=_curves(few, task),
+        curves=_curves(results, few, task, comparison),
+        panels=min(len(results), MOST_PANELS),
         pacing=pacing_plot(few),
         modalities=modality_plot(few_compared),
         finals=_finals(few_compared, task),
         histograms=_histograms(config, store, scores, results),
-        audit=worst_samples(config, store, scores),
+        audit=samples,
         measured=measured_by(config),
         picture=PICTURE,
         sound=SOUND,
         counts={split: len(store.rows(split)) for split in ("train", "val", "test")},
         classes=len(store.classes),
-        parameters=flatten(config_to_tree(config)),
-        provenance={
-            "commit": code["commit"] + (" (modified)" if code["modified"] else ""),
-            "code": code["digest"],
-            "version": code["version"],
-            "store": store.digest,
-        },
     )
+
+
+def _matrix(comparison: Comparison, times: dict[str, float]) -> dict[str, Any]:
+    """Return what the page shows of schedulers x strategies."""
+    rows = matrix_rows(comparison, times)
+    return {
+        "rows": rows,
+        "findings": matrix_findings(comparison),
+        "table": matrix_table(comparison, rows),
+        "effects": effects_table(comparison),
+        "cost": cost_table(comparison, times),
+        "plot": cost_plot(comparison, times),
+        "fronts": front_names(comparison, times),
+    }
 
 
 def _with_code(text: str) -> Any:
@@ -103,16 +118,24 @@ def _with_code(text: str) -> Any:
     return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _curves(results: Results, task: Task) -> list[tuple[str, str, str]]:
-    """Return (title, drawing by epoch, drawing by steps) of each plotted metric that epochs have."""
+def _curves(results: Results, few: Results, task: Task, comparison: Comparison) -> list[dict[str, str]]:
+    """Return title and drawings of each plotted metric that epochs have: all `few` by epoch and by steps, and panels.
+
+    There is a panel for each of `results`.
+    """
     first = next(iter(results.values()))[0]
-    drawn = []
+    drawn, names = [], listed(comparison, list(results))
     for metric in metrics_of(Metric, task):
         for series in metric.series(task.modalities, first.watched):
             if metric.plotted and series.column in first.history:
-                by_epoch = curves_plot(results, metric, series, "epochs")
-                by_steps = curves_plot(results, metric, series, "steps")
-                drawn.append((capitalised(series.label), by_epoch, by_steps))
+                drawn.append(
+                    {
+                        "title": capitalised(series.label),
+                        "epochs": curves_plot(few, metric, series, "epochs"),
+                        "steps": curves_plot(few, metric, series, "steps"),
+                        "panels": multiples_plot(results, metric, series, comparison["baseline"], names),
+                    }
+                )
     return drawn
 
 

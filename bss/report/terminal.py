@@ -13,8 +13,11 @@ from bss.metrics.base import SplitMetric
 from bss.metrics.find import metrics_of
 from bss.report.comparison import ROLES, Comparison
 from bss.report.markdown import markdown_comparison
+from bss.report.matrix_table import compact_rows, matrix_findings
+from bss.report.next_steps import next_steps
 from bss.report.selection import listed, shown
-from bss.report.verdicts import cautions, headlines, interval, mark, next_steps, verdicts
+from bss.report.verdicts import cautions, headlines, verdicts
+from bss.report.wording import interval, mark
 
 
 def show(report: Path, console: Console, markdown: bool = False, ui: str | None = "make ui (or `bss ui`)") -> None:
@@ -55,9 +58,14 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
             markup=False,
             soft_wrap=True,
         )
+    if "matrix" in comparison:
+        title = "Schedulers x strategies: accuracy on test in %; clear: o order, s strategy, i interaction, c control"
+        _print_columns(title, comparison["matrix"]["strategies"], compact_rows(comparison), console)
     lines = verdicts(comparison)
     if left_out:  # a sentence per scheduler would be longer than the table
         lines = [*cautions(comparison), *headlines(comparison), *next_steps(comparison)]
+    if "matrix" in comparison:
+        lines = [*matrix_findings(comparison), *lines]
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

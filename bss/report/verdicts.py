@@ -6,20 +6,13 @@ from typing import Any
 
 from bss.report.comparison import ROLES, Comparison
 from bss.report.families import FEWEST_SEEDS, SIGNIFICANT
+from bss.report.next_steps import FAR_ABOVE, next_steps
 from bss.report.seeds import MOST_SEEDS
-
-MOST_LISTED = 64
-"""Most seeds in a suggested command."""
-MOST_NAMED = 3
-"""Schedulers that the one sentence of the report names; it counts the rest."""
-MOST_LISTED_NAMES = 6
-"""The same in each part of `headlines`."""
-FAR_ABOVE = 0.1
-"""From this excess of val over test accuracy, val does not predict test."""
+from bss.report.wording import MOST_LISTED_NAMES, interval, more_seeds, named, points, wanted_seeds
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """Return cautions, findings for each scheduler, and the next command."""
+    """Return cautions, findings for each scheduler, and what to try next."""
     return cautions(comparison) + findings(comparison) + next_steps(comparison)
 
 
@@ -48,7 +41,7 @@ def _val_cautions(comparison: Comparison) -> Iterator[str]:
     """Return why the validation split may not be suitable to choose the best epoch."""
     entries = comparison["schedulers"]
     means = {name: (entry["val_acc"]["mean"], entry["test_acc"]["mean"]) for name, entry in entries.items()}
-    gaps = [f"{name} {100 * v:.1f} / {100 * t:.1f}" for name, (v, t) in means.items() if v - t >= FAR_ABOVE]
+    gaps = [f"{name} {100 * v:.1f} / {100 * t:.1f}" for name, (v, t) in means.items() if 100 * (v - t) >= FAR_ABOVE]
     if gaps:
         yield (
             f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not judge what test asks. "
@@ -97,46 +90,6 @@ def headlines(comparison: Comparison) -> list[str]:
     return lines
 
 
-def next_steps(comparison: Comparison) -> list[str]:
-    """Return the command that adds the seeds to resolve inconclusive results, if they are few enough."""
-    if comparison["seeds"] < FEWEST_SEEDS:
-        return []  # the caution has the command
-    wanted: dict[str, int] = {}
-    for name, entry in comparison["schedulers"].items():
-        for key, _ in ROLES:
-            seeds = _wanted(entry[key]["test_acc"], comparison) if key in entry else None
-            if name != comparison["control"] and seeds is not None and seeds <= MOST_LISTED:
-                wanted[name] = max(seeds, wanted.get(name, 0))
-    if not wanted:
-        return []
-    most = max(wanted.values())
-    names = ", ".join(wanted) if len(wanted) <= MOST_LISTED_NAMES else f"{len(wanted)} schedulers"
-    return [f"{most - comparison['seeds']} more seeds would probably decide {names}: `{more_seeds(comparison, most)}`"]
-
-
-def more_seeds(comparison: Comparison, count: int) -> str:
-    """Return the command that runs the pipeline with `count` seeds; finished trainings are kept."""
-    seeds = list(comparison["seed_numbers"])
-    unused = (seed for seed in range(len(seeds) + count) if seed not in comparison["seed_numbers"])
-    seeds += [next(unused) for _ in range(count - len(seeds))]
-    return f"dvc exp run -S 'seeds=[{','.join(map(str, seeds))}]'"
-
-
-def interval(difference: dict[str, Any]) -> str:
-    """Return a difference in points with its interval, such as ``+1.20 [+0.30, +2.10]``."""
-    text = f"{difference['difference']:+.2f}"
-    if difference["low"] is None:
-        return text
-    if difference["sd"] == 0:
-        return f"{text} in every seed"
-    return f"{text} [{difference['low']:+.2f}, {difference['high']:+.2f}]"
-
-
-def mark(difference: dict[str, Any]) -> str:
-    """Return the sign of a verdict in a table: * for better or worse, = for within the margin, or a space."""
-    return {"better": "*", "worse": "*", "within-margin": "="}.get(difference["verdict"], " ")
-
-
 def _finding(difference: dict[str, Any], reference: str, comparison: Comparison) -> str:
     margin, verdict = comparison["margin"], difference["verdict"]
     small = -margin < difference["low"] and difference["high"] < margin
@@ -155,24 +108,5 @@ def _finding(difference: dict[str, Any], reference: str, comparison: Comparison)
 def _needs(difference: dict[str, Any], comparison: Comparison) -> str:
     if difference["verdict"] != "inconclusive":
         return ""
-    seeds = _wanted(difference, comparison)
+    seeds = wanted_seeds(difference, comparison)
     return f", more than {MOST_SEEDS} seeds would be needed" if seeds is None else f", about {seeds} seeds would decide"
-
-
-def _wanted(difference: dict[str, Any], comparison: Comparison) -> int | None:
-    """Return the larger number of seeds that would probably resolve inconclusive results; None if unknown."""
-    if difference["verdict"] != "inconclusive" or difference["seeds_needed"] is None:
-        return None
-    return max(difference["seeds_needed"], comparison["seeds"] + 2)
-
-
-def points(number: float) -> str:
-    """Return a number of points in words, such as ``1.5 points``."""
-    return f"{number:g} point" if number == 1 else f"{number:g} points"
-
-
-def named(names: list[str], most: int = MOST_NAMED) -> str:
-    """Return a list in words: ``a, b and c``; beyond `most` names ``a, b, c and 4 more``."""
-    kept, more = names[:most], len(names) - most
-    parts = [*kept, f"{more} more"] if more > 0 else kept
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from bss.artifacts.scores import read_scores, scores_path
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.store import Store
@@ -11,6 +14,8 @@ from bss.metrics.base import Task
 from bss.provenance import write_provenance
 from bss.report.comparison import compare_results
 from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, metric_rows
+from bss.report.matrix_table import effect_rows
+from bss.report.observations import observe
 from bss.report.page import render_page
 from bss.report.results import read_results
 from bss.report.terminal import print_comparison
@@ -32,6 +37,9 @@ def compare(
     task = Task(len(data.classes), tuple(data.modalities))
     results = read_results(config, runs, task)
     comparison = compare_results(config, results, len(data.rows("val")))
+    counts = {split: len(data.rows(split)) for split in ("train", "val", "test")} | {"classes": len(data.classes)}
+    measured = np.array([read_scores(scores_path(scores, seed, "warm-up"), data) for seed in config.seeds])
+    comparison["observed"] = observe(config, results, measured, counts)
     times = {name: mean_seconds(trials) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
@@ -42,6 +50,8 @@ def compare(
         write_csv(folder / "comparison.csv", comparison_rows(comparison))
         write_csv(folder / "curves.csv", curve_rows(results, config.protocol, task))
         write_csv(folder / "differences.csv", difference_rows(comparison))
+        if "matrix" in comparison:
+            write_csv(folder / "effects.csv", effect_rows(comparison))
         page = render_page(config, data, scores, results, comparison, times)
         (folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {

@@ -25,6 +25,7 @@ class Agm(Method):
     """
 
     kind: Literal["agm"] = "agm"
+    control = "weights.encoder_gradients=1.5"
     alpha: float = 1.0
     """Strength, at least 0."""
     window: tuple[float, float] = (0.0, 0.2)

@@ -150,6 +150,11 @@ class Strategy(ABC):
     """The name of the strategy in params.yaml: ``Literal["name"] = "name"``."""
     splits: ClassVar[tuple[Split, ...]] = ()
     """Whose facts it plans by; never those of test."""
+    control: ClassVar[str | None] = None
+    """The simplest thing that could explain its gain, ``kind`` or ``kind.parameter=value``; None: plain training.
+
+    Any strategy of that kind whose parameter differs from its default is such a control; the value is one to try.
+    """
 
     def check(self, setting: Setting) -> None:  # noqa: B027
         """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""

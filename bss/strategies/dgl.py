@@ -19,6 +19,7 @@ class Dgl(Strategy):
     """
 
     kind: Literal["dgl"] = "dgl"
+    control = "weights.fused=0.0"
     alpha: float = 4.0
     """Weight of the unimodal losses, above 0; the authors take 4 or 5 on CREMA-D, 2 to 3 on Kinetics-Sounds."""
     through: Literal["shared", "heads"] = "shared"

@@ -20,6 +20,7 @@ class Lfm(Strategy):
     """Late fusion whose heads are aligned first and classify later; there is no fusion head, and heads are summed."""
 
     kind: Literal["lfm"] = "lfm"
+    control = "weights.unimodal=4.0"
     schedule: Literal["fitted", "linear"] = "fitted"
     """Weight of classification against alignment over the training: fitted interpolates between five values of the
     authors' curve, stretched to the epochs; linear goes from 0.2 to 0.9."""

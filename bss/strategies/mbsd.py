@@ -16,6 +16,7 @@ class Mbsd(Method):
     """Where a head is right, the logits of all heads are drawn together, the more the more their sureness differs."""
 
     kind: Literal["mbsd"] = "mbsd"
+    control = "weights.label_smoothing=0.1"
     strength: float = 1.0
     """Factor of both terms, at least 0."""
 

@@ -18,6 +18,7 @@ class Mlb(ByConfidence):
     """Encoder and head of a modality that is less sure than the others get a larger gradient, else a smaller one."""
 
     kind: Literal["mlb"] = "mlb"
+    control = "weights.encoder_gradients=1.5"
     alpha: float = 1.0
     """Strength, at least 0."""
     beta: float = 2.0

@@ -30,6 +30,7 @@ class MmPareto(Method):
     """
 
     kind: Literal["mmpareto"] = "mmpareto"
+    control = "weights.encoder_gradients=3.0"
     factor: float = 1.5
     """Of the combined gradient, above 0."""
     weighing: Literal["pareto", "equal"] = "pareto"

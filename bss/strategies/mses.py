@@ -16,6 +16,7 @@ class Mses(Strategy):
     """Early stopping per modality: its encoder and head are frozen at their best weights when its val loss rises."""
 
     kind: Literal["mses"] = "mses"
+    control = "weights.encoder_gradients=0.5"
     patience: int = 5
     """Epochs without a new minimum of the head's val loss after which the modality stops, at least 1."""
     smoothing: float = 0.6

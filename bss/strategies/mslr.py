@@ -19,6 +19,7 @@ class Mslr(Strategy):
     """Each modality's encoder and head have a learning rate of their own, by the optimiser's parameter groups."""
 
     kind: Literal["mslr"] = "mslr"
+    control = "weights.encoder_gradients=1.5"
     mode: Literal["keep", "smooth", "dynamic"] = "dynamic"
     """keep: the coefficients; smooth: they go to their mean, linearly over the epochs; dynamic: times the val accuracy
     of the head over the mean of the five before."""

@@ -18,6 +18,7 @@ class Ogm(ByConfidence):
     """The encoder of a modality that is surer of the labels than the others gets a smaller gradient."""
 
     kind: Literal["ogm"] = "ogm"
+    control = "weights.encoder_gradients=0.5"
     alpha: float = 0.3
     """Strength, at least 0; the authors take 0.8 on CREMA-D and 0.1 to 0.3 elsewhere."""
     noise: bool = True

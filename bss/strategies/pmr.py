@@ -35,6 +35,7 @@ class Pmr(Method):
     """
 
     kind: Literal["pmr"] = "pmr"
+    control = "weights.unimodal=4.0"
     alpha: float = 1.0
     """Strength, at least 0."""
     momentum: float = 0.2

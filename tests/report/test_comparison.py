@@ -9,10 +9,12 @@ from rich.console import Console
 from bss.config import config_from_tree
 from bss.report.comparison import compare_results
 from bss.report.markdown import markdown_comparison
+from bss.report.next_steps import next_steps
 from bss.report.results import Result
 from bss.report.statistics import max_t_p
 from bss.report.terminal import print_comparison
-from bss.report.verdicts import cautions, findings, headlines, interval, more_seeds, next_steps, verdicts
+from bss.report.verdicts import cautions, findings, headlines, verdicts
+from bss.report.wording import interval, more_seeds
 
 METRICS = {"protocol": "honest", "selected_epoch": 1, "steps": 9, "samples": 144, "val/acc": 0.5}
 

@@ -9,6 +9,8 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from bss.report.latex import escape, latex_table
 from bss.report.sounds import RATE, SECONDS, sound_url
@@ -41,6 +43,9 @@ def test_a_table_in_latex():
         ("bss-h-2", "bss-h-2"),
         ("+1.2 [-0.3, +2.0]*", r"+1.2 [$-$0.3, +2.0]$^{*}$"),
         ("-", "-"),
+        ("a--b---c", "a-{}-b-{}-{}-c"),
+        ('<i> | "x`', r"\textless{}i\textgreater{} \textbar{} ''x\textasciigrave{}"),
+        ("two\nlines\tand a tab", "two lines and a tab"),
     ],
 )
 def test_special_characters(text, expected):
@@ -51,7 +56,9 @@ def test_each_table_of_the_page_is_there_as_csv_and_latex(pipeline):
     report = pipeline[0] / "report"
     page = (report / "report.html").read_text(encoding="utf-8")
     links = dict(re.findall(r'<a download="(.*?)" href="(.*?)">', page))
-    assert set(links) == {"comparison.csv", "comparison.tex", "differences.csv", "differences.tex"}
+    names = ("comparison", "differences", "least-balanced", "provenance", "parameters")
+    assert set(links) == {f"{name}.{ending}" for name in names for ending in ("csv", "tex")}
+    assert page.count("<table") == len(names)
     for name in ("comparison.csv", "differences.csv"):
         assert content(links[name], "text/csv") == (report / name).read_bytes()
     latex = content(links["differences.tex"], "application/x-tex").decode()
@@ -60,6 +67,60 @@ def test_each_table_of_the_page_is_there_as_csv_and_latex(pipeline):
     start = page.index("<h2>Differences</h2>")
     titles = re.findall("<th>(.*?)</th>", page[start : page.index("</thead>", start)])
     assert " & ".join(html.unescape(title) for title in titles) in latex
+
+
+SIGNS = {
+    **{rf"\{c}": c for c in "&%$#_{}"},
+    **{r"\textbackslash": "\\", r"\textasciitilde": "~", r"\textasciicircum": "^", r"\textasciigrave": "`"},
+    **{r"\textless": "<", r"\textgreater": ">", r"\textbar": "|", "''": '"'},
+    **{r"$\pm$": "±", r"$\downarrow$": "↓", r"$\rightarrow$": "→", "$^{*}$": "*", "$-$": "-"},
+}
+TOKEN = re.compile("|".join(re.escape(sign) for sign in sorted(SIGNS, key=len, reverse=True)) + r"|\{\}|[^\\{}$&%#_^~]")
+
+
+def cells_of(latex):
+    """Read a table as LaTeX does: rows end with two backslashes, cells with &; anything unknown is an error."""
+    head, *lines, foot, last = latex.splitlines()
+    columns = re.fullmatch(r"\\begin\{tabular\}\{([lr]+)\}", head).group(1)
+    assert (foot, last, lines.pop(0), lines.pop(1)) == (r"\bottomrule", r"\end{tabular}", r"\toprule", r"\midrule")
+    rows = []
+    for line in lines:
+        assert line.endswith(r" \\")
+        assert line[0] not in "[*"
+        cells = re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))
+        assert len(cells) == len(columns)
+        for cell in cells:
+            assert "--" not in cell
+            assert TOKEN.sub("", cell) == ""  # no character is left that means something else to LaTeX
+        rows.append(["".join(SIGNS.get(t, t.replace("{}", "")) for t in TOKEN.findall(cell)) for cell in cells])
+    return columns, rows
+
+
+plain_texts = st.text(st.sampled_from("ab[]*-+.09 &%$#_{}\\~^`<>|\"'±↓→éж")).map(lambda text: " ".join(text.split()))
+
+
+@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(plain_texts, min_size=n, max_size=n), min_size=2)))
+def test_latex_gives_back_every_cell(table):
+    # Apostrophes side by side print as a quotation mark, which is how they look.
+    assume(not any(re.search("""'['"]|"'""", cell) for row in table for cell in row))
+    columns, rows = cells_of(latex_table(table[0], table[1:]))
+    assert len(columns) == len(table[0])
+    assert rows == table
+
+
+def test_every_table_of_the_page_is_latex_with_the_texts_of_the_csv(pipeline):
+    page = (pipeline[0] / "report" / "report.html").read_text(encoding="utf-8")
+    links = dict(re.findall(r'<a download="(.*?)" href="(.*?)">', page))
+    for name in ("least-balanced", "provenance", "parameters"):
+        _, rows = cells_of(content(links[f"{name}.tex"], "application/x-tex").decode())
+        table = content(links[f"{name}.csv"], "text/csv").decode()
+        assert rows == list(csv.reader(io.StringIO(table)))
+    assert rows[0] == ["parameter", "value"]
+    assert ["compare.margin", "1.0"] in rows
+    _, rows = cells_of(content(links["least-balanced.tex"], "application/x-tex").decode())
+    assert len(rows) == 21
+    assert rows[0][:3] == ["id", "label", "score"]
+    assert not any("stored" in title or "sound" in title for title in rows[0])
 
 
 @pytest.mark.parametrize("rate", [4000, 16_000, 44_100])

@@ -166,7 +166,7 @@ def test_the_registered_model_has_the_best_trial_under_its_alias(shown):
 
 def test_a_phone_shows_the_rows(shown):
     page, address, _, experiment, pictures = shown
-    page.resize(400, 800)
+    page.resize(400, 800, phone=True)
     page.open(runs_page(address, experiment))
     text = page.text_with("uniform", "control", "bss-h")
     page.screenshot(pictures / "runs-400.png")

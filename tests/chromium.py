@@ -39,14 +39,34 @@ class Page:
             time.sleep(0.5)
         return text
 
-    def resize(self, width, height):
-        self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+    def resize(self, width, height, phone=False):
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
 
-    def screenshot(self, path):
+    def mouse(self, kind, x, y):
+        """Send a mouseMoved, mousePressed or mouseReleased at a point of the window."""
+        button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+        self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+
+    def wait_for(self, expression):
+        """Return whether `expression` becomes true within a minute."""
+        for _ in range(600):
+            if self.evaluate(expression):
+                return True
+            time.sleep(0.1)
+        return False
+
+    def screenshot(self, path, whole=False):
+        """Take a picture of the window, or of the whole page."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+        picture = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **_clip(self, whole))
+        path.write_bytes(base64.b64decode(picture["data"]))
+
+
+def _clip(page, whole):
+    if not whole:
+        return {}
+    width, height = page.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]")
+    return {"clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
 
 
 @contextmanager

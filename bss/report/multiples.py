@@ -1,0 +1,54 @@
+"""Small multiples: a panel per scheduler, so that any number of curves can be told apart without colour."""
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from bss.metrics.base import Metric, Series
+from bss.report.comparison import Results
+from bss.report.curves import low_end, mean_curve, watched_label
+from bss.report.drawing import PALETTE, axis_label, capitalised, panels
+
+COLUMNS = 5
+MANY = 20
+"""Panels up to which they are drawn generously."""
+MOST_PANELS = 100
+"""Panels of one drawing; each takes time and space."""
+
+
+def multiples_plot(results: Results, metric: Metric[Any], series: Series, baseline: str, names: list[str]) -> str:
+    """Plot a metric against epochs, one panel for each of the first `MOST_PANELS` of `names`.
+
+    A panel has the mean over seeds with its standard error, and in grey the curve of `baseline`, dashed, and the range
+    of the means of all `results`.
+    """
+    what = watched_label(results, metric, series)
+    curves = {name: mean_curve(trials, metric, series) for name, trials in results.items()}
+    means = np.array([mean for mean, _ in curves.values()])
+    epochs = np.arange(1, means.shape[1] + 1)
+    names = names[:MOST_PANELS]
+    columns = min(COLUMNS, len(names))
+    rows = ceil(len(names) / columns)
+    label = f"{capitalised(what)} of each scheduler against epochs, one panel each, with the curve of {baseline}"
+    height = 0.7 + (1.45 if len(names) <= MANY else 1.05) * rows
+    with panels(2.0 * columns, height, label, rows, columns, share_x=True) as (drawn, finish):
+        for axes, name in zip(drawn, names, strict=False):
+            mean, error = curves[name]
+            axes.fill_between(epochs, means.min(axis=0), means.max(axis=0), color="#888888", alpha=0.15, linewidth=0)
+            axes.plot(epochs, curves[baseline][0], "--", color="#888888", linewidth=1)
+            if name != baseline:
+                axes.fill_between(epochs, mean - error, mean + error, color=PALETTE[2], alpha=0.25, linewidth=0)
+            axes.plot(epochs, mean, color=PALETTE[0 if name == baseline else 2], linewidth=1.6)
+            axes.set_title(name, loc="left", fontsize=8)
+            axes.tick_params(labelsize=7)
+        for axes in drawn[len(names) :]:
+            axes.set_axis_off()
+        axes = drawn[0]
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+        axes.yaxis.get_major_locator().set_params(nbins=4)
+        if metric.unit == "%" and metric.better == "higher":
+            axes.set_ylim(bottom=max(0, low_end(results, series.column)))
+        axes.figure.supxlabel("epoch", fontsize=9)
+        axes.figure.supylabel(axis_label(what, metric), fontsize=9)
+        return finish()
