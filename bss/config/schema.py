@@ -13,11 +13,13 @@ from bss.config.combinations import check_combinations, combinations_of
 from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
+from bss.config.heads import HeadsConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.config.resources import ResourcesConfig
 from bss.config.schedule import ScheduleConfig
 from bss.config.strategies import StrategyEntry, check_strategies
 from bss.config.training import Precision, TrainConfig
+from bss.strategies import Prediction
 from bss.strategies.none import Plain
 
 Protocol = Literal["honest", "published"]
@@ -160,8 +162,13 @@ class NetworkConfig:
     """How the features are fused."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     """The training loss."""
-    prediction: Literal["all-heads", "unimodal-heads", "fused"] = "all-heads"
-    """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones."""
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    """The unimodal heads."""
+    prediction: Prediction = "all-heads"
+    """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones.
+
+    by-entropy: of the unimodal ones, those of a surer head weighing more, sample by sample (MLA).
+    """
     head_initialisation: Literal["torch", "xavier"] = "torch"
     """Initialisation of the unimodal and fusion heads: torch's default for linear layers (uniform in
     +-1 / sqrt(width), bias too), or Xavier normal (Glorot and Bengio, 2010) with bias 0, as in the scripts."""

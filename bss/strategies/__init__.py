@@ -14,6 +14,7 @@ from bss.strategies.base import (
     Setting,
     State,
     Strategy,
+    Turn,
     Weights,
     weighted_loss,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Setting",
     "State",
     "Strategy",
+    "Turn",
     "Weights",
     "weighted_loss",
 ]

@@ -22,7 +22,7 @@ Group = tuple[Literal["encoder", "head", "fusion"], str]
 FUSION: Group = ("fusion", "")
 
 Split = Literal["train", "val"]
-Prediction = Literal["all-heads", "unimodal-heads", "fused"]
+Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,19 @@ class EpochPlan:
     """Factor of the learning rate of a modality's encoder and head; 1 if left out."""
     frozen: tuple[Group, ...] = ()
     """Get no gradient, so that neither momentum nor weight decay moves them; their batch normalisation is in eval."""
+    restarted: tuple[Group, ...] = ()
+    """Whose state in the optimiser (momentum, moments) is dropped before the epoch."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of several updates by the same batch, each with passes of its own over the parts of the batch."""
+
+    encoders: tuple[str, ...]
+    """Those that run. What a strategy sees then has these modalities alone, and `Seen.fused` is NaN unless they are
+    all. Each modality belongs to one turn of a step or more; scores observe the first."""
+    updates: tuple[Group, ...]
+    """What learns. The rest gets no gradient, so that momentum and weight decay leave it alone, and is in eval."""
 
 
 @dataclass
@@ -87,6 +100,10 @@ class Context:
     """Of the loss, in this epoch."""
     total: Callable[[torch.Tensor], torch.Tensor]
     """Sums a tensor over the ranks, which must all call it. Not differentiable."""
+    progress: float = 0.0
+    """Share of the epoch's steps that are done, in [0, 1)."""
+    turn: Turn | None = None
+    """The one that is being taken, if `Strategy.turns` has any."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,8 @@ class Seen:
     """The fusion head: features to logits [batch, classes]."""
     targets: torch.Tensor | None = None
     """Probabilities [batch, classes] that take the place of the labels in the loss, from `mix`."""
+    branches: Callable[[str, torch.Tensor], list[torch.Tensor]] | None = None
+    """The logits [batch, classes] of each branch in use of a modality's head (network.heads), from its features."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +187,10 @@ class Strategy(ABC):
             return "fused"
         return "unimodal-heads" if weights.fused is None else None
 
+    def heads(self, setting: Setting) -> Mapping[str, Any]:
+        """Return the keys of network.heads that the method sets."""
+        return {}
+
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the state before the first epoch; tensors are moved to the device of the training."""
         return {}
@@ -182,6 +205,13 @@ class Strategy(ABC):
         Called once before each epoch; weights in `modules` may be changed in place.
         """
         return EpochPlan()
+
+    def turns(self, context: Context) -> tuple[Turn, ...]:
+        """Return the turns of a step, in order; none: one pass over everything, and one update.
+
+        It is called in each step. `mix`, `objectives`, `gather` and `after` are called in each turn as in a step.
+        """
+        return ()
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
         """Return features in place of those seen, or None; scores observe the features as they were."""

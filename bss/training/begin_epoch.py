@@ -52,6 +52,7 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
         state.strategy.begin_epoch(epoch, lambda split: read_facts(state.network, splits[split], ranks))
+        state.strategy.forget(state.optimiser)
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
     if epoch == 0:

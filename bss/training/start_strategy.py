@@ -12,12 +12,15 @@ from bss.training.distributed.ranks import Ranks
 from bss.training.strategy_run import StrategyRun
 
 
-def predicting_as_trained(config: Config, strategy: Strategy | None) -> Config:
-    """Return `config` whose prediction takes the logits that `strategy` trains; network.json then says so too."""
-    prediction = None if strategy is None or strategy.kind == "none" else strategy.prediction(setting_of(config))
-    if prediction is None:
+def network_for(strategy: Strategy | None, config: Config) -> Config:
+    """Return `config` with the heads of `strategy`, and the prediction by logits that it trains, as in network.json."""
+    if strategy is None or strategy.kind == "none":
         return config
-    return replace(config, network=replace(config.network, prediction=prediction))
+    setting, network = setting_of(config), config.network
+    heads = replace(network.heads, **strategy.heads(setting))
+    return replace(
+        config, network=replace(network, heads=heads, prediction=strategy.prediction(setting) or network.prediction)
+    )
 
 
 def start_strategy(

@@ -35,7 +35,7 @@ from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.start_strategy import predicting_as_trained, start_strategy
+from bss.training.start_strategy import network_for, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
@@ -65,7 +65,7 @@ def train_trial(
     make_reproducible(config.resources.deterministic)
     keep_freed_memory()
     entry = config.schedule.schedulers[name]
-    config = predicting_as_trained(config, strategy)
+    config = network_for(strategy, config)
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
@@ -90,6 +90,8 @@ def train_trial(
     settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile is True:
         wrapped = compiled(wrapped, device)
+        if run is not None:
+            run.encode = compiled(network.encode, device)
     graph = step_graph(config, device)
     optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)

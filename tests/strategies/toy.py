@@ -8,6 +8,7 @@ import torch
 
 from bss.config.encoders import MlpConfig
 from bss.config.fusion import Concatenation
+from bss.config.heads import HeadsConfig
 from bss.config.schema import NetworkConfig
 from bss.config.training import SgdConfig
 from bss.data.store import Modality
@@ -72,6 +73,12 @@ def make_network(names, fusion=None, **changes):
     return network
 
 
+def network_for(strategy, names, fusion=None):
+    """Return the network of `make_network` with the heads that `strategy` wants, as a training has it."""
+    heads = HeadsConfig(**strategy.heads(setting_for(make_network(names, fusion))))
+    return make_network(names, fusion, heads=heads)
+
+
 def setting_for(network, epochs=EPOCHS):
     weights = network.config.loss_weights
     kind = network.config.fusion.kind
@@ -92,6 +99,7 @@ def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epoc
         if run is not None:
             splits = {"train": data, "val": contradicting(data) if isinstance(strategy, Mses) else data}
             run.begin_epoch(epoch, lambda split, splits=splits: read_facts(network, splits[split], ranks))
+            run.forget(made)
             for group in made.param_groups:
                 group["lr"] = optimiser.learning_rate * run.rate(group)
         batches = split_into_batches(np.random.default_rng(epoch).permutation(len(data)), batch_size)
@@ -128,7 +136,7 @@ def ranks_of(count):
 def train_on_ranks(strategy, names, count, **changes):
     """Train in `count` threads; return each one's network and run."""
     found, errors = [None] * count, []
-    networks = [make_network(names) for _ in range(count)]  # here: threads share torch's generator
+    networks = [network_for(strategy, names) for _ in range(count)]  # here: threads share torch's generator
 
     def work(ranks):
         try:
@@ -149,7 +157,7 @@ def train_on_ranks(strategy, names, count, **changes):
 
 def renamed(network, names, fusion=None):
     """Return the same network with other names for its modalities, given as {old: new} in the new order."""
-    other = make_network(list(names.values()), fusion)
+    other = make_network(list(names.values()), fusion, heads=network.config.heads)
     for old, new in names.items():
         other.encoders[new].load_state_dict(network.encoders[old].state_dict())
         other.heads[new].load_state_dict(network.heads[old].state_dict())
