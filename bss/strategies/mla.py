@@ -8,7 +8,19 @@ from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, Gradients, Group, Prediction, Seen, Setting, State, Strategy, Turn, Weights
+from bss.strategies.base import (
+    Context,
+    Draw,
+    Gradients,
+    Group,
+    Prediction,
+    Seen,
+    Setting,
+    State,
+    Strategy,
+    Turn,
+    Weights,
+)
 
 
 @dataclass(frozen=True)

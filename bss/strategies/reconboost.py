@@ -71,9 +71,7 @@ class ReconBoost(Strategy):
         return [Objective(loss)]
 
 
-def boosted(
-    own: torch.Tensor, rest: torch.Tensor, labels: torch.Tensor, most: float, falling: float
-) -> torch.Tensor:
+def boosted(own: torch.Tensor, rest: torch.Tensor, labels: torch.Tensor, most: float, falling: float) -> torch.Tensor:
     """Return ``(most - falling * q) * CE(own) / C``, float [batch], with q the probability of the label by `rest`."""
     q = rest.softmax(dim=1).gather(1, labels[:, None])[:, 0]
     entropy = torch.nn.functional.cross_entropy(own, labels, reduction="none")

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from toy import CLASSES, EPOCHS, Toy, make_network, network_for, ranks_of, renamed, setting_for, start, train, train_on_ranks
+from toy import (
+    CLASSES,
+    EPOCHS,
+    Toy,
+    make_network,
+    network_for,
+    ranks_of,
+    renamed,
+    setting_for,
+    start,
+    train,
+    train_on_ranks,
+)
 
 from bss.config.fusion import Gated, Sum
 from bss.config.strategies import find_strategies

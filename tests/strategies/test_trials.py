@@ -14,6 +14,7 @@ from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.strategies.gblending import GBlending
+from bss.strategies.mla import Mla
 from bss.strategies.mslr import Mslr
 from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
@@ -134,7 +135,7 @@ def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeyp
     from bss.training import initial_network
 
     monkeypatch.setattr(initial_network.torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    for strategy in (Ogm(window=(0.0, 1.0)), Smp(order=("image", "audio", "vector"))):
+    for strategy in (Ogm(window=(0.0, 1.0)), Smp(order=("image", "audio", "vector")), Mla()):
         one, other = trained(strategy, name="uniform"), trained(strategy, name="uniform", compile=True)
         weights = [torch.load(__import__("io").BytesIO(made["model.pt"])) for made in (one, other)]
         for key, value in weights[0].items():
