@@ -21,7 +21,8 @@ Group = tuple[Literal["encoder", "head", "fusion"], str]
 """Which parameters: the encoder or the head of a modality, or the fusion head, whose second part is empty."""
 FUSION: Group = ("fusion", "")
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "teachers"]
+"""Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
 Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy"]
 
 
@@ -107,6 +108,16 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """What the teachers say of the same inputs as in `Seen`, without gradient; float32."""
+
+    features: dict[str, torch.Tensor]
+    """[batch, width] per modality."""
+    logits: dict[str, torch.Tensor]
+    """[batch, classes] per modality."""
+
+
+@dataclass(frozen=True)
 class Seen:
     """One part of a batch after the forward pass; float32, with this rank's samples."""
 
@@ -124,6 +135,8 @@ class Seen:
     """Probabilities [batch, classes] that take the place of the labels in the loss, from `mix`."""
     branches: Callable[[str, torch.Tensor], list[torch.Tensor]] | None = None
     """The logits [batch, classes] of each branch in use of a modality's head (network.heads), from its features."""
+    taught: Taught | None = None
+    """If the strategy is `taught`."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +182,9 @@ class Strategy(ABC):
     """The name of the strategy in params.yaml: ``Literal["name"] = "name"``."""
     splits: ClassVar[tuple[Split, ...]] = ()
     """Whose facts it plans by; never those of test."""
+    taught: ClassVar[bool] = False
+    """Whether it learns from teachers: the same encoders and heads, each modality's trained alone, with the same seed
+    and for as many epochs, in eval mode."""
 
     def check(self, setting: Setting) -> None:  # noqa: B027
         """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""

@@ -51,7 +51,7 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     sampler.sequence = ranks.agree(sampler.sequence, state.device)
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
-        state.strategy.begin_epoch(epoch, lambda split: read_facts(state.network, splits[split], ranks))
+        state.strategy.begin_epoch(epoch, lambda split: read_facts(*_of(state, splits, split), ranks))
         state.strategy.forget(state.optimiser)
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
@@ -60,3 +60,11 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     elif sampler.measured is not None:
         records.measurements.append((epoch, sampler.measured, sampler.scores.copy()))
         sampler.measured = None
+
+
+def _of(state: TrainingState, splits: dict[str, SplitData], split: str) -> tuple[MultiModalNetwork, SplitData]:
+    """Return the network and the split whose facts are asked for."""
+    if split != "teachers":
+        return state.network, splits[split]
+    assert state.strategy is not None and state.strategy.teachers is not None
+    return state.strategy.teachers, splits["train"]

@@ -55,7 +55,7 @@ class Step:
             with torch.no_grad():
                 loss = self.network.loss(outputs, labels)
             penalty = self.network.fusion.penalty() if last else None
-            self.strategy.backward(outputs, labels, number, length, size, penalty)
+            self.strategy.backward(inputs, outputs, labels, number, length, size, penalty)
             return outputs.detached(), loss
         with self.ranks.adding_gradients(self.call, last=last):
             with self.sharing_dropout(length):

@@ -12,7 +12,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.models.heads import Head
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.strategies import Context, Draw, EpochPlan, Facts, Gradients, Group, Seen, Setting, Strategy, Turn, Weights
+from bss.strategies import (
+    Context,
+    Draw,
+    EpochPlan,
+    Facts,
+    Gradients,
+    Group,
+    Seen,
+    Setting,
+    Strategy,
+    Taught,
+    Turn,
+    Weights,
+)
 from bss.strategies.base import FUSION
 from bss.training.distributed.ranks import Ranks
 
@@ -25,9 +38,16 @@ class StrategyRun:
     """
 
     def __init__(
-        self, strategy: Strategy, setting: Setting, network: MultiModalNetwork, ranks: Ranks, seed: int
+        self,
+        strategy: Strategy,
+        setting: Setting,
+        network: MultiModalNetwork,
+        ranks: Ranks,
+        seed: int,
+        teachers: MultiModalNetwork | None = None,
     ) -> None:
-        self.strategy, self.network, self.ranks, self.seed = strategy, network, ranks, seed
+        assert (teachers is not None) == strategy.taught
+        self.strategy, self.network, self.ranks, self.seed, self.teachers = strategy, network, ranks, seed, teachers
         self.device = next(network.parameters()).device
         self.encode: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = network.encode
         """What turns call; may be replaced by a compiled one."""
@@ -111,12 +131,20 @@ class StrategyRun:
             self.context.turn = None
 
     def backward(
-        self, outputs: Outputs, labels: Tensor, number: int, length: int, size: int, penalty: Tensor | None
+        self,
+        inputs: Mapping[str, Tensor],
+        outputs: Outputs,
+        labels: Tensor,
+        number: int,
+        length: int,
+        size: int,
+        penalty: Tensor | None,
     ) -> None:
         """Add the gradients of part `number` of a batch of `size` samples, `length` of them in the part."""
         features = self.network.activate(outputs.features)
         branches = self.network.classify_by_branch
-        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse, branches=branches)
+        taught = self._taught({name: inputs[name] for name in features})
+        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse, None, branches, taught)
         with torch.no_grad():
             gathered = self.strategy.gather(self.context, seen)
         if gathered is not None:
@@ -181,6 +209,13 @@ class StrategyRun:
     def _draw(self, number: int, length: int) -> Draw:
         epoch, ranks = self.context.epoch, self.ranks
         return Draw(self.seed, epoch, self.step, self.device, number, length, ranks.rank, ranks.count)
+
+    def _taught(self, inputs: dict[str, Tensor]) -> Taught | None:
+        if self.teachers is None:
+            return None
+        with torch.no_grad():
+            features = self.teachers.activate(self.teachers.encode(inputs))
+            return Taught(features, self.teachers.classify(features))
 
     def _trained(self, group: Group) -> list[nn.Parameter]:
         return [p for p in self.modules[group].parameters() if p.requires_grad]

@@ -30,7 +30,8 @@ def take_turns(
                     features = run.encode({name: inputs[name] for name in turn.encoders})
                 outputs = _outputs(network, features)
                 last = number == len(lengths) and FUSION in turn.updates
-                run.backward(outputs, labels, number, length, sum(lengths), network.fusion.penalty() if last else None)
+                penalty = network.fusion.penalty() if last else None
+                run.backward(inputs, outputs, labels, number, length, sum(lengths), penalty)
                 seen[number - 1].append(outputs.detached())
             run.finish_step()
         step.optimiser.step()

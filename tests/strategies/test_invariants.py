@@ -11,6 +11,7 @@ from toy import (
     CLASSES,
     EPOCHS,
     Toy,
+    facts_of,
     make_network,
     network_for,
     ranks_of,
@@ -24,10 +25,12 @@ from toy import (
 from bss.config.fusion import Gated, Sum
 from bss.config.strategies import find_strategies
 from bss.config.training import SgdConfig
+from bss.models.heads import last_layer
 from bss.strategies.agm import Agm
 from bss.strategies.amss import Amss
 from bss.strategies.aug import Aug
 from bss.strategies.dgl import Dgl
+from bss.strategies.g2d import G2d
 from bss.strategies.gblending import GBlending
 from bss.strategies.lfm import Lfm
 from bss.strategies.mbsd import Mbsd
@@ -43,9 +46,8 @@ from bss.strategies.ogm import Ogm
 from bss.strategies.pmr import Pmr
 from bss.strategies.reconboost import ReconBoost
 from bss.strategies.smp import Smp
+from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
-from bss.models.heads import last_layer
-from bss.training.head_facts import read_facts
 from bss.training.steps import make_optimiser, train_epoch
 
 ALL = (0.0, 1.0)
@@ -80,6 +82,9 @@ CASES = {
     "reconboost": ReconBoost(alone=1, joint=1),
     "reconboost agreement": ReconBoost(alone=2, joint=1, agreement=0.5),
     "aug": Aug(width=4, every=1),
+    "umt": Umt(),
+    "g2d": G2d(),
+    "g2d published": G2d(loss="published", temperature=2.0),
     "aug code": Aug(width=4, every=1, compare="ratio", older="softmax", train_new=False),
     "mmpareto": MmPareto(),
     "mmpareto tensor": MmPareto(norm="tensor"),
@@ -102,6 +107,8 @@ NEUTRAL = {
     "pmr": Pmr(alpha=0.0),
     "pmr outside": Pmr(window=(0.0, 0.0)),
     "amss": Amss(bounds=(1.0, 1.0)),
+    "umt": Umt(strength=0.0),
+    "g2d": G2d(features=0.0, logits=0.0, freeze=False),
 }
 ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug"}
 """Kinds with no parameters that make them plain training to the bit."""
@@ -252,7 +259,7 @@ def test_scores_observe_the_clean_pass(case):
     run = start(CASES[case], network)
     for epoch in (0, 1):  # some act from the second epoch on
         optimiser = make_optimiser(network, STILL, run.groups())
-        run.begin_epoch(epoch, lambda split: read_facts(network, data, run.ranks))
+        run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
         clean = copy.deepcopy(network).train()
         batch = np.arange(9)
         observe = lambda i, outputs, loss: seen.append((i, outputs, loss))  # noqa: E731
@@ -283,7 +290,7 @@ def test_a_step_waits_for_no_result(case):
     run = start(CASES[case], network)
     optimiser = make_optimiser(network, STILL, run.groups())
     for epoch in (0, 1):
-        run.begin_epoch(epoch, lambda split: read_facts(network, data, run.ranks))
+        run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
         with Waits() as waits:
             batches = [np.arange(9), np.arange(9, 18)]
             train_epoch(network, optimiser, data, batches, seed=0, epoch=epoch, accumulate=2, strategy=run)

@@ -19,7 +19,9 @@ from bss.strategies.mslr import Mslr
 from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
 from bss.strategies.smp import Smp
+from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import Checkpoints
+from bss.training.start_strategy import Teachers
 from bss.training.trial import train_trial
 
 SAME = ("history.csv", "metrics.json", "model.pt", "network.json", "predictions.parquet", "sequences.parquet")
@@ -40,7 +42,22 @@ def trained(pipeline, small_root, small_store, make_config, tmp_path):
         plan = read_plan(plans, name, 0, store, config_to_tree(config.schedule.schedulers[name]))
         folder = tmp_path / f"trial-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        train_trial(config, store, plan, name, 0, folder, lambda row: None, checkpoints=checkpoints, strategy=strategy)
+        teachers = None
+        if strategy is not None and strategy.taught:  # of another seed, and not trained
+            network = initial_network(config, store, 1, torch.device("cpu"))
+            teachers = Teachers(network.eval().requires_grad_(False), 3, 40, 1.5)
+        train_trial(
+            config,
+            store,
+            plan,
+            name,
+            0,
+            folder,
+            lambda row: None,
+            checkpoints=checkpoints,
+            strategy=strategy,
+            teachers=teachers,
+        )
         return {file: (folder / file).read_bytes() for file in SAME}
 
     return run

@@ -88,7 +88,24 @@ def setting_for(network, epochs=EPOCHS):
 def start(strategy, network, ranks=ALONE, epochs=EPOCHS):
     setting = setting_for(network, epochs)
     strategy.check(setting)
-    return StrategyRun(strategy, setting, network, ranks, seed=0)
+    return StrategyRun(strategy, setting, network, ranks, 0, teachers_of(network) if strategy.taught else None)
+
+
+def teachers_of(network):
+    """Return teachers that are not trained: the network with half its weights."""
+    teachers = copy.deepcopy(network).eval().requires_grad_(False)
+    for p in teachers.parameters():
+        p.mul_(0.5)
+    return teachers
+
+
+def facts_of(run, splits):
+    """Return what reads the facts of a split."""
+    return lambda split: (
+        read_facts(run.teachers, splits["train"], run.ranks)
+        if split == "teachers"
+        else read_facts(run.network, splits[split], run.ranks)
+    )
 
 
 def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epochs=EPOCHS, observe=None, optimiser=SGD):
@@ -98,7 +115,7 @@ def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epoc
     for epoch in range(epochs):
         if run is not None:
             splits = {"train": data, "val": contradicting(data) if isinstance(strategy, Mses) else data}
-            run.begin_epoch(epoch, lambda split, splits=splits: read_facts(network, splits[split], ranks))
+            run.begin_epoch(epoch, facts_of(run, splits))
             run.forget(made)
             for group in made.param_groups:
                 group["lr"] = optimiser.learning_rate * run.rate(group)
