@@ -167,7 +167,8 @@ class NetworkConfig:
     prediction: Prediction = "all-heads"
     """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones.
 
-    by-entropy: of the unimodal ones, those of a surer head weighing more, sample by sample (MLA).
+    by-entropy: of the unimodal ones, those of a surer head weighing more, sample by sample (MLA). evidence: of all
+    heads as opinions that Dempster's rule combines (ETMC).
     """
     head_initialisation: Literal["torch", "xavier"] = "torch"
     """Initialisation of the unimodal and fusion heads: torch's default for linear layers (uniform in

@@ -61,8 +61,8 @@ def train(
         for trial in wanted:
             restore_folder(trial.folder)
         if trials is None:
-            _remove_others(runs, wanted)
             _remove_other_teachers(config, data, runs, wanted)
+            _remove_others(runs, wanted)
         kept = {trial.id for trial in wanted if is_finished(trial.folder, trial.key)}
         for trial in wanted:
             checkpoints = checkpoints_folder(trial.folder)

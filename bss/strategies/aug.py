@@ -1,4 +1,4 @@
-"""AUG (Rethinking Multimodal Learning from the Perspective of ... Classification Ability Disproportion, NeurIPS 2025)."""
+"""AUG (Rethinking Multimodal Learning: Mitigating Classification Ability Disproportion, NeurIPS 2025)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ FUSION: Group = ("fusion", "")
 
 Split = Literal["train", "val", "teachers"]
 """Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
-Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy"]
+Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence"]
 
 
 @dataclass(frozen=True)

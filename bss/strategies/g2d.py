@@ -29,8 +29,8 @@ from bss.strategies.umt import feature_distance
 class G2d(Method):
     """Features and fused logits learn from unimodal teachers, and the encoder of the weakest one trains alone at first.
 
-    Costs a forward pass of the encoders more per step, and the training of the teachers, once per seed. For the freezing
-    alone there is the strategy smp.
+    Costs a forward pass of the encoders more per step, and the training of the teachers, once per seed. The strategy
+    smp is the freezing alone.
     """
 
     kind: Literal["g2d"] = "g2d"

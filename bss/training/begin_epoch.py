@@ -66,5 +66,6 @@ def _of(state: TrainingState, splits: dict[str, SplitData], split: str) -> tuple
     """Return the network and the split whose facts are asked for."""
     if split != "teachers":
         return state.network, splits[split]
-    assert state.strategy is not None and state.strategy.teachers is not None
+    assert state.strategy is not None
+    assert state.strategy.teachers is not None
     return state.strategy.teachers, splits["train"]

@@ -74,7 +74,8 @@ def teachers_for(student: Trial, config: Config, data: Store, ranks: Ranks) -> T
             time.sleep(1)
         if not _agreed(ranks.rank > 0 or is_finished(trial.folder, trial.key), ranks, device):
             if ranks.rank == 0:
-                make_console().print(f"Training the teachers of seed {trial.id.seed}: {trial.folder}", highlight=False)
+                line = f"Training the teachers of seed {trial.id.seed}: {trial.folder}"
+                make_console().print(line, highlight=False, markup=False, soft_wrap=True)
             train_into(trial, plan, alone, data, lambda row: None, ranks)
     found = None
     if ranks.rank == 0:

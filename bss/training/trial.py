@@ -137,11 +137,16 @@ def train_trial(
     if folder is not None:
         description = describe_network(config.network, store)
         _write(config, network, store, train.rows, description, metrics, records, predictions, folder)
-        seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
-        if teachers is not None:
-            seconds = seconds | {"seconds": state.seconds() + teachers.seconds, "teaching_seconds": teachers.seconds}
-        write_json(folder / "timing.json", seconds)
+        write_json(folder / "timing.json", _seconds(state, teachers))
     return metrics, records.ranks
+
+
+def _seconds(state: TrainingState, teachers: Teachers | None) -> dict[str, float]:
+    """Return timing.json."""
+    own = {"seconds": state.seconds(), "measuring_seconds": state.records.measuring_seconds}
+    if teachers is None:
+        return own
+    return own | {"seconds": own["seconds"] + teachers.seconds, "teaching_seconds": teachers.seconds}
 
 
 def _train_one_epoch(

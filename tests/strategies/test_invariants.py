@@ -29,9 +29,12 @@ from bss.models.heads import last_layer
 from bss.strategies.agm import Agm
 from bss.strategies.amss import Amss
 from bss.strategies.aug import Aug
+from bss.strategies.cml import Cml
 from bss.strategies.dgl import Dgl
+from bss.strategies.etmc import Etmc
 from bss.strategies.g2d import G2d
 from bss.strategies.gblending import GBlending
+from bss.strategies.inforeg import InfoReg
 from bss.strategies.lfm import Lfm
 from bss.strategies.mbsd import Mbsd
 from bss.strategies.mixup import Mixup
@@ -82,6 +85,9 @@ CASES = {
     "reconboost": ReconBoost(alone=1, joint=1),
     "reconboost agreement": ReconBoost(alone=2, joint=1, agreement=0.5),
     "aug": Aug(width=4, every=1),
+    "etmc": Etmc(annealing=2),
+    "cml": Cml(),
+    "inforeg": InfoReg(epochs=2),
     "umt": Umt(),
     "g2d": G2d(),
     "g2d published": G2d(loss="published", temperature=2.0),
@@ -107,10 +113,12 @@ NEUTRAL = {
     "pmr": Pmr(alpha=0.0),
     "pmr outside": Pmr(window=(0.0, 0.0)),
     "amss": Amss(bounds=(1.0, 1.0)),
+    "cml": Cml(strength=0.0, subsets=0.0),
+    "inforeg": InfoReg(strength=0.0),
     "umt": Umt(strength=0.0),
     "g2d": G2d(features=0.0, logits=0.0, freeze=False),
 }
-ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug"}
+ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc"}
 """Kinds with no parameters that make them plain training to the bit."""
 DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+"}
 BY_PART = {"mixup", "modality dropout", "pmr"}
