@@ -168,14 +168,18 @@ class NetworkConfig:
     """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones.
 
     by-entropy: of the unimodal ones, those of a surer head weighing more, sample by sample (MLA). evidence: of all
-    heads as opinions that Dempster's rule combines (ETMC).
+    heads as opinions that Dempster's rule combines (ETMC). surest: of the fused ones for samples on which the heads
+    agree with them, else of the surest head (DOMFN).
     """
+    agreement: float = 0.5
+    """For prediction surest: a head agrees if the squared difference of each class's probability is below it."""
     head_initialisation: Literal["torch", "xavier"] = "torch"
     """Initialisation of the unimodal and fusion heads: torch's default for linear layers (uniform in
     +-1 / sqrt(width), bias too), or Xavier normal (Glorot and Bengio, 2010) with bias 0, as in the scripts."""
 
     def __post_init__(self) -> None:
-        """Check encoders and fusion together."""
+        """Check the range, and encoders and fusion together."""
+        require(0 <= self.agreement <= 1, "agreement", self.agreement, "in [0, 1]")
         if isinstance(self.fusion, Film) and self.fusion.conditioner is not None:
             known = list(self.encoders)
             right = f"null or one of the modalities {known}"

@@ -145,7 +145,7 @@ class MultiModalNetwork(nn.Module):
 
     def scores(self, outputs: Outputs) -> Tensor:
         """Return the logits, put together by network.prediction, whose argmax is the prediction, [batch, classes]."""
-        return predicted_logits(self.config.prediction, outputs.logits, outputs.fused)
+        return predicted_logits(self.config.prediction, outputs.logits, outputs.fused, self.config.agreement)
 
 
 def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -> AnyEncoderConfig:

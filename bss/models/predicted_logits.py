@@ -7,15 +7,23 @@ from torch import Tensor
 
 from bss.strategies import Prediction
 from bss.strategies.evidence import alpha_of, combined
+from bss.strategies.surest import surest
 
 
-def predicted_logits(prediction: Prediction, logits: Mapping[str, Tensor], fused: Tensor) -> Tensor:
-    """Return the logits of the prediction, [batch, classes], from unimodal and fused ones of that shape."""
+def predicted_logits(
+    prediction: Prediction, logits: Mapping[str, Tensor], fused: Tensor, agreement: float = 0.5
+) -> Tensor:
+    """Return the logits of the prediction, [batch, classes], from unimodal and fused ones of that shape.
+
+    `agreement` is network.agreement.
+    """
     if prediction == "fused":
         return fused
     if prediction == "evidence":  # the softmax of these is the expected probability
         return combined([alpha_of(z) for z in (*logits.values(), fused)]).log()
     stacked = torch.stack(list(logits.values()))
+    if prediction == "surest":
+        return surest(stacked, fused, agreement)
     if prediction == "by-entropy":
         return (entropy_weights(stacked)[:, :, None] * stacked).sum(dim=0)
     total = stacked.sum(dim=0)

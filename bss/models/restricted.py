@@ -37,7 +37,7 @@ def restricted(network: MultiModalNetwork, names: Collection[str]) -> MultiModal
         return network
     fusion = network.fusion.restricted_to(names)
     if fusion is None:
-        if network.config.prediction in ("all-heads", "fused", "evidence"):
+        if network.config.prediction not in ("unimodal-heads", "by-entropy"):
             return None
         fusion = UnusedFusion(network.classes)
     copied = shallow_copy(network)

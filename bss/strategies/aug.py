@@ -64,10 +64,10 @@ class Aug(Strategy):
         """Return that the heads are trained alone."""
         return Weights(None, dict.fromkeys(setting.modalities, 1.0))
 
-    def heads(self, setting: Setting) -> Mapping[str, Any]:
+    def network(self, setting: Setting) -> Mapping[str, Any]:
         """Return heads with room for a branch whenever one may come."""
         most = 1 + (setting.epochs - 1) // self._period(setting)
-        return {"shared": True, "hidden": self.width, "branches": most}
+        return {"heads": {"shared": True, "hidden": self.width, "branches": most}}
 
     def reads(self, context: Context) -> bool:
         """Where a head may grow."""

@@ -23,7 +23,7 @@ FUSION: Group = ("fusion", "")
 
 Split = Literal["train", "val", "teachers"]
 """Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
-Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence"]
+Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence", "surest"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ class Facts:
     accuracy: dict[str, float]
     confidence: dict[str, float]
     """Probability of the label."""
+    purity: dict[str, float] = field(default_factory=dict)
+    """Share of the samples whose label is the most frequent in their cluster of the modality's features, if the
+    strategy is `clustered`."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,8 @@ class Strategy(ABC):
     """The name of the strategy in params.yaml: ``Literal["name"] = "name"``."""
     splits: ClassVar[tuple[Split, ...]] = ()
     """Whose facts it plans by; never those of test."""
+    clustered: ClassVar[bool] = False
+    """Whether it plans by the purity of clusters too."""
     taught: ClassVar[bool] = False
     """Whether it learns from teachers: the same encoders and heads, each modality's trained alone, with the same seed
     and for as many epochs, in eval mode."""
@@ -203,8 +208,8 @@ class Strategy(ABC):
             return "fused"
         return "unimodal-heads" if weights.fused is None else None
 
-    def heads(self, setting: Setting) -> Mapping[str, Any]:
-        """Return the keys of network.heads that the method sets."""
+    def network(self, setting: Setting) -> Mapping[str, Any]:
+        """Return what the method sets of the section network: keys to values, of `heads` to keys and values of it."""
         return {}
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:

@@ -52,9 +52,9 @@ class Mla(Strategy):
         """Return which logits `fusion` takes."""
         return "by-entropy" if self.fusion == "dynamic" else "unimodal-heads"
 
-    def heads(self, setting: Setting) -> Mapping[str, Any]:
+    def network(self, setting: Setting) -> Mapping[str, Any]:
         """Return that the heads share their layer."""
-        return {"shared": True}
+        return {"heads": {"shared": True}}
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the projection, which starts as the identity, and that no turn has been taken."""

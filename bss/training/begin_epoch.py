@@ -51,7 +51,8 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     sampler.sequence = ranks.agree(sampler.sequence, state.device)
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
-        state.strategy.begin_epoch(epoch, lambda split: read_facts(*_of(state, splits, split), ranks))
+        clustered = state.strategy.strategy.clustered
+        state.strategy.begin_epoch(epoch, lambda split: read_facts(*_of(state, splits, split), ranks, clustered))
         state.strategy.forget(state.optimiser)
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return

@@ -28,14 +28,13 @@ class Teachers:
 
 
 def network_for(strategy: Strategy | None, config: Config) -> Config:
-    """Return `config` with the heads of `strategy`, and the prediction by logits that it trains, as in network.json."""
+    """Return `config` with the network that `strategy` wants, and the prediction by logits that it trains."""
     if strategy is None or strategy.kind == "none":
         return config
     setting, network = setting_of(config), config.network
-    heads = replace(network.heads, **strategy.heads(setting))
-    return replace(
-        config, network=replace(network, heads=heads, prediction=strategy.prediction(setting) or network.prediction)
-    )
+    changes = {**strategy.network(setting), "prediction": strategy.prediction(setting) or network.prediction}
+    changes["heads"] = replace(network.heads, **changes.get("heads", {}))
+    return replace(config, network=replace(network, **changes))
 
 
 def start_strategy(

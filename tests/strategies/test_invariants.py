@@ -31,6 +31,7 @@ from bss.strategies.amss import Amss
 from bss.strategies.aug import Aug
 from bss.strategies.cml import Cml
 from bss.strategies.dgl import Dgl
+from bss.strategies.domfn import Domfn
 from bss.strategies.etmc import Etmc
 from bss.strategies.g2d import G2d
 from bss.strategies.gblending import GBlending
@@ -48,6 +49,7 @@ from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
 from bss.strategies.pmr import Pmr
 from bss.strategies.reconboost import ReconBoost
+from bss.strategies.relearning import Relearning
 from bss.strategies.smp import Smp
 from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
@@ -87,7 +89,10 @@ CASES = {
     "aug": Aug(width=4, every=1),
     "etmc": Etmc(annealing=2),
     "cml": Cml(),
+    "domfn": Domfn(agreement=0.1),
     "inforeg": InfoReg(epochs=2),
+    "relearning": Relearning(every=1),
+    "relearning without momentum": Relearning(every=2, momentum="dropped"),
     "umt": Umt(),
     "g2d": G2d(),
     "g2d published": G2d(loss="published", temperature=2.0),
@@ -115,10 +120,11 @@ NEUTRAL = {
     "amss": Amss(bounds=(1.0, 1.0)),
     "cml": Cml(strength=0.0, subsets=0.0),
     "inforeg": InfoReg(strength=0.0),
+    "relearning": Relearning(every=1, strength=0.0),
     "umt": Umt(strength=0.0),
     "g2d": G2d(features=0.0, logits=0.0, freeze=False),
 }
-ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc"}
+ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc", "domfn"}
 """Kinds with no parameters that make them plain training to the bit."""
 DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+"}
 BY_PART = {"mixup", "modality dropout", "pmr"}

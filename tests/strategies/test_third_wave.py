@@ -1,8 +1,9 @@
-"""Values of ETMC, CML and InfoReg, computed by hand or by another way."""
+"""Values of ETMC, CML, InfoReg, DOMFN and Diagnosing and Re-learning, computed by hand or by another way."""
 
 import math
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,12 +11,18 @@ from test_values import context_of, seen_of
 from toy import Toy, make_network, setting_for, start
 
 from bss.models.predicted_logits import predicted_logits
-from bss.strategies import EpochPlan, Gradients
+from bss.strategies import EpochPlan, Facts, Gradients
 from bss.strategies.cml import Cml, rise
+from bss.strategies.domfn import Domfn
 from bss.strategies.etmc import Etmc
 from bss.strategies.evidence import alpha_of, combined, divergence_from_uniform, evidential_loss
 from bss.strategies.inforeg import InfoReg, growth
+from bss.strategies.relearning import Relearning
 from bss.strategies.shares import share_logits
+from bss.strategies.surest import divergence, surest
+from bss.training.distributed.ranks import ALONE
+from bss.training.head_facts import read_facts
+from bss.training.purity import purity
 
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")
@@ -129,3 +136,77 @@ def test_inforeg_holds_to_the_start_of_the_epoch_while_the_trace_grows():
         strategy.plan(context_of(strategy, network, state, epoch), {}, modules)
         assert state["held"][0] == held
     assert state["start"]["audio"] == []
+
+
+def test_domfn():
+    found = Domfn(eta=0.1).head_loss(torch.tensor(0.8), torch.tensor(0.04))
+    assert float(found) == pytest.approx(0.316)
+    heads = torch.tensor([[[0.9, 0.1], [0.6, 0.4]], [[0.8, 0.2], [0.5, 0.5]]]).log()
+    fused = torch.tensor([[0.7, 0.3], [0.2, 0.8]]).log()
+    apart = torch.tensor([[0.04, 0.16], [0.01, 0.09]])
+    torch.testing.assert_close(divergence(heads, fused), apart)
+    # At 0.1 both heads agree on the first sample alone; on the second the first head is the surest.
+    torch.testing.assert_close(surest(heads, fused, 0.1), torch.stack([fused[0], heads[0, 1]]))
+    torch.testing.assert_close(surest(heads, fused, 0.2), fused)
+    torch.testing.assert_close(surest(heads, fused, 0.0), heads[0])
+    logits = dict(zip(TWO, heads, strict=True))
+    torch.testing.assert_close(predicted_logits("surest", logits, fused, 0.1), surest(heads, fused, 0.1))
+
+
+def test_domfn_has_a_joint_loss_only_where_the_heads_agree():
+    network = make_network(TWO)
+    seen = seen_of(network, Toy(TWO), range(22))
+    stacked = torch.stack(list(seen.logits.values()))
+    apart = divergence(stacked, seen.fused).detach()
+    middle = float(apart.amax(dim=0).median())
+    strategy = Domfn(agreement=middle)
+    (objective,) = strategy.objectives(context_of(strategy, network), seen)
+    entropies = [F.cross_entropy(z, seen.labels, reduction="none") for z in (*stacked, seen.fused)]
+    agree = (apart < middle).all(dim=0)
+    assert 0 < int(agree.sum()) < 22
+    alone = sum(0.5 * e**2 - 0.1 * a for e, a in zip(entropies, apart, strict=False))
+    torch.testing.assert_close(objective.loss, alone + agree * sum(entropies))
+    assert strategy.network(setting_for(network)) == {"agreement": middle}
+
+
+def test_purity():
+    features = np.array([[0, 0], [0, 0.1], [0.1, 0], [5, 5], [5, 5.1], [5.1, 5]], dtype=np.float32)
+    assert purity(features, np.array([0, 0, 0, 1, 1, 1]), 2) == 1.0
+    assert purity(features, np.array([0, 0, 1, 1, 1, 0]), 2) == pytest.approx(4 / 6)
+    assert purity(np.zeros((4, 2), dtype=np.float32), np.array([0, 0, 0, 1]), 2) == 0.75
+    # A feature's scale does not matter.
+    assert purity(features * [1, 1000], np.array([0, 0, 0, 1, 1, 1]), 2) == 1.0
+
+
+def test_relearning_takes_an_encoder_back_by_its_gap():
+    strategy, network = Relearning(every=2, times=2), make_network(TWO)
+    modules = start(strategy, network).modules
+    state = strategy.start(setting_for(network), modules, 3)
+    assert strategy.weight(0.2) == pytest.approx(0.537050, abs=1e-6)
+    reads = [strategy.reads(context_of(strategy, network, state, epoch, 9)) for epoch in range(9)]
+    assert reads == [epoch in (2, 4) for epoch in range(9)]
+    first = {name: p.detach().clone() for name, p in network.named_parameters()}
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(1)
+    found = {
+        split: Facts({}, 0.0, {}, {}, dict(zip(TWO, purities, strict=True)))
+        for split, purities in (("train", (0.9, 0.5)), ("val", (0.7, 0.5)))
+    }
+    context = context_of(strategy, network, state, 2)
+    assert strategy.plan(context, {}, modules) == EpochPlan()
+    assert strategy.plan(context, found, modules).restarted == ()
+    for name, p in network.named_parameters():
+        moved = 1 - 0.537050 if name.startswith("encoders.audio.") else 1.0
+        torch.testing.assert_close(p, first[name] + moved, atol=1e-6, rtol=0)
+    dropped = Relearning(momentum="dropped").plan(context, found, modules).restarted
+    assert dropped == (("encoder", "audio"), ("encoder", "video"))
+
+
+def test_purity_is_read_of_each_modality_in_eval_mode():
+    data, network = Toy(TWO), make_network(TWO)
+    found = read_facts(network, data, ALONE, clustered=True).purity
+    features = network.activate(network(data.inputs).features)
+    for name in TWO:
+        assert found[name] == purity(features[name].detach().numpy(), data.labels.numpy(), 3)
+    assert read_facts(network, data, ALONE).purity == {}

@@ -58,6 +58,13 @@ def contradicting(data):
     return other
 
 
+def mislabelled(data):
+    """Return the same inputs with labels that have nothing to do with them, so that no cluster is pure."""
+    other = copy.copy(data)
+    other.labels = torch.arange(len(data)) // 8 % CLASSES
+    return other
+
+
 def make_network(names, fusion=None, **changes):
     """Return a network of `names`, the same weights for the same number of them."""
     encoders = {name: MlpConfig("mlp", hidden=(6,), features=4) for name in names}
@@ -75,8 +82,8 @@ def make_network(names, fusion=None, **changes):
 
 def network_for(strategy, names, fusion=None):
     """Return the network of `make_network` with the heads that `strategy` wants, as a training has it."""
-    heads = HeadsConfig(**strategy.heads(setting_for(make_network(names, fusion))))
-    return make_network(names, fusion, heads=heads)
+    changes = dict(strategy.network(setting_for(make_network(names, fusion))))
+    return make_network(names, fusion, **changes | {"heads": HeadsConfig(**changes.get("heads", {}))})
 
 
 def setting_for(network, epochs=EPOCHS):
@@ -104,7 +111,7 @@ def facts_of(run, splits):
     return lambda split: (
         read_facts(run.teachers, splits["train"], run.ranks)
         if split == "teachers"
-        else read_facts(run.network, splits[split], run.ranks)
+        else read_facts(run.network, splits[split], run.ranks, run.strategy.clustered)
     )
 
 
@@ -114,7 +121,8 @@ def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epoc
     made = make_optimiser(network, optimiser, None if run is None else run.groups())
     for epoch in range(epochs):
         if run is not None:
-            splits = {"train": data, "val": contradicting(data) if isinstance(strategy, Mses) else data}
+            val = contradicting(data) if isinstance(strategy, Mses) else data
+            splits = {"train": data, "val": mislabelled(data) if strategy.clustered else val}
             run.begin_epoch(epoch, facts_of(run, splits))
             run.forget(made)
             for group in made.param_groups:
