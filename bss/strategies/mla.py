@@ -54,7 +54,7 @@ class Mla(Strategy):
 
     def network(self, setting: Setting) -> Mapping[str, Any]:
         """Return that the heads share their layer."""
-        return {"heads": {"shared": True}}
+        return {"heads": {"shared": True, "hidden": None, "branches": 1}}
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the projection, which starts as the identity, and that no turn has been taken."""

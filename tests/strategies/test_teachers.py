@@ -111,6 +111,13 @@ def test_one_training_teaches_all_rows_of_a_seed_and_is_that_of_independent_netw
     assert trial.folder == folder
 
 
+def test_another_training_of_the_teachers_is_another_trial(taught, monkeypatch):
+    before = {row: student(taught, row).key for row in (UMT, ("uniform", 0, "alone"))}
+    monkeypatch.setattr(module, "UNIMODAL", replace(module.UNIMODAL, label_smoothing=0.1))
+    after = {row: student(taught, row).key for row in before}
+    assert [after[row] == before[row] for row in before] == [False, True]
+
+
 def test_the_cost_of_teachers_is_counted(taught):
     runs = taught[0]
     (folder,) = (runs / TEACHERS).iterdir()
@@ -162,6 +169,18 @@ def test_a_stop_while_teachers_are_trained_or_learned_from_ends_with_the_same_by
         whole, stopped = (path / "bss-h+umt" / "seed=0" / name for path in (runs, tmp_path / "runs"))
         assert stopped.read_bytes() == whole.read_bytes()
         assert (tmp_path / "runs" / TEACHERS / teachers.name / name).read_bytes() == (teachers / name).read_bytes()
+
+
+@pytest.mark.process
+def test_two_processes_train_and_learn_from_the_same_teachers(taught, tmp_path):
+    runs, config, paths = taught
+    two = replace(config, train=replace(config.train, processes=2))
+    train_stage(two, *paths, tmp_path / "runs", [UMT])
+    for row in (TEACHERS + "/*", "bss-h+umt/seed=0"):
+        (one,), (other,) = runs.glob(row), (tmp_path / "runs").glob(row)
+        weights, same = (torch.load(path / "model.pt", weights_only=True) for path in (one, other))
+        for name, value in weights.items():
+            torch.testing.assert_close(same[name], value, atol=1e-3, rtol=1e-2)
 
 
 def test_who_needs_the_same_teachers_waits_for_them(taught, monkeypatch):
