@@ -17,6 +17,7 @@ from bss.strategies import EpochPlan, Objective, Strategy, Turn
 from bss.strategies.aug import Aug
 from bss.strategies.mla import Mla, without
 from bss.strategies.reconboost import ReconBoost, boosted
+from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
 from bss.training.steps import make_optimiser, train_epoch
 
@@ -270,3 +271,23 @@ def test_new_branches_learn_unless_the_mistake_of_the_public_code_is_wanted(lear
         for number, branch in enumerate(head.branches):
             moved = not torch.equal(branch[0].weight, before.heads[name].branches[number][0].weight)
             assert moved == (number == 0 or (learns and number < head.used)), (name, number)
+
+
+@pytest.mark.parametrize(
+    "strategy", [Mla(), Mla(projection="paper"), ReconBoost(alone=1, joint=1), Aug(width=4), Umt()]
+)
+def test_each_encoder_runs_once_per_part_of_a_batch_and_so_does_a_teacher(strategy):
+    network = network_for(strategy, THREE)
+    run = start(strategy, network)
+    calls = []
+    encoders = {("own", name): encoder for name, encoder in network.encoders.items()}
+    if run.teachers is not None:
+        encoders |= {("teacher", name): encoder for name, encoder in run.teachers.encoders.items()}
+    for key, encoder in encoders.items():
+        encoder.register_forward_hook(lambda *_, key=key: calls.append(key))
+    made = make_optimiser(network, SGD, run.groups())
+    batches = [np.arange(8), np.arange(8, 16), np.arange(16, 22)]
+    for epoch in (0, 1):
+        calls.clear()
+        train_epoch(network, made, Toy(THREE), batches, seed=0, epoch=epoch, accumulate=2, strategy=run)
+        assert sorted(calls) == sorted(key for key in encoders for _ in range(2 * len(batches)))
