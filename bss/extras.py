@@ -14,7 +14,7 @@ EXTRAS = {
             "ruamel",
             "safetensors",
         ),
-        *("scipy", "sklearn", "soundfile", "soxr", "tokenizers", "transformers"),
+        *("scipy", "sklearn", "soundfile", "soxr", "threadpoolctl", "tokenizers", "transformers"),
     ),
     "video": ("av", "cv2"),
     "tracking": ("mlflow", "pandas", "requests"),

@@ -31,6 +31,7 @@ BROUGHT = {
     "pandas": "mlflow",
     "requests": "mlflow",
     "s3transfer": "boto3",
+    "threadpoolctl": "scikit-learn",
     "tokenizers": "transformers",
     "urllib3": "kfp",
 }

@@ -14,11 +14,13 @@ from bss.config.combinations import check_combinations, combinations_of
 from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
+from bss.config.heads import HeadsConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
 from bss.config.resources import ResourcesConfig
 from bss.config.schedule import ScheduleConfig
 from bss.config.strategies import StrategyEntry, check_strategies
 from bss.config.training import Precision, TrainConfig
+from bss.strategies import Prediction
 from bss.strategies.none import Plain
 
 Protocol = Literal["honest", "published"]
@@ -161,14 +163,24 @@ class NetworkConfig:
     """How the features are fused."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     """The training loss."""
-    prediction: Literal["all-heads", "unimodal-heads", "fused"] = "all-heads"
-    """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones."""
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    """The unimodal heads."""
+    prediction: Prediction = "all-heads"
+    """Argmax of the sum of all logits, of only the unimodal ones (CREMA-D in the paper), or of the fused ones.
+
+    by-entropy: of the unimodal ones, those of a surer head weighing more, sample by sample (MLA). evidence: of all
+    heads as opinions that Dempster's rule combines (ETMC). surest: of the fused ones for samples on which the heads
+    agree with them, else of the surest head (DOMFN).
+    """
+    agreement: float = 0.5
+    """For prediction surest: a head agrees if the squared difference of each class's probability is below it."""
     head_initialisation: Literal["torch", "xavier"] = "torch"
     """Initialisation of the unimodal and fusion heads: torch's default for linear layers (uniform in
     +-1 / sqrt(width), bias too), or Xavier normal (Glorot and Bengio, 2010) with bias 0, as in the scripts."""
 
     def __post_init__(self) -> None:
-        """Check encoders and fusion together."""
+        """Check the range, and encoders and fusion together."""
+        require(0 <= self.agreement <= 1, "agreement", self.agreement, "in [0, 1]")
         if isinstance(self.fusion, Film) and self.fusion.conditioner is not None:
             known = list(self.encoders)
             right = f"null or one of the modalities {known}"

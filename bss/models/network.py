@@ -19,7 +19,9 @@ from bss.data.store import Modality, Store
 from bss.errors import BssError
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
+from bss.models.heads import Head, build_heads, last_layer
 from bss.models.inputs.transform import build_crop, build_transform
+from bss.models.predicted_logits import predicted_logits
 
 
 @dataclass
@@ -37,6 +39,11 @@ class Outputs:
         """Return the outputs in float32, in which losses and scores are computed."""
         logits, features = ({name: x.float() for name, x in of.items()} for of in (self.logits, self.features))
         return Outputs(logits, self.fused.float(), features)
+
+    def detached(self) -> "Outputs":
+        """Return the outputs without their graph."""
+        logits, features = ({name: x.detach() for name, x in of.items()} for of in (self.logits, self.features))
+        return Outputs(logits, self.fused.detach(), features)
 
 
 class MultiModalNetwork(nn.Module):
@@ -60,11 +67,11 @@ class MultiModalNetwork(nn.Module):
         samples = self.transform({name: zeros_like_stored(modality) for name, modality in modalities.items()})
         built = {name: build_encoder(encoders[name], sample[0], name) for name, sample in samples.items()}
         self.encoders = nn.ModuleDict(built)
-        self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
+        widths = {name: encoder.width for name, encoder in built.items()}
+        self.heads = build_heads(config.heads, widths, classes)
         self.fusion = build_fusion(config.fusion, built, classes)
         if config.head_initialisation == "xavier":  # last, so that the encoders start as with torch's
-            for head in (*self.heads.values(), self.fusion.head):
-                assert isinstance(head, nn.Linear)
+            for head in dict.fromkeys(map(last_layer, (*self.heads.values(), self.fusion.head))):
                 nn.init.xavier_normal_(head.weight)
                 nn.init.zeros_(head.bias)
 
@@ -89,6 +96,12 @@ class MultiModalNetwork(nn.Module):
             outputs = self._run(inputs)
         return outputs.in_fp32()
 
+    def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the features, float32, of the modalities in `inputs` alone, computed in the network's precision."""
+        with self._autocast(inputs):
+            features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items() if name in inputs}
+        return {name: x.float() for name, x in features.items()}
+
     def _run(self, inputs: Mapping[str, Tensor]) -> Outputs:
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
         active = self.activate(features)
@@ -104,6 +117,13 @@ class MultiModalNetwork(nn.Module):
             logits = self._classify(active)
         return {name: z.float() for name, z in logits.items()}
 
+    def classify_by_branch(self, name: str, active: Tensor) -> list[Tensor]:
+        """Return the logits, float32, of each branch in use of the head of `name`, from its features of `activate`."""
+        head = self.heads[name]
+        with self._autocast({name: active}):
+            logits = head.each(active) if isinstance(head, Head) else [head(active)]
+        return [z.float() for z in logits]
+
     def fuse(self, active: Mapping[str, Tensor]) -> Tensor:
         """Return the fused logits, float32, of features from `activate`, computed in the network's precision."""
         with self._autocast(active):
@@ -111,7 +131,7 @@ class MultiModalNetwork(nn.Module):
         return fused.float()
 
     def _classify(self, active: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: head(active[name]) for name, head in self.heads.items()}
+        return {name: self.heads[name](x) for name, x in active.items()}
 
     def _autocast(self, tensors: Mapping[str, Tensor]) -> AbstractContextManager[Any]:
         if self.precision == "fp32":
@@ -124,11 +144,8 @@ class MultiModalNetwork(nn.Module):
         return training_loss(outputs.fused, outputs.logits, labels, weights.fused, weights.unimodal)
 
     def scores(self, outputs: Outputs) -> Tensor:
-        """Return the logits, summed by network.prediction, whose argmax is the prediction, [batch, classes]."""
-        if self.config.prediction == "fused":
-            return outputs.fused
-        total = torch.stack(list(outputs.logits.values())).sum(dim=0)
-        return total if self.config.prediction == "unimodal-heads" else total + outputs.fused
+        """Return the logits, put together by network.prediction, whose argmax is the prediction, [batch, classes]."""
+        return predicted_logits(self.config.prediction, outputs.logits, outputs.fused, self.config.agreement)
 
 
 def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -> AnyEncoderConfig:

@@ -28,8 +28,8 @@ class UnusedFusion(Fusion):
 def restricted(network: MultiModalNetwork, names: Collection[str]) -> MultiModalNetwork | None:
     """Return `network`, sharing its parameters, for the modalities `names` only; None if it needs the others.
 
-    A network whose prediction sums the unimodal heads (``network.prediction: unimodal-heads``) sums those of
-    `names`. Any other network also needs a fusion that can be restricted: `sum` or `weighted-sum`.
+    A network whose prediction takes the unimodal heads alone (``network.prediction: unimodal-heads`` and others) takes
+    those of `names`. Any other network also needs a fusion that can be restricted: `sum` or `weighted-sum`.
     """
     if not names:
         return None
@@ -37,7 +37,7 @@ def restricted(network: MultiModalNetwork, names: Collection[str]) -> MultiModal
         return network
     fusion = network.fusion.restricted_to(names)
     if fusion is None:
-        if network.config.prediction != "unimodal-heads":
+        if network.config.prediction not in ("unimodal-heads", "by-entropy"):
             return None
         fusion = UnusedFusion(network.classes)
     copied = shallow_copy(network)

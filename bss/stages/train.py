@@ -23,6 +23,7 @@ from bss.tracking.trial_run import TrialRun
 from bss.training.distributed.ranks import require_gpus
 from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.teachers import TEACHERS, needed_teachers
 from bss.training.trial_folder import is_finished, train_into
 from bss.training.trial_spec import Trial, TrialId, all_trials, describe_trial, read_trial_plan
 
@@ -61,6 +62,7 @@ def train(
         for trial in wanted:
             restore_folder(trial.folder)
         if trials is None:
+            _remove_other_teachers(config, data, runs, wanted)
             _remove_others(runs, wanted)
         kept = {trial.id for trial in wanted if is_finished(trial.folder, trial.key)}
         for trial in wanted:
@@ -139,6 +141,13 @@ def _train(task: Task, trial: Trial, data: Store, run: TrialRun | None) -> dict[
     if config.train.nodes * config.train.processes > 1:
         return train_on_ranks(trial, config, task.store, on_epoch)
     return train_into(trial, read_trial_plan(config, data, trial.plans, trial.id), config, data, on_epoch)
+
+
+def _remove_other_teachers(config: Config, data: Store, runs: Path, wanted: Sequence[Trial]) -> None:
+    keep = {trial.folder.name for trial in needed_teachers(config, data, wanted)}
+    for path in (runs / TEACHERS).glob("*"):
+        if not any(name in path.name for name in keep):  # also its checkpoints and its lock
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _remove_others(runs: Path, wanted: Sequence[Trial]) -> None:

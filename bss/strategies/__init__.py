@@ -14,6 +14,8 @@ from bss.strategies.base import (
     Setting,
     State,
     Strategy,
+    Taught,
+    Turn,
     Weights,
     weighted_loss,
 )
@@ -34,6 +36,8 @@ __all__ = [
     "Setting",
     "State",
     "Strategy",
+    "Taught",
+    "Turn",
     "Weights",
     "weighted_loss",
 ]

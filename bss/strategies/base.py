@@ -21,8 +21,9 @@ Group = tuple[Literal["encoder", "head", "fusion"], str]
 """Which parameters: the encoder or the head of a modality, or the fusion head, whose second part is empty."""
 FUSION: Group = ("fusion", "")
 
-Split = Literal["train", "val"]
-Prediction = Literal["all-heads", "unimodal-heads", "fused"]
+Split = Literal["train", "val", "teachers"]
+"""Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
+Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence", "surest"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Facts:
     accuracy: dict[str, float]
     confidence: dict[str, float]
     """Probability of the label."""
+    purity: dict[str, float] = field(default_factory=dict)
+    """Share of the samples whose label is the most frequent in their cluster of the modality's features, if the
+    strategy is `clustered`."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,19 @@ class EpochPlan:
     """Factor of the learning rate of a modality's encoder and head; 1 if left out."""
     frozen: tuple[Group, ...] = ()
     """Get no gradient, so that neither momentum nor weight decay moves them; their batch normalisation is in eval."""
+    restarted: tuple[Group, ...] = ()
+    """Whose state in the optimiser (momentum, moments) is dropped before the epoch."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of several updates by the same batch, each with passes of its own over the parts of the batch."""
+
+    encoders: tuple[str, ...]
+    """Those that run. What a strategy sees then has these modalities alone, and `Seen.fused` is NaN unless they are
+    all. Each modality belongs to one turn of a step or more; scores observe the first."""
+    updates: tuple[Group, ...]
+    """What learns. The rest gets no gradient, so that momentum and weight decay leave it alone, and is in eval."""
 
 
 @dataclass
@@ -87,6 +104,20 @@ class Context:
     """Of the loss, in this epoch."""
     total: Callable[[torch.Tensor], torch.Tensor]
     """Sums a tensor over the ranks, which must all call it. Not differentiable."""
+    progress: float = 0.0
+    """Share of the epoch's steps that are done, in [0, 1)."""
+    turn: Turn | None = None
+    """The one that is being taken, if `Strategy.turns` has any."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What the teachers say of the same inputs as in `Seen`, without gradient; float32."""
+
+    features: dict[str, torch.Tensor]
+    """[batch, width] per modality."""
+    logits: dict[str, torch.Tensor]
+    """[batch, classes] per modality."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +136,10 @@ class Seen:
     """The fusion head: features to logits [batch, classes]."""
     targets: torch.Tensor | None = None
     """Probabilities [batch, classes] that take the place of the labels in the loss, from `mix`."""
+    branches: Callable[[str, torch.Tensor], list[torch.Tensor]] | None = None
+    """The logits [batch, classes] of each branch in use of a modality's head (network.heads), from its features."""
+    taught: Taught | None = None
+    """If the strategy is `taught`."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +190,11 @@ class Strategy(ABC):
 
     Any strategy of that kind whose parameter differs from its default is such a control; the value is one to try.
     """
+    clustered: ClassVar[bool] = False
+    """Whether it plans by the purity of clusters too."""
+    taught: ClassVar[bool] = False
+    """Whether it learns from teachers: the same encoders and heads, each modality's trained alone, with the same seed
+    and for as many epochs, in eval mode."""
 
     def check(self, setting: Setting) -> None:  # noqa: B027
         """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""
@@ -173,6 +213,10 @@ class Strategy(ABC):
             return "fused"
         return "unimodal-heads" if weights.fused is None else None
 
+    def network(self, setting: Setting) -> Mapping[str, Any]:
+        """Return what the method sets of the section network: keys to values, of `heads` to keys and values of it."""
+        return {}
+
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the state before the first epoch; tensors are moved to the device of the training."""
         return {}
@@ -187,6 +231,13 @@ class Strategy(ABC):
         Called once before each epoch; weights in `modules` may be changed in place.
         """
         return EpochPlan()
+
+    def turns(self, context: Context) -> tuple[Turn, ...]:
+        """Return the turns of a step, in order; none: one pass over everything, and one update.
+
+        It is called in each step. `mix`, `objectives`, `gather` and `after` are called in each turn as in a step.
+        """
+        return ()
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
         """Return features in place of those seen, or None; scores observe the features as they were."""

@@ -34,16 +34,13 @@ class Smp(Strategy):
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.warm_up >= 1, "warm_up", self.warm_up, "at least 1")
-        ok = self.until is None or (sorted(self.until) == list(self.until) and all(0 <= u <= 1 for u in self.until))
-        require(ok, "until", self.until, "null or shares in [0, 1] in ascending order")
+        check_until(self.until)
 
     def check(self, setting: Setting) -> None:
         """Require every modality once, and as many times as there are to join."""
         ok = self.order is None or sorted(self.order) == sorted(setting.modalities)
         require(ok, "order", self.order, f"null or all of {list(setting.modalities)}, weakest first")
-        wanted = len(setting.modalities) - 1
-        ok = self.until is None or len(self.until) == wanted
-        require(ok, "until", self.until, f"null or {wanted} for {wanted + 1} modalities")
+        check_until(self.until, len(setting.modalities) - 1)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the order, which may have to be found."""
@@ -59,11 +56,25 @@ class Smp(Strategy):
         if facts:
             confidence = facts["train"].confidence
             context.state["order"] = sorted(names, key=lambda name: confidence[name])
-        if context.state["order"] is None:
-            return EpochPlan()
-        until = self.until or [0.5 * (i + 1) / (len(names) - 1) for i in range(len(names) - 1)]
-        joined = 1 + sum(context.epoch >= share * context.setting.epochs for share in until)
-        return EpochPlan(frozen=tuple(("encoder", name) for name in context.state["order"][joined:]))
+        order = context.state["order"] or []
+        return EpochPlan(frozen=waiting(order, self.until, context.epoch, context.setting.epochs))
+
+
+def check_until(until: tuple[float, ...] | None, wanted: int | None = None) -> None:
+    """Require null, or shares of the epochs in ascending order, `wanted` of them unless that is None."""
+    ok = until is None or (sorted(until) == list(until) and all(0 <= share <= 1 for share in until))
+    require(ok, "until", until, "null or shares in [0, 1] in ascending order")
+    if wanted is not None:
+        ok = until is None or len(until) == wanted
+        require(ok, "until", until, f"null or {wanted} for {wanted + 1} modalities")
+
+
+def waiting(order: list[str], until: tuple[float, ...] | None, epoch: int, epochs: int) -> tuple[Group, ...]:
+    """Return the encoders that wait in `epoch`: the first of `order` never does, one more joins at each of `until`."""
+    count = len(order) - 1
+    shares = [0.5 * (i + 1) / count for i in range(count)] if until is None else until
+    joined = 1 + sum(epoch >= share * epochs for share in shares)
+    return tuple(("encoder", name) for name in order[joined:])
 
 
 ENTRY = Smp

@@ -51,7 +51,9 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     sampler.sequence = ranks.agree(sampler.sequence, state.device)
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
-        state.strategy.begin_epoch(epoch, lambda split: read_facts(state.network, splits[split], ranks))
+        clustered = state.strategy.strategy.clustered
+        state.strategy.begin_epoch(epoch, lambda split: read_facts(*_of(state, splits, split), ranks, clustered))
+        state.strategy.forget(state.optimiser)
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
     if epoch == 0:
@@ -59,3 +61,12 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     elif sampler.measured is not None:
         records.measurements.append((epoch, sampler.measured, sampler.scores.copy()))
         sampler.measured = None
+
+
+def _of(state: TrainingState, splits: dict[str, SplitData], split: str) -> tuple[MultiModalNetwork, SplitData]:
+    """Return the network and the split whose facts are asked for."""
+    if split != "teachers":
+        return state.network, splits[split]
+    assert state.strategy is not None
+    assert state.strategy.teachers is not None
+    return state.strategy.teachers, splits["train"]

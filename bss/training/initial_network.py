@@ -1,6 +1,8 @@
 """The network of a training before its first step."""
 
 import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.network import MultiModalNetwork, build_network, describe_network, zeros_like_stored
 from bss.models.pretrained import load_pretrained
+
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def initial_network(config: Config, store: Store, seed: int, device: torch.device) -> MultiModalNetwork:
@@ -53,8 +57,8 @@ def _check_strides(network: MultiModalNetwork, store: Store) -> None:
         )
 
 
-def compiled(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return the compiled network for training steps; torch.compile runs in the first steps.
+def compiled(network: Call, device: torch.device) -> Call:
+    """Return a network or its method compiled for training steps; torch.compile runs in the first steps.
 
     Raises `BssError` if this machine cannot compile.
     """
@@ -68,5 +72,5 @@ def compiled(network: nn.Module, device: torch.device) -> nn.Module:
             f"params.yaml: train.compile: torch.compile does not work on this machine ({why[:200]}). Install a C++ "
             "compiler (g++), or set it to false."
         ) from error
-    module: nn.Module = torch.compile(network)  # type: ignore[assignment]
-    return module
+    made: Call = torch.compile(network)  # type: ignore[assignment]
+    return made

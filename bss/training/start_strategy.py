@@ -1,6 +1,6 @@
 """From a strategy's parameters to what a training works with."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bss.config import Config
 from bss.config.strategies import setting_of
@@ -8,20 +8,43 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Strategy
+from bss.strategies.weights import Weighted
 from bss.training.distributed.ranks import Ranks
 from bss.training.strategy_run import StrategyRun
 
+UNIMODAL = Weighted(fused=0.0, unimodal=1.0)
+"""How teachers are trained: encoders and heads of all modalities in one network, with nothing between them."""
 
-def predicting_as_trained(config: Config, strategy: Strategy | None) -> Config:
-    """Return `config` whose prediction takes the logits that `strategy` trains; network.json then says so too."""
-    prediction = None if strategy is None or strategy.kind == "none" else strategy.prediction(setting_of(config))
-    if prediction is None:
+
+@dataclass(frozen=True)
+class Teachers:
+    """The teachers of one seed, and what they cost."""
+
+    network: MultiModalNetwork
+    """In eval mode and without gradients; its encoders and heads are the teachers."""
+    steps: int
+    samples: int
+    seconds: float
+
+
+def network_for(strategy: Strategy | None, config: Config) -> Config:
+    """Return `config` with the network that `strategy` wants, and the prediction by logits that it trains."""
+    if strategy is None or strategy.kind == "none":
         return config
-    return replace(config, network=replace(config.network, prediction=prediction))
+    setting, network = setting_of(config), config.network
+    changes = {**strategy.network(setting), "prediction": strategy.prediction(setting) or network.prediction}
+    changes["heads"] = replace(network.heads, **changes.get("heads", {}))
+    return replace(config, network=replace(network, **changes))
 
 
 def start_strategy(
-    strategy: Strategy | None, config: Config, store: Store, network: MultiModalNetwork, ranks: Ranks, seed: int
+    strategy: Strategy | None,
+    config: Config,
+    store: Store,
+    network: MultiModalNetwork,
+    ranks: Ranks,
+    seed: int,
+    teachers: Teachers | None = None,
 ) -> StrategyRun | None:
     """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs val and there is none."""
     if strategy is None or strategy.kind == "none":
@@ -32,4 +55,4 @@ def start_strategy(
             "split is never used for that. Give the manifest a val split and run `bss prepare` again."
         )
     setting = replace(setting_of(config), modalities=tuple(network.heads))
-    return StrategyRun(strategy, setting, network, ranks, seed)
+    return StrategyRun(strategy, setting, network, ranks, seed, None if teachers is None else teachers.network)

@@ -55,8 +55,8 @@ class Step:
             with torch.no_grad():
                 loss = self.network.loss(outputs, labels)
             penalty = self.network.fusion.penalty() if last else None
-            self.strategy.backward(outputs, labels, number, length, size, penalty)
-            return _detached(outputs), loss
+            self.strategy.backward(inputs, outputs, labels, number, length, size, penalty)
+            return outputs.detached(), loss
         with self.ranks.adding_gradients(self.call, last=last):
             with self.sharing_dropout(length):
                 outputs = self.call(inputs)
@@ -65,9 +65,4 @@ class Step:
             objective = loss.sum() / (size / self.ranks.count)
             penalty = self.network.fusion.penalty() if last else None
             (objective if penalty is None else objective + penalty).backward()
-        return _detached(outputs), loss.detach()
-
-
-def _detached(outputs: Outputs) -> Outputs:
-    logits, features = ({name: x.detach() for name, x in of.items()} for of in (outputs.logits, outputs.features))
-    return Outputs(logits, outputs.fused.detach(), features)
+        return outputs.detached(), loss.detach()

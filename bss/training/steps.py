@@ -19,6 +19,7 @@ from bss.training.split_data import SplitData
 from bss.training.step import Step
 from bss.training.step_graph import StepGraph
 from bss.training.strategy_run import StrategyRun
+from bss.training.turns import take_turns
 
 Indices = npt.NDArray[np.int64]
 
@@ -110,10 +111,12 @@ def train_epoch(
     ):
         for step, parts in enumerate(left, first + 1):
             seed_step(step - 1)
-            if strategy is not None:
-                strategy.step = step - 1
+            turns = () if strategy is None else strategy.begin_step(step - 1, len(batches))
             lengths = [len(part) for part in parts]
-            passed = take(lengths, loaded) if graph is None else graph.step(take, lengths, loaded)
+            if turns and strategy is not None:
+                passed = take_turns(take, strategy, turns, lengths, loaded)
+            else:
+                passed = take(lengths, loaded) if graph is None else graph.step(take, lengths, loaded)
             for part, (outputs, loss) in zip(parts, passed, strict=True):
                 if observe is not None:
                     observe(ranks.share(part), outputs, loss)

@@ -1,6 +1,7 @@
 """A strategy at work: its state, the plan of the epoch, and its part of each step."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bss.models.heads import Head
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.strategies import Context, Draw, EpochPlan, Facts, Gradients, Group, Seen, Setting, Strategy, Weights
+from bss.strategies import (
+    Context,
+    Draw,
+    EpochPlan,
+    Facts,
+    Gradients,
+    Group,
+    Seen,
+    Setting,
+    Strategy,
+    Taught,
+    Turn,
+    Weights,
+)
 from bss.strategies.base import FUSION
 from bss.training.distributed.ranks import Ranks
 
@@ -23,10 +38,19 @@ class StrategyRun:
     """
 
     def __init__(
-        self, strategy: Strategy, setting: Setting, network: MultiModalNetwork, ranks: Ranks, seed: int
+        self,
+        strategy: Strategy,
+        setting: Setting,
+        network: MultiModalNetwork,
+        ranks: Ranks,
+        seed: int,
+        teachers: MultiModalNetwork | None = None,
     ) -> None:
-        self.strategy, self.network, self.ranks, self.seed = strategy, network, ranks, seed
+        assert (teachers is not None) == strategy.taught
+        self.strategy, self.network, self.ranks, self.seed, self.teachers = strategy, network, ranks, seed, teachers
         self.device = next(network.parameters()).device
+        self.encode: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = network.encode
+        """What turns call; may be replaced by a compiled one."""
         self.step = 0
         """Of the epoch, from 0; what is drawn depends on it."""
         # Made again when asked: batch normalisation inside them may be replaced.
@@ -44,8 +68,19 @@ class StrategyRun:
         return found | {FUSION: network.fusion}
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return torch's parameter groups: one per part of the network, with the modality that it is of."""
-        return [{"params": list(part.parameters()), "modality": name} for (_, name), part in self.modules.items()]
+        """Return torch's parameter groups: one per part of the network, with the modality that it is of.
+
+        What several parts share belongs to no modality. Branches of heads are groups of their own: torch's fused SGD
+        wants the parameters of a group to get their first gradients in one step.
+        """
+        owners = Counter(p for part in self.modules.values() for p in part.parameters())
+        found = [{"params": [p for p, count in owners.items() if count > 1], "modality": ""}]
+        for (_, name), part in self.modules.items():
+            for piece in part.branches if isinstance(part, Head) else [part]:
+                found.append({"params": list(piece.parameters()), "modality": name})
+            if isinstance(part, Head):
+                found.append({"params": [p for p in part.last.parameters() if owners[p] == 1], "modality": name})
+        return [group for group in found if group["params"]]
 
     def rate(self, group: dict[str, Any]) -> float:
         """Return the factor of the learning rate of one of `groups` in this epoch."""
@@ -58,29 +93,58 @@ class StrategyRun:
         read = {split: facts(split) for split in splits}
         self._follow(self.strategy.plan(self.context, read, self.modules))
 
+    def forget(self, optimiser: torch.optim.Optimizer) -> None:
+        """Drop the optimiser's state of what the plan restarts; called once, before the first step of the epoch."""
+        for group in self.context.plan.restarted:
+            for parameter in self.modules[group].parameters():
+                optimiser.state.pop(parameter, None)
+
+    def begin_step(self, step: int, steps: int) -> tuple[Turn, ...]:
+        """Begin step number `step`, from 0, of the epoch's `steps`; return its turns."""
+        self.step, self.context.progress = step, step / steps
+        return self.strategy.turns(self.context)
+
     @contextmanager
     def freezing(self) -> Iterator[None]:
         """Freeze what the plan of the epoch says, in the block."""
         modules = self.modules
-        frozen = [p for group in self.context.plan.frozen for p in modules[group].parameters() if p.requires_grad]
         for group in self.context.plan.frozen:
             for module in modules[group].modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        try:
+        with _without_gradient([p for group in self.context.plan.frozen for p in modules[group].parameters()]):
             yield
+
+    @contextmanager
+    def taking(self, turn: Turn) -> Iterator[None]:
+        """Let only what `turn` updates learn, in the block."""
+        modules = self.modules
+        learning = {x for group in turn.updates for x in _parts(modules[group])}
+        rest = [x for group in modules for x in _parts(modules[group]) if x not in learning]
+        self.context.turn = turn
+        layers = [x for x in rest if isinstance(x, nn.Module)]
+        parameters = [x for x in rest if isinstance(x, nn.Parameter)]
+        try:
+            with evaluating(*layers), _without_gradient(parameters):
+                yield
         finally:
-            for parameter in frozen:
-                parameter.requires_grad_(True)
+            self.context.turn = None
 
     def backward(
-        self, outputs: Outputs, labels: Tensor, number: int, length: int, size: int, penalty: Tensor | None
+        self,
+        inputs: Mapping[str, Tensor],
+        outputs: Outputs,
+        labels: Tensor,
+        number: int,
+        length: int,
+        size: int,
+        penalty: Tensor | None,
     ) -> None:
         """Add the gradients of part `number` of a batch of `size` samples, `length` of them in the part."""
         features = self.network.activate(outputs.features)
-        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse)
+        branches = self.network.classify_by_branch
+        taught = self._taught({name: inputs[name] for name in features})
+        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse, None, branches, taught)
         with torch.no_grad():
             gathered = self.strategy.gather(self.context, seen)
         if gathered is not None:
@@ -146,6 +210,13 @@ class StrategyRun:
         epoch, ranks = self.context.epoch, self.ranks
         return Draw(self.seed, epoch, self.step, self.device, number, length, ranks.rank, ranks.count)
 
+    def _taught(self, inputs: dict[str, Tensor]) -> Taught | None:
+        if self.teachers is None:
+            return None
+        with torch.no_grad():
+            features = self.teachers.activate(self.teachers.encode(inputs))
+            return Taught(features, self.teachers.classify(features))
+
     def _trained(self, group: Group) -> list[nn.Parameter]:
         return [p for p in self.modules[group].parameters() if p.requires_grad]
 
@@ -165,6 +236,35 @@ class StrategyRun:
             torch._foreach_add_(self._apart[number][group], gradients)
 
 
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Have `modules` and all in them in eval mode, in the block."""
+    training = [layer for module in modules for layer in module.modules() if layer.training]
+    for layer in training:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in training:
+            layer.training = True
+
+
+@contextmanager
+def _without_gradient(parameters: list[nn.Parameter]) -> Iterator[None]:
+    frozen = [p for p in parameters if p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def _parts(module: nn.Module) -> list[nn.Module | nn.Parameter]:
+    return [*module.modules(), *module.parameters()]
+
+
 def _add(parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
@@ -176,4 +276,6 @@ def _moved(value: Any, device: torch.device) -> Any:
         return value.to(device)
     if isinstance(value, dict):
         return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, device) for item in value]
     return value

@@ -35,7 +35,7 @@ from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.start_strategy import predicting_as_trained, start_strategy
+from bss.training.start_strategy import Teachers, network_for, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
@@ -51,9 +51,11 @@ def train_trial(
     ranks: Ranks = ALONE,
     checkpoints: Checkpoints | None = None,
     strategy: Strategy | None = None,
+    teachers: Teachers | None = None,
 ) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     """Train scheduler `name` with `seed` and `strategy` (None: none); write all but the provenance into `folder`.
 
+    `teachers` are those of a strategy that needs them; what they cost is counted in steps, samples and seconds.
     `on_epoch` gets each row of history.csv as soon as it is complete. Returns the content of metrics.json and
     `Records.ranks`. Collective: all ranks must call it and get the same value; those with `folder` None write nothing.
     With `checkpoints` the training resumes from the last one, made by any number of ranks, and
@@ -65,7 +67,7 @@ def train_trial(
     make_reproducible(config.resources.deterministic)
     keep_freed_memory()
     entry = config.schedule.schedulers[name]
-    config = predicting_as_trained(config, strategy)
+    config = network_for(strategy, config)
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     train = SplitData(store, "train", network, device)
@@ -85,11 +87,13 @@ def train_trial(
         rank=ranks.rank,
         ranks=ranks.count,
     )
-    run = start_strategy(strategy, config, store, network, ranks, seed)
+    run = start_strategy(strategy, config, store, network, ranks, seed, teachers)
     wrapped = ranks.wrap(network, averaging=run is None)
     settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile is True:
         wrapped = compiled(wrapped, device)
+        if run is not None:
+            run.encode = compiled(network.encode, device)
     graph = step_graph(config, device)
     optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)
@@ -123,8 +127,8 @@ def train_trial(
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
-        "steps": sum(row["schedule/steps"] for row in records.history),
-        "samples": sum(row["schedule/samples"] for row in records.history),
+        "steps": sum(row["schedule/steps"] for row in records.history) + (teachers.steps if teachers else 0),
+        "samples": sum(row["schedule/samples"] for row in records.history) + (teachers.samples if teachers else 0),
         **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks, config.evaluation),
         **{f"last/test_{name}": last[f"last/test/{name}"] for name in whole},
@@ -133,9 +137,16 @@ def train_trial(
     if folder is not None:
         description = describe_network(config.network, store)
         _write(config, network, store, train.rows, description, metrics, records, predictions, folder)
-        seconds = {"seconds": state.seconds(), "measuring_seconds": records.measuring_seconds}
-        write_json(folder / "timing.json", seconds)
+        write_json(folder / "timing.json", _seconds(state, teachers))
     return metrics, records.ranks
+
+
+def _seconds(state: TrainingState, teachers: Teachers | None) -> dict[str, float]:
+    """Return timing.json."""
+    own = {"seconds": state.seconds(), "measuring_seconds": state.records.measuring_seconds}
+    if teachers is None:
+        return own
+    return own | {"seconds": own["seconds"] + teachers.seconds, "teaching_seconds": teachers.seconds}
 
 
 def _train_one_epoch(

@@ -20,6 +20,7 @@ from bss.training.nondeterminism import nondeterminism_named
 from bss.training.reproducible import describe_device, resolve_device
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.resume.state import Row
+from bss.training.teachers import teachers_for
 from bss.training.trial import train_trial
 from bss.training.trial_spec import Trial, require_same_plan
 
@@ -48,16 +49,19 @@ def train_into(
     require_same_plan(trial, plan)
     path, key = trial.folder, trial.key
     scheduler, seed, strategy = trial.id.scheduler, trial.id.seed, strategy_of(config, trial.id.strategy)
+    teachers = teachers_for(trial, config, data, ranks)
     if ranks.rank > 0:
         here = Checkpoints(checkpoints_folder(path), key, replace(config.resources.checkpoints, store=None))
         with nondeterminism_named(config, data):
-            return train_trial(config, data, plan, scheduler, seed, None, lambda row: None, ranks, here, strategy)[0]
+            return train_trial(
+                config, data, plan, scheduler, seed, None, lambda row: None, ranks, here, strategy, teachers
+            )[0]
     checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
     inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
     try:
         with whole_folder(path) as folder, nondeterminism_named(config, data):
             metrics, counts = train_trial(
-                config, data, plan, scheduler, seed, folder, on_epoch, ranks, checkpoints, strategy
+                config, data, plan, scheduler, seed, folder, on_epoch, ranks, checkpoints, strategy, teachers
             )
             if (data.path / PREPROCESSING).exists():  # a store made without `bss prepare` has none
                 shutil.copyfile(data.path / PREPROCESSING, folder / PREPROCESSING)

@@ -1,6 +1,6 @@
 """What one trial is: scheduler, strategy and seed, its folder, its plan, and the key of all that decides its result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +114,14 @@ def describe_trial(config: Config, data: Store, plans: Path, trial: TrialId, fol
         "device": device_type(config),
         "weights": digest_weights(config.network),
     }
-    return Trial(trial, folder, plans, plan.digest, digest_json(decides), code_version()["digest"], parameters)
+    described = Trial(trial, folder, plans, plan.digest, digest_json(decides), code_version()["digest"], parameters)
+    strategy = strategy_of(config, trial.strategy)
+    if strategy is None or not strategy.taught:
+        return described
+    from bss.training.teachers import teachers_trial  # which describes a trial without teachers
+
+    decides["teachers"] = teachers_trial(config, data, described)[1].key
+    return replace(described, key=digest_json(decides))
 
 
 def require_same_plan(trial: Trial, plan: Plan) -> None:

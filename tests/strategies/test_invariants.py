@@ -7,18 +7,39 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from toy import CLASSES, EPOCHS, Toy, make_network, ranks_of, renamed, setting_for, start, train, train_on_ranks
+from toy import (
+    CLASSES,
+    EPOCHS,
+    Toy,
+    facts_of,
+    make_network,
+    network_for,
+    ranks_of,
+    renamed,
+    setting_for,
+    start,
+    train,
+    train_on_ranks,
+)
 
 from bss.config.fusion import Gated, Sum
 from bss.config.strategies import find_strategies
 from bss.config.training import SgdConfig
+from bss.models.heads import last_layer
 from bss.strategies.agm import Agm
 from bss.strategies.amss import Amss
+from bss.strategies.aug import Aug
+from bss.strategies.cml import Cml
 from bss.strategies.dgl import Dgl
+from bss.strategies.domfn import Domfn
+from bss.strategies.etmc import Etmc
+from bss.strategies.g2d import G2d
 from bss.strategies.gblending import GBlending
+from bss.strategies.inforeg import InfoReg
 from bss.strategies.lfm import Lfm
 from bss.strategies.mbsd import Mbsd
 from bss.strategies.mixup import Mixup
+from bss.strategies.mla import Mla
 from bss.strategies.mlb import Mlb
 from bss.strategies.mmpareto import MmPareto
 from bss.strategies.modality_dropout import ModalityDropout
@@ -27,9 +48,11 @@ from bss.strategies.mslr import Mslr
 from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
 from bss.strategies.pmr import Pmr
+from bss.strategies.reconboost import ReconBoost
+from bss.strategies.relearning import Relearning
 from bss.strategies.smp import Smp
+from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
-from bss.training.head_facts import read_facts
 from bss.training.steps import make_optimiser, train_epoch
 
 ALL = (0.0, 1.0)
@@ -59,6 +82,21 @@ CASES = {
     "amss+": Amss(weighing="code"),
     "dgl": Dgl(),
     "dgl heads": Dgl(through="heads"),
+    "mla": Mla(),
+    "mla projection": Mla(projection="paper"),
+    "reconboost": ReconBoost(alone=1, joint=1),
+    "reconboost agreement": ReconBoost(alone=2, joint=1, agreement=0.5),
+    "aug": Aug(width=4, every=1),
+    "etmc": Etmc(annealing=2),
+    "cml": Cml(),
+    "domfn": Domfn(agreement=0.1),
+    "inforeg": InfoReg(epochs=2),
+    "relearning": Relearning(every=1),
+    "relearning without momentum": Relearning(every=2, momentum="dropped"),
+    "umt": Umt(),
+    "g2d": G2d(),
+    "g2d published": G2d(loss="published", temperature=2.0),
+    "aug code": Aug(width=4, every=1, compare="ratio", older="softmax", train_new=False),
     "mmpareto": MmPareto(),
     "mmpareto tensor": MmPareto(norm="tensor"),
 }
@@ -80,12 +118,19 @@ NEUTRAL = {
     "pmr": Pmr(alpha=0.0),
     "pmr outside": Pmr(window=(0.0, 0.0)),
     "amss": Amss(bounds=(1.0, 1.0)),
+    "cml": Cml(strength=0.0, subsets=0.0),
+    "inforeg": InfoReg(strength=0.0),
+    "relearning": Relearning(every=1, strength=0.0),
+    "umt": Umt(strength=0.0),
+    "g2d": G2d(features=0.0, logits=0.0, freeze=False),
 }
-ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto"}
+ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc", "domfn"}
 """Kinds with no parameters that make them plain training to the bit."""
 DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+"}
 BY_PART = {"mixup", "modality dropout", "pmr"}
 """Draw or weigh per part of a batch, so that accumulation changes them."""
+BY_ORDER = {"mla", "reconboost", "aug"}
+"""Kinds whose turns or stages follow the order of the modalities."""
 ONE_RANK = {"mixup"}
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")
@@ -136,7 +181,7 @@ def test_neutral_or_outside_its_window_it_is_plain_training_to_the_bit(case, nam
 
 @every
 def test_it_changes_training_or_is_a_control_that_need_not(case):
-    plain, other = make_network(TWO), make_network(TWO)
+    plain, other = network_for(CASES[case], TWO), network_for(CASES[case], TWO)
     train(None, plain, Toy(TWO))
     train(CASES[case], other, Toy(TWO))
     changed = any(not torch.equal(value, other.state_dict()[name]) for name, value in plain.state_dict().items())
@@ -147,7 +192,7 @@ def test_it_changes_training_or_is_a_control_that_need_not(case):
 def test_parts_of_a_batch_add_up(case):
     if case in BY_PART:
         pytest.skip("acts by part")
-    whole, parts = make_network(TWO), make_network(TWO)
+    whole, parts = network_for(CASES[case], TWO), network_for(CASES[case], TWO)
     one = train(CASES[case], whole, Toy(TWO))
     other = train(CASES[case], parts, Toy(TWO), accumulate=4)
     assert_close(whole, parts)
@@ -160,7 +205,7 @@ def test_two_ranks_are_one(case):
         with pytest.raises(ValueError, match=r"train\.processes"):
             CASES[case].check(replace(setting_for(make_network(TWO)), ranks=2))
         return
-    alone = make_network(TWO)
+    alone = network_for(CASES[case], TWO)
     run = train(CASES[case], alone, Toy(TWO))
     (first, one), (second, two) = train_on_ranks(CASES[case], TWO, 2)
     assert_close(alone, first)
@@ -177,9 +222,11 @@ def test_renaming_and_reordering_permutes_the_results(case):
     names = {"video": "video", "audio": "audio"} if case in DRAW else {"video": "e", "audio": "head"}
     if isinstance(strategy, Mslr) and strategy.coefficients:
         names = {"video": "video", "audio": "audio"}
+    if strategy.kind in BY_ORDER:
+        names = {"audio": "head", "video": "e"}
     if case == "modality dropout":
         pytest.skip("which modality a draw takes depends on their order")
-    one = make_network(TWO, fusion)
+    one = network_for(strategy, TWO, fusion)
     other = renamed(one, names, fusion)
     data, same = Toy(TWO), Toy(TWO)
     same.inputs = {new: data.inputs[old] for old, new in names.items()}
@@ -191,7 +238,7 @@ def test_renaming_and_reordering_permutes_the_results(case):
 @every
 @pytest.mark.parametrize("fusion", [None, Gated()], ids=["concatenation", "gated"])
 def test_three_modalities(case, fusion):
-    network = make_network(THREE, fusion)
+    network = network_for(CASES[case], THREE, fusion)
     before = weights_of(network)
     train(CASES[case], network, Toy(THREE), epochs=3)
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
@@ -201,9 +248,9 @@ def test_three_modalities(case, fusion):
 @every
 @pytest.mark.parametrize("extreme", ["equal", "one class", "one sample", "sure", "sure and wrong"])
 def test_extremes_stay_finite(case, extreme):
-    network, data = make_network(TWO), Toy(TWO, samples=1 if extreme == "one sample" else 12)
+    network, data = network_for(CASES[case], TWO), Toy(TWO, samples=1 if extreme == "one sample" else 12)
     with torch.no_grad():
-        heads = [*network.heads.values(), network.fusion.head]
+        heads = [*map(last_layer, network.heads.values()), network.fusion.head]
         if extreme == "equal":
             for head in heads:
                 head.weight.zero_()
@@ -221,13 +268,13 @@ def test_extremes_stay_finite(case, extreme):
 
 @every
 def test_scores_observe_the_clean_pass(case):
-    network, data = make_network(TWO), Toy(TWO)
-    clean = copy.deepcopy(network)
+    network, data = network_for(CASES[case], TWO), Toy(TWO)
     seen = []
     run = start(CASES[case], network)
     for epoch in (0, 1):  # some act from the second epoch on
         optimiser = make_optimiser(network, STILL, run.groups())
-        run.begin_epoch(epoch, lambda split: read_facts(network, data, run.ranks))
+        run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
+        clean = copy.deepcopy(network).train()
         batch = np.arange(9)
         observe = lambda i, outputs, loss: seen.append((i, outputs, loss))  # noqa: E731
         train_epoch(network, optimiser, data, [batch], observe, seed=0, epoch=epoch, strategy=run)
@@ -253,11 +300,11 @@ def test_a_step_waits_for_no_result(case):
             self.count += function in waiting
             return function(*arguments, **(keywords or {}))
 
-    network, data = make_network(TWO), Toy(TWO)
+    network, data = network_for(CASES[case], TWO), Toy(TWO)
     run = start(CASES[case], network)
     optimiser = make_optimiser(network, STILL, run.groups())
     for epoch in (0, 1):
-        run.begin_epoch(epoch, lambda split: read_facts(network, data, run.ranks))
+        run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
         with Waits() as waits:
             batches = [np.arange(9), np.arange(9, 18)]
             train_epoch(network, optimiser, data, batches, seed=0, epoch=epoch, accumulate=2, strategy=run)

@@ -14,11 +14,14 @@ from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.strategies.gblending import GBlending
+from bss.strategies.mla import Mla
 from bss.strategies.mslr import Mslr
 from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
 from bss.strategies.smp import Smp
+from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import Checkpoints
+from bss.training.start_strategy import Teachers
 from bss.training.trial import train_trial
 
 SAME = ("history.csv", "metrics.json", "model.pt", "network.json", "predictions.parquet", "sequences.parquet")
@@ -39,7 +42,22 @@ def trained(pipeline, small_root, small_store, make_config, tmp_path):
         plan = read_plan(plans, name, 0, store, config_to_tree(config.schedule.schedulers[name]))
         folder = tmp_path / f"trial-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        train_trial(config, store, plan, name, 0, folder, lambda row: None, checkpoints=checkpoints, strategy=strategy)
+        teachers = None
+        if strategy is not None and strategy.taught:  # of another seed, and not trained
+            network = initial_network(config, store, 1, torch.device("cpu"))
+            teachers = Teachers(network.eval().requires_grad_(False), 3, 40, 1.5)
+        train_trial(
+            config,
+            store,
+            plan,
+            name,
+            0,
+            folder,
+            lambda row: None,
+            checkpoints=checkpoints,
+            strategy=strategy,
+            teachers=teachers,
+        )
         return {file: (folder / file).read_bytes() for file in SAME}
 
     return run
@@ -106,6 +124,12 @@ def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatc
         ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`source` must be share for loss: published"),
         ({"kind": "smp", "order": ["audio"]}, {}, "`order` must be null or all of"),
         ({"kind": "weights", "fused": 0.0, "unimodal": 0.0}, {}, "`fused` must be above 0 where unimodal is 0"),
+        ({"kind": "mla", "order": ["audio"]}, {}, "`order` must be null or all of"),
+        ({"kind": "reconboost", "own": 1.0, "others": 2.0}, {}, "`own` must be above 0 and at least `others`"),
+        ({"kind": "aug", "every": 0}, {}, "`every` must be null or at least 1"),
+        ({"kind": "g2d", "until": [0.5]}, {}, "`until` must be null or 2 for 3 modalities"),
+        ({"kind": "cml", "over": "batch"}, {"processes": 2}, r"`train\.processes` must be 1 .* over: batch"),
+        ({"kind": "mla"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "mixup"}, {"processes": 2}, r"`train\.processes` must be 1 "),
         ({"kind": "mlb"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "none"}, {"compile": "graphs"}, None),
@@ -134,7 +158,7 @@ def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeyp
     from bss.training import initial_network
 
     monkeypatch.setattr(initial_network.torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    for strategy in (Ogm(window=(0.0, 1.0)), Smp(order=("image", "audio", "vector"))):
+    for strategy in (Ogm(window=(0.0, 1.0)), Smp(order=("image", "audio", "vector")), Mla()):
         one, other = trained(strategy, name="uniform"), trained(strategy, name="uniform", compile=True)
         weights = [torch.load(__import__("io").BytesIO(made["model.pt"])) for made in (one, other)]
         for key, value in weights[0].items():

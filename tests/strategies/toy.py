@@ -8,6 +8,7 @@ import torch
 
 from bss.config.encoders import MlpConfig
 from bss.config.fusion import Concatenation
+from bss.config.heads import HeadsConfig
 from bss.config.schema import NetworkConfig
 from bss.config.training import SgdConfig
 from bss.data.store import Modality
@@ -57,6 +58,13 @@ def contradicting(data):
     return other
 
 
+def mislabelled(data):
+    """Return the same inputs with labels that have nothing to do with them, so that no cluster is pure."""
+    other = copy.copy(data)
+    other.labels = torch.arange(len(data)) // 8 % CLASSES
+    return other
+
+
 def make_network(names, fusion=None, **changes):
     """Return a network of `names`, the same weights for the same number of them."""
     encoders = {name: MlpConfig("mlp", hidden=(6,), features=4) for name in names}
@@ -72,6 +80,12 @@ def make_network(names, fusion=None, **changes):
     return network
 
 
+def network_for(strategy, names, fusion=None):
+    """Return the network of `make_network` with the heads that `strategy` wants, as a training has it."""
+    changes = dict(strategy.network(setting_for(make_network(names, fusion))))
+    return make_network(names, fusion, **changes | {"heads": HeadsConfig(**changes.get("heads", {}))})
+
+
 def setting_for(network, epochs=EPOCHS):
     weights = network.config.loss_weights
     kind = network.config.fusion.kind
@@ -81,7 +95,24 @@ def setting_for(network, epochs=EPOCHS):
 def start(strategy, network, ranks=ALONE, epochs=EPOCHS):
     setting = setting_for(network, epochs)
     strategy.check(setting)
-    return StrategyRun(strategy, setting, network, ranks, seed=0)
+    return StrategyRun(strategy, setting, network, ranks, 0, teachers_of(network) if strategy.taught else None)
+
+
+def teachers_of(network):
+    """Return teachers that are not trained: the network with half its weights."""
+    teachers = copy.deepcopy(network).eval().requires_grad_(False)
+    for p in teachers.parameters():
+        p.mul_(0.5)
+    return teachers
+
+
+def facts_of(run, splits):
+    """Return what reads the facts of a split."""
+    return lambda split: (
+        read_facts(run.teachers, splits["train"], run.ranks)
+        if split == "teachers"
+        else read_facts(run.network, splits[split], run.ranks, run.strategy.clustered)
+    )
 
 
 def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epochs=EPOCHS, observe=None, optimiser=SGD):
@@ -90,8 +121,10 @@ def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epoc
     made = make_optimiser(network, optimiser, None if run is None else run.groups())
     for epoch in range(epochs):
         if run is not None:
-            splits = {"train": data, "val": contradicting(data) if isinstance(strategy, Mses) else data}
-            run.begin_epoch(epoch, lambda split, splits=splits: read_facts(network, splits[split], ranks))
+            val = contradicting(data) if isinstance(strategy, Mses) else data
+            splits = {"train": data, "val": mislabelled(data) if strategy.clustered else val}
+            run.begin_epoch(epoch, facts_of(run, splits))
+            run.forget(made)
             for group in made.param_groups:
                 group["lr"] = optimiser.learning_rate * run.rate(group)
         batches = split_into_batches(np.random.default_rng(epoch).permutation(len(data)), batch_size)
@@ -128,7 +161,7 @@ def ranks_of(count):
 def train_on_ranks(strategy, names, count, **changes):
     """Train in `count` threads; return each one's network and run."""
     found, errors = [None] * count, []
-    networks = [make_network(names) for _ in range(count)]  # here: threads share torch's generator
+    networks = [network_for(strategy, names) for _ in range(count)]  # here: threads share torch's generator
 
     def work(ranks):
         try:
@@ -149,7 +182,7 @@ def train_on_ranks(strategy, names, count, **changes):
 
 def renamed(network, names, fusion=None):
     """Return the same network with other names for its modalities, given as {old: new} in the new order."""
-    other = make_network(list(names.values()), fusion)
+    other = make_network(list(names.values()), fusion, heads=network.config.heads)
     for old, new in names.items():
         other.encoders[new].load_state_dict(network.encoders[old].state_dict())
         other.heads[new].load_state_dict(network.heads[old].state_dict())

@@ -1,0 +1,62 @@
+"""CML (Calibrating Multimodal Learning, ICML 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from bss.balance.checks import require
+from bss.lazy_torch import torch
+from bss.strategies.base import Context, Method, Objective, Seen, Setting, weighted_loss
+from bss.strategies.shares import check_source, share_logits
+
+
+@dataclass(frozen=True)
+class Cml(Method):
+    """A sample's confidence must not rise when a modality is taken away, and every subset of modalities must classify.
+
+    The logits of a subset are the sum of its modalities' shares of the fused ones: head passes only. The authors draw
+    one order of removal at random; here every pair of a subset and one without one of its modalities counts.
+    """
+
+    kind: Literal["cml"] = "cml"
+    strength: float = 0.1
+    """Weight of the mean rise over the pairs, at least 0."""
+    subsets: float = 1.0
+    """Weight of the mean cross-entropy of the subsets that lack a modality, at least 0."""
+    over: Literal["samples", "batch"] = "samples"
+    """samples: rises of each sample (paper); batch: of a part's sum, in which falls cancel rises (a toolkit's code)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.strength >= 0, "strength", self.strength, "at least 0")
+        require(self.subsets >= 0, "subsets", self.subsets, "at least 0")
+
+    def check(self, setting: Setting) -> None:
+        """Require a fusion that zeroed features do not upset, and whole parts of a batch for their sums."""
+        check_source(setting, "share", self)
+        ok = self.over == "samples" or setting.ranks == 1
+        require(ok, "train.processes", setting.ranks, "1 (nodes x processes) for cml with over: batch")
+
+    def objectives(self, context: Context, seen: Seen) -> list[Objective]:
+        """Return the loss with both terms."""
+        loss = weighted_loss(seen, context.weights)
+        names, shares = tuple(seen.features), share_logits(seen)
+        parts = [subset for size in range(1, len(names)) for subset in combinations(names, size)]
+        logits = {subset: torch.stack([shares[name] for name in subset]).sum(dim=0) for subset in parts}
+        logits[names] = seen.fused
+        sure = {subset: z.softmax(dim=1).amax(dim=1) for subset, z in logits.items()}
+        pairs = [(set_, tuple(n for n in set_ if n != name)) for set_ in logits if len(set_) > 1 for name in set_]
+        rises = torch.stack([rise(sure[whole], sure[part], self.over) for whole, part in pairs]).mean(dim=0)
+        entropies = [torch.nn.functional.cross_entropy(logits[part], seen.labels, reduction="none") for part in parts]
+        return [Objective(loss + self.strength * rises + self.subsets * torch.stack(entropies).mean(dim=0))]
+
+
+def rise(whole: torch.Tensor, part: torch.Tensor, over: str) -> torch.Tensor:
+    """Return by how much the confidence [batch] of a part is above that of the whole, float [batch]."""
+    rises = part - whole
+    return rises.clamp_min(0) if over == "samples" else rises.mean().clamp_min(0).expand_as(rises)
+
+
+ENTRY = Cml
