@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 
@@ -40,6 +43,7 @@ class Setting:
     """Weight there of each head's."""
     ranks: int = 1
     compile: bool | str = False
+    batch_size: int = 64
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,20 @@ class EpochPlan:
     """Get no gradient, so that neither momentum nor weight decay moves them; their batch normalisation is in eval."""
 
 
+ALL = -1
+"""Stands for all modalities where the number of one is asked."""
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """What an epoch shows instead of the schedule's sequence, whose order it keeps."""
+
+    positions: npt.NDArray[np.int64]
+    """Of samples in train, with copies, [k]."""
+    kept: npt.NDArray[np.int64]
+    """The number of the only modality that each shows, `ALL` for all of them, [k]."""
+
+
 @dataclass
 class Context:
     """What all hooks get."""
@@ -87,6 +105,8 @@ class Context:
     """Of the loss, in this epoch."""
     total: Callable[[torch.Tensor], torch.Tensor]
     """Sums a tensor over the ranks, which must all call it. Not differentiable."""
+    draw: Draw | None = None
+    """In `objectives`: the draws of the part."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +125,9 @@ class Seen:
     """The fusion head: features to logits [batch, classes]."""
     targets: torch.Tensor | None = None
     """Probabilities [batch, classes] that take the place of the labels in the loss, from `mix`."""
+    kept: torch.Tensor | None = None
+    """Number of the only modality that a sample shows, `ALL` for all of them, int64 [batch]; None: all samples show all.
+    Features of modalities that it does not show are zero."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +205,27 @@ class Strategy(ABC):
         Called once before each epoch; weights in `modules` may be changed in place.
         """
         return EpochPlan()
+
+    def measures(self, context: Context) -> bool:
+        """Return whether `arrange` needs what `measure` says before the epoch of `context`: a pass over train."""
+        return False
+
+    def measure(self, context: Context, seen: Seen) -> torch.Tensor:
+        """Return values of samples seen in eval mode without augmentation, float [batch, k]."""
+        raise NotImplementedError
+
+    def arrange(
+        self,
+        context: Context,
+        sequence: npt.NDArray[np.int64],
+        measured: npt.NDArray[np.float64] | None,
+        random: np.random.Generator,
+    ) -> Arranged | None:
+        """Return what the epoch shows instead of the schedule's `sequence` of positions in train; None: just that.
+
+        Called after `plan`; `measured` [n, k] is of all samples of train, None if it does not `measures` now.
+        """
+        return None
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
         """Return features in place of those seen, or None; scores observe the features as they were."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from math import comb
 from typing import Literal
 
 from bss.balance.checks import require
@@ -20,6 +22,23 @@ def fuse_some(seen: Seen, present: Iterable[str]) -> torch.Tensor:
     """Return the fused logits [batch, classes] of some modalities, the features of all others being zero."""
     kept = set(present)
     return seen.fuse({name: x if name in kept else torch.zeros_like(x) for name, x in seen.features.items()})
+
+
+def coalitions(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the parts of `names` that are neither empty nor whole, small ones first."""
+    every = list(names)
+    return [c for size in range(1, len(every)) for c in combinations(every, size)]
+
+
+def shapley(names: Iterable[str], value: Mapping[frozenset[str], torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the Shapley share of each of `names` from the value of every part of them, the empty one too."""
+    every, shares = list(names), {}
+    for name in every:
+        without = [c for c in value if name not in c]
+        weights = [1 / (len(every) * comb(len(every) - 1, len(c))) for c in without]
+        gains = [w * (value[c | {name}] - value[c]) for c, w in zip(without, weights, strict=True)]
+        shares[name] = torch.stack(gains).sum(dim=0)
+    return shares
 
 
 def share_logits(seen: Seen) -> dict[str, torch.Tensor]:

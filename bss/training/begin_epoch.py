@@ -7,7 +7,7 @@ from bss.balance.schedulers import Entry
 from bss.config.schema import Config
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import Ranks
-from bss.training.head_facts import read_facts
+from bss.training.head_facts import read_columns, read_facts
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.resume.state import Records, TrainingState
 from bss.training.split_data import SplitData
@@ -52,6 +52,9 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
         state.strategy.begin_epoch(epoch, lambda split: read_facts(state.network, splits[split], ranks))
+        state.strategy.arrange(
+            sampler.sequence, lambda measure: read_columns(state.network, splits["train"], measure, ranks)
+        )
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
     if epoch == 0:

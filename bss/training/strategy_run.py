@@ -5,14 +5,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bss.balance.draw import generator
+from bss.models.inputs.to_device import onto
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.strategies import Context, Draw, EpochPlan, Facts, Gradients, Group, Seen, Setting, Strategy, Weights
+from bss.strategies import Arranged, Context, Draw, EpochPlan, Facts, Gradients, Group, Seen, Setting, Strategy, Weights
 from bss.strategies.base import FUSION
 from bss.training.distributed.ranks import Ranks
+from bss.training.kept_modalities import part_of, rows_to_encode
 
 
 class StrategyRun:
@@ -32,6 +37,9 @@ class StrategyRun:
         # Made again when asked: batch normalisation inside them may be replaced.
         state = _moved(strategy.start(setting, self.modules, network.classes), self.device)
         self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
+        self.arranged: Arranged | None = None
+        self.place = 0
+        """Samples of the epoch that are done, over all ranks."""
         self._gathered: Tensor | None = None
         self._apart: list[dict[Group, list[Tensor]]] = []
 
@@ -58,6 +66,21 @@ class StrategyRun:
         read = {split: facts(split) for split in splits}
         self._follow(self.strategy.plan(self.context, read, self.modules))
 
+    def arrange(
+        self,
+        sequence: npt.NDArray[np.int64],
+        measured: Callable[[Callable[[Seen], Tensor]], npt.NDArray[np.float64]],
+    ) -> None:
+        """Decide what the epoch shows; `measured` applies a function to all of train. All ranks call it together."""
+        context, strategy = self.context, self.strategy
+        found = measured(lambda seen: strategy.measure(context, seen)) if strategy.measures(context) else None
+        random = generator(self.seed, "strategy arrangement", context.epoch)
+        self.arranged = strategy.arrange(context, sequence, found, random)
+
+    def shown(self, sequence: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the positions in train that the epoch shows where the schedule has `sequence`."""
+        return sequence if self.arranged is None else self.arranged.positions
+
     @contextmanager
     def freezing(self) -> Iterator[None]:
         """Freeze what the plan of the epoch says, in the block."""
@@ -75,17 +98,30 @@ class StrategyRun:
             for parameter in frozen:
                 parameter.requires_grad_(True)
 
+    def forward(self, call: Callable[..., Outputs], inputs: dict[str, Tensor], length: int) -> Outputs:
+        """Run the network, by `call`, on the next part of a batch, or on what its `length` samples show."""
+        kept = part_of(self.arranged, self.place, length)
+        if kept is None:
+            return call(inputs)
+        rows = rows_to_encode(self.network, kept, self.ranks)
+        mine = onto(self.device, self.ranks.share(kept))
+        return self.network.forward_rows(inputs, {name: onto(self.device, index) for name, index in rows.items()}, mine)
+
     def backward(
         self, outputs: Outputs, labels: Tensor, number: int, length: int, size: int, penalty: Tensor | None
     ) -> None:
         """Add the gradients of part `number` of a batch of `size` samples, `length` of them in the part."""
         features = self.network.activate(outputs.features)
-        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse)
+        kept = part_of(self.arranged, self.place, length)
+        mine = None if kept is None else onto(self.device, self.ranks.share(kept))
+        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse, kept=mine)
+        self.place += length
         with torch.no_grad():
             gathered = self.strategy.gather(self.context, seen)
         if gathered is not None:
             self._gathered = gathered if self._gathered is None else self._gathered + gathered
-        mixed = self.strategy.mix(self.context, seen, self._draw(number, length))
+        self.context.draw = self._draw(number, length)
+        mixed = self.strategy.mix(self.context, seen, self.context.draw)
         if mixed is not None:
             logits = self.network.classify(mixed.features) if mixed.heads else seen.logits
             fused = self.network.fuse(mixed.features)
@@ -123,7 +159,8 @@ class StrategyRun:
         weights = None if plan.weights is None else [plan.weights.fused, dict(plan.weights.unimodal)]
         frozen = [list(group) for group in plan.frozen]
         kept = {"weights": weights, "rates": dict(plan.rates), "frozen": frozen}
-        return {"state": self.context.state, "epoch": self.context.epoch, "plan": kept}
+        shown = None if self.arranged is None else [self.arranged.positions, self.arranged.kept]
+        return {"state": self.context.state, "epoch": self.context.epoch, "plan": kept, "shown": shown}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go to where `state_dict` was taken."""
@@ -132,6 +169,8 @@ class StrategyRun:
         weights = None if plan["weights"] is None else Weights(*plan["weights"])
         frozen: Any = tuple(tuple(group) for group in plan["frozen"])
         self._follow(EpochPlan(weights, plan["rates"], frozen))
+        shown = saved["shown"]
+        self.arranged = None if shown is None else Arranged(*(np.asarray(column) for column in shown))
 
     def _follow(self, plan: EpochPlan) -> None:
         self.context.plan = plan

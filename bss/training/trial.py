@@ -156,7 +156,8 @@ def _train_one_epoch(
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in state.optimiser.param_groups:
         group["lr"] = rate if state.strategy is None else rate * state.strategy.rate(group)
-    batches = split_into_batches(sampler.sequence, config.train.batch_size, config.train.drop_last)
+    shown = sampler.sequence if state.strategy is None else state.strategy.shown(sampler.sequence)
+    batches = split_into_batches(shown, config.train.batch_size, config.train.drop_last)
     observe = None
     if entry.measures_by == "online":
 
