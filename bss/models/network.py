@@ -66,7 +66,8 @@ class MultiModalNetwork(nn.Module):
             for head in (*self.heads.values(), self.fusion.head):
                 assert isinstance(head, nn.Linear)
                 nn.init.xavier_normal_(head.weight)
-                nn.init.zeros_(head.bias)
+                if head.bias is not None:
+                    nn.init.zeros_(head.bias)
 
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
         """Turn stored samples (tensors [batch, ...], or `Sounds` or `PlacedSounds` of one) into network inputs.

@@ -9,7 +9,7 @@ from typing import Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients, Group, Method, Objective, Seen, Setting, State, weighted_loss
-from bss.strategies.scaling import check_window, inside, scale
+from bss.strategies.scaling import check_window, inside, scale, warning_of_adam
 from bss.strategies.shares import ADDITIVE, coalitions, fuse_some, mean_of_others, shapley, share_logits
 
 
@@ -39,6 +39,10 @@ class Agm(Method):
         require(setting.fusion != "channel-exchange", "network.fusion.kind", setting.fusion, wanted)
         few = setting.fusion in ADDITIVE or len(setting.modalities) <= 5
         require(few, "network.fusion.kind", setting.fusion, f"one of {', '.join(ADDITIVE)} for more than 5 modalities")
+
+    def warning(self, setting: Setting) -> str | None:
+        """Scaling gradients does next to nothing under Adam."""
+        return warning_of_adam(setting)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, [M], and how many steps they hold."""

@@ -181,6 +181,10 @@ class Strategy(ABC):
         """Return the weights of the loss where no plan gives others."""
         return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
 
+    def warning(self, setting: Setting) -> str | None:
+        """Return why the strategy does next to nothing with `setting`, None if it is not known to."""
+        return None
+
     def prediction(self, setting: Setting) -> Prediction | None:
         """Return which logits make the prediction; None: those of network.prediction.
 

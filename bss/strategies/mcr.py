@@ -85,9 +85,7 @@ class Mcr(Method):
         return torch.stack(terms).sum(dim=0)
 
 
-def dependence(
-    seen: Seen, features: Mapping[str, torch.Tensor], name: str, orders: torch.Tensor
-) -> torch.Tensor:
+def dependence(seen: Seen, features: Mapping[str, torch.Tensor], name: str, orders: torch.Tensor) -> torch.Tensor:
     """Return how much the fused prediction changes when modality `name` is permuted, [batch], in [0, log 2].
 
     The Jensen-Shannon divergence of the predictions, the mean over `orders` int64 [k, batch].

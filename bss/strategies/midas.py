@@ -8,8 +8,19 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, EpochPlan, Facts, Group, Method, Objective, Seen, Setting, State, Weights
-from bss.strategies.base import weighted_loss
+from bss.strategies.base import (
+    Context,
+    EpochPlan,
+    Facts,
+    Group,
+    Method,
+    Objective,
+    Seen,
+    Setting,
+    State,
+    Weights,
+    weighted_loss,
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,9 @@ class Midas(Method):
         """
         names, count = list(seen.features), len(seen.features)
         differs = (seen.labels[:, None] != seen.labels).any(dim=1)
-        own = torch.stack([z.detach().softmax(dim=1).gather(1, seen.labels[:, None])[:, 0] for z in seen.logits.values()])
+        own = torch.stack(
+            [z.detach().softmax(dim=1).gather(1, seen.labels[:, None])[:, 0] for z in seen.logits.values()]
+        )
         of_weak = (torch.arange(count, device=own.device) == own.mean(dim=1).argmin())[:, None].to(own.dtype)  # [M, 1]
         rows = []
         for shift in range(count):
@@ -95,7 +108,9 @@ class Midas(Method):
         if self.hardness == "off":
             return torch.ones_like(seen.labels, dtype=torch.float32)
         others = [(x, seen.features[name]) for name, x in features.items() if name != kept]
-        cosine = torch.stack([torch.nn.functional.cosine_similarity(x, y, dim=1) for x, y in others]).mean(dim=0).detach()
+        cosine = (
+            torch.stack([torch.nn.functional.cosine_similarity(x, y, dim=1) for x, y in others]).mean(dim=0).detach()
+        )
         return cosine.clamp_min(0) if self.hardness == "clamp" else cosine
 
 

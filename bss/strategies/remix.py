@@ -79,10 +79,7 @@ class Remix(Method):
         if measured is None:
             return None
         kept = measured[sequence].argmin(axis=1)
-        if self.batches == "blocks":
-            order = kept.argsort(kind="stable")
-        else:
-            order = filled(kept, context.setting.batch_size)
+        order = kept.argsort(kind="stable") if self.batches == "blocks" else filled(kept, context.setting.batch_size)
         return Arranged(sequence[order], kept[order])
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:

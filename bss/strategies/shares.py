@@ -14,8 +14,8 @@ from bss.strategies.base import Method, Seen, Setting
 Source = Literal["share", "heads"]
 """share: what the fusion head makes of the modality alone; heads: the unimodal heads."""
 
-ADDITIVE = ("concatenation", "sum", "weighted-sum")
-"""Fusions whose logits are a sum over the modalities of linear functions of their features."""
+ADDITIVE = ("concatenation", "sum", "weighted-sum", "cosine")
+"""Fusions whose logits are a sum over the modalities of functions of their features."""
 
 
 def fuse_some(seen: Seen, present: Iterable[str]) -> torch.Tensor:

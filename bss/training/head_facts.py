@@ -39,7 +39,7 @@ def read_facts(network: MultiModalNetwork, data: SplitData, ranks: Ranks) -> Fac
 def read_columns(
     network: MultiModalNetwork, data: SplitData, measure: Callable[[Seen], Tensor], ranks: Ranks
 ) -> npt.NDArray[np.float64]:
-    """Return what `measure` says of each sample of a split, float64 [n, k], the same on all ranks, which share the pass.
+    """Return what `measure` says of each sample of a split, float64 [n, k], the same on all ranks, which share it.
 
     In eval mode and without augmentation.
     """

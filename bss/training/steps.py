@@ -87,9 +87,8 @@ def train_epoch(
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
     None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
-    step may overwrite; the losses are the configured ones, whatever `strategy` trains on, and samples of which it hides a
-    modality are left out. `graph` launches the steps
-    it can. `done` is the number of batches already done and the sum of this rank's losses in them; `after_step` is
+    step may overwrite; the losses are the configured ones, whatever `strategy` trains on, and samples of which it
+    hides a modality are left out. `graph` launches the steps it can. `done` is the number of batches already done and the sum of this rank's losses in them; `after_step` is
     called after each batch with both. Dropout draws depend on `seed`, `epoch`, the step and the position in the
     batch; augmentation draws on `seed`, `epoch` and the sample.
 
@@ -122,7 +121,9 @@ def train_epoch(
             for part, (outputs, loss) in zip(parts, passed, strict=True):
                 if observe is not None:
                     kept = None if strategy is None else part_of(strategy.arranged, place, len(part))
-                    observe_whole(observe, ranks.share(part), outputs, loss, None if kept is None else ranks.share(kept))
+                    observe_whole(
+                        observe, ranks.share(part), outputs, loss, None if kept is None else ranks.share(kept)
+                    )
                 place += len(part)
                 total += loss.sum()
             if after_step is not None:

@@ -10,6 +10,7 @@ from test_invariants import CASES, NEUTRAL
 
 from bss.artifacts.plans import read_plan
 from bss.config import config_to_tree
+from bss.config.combinations import strategy_warnings
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.errors import BssError
@@ -106,6 +107,10 @@ def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatc
         ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`source` must be share for loss: published"),
         ({"kind": "smp", "order": ["audio"]}, {}, "`order` must be null or all of"),
         ({"kind": "weights", "fused": 0.0, "unimodal": 0.0}, {}, "`fused` must be above 0 where unimodal is 0"),
+        ({"kind": "mcr"}, {"processes": 2}, r"`train\.processes` must be 1 "),
+        ({"kind": "midas"}, {"processes": 2}, r"`train\.processes` must be 1 "),
+        ({"kind": "smv", "warm_up": -1}, {}, "`warm_up` must be at least 0"),
+        ({"kind": "opm", "rate": 2}, {}, r"`rate` must be in \[0, 1\]"),
         ({"kind": "mixup"}, {"processes": 2}, r"`train\.processes` must be 1 "),
         ({"kind": "mlb"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "none"}, {"compile": "graphs"}, None),
@@ -126,6 +131,17 @@ def test_without_a_section_there_is_no_strategy(tree, make_config):
     tree["strategies"] = {"A b": {"kind": "none"}}
     with pytest.raises(BssError, match="a name of lower-case letters"):
         make_config(tree)
+
+
+def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree, make_config):
+    tree["strategies"] = {"mine": {"kind": "ogm"}, "x3": {"kind": "weights", "encoder_gradients": 3.0}}
+    tree["strategies"] |= {"fused": {"kind": "weights", "unimodal": 0.0}, "pmr": {"kind": "pmr"}}
+    tree["train"]["optimiser"] = {"kind": "sgd", "learning_rate": 0.1}
+    assert strategy_warnings(make_config(tree)) == []
+    tree["train"]["optimiser"] = {"kind": "adam", "learning_rate": 0.001}
+    tree["combinations"] = ["uniform", "uniform+x3", "uniform+fused", "uniform+pmr"]
+    (found,) = strategy_warnings(make_config(tree))
+    assert found.startswith("strategies.x3: it scales gradients, which hardly changes a step of Adam")
 
 
 def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeypatch):

@@ -107,7 +107,8 @@ def test_smv_copies_what_the_schedule_shows_and_keeps_its_order():
     assert sorted(made.positions[made.kept == 0]) == [4, 4, 4]
     assert sorted(made.positions[made.kept == 1]) == [0, 2, 4, 4, 5]
     short = Smv(keep_length=True).arrange(context, sequence, contributions, np.random.default_rng(0))
-    assert (short.positions == made.positions[:4]).all() and (short.kept == made.kept[:4]).all()
+    assert (short.positions == made.positions[:4]).all()
+    assert (short.kept == made.kept[:4]).all()
 
 
 def test_smv_of_modalities_copies_by_the_gap_of_mean_contributions():
@@ -115,7 +116,8 @@ def test_smv_of_modalities_copies_by_the_gap_of_mean_contributions():
     made = Smv(level="modality", alpha=2.0).arrange(
         context_of(Smv(), make_network(TWO)), np.arange(30), contributions, np.random.default_rng(0)
     )
-    assert (made.kept == 0).sum() == 0 and (made.kept == 1).sum() == 30  # 30 * 2 * .75 * 2 / 3
+    assert (made.kept == 0).sum() == 0
+    assert (made.kept == 1).sum() == 30
 
 
 def test_copies_come_anywhere():
@@ -196,7 +198,8 @@ def test_one_sample_alone_is_encoded_beside_another_and_ranks_share_the_rows():
     shared = [rows_to_encode(network, np.array([0, 1, 0, 1, 1]), Ranks(rank, 2))["video"].tolist() for rank in (0, 1)]
     assert shared == [[2], [0, 1]]  # global 4; global 1 and 3
     arranged = Arranged(np.arange(4), np.array([ALL, ALL, 0, ALL]))
-    assert part_of(arranged, 0, 2) is None and part_of(arranged, 2, 2).tolist() == [0, ALL]
+    assert part_of(arranged, 0, 2) is None
+    assert part_of(arranged, 2, 2).tolist() == [0, ALL]
 
 
 def test_remix_by_hand_in_plain_torch_over_its_steps():
@@ -219,7 +222,7 @@ def test_remix_by_hand_in_plain_torch_over_its_steps():
         loss.mean().backward()
         with torch.no_grad():
             for p in reference.parameters():
-                p -= 0.1 * p.grad
+                p.sub_(0.1 * p.grad)
     for mine, right in zip(network.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, right, atol=1e-6, rtol=1e-5)
 
@@ -269,7 +272,8 @@ def test_midas_puts_samples_of_different_classes_together():
     network, data = make_network(THREE), Toy(THREE)
     seen = seen_of(network, data, range(22))
     sources = draw_sources(seen, draw(22).uniform("sources", 22, 2))
-    assert sources.shape == (3, 22) and sources[0].tolist() == list(range(22))
+    assert sources.shape == (3, 22)
+    assert sources[0].tolist() == list(range(22))
     assert (seen.labels[sources[1]] != seen.labels).all()
     # Samples of one class only have no partner, and no loss of misaligned features.
     same = replace(seen, labels=torch.zeros_like(seen.labels))
