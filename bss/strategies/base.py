@@ -126,7 +126,7 @@ class Seen:
     targets: torch.Tensor | None = None
     """Probabilities [batch, classes] that take the place of the labels in the loss, from `mix`."""
     kept: torch.Tensor | None = None
-    """Number of the only modality that a sample shows, `ALL` for all of them, int64 [batch]; None: all samples show all.
+    """Number of the only modality that a sample shows, `ALL` for all of them, int64 [batch]; None: all show all.
     Features of modalities that it does not show are zero."""
 
 

@@ -38,6 +38,6 @@ def warning_of_adam(setting: Setting) -> str | None:
     if setting.optimiser != "adam":
         return None
     return (
-        "it scales gradients, which hardly changes a step of Adam, whose steps do not depend on a constant factor of the "
-        "gradients: use train.optimiser.kind: sgd"
+        "it scales gradients, which hardly changes the steps of Adam, because a constant factor cancels in them: use "
+        "train.optimiser.kind: sgd"
     )

@@ -15,7 +15,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def part_of(arranged: Arranged | None, place: int, length: int) -> Indices | None:
-    """Return the number of the only modality that `length` samples from `place` on show, [length]; None: all show all."""
+    """Return the only modality that each of `length` samples from `place` on shows, its number; None: all show all."""
     if arranged is None:
         return None
     kept = arranged.kept[place : place + length]

@@ -136,12 +136,13 @@ def test_without_a_section_there_is_no_strategy(tree, make_config):
 def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree, make_config):
     tree["strategies"] = {"mine": {"kind": "ogm"}, "x3": {"kind": "weights", "encoder_gradients": 3.0}}
     tree["strategies"] |= {"fused": {"kind": "weights", "unimodal": 0.0}, "pmr": {"kind": "pmr"}}
+    tree["combinations"] = ["uniform", "uniform+x3", "uniform+fused", "uniform+pmr"]
+    tree["compare"] = {"baseline": "uniform"}
     tree["train"]["optimiser"] = {"kind": "sgd", "learning_rate": 0.1}
     assert strategy_warnings(make_config(tree)) == []
     tree["train"]["optimiser"] = {"kind": "adam", "learning_rate": 0.001}
-    tree["combinations"] = ["uniform", "uniform+x3", "uniform+fused", "uniform+pmr"]
     (found,) = strategy_warnings(make_config(tree))
-    assert found.startswith("strategies.x3: it scales gradients, which hardly changes a step of Adam")
+    assert found.startswith("strategies.x3: it scales gradients, which hardly changes the steps of Adam")
 
 
 def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeypatch):
