@@ -217,6 +217,7 @@ PARAMETERS: dict[tuple[str, str], dict] = {
         "view": {"kind": "clip", "height": 256, "width": 256, "frames": 80},
     },
     ("docs/pipeline.md", "strategies:"): {},
+    ("docs/strategies.md", "strategies:"): {},
     ("docs/reliability.md", "resources:"): {},
 }
 """YAML blocks that are parts of params.yaml, by page and how their first line begins, with the modalities of the data
