@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.errors import BssError
 from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Group, Method, Objective, Seen, Setting, State, weighted_loss
 from bss.strategies.lfm import divergence
+
+if TYPE_CHECKING:
+    from bss.strategies.shares import Fuse
 
 
 @dataclass(frozen=True)
@@ -74,26 +77,26 @@ class Mcr(Method):
         orders = draw.uniform("permutations", self.permutations).argsort(dim=0).T  # [permutations, batch]
         names = list(seen.features)
         if self.game == "collaborative":
-            return -torch.stack([dependence(seen, seen.features, name, orders) for name in names]).sum(dim=0)
+            return -torch.stack([dependence(seen.fuse, seen.features, name, orders) for name in names]).sum(dim=0)
         terms = []
         for own in names:
             # The others' features are given, so that only this encoder learns from the term.
             features = {name: x if name == own else x.detach() for name, x in seen.features.items()}
-            terms.append(-dependence(seen, features, own, orders))
+            terms.append(-dependence(seen.fuse, features, own, orders))
             if self.game == "greedy":
-                terms += [dependence(seen, features, name, orders) for name in names if name != own]
+                terms += [dependence(seen.fuse, features, name, orders) for name in names if name != own]
         return torch.stack(terms).sum(dim=0)
 
 
-def dependence(seen: Seen, features: Mapping[str, torch.Tensor], name: str, orders: torch.Tensor) -> torch.Tensor:
+def dependence(fuse: Fuse, features: Mapping[str, torch.Tensor], name: str, orders: torch.Tensor) -> torch.Tensor:
     """Return how much the fused prediction changes when modality `name` is permuted, [batch], in [0, log 2].
 
     The Jensen-Shannon divergence of the predictions, the mean over `orders` int64 [k, batch].
     """
     count = len(orders)
     mixed = {n: x[orders].flatten(0, 1) if n == name else x.repeat(count, 1) for n, x in features.items()}
-    changed = seen.fuse(mixed).log_softmax(dim=1)
-    plain = seen.fuse(features).log_softmax(dim=1).repeat(count, 1)
+    changed = fuse(mixed).log_softmax(dim=1)
+    plain = fuse(features).log_softmax(dim=1).repeat(count, 1)
     return divergence(changed, plain, "js").view(count, -1).mean(dim=0)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from math import comb
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method, Seen, Setting
+
+if TYPE_CHECKING:
+    Fuse = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+    """A fusion head: features [batch, width] per modality to logits [batch, classes]."""
 
 Source = Literal["share", "heads"]
 """share: what the fusion head makes of the modality alone; heads: the unimodal heads."""
@@ -20,8 +24,13 @@ ADDITIVE = ("concatenation", "sum", "weighted-sum", "cosine")
 
 def fuse_some(seen: Seen, present: Iterable[str]) -> torch.Tensor:
     """Return the fused logits [batch, classes] of some modalities, the features of all others being zero."""
+    return fuse_part(seen.features, seen.fuse, present)
+
+
+def fuse_part(features: Mapping[str, torch.Tensor], fuse: Fuse, present: Iterable[str]) -> torch.Tensor:
+    """Return the fused logits [batch, classes] of the modalities `present`, the features of all others being zero."""
     kept = set(present)
-    return seen.fuse({name: x if name in kept else torch.zeros_like(x) for name, x in seen.features.items()})
+    return fuse({name: x if name in kept else torch.zeros_like(x) for name, x in features.items()})
 
 
 def coalitions(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -46,9 +55,13 @@ def share_logits(seen: Seen) -> dict[str, torch.Tensor]:
 
     For concatenation that is ``W_m f_m + b / M``, so that the shares sum to the fused logits.
     """
-    count = len(seen.features)
-    rest = (1 - 1 / count) * fuse_some(seen, ())
-    return {name: fuse_some(seen, (name,)) - rest for name in seen.features}
+    return share_of(seen.features, seen.fuse)
+
+
+def share_of(features: Mapping[str, torch.Tensor], fuse: Fuse) -> dict[str, torch.Tensor]:
+    """Return the same from features [batch, width] and the fusion head alone."""
+    rest = (1 - 1 / len(features)) * fuse_part(features, fuse, ())
+    return {name: fuse_part(features, fuse, (name,)) - rest for name in features}
 
 
 def logits_of(seen: Seen, source: Source) -> dict[str, torch.Tensor]:

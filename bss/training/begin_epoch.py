@@ -1,16 +1,23 @@
 """What happens before the first step of an epoch: scores measured again, the sequence, the strategy's plan."""
 
 import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Entry
 from bss.config.schema import Config
 from bss.models.network import MultiModalNetwork
+from bss.strategies import Facts, Seen
 from bss.training.distributed.ranks import Ranks
 from bss.training.head_facts import read_columns, read_facts
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.resume.state import Records, TrainingState
 from bss.training.split_data import SplitData
+from bss.training.strategy_run import StrategyRun
 
 
 def measure_if_due(
@@ -44,6 +51,24 @@ def measure_if_due(
     records.measuring_seconds += time.perf_counter() - started
 
 
+def _plan_strategy(
+    run: StrategyRun, sequence: npt.NDArray[np.int64], splits: dict[str, SplitData], epoch: int, ranks: Ranks
+) -> None:
+    """Let the strategy plan `epoch`, and count the samples of the passes that it asks for."""
+    run.read = 0
+
+    def facts(split: str) -> Facts:
+        run.read += len(splits[split])
+        return read_facts(run.network, splits[split], ranks)
+
+    def measured(measure: Callable[[Seen], Tensor]) -> npt.NDArray[np.float64]:
+        run.read += len(splits["train"])
+        return read_columns(run.network, splits["train"], measure, ranks)
+
+    run.begin_epoch(epoch, facts)
+    run.arrange(sequence, measured)
+
+
 def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -> None:
     """Let the sampler and the strategy plan `epoch`; keep its sequence, and the scores behind it if they are new."""
     sampler, records, ranks = state.sampler, state.records, state.ranks
@@ -51,10 +76,7 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     sampler.sequence = ranks.agree(sampler.sequence, state.device)
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
-        state.strategy.begin_epoch(epoch, lambda split: read_facts(state.network, splits[split], ranks))
-        state.strategy.arrange(
-            sampler.sequence, lambda measure: read_columns(state.network, splits["train"], measure, ranks)
-        )
+        _plan_strategy(state.strategy, sampler.sequence, splits, epoch, ranks)
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
     if epoch == 0:

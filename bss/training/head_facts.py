@@ -37,23 +37,30 @@ def read_facts(network: MultiModalNetwork, data: SplitData, ranks: Ranks) -> Fac
 
 
 def read_columns(
-    network: MultiModalNetwork, data: SplitData, measure: Callable[[Seen], Tensor], ranks: Ranks
+    network: MultiModalNetwork,
+    data: SplitData,
+    measure: Callable[[Seen], Tensor],
+    ranks: Ranks,
+    chosen: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return what `measure` says of each sample of a split, float64 [n, k], the same on all ranks, which share it.
 
-    In eval mode and without augmentation.
+    In eval mode and without augmentation; `chosen` positions in the split are all that is read, None: all of it.
     """
     network.eval()
-    shares = [ranks.share(batch) for batch in batches_of_all(data)]  # so that each rank gets some of it
+    positions = np.arange(len(data)) if chosen is None else chosen
+    batches = np.array_split(positions, len(batches_of_all(data)))
+    places = np.array_split(np.arange(len(positions)), len(batches))
+    shares = [ranks.share(batch) for batch in batches]  # so that each rank gets some of it
     columns: Tensor | None = None
     with torch.no_grad():
-        for index, (inputs, labels) in zip(shares, data.batches(shares), strict=True):
+        for place, (inputs, labels) in zip(places, data.batches(shares), strict=True):
             outputs = network(inputs)
             features = network.activate(outputs.features)
             found = measure(Seen(features, outputs.logits, outputs.fused, labels, network.fuse)).double()
             if columns is None:
-                columns = torch.zeros(len(data), found.shape[1], dtype=torch.float64, device=data.device)
-            columns[onto(data.device, index)] = found
+                columns = torch.zeros(len(positions), found.shape[1], dtype=torch.float64, device=data.device)
+            columns[onto(data.device, ranks.share(place))] = found
     assert columns is not None
     ranks.add(columns)  # each row is zero on all ranks but one
     return columns.cpu().numpy()

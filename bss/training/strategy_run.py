@@ -38,6 +38,8 @@ class StrategyRun:
         state = _moved(strategy.start(setting, self.modules, network.classes), self.device)
         self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
         self.arranged: Arranged | None = None
+        self.read = 0
+        """Samples that passed the network in eval mode before the epoch, for its plan."""
         self.place = 0
         """Samples of the epoch that are done, over all ranks."""
         self._gathered: Tensor | None = None
@@ -160,7 +162,8 @@ class StrategyRun:
         frozen = [list(group) for group in plan.frozen]
         kept = {"weights": weights, "rates": dict(plan.rates), "frozen": frozen}
         shown = None if self.arranged is None else [self.arranged.positions, self.arranged.kept]
-        return {"state": self.context.state, "epoch": self.context.epoch, "plan": kept, "shown": shown}
+        found = {"state": self.context.state, "epoch": self.context.epoch, "plan": kept, "shown": shown}
+        return {**found, "read": self.read}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go to where `state_dict` was taken."""
@@ -169,7 +172,7 @@ class StrategyRun:
         weights = None if plan["weights"] is None else Weights(*plan["weights"])
         frozen: Any = tuple(tuple(group) for group in plan["frozen"])
         self._follow(EpochPlan(weights, plan["rates"], frozen))
-        shown = saved["shown"]
+        self.read, shown = saved["read"], saved["shown"]
         self.arranged = None if shown is None else Arranged(*(np.asarray(column) for column in shown))
 
     def _follow(self, plan: EpochPlan) -> None:

@@ -293,10 +293,10 @@ def test_mcr():
     network, data = make_network(TWO), Toy(TWO)
     seen = seen_of(network, data)
     orders = torch.stack([torch.arange(9), torch.arange(9).roll(1)])
-    torch.testing.assert_close(dependence(seen, seen.features, "audio", orders[:1]), torch.zeros(9))
+    torch.testing.assert_close(dependence(seen.fuse, seen.features, "audio", orders[:1]), torch.zeros(9))
     changed = network.fuse(seen.features | {"audio": seen.features["audio"].roll(1, dims=0)})
     right = divergence(changed.log_softmax(dim=1), seen.fused.log_softmax(dim=1), "js") / 2  # and 0 for the first
-    torch.testing.assert_close(dependence(seen, seen.features, "audio", orders), right)
+    torch.testing.assert_close(dependence(seen.fuse, seen.features, "audio", orders), right)
 
 
 @pytest.mark.parametrize("game", ["greedy", "independent", "collaborative"])
@@ -307,7 +307,7 @@ def test_encoders_play_for_their_own_modality(game):
     orders = draw(9).uniform("permutations", 4).argsort(dim=0).T
     own = {}
     for name in TWO:
-        value = dependence(seen, seen.features, name, orders).sum()
+        value = dependence(seen.fuse, seen.features, name, orders).sum()
         own[name] = torch.autograd.grad(value, list(seen.features.values()), retain_graph=True)
     found = torch.autograd.grad(
         strategy.regulariser(seen, draw(9)).sum(), list(seen.features.values()), retain_graph=True
