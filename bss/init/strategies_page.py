@@ -68,7 +68,8 @@ def _overrides(strategy: type[Strategy], hook: str) -> bool:
 
 
 def _default(field: Field[Any]) -> str:
-    value = field.default_factory() if field.default is MISSING else field.default
+    make: Any = field.default_factory
+    value = make() if field.default is MISSING else field.default
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return json.dumps(value).strip('"')

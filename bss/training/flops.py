@@ -29,6 +29,7 @@ class EpochFlops:
     def __init__(self, network: MultiModalNetwork, train: SplitData) -> None:
         self.network, self.train = network, train
         self._plain: int | None = None
+        self._read: int | None = None
 
     def __call__(self, run: StrategyRun | None, entry: Entry, epoch: int, samples: int) -> int:
         """Return the operations of `epoch`, whose steps showed `samples`, and of the passes before it."""
@@ -36,7 +37,7 @@ class EpochFlops:
         every = entry.measures_every
         if every is not None and entry.measures_by != "online" and epoch and epoch % every == 0:
             read += len(self.train)
-        total = self._forward() * read
+        total = self._forward() * read if read else 0
         if run is None:
             self._plain = self._step(None, ALL) if self._plain is None else self._plain
             return total + self._plain * samples
@@ -49,11 +50,14 @@ class EpochFlops:
 
     def _forward(self) -> int:
         """Return the operations of one sample in eval mode."""
+        if self._read is not None:
+            return self._read
         self.network.eval()
         ((inputs, _),) = self.train.batches([self._rows()])
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             self.network(inputs)
-        return counter.get_total_flops() // len(self._rows())
+        self._read = int(counter.get_total_flops()) // len(self._rows())
+        return self._read
 
     def _step(self, run: StrategyRun | None, kept: int) -> int:
         """Return the operations of one sample that shows the modality of number `kept`, or `ALL`, in a step."""
@@ -71,7 +75,7 @@ class EpochFlops:
             loaded = self.train.batches([rows])
             with FlopCounterMode(display=False) as counter, nullcontext() if run is None else run.freezing():
                 step([len(rows)], loaded)
-        return counter.get_total_flops() // len(rows)
+        return int(counter.get_total_flops()) // len(rows)
 
     def _rows(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.arange(min(ROWS, len(self.train)))

@@ -75,7 +75,7 @@ def _read(
 
     columns = torch.from_numpy(read_columns(network, data, measure, ranks, chosen)).float().to(data.device)
     widths = [head.in_features for head in network.heads.values()]
-    parts = columns.split([*widths, *[network.classes] * len(widths)], dim=1)  # type: ignore[list-item]
+    parts = columns.split([*widths, *[network.classes] * len(widths)], dim=1)
     names = list(network.heads)
     features, logits = (dict(zip(names, of, strict=True)) for of in (parts[: len(names)], parts[len(names) :]))
     return features, logits, data.labels[torch.from_numpy(chosen).to(data.device)]
