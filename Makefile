@@ -15,7 +15,7 @@
 # make image            the image of the Kubeflow pipeline, by its commit
 # make kubeflow-local   the Kubeflow pipeline on this machine, each step a process (ARGS="--strategy none --seed 0")
 # make kubeflow-docker  the same, each step a container of the image
-# make compiled         write pipelines/pipeline.yaml, the components' READMEs and docs/datasets.md from the code
+# make compiled         write pipelines/pipeline.yaml, the components' READMEs, docs/datasets.md and docs/strategies.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -42,7 +42,17 @@ ENCODERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "clip-text": (TEXT, {"kind": "clip-text", "vocabulary": 100, "positions": 12, "features": 32, **TRANSFORMER}),
 }
 """Name to the modality and its encoder; beside it is a small mlp on features."""
-FUSIONS = ("concatenation", "sum", "weighted-sum", "film", "gated", "ml-lstm", "cross-attention", "channel-exchange")
+FUSIONS = (
+    "concatenation",
+    "sum",
+    "weighted-sum",
+    "film",
+    "gated",
+    "ml-lstm",
+    "cross-attention",
+    "channel-exchange",
+    "cosine",
+)
 RATE = SgdConfig("sgd", learning_rate=0.001)
 COMPILED_SMALL = ("mlp",)
 """What a small run compiles: compilers take long."""

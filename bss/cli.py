@@ -24,6 +24,7 @@ STORE = Path("outputs/store")
 SCORES = Path("outputs/scores")
 PLANS = Path("outputs/plans")
 RUNS = Path("outputs/runs")
+TUNE = Path("outputs/tune")
 REPORT = Path("outputs/report")
 INSPECTION = Path("outputs/inspect.html")
 METHODS = ("bss-h", "bss-l")
@@ -122,6 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--scheduler", action="append", help="train only this scheduler; repeatable")
     sub.add_argument("--strategy", action="append", help="train only with this strategy; repeatable")
     sub.add_argument("--seed", type=int, action="append", help="train only this seed; repeatable")
+    sub = add("tune", _tune, "search the learning rate for uniform shuffling on val, for all rows to share")
+    path(sub, STORE, TUNE)
+    sub.add_argument("--low", type=_above_zero, metavar="RATE", help="least rate (default: a tenth of the configured)")
+    sub.add_argument("--high", type=_above_zero, metavar="RATE", help="greatest rate (default: ten times it)")
+    sub.add_argument("--points", type=int, default=5, help="log-spaced rates to try; default: %(default)s")
+    sub.add_argument("--epochs", type=int, help="epochs of each training (default: train.epochs)")
+    sub.add_argument("--seed", type=int, action="append", help="train with this seed; repeatable (default: the first)")
+    sub.add_argument("--write", action="store_true", help="set the best rate in the parameter file")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
     add_predict(add, RUNS)
@@ -286,6 +295,14 @@ def _train(options: argparse.Namespace) -> None:
     if not trials:
         raise BssError(f"{options.params}: combinations has none of --scheduler with one of --strategy.")
     train(config, options.store, options.scores, options.plans, options.runs, trials if asked_for_some else None)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    config = _config(options)
+    from bss.stages.tune import tune
+
+    grid = (options.low, options.high, options.points, options.epochs, options.seed)
+    tune(config, options.params, options.store, options.tune, *grid, options.write)
 
 
 def _compare(options: argparse.Namespace) -> None:

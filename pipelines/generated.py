@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bss.config import BUILTIN, load_config
 from bss.files import whole_file
-from bss.init.datasets_page import page_text
+from bss.init import datasets_page, strategies_page
 from bss.init.project import project_dvc_yaml
 from components.readme import OF_SHARDS, STEPS, readme
 from pipelines.compile import compile_pipeline
@@ -20,7 +20,8 @@ def generated() -> dict[Path, str]:
     pipelines = PROJECT / "pipelines"
     texts = {pipelines / "pipeline.yaml": compile_pipeline(pipelines / "cluster.yaml", load_config(BUILTIN))}
     texts |= {PROJECT / "components" / step / "README.md": readme(step) for step in (*STEPS, *OF_SHARDS)}
-    texts[PROJECT / "docs" / "datasets.md"] = page_text()
+    texts[PROJECT / "docs" / "datasets.md"] = datasets_page.page_text()
+    texts[PROJECT / "docs" / "strategies.md"] = strategies_page.page_text()
     project = PROJECT / "bss" / "init" / "project"
     texts[project / "dvc.yaml.txt"] = project_dvc_yaml((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
     texts[project / "schedulers.json"] = (PROJECT / ".dvc" / "plots" / "schedulers.json").read_text(encoding="utf-8")

@@ -41,6 +41,15 @@ def strategy_of(config: "Config", name: str) -> Strategy | None:
     return None if name == PLAIN else config.strategies[name]
 
 
+def strategy_warnings(config: "Config") -> list[str]:
+    """Return what is probably not meant about the strategies that are trained."""
+    setting = setting_of(config)
+    names = dict.fromkeys(combination.strategy for combination in combinations_of(config))
+    trained = {name: strategy_of(config, name) for name in names}
+    found = {name: strategy.warning(setting) for name, strategy in trained.items() if strategy is not None}
+    return [f"strategies.{name}: {text}" for name, text in found.items() if text is not None]
+
+
 def check_combinations(config: "Config") -> None:
     """Check that what is listed exists, once, and that scores measured during training come from trained heads."""
     plain = config.strategies.get(PLAIN)

@@ -92,5 +92,18 @@ class ChannelExchange:
         require(self.sparsity >= 0, "sparsity", self.sparsity, "at least 0")
 
 
-AnyFusion = Concatenation | Sum | WeightedSum | Film | Gated | MlLstm | CrossAttention | ChannelExchange
+@dataclass(frozen=True)
+class Cosine:
+    """The sum of the modalities' scaled cosines with a learned direction per class (MMCosine); no bias."""
+
+    kind: Literal["cosine"] = "cosine"
+    scale: float = 10.0
+    """Factor of the cosines; the authors take 10 to 15."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        require(self.scale > 0, "scale", self.scale, "above 0")
+
+
+AnyFusion = Concatenation | Sum | WeightedSum | Film | Gated | MlLstm | CrossAttention | ChannelExchange | Cosine
 FusionConfig = Annotated[AnyFusion, Field(discriminator="kind")]

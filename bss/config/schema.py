@@ -127,7 +127,7 @@ class MeasureConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Classes over which per-class metrics are averaged."""
+    """Classes over which per-class metrics are averaged, and how often imbalance is measured."""
 
     map_over: Literal["present", "all"] = "present"
     """Mean average precision: over the classes that occur among the labels of the split, or over all classes, where an
@@ -135,6 +135,14 @@ class EvaluationConfig:
     f1_over: Literal["present", "present-or-predicted"] = "present"
     """Macro-F1: over the classes that occur among the labels of the split, or also those predicted for any
     sample, where an absent one counts as 0 (the scripts)."""
+    imbalance_every: int | None = None
+    """Epochs between two measurements of how the modalities differ, at least 1, and after the last one; null measures
+    none. With 5 they take 2 % of the training on the built-in data, and less where encoders are larger."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        ok = self.imbalance_every is None or self.imbalance_every >= 1
+        require(ok, "imbalance_every", self.imbalance_every, "null or at least 1")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ def setting_of(config: "Config") -> Setting:
         weights.unimodal,
         config.train.processes * config.train.nodes,
         config.train.compile,
+        config.train.batch_size,
     )
 
 

@@ -1,8 +1,10 @@
 """Metric: one entry from which history.csv, metrics.json, the report and MLflow follow; a kind per input.
 
 A kind is what a metric is computed from: the predictions on a split, the training of an epoch, or the balance of the
-modalities after it. Another input is another field of these, or another kind.
+modalities after it, or how they differ at some epochs. Another input is another field of these, or another kind.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from bss.balance.checks import require
 from bss.config.schema import EvaluationConfig
 from bss.errors import BssError
+from bss.lazy_torch import torch
 
 MODALITY = "{modality}"
 """Stands for each modality in the name and the label of a metric that has a value per modality."""
@@ -60,6 +63,8 @@ class Trained:
     """Share of the admitted samples that the scheduler opens, in (0, 1]."""
     samples: int
     steps: int
+    flops: int | None = None
+    """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,36 @@ class Balance:
     """Of each modality's head on the watched split (val, or test if there is no val), in [0, 1]."""
     scores: npt.NDArray[np.float64] | None
     """Balance scores of the training samples that were in force; None if the scheduler needs none."""
+
+
+@dataclass(frozen=True)
+class HeadLosses:
+    """How the heads do on samples, the means by modality."""
+
+    loss: dict[str, float]
+    """Cross-entropy."""
+    confidence: dict[str, float]
+    """Probability of the label."""
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """How the modalities differ after an epoch, in eval mode on up to n evenly spaced samples of the watched split."""
+
+    features: dict[str, torch.Tensor]
+    """What heads and fusion take, float32 [n, width] per modality."""
+    labels: torch.Tensor
+    """int64 [n]."""
+    fuse: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+    """The fusion head: features to logits [n, classes]."""
+    watched: HeadLosses
+    train: HeadLosses
+    """On as many samples of train, without augmentation."""
+    before: tuple[HeadLosses, HeadLosses] | None
+    """Train and watched at the measurement before; None at the first."""
+    gradient_norms: dict[str, float]
+    """Of the configured loss in each encoder's parameters, on one batch of train, the mean over its samples."""
+    random: np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -222,3 +257,17 @@ class TrainingMetric(EpochMetric[Trained]):
 
 class BalanceMetric(EpochMetric[Balance]):
     """Of the balance of the modalities after an epoch; the last columns of history.csv."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImbalanceMetric(EpochMetric[Imbalance]):
+    """Of how the modalities differ; in history.csv at the epochs of evaluation.imbalance_every."""
+
+    optional: bool = True
+    dvc: bool = False
+    plotted: bool = False
+
+    @property
+    def in_every_epoch(self) -> bool:
+        """Whether no epoch lacks it: most do."""
+        return False

@@ -11,6 +11,7 @@ from bss.config.fusion import (
     AnyFusion,
     ChannelExchange,
     Concatenation,
+    Cosine,
     CrossAttention,
     Film,
     Gated,
@@ -19,28 +20,9 @@ from bss.config.fusion import (
     WeightedSum,
 )
 from bss.errors import BssError
-from bss.models.encoders.base import Encoder
+from bss.models.cosine_fusion import CosineFusion
+from bss.models.fusion_base import Encoders, Features, Fusion, widths_of
 from bss.models.shallow_copy import shallow_copy
-
-Features = Mapping[str, Tensor]
-"""Float [batch, width] per modality, after ReLU if they come from a linear layer."""
-
-Encoders = Mapping[str, Encoder]
-"""Per modality; two or more."""
-
-
-class Fusion(nn.Module):
-    """Maps features of two or more modalities to logits float [batch, classes], computed by `head`."""
-
-    head: nn.Linear
-
-    def penalty(self) -> Tensor | None:
-        """Return a scalar that training adds to the batch's mean loss, or None."""
-        return None
-
-    def restricted_to(self, names: Collection[str]) -> "Fusion | None":
-        """Return this fusion, sharing its parameters, for the modalities `names`; None if it needs all."""
-        return None
 
 
 class ConcatenationFusion(Fusion):
@@ -48,7 +30,7 @@ class ConcatenationFusion(Fusion):
 
     def __init__(self, config: Concatenation, encoders: Encoders, classes: int) -> None:
         super().__init__()
-        widths = _widths(encoders)
+        widths = widths_of(encoders)
         self.head = nn.Linear(sum(widths.values()), classes)
 
     def forward(self, features: Features) -> Tensor:
@@ -84,7 +66,7 @@ class SumFusion(Fusion):
 
     def __init__(self, config: Sum | WeightedSum, encoders: Encoders, classes: int) -> None:
         super().__init__()
-        widths = _widths(encoders)
+        widths = widths_of(encoders)
         self.same_width = SameWidth(widths)
         self.head = nn.Linear(self.same_width.width, classes)
 
@@ -125,7 +107,7 @@ class FilmFusion(Fusion):
 
     def __init__(self, config: Film, encoders: Encoders, classes: int) -> None:
         super().__init__()
-        widths = _widths(encoders)
+        widths = widths_of(encoders)
         self.conditioner = next(iter(widths)) if config.conditioner is None else config.conditioner
         others = {name: width for name, width in widths.items() if name != self.conditioner}
         self.affine = nn.ModuleDict({n: nn.Linear(widths[self.conditioner], 2 * width) for n, width in others.items()})
@@ -145,7 +127,7 @@ class GatedFusion(Fusion):
 
     def __init__(self, config: Gated, encoders: Encoders, classes: int) -> None:
         super().__init__()
-        widths = _widths(encoders)
+        widths = widths_of(encoders)
         width = max(widths.values())
         self.hidden = nn.ModuleDict({name: nn.Linear(own, width) for name, own in widths.items()})
         self.gates = nn.ModuleDict({name: nn.Linear(sum(widths.values()), width) for name in widths})
@@ -178,7 +160,7 @@ class MlLstmFusion(Fusion):
 
     def __init__(self, config: MlLstm, encoders: Encoders, classes: int) -> None:
         super().__init__()
-        widths = _widths(encoders)
+        widths = widths_of(encoders)
         self.same_width = SameWidth(widths)
         sizes = [self.same_width.width] + [config.hidden] * (config.layers - 1)
         self.layers = nn.ModuleList([LstmLayer(size, config.hidden) for size in sizes])
@@ -197,7 +179,7 @@ class CrossAttentionFusion(Fusion):
 
     def __init__(self, config: CrossAttention, encoders: Encoders, classes: int) -> None:
         super().__init__()
-        widths = _widths(encoders)
+        widths = widths_of(encoders)
         self.same_width = SameWidth(widths)
         self.heads, width = config.heads, self.same_width.width
         if width % self.heads:
@@ -232,7 +214,7 @@ class ChannelExchangeFusion(Fusion):
 
     def __init__(self, config: ChannelExchange, encoders: Encoders, classes: int) -> None:
         super().__init__()
-        widths = _widths(encoders)
+        widths = widths_of(encoders)
         kinds = {type(encoder).__name__.lower() for encoder in encoders.values()}
         pooled = all(encoder.channels for encoder in encoders.values())
         if len(kinds) > 1 or len(set(widths.values())) > 1 or not pooled:
@@ -273,6 +255,7 @@ KINDS: dict[type[AnyFusion], Callable[[Any, Encoders, int], Fusion]] = {
     MlLstm: MlLstmFusion,
     CrossAttention: CrossAttentionFusion,
     ChannelExchange: ChannelExchangeFusion,
+    Cosine: CosineFusion,
 }
 
 
@@ -282,7 +265,3 @@ def build_fusion(config: AnyFusion, encoders: Encoders, classes: int) -> Fusion:
     Raises `BssError` if the kind is not defined for them.
     """
     return KINDS[type(config)](config, encoders, classes)
-
-
-def _widths(encoders: Encoders) -> dict[str, int]:
-    return {name: encoder.width for name, encoder in encoders.items()}

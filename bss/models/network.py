@@ -73,7 +73,8 @@ class MultiModalNetwork(nn.Module):
         if config.head_initialisation == "xavier":  # last, so that the encoders start as with torch's
             for head in dict.fromkeys(map(last_layer, (*self.heads.values(), self.fusion.head))):
                 nn.init.xavier_normal_(head.weight)
-                nn.init.zeros_(head.bias)
+                if head.bias is not None:
+                    nn.init.zeros_(head.bias)
 
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
         """Turn stored samples (tensors [batch, ...], or `Sounds` or `PlacedSounds` of one) into network inputs.
@@ -106,6 +107,29 @@ class MultiModalNetwork(nn.Module):
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
         active = self.activate(features)
         return Outputs(self._classify(active), self.fusion(active), features)
+
+    def forward_rows(self, inputs: Mapping[str, Tensor], rows: Mapping[str, Tensor], kept: Tensor) -> Outputs:
+        """Run like `forward`, on samples of which some show one modality only.
+
+        Parameters
+        ----------
+        inputs : from `transform`, [batch, ...] per modality.
+        rows : the samples that each modality's encoder is run on, int64 [k]; it is not run for one that is left out.
+        kept : number of the only modality that a sample shows, negative for all, int64 [batch]; the features of the
+            others are zero.
+        """
+        with self._autocast(inputs):
+            features = {}
+            for number, (name, encoder) in enumerate(self.encoders.items()):
+                found = torch.zeros(len(kept), encoder.width, device=kept.device)  # type: ignore[call-overload]
+                if name in rows:
+                    encoded = encoder(inputs[name][rows[name]])
+                    found = found.to(encoded.dtype).index_copy(0, rows[name], encoded)
+                shown = (kept < 0) | (kept == number)
+                features[name] = torch.where(shown[:, None], found, torch.zeros_like(found))
+            active = self.activate(features)
+            outputs = Outputs(self._classify(active), self.fusion(active), features)
+        return outputs.in_fp32()
 
     def activate(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return what heads and fusion take of the encoders' features."""

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from bss.models.fusion import Features, Fusion
+from bss.models.fusion_base import Features, Fusion
 from bss.models.network import MultiModalNetwork
 from bss.models.shallow_copy import shallow_copy
 

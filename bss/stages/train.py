@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.config import Config
+from bss.config.combinations import strategy_warnings
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
@@ -79,6 +80,8 @@ def train(
         console.print(
             f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} concurrent{each}, selected on {selected}"
         )
+        for text in strategy_warnings(config):
+            console.print(f"Caution: {text}.", highlight=False, markup=False, soft_wrap=True)
         records: dict[str, str] = {}
         with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
 

@@ -1,6 +1,8 @@
 """Strategies: what changes a step of training besides the order of its samples. Needs torch, numpy and bss.balance."""
 
 from bss.strategies.base import (
+    ALL,
+    Arranged,
     Context,
     EpochPlan,
     Facts,
@@ -22,6 +24,8 @@ from bss.strategies.base import (
 from bss.strategies.draw import Draw
 
 __all__ = [
+    "ALL",
+    "Arranged",
     "Context",
     "Draw",
     "EpochPlan",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients, Group, Method, Objective, Seen, Setting, State, weighted_loss
-from bss.strategies.scaling import check_window, inside, scale
-from bss.strategies.shares import ADDITIVE, fuse_some, mean_of_others, share_logits
+from bss.strategies.scaling import check_window, inside, scale, warning_of_adam
+from bss.strategies.shares import ADDITIVE, coalitions, fuse_some, mean_of_others, shapley, share_logits
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,10 @@ class Agm(Method):
         require(setting.fusion != "channel-exchange", "network.fusion.kind", setting.fusion, wanted)
         few = setting.fusion in ADDITIVE or len(setting.modalities) <= 5
         require(few, "network.fusion.kind", setting.fusion, f"one of {', '.join(ADDITIVE)} for more than 5 modalities")
+
+    def warning(self, setting: Setting) -> str | None:
+        """Scaling gradients does next to nothing under Adam."""
+        return warning_of_adam(setting)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, [M], and how many steps they hold."""
@@ -103,16 +105,9 @@ def shapley_logits(seen: Seen) -> dict[str, torch.Tensor]:
     A coalition has the features of the others set to zero, and the empty one is worth nothing.
     """
     names = list(seen.features)
-    coalitions = [c for size in range(1, len(names)) for c in combinations(names, size)]
-    value = {frozenset(c): fuse_some(seen, c) for c in coalitions} | {frozenset(names): seen.fused}
+    value = {frozenset(c): fuse_some(seen, c) for c in coalitions(names)} | {frozenset(names): seen.fused}
     value[frozenset()] = torch.zeros_like(seen.fused)
-    shares = {}
-    for name in names:
-        without = [c for c in value if name not in c]
-        weights = [1 / (len(names) * comb(len(names) - 1, len(c))) for c in without]
-        gains = [w * (value[c | {name}] - value[c]) for c, w in zip(without, weights, strict=True)]
-        shares[name] = torch.stack(gains).sum(dim=0)
-    return shares
+    return shapley(names, value)
 
 
 def _entropies(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:

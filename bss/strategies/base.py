@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 
@@ -41,6 +44,7 @@ class Setting:
     """Weight there of each head's."""
     ranks: int = 1
     compile: bool | str = False
+    batch_size: int = 64
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,20 @@ class Turn:
     """What learns. The rest gets no gradient, so that momentum and weight decay leave it alone, and is in eval."""
 
 
+ALL = -1
+"""Stands for all modalities where the number of one is asked."""
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """What an epoch shows instead of the schedule's sequence, whose order it keeps."""
+
+    positions: npt.NDArray[np.int64]
+    """Of samples in train, with copies, [k]."""
+    kept: npt.NDArray[np.int64]
+    """The number of the only modality that each shows, `ALL` for all of them, [k]."""
+
+
 @dataclass
 class Context:
     """What all hooks get."""
@@ -108,6 +126,8 @@ class Context:
     """Share of the epoch's steps that are done, in [0, 1)."""
     turn: Turn | None = None
     """The one that is being taken, if `Strategy.turns` has any."""
+    draw: Draw | None = None
+    """In `objectives`: the draws of the part."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +160,9 @@ class Seen:
     """The logits [batch, classes] of each branch in use of a modality's head (network.heads), from its features."""
     taught: Taught | None = None
     """If the strategy is `taught`."""
+    kept: torch.Tensor | None = None
+    """Number of the only modality that a sample shows, `ALL` for all of them, int64 [batch]; None: all show all.
+    Features of modalities that it does not show are zero."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +226,10 @@ class Strategy(ABC):
         """Return the weights of the loss where no plan gives others."""
         return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
 
+    def warning(self, setting: Setting) -> str | None:
+        """Return why the strategy does next to nothing with `setting`, None if it is not known to."""
+        return None
+
     def prediction(self, setting: Setting) -> Prediction | None:
         """Return which logits make the prediction; None: those of network.prediction.
 
@@ -238,6 +265,27 @@ class Strategy(ABC):
         It is called in each step. `mix`, `objectives`, `gather` and `after` are called in each turn as in a step.
         """
         return ()
+
+    def measures(self, context: Context) -> bool:
+        """Return whether `arrange` needs what `measure` says before the epoch of `context`: a pass over train."""
+        return False
+
+    def measure(self, context: Context, seen: Seen) -> torch.Tensor:
+        """Return values of samples seen in eval mode without augmentation, float [batch, k]."""
+        raise NotImplementedError
+
+    def arrange(
+        self,
+        context: Context,
+        sequence: npt.NDArray[np.int64],
+        measured: npt.NDArray[np.float64] | None,
+        random: np.random.Generator,
+    ) -> Arranged | None:
+        """Return what the epoch shows instead of the schedule's `sequence` of positions in train; None: just that.
+
+        Called after `plan`; `measured` [n, k] is of all samples of train, None if it does not `measures` now.
+        """
+        return None
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
         """Return features in place of those seen, or None; scores observe the features as they were."""

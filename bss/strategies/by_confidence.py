@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bss.lazy_torch import torch
 from bss.strategies.base import Context, Method, Seen, Setting
-from bss.strategies.scaling import inside
+from bss.strategies.scaling import inside, warning_of_adam
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of
 
 
@@ -17,6 +17,10 @@ class ByConfidence(Method):
     def check(self, setting: Setting) -> None:
         """Require logits to read confidence from."""
         check_source(setting, self.source, self)
+
+    def warning(self, setting: Setting) -> str | None:
+        """Scaling gradients does next to nothing under Adam."""
+        return warning_of_adam(setting)
 
     def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return the summed probabilities of the labels."""

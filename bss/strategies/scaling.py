@@ -6,7 +6,7 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Gradients, Group
+from bss.strategies.base import Gradients, Group, Setting
 
 Scaled = Literal["all", "convolutions"]
 """Which of an encoder's gradients: all, or those of convolutions alone (4 or 5 dimensions), as in public code."""
@@ -31,3 +31,13 @@ def check_window(window: tuple[float, float]) -> None:
 def inside(window: tuple[float, float], epoch: int, epochs: int) -> bool:
     """Return whether `epoch` (from 0) of `epochs` lies in `window`, whose end is outside."""
     return window[0] * epochs <= epoch < window[1] * epochs
+
+
+def warning_of_adam(setting: Setting) -> str | None:
+    """Return why scaling gradients does next to nothing if the optimiser is Adam."""
+    if setting.optimiser != "adam":
+        return None
+    return (
+        "it scales gradients, which hardly changes the steps of Adam, because a constant factor cancels in them: use "
+        "train.optimiser.kind: sgd"
+    )

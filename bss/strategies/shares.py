@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from math import comb
+from typing import TYPE_CHECKING, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method, Seen, Setting
 
+if TYPE_CHECKING:
+    Fuse = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+    """A fusion head: features [batch, width] per modality to logits [batch, classes]."""
+
 Source = Literal["share", "heads"]
 """share: what the fusion head makes of the modality alone; heads: the unimodal heads."""
 
-ADDITIVE = ("concatenation", "sum", "weighted-sum")
-"""Fusions whose logits are a sum over the modalities of linear functions of their features."""
+ADDITIVE = ("concatenation", "sum", "weighted-sum", "cosine")
+"""Fusions whose logits are a sum over the modalities of functions of their features."""
 
 
 def fuse_some(seen: Seen, present: Iterable[str]) -> torch.Tensor:
     """Return the fused logits [batch, classes] of some modalities, the features of all others being zero."""
+    return fuse_part(seen.features, seen.fuse, present)
+
+
+def fuse_part(features: Mapping[str, torch.Tensor], fuse: Fuse, present: Iterable[str]) -> torch.Tensor:
+    """Return the fused logits [batch, classes] of the modalities `present`, the features of all others being zero."""
     kept = set(present)
-    return seen.fuse({name: x if name in kept else torch.zeros_like(x) for name, x in seen.features.items()})
+    return fuse({name: x if name in kept else torch.zeros_like(x) for name, x in features.items()})
+
+
+def coalitions(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the parts of `names` that are neither empty nor whole, small ones first."""
+    every = list(names)
+    return [c for size in range(1, len(every)) for c in combinations(every, size)]
+
+
+def shapley(names: Iterable[str], value: Mapping[frozenset[str], torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the Shapley share of each of `names` from the value of every part of them, the empty one too."""
+    every, shares = list(names), {}
+    for name in every:
+        without = [c for c in value if name not in c]
+        weights = [1 / (len(every) * comb(len(every) - 1, len(c))) for c in without]
+        gains = [w * (value[c | {name}] - value[c]) for c, w in zip(without, weights, strict=True)]
+        shares[name] = torch.stack(gains).sum(dim=0)
+    return shares
 
 
 def share_logits(seen: Seen) -> dict[str, torch.Tensor]:
@@ -27,9 +55,13 @@ def share_logits(seen: Seen) -> dict[str, torch.Tensor]:
 
     For concatenation that is ``W_m f_m + b / M``, so that the shares sum to the fused logits.
     """
-    count = len(seen.features)
-    rest = (1 - 1 / count) * fuse_some(seen, ())
-    return {name: fuse_some(seen, (name,)) - rest for name in seen.features}
+    return share_of(seen.features, seen.fuse)
+
+
+def share_of(features: Mapping[str, torch.Tensor], fuse: Fuse) -> dict[str, torch.Tensor]:
+    """Return the same from features [batch, width] and the fusion head alone."""
+    rest = (1 - 1 / len(features)) * fuse_part(features, fuse, ())
+    return {name: fuse_part(features, fuse, (name,)) - rest for name in features}
 
 
 def logits_of(seen: Seen, source: Source) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Context, Draw, Gradients, Objective, Seen, Setting, Strategy, Weights, weighted_loss
-from bss.strategies.scaling import scale
+from bss.strategies.scaling import scale, warning_of_adam
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Weighted(Strategy):
         weights = self.weights(setting)
         ok = weights.fused is not None or bool(weights.unimodal)
         require(ok, "fused", weights.fused, "above 0 where unimodal is 0")
+
+    def warning(self, setting: Setting) -> str | None:
+        """Scaling gradients does next to nothing under Adam."""
+        return None if self.encoder_gradients == 1 else warning_of_adam(setting)
 
     def weights(self, setting: Setting) -> Weights:
         """Return the weights, without those that are set to 0."""

@@ -1,16 +1,23 @@
 """What happens before the first step of an epoch: scores measured again, the sequence, the strategy's plan."""
 
 import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Entry
 from bss.config.schema import Config
 from bss.models.network import MultiModalNetwork
+from bss.strategies import Facts, Seen
 from bss.training.distributed.ranks import Ranks
-from bss.training.head_facts import read_facts
+from bss.training.head_facts import read_columns, read_facts
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.resume.state import Records, TrainingState
 from bss.training.split_data import SplitData
+from bss.training.strategy_run import StrategyRun
 
 
 def measure_if_due(
@@ -44,6 +51,30 @@ def measure_if_due(
     records.measuring_seconds += time.perf_counter() - started
 
 
+def _plan_strategy(
+    state: TrainingState,
+    run: StrategyRun,
+    sequence: npt.NDArray[np.int64],
+    splits: dict[str, SplitData],
+    epoch: int,
+) -> None:
+    """Let the strategy plan `epoch`, and count the samples of the passes that it asks for."""
+    run.read = 0
+
+    def facts(split: str) -> Facts:
+        network, data = _of(state, splits, split)
+        run.read += len(data)
+        return read_facts(network, data, state.ranks, run.strategy.clustered)
+
+    def measured(measure: Callable[[Seen], Tensor]) -> npt.NDArray[np.float64]:
+        run.read += len(splits["train"])
+        return read_columns(run.network, splits["train"], measure, state.ranks)
+
+    run.begin_epoch(epoch, facts)
+    run.forget(state.optimiser)
+    run.arrange(sequence, measured)
+
+
 def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -> None:
     """Let the sampler and the strategy plan `epoch`; keep its sequence, and the scores behind it if they are new."""
     sampler, records, ranks = state.sampler, state.records, state.ranks
@@ -51,9 +82,7 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     sampler.sequence = ranks.agree(sampler.sequence, state.device)
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
-        clustered = state.strategy.strategy.clustered
-        state.strategy.begin_epoch(epoch, lambda split: read_facts(*_of(state, splits, split), ranks, clustered))
-        state.strategy.forget(state.optimiser)
+        _plan_strategy(state, state.strategy, sampler.sequence, splits, epoch)
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
     if epoch == 0:

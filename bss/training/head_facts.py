@@ -1,10 +1,16 @@
 """How the heads do on one split: what strategies plan an epoch by."""
 
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from bss.models.inputs.to_device import onto
 from bss.models.network import MultiModalNetwork
-from bss.strategies import Facts
+from bss.strategies import Facts, Seen
 from bss.training.distributed.ranks import Ranks
 from bss.training.measuring import batches_of_all
 from bss.training.purity import read_purity
@@ -32,3 +38,33 @@ def read_facts(network: MultiModalNetwork, data: SplitData, ranks: Ranks, cluste
     per_modality = [dict(zip(names, means[i * len(names) :], strict=False)) for i in range(3)]
     loss, accuracy, confidence = per_modality
     return Facts(loss, means[-1], accuracy, confidence, read_purity(network, data, ranks) if clustered else {})
+
+
+def read_columns(
+    network: MultiModalNetwork,
+    data: SplitData,
+    measure: Callable[[Seen], Tensor],
+    ranks: Ranks,
+    chosen: npt.NDArray[np.int64] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return what `measure` says of each sample of a split, float64 [n, k], the same on all ranks, which share it.
+
+    In eval mode and without augmentation; `chosen` positions in the split are all that is read, None: all of it.
+    """
+    network.eval()
+    positions = np.arange(len(data)) if chosen is None else chosen
+    batches = np.array_split(positions, len(batches_of_all(data)))
+    places = np.array_split(np.arange(len(positions)), len(batches))
+    shares = [ranks.share(batch) for batch in batches]  # so that each rank gets some of it
+    columns: Tensor | None = None
+    with torch.no_grad():
+        for place, (inputs, labels) in zip(places, data.batches(shares), strict=True):
+            outputs = network(inputs)
+            features = network.activate(outputs.features)
+            found = measure(Seen(features, outputs.logits, outputs.fused, labels, network.fuse)).double()
+            if columns is None:
+                columns = torch.zeros(len(positions), found.shape[1], dtype=torch.float64, device=data.device)
+            columns[onto(data.device, ranks.share(place))] = found
+    assert columns is not None
+    ranks.add(columns)  # each row is zero on all ranks but one
+    return columns.cpu().numpy()

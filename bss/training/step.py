@@ -51,7 +51,7 @@ class Step:
     def _pass(self, inputs: Inputs, labels: Tensor, length: int, size: int, number: int, last: bool) -> Passed:
         if self.strategy is not None:
             with self.sharing_dropout(length):
-                outputs = self.call(inputs)
+                outputs = self.strategy.forward(self.call, inputs, length)
             with torch.no_grad():
                 loss = self.network.loss(outputs, labels)
             penalty = self.network.fusion.penalty() if last else None

@@ -15,6 +15,7 @@ from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.distributed.dropout import dropout_of, dropout_over
 from bss.training.distributed.ranks import ALONE, Ranks
+from bss.training.kept_modalities import observe_whole, part_of
 from bss.training.split_data import SplitData
 from bss.training.step import Step
 from bss.training.step_graph import StepGraph
@@ -87,10 +88,10 @@ def train_epoch(
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
     None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
-    step may overwrite; the losses are the configured ones, whatever `strategy` trains on. `graph` launches the steps
-    it can. `done` is the number of batches already done and the sum of this rank's losses in them; `after_step` is
-    called after each batch with both. Dropout draws depend on `seed`, `epoch`, the step and the position in the
-    batch; augmentation draws on `seed`, `epoch` and the sample.
+    step may overwrite; the losses are the configured ones, whatever `strategy` trains on, and samples of which it
+    hides a modality are left out. `graph` launches the steps it can. `done` is the number of batches already done and
+    the sum of this rank's losses in them; `after_step` is called after each batch with both. Dropout draws depend on
+    `seed`, `epoch`, the step and the position in the batch; augmentation draws on `seed`, `epoch` and the sample.
 
     On a GPU the host runs ahead: nothing in a step waits for a result.
     """
@@ -98,6 +99,9 @@ def train_epoch(
     first, loss_so_far = done
     total = torch.tensor(loss_so_far, dtype=torch.float64, device=data.device)
     left = [split_into_parts(batch, accumulate) for batch in batches[first:]]
+    place = sum(len(batch) for batch in batches[:first])
+    if strategy is not None:
+        strategy.place = place
     shares = [ranks.share(part) for parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     call = network if wrapped is None else wrapped
@@ -119,7 +123,11 @@ def train_epoch(
                 passed = take(lengths, loaded) if graph is None else graph.step(take, lengths, loaded)
             for part, (outputs, loss) in zip(parts, passed, strict=True):
                 if observe is not None:
-                    observe(ranks.share(part), outputs, loss)
+                    kept = None if strategy is None else part_of(strategy.arranged, place, len(part))
+                    observe_whole(
+                        observe, ranks.share(part), outputs, loss, None if kept is None else ranks.share(kept)
+                    )
+                place += len(part)
                 total += loss.sum()
             if after_step is not None:
                 after_step(step, total)

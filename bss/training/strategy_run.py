@@ -6,13 +6,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bss.balance.draw import generator
 from bss.models.heads import Head
+from bss.models.inputs.to_device import onto
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.strategies import (
+    Arranged,
     Context,
     Draw,
     EpochPlan,
@@ -28,6 +33,7 @@ from bss.strategies import (
 )
 from bss.strategies.base import FUSION
 from bss.training.distributed.ranks import Ranks
+from bss.training.kept_modalities import part_of, rows_to_encode
 
 
 class StrategyRun:
@@ -56,6 +62,11 @@ class StrategyRun:
         # Made again when asked: batch normalisation inside them may be replaced.
         state = _moved(strategy.start(setting, self.modules, network.classes), self.device)
         self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
+        self.arranged: Arranged | None = None
+        self.read = 0
+        """Samples that passed the network in eval mode before the epoch, for its plan."""
+        self.place = 0
+        """Samples of the epoch that are done, over all ranks."""
         self._gathered: Tensor | None = None
         self._apart: list[dict[Group, list[Tensor]]] = []
 
@@ -104,6 +115,21 @@ class StrategyRun:
         self.step, self.context.progress = step, step / steps
         return self.strategy.turns(self.context)
 
+    def arrange(
+        self,
+        sequence: npt.NDArray[np.int64],
+        measured: Callable[[Callable[[Seen], Tensor]], npt.NDArray[np.float64]],
+    ) -> None:
+        """Decide what the epoch shows; `measured` applies a function to all of train. All ranks call it together."""
+        context, strategy = self.context, self.strategy
+        found = measured(lambda seen: strategy.measure(context, seen)) if strategy.measures(context) else None
+        random = generator(self.seed, "strategy arrangement", context.epoch)
+        self.arranged = strategy.arrange(context, sequence, found, random)
+
+    def shown(self, sequence: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the positions in train that the epoch shows where the schedule has `sequence`."""
+        return sequence if self.arranged is None else self.arranged.positions
+
     @contextmanager
     def freezing(self) -> Iterator[None]:
         """Freeze what the plan of the epoch says, in the block."""
@@ -130,6 +156,15 @@ class StrategyRun:
         finally:
             self.context.turn = None
 
+    def forward(self, call: Callable[..., Outputs], inputs: dict[str, Tensor], length: int) -> Outputs:
+        """Run the network, by `call`, on the next part of a batch, or on what its `length` samples show."""
+        kept = part_of(self.arranged, self.place, length)
+        if kept is None:
+            return call(inputs)
+        rows = rows_to_encode(self.network, kept, self.ranks)
+        mine = onto(self.device, self.ranks.share(kept))
+        return self.network.forward_rows(inputs, {name: onto(self.device, index) for name, index in rows.items()}, mine)
+
     def backward(
         self,
         inputs: Mapping[str, Tensor],
@@ -144,12 +179,16 @@ class StrategyRun:
         features = self.network.activate(outputs.features)
         branches = self.network.classify_by_branch
         taught = self._taught({name: inputs[name] for name in features})
-        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse, None, branches, taught)
+        kept = part_of(self.arranged, self.place, length)
+        mine = None if kept is None else onto(self.device, self.ranks.share(kept))
+        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse, None, branches, taught, mine)
+        self.place += length
         with torch.no_grad():
             gathered = self.strategy.gather(self.context, seen)
         if gathered is not None:
             self._gathered = gathered if self._gathered is None else self._gathered + gathered
-        mixed = self.strategy.mix(self.context, seen, self._draw(number, length))
+        self.context.draw = self._draw(number, length)
+        mixed = self.strategy.mix(self.context, seen, self.context.draw)
         if mixed is not None:
             logits = self.network.classify(mixed.features) if mixed.heads else seen.logits
             fused = self.network.fuse(mixed.features)
@@ -187,7 +226,9 @@ class StrategyRun:
         weights = None if plan.weights is None else [plan.weights.fused, dict(plan.weights.unimodal)]
         frozen = [list(group) for group in plan.frozen]
         kept = {"weights": weights, "rates": dict(plan.rates), "frozen": frozen}
-        return {"state": self.context.state, "epoch": self.context.epoch, "plan": kept}
+        shown = None if self.arranged is None else [self.arranged.positions, self.arranged.kept]
+        found = {"state": self.context.state, "epoch": self.context.epoch, "plan": kept, "shown": shown}
+        return {**found, "read": self.read}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go to where `state_dict` was taken."""
@@ -196,6 +237,8 @@ class StrategyRun:
         weights = None if plan["weights"] is None else Weights(*plan["weights"])
         frozen: Any = tuple(tuple(group) for group in plan["frozen"])
         self._follow(EpochPlan(weights, plan["rates"], frozen))
+        self.read, shown = saved["read"], saved["shown"]
+        self.arranged = None if shown is None else Arranged(*(np.asarray(column) for column in shown))
 
     def _follow(self, plan: EpochPlan) -> None:
         self.context.plan = plan

@@ -28,6 +28,8 @@ from bss.strategies import Strategy
 from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.evaluation import evaluate, predict, task_of
+from bss.training.flops import EpochFlops
+from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.reproducible import make_reproducible, resolve_device
@@ -92,9 +94,10 @@ def train_trial(
     settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile is True:
         wrapped = compiled(wrapped, device)
-        if run is not None:
-            run.encode = compiled(network.encode, device)
+    if config.train.compile is True and run is not None:
+        run.encode = compiled(network.encode, device)
     graph = step_graph(config, device)
+    flops = EpochFlops(network, train)
     optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)
     state.load()
@@ -108,10 +111,10 @@ def train_trial(
                 measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
                 plan_epoch(state, {"train": train, **seen}, epoch)
             with state.saved_when_interrupted():
-                trained = _train_one_epoch(config, entry, state, wrapped, graph, train, seed, asked_between)
+                trained = _train_one_epoch(config, entry, state, wrapped, graph, train, flops, seed, asked_between)
                 row = {
                     "epoch": epoch,
-                    **_epoch_metrics(config, network, seen, trained, sampler, ranks),
+                    **_epoch_metrics(config, state, seen, train, trained, seed),
                     "schedule/digest": sequence_digest(train.rows[records.sequences[-1]]),
                 }
             records.history.append(row)
@@ -123,7 +126,6 @@ def train_trial(
     test = seen.get("test") or SplitData(store, "test", network, device)
     last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
-    whole = [metric.name for metric in metrics_of(SplitMetric, task_of(network)) if not metric.per_modality]
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
@@ -131,7 +133,11 @@ def train_trial(
         "samples": sum(row["schedule/samples"] for row in records.history) + (teachers.samples if teachers else 0),
         **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks, config.evaluation),
-        **{f"last/test_{name}": last[f"last/test/{name}"] for name in whole},
+        **{
+            f"last/test_{metric.name}": last[f"last/test/{metric.name}"]
+            for metric in metrics_of(SplitMetric, task_of(network))
+            if not metric.per_modality
+        },
     }
     predictions = predictions_table(network, store, test, ranks)
     if folder is not None:
@@ -156,6 +162,7 @@ def _train_one_epoch(
     wrapped: torch.nn.Module,
     graph: StepGraph | None,
     train: SplitData,
+    flops: EpochFlops,
     seed: int,
     asked_between: Callable[[], bool] | None,
 ) -> Trained:
@@ -167,7 +174,8 @@ def _train_one_epoch(
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in state.optimiser.param_groups:
         group["lr"] = rate if state.strategy is None else rate * state.strategy.rate(group)
-    batches = split_into_batches(sampler.sequence, config.train.batch_size, config.train.drop_last)
+    shown = sampler.sequence if state.strategy is None else state.strategy.shown(sampler.sequence)
+    batches = split_into_batches(shown, config.train.batch_size, config.train.drop_last)
     observe = None
     if entry.measures_by == "online":
 
@@ -196,31 +204,40 @@ def _train_one_epoch(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "
             f"train.optimiser.learning_rate ({rate:g})."
         )
+    samples = sum(len(batch) for batch in batches)
     return Trained(
         learning_rate=rate,
         loss=loss,
         fraction=entry.fraction(epoch),
-        samples=sum(len(batch) for batch in batches),
+        samples=samples,
         steps=len(batches),
+        flops=flops(state.strategy, entry, epoch, samples),
     )
 
 
 def _epoch_metrics(
     config: Config,
-    network: MultiModalNetwork,
+    state: TrainingState,
     seen: dict[str, SplitData],
+    train: SplitData,
     trained: Trained,
-    sampler: SequenceSampler,
-    ranks: Ranks,
+    seed: int,
 ) -> Row:
-    """Return the metrics of an epoch: of its training, of the splits `seen`, and of the balance on their first."""
+    """Return the metrics of an epoch: of its training, of the splits `seen`, and of balance and imbalance on a split.
+
+    That is the first of `seen`.
+    """
+    network, ranks, epoch = state.network, state.ranks, state.position.epoch
     task, watched = task_of(network), next(iter(seen))
     evaluated: Row = {}
     for split, data in seen.items():
         evaluated |= evaluate(network, data, split, ranks, config.evaluation, "epoch")
-    balance = Balance({name: evaluated[f"{watched}/acc_{name}"] for name in network.heads}, sampler.scores)
+    balance = Balance({name: evaluated[f"{watched}/acc_{name}"] for name in network.heads}, state.sampler.scores)
     of_training, of_balance = values_of(TrainingMetric, trained, task), values_of(BalanceMetric, balance, task)
-    return of_training | evaluated | of_balance
+    row: Row = of_training | evaluated | of_balance
+    if is_due(config.evaluation, epoch, config.train.epochs):
+        row |= imbalance_row(network, seen[watched], train, state.records.history, seed, epoch, ranks)
+    return row
 
 
 def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:

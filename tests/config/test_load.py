@@ -139,7 +139,10 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("measure.initial_mode=both", "measure.initial_mode: should be 'train' or 'eval', but got: 'both'"),
         ("evaluation.map_over=some", "evaluation.map_over: should be 'present' or 'all', but got: 'some'"),
         ("evaluation.f1_over=all", "evaluation.f1_over: should be 'present' or 'present-or-predicted', but got: 'all'"),
-        ("evaluation.map=all", "evaluation.map: unknown key; known keys of `evaluation`: map_over, f1_over"),
+        (
+            "evaluation.map=all",
+            "evaluation.map: unknown key; known keys of `evaluation`: map_over, f1_over, imbalance_every",
+        ),
         ("network.head_initialisation=zero", "network.head_initialisation: should be 'torch' or 'xavier', but got"),
         ("train.drop_last=1", "train.drop_last: should be a valid boolean, but got: 1"),
         (

@@ -150,6 +150,10 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "-m bss.launch.rank_main --params params.yaml --store outputs/store --plans outputs/plans "
         "--scheduler bss-l --seed 0 --out outputs/runs/bss-l/seed=0": "test_two_nodes_without_the_trainer",
     },
+    "docs/strategies.md": dict.fromkeys(
+        ("bss tune --write", "bss tune --low 0.005 --high 0.02 --points 4 --epochs 12 --seed 0 --seed 1"),
+        NotRun("own test", "tests/stages/test_tune.py"),
+    ),
     "docs/reliability.md": {"bss sync": "test_what_mlflow_did_not_get_is_sent_later"},
     "docs/tracking.md": {
         "pip install 'mlflow[auth]'": NETWORK,
@@ -220,6 +224,7 @@ PARAMETERS: dict[tuple[str, str], dict] = {
         "view": {"kind": "clip", "height": 256, "width": 256, "frames": 80},
     },
     ("docs/pipeline.md", "strategies:"): {},
+    ("docs/strategies.md", "strategies:"): {},
     ("docs/reliability.md", "resources:"): {},
 }
 """YAML blocks that are parts of params.yaml, by page and how their first line begins, with the modalities of the data

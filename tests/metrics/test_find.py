@@ -43,7 +43,9 @@ def test_metrics_of_an_epoch_by_hand():
         "schedule/fraction": 0.5,
         "schedule/samples": 40,
         "schedule/steps": 3,
+        "train/flops": None,
     }
+    assert values_of(TrainingMetric, replace(trained, flops=7), TASK)["train/flops"] == 7
     balance = Balance({"audio": 0.25, "image": 0.75}, np.array([-0.5, 0.0, 1.25]))
     assert values_of(BalanceMetric, balance, TASK) == {"balance/gap": 0.5, "balance/score_mean": 0.25}
     assert values_of(BalanceMetric, replace(balance, scores=None), TASK)["balance/score_mean"] is None

@@ -47,7 +47,7 @@ OTHERS = {
 POOLED = {"image": RESNET, "frames": RESNET}
 CLIPS = {"clip": {"kind": "i3d"}, "flow": {"kind": "i3d"}}
 FUSIONS = [
-    *({"kind": kind} for kind in ("concatenation", "sum", "weighted-sum", "film", "gated")),
+    *({"kind": kind} for kind in ("concatenation", "sum", "weighted-sum", "film", "gated", "cosine")),
     {"kind": "ml-lstm", "hidden": 8},
     {"kind": "cross-attention", "heads": 2},
 ]

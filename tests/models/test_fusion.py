@@ -10,6 +10,7 @@ from bss.balance.criteria import gradient_magnitude
 from bss.config.fusion import (
     ChannelExchange,
     Concatenation,
+    Cosine,
     CrossAttention,
     Film,
     Gated,
@@ -30,6 +31,7 @@ ALL = [
     MlLstm(hidden=7),
     CrossAttention(heads=2),
     ChannelExchange(),
+    Cosine(),
 ]
 CLASSES = 3
 
@@ -181,6 +183,19 @@ def test_channels_whose_scale_is_small_are_exchanged_in_a_modalitys_own_part_onl
 def test_channel_exchange_is_refused_for_features_that_are_not_channels():
     with pytest.raises(BssError, match=r"features: null\), but got kinds \['encoder'\]"):
         build_fusion(ChannelExchange(), encoders_of(SAME, channels=False), CLASSES)
+
+
+def test_cosines():
+    fusion = build(Cosine(scale=10.0), {"a": 2, "b": 2})
+    with torch.no_grad():
+        fusion.head.weight.copy_(torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 2.0, -1.0, 0.0], [1.0, 1.0, 1.0, 0.0]]))
+    one = {"a": torch.tensor([[3.0, 4.0]]), "b": torch.zeros(1, 2)}
+    expected = torch.tensor([[6.0, 8.0, 7 / 2**0.5 * 2]])
+    torch.testing.assert_close(fusion(one), expected)
+    both = one | {"b": torch.tensor([[0.0, 5.0]])}
+    torch.testing.assert_close(fusion(both), expected + torch.tensor([[10.0, 0.0, 0.0]]))
+    torch.testing.assert_close(fusion.restricted_to(["a"])({"a": one["a"]}), expected)
+    torch.testing.assert_close(fusion.restricted_to(["b"])({"b": both["b"]}), torch.tensor([[10.0, 0.0, 0.0]]))
 
 
 def test_only_channel_exchange_adds_to_what_training_minimises():

@@ -9,6 +9,7 @@ from bss.config.encoders import MlpConfig, ResNetConfig
 from bss.config.fusion import (
     ChannelExchange,
     Concatenation,
+    Cosine,
     CrossAttention,
     Film,
     Gated,
@@ -29,6 +30,7 @@ FUSIONS = [
     MlLstm("ml-lstm"),
     CrossAttention("cross-attention"),
     ChannelExchange("channel-exchange"),
+    Cosine("cosine"),
 ]
 
 
@@ -65,6 +67,8 @@ def test_all_else_starts_the_same(fusion):
     plain, xavier = networks(fusion, ResNetConfig("resnet", width=2))
     changed = {name for name, value in xavier.state_dict().items() if not torch.equal(value, plain.state_dict()[name])}
     heads = {f"{head}.{part}" for head in ("heads.near", "heads.far", "fusion.head") for part in ("weight", "bias")}
+    if isinstance(fusion, Cosine):
+        heads.remove("fusion.head.bias")  # it has none
     assert changed == heads
     again = networks(fusion, ResNetConfig("resnet", width=2))[1]
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in xavier.state_dict().items())

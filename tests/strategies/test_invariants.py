@@ -38,6 +38,8 @@ from bss.strategies.gblending import GBlending
 from bss.strategies.inforeg import InfoReg
 from bss.strategies.lfm import Lfm
 from bss.strategies.mbsd import Mbsd
+from bss.strategies.mcr import Mcr
+from bss.strategies.midas import Midas
 from bss.strategies.mixup import Mixup
 from bss.strategies.mla import Mla
 from bss.strategies.mlb import Mlb
@@ -47,18 +49,23 @@ from bss.strategies.mses import Mses
 from bss.strategies.mslr import Mslr
 from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
+from bss.strategies.opm import Opm
 from bss.strategies.pmr import Pmr
 from bss.strategies.reconboost import ReconBoost
 from bss.strategies.relearning import Relearning
+from bss.strategies.remix import Remix
 from bss.strategies.smp import Smp
+from bss.strategies.smv import Smv
 from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
+from bss.training.head_facts import read_columns
 from bss.training.steps import make_optimiser, train_epoch
 
 ALL = (0.0, 1.0)
 CASES = {
     "none": Plain(),
     "fused only": Weighted(fused=1.0, unimodal=0.0),
+    "gradients x1.5": Weighted(encoder_gradients=1.5),
     "gradients x3": Weighted(encoder_gradients=3.0),
     "4 x unimodal": Weighted(unimodal=4.0),
     "independent": Weighted(fused=0.0),
@@ -99,6 +106,14 @@ CASES = {
     "aug code": Aug(width=4, every=1, compare="ratio", older="softmax", train_new=False),
     "mmpareto": MmPareto(),
     "mmpareto tensor": MmPareto(norm="tensor"),
+    "opm": Opm(window=ALL),
+    "smv": Smv(warm_up=1),
+    "smv modality": Smv(level="modality", alpha=3.0, warm_up=1, keep_length=True),
+    "remix": Remix(warm_up=1),
+    "remix published": Remix(loss="published", warm_up=1, batches="blocks"),
+    "midas": Midas(rate=0.5, warm_up=0.25),
+    "mcr": Mcr(strength=1.0, permutations=3),
+    "mcr collaborative": Mcr(strength=1.0, permutations=3, game="collaborative", contrast=0.0),
 }
 NEUTRAL = {
     "none": Plain(),
@@ -123,15 +138,23 @@ NEUTRAL = {
     "relearning": Relearning(every=1, strength=0.0),
     "umt": Umt(strength=0.0),
     "g2d": G2d(features=0.0, logits=0.0, freeze=False),
+    "opm": Opm(rate=0.0, window=ALL),
+    "opm outside": Opm(window=(0.0, 0.0)),
+    "smv": Smv(warm_up=EPOCHS),
+    "remix": Remix(warm_up=EPOCHS),
+    "midas": Midas(strength=0.0, warm_up=0.0),
+    "mcr": Mcr(strength=0.0, contrast=0.0),
 }
 ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc", "domfn"}
 """Kinds with no parameters that make them plain training to the bit."""
-DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+"}
-BY_PART = {"mixup", "modality dropout", "pmr"}
+DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+", "opm", "smv", "smv modality", "midas", "mcr"}
+BY_PART = {"mixup", "modality dropout", "pmr", "opm", "midas", "mcr", "mcr collaborative"}
 """Draw or weigh per part of a batch, so that accumulation changes them."""
 BY_ORDER = {"mla", "reconboost", "aug"}
 """Kinds whose turns or stages follow the order of the modalities."""
-ONE_RANK = {"mixup"}
+ONE_RANK = {"mixup", "midas", "mcr", "mcr collaborative"}
+HIDE = {"smv", "smv modality", "remix", "remix published"}
+"""Show some samples with one modality only, which scores do not observe."""
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")
 STILL = SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
@@ -224,7 +247,7 @@ def test_renaming_and_reordering_permutes_the_results(case):
         names = {"video": "video", "audio": "audio"}
     if strategy.kind in BY_ORDER:
         names = {"audio": "head", "video": "e"}
-    if case == "modality dropout":
+    if case in ("modality dropout", "opm", "smv", "smv modality", "midas"):
         pytest.skip("which modality a draw takes depends on their order")
     one = network_for(strategy, TWO, fusion)
     other = renamed(one, names, fusion)
@@ -274,11 +297,14 @@ def test_scores_observe_the_clean_pass(case):
     for epoch in (0, 1):  # some act from the second epoch on
         optimiser = make_optimiser(network, STILL, run.groups())
         run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
+        run.arrange(np.arange(9), lambda measure: read_columns(network, data, measure, run.ranks))
         clean = copy.deepcopy(network).train()
-        batch = np.arange(9)
+        batch = run.shown(np.arange(9))
         observe = lambda i, outputs, loss: seen.append((i, outputs, loss))  # noqa: E731
         train_epoch(network, optimiser, data, [batch], observe, seed=0, epoch=epoch, strategy=run)
         index, outputs, loss = seen.pop()
+        if case not in HIDE or epoch == 0:
+            assert sorted(index) == list(range(9))
         inputs, labels = next(data.batches([index]))
         right = clean(inputs)
         torch.testing.assert_close(loss, clean.loss(right, labels), atol=1e-5, rtol=0)
@@ -305,8 +331,9 @@ def test_a_step_waits_for_no_result(case):
     optimiser = make_optimiser(network, STILL, run.groups())
     for epoch in (0, 1):
         run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
+        run.arrange(np.arange(18), lambda measure: read_columns(network, data, measure, run.ranks))
         with Waits() as waits:
-            batches = [np.arange(9), np.arange(9, 18)]
+            batches = np.array_split(run.shown(np.arange(18)), 2)
             train_epoch(network, optimiser, data, batches, seed=0, epoch=epoch, accumulate=2, strategy=run)
         assert waits.count == 1  # the loss, when the epoch is over
 

@@ -10,6 +10,7 @@ from test_invariants import CASES, NEUTRAL
 
 from bss.artifacts.plans import read_plan
 from bss.config import config_to_tree
+from bss.config.combinations import strategy_warnings
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.errors import BssError
@@ -130,6 +131,10 @@ def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatc
         ({"kind": "g2d", "until": [0.5]}, {}, "`until` must be null or 2 for 3 modalities"),
         ({"kind": "cml", "over": "batch"}, {"processes": 2}, r"`train\.processes` must be 1 .* over: batch"),
         ({"kind": "mla"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
+        ({"kind": "mcr"}, {"processes": 2}, r"`train\.processes` must be 1 "),
+        ({"kind": "midas"}, {"processes": 2}, r"`train\.processes` must be 1 "),
+        ({"kind": "smv", "warm_up": -1}, {}, "`warm_up` must be at least 0"),
+        ({"kind": "opm", "rate": 2}, {}, r"`rate` must be in \[0, 1\]"),
         ({"kind": "mixup"}, {"processes": 2}, r"`train\.processes` must be 1 "),
         ({"kind": "mlb"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "none"}, {"compile": "graphs"}, None),
@@ -150,6 +155,18 @@ def test_without_a_section_there_is_no_strategy(tree, make_config):
     tree["strategies"] = {"A b": {"kind": "none"}}
     with pytest.raises(BssError, match="a name of lower-case letters"):
         make_config(tree)
+
+
+def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree, make_config):
+    tree["strategies"] = {"mine": {"kind": "ogm"}, "x3": {"kind": "weights", "encoder_gradients": 3.0}}
+    tree["strategies"] |= {"fused": {"kind": "weights", "unimodal": 0.0}, "pmr": {"kind": "pmr"}}
+    tree["combinations"] = ["uniform", "uniform+x3", "uniform+fused", "uniform+pmr"]
+    tree["compare"] = {"baseline": "uniform"}
+    tree["train"]["optimiser"] = {"kind": "sgd", "learning_rate": 0.1}
+    assert strategy_warnings(make_config(tree)) == []
+    tree["train"]["optimiser"] = {"kind": "adam", "learning_rate": 0.001}
+    (found,) = strategy_warnings(make_config(tree))
+    assert found.startswith("strategies.x3: it scales gradients, which hardly changes the steps of Adam")
 
 
 def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeypatch):

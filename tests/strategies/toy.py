@@ -16,7 +16,7 @@ from bss.models.network import MultiModalNetwork
 from bss.strategies import Setting
 from bss.strategies.mses import Mses
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.head_facts import read_facts
+from bss.training.head_facts import read_columns, read_facts
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
@@ -89,7 +89,7 @@ def network_for(strategy, names, fusion=None):
 def setting_for(network, epochs=EPOCHS):
     weights = network.config.loss_weights
     kind = network.config.fusion.kind
-    return Setting(tuple(network.heads), kind, "sgd", epochs, weights.fused, weights.unimodal)
+    return Setting(tuple(network.heads), kind, "sgd", epochs, weights.fused, weights.unimodal, batch_size=8)
 
 
 def start(strategy, network, ranks=ALONE, epochs=EPOCHS):
@@ -127,7 +127,11 @@ def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epoc
             run.forget(made)
             for group in made.param_groups:
                 group["lr"] = optimiser.learning_rate * run.rate(group)
-        batches = split_into_batches(np.random.default_rng(epoch).permutation(len(data)), batch_size)
+        sequence = np.random.default_rng(epoch).permutation(len(data))
+        if run is not None:
+            run.arrange(sequence, lambda measure: read_columns(network, data, measure, ranks))
+            sequence = run.shown(sequence)
+        batches = split_into_batches(sequence, batch_size)
         settings = {"seed": 0, "epoch": epoch, "accumulate": accumulate, "strategy": run}
         train_epoch(network, made, data, batches, observe, None, ranks, **settings)
     return run

@@ -1,0 +1,255 @@
+"""What docs/strategies.md says of each strategy besides its own text: cost, published numbers, how they came about."""
+
+from dataclasses import dataclass
+
+BEST_TEST = "best test epoch"
+BB = "BalanceBenchmark, selected on validation"
+RERUN = "rerun by the authors of MIDAS, selected on validation, three seeds"
+REPLICATION = "a replication with five seeds, plain training 61.59"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of one strategy, by its kind."""
+
+    cost: str
+    """Of a step, in forward and backward passes of all encoders; plain training is 1."""
+    published: tuple[str, ...] = ()
+    """Accuracies on CREMA-D / Kinetics-Sounds / VGGSound in %, where known, with how they were selected."""
+    differences: tuple[str, ...] = ()
+    """Between paper and public code, and what is done here."""
+    modalities: str = "any"
+    measured: str = "no"
+    """Where this project's own measurement is, or no."""
+
+
+FACTS: dict[str, Facts] = {
+    "none": Facts("1", measured="[yes](results.md)"),
+    "weights": Facts(
+        "1",
+        (
+            "fused loss with unimodal losses: - / 70.44, against 64.55 for the fused loss alone (ablation of "
+            "the BSS paper)",
+        ),
+        (
+            "MMPareto without conflict is `encoder_gradients: 1.5`, and BalanceBenchmark's MMPareto is always "
+            "`encoder_gradients: 3.0`",
+            "ARL's public code never uses its weights: it is `unimodal: 4.0`",
+        ),
+    ),
+    "mixup": Facts("1", differences=("mixes features, so that it suits any kind of input; one process only",)),
+    "modality-dropout": Facts("1"),
+    "ogm": Facts(
+        "1",
+        (
+            f"66.94 / 66.06 / 48.29 ({BEST_TEST})",
+            f"67.76 / 67.04 / 48.25 ({BB})",
+            f"69.14 ({REPLICATION})",
+        ),
+        (
+            "public code scales the gradients of convolutions only (`parameters: convolutions`)",
+            "paper and code jump at balance, from 1 to 1 - tanh(alpha); `smooth: true` does not",
+            "for more than two modalities a modality is compared with the mean of the others; public code divides by "
+            "their sum or their least",
+            "for fusions that are not additive public code does nothing; here the share is that of any fusion",
+        ),
+    ),
+    "mlb": Facts("1", differences=("for more than two modalities: against the mean of the others",)),
+    "agm": Facts(
+        "1; fusions that are not additive run the fusion head once per part of the modalities",
+        (
+            f"67.07 / 66.02 / 47.11 ({BEST_TEST})",
+            f"71.59 / 66.62 / 49.06 ({BB}, with the sign reversed)",
+            f"57.42 ({REPLICATION})",
+        ),
+        ("public code zeroes inputs; here features are zeroed, which costs no pass of an encoder",),
+        modalities="any; 2 to 5 for a fusion that is not additive",
+    ),
+    "amss": Facts(
+        "1",
+        (f"70.30 / 72.25 ({BEST_TEST})",),
+        (
+            "the paper calls AMSS+ unbiased, but its public weights are not inverse probabilities: `weighing: code` or "
+            "`unbiased`",
+            "the mask of the classifier is computed but not applied in the audio-visual script; here encoders "
+            "alone are "
+            "masked",
+        ),
+    ),
+    "g-blending": Facts(
+        "1, and an evaluation of train every `every` epochs",
+        (
+            "64.65 / 67.10 (table of the BSS paper)",
+            f"71.59 / 68.82 / 51.41 ({BB})",
+            f"61.10 ({REPLICATION})",
+        ),
+        (
+            "the paper estimates from unimodal probe trainings; here from the heads of the network itself",
+            "public code takes the absolute gain, which rewards a head that got worse; here such a head weighs 0",
+        ),
+    ),
+    "lfm": Facts(
+        "1",
+        (f"83.62 / 72.53 / 52.74 ({BEST_TEST})", f"70.02 / 66.37 / 47.45 ({BB})", f"64.02 / 64.88 ({RERUN})"),
+        (
+            "public code swaps the arguments of its divergence (`divergence: code`) and has no contrastive term",
+            "its curve is a polynomial fitted to an earlier run (`schedule: fitted`); the learned schedule is not here",
+        ),
+    ),
+    "mbsd": Facts(
+        "1",
+        (f"74.86 / 68.82 / 49.48 ({BB})",),
+        ("BalanceBenchmark's divergence lacks a logarithm",),
+    ),
+    "mses": Facts(
+        "1 or less, and an evaluation of val per epoch",
+        ("61.56 / 64.71 (table of the BSS paper)",),
+        (
+            "public reimplementations judge by the test loss, roll back the whole network, and scale gradients "
+            "by 0; here "
+            "val decides, and only the modality that stops is restored and frozen",
+        ),
+    ),
+    "mslr": Facts(
+        "1, and an evaluation of val per epoch if dynamic",
+        ("65.46 / 65.91 (table of the BSS paper)",),
+        ("public reimplementations scale gradients by the test accuracy; here learning rates follow val",),
+    ),
+    "pmr": Facts(
+        "1",
+        (f"66.59 / 66.56 ({BEST_TEST})", f"67.19 / 67.11 / 50.38 ({BB})"),
+        (
+            "prototypes are means of the training features of an epoch, without a pass of their own",
+            "the entropy term of the paper, which public code lacks, is not here",
+        ),
+    ),
+    "smp": Facts(
+        "1 or less: a frozen encoder has no backward pass",
+        (f"80.78 on CREMA-D, against 67.47 without it (ablation of the authors, {BEST_TEST}, 300 epochs)",),
+        (
+            "public code sets gradients to zero, so that momentum and weight decay still move the weights, and "
+            "decides per "
+            "batch by unimodal teachers; here encoders are frozen, and heads decide once",
+        ),
+    ),
+    "dgl": Facts(
+        "1",
+        (f"77.48 to 78.12 / 74.78 to 76.28 ({BEST_TEST}; the same command twice is 1.2 points apart)",),
+        ("with `through: heads` it is late fusion of independent networks",),
+    ),
+    "mmpareto": Facts(
+        "1.67: a second backward pass",
+        (
+            f"74.87 / 70.00 / 51.25 ({BEST_TEST})",
+            f"79.97 / 74.55 / 49.35 ({BB}, where all encoder gradients are tripled instead)",
+            f"65.51 ({REPLICATION})",
+        ),
+        ("public code compares lengths per tensor (`norm: tensor`), the paper per modality",),
+    ),
+    "opm": Facts(
+        "1, and a pass of the fusion head per modality",
+        (f"68.75 / 66.89 / 49.12 ({BB})", f"63.97 / 67.35 ({RERUN})"),
+        (
+            "as published, what stays of the weaker modality is scaled up too",
+            "for more than two modalities: against the mean of the others; BalanceBenchmark changes a score "
+            "that it reads "
+            "again",
+        ),
+    ),
+    "smv": Facts(
+        "1 to 3: up to four copies for two modalities, each of one encoder; and an evaluation of train per epoch",
+        (
+            f"78.72 / 69.00 / 50.31 ({BEST_TEST})",
+            f"75.85 / 68.01 / 48.25 ({BB})",
+            f"67.94 / 65.76 ({RERUN})",
+        ),
+        (
+            "public code runs the hidden modality's encoder, whose batch normalisation counts it; here it is not run",
+            "copies come at drawn places among the schedule's samples, whose order stays; public code shuffles all",
+            "`keep_length: true` is the comparison at equal length",
+        ),
+        modalities="2 to 5",
+    ),
+    "remix": Facts(
+        "1 over the number of modalities after the warm-up, and an evaluation of train per epoch",
+        (f"6.5 and 3.4 points above the authors' baseline ({BEST_TEST})",),
+        (
+            "public code trains all batches of one modality, then all of the other (`batches: blocks`), and "
+            "assumes six "
+            "classes",
+            "scores are not observed after the warm-up: BSS-L online keeps those that it has",
+        ),
+    ),
+    "midas": Facts(
+        "1, and a pass of the fusion head per modality",
+        ("74.99 +- 0.31 / 74.88 +- 0.49 (selected on validation, three seeds; plain 60.28 / 63.92)",),
+        (
+            "the paper lets the weight of a row be negative (`hardness: paper`)",
+            "with more than two modalities: the sample, one of another class, and any others, in all rotations",
+            "one process only: samples are put together within it",
+        ),
+    ),
+    "mcr": Facts(
+        "1, and `permutations` passes of the fusion head for every pair of modalities",
+        (f"70.91 / 71.75 ({RERUN})",),
+        (
+            "public code has no term for the conditional entropy of the paper; neither has this",
+            "the contrastive loss compares the features of all modalities, so that they need one width, or "
+            "`contrast: 0`",
+            "one process only: permutations lie within it",
+        ),
+    ),
+    "mla": Facts(
+        "1, and an optimiser step per modality",
+        (f"79.43 / 70.04 / 51.65 ({BEST_TEST})", f"72.30 / 69.05 / 49.99 ({BB})"),
+        ("public code never applies its projection: what was published is alternating training of one shared head",),
+    ),
+    "reconboost": Facts(
+        "1 to 1.5",
+        ("74.84 / 70.85 / 50.97 (table of the BSS paper)", f"74.01 / 68.38 / 47.27 ({BB})"),
+        ("the reconcilement term of public code has no gradient",),
+    ),
+    "aug": Facts(
+        "1, and small heads",
+        (f"85.15 / 72.63 / 53.01 ({BEST_TEST})",),
+        ("public code creates its optimiser before the new branches, which so never train",),
+    ),
+    "umt": Facts("1.33, and the training of the teachers", (f"67.47 / 68.60 / 51.58 ({BB})",)),
+    "g2d": Facts(
+        "1.33, and the training of the teachers",
+        (f"85.89 / - / 53.82 ({BEST_TEST})",),
+        ("teachers of public code are picked on the test set",),
+    ),
+    "cml": Facts(
+        "1, and small heads",
+        (f"69.18 / 67.56 / 50.50 ({BB})",),
+        ("BalanceBenchmark takes the sum over a batch, in which falls cancel rises (`over: batch`)",),
+    ),
+    "etmc": Facts(
+        "1",
+        ("65.86 / 65.67 / - (table of the BSS paper)",),
+        ("copies of the public code count the annealing in epochs or in steps; here in epochs",),
+    ),
+    "domfn": Facts(
+        "1",
+        ("67.34 / 66.25 / - (table of the BSS paper)",),
+        (
+            "public code decides for a whole batch and runs with batches of one sample; here each sample has its mask",
+            "public code feeds a sigmoid into a softmax cross-entropy, and its evaluation compares predictions with "
+            "themselves",
+        ),
+    ),
+    "inforeg": Facts(
+        "1, and a copy of the encoders",
+        ("71.9 / - / - (quoted)", f"67.72 ({REPLICATION})"),
+        (
+            "the threshold is 0.04 in the paper and 0.05 in the public code, where the trace of one modality decides "
+            "for all",
+        ),
+    ),
+    "relearning": Facts(
+        "1, and four passes each time",
+        (f"71.02 / 65.92 / 48.12 ({BB})",),
+        ("public code keeps the optimiser's momentum and the statistics of batch normalisation (`momentum: kept`)",),
+    ),
+}

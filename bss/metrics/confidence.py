@@ -1,0 +1,13 @@
+"""Confidence: the mean probability of the label in each modality's head."""
+
+from bss.metrics.base import ImbalanceMetric
+
+METRIC = ImbalanceMetric(
+    name="confidence_{modality}",
+    history="imbalance/confidence_{modality}",
+    label="confidence of {modality}",
+    better="higher",
+    compute=lambda imbalance: imbalance.watched.confidence,
+    order=230,
+    mlflow=False,
+)

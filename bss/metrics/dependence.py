@@ -1,0 +1,27 @@
+"""Dependence: how much the fused prediction changes if a modality's features are those of other samples."""
+
+from bss.lazy_torch import torch
+from bss.metrics.base import Imbalance, ImbalanceMetric
+from bss.strategies.mcr import dependence
+
+PERMUTATIONS = 8
+
+
+def _compute(imbalance: Imbalance) -> dict[str, float]:
+    count = len(imbalance.labels)
+    drawn = torch.from_numpy(imbalance.random.random((PERMUTATIONS, count))).to(imbalance.labels.device)
+    orders = drawn.argsort(dim=1)
+    return {
+        name: float(dependence(imbalance.fuse, imbalance.features, name, orders).mean()) for name in imbalance.features
+    }
+
+
+METRIC = ImbalanceMetric(
+    name="dependence_{modality}",
+    history="imbalance/dependence_{modality}",
+    label="dependence on {modality}",
+    better=None,
+    unit="",
+    compute=_compute,
+    order=220,
+)

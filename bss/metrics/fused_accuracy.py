@@ -1,0 +1,20 @@
+"""Accuracy of what the fusion head makes of each modality alone, which papers often call its accuracy."""
+
+from bss.metrics.base import Imbalance, ImbalanceMetric
+from bss.strategies.shares import share_of
+
+
+def _compute(imbalance: Imbalance) -> dict[str, float]:
+    shares = share_of(imbalance.features, imbalance.fuse)
+    return {name: float((z.argmax(dim=1) == imbalance.labels).float().mean()) for name, z in shares.items()}
+
+
+METRIC = ImbalanceMetric(
+    name="fused_acc_{modality}",
+    history="imbalance/fused_acc_{modality}",
+    label="{modality} through the fusion head",
+    better="higher",
+    compute=_compute,
+    order=200,
+    mlflow=False,
+)

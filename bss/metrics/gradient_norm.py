@@ -1,0 +1,14 @@
+"""Norm of the gradient of the configured loss in each modality's encoder, on one batch of train."""
+
+from bss.metrics.base import ImbalanceMetric
+
+METRIC = ImbalanceMetric(
+    name="gradient_norm_{modality}",
+    history="imbalance/gradient_norm_{modality}",
+    label="gradient of {modality}",
+    better=None,
+    unit="",
+    compute=lambda imbalance: imbalance.gradient_norms,
+    order=280,
+    mlflow=False,
+)

@@ -1,0 +1,20 @@
+"""Imbalance: how far the modalities' contributions to the accuracy lie apart."""
+
+from bss.metrics.base import Imbalance, ImbalanceMetric
+from bss.metrics.shapley import contributions, few
+
+
+def _compute(imbalance: Imbalance) -> float:
+    found = contributions(imbalance).values()
+    return max(found) - min(found)
+
+
+METRIC = ImbalanceMetric(
+    name="imbalance",
+    history="imbalance/contributions_apart",
+    label="contributions apart",
+    better=None,
+    compute=_compute,
+    order=215,
+    applies=few,
+)

@@ -1,0 +1,36 @@
+"""Shapley contribution of each modality to the accuracy of the fusion head."""
+
+from bss.metrics.base import Imbalance, ImbalanceMetric, Task
+from bss.strategies.shares import coalitions, fuse_part, shapley
+
+MOST = 5
+"""Modalities whose parts are all tried."""
+
+
+def contributions(imbalance: Imbalance) -> dict[str, float]:
+    """Return each modality's share of the accuracy above that of always predicting the most frequent label.
+
+    The value of some modalities is the accuracy of the fused logits with the features of the others zero.
+    """
+    names, labels = list(imbalance.features), imbalance.labels
+    parts = [*coalitions(names), tuple(names)]
+    fused = {frozenset(part): fuse_part(imbalance.features, imbalance.fuse, part) for part in parts}
+    value = {part: (z.argmax(dim=1) == labels).double().mean() for part, z in fused.items()}
+    value[frozenset()] = labels.bincount().max().double() / len(labels)
+    return {name: float(share) for name, share in shapley(names, value).items()}
+
+
+def few(task: Task) -> bool:
+    """Return whether all parts of the modalities can be tried."""
+    return len(task.modalities) <= MOST
+
+
+METRIC = ImbalanceMetric(
+    name="shapley_{modality}",
+    history="imbalance/shapley_{modality}",
+    label="contribution of {modality}",
+    better=None,
+    compute=contributions,
+    order=210,
+    applies=few,
+)

@@ -1,0 +1,88 @@
+"""OPM (Wei et al., On-the-fly Modulation for Balanced Multimodal Learning, TPAMI 2024), its feature-level half."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bss.balance.checks import require
+from bss.lazy_torch import torch
+from bss.strategies.base import Context, Draw, Method, Mixed, Objective, Seen, Setting, weighted_loss
+from bss.strategies.keeping import check_hiding
+from bss.strategies.scaling import check_window, inside
+from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
+
+
+@dataclass(frozen=True)
+class Opm(Method):
+    """The fusion head loses features of a modality that is surer of the labels than the others, of drawn samples.
+
+    The unimodal heads see all features. Features that stay are scaled up, those of all modalities by one factor, as
+    published.
+    """
+
+    kind: Literal["opm"] = "opm"
+    rate: float = 0.5
+    """Probability that a sample loses the features of a modality that is barely surer, in [0, 1]."""
+    strength: float = 0.5
+    """How much that probability grows with the difference, at least 0."""
+    execute: float = 0.7
+    """Probability that it acts on a part of a batch, in [0, 1]."""
+    source: Source = "share"
+    """Where confidence is read: the modality's share of the fused logits (paper), or its head."""
+    window: tuple[float, float] = (0.06, 1.0)
+    """The part of the epochs in which it acts; the authors begin with epoch 6 of 100."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(0 <= self.rate <= 1, "rate", self.rate, "in [0, 1]")
+        require(self.strength >= 0, "strength", self.strength, "at least 0")
+        require(0 <= self.execute <= 1, "execute", self.execute, "in [0, 1]")
+        check_window(self.window)
+
+    def check(self, setting: Setting) -> None:
+        """Require logits to read confidence from, and a fusion that zeroed features do not upset."""
+        check_source(setting, self.source, self)
+        check_hiding(setting)
+
+    def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
+        """Return the features that are left for the fusion head."""
+        if not self._acts(context) or draw.host("execute").random() >= self.execute:
+            return None
+        with torch.no_grad():
+            sums = context.total(confidence_sums(logits_of(seen, self.source), seen.labels))
+        rates = self.rates(sums[:-1])
+        drawn = draw.uniform("features", len(seen.features))
+        factor = survivors_factor(rates, [x.shape[1] for x in seen.features.values()])
+        features = {
+            name: torch.where((drawn[:, number] < rates[number])[:, None], torch.zeros_like(x), factor * x)
+            for number, (name, x) in enumerate(seen.features.items())
+        }
+        return Mixed(features, heads=False)
+
+    def objectives(self, context: Context, seen: Seen) -> list[Objective]:
+        """Return the loss; a sample of which nothing is left has no fused one."""
+        loss = weighted_loss(seen, context.weights)
+        if not self._acts(context) or context.weights.fused is None:
+            return [Objective(loss)]
+        left = torch.stack([(x != 0).any(dim=1) for x in seen.features.values()]).any(dim=0)
+        fused = weighted_loss(seen, replace(context.weights, unimodal={}))
+        return [Objective(loss - torch.where(left, torch.zeros_like(fused), fused))]
+
+    def rates(self, confidence: torch.Tensor) -> torch.Tensor:
+        """Return the probability that a sample loses a modality, [M], from their (summed) confidences [M]."""
+        others = mean_of_others(confidence).clamp_min(torch.finfo(confidence.dtype).tiny)
+        ahead = torch.tanh((confidence / others - 1).relu())
+        return torch.where(ahead > 0, self.rate * (1 + self.strength * ahead), 0.0).clamp(0, 1)
+
+    def _acts(self, context: Context) -> bool:
+        return self.rate > 0 and self.execute > 0 and inside(self.window, context.epoch, context.setting.epochs)
+
+
+def survivors_factor(rates: torch.Tensor, widths: list[int]) -> torch.Tensor:
+    """Return what features that stay are multiplied by, 0-dimensional: 1 over the mean share of them that stays."""
+    lost = torch.stack([width * rate for width, rate in zip(widths, rates, strict=True)]).sum() / sum(widths)
+    return 1 / (1 - lost).clamp_min(1e-3)
+
+
+ENTRY = Opm

@@ -1,0 +1,112 @@
+"""Measuring how the modalities differ after an epoch: the input of the metrics of imbalance."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bss.balance.draw import generator
+from bss.config.schema import EvaluationConfig
+from bss.metrics.base import HeadLosses, Imbalance, ImbalanceMetric, Number
+from bss.metrics.find import values_of
+from bss.models.network import MultiModalNetwork
+from bss.strategies import Seen
+from bss.training.distributed.ranks import Ranks
+from bss.training.evaluation import task_of
+from bss.training.head_facts import read_columns
+from bss.training.measuring import BATCH
+from bss.training.resume.state import Row
+from bss.training.split_data import Indices, SplitData
+
+SHARE, LEAST = 8, 256
+"""Of the samples of train one in so many is read, but this many at the least, and as many of the watched split."""
+
+
+def is_due(options: EvaluationConfig, epoch: int, epochs: int) -> bool:
+    """Return whether imbalance is measured after `epoch` (from 0) of `epochs`."""
+    every = options.imbalance_every
+    return every is not None and ((epoch + 1) % every == 0 or epoch + 1 == epochs)
+
+
+def imbalance_row(
+    network: MultiModalNetwork,
+    watched: SplitData,
+    train: SplitData,
+    history: list[Row],
+    seed: int,
+    epoch: int,
+    ranks: Ranks,
+) -> dict[str, Number | None]:
+    """Return the metrics of imbalance after `epoch`, by their columns; `history` has the rows before it.
+
+    In eval mode, without augmentation, and with draws of its own: training goes on as if nothing had been measured.
+    """
+    names = list(network.heads)
+    count = max(LEAST, len(train) // SHARE)
+    features, logits, labels = _read(network, watched, count, ranks)
+    _, train_logits, train_labels = _read(network, train, count, ranks)
+    with torch.no_grad():
+        given = Imbalance(
+            features,
+            labels,
+            network.fuse,
+            _losses(logits, labels),
+            _losses(train_logits, train_labels),
+            _before(history, names),
+            _gradient_norms(network, train),
+            generator(seed, "imbalance", epoch),
+        )
+        return values_of(ImbalanceMetric, given, task_of(network))
+
+
+def spaced(samples: int, count: int) -> Indices:
+    """Return up to `count` evenly spaced positions of `samples`."""
+    return np.linspace(0, samples, min(count, samples), endpoint=False).astype(np.int64)
+
+
+def _read(
+    network: MultiModalNetwork, data: SplitData, count: int, ranks: Ranks
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """Return features and logits [n, ...] per modality, and labels [n], of evenly spaced samples, on all ranks."""
+    chosen = spaced(len(data), count)
+
+    def measure(seen: Seen) -> Tensor:
+        return torch.cat([*seen.features.values(), *seen.logits.values()], dim=1)
+
+    columns = torch.from_numpy(read_columns(network, data, measure, ranks, chosen)).float().to(data.device)
+    widths = [head.in_features for head in network.heads.values()]
+    parts = columns.split([*widths, *[network.classes] * len(widths)], dim=1)
+    names = list(network.heads)
+    features, logits = (dict(zip(names, of, strict=True)) for of in (parts[: len(names)], parts[len(names) :]))
+    return features, logits, data.labels[torch.from_numpy(chosen).to(data.device)]
+
+
+def _losses(logits: dict[str, Tensor], labels: Tensor) -> HeadLosses:
+    losses = {name: F.cross_entropy(z, labels, reduction="none").double() for name, z in logits.items()}
+    means = {name: float(loss.mean()) for name, loss in losses.items()}
+    return HeadLosses(means, {name: float(torch.exp(-loss).mean()) for name, loss in losses.items()})
+
+
+def _before(history: list[Row], names: list[str]) -> tuple[HeadLosses, HeadLosses] | None:
+    """Return the losses at the last measurement, on train and on the watched split."""
+    for row in reversed(history):
+        if f"imbalance/head_loss_{names[0]}" in row:
+            read = (
+                {name: row[f"imbalance/{key}_{name}"] for name in names} for key in ("train_head_loss", "head_loss")
+            )
+            train, watched = (HeadLosses(losses, {}) for losses in read)
+            return train, watched
+    return None
+
+
+def _gradient_norms(network: MultiModalNetwork, train: SplitData) -> dict[str, float]:
+    """Return the norm of each encoder's gradient of the mean loss over one batch, which all ranks pass in full."""
+    network.eval()
+    ((inputs, labels),) = train.batches([spaced(len(train), min(BATCH, 64))])
+    parameters = {name: list(encoder.parameters()) for name, encoder in network.encoders.items()}
+    with torch.enable_grad():
+        loss = network.loss(network(inputs), labels).mean()
+        flat = [p for of in parameters.values() for p in of]
+        found = iter(torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True))
+    squares = {name: [next(found).double().square().sum() for _ in of] for name, of in parameters.items()}
+    return {name: float(torch.stack(of).sum().sqrt()) if of else 0.0 for name, of in squares.items()}
