@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,17 @@ from torch import Tensor, nn
 from bss.balance.criteria import training_loss
 from bss.config.encoders import AnyEncoderConfig, BertConfig
 from bss.config.load import config_to_tree
+from bss.config.own_encoders import HuggingfaceConfig
 from bss.config.schema import NetworkConfig
 from bss.config.training import Precision
 from bss.data.store import Modality, Store
 from bss.errors import BssError
+from bss.models.encoders.base import Encoder
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
+from bss.models.huggingface.backbone import Backbone, Frozen
+from bss.models.huggingface.files import Architecture, read_architecture
+from bss.models.huggingface.parts import PretrainedParts
 from bss.models.inputs.transform import build_crop, build_transform
 
 
@@ -45,20 +51,42 @@ class MultiModalNetwork(nn.Module):
     `transform` turns stored samples into inputs; `forward` takes those.
     """
 
-    def __init__(self, config: NetworkConfig, modalities: Mapping[str, Modality], classes: int) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        modalities: Mapping[str, Modality],
+        classes: int,
+        architectures: Mapping[str, Architecture] = MappingProxyType({}),
+    ) -> None:
+        """Build it; `architectures` are those of pretrained models, which are read from their folders if not given."""
         super().__init__()
         self.config, self.classes = config, classes
         self.precision: Precision = "fp32"
         encoders = {name: _with_vocabulary(config.encoders[name], m, name) for name, m in modalities.items()}
+        models = {
+            name: PretrainedParts(encoder, architectures.get(name) or read_architecture(encoder, name), name)
+            for name, encoder in encoders.items()
+            if isinstance(encoder, HuggingfaceConfig)
+        }
         self.transforms = nn.ModuleDict(
-            {name: build_transform(encoders[name], modality, name) for name, modality in modalities.items()}
+            {
+                name: models[name].transform(modality)
+                if name in models
+                else build_transform(encoders[name], modality, name)
+                for name, modality in modalities.items()
+            }
         )
         crops = {name: build_crop(encoders[name], modality, name) for name, modality in modalities.items()}
         self.crops = nn.ModuleDict({name: crop for name, crop in crops.items() if crop is not None})
         self.augments = any(crop is not None and crop.crop.augments for crop in crops.values())
         """Whether training sees different parts of images than evaluation."""
-        samples = self.transform({name: zeros_like_stored(modality) for name, modality in modalities.items()})
-        built = {name: build_encoder(encoders[name], sample[0], name) for name, sample in samples.items()}
+        zeros = {name: zeros_like_stored(modality) for name, modality in modalities.items()}
+        built: dict[str, Encoder] = {}
+        for name, stored in zeros.items():
+            if name in models:
+                built[name] = models[name].encoder(lambda name=name, stored=stored: self.transform_one(name, stored)[0])
+            else:
+                built[name] = build_encoder(encoders[name], self.transform_one(name, stored)[0], name)
         self.encoders = nn.ModuleDict(built)
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
         self.fusion = build_fusion(config.fusion, built, classes)
@@ -67,6 +95,13 @@ class MultiModalNetwork(nn.Module):
                 assert isinstance(head, nn.Linear)
                 nn.init.xavier_normal_(head.weight)
                 nn.init.zeros_(head.bias)
+
+    def backbone(self, name: str) -> Backbone:
+        """Return the pretrained model of modality `name`, whose encoder is of kind `huggingface`."""
+        transform, encoder = self.transforms[name], self.encoders[name]
+        found = transform.backbone if isinstance(transform, Frozen) else encoder.model
+        assert isinstance(found, Backbone)
+        return found
 
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
         """Turn stored samples (tensors [batch, ...], or `Sounds` or `PlacedSounds` of one) into network inputs.
@@ -151,11 +186,14 @@ def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
     They do not include pretrained weights: `bss.models.pretrained` loads those before a training starts.
     """
     modalities = {name: {**asdict(m), "shape": list(m.shape)} for name, m in store.modalities.items()}
+    models = {n: encoder for n, encoder in config.encoders.items() if isinstance(encoder, HuggingfaceConfig)}
+    architectures = {name: read_architecture(encoder, name) for name, encoder in models.items()}
     network = config_to_tree(config)
     for encoder in network["encoders"].values():
         if "weights" in encoder:
             encoder["weights"] = None
-    return {"network": network, "modalities": modalities, "classes": list(store.classes)}
+    described = {"network": network, "modalities": modalities, "classes": list(store.classes)}
+    return {**described, "architectures": architectures} if architectures else described
 
 
 def build_network(
@@ -171,7 +209,8 @@ def build_network(
     modalities = {name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = MultiModalNetwork(config, modalities, len(description["classes"]))
+        architectures = description.get("architectures", {})
+        network = MultiModalNetwork(config, modalities, len(description["classes"]), architectures)
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)

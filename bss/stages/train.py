@@ -20,6 +20,7 @@ from bss.stages.track_trainings import Task, log_history, model_to_log, start_ru
 from bss.tracking.execution import TRACKING, Execution, write_tracking
 from bss.tracking.trial_run import TrialRun
 from bss.training.distributed.ranks import require_gpus
+from bss.training.frozen_features import write_features
 from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.trial_folder import is_finished, train_into
@@ -48,6 +49,7 @@ def train(
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
+    write_features(config, store)
     wanted = [
         describe_trial(config, data, plans, trial, runs / trial.path, read_trial_plan(config, data, plans, trial))
         for trial in ([TrialId(*trial) for trial in trials] if trials else all_trials(config))

@@ -28,6 +28,7 @@ from bss.strategies import Strategy
 from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.evaluation import evaluate, predict, task_of
+from bss.training.frozen_features import open_features
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.reproducible import make_reproducible, resolve_device
@@ -68,11 +69,12 @@ def train_trial(
     config = predicting_as_trained(config, strategy)
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
-    train = SplitData(store, "train", network, device)
+    features = open_features(config, store)
+    train = SplitData(store, "train", network, device, features)
     measured = train.unaugmented() if entry.measures_by == "eval" else train
     # The honest protocol evaluates the test split once, after training.
     splits = ["val", "test"] if config.protocol == "published" else ["val"]
-    seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
+    seen = {split: SplitData(store, split, network, device, features) for split in splits if len(store.rows(split))}
     selecting = splits[-1]
     sampler = SequenceSampler(
         len(train),
@@ -116,7 +118,7 @@ def train_trial(
             if selected_on > state.best.accuracy:
                 state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
             state.position = Position(epoch + 1)
-    test = seen.get("test") or SplitData(store, "test", network, device)
+    test = seen.get("test") or SplitData(store, "test", network, device, features)
     last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
     whole = [metric.name for metric in metrics_of(SplitMetric, task_of(network)) if not metric.per_modality]
@@ -155,7 +157,7 @@ def _train_one_epoch(
     epoch, sampler = state.position.epoch, state.sampler
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in state.optimiser.param_groups:
-        group["lr"] = rate if state.strategy is None else rate * state.strategy.rate(group)
+        group["lr"] = rate * group["factor"] * (1.0 if state.strategy is None else state.strategy.rate(group))
     batches = split_into_batches(sampler.sequence, config.train.batch_size, config.train.drop_last)
     observe = None
     if entry.measures_by == "online":
