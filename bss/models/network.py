@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -84,9 +85,9 @@ class MultiModalNetwork(nn.Module):
         built: dict[str, Encoder] = {}
         for name, stored in zeros.items():
             if name in models:
-                built[name] = models[name].encoder(lambda name=name, stored=stored: self.transform_one(name, stored)[0])
+                built[name] = models[name].encoder(partial(self._input, name, stored))
             else:
-                built[name] = build_encoder(encoders[name], self.transform_one(name, stored)[0], name)
+                built[name] = build_encoder(encoders[name], self._input(name, stored), name)
         self.encoders = nn.ModuleDict(built)
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, classes) for name, encoder in built.items()})
         self.fusion = build_fusion(config.fusion, built, classes)
@@ -115,6 +116,10 @@ class MultiModalNetwork(nn.Module):
         part = self.crops[name](stored, drawn) if name in self.crops else stored
         inputs: Tensor = self.transforms[name](part)
         return inputs
+
+    def _input(self, name: str, stored: Tensor) -> Tensor:
+        """Return the input, without the batch, of a batch of one stored sample."""
+        return self.transform_one(name, stored)[0]
 
     def forward(self, inputs: Mapping[str, Tensor], precision: Precision | None = None) -> Outputs:
         """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's."""

@@ -40,7 +40,7 @@ def digest_weights(config: NetworkConfig) -> dict[str, str]:
     ``weights_<modality>``: pretrained weights, with ``commit_<modality>`` if they are from the hub's cache;
     ``source_<modality>``: the source of an encoder of kind `python`.
     """
-    digests = {}
+    digests: dict[str, str] = {}
     for name, encoder in config.encoders.items():
         if isinstance(encoder, HuggingfaceConfig):
             digests |= digest_model(encoder, name)

@@ -26,7 +26,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def make_optimiser(
-    network: MultiModalNetwork, config: OptimiserConfig, groups: list[dict[str, Any]] | None = None
+    network: nn.Module, config: OptimiserConfig, groups: list[dict[str, Any]] | None = None
 ) -> torch.optim.Optimizer:
     """Return the optimiser for the parameters of `network`, in parameter `groups` of torch's form; None: in one.
 
@@ -35,7 +35,8 @@ def make_optimiser(
     """
     rate, decay = config.learning_rate, config.weight_decay
     given = [{"params": list(network.parameters())}] if groups is None else groups
-    parameters = [part for group in given for part in _split_by_rate(group, own_rates(network), rate)]
+    own = own_rates(network) if isinstance(network, MultiModalNetwork) else {}
+    parameters = [part for group in given for part in _split_by_rate(group, own, rate)]
     if isinstance(config, AdamConfig):
         return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)
@@ -43,7 +44,7 @@ def make_optimiser(
 
 def own_rates(network: MultiModalNetwork) -> dict[nn.Parameter, float]:
     """Return the learning rate of each parameter whose encoder has its own; that of its linear layer is the common."""
-    rates = {}
+    rates: dict[nn.Parameter, float] = {}
     for name, encoder in network.encoders.items():
         own: float | None = getattr(network.config.encoders[name], "learning_rate", None)
         if own is not None and isinstance(encoder, PythonModule | PretrainedModel):

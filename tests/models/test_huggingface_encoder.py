@@ -149,6 +149,7 @@ def test_a_trained_model_repeats_its_steps_and_every_trained_parameter_gets_a_gr
         ("vit", {"layers.1", "layers.2", "layernorm"}),
         ("wav2vec2", {"encoder.layers.1", "encoder.layers.2"}),
         ("whisper", {"layers.1", "layers.2", "layer_norm"}),
+        ("convnext", {"encoder.stages.0", "encoder.stages.1"}),
     ],
 )
 def test_the_last_blocks_and_what_follows_are_trained_and_the_rest_stays_in_eval_mode(models, name, trained):

@@ -53,7 +53,7 @@ def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, archite
         mine = MEAN_AND_DEVIATION[encoder.normalisation]
         theirs = [values or neutral for values, neutral in ((found.mean, (0.0,)), (found.deviation, (1.0,)))]
         ours = [values or neutral for values, neutral in ((mine[0], (0.0,)), (mine[1], (1.0,)))]
-        if not all(np.allclose(*np.broadcast_arrays(a, b), atol=1e-3) for a, b in zip(ours, theirs, strict=True)):
+        if not all(np.allclose(np.array(a), np.array(b), atol=1e-3) for a, b in zip(ours, theirs, strict=True)):
             right = f"null, because the model's processor has mean {list(found.mean)} and {list(found.deviation)}"
             problems.append(f"{key}.normalisation: {encoder.normalisation}; it should be {right}")
     size = kind if encoder.crop is None else encoder.crop

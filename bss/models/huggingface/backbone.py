@@ -31,6 +31,8 @@ class Backbone(nn.Module):
         self.pooling, self.kind, self.key = encoder.pooling, kind, model_key(modality)
         self.model = encoder_part(build_model(encoder, architecture, modality), kind)
         self.model.requires_grad_(False)
+        if kind == "text":
+            always_build_masks()
         self.takes_video = hasattr(self.model.config, "num_frames")
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -88,6 +90,20 @@ class Frozen(nn.Module):
             return torch.cat([self.backbone(one[None]) for one in inputs]).float()
 
 
+def always_build_masks() -> None:
+    """Let transformers build the mask of plain attention even if no token is padding.
+
+    It would look at the mask's values to leave it out, which per-sample gradients and meta tensors do not allow.
+    """
+    from transformers import AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+
+    def build(*arguments: Any, **keywords: Any) -> Any:
+        return eager_mask(*arguments, **{**keywords, "allow_is_bidirectional_skip": False})
+
+    AttentionMaskInterface.register(ATTENTION, build)
+
+
 def build_model(encoder: HuggingfaceConfig, architecture: Architecture, modality: str) -> Any:
     """Return the freshly initialised model of `architecture`, in float32, with every random setting but dropout at 0.
 
@@ -125,11 +141,11 @@ def encoder_part(whole: Any, kind: str) -> nn.Module:
     return part
 
 
-def set_trainable(backbone: Backbone, trainable: str, modality: str) -> list[nn.Module]:
-    """Let gradients reach what `trainable` says; return the modules that stay frozen, to be kept in eval mode."""
+def set_trainable(backbone: Backbone, trainable: str, modality: str) -> None:
+    """Let gradients reach what `trainable` says."""
     if trainable == "all":
         backbone.model.requires_grad_(True)
-        return []
+        return
     last = int(trainable.partition(":")[2])
     blocks, follows = _blocks(backbone.model), False
     key = f"params.yaml: network.encoders.{modality}.trainable"
@@ -145,9 +161,13 @@ def set_trainable(backbone: Backbone, trainable: str, modality: str) -> list[nn.
     for parameter_name, parameter in backbone.model.named_parameters():
         follows |= parameter_name.startswith(f"{name}.")
         parameter.requires_grad_(id(parameter) in trained or (follows and id(parameter) not in own))
+
+
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """Return the modules of `model` that have parameters, none of them trained."""
     return [
         module
-        for module in backbone.model.modules()
+        for module in model.modules()
         if (parameters := list(module.parameters())) and not any(p.requires_grad for p in parameters)
     ]
 
@@ -155,4 +175,4 @@ def set_trainable(backbone: Backbone, trainable: str, modality: str) -> list[nn.
 def _blocks(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
     count = next((n for name in BLOCKS if (n := getattr(model.config, name, None)) is not None), None)
     found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-    return found[-1] if found else None
+    return max(found, key=lambda item: sum(p.numel() for p in item[1].parameters()), default=None)
