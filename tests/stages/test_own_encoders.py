@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet
@@ -10,6 +9,7 @@ import pytest
 import torch
 import transformers as hf
 from conftest import small_tree
+from trials import train_at
 
 from bss.config import config_from_tree
 from bss.data.store import Store
@@ -23,6 +23,7 @@ from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.training.evaluation import predict
 from bss.training.frozen_features import features_file, open_features, write_features
+from bss.training.resume.checkpoints import Checkpoints
 from bss.training.split_data import SplitData
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 from tests.models.own_modules import write_modules
@@ -209,6 +210,37 @@ def test_a_processor_that_disagrees_with_prepare_is_named_before_anything_is_com
     assert not (tmp_path / "scores").exists()
 
 
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_stopped_training_of_the_last_blocks_resumes_bit_for_bit(
+    trained, project, small_root, small_store, tmp_path, monkeypatch
+):
+    tree = own_tree(small_root, project)
+    tree["network"]["encoders"]["image"] |= {"trainable": "last:1", "learning_rate": 0.001}
+    tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
+    config, store = config_from_tree(tree, "params.yaml"), Store.open(small_store)
+    save = Checkpoints.save
+
+    def save_and_end(self, state, done):
+        save(self, state, done)
+        if done == 4:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_end)
+        with pytest.raises(Killed):
+            train_at(tmp_path / "stopped", config, store, project / "plans", "uniform", 0, lambda row: None)
+    for name in ("stopped", "whole"):
+        train_at(tmp_path / name, config, store, project / "plans", "uniform", 0, lambda row: None)
+    for name in SAME:
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert (tmp_path / "whole" / "model.pt").read_bytes() != (
+        project / "runs" / "uniform" / "seed=0" / "model.pt"
+    ).read_bytes()
+
+
 @pytest.mark.process
 def test_two_ranks_train_as_one_process_does(trained, project, small_root, small_store, tmp_path):
     config = config_from_tree(own_tree(small_root, project, processes=2), "params.yaml")
@@ -217,9 +249,3 @@ def test_two_ranks_train_as_one_process_does(trained, project, small_root, small
     one, two = (torch.load(f / "runs" / "uniform" / "seed=0" / "model.pt") for f in (project, tmp_path))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-4)
-
-
-def test_the_configuration_is_as_the_file_says(trained):
-    audio = trained.network.encoders["audio"]
-    assert audio.frozen
-    assert not replace(audio, trainable="last:2").frozen
