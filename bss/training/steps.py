@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bss.config.training import AdamConfig, OptimiserConfig, StepDecay
+from bss.config.training import AdamConfig, AdamWConfig, OptimiserConfig, StepDecay
 from bss.models.encoders.pretrained_model import PretrainedModel
 from bss.models.encoders.python_module import PythonModule
 from bss.models.inputs.augmentation import Augmentation
@@ -37,6 +37,8 @@ def make_optimiser(
     given = [{"params": list(network.parameters())}] if groups is None else groups
     own = own_rates(network) if isinstance(network, MultiModalNetwork) else {}
     parameters = [part for group in given for part in _split_by_rate(group, own, rate)]
+    if isinstance(config, AdamWConfig):
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
     if isinstance(config, AdamConfig):
         return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)

@@ -67,7 +67,7 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("train.optimiser.learning_rate=.nan", "only plain numbers"),
         (
             "train.optimiser.kind=lion",
-            "train.optimiser: `kind` must be one of 'sgd', 'adam', but got: 'lion'",
+            "train.optimiser: `kind` must be one of 'sgd', 'adam', 'adamw', but got: 'lion'",
         ),
         ("prepare.modalities.image={height: 8}", "prepare.modalities.image: `kind` must be one of"),
         ("train.optimiser=null", "train.optimiser"),
