@@ -232,5 +232,18 @@ def test_autocast_to_16_bits_leaves_a_frozen_model_in_32(models):
     torch.testing.assert_close(features, expected, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["bert", "vit", "wav2vec2"])
+def test_a_trained_model_in_16_bits_is_close_to_32_and_has_finite_gradients(models, name):
+    network = network_of(models, name, trainable="all").eval()
+    inputs = network.transform({"thing": stored_samples(MODELS[name][1]), "other": torch.ones(3, 3)})
+    expected = network(inputs).features["thing"]
+    outputs = network(inputs, "bf16")
+    assert outputs.features["thing"].dtype == torch.float32
+    torch.testing.assert_close(outputs.features["thing"], expected, atol=0.05, rtol=0.05)
+    network.loss(outputs, torch.tensor([0, 1, 1])).sum().backward()
+    gradients = [p.grad for p in network.encoders["thing"].parameters() if p.requires_grad]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
 def test_transformers_is_the_release_whose_random_settings_are_known():
     assert hf.Wav2Vec2Config().apply_spec_augment
