@@ -98,8 +98,8 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("prepare.modalities.audio_start={kind: features}", "`modalities` must be a name of letters"),
         (
             "network.encoders.image={kind: bert}",
-            "`network.encoders.image.kind` must be one that takes kind image: cnn, mlp, resnet, vit, clip-image, python, "
-            "huggingface, but",
+            "`network.encoders.image.kind` must be one that takes kind image: cnn, mlp, resnet, vit, clip-image, "
+            "python, huggingface, but",
         ),
         (
             "network.encoders.image={kind: cnn, spectrogram: {}}",
