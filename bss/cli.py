@@ -185,6 +185,9 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     path(sub, STORE)
+    sub.add_argument(
+        "--features", action="store_true", help="also compute the features of frozen encoders, beside the store"
+    )
     sub = add("inspect", _inspect, "show a prepared store as one HTML page", parameters=False)
     path(sub, STORE)
     sub.add_argument("--output", type=Path, default=INSPECTION, help="default: %(default)s")
@@ -258,6 +261,10 @@ def _prepare(options: argparse.Namespace) -> None:
 
     config = _config(options)
     prepare(config, Path(config.prepare.root), options.store)
+    if options.features:
+        from bss.training.frozen_features import write_features
+
+        write_features(config, options.store)
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
 from bss.config.fusion import Concatenation, Film, FusionConfig
 from bss.config.heads import HeadsConfig
 from bss.config.modalities import ClipKind, FlowKind, FramesKind, ImageKind, ModalityKind, TextKind
+from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
 from bss.config.resources import ResourcesConfig
 from bss.config.schedule import ScheduleConfig
 from bss.config.strategies import StrategyEntry, check_strategies
@@ -305,8 +306,10 @@ def _check_encoder(name: str, encoder: AnyEncoderConfig, modality: ModalityKind)
     right = f"one that takes kind {kind}: {', '.join(fit)}"
     require(kind in encoder.inputs, f"network.encoders.{name}.kind", encoder.kind, right)
     has = getattr(encoder, "spectrogram", None) is not None
+    takes_waveforms = isinstance(encoder, PythonConfig | HuggingfaceConfig)
     wanted = "given for audio" if kind == "audio" else f"left out for kind {kind}"
-    require(has == (kind == "audio"), f"network.encoders.{name}.spectrogram", has, wanted)
+    fits = not has or kind == "audio" if takes_waveforms else has == (kind == "audio")
+    require(fits, f"network.encoders.{name}.spectrogram", has, wanted)
     if isinstance(encoder, ClipTextConfig) and isinstance(modality, TextKind):
         # The encoder takes the largest id as the end of the text, which holds for CLIP's tokenizer.
         wanted = "CLIP's, such as openai/clip-vit-base-patch32, for the encoder clip-text"

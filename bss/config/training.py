@@ -52,7 +52,21 @@ class AdamConfig:
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
 
 
-OptimiserConfig = Annotated[SgdConfig | AdamConfig, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class AdamWConfig:
+    """AdamW (Loshchilov and Hutter, 2019): Adam whose weight decay is not part of the gradient."""
+
+    kind: Literal["adamw"]
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+
+
+OptimiserConfig = Annotated[SgdConfig | AdamConfig | AdamWConfig, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ HONEST: dict[Honest, str] = {
     "published splits": "published, without shared groups",
     "new splits": "new splits, about 80 / 10 / 10 %",
 }
-OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
+OPTIMISERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 NETWORKS = {"resnet": "ResNet-{depth}", "bert": "BERT", "i3d": "I3D", "mlp": "MLP"}
 
 

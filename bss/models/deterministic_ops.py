@@ -114,7 +114,9 @@ def _encode(network: MultiModalNetwork, name: str, modality: Modality, device: t
     with torch.no_grad():
         inputs = network.transform_one(name, two_samples(modality, device), drawn)
     encoder = network.encoders[name]
-    encoder.activate(encoder(inputs)).sum().backward()  # type: ignore[operator]
+    features = encoder.activate(encoder(inputs)).sum()  # type: ignore[operator]
+    if features.requires_grad:  # not of an encoder that is frozen as a whole
+        features.backward()
 
 
 def _fuse(network: MultiModalNetwork, device: torch.device) -> None:

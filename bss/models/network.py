@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,18 @@ from torch import Tensor, nn
 from bss.balance.criteria import training_loss
 from bss.config.encoders import AnyEncoderConfig, BertConfig
 from bss.config.load import config_to_tree
+from bss.config.own_encoders import HuggingfaceConfig
 from bss.config.schema import NetworkConfig
 from bss.config.training import Precision
 from bss.data.store import Modality, Store
 from bss.errors import BssError
+from bss.models.encoders.base import Encoder
 from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
 from bss.models.heads import Head, build_heads, last_layer
+from bss.models.huggingface.backbone import Backbone, Frozen
+from bss.models.huggingface.files import Architecture, read_architecture
+from bss.models.huggingface.parts import PretrainedParts
 from bss.models.inputs.transform import build_crop, build_transform
 from bss.models.predicted_logits import predicted_logits
 
@@ -52,20 +59,42 @@ class MultiModalNetwork(nn.Module):
     `transform` turns stored samples into inputs; `forward` takes those.
     """
 
-    def __init__(self, config: NetworkConfig, modalities: Mapping[str, Modality], classes: int) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        modalities: Mapping[str, Modality],
+        classes: int,
+        architectures: Mapping[str, Architecture] = MappingProxyType({}),
+    ) -> None:
+        """Build it; `architectures` are those of pretrained models, which are read from their folders if not given."""
         super().__init__()
         self.config, self.classes = config, classes
         self.precision: Precision = "fp32"
         encoders = {name: _with_vocabulary(config.encoders[name], m, name) for name, m in modalities.items()}
+        models = {
+            name: PretrainedParts(encoder, architectures.get(name) or read_architecture(encoder, name), name)
+            for name, encoder in encoders.items()
+            if isinstance(encoder, HuggingfaceConfig)
+        }
         self.transforms = nn.ModuleDict(
-            {name: build_transform(encoders[name], modality, name) for name, modality in modalities.items()}
+            {
+                name: models[name].transform(modality)
+                if name in models
+                else build_transform(encoders[name], modality, name)
+                for name, modality in modalities.items()
+            }
         )
         crops = {name: build_crop(encoders[name], modality, name) for name, modality in modalities.items()}
         self.crops = nn.ModuleDict({name: crop for name, crop in crops.items() if crop is not None})
         self.augments = any(crop is not None and crop.crop.augments for crop in crops.values())
         """Whether training sees different parts of images than evaluation."""
-        samples = self.transform({name: zeros_like_stored(modality) for name, modality in modalities.items()})
-        built = {name: build_encoder(encoders[name], sample[0], name) for name, sample in samples.items()}
+        zeros = {name: zeros_like_stored(modality) for name, modality in modalities.items()}
+        built: dict[str, Encoder] = {}
+        for name, stored in zeros.items():
+            if name in models:
+                built[name] = models[name].encoder(partial(self._input, name, stored))
+            else:
+                built[name] = build_encoder(encoders[name], self._input(name, stored), name)
         self.encoders = nn.ModuleDict(built)
         widths = {name: encoder.width for name, encoder in built.items()}
         self.heads = build_heads(config.heads, widths, classes)
@@ -75,6 +104,13 @@ class MultiModalNetwork(nn.Module):
                 nn.init.xavier_normal_(head.weight)
                 if head.bias is not None:
                     nn.init.zeros_(head.bias)
+
+    def backbone(self, name: str) -> Backbone:
+        """Return the pretrained model of modality `name`, whose encoder is of kind `huggingface`."""
+        transform, encoder = self.transforms[name], self.encoders[name]
+        found = transform.backbone if isinstance(transform, Frozen) else encoder.model
+        assert isinstance(found, Backbone)
+        return found
 
     def transform(self, raw: Mapping[str, Any], drawn: npt.NDArray[np.float64] | None = None) -> dict[str, Tensor]:
         """Turn stored samples (tensors [batch, ...], or `Sounds` or `PlacedSounds` of one) into network inputs.
@@ -88,6 +124,10 @@ class MultiModalNetwork(nn.Module):
         part = self.crops[name](stored, drawn) if name in self.crops else stored
         inputs: Tensor = self.transforms[name](part)
         return inputs
+
+    def _input(self, name: str, stored: Tensor) -> Tensor:
+        """Return the input, without the batch, of a batch of one stored sample."""
+        return self.transform_one(name, stored)[0]
 
     def forward(self, inputs: Mapping[str, Tensor], precision: Precision | None = None) -> Outputs:
         """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's."""
@@ -192,11 +232,14 @@ def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
     They do not include pretrained weights: `bss.models.pretrained` loads those before a training starts.
     """
     modalities = {name: {**asdict(m), "shape": list(m.shape)} for name, m in store.modalities.items()}
+    models = {n: encoder for n, encoder in config.encoders.items() if isinstance(encoder, HuggingfaceConfig)}
+    architectures = {name: read_architecture(encoder, name) for name, encoder in models.items()}
     network = config_to_tree(config)
     for encoder in network["encoders"].values():
         if "weights" in encoder:
             encoder["weights"] = None
-    return {"network": network, "modalities": modalities, "classes": list(store.classes)}
+    described = {"network": network, "modalities": modalities, "classes": list(store.classes)}
+    return {**described, "architectures": architectures} if architectures else described
 
 
 def build_network(
@@ -212,7 +255,8 @@ def build_network(
     modalities = {name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = MultiModalNetwork(config, modalities, len(description["classes"]))
+        architectures = description.get("architectures", {})
+        network = MultiModalNetwork(config, modalities, len(description["classes"]), architectures)
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
 from bss.config.schema import NetworkConfig
 from bss.data.decode.bad_sample import is_panic
 from bss.errors import BssError
@@ -15,10 +16,16 @@ from bss.files import digest_file
 from bss.models.encoders.i3d import I3d
 from bss.models.encoders.i3d_names import rename_from_port
 from bss.models.encoders.torchvision_names import are_torchvision_names, rename_from_torchvision
+from bss.models.huggingface.backbone import build_model, encoder_part
+from bss.models.huggingface.files import digest_model, model_key, read_architecture, weight_files
 from bss.models.network import MultiModalNetwork
+from bss.models.project_code import digest_source
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 """Weight files in a folder or Hub repository; the first existing one is used."""
+
+UNUSED = ("mask_token", "masked_spec_embed")
+"""Parameters that only pretraining uses, and some files lack."""
 
 
 def weights_of(config: NetworkConfig) -> dict[str, str]:
@@ -28,8 +35,17 @@ def weights_of(config: NetworkConfig) -> dict[str, str]:
 
 
 def digest_weights(config: NetworkConfig) -> dict[str, str]:
-    """Return ``{"weights_<modality>": sha256}`` of the pretrained weight files, which also decide a result."""
-    digests = {}
+    """Return digests of the files outside of bss that also decide a result, by what they are and the modality.
+
+    ``weights_<modality>``: pretrained weights, with ``commit_<modality>`` if they are from the hub's cache;
+    ``source_<modality>``: the source of an encoder of kind `python`.
+    """
+    digests: dict[str, str] = {}
+    for name, encoder in config.encoders.items():
+        if isinstance(encoder, HuggingfaceConfig):
+            digests |= digest_model(encoder, name)
+        elif isinstance(encoder, PythonConfig):
+            digests[f"source_{name}"] = digest_source(encoder.factory, f"params.yaml: network.encoders.{name}.factory")
     for name, weights in weights_of(config).items():
         path = find_weights(weights, name)
         status = path.stat()
@@ -49,11 +65,14 @@ def load_pretrained(network: MultiModalNetwork, config: NetworkConfig) -> None:
     """
     for name, weights in weights_of(config).items():
         path = find_weights(weights, name)
-        encoder, found = network.encoders[name], read_weights(path, name)
-        if isinstance(encoder, I3d):
-            _load_i3d(encoder, found, path, name)
+        built, found = network.encoders[name], read_weights(path, name)
+        if isinstance(built, I3d):
+            _load_i3d(built, found, path, name)
         else:
-            _load_into(encoder.model, found, path, name)
+            _load_into(built.model, found, path, _key(name))
+    for name, encoder in config.encoders.items():
+        if isinstance(encoder, HuggingfaceConfig):
+            _load_model(network, encoder, name)
 
 
 def find_weights(weights: str, modality: str) -> Path:
@@ -96,8 +115,12 @@ def _fetch(name: str, revision: str | None, weights: str, modality: str) -> Path
     )
 
 
-def read_weights(path: Path, modality: str) -> dict[str, Tensor]:
-    """Read a safetensors file, or one saved by torch; anything but tensors is rejected."""
+def read_weights(path: Path, modality: str, key: str = "") -> dict[str, Tensor]:
+    """Read a safetensors file, or one saved by torch; anything but tensors is rejected.
+
+    Messages name `key`; empty: ``network.encoders.<modality>.weights``.
+    """
+    key = key or _key(modality)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -109,16 +132,16 @@ def read_weights(path: Path, modality: str) -> dict[str, Tensor]:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise BssError(
-            f"{_key(modality)}: {path} is not a safe weight file ({_first_line(error)}). It must hold only tensors, "
+            f"{key}: {path} is not a safe weight file ({_first_line(error)}). It must hold only tensors, "
             "as safetensors or torch.save of a state_dict; nothing else is unpickled."
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise BssError(f"{_key(modality)}: {path} does not hold a state_dict (names and tensors).")
+        raise BssError(f"{key}: {path} does not hold a state_dict (names and tensors).")
     if not all(isinstance(name, str) for name in weights):
-        raise BssError(f"{_key(modality)}: {path} holds tensors whose names are not strings.")
+        raise BssError(f"{key}: {path} holds tensors whose names are not strings.")
     broken = [name for name, value in weights.items() if not _is_sound(value)]
     if broken:
-        raise BssError(f"{_key(modality)}: {path}: {broken[0][:200]} is not a dense tensor of finite numbers.")
+        raise BssError(f"{key}: {path}: {broken[0][:200]} is not a dense tensor of finite numbers.")
     return weights
 
 
@@ -131,6 +154,17 @@ def _is_sound(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
+def _load_model(network: MultiModalNetwork, encoder: HuggingfaceConfig, modality: str) -> None:
+    """Load the files of a pretrained model into the network's part of it."""
+    files, key = weight_files(encoder, modality), model_key(modality)
+    weights = {name: value for file in files for name, value in read_weights(file, modality, key).items()}
+    backbone = network.backbone(modality)
+    whole = build_model(encoder, read_architecture(encoder, modality), modality)
+    part = encoder_part(whole, backbone.kind)
+    _load_into(whole, weights, files[0], key, part, UNUSED + (("pooler",) if encoder.pooling != "pooler" else ()))
+    backbone.model.load_state_dict(part.state_dict())
+
+
 def _load_i3d(encoder: I3d, weights: dict[str, Tensor], path: Path, modality: str) -> None:
     """Load `weights`, named as in `I3d.layers` or the PyTorch port of I3D; all must exist and fit."""
     found, own = rename_from_port(weights), encoder.layers.state_dict()
@@ -140,12 +174,23 @@ def _load_i3d(encoder: I3d, weights: dict[str, Tensor], path: Path, modality: st
             problems.append(f"unexpected {key[:200]}")
         elif value.shape != own[key].shape:
             problems.append(f"{key} is {list(value.shape)}, not {list(own[key].shape)}")
-    _require_fit(problems, path, modality)
+    _require_fit(problems, path, _key(modality))
     encoder.layers.load_state_dict({**own, **found})
 
 
-def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str) -> None:
-    """Load `weights` into a transformers model, whose own loading handles older names and prefixes."""
+def _load_into(
+    model: Any,
+    weights: dict[str, Tensor],
+    path: Path,
+    key: str,
+    part: nn.Module | None = None,
+    unused: tuple[str, ...] = (),
+) -> None:
+    """Load `weights` into a transformers model, whose own loading handles older names and prefixes.
+
+    They must have all of `part`, one of its modules (None: of the whole), except modules and parameters named in
+    `unused`.
+    """
     from transformers.models.resnet.modeling_resnet import ResNetModel
     from transformers.utils import logging
 
@@ -168,24 +213,30 @@ def _load_into(model: Any, weights: dict[str, Tensor], path: Path, modality: str
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-    problems = [f"missing {key}" for key in sorted(report["missing_keys"])]
-    problems += [f"{key} is {list(a)}, not {list(b)}" for key, a, b in sorted(report["mismatched_keys"])]
+    own = {id(tensor) for tensor in (part or model).state_dict(keep_vars=True).values()}
+    needed = {
+        name
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if id(tensor) in own and not set(unused) & set(name.split("."))
+    }
+    problems = [f"missing {name}" for name in sorted(needed & set(report["missing_keys"]))]
+    misfits = sorted(report["mismatched_keys"])
+    problems += [f"{name} is {list(a)}, not {list(b)}" for name, a, b in misfits if name in needed]
     # Leftovers may be another task's head, but not a part of this encoder.
     parts = {name for name, _ in model.named_children()}
-    left = [key for key in sorted(report["unexpected_keys"]) if parts & set(key.split("."))]
-    problems += [f"unexpected {key}" for key in left if not key.endswith("position_ids")]
-    _require_fit(problems, path, modality)
+    left = [name for name in sorted(report["unexpected_keys"]) if parts & set(name.split("."))]
+    left = [name for name in left if not set(unused) & set(name.split("."))]
+    problems += [f"unexpected {name}" for name in left if not name.endswith("position_ids")]
+    _require_fit(problems, path, key)
     model.load_state_dict(loaded.state_dict())
 
 
-def _require_fit(problems: list[str], path: Path, modality: str) -> None:
+def _require_fit(problems: list[str], path: Path, key: str) -> None:
     """Raise `BssError` with the mismatches, if any."""
     if problems:
         shown = problems[:20] + ([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])
         lines = "\n  ".join(shown)
-        raise BssError(
-            f"{_key(modality)}: {path} does not fit; set the encoder's sizes to those of the weights:\n  {lines}"
-        )
+        raise BssError(f"{key}: {path} does not fit; set the encoder's sizes to those of the weights:\n  {lines}")
 
 
 def _extra(model: Any) -> dict[str, Any]:

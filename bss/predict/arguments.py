@@ -32,9 +32,14 @@ def add_predict(add: Callable[..., argparse.ArgumentParser], runs: Path) -> None
         default="inside",
         help="follow: also read files outside the manifest's folder through links; default: %(default)s",
     )
+    sub.add_argument(
+        "--own-code",
+        action="store_true",
+        help="import the code that the network's encoders name (kind python, remote_code), from this folder",
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:
     from bss.predict.command import predict
 
-    predict(options.run, options.manifest, options.output, options.on_bad_sample, options.links)
+    predict(options.run, options.manifest, options.output, options.on_bad_sample, options.links, options.own_code)

@@ -46,17 +46,25 @@ class _Tally:
             self.right[name] += sum(a == b for a, b in pairs)
 
 
-def predict(run: Path, manifest: Path, output: Path, on_bad: OnBad = "error", links: Links = "inside") -> None:
+def predict(
+    run: Path,
+    manifest: Path,
+    output: Path,
+    on_bad: OnBad = "error",
+    links: Links = "inside",
+    own_code: bool = False,
+) -> None:
     """Predict every sample of `manifest` with the network in `run`, and write one row each to `output`.
 
     Paths in the manifest are relative to its folder. At most `CHUNK` samples are in memory. With `on_bad` "skip" the
     unreadable samples are left out and listed next to `output`, in <name>.skipped.csv. Raises `BssError`,
-    without writing anything, for all problems of the manifest at once, then for all undecodable files.
+    without writing anything, for all problems of the manifest at once, then for all undecodable files. Code that the
+    network names is run only with `own_code`.
     """
     console = make_console()
     require_output(output, manifest)
     make_reproducible()
-    trained = Trained(run)
+    trained = Trained(run, own_code)
     kinds = trained.preprocessing.modalities
     new = read_new_samples(manifest, kinds, trained.classes, trained.needs_all, on_bad)
     decoders = {

@@ -26,10 +26,15 @@ CURE = "Rerun `bss train`."
 class Trained:
     """The network of one training in eval mode, on a GPU if there is one."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load it from `folder`, outputs/runs/<scheduler>/seed=<s>; raise `BssError` if anything there is wrong."""
+    def __init__(self, folder: Path, own_code: bool = False) -> None:
+        """Load it from `folder`, outputs/runs/<scheduler>/seed=<s>; raise `BssError` if anything there is wrong.
+
+        Only with `own_code` may network.json name code to run: an encoder of kind `python`, or `remote_code`.
+        """
         self.folder = folder
         description = _description(folder)
+        if not own_code:
+            _require_no_code(folder, description)
         self.classes: list[str] = description["classes"]
         self.modalities = {
             name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()
@@ -95,6 +100,17 @@ def _description(folder: Path) -> dict[str, Any]:
     if not (folder / "network.json").exists():
         raise BssError(f"{folder}: has no finished training (network.json). --run needs a folder such as {_EXAMPLE}.")
     return read_json(folder / "network.json", "train", {"network": dict, "modalities": dict, "classes": list})
+
+
+def _require_no_code(folder: Path, description: dict[str, Any]) -> None:
+    encoders = description["network"].get("encoders")
+    for name, encoder in encoders.items() if isinstance(encoders, dict) else ():
+        if isinstance(encoder, dict) and (encoder.get("kind") == "python" or encoder.get("remote_code")):
+            what = encoder.get("factory") or f"the code of {encoder.get('model')}"
+            raise BssError(
+                f"{folder / 'network.json'}: the encoder of `{name}` runs {str(what)[:200]}. If you trust it, run "
+                "`bss predict` with --own-code, in the folder of the project that it was trained in."
+            )
 
 
 _EXAMPLE = "outputs/runs/bss-l/seed=0"

@@ -24,6 +24,7 @@ from bss.models.pretrained import digest_weights
 from bss.provenance import write_provenance
 from bss.report.statistics import auc
 from bss.stages.progress import MeasuringProgress
+from bss.training.frozen_features import open_features, write_features
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.measuring import batches_in_train_mode, measure_in_train_mode
@@ -45,6 +46,7 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     scores are those of the freshly initialised network, in measure.initial_mode.
     """
     data_store = Store.open(store)
+    write_features(config, store)
     console = make_console()
     summaries: dict[int, dict[str, Summary]] = {}
     with held(scores), whole_folder(scores) as folder:
@@ -100,7 +102,7 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
     """Return the measured columns [n] plus ``score``, for the initial network and after the warm-up."""
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
-    data = SplitData(store, "train", network, device)
+    data = SplitData(store, "train", network, device, open_features(config, store))
     criteria, precision = config.measure.score.criteria, config.measure.precision
     if config.measure.initial_mode == "eval":
         timings = {"initial": measure_split(network, data, criteria, precision=precision)}

@@ -22,6 +22,7 @@ from bss.tracking.execution import TRACKING, Execution, write_tracking
 from bss.tracking.system_metrics import sampling
 from bss.tracking.trial_run import TrialRun
 from bss.training.distributed.ranks import require_gpus
+from bss.training.frozen_features import write_features
 from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.teachers import TEACHERS, needed_teachers
@@ -51,6 +52,7 @@ def train(
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
+    write_features(config, store)
     wanted = [
         describe_trial(config, data, plans, trial, runs / trial.path, read_trial_plan(config, data, plans, trial))
         for trial in ([TrialId(*trial) for trial in trials] if trials else all_trials(config))

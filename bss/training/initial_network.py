@@ -12,6 +12,7 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.network import MultiModalNetwork, build_network, describe_network, zeros_like_stored
 from bss.models.pretrained import load_pretrained
+from bss.training.check_encoders import check_encoders
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -19,11 +20,13 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 def initial_network(config: Config, store: Store, seed: int, device: torch.device) -> MultiModalNetwork:
     """Return the network of `config`, freshly initialised or with pretrained weights, in train.precision.
 
-    Raises `BssError` if this network on this device does not support that precision.
+    Raises `BssError` if this network on this device does not support that precision, or an encoder from outside cannot
+    be trained.
     """
     network = build_network(describe_network(config.network, store), seed, device)
     load_pretrained(network, config.network)
     network.precision = config.train.precision
+    check_encoders(network, config, store)
     if network.precision == "bf16" and device.type == "cpu":
         _check_strides(network, store)
     return network

@@ -1,8 +1,9 @@
 """The samples of one split as network inputs."""
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -38,11 +39,19 @@ class SplitData:
     device is the CPU. All three give the same bits.
 
     `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
-    the device; `sample_bytes` is the size of the inputs of one sample.
+    the device; `sample_bytes` is the size of the inputs of one sample. `features` are inputs of the whole store that
+    are known already.
     """
 
-    def __init__(self, store: Store, split: str, network: MultiModalNetwork, device: torch.device) -> None:
-        self.rows = store.rows(split)
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        network: MultiModalNetwork,
+        device: torch.device,
+        features: Mapping[str, npt.NDArray[np.float32]] = MappingProxyType({}),
+    ) -> None:
+        self.rows, self._features = store.rows(split), features
         self.store, self.network, self.device = store, network, device
         self.labels = torch.from_numpy(store.labels[self.rows]).to(device)
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -109,8 +118,11 @@ class SplitData:
 
     def _read(self, index: Indices, memory: Memory | None) -> dict[str, npt.NDArray[Any] | Sounds]:
         rows = self.rows[index]
-        found = {}
+        found: dict[str, npt.NDArray[Any] | Sounds] = {}
         for name in self.store.modalities:
+            if name in self._features:
+                found[name] = np.array(self._features[name][rows])
+                continue
             room = None if memory is None else memory.room(name, self.store.bytes_of(name, rows))
             found[name] = self.store.read(name, rows, room)
         return found
@@ -140,7 +152,10 @@ class SplitData:
         draws = augmentation is not None and self.network.augments
         drawn = augmentation.draw(self.rows[index]) if augmentation is not None and draws else None
         with torch.no_grad():
-            return self.network.transform(raw, drawn)
+            return {
+                name: raw[name] if name in self._features else self.network.transform_one(name, raw[name], drawn)
+                for name in self.network.transforms
+            }
 
 
 def what_stays(

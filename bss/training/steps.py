@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bss.config.training import AdamConfig, OptimiserConfig, StepDecay
+from bss.config.training import AdamConfig, AdamWConfig, OptimiserConfig, StepDecay
+from bss.models.encoders.pretrained_model import PretrainedModel
+from bss.models.encoders.python_module import PythonModule
 from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.distributed.dropout import dropout_of, dropout_over
@@ -26,14 +28,41 @@ Indices = npt.NDArray[np.int64]
 
 
 def make_optimiser(
-    network: MultiModalNetwork, config: OptimiserConfig, groups: list[dict[str, Any]] | None = None
+    network: nn.Module, config: OptimiserConfig, groups: list[dict[str, Any]] | None = None
 ) -> torch.optim.Optimizer:
-    """Return the optimiser for all parameters of `network`, in parameter `groups` of torch's form; None: in one."""
+    """Return the optimiser for the parameters of `network`, in parameter `groups` of torch's form; None: in one.
+
+    Encoders with a learning rate of their own get groups of their own. A group's ``factor`` is its learning rate over
+    that of `config`.
+    """
     rate, decay = config.learning_rate, config.weight_decay
-    parameters: Any = network.parameters() if groups is None else groups
+    given = [{"params": list(network.parameters())}] if groups is None else groups
+    own = own_rates(network) if isinstance(network, MultiModalNetwork) else {}
+    parameters = [part for group in given for part in _split_by_rate(group, own, rate)]
+    if isinstance(config, AdamWConfig):
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
     if isinstance(config, AdamConfig):
         return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)
+
+
+def own_rates(network: MultiModalNetwork) -> dict[nn.Parameter, float]:
+    """Return the learning rate of each parameter whose encoder has its own; that of its linear layer is the common."""
+    rates: dict[nn.Parameter, float] = {}
+    for name, encoder in network.encoders.items():
+        own: float | None = getattr(network.config.encoders[name], "learning_rate", None)
+        if own is not None and isinstance(encoder, PythonModule | PretrainedModel):
+            rates |= dict.fromkeys(encoder.model.parameters(), own)
+    return rates
+
+
+def _split_by_rate(group: dict[str, Any], rates: dict[nn.Parameter, float], common: float) -> list[dict[str, Any]]:
+    """Return `group` as one group per learning rate of its trained parameters, in their order."""
+    parts: dict[float, list[nn.Parameter]] = {}
+    for parameter in group["params"]:
+        if parameter.requires_grad:
+            parts.setdefault(rates.get(parameter, common), []).append(parameter)
+    return [{**group, "params": own, "lr": rate, "factor": rate / common} for rate, own in parts.items()]
 
 
 def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> float:

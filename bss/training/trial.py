@@ -29,6 +29,7 @@ from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.evaluation import evaluate, predict, task_of
 from bss.training.flops import EpochFlops
+from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
@@ -72,12 +73,16 @@ def train_trial(
     config = network_for(strategy, config)
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
-    train = SplitData(store, "train", network, device)
+    features = open_features(config, store)
+    train = SplitData(store, "train", network, device, features)
     measured = train.unaugmented() if entry.measures_by == "eval" else train
     # The honest protocol evaluates the test split once, after training.
-    splits = ["val", "test"] if config.protocol == "published" else ["val"]
-    seen = {split: SplitData(store, split, network, device) for split in splits if len(store.rows(split))}
-    selecting = splits[-1]
+    selecting = "test" if config.protocol == "published" else "val"
+    seen = {
+        split: SplitData(store, split, network, device, features)
+        for split in dict.fromkeys(("val", selecting))
+        if len(store.rows(split))
+    }
     sampler = SequenceSampler(
         len(train),
         entry,
@@ -123,7 +128,7 @@ def train_trial(
             if selected_on > state.best.accuracy:
                 state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
             state.position = Position(epoch + 1)
-    test = seen.get("test") or SplitData(store, "test", network, device)
+    test = seen.get("test") or SplitData(store, "test", network, device, features)
     last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
     metrics = {
@@ -173,7 +178,7 @@ def _train_one_epoch(
     epoch, sampler = state.position.epoch, state.sampler
     rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
     for group in state.optimiser.param_groups:
-        group["lr"] = rate if state.strategy is None else rate * state.strategy.rate(group)
+        group["lr"] = rate * group["factor"] * (1.0 if state.strategy is None else state.strategy.rate(group))
     shown = sampler.sequence if state.strategy is None else state.strategy.shown(sampler.sequence)
     batches = split_into_batches(shown, config.train.batch_size, config.train.drop_last)
     observe = None

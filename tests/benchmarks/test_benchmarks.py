@@ -7,7 +7,17 @@ import re
 
 import pytest
 
-from benchmarks import balance_cost, data_path, growth, overheads, record, reference_loop, sequences, training_length
+from benchmarks import (
+    balance_cost,
+    data_path,
+    frozen_features,
+    growth,
+    overheads,
+    record,
+    reference_loop,
+    sequences,
+    training_length,
+)
 from benchmarks.comparison import Line, interleave
 from benchmarks.crema import Shape, write_folder
 from benchmarks.record import PROJECT, write_page
@@ -23,6 +33,7 @@ SMALLEST = {
     "--curve-epochs 1 --curve-seeds 1",
     data_path: "--samples 12 --batch-size 6 --steps 1 --workers 1 --repetitions 1",
     growth: "--sizes 64 --large 1000 2000 --wide 32",
+    frozen_features: "--samples 8 --batch-size 4 --repetitions 1 --side 32 --hidden 64 --layers 1",
     overheads: "--repetitions 1 --samples 36 --epochs 2",
 }
 

@@ -67,7 +67,7 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("train.optimiser.learning_rate=.nan", "only plain numbers"),
         (
             "train.optimiser.kind=lion",
-            "train.optimiser: `kind` must be one of 'sgd', 'adam', but got: 'lion'",
+            "train.optimiser: `kind` must be one of 'sgd', 'adam', 'adamw', but got: 'lion'",
         ),
         ("prepare.modalities.image={height: 8}", "prepare.modalities.image: `kind` must be one of"),
         ("train.optimiser=null", "train.optimiser"),
@@ -98,7 +98,8 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("prepare.modalities.audio_start={kind: features}", "`modalities` must be a name of letters"),
         (
             "network.encoders.image={kind: bert}",
-            "`network.encoders.image.kind` must be one that takes kind image: cnn, mlp, resnet, vit, clip-image, but",
+            "`network.encoders.image.kind` must be one that takes kind image: cnn, mlp, resnet, vit, clip-image, "
+            "python, huggingface, but",
         ),
         (
             "network.encoders.image={kind: cnn, spectrogram: {}}",

@@ -223,6 +223,14 @@ PARAMETERS: dict[tuple[str, str], dict] = {
         "image": {"kind": "image", "height": 256, "width": 256},
         "view": {"kind": "clip", "height": 256, "width": 256, "frames": 80},
     },
+    ("docs/networks.md", "text: {kind: huggingface,"): {
+        "text": {"kind": "text", "tokenizer": "tokenizer"},
+        "image": {"kind": "image", "height": 224, "width": 224},
+    },
+    ("docs/networks.md", "image: {kind: python,"): {
+        "image": {"kind": "image"},
+        "audio": {"kind": "audio"},
+    },
     ("docs/pipeline.md", "strategies:"): {},
     ("docs/strategies.md", "strategies:"): {},
     ("docs/reliability.md", "resources:"): {},

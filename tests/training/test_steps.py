@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bss.balance import Learned, SequenceSampler
-from bss.config.training import AdamConfig, SgdConfig, StepDecay
+from bss.config.training import AdamConfig, AdamWConfig, SgdConfig, StepDecay
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.training.distributed.ranks import Ranks, Vote
@@ -64,6 +64,22 @@ def test_the_optimiser_is_the_one_that_is_asked_for():
     adam = make_optimiser(network, AdamConfig("adam", 0.2))
     assert isinstance(adam, torch.optim.Adam)
     assert adam.defaults["lr"] == 0.2
+
+
+def test_adamw_takes_the_steps_of_the_published_algorithm():
+    network = torch.nn.Linear(3, 1, bias=False)
+    weights = network.weight.detach().double().numpy().copy()
+    optimiser = make_optimiser(network, AdamWConfig("adamw", 0.1, 0.2))
+    first, second = np.zeros_like(weights), np.zeros_like(weights)
+    for step in range(1, 6):
+        gradient = np.array([[1.0, -2.0, 0.5]]) * step
+        network.weight.grad = torch.tensor(gradient, dtype=torch.float32)
+        optimiser.step()
+        weights *= 1 - 0.1 * 0.2
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        weights -= 0.1 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        np.testing.assert_allclose(network.weight.detach().numpy(), weights, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from bss.config.encoders import (
     CnnConfig,
     I3dConfig,
     MlpConfig,
+    PythonConfig,
     ResNetConfig,
     VitConfig,
 )
@@ -19,6 +20,7 @@ from bss.models.encoders.base import Encoder
 from bss.models.encoders.cnn import Cnn
 from bss.models.encoders.i3d import I3d
 from bss.models.encoders.mlp import Mlp
+from bss.models.encoders.python_module import PythonModule
 
 
 def build_encoder(config: AnyEncoderConfig, sample: Tensor, modality: str) -> Encoder:
@@ -28,6 +30,8 @@ def build_encoder(config: AnyEncoderConfig, sample: Tensor, modality: str) -> En
     needed and not installed. It is imported only here, because that takes seconds.
     """
     shape = tuple(sample.shape)
+    if isinstance(config, PythonConfig):
+        return PythonModule(config, sample, modality)
     if sample.is_floating_point() == isinstance(config, BertConfig | ClipTextConfig):
         found = "numbers" if sample.is_floating_point() else "token ids"
         raise BssError(

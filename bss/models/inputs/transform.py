@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bss.config.crop import Crop
-from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3dConfig, Normalisation, Spectrogram
+from bss.config.encoder_inputs import Normalisation, Spectrogram
+from bss.config.encoders import AnyEncoderConfig, BertConfig, ClipTextConfig, I3dConfig, PythonConfig
 from bss.data.sounds import Sounds
 from bss.data.store import Modality
 from bss.errors import BssError
@@ -97,9 +98,8 @@ class Pixels(nn.Module):
     mean: Tensor | None
     deviation: Tensor
 
-    def __init__(self, normalisation: Normalisation, channels: int) -> None:
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float], channels: int) -> None:
         super().__init__()
-        mean, deviation = MEAN_AND_DEVIATION[normalisation]
         # Three-channel statistics do not apply to other images.
         known = len(mean) in (1, channels)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None] if known else None, persistent=False)
@@ -142,13 +142,12 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
     """
     if modality.kind == "audio":
         spectrogram = getattr(encoder, "spectrogram", None)
-        assert spectrogram is not None
         assert modality.sample_rate is not None
         assert modality.short is not None
         waveforms = Waveforms(modality.shape[0], modality.short)
-        return LogSpectrogram(spectrogram, modality.sample_rate, waveforms)
+        return waveforms if spectrogram is None else LogSpectrogram(spectrogram, modality.sample_rate, waveforms)
     if modality.kind in ("image", "frames", "clip"):
-        return Pixels(getattr(encoder, "normalisation", "none"), modality.shape[-3])
+        return Pixels(*MEAN_AND_DEVIATION[getattr(encoder, "normalisation", "none")], modality.shape[-3])
     if modality.kind == "text" and isinstance(encoder, BertConfig | ClipTextConfig):
         assert encoder.vocabulary is not None  # the network has filled in the store's
         if modality.largest is not None and modality.largest >= encoder.vocabulary:
@@ -156,6 +155,8 @@ def build_transform(encoder: AnyEncoderConfig, modality: Modality, name: str) ->
                 f"params.yaml: network.encoders.{name}.vocabulary is {encoder.vocabulary}, but `{name}` has the token "
                 f"id {modality.largest}: set it to the tokenizer's vocabulary size."
             )
+        return Tokens()
+    if modality.kind == "text" and isinstance(encoder, PythonConfig):
         return Tokens()
     if modality.kind == "flow" and isinstance(encoder, I3dConfig):
         return Flow(encoder.flow_limit)

@@ -1,0 +1,1 @@
+"""Pretrained models that transformers' AutoModel loads, as encoders (kind `huggingface`)."""

@@ -1,0 +1,104 @@
+"""Check that what `bss prepare` stores is what a pretrained model's own processor would give it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bss.config.modalities import AudioKind, ClipKind, FramesKind, ImageKind, ModalityKind, TextKind
+from bss.config.own_encoders import HuggingfaceConfig
+from bss.config.schema import Config
+from bss.data.decode.text import Tokenizer
+from bss.errors import BssError
+from bss.models.huggingface.files import Architecture, find_model, model_key, read_architecture, read_object
+from bss.models.huggingface.processor import image_processing, make_extractor
+from bss.models.inputs.transform import MEAN_AND_DEVIATION
+
+CURE = "set preprocessing to unchecked to train on other inputs than the model was made for"
+
+
+def check_agreement(config: Config) -> None:
+    """Raise `BssError` with every way in which the inputs of pretrained models differ from their processors'.
+
+    It looks at params.yaml and the models' files alone. An encoder with ``preprocessing: unchecked`` is not checked.
+    """
+    problems: list[str] = []
+    for name, encoder in config.network.encoders.items():
+        if isinstance(encoder, HuggingfaceConfig) and encoder.preprocessing == "checked":
+            kind, architecture = config.prepare.modalities[name], read_architecture(encoder, name)
+            if isinstance(kind, AudioKind):
+                problems += _audio(name, kind, architecture)
+            elif isinstance(kind, TextKind):
+                problems += _text(name, kind, encoder, Path(config.prepare.root))
+            else:
+                problems += _pictures(name, kind, encoder, architecture)
+    if problems:
+        raise BssError("\n".join(f"params.yaml: {problem}." for problem in problems))
+
+
+def _audio(name: str, kind: AudioKind, architecture: Architecture) -> list[str]:
+    rate = make_extractor(architecture, name).sampling_rate
+    if rate == kind.sample_rate:
+        return []
+    key = f"prepare.modalities.{name}.sample_rate"
+    return [f"{key}: {kind.sample_rate}, but the processor of network.encoders.{name}.model takes {rate} Hz"]
+
+
+def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, architecture: Architecture) -> list[str]:
+    assert isinstance(kind, ImageKind | FramesKind | ClipKind)
+    found, key, problems = image_processing(architecture, name), f"network.encoders.{name}", list[str]()
+    if found is None:
+        return [f"{key}.model: has no preprocessor_config.json to check prepare against: copy it there, or {CURE}"]
+    if encoder.normalisation is not None:
+        mine = MEAN_AND_DEVIATION[encoder.normalisation]
+        theirs = [values or neutral for values, neutral in ((found.mean, (0.0,)), (found.deviation, (1.0,)))]
+        ours = [values or neutral for values, neutral in ((mine[0], (0.0,)), (mine[1], (1.0,)))]
+        if not all(np.allclose(np.array(a), np.array(b), atol=1e-3) for a, b in zip(ours, theirs, strict=True)):
+            right = f"null, because the model's processor has mean {list(found.mean)} and {list(found.deviation)}"
+            problems.append(f"{key}.normalisation: {encoder.normalisation}; it should be {right}")
+    size = kind if encoder.crop is None else encoder.crop
+    where = f"prepare.modalities.{name}" if encoder.crop is None else f"{key}.crop"
+    right_size = (found.height or size.height, found.width or size.width)
+    if found.shortest is not None:
+        fits, right = min(size.height, size.width) == found.shortest, f"{found.shortest} pixels on the shorter side"
+    else:
+        fits, right = right_size == (size.height, size.width), f"{right_size[0]} x {right_size[1]} pixels"
+    if not fits:
+        have = f"{size.height} x {size.width}"
+        problems.append(f"{where}: {have} pixels, but the processor of {key}.model gives {right}; change it, or {CURE}")
+    channels = architecture["model"].get("num_channels", 3)
+    if kind.channels != channels:
+        problems.append(f"prepare.modalities.{name}.channels: {kind.channels}, but {key}.model takes {channels}")
+    frames = architecture["model"].get("num_frames")
+    stored = encoder.crop.frames if encoder.crop is not None and encoder.crop.frames else _frames(kind)
+    if frames is not None and stored != frames:
+        count = "count" if isinstance(kind, FramesKind) else "frames"
+        problems.append(f"prepare.modalities.{name}.{count}: {stored}, but {key}.model takes {frames} frames")
+    return problems
+
+
+def _frames(kind: ImageKind | FramesKind | ClipKind) -> int:
+    return kind.count if isinstance(kind, FramesKind) else getattr(kind, "frames", 1)
+
+
+def _text(name: str, kind: TextKind, encoder: HuggingfaceConfig, root: Path) -> list[str]:
+    key, where = f"prepare.modalities.{name}.tokenizer", f"network.encoders.{name}.model"
+    if kind.tokenizer is None:
+        return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {encoder.model}, or {CURE}"]
+    problems = []
+    folder = find_model(encoder, name)
+    settings = folder / "tokenizer_config.json"
+    if kind.lower_case and settings.is_file() and read_object(settings, model_key(name)).get("do_lower_case") is False:
+        problems.append(f"prepare.modalities.{name}.lower_case: true, but the tokenizer of {where} keeps the case")
+    if (kind.tokenizer, kind.revision) == (encoder.model, encoder.revision):
+        return problems
+    if not root.is_dir():  # a pod that has the store alone
+        return problems
+    own = replace(kind, tokenizer=str(folder.resolve()), revision=None)
+    try:
+        same = Tokenizer(kind, root, name).save() == Tokenizer(own, root, name).save()
+    except BssError as error:
+        raise BssError(f"params.yaml: {where}: its tokenizer cannot be compared with that of {key}: {error}") from error
+    if not same:
+        problems.append(f"{key}: {kind.tokenizer} differs from the tokenizer of {where}: set it to {encoder.model}")
+    return problems

@@ -1,0 +1,59 @@
+"""Check encoders from outside (kinds `python` and `huggingface`) before the first step of a training."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from bss.config import Config
+from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
+from bss.data.store import Store
+from bss.errors import BssError
+from bss.models.network import MultiModalNetwork
+from bss.training.read_raw import read_raw
+
+
+def check_encoders(network: MultiModalNetwork, config: Config, store: Store) -> None:
+    """Raise `BssError`, which names the encoder, if one from outside cannot be trained as `config` says.
+
+    It encodes the first two training samples: their features must be finite. Several ranks need batch normalisations
+    that can take statistics of all ranks. The random state and the network's buffers are as before.
+    """
+    outside = [n for n, e in config.network.encoders.items() if isinstance(e, PythonConfig | HuggingfaceConfig)]
+    rows = store.rows("train")[:2]
+    for name in outside:
+        key = f"params.yaml: network.encoders.{name}"
+        if config.train.nodes * config.train.processes > 1:
+            require_shareable(network.encoders[name], key)
+        if len(rows) == 2:
+            _require_finite(network, store, name, rows, key)
+
+
+def require_shareable(encoder: nn.Module, key: str) -> None:
+    """Raise `BssError` if a batch normalisation in `encoder` cannot use the statistics of all ranks."""
+    for name, module in encoder.named_modules():
+        if not isinstance(module, _NormBase):
+            continue
+        plain = type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        whole = module.affine and module.track_running_stats and module.momentum is not None
+        if isinstance(module, _BatchNorm) and not (plain and whole):
+            raise BssError(
+                f"{key}: {name} is a {type(module).__name__} that several processes cannot share: only torch's "
+                "BatchNorm1d, 2d and 3d with affine=True, track_running_stats=True and a momentum can use the "
+                "statistics of the whole batch. Use one of those, or set train.processes and train.nodes to 1."
+            )
+
+
+def _require_finite(network: MultiModalNetwork, store: Store, name: str, rows: npt.NDArray[np.int64], key: str) -> None:
+    stored = read_raw(store, name, rows, next(network.parameters()).device)
+    encoder, mode = network.encoders[name], network.training
+    network.eval()
+    with torch.no_grad():
+        features = encoder(network.transform_one(name, stored))
+    network.train(mode)
+    if not bool(torch.isfinite(features).all()):
+        raise BssError(
+            f"{key}: its features of the samples {' and '.join(map(repr, store.ids[rows].tolist()))} are not finite "
+            "numbers (NaN or infinity). Check what it divides by and takes logarithms of, and its weights."
+        )

@@ -1,0 +1,76 @@
+"""Modules of "the user's own code" for the tests of kind `python`, as source."""
+
+SOURCE = """
+import math
+
+import torch
+from torch import nn
+
+from own.parts import hidden
+
+
+class Net(nn.Module):
+    def __init__(self, inputs, width=5, spare=False):
+        super().__init__()
+        self.first = nn.Linear(inputs, hidden())
+        self.second = nn.Linear(hidden(), width)
+        if spare:
+            self.spare = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.second(self.first(x.float().flatten(1)).relu())
+
+
+def net(inputs, width=5, spare=False):
+    return Net(inputs, width, spare)
+
+
+def no_module():
+    return "a text"
+
+
+def fails():
+    raise ValueError("no such size")
+
+
+class Wrong(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.layer = nn.Linear(3, 5)
+
+    def forward(self, x):
+        y = self.layer(x.flatten(1)[:, :3])
+        return {"tuple": (y,), "map": y[:, :, None], "sum": y.sum(), "nan": y / 0 * 0}[self.how]
+
+
+def wrong(how):
+    return Wrong(how)
+
+
+def convolutions(norm="plain"):
+    normalise = {
+        "plain": nn.BatchNorm2d(4),
+        "no affine": nn.BatchNorm2d(4, affine=False),
+        "synchronised": nn.SyncBatchNorm(4),
+    }[norm]
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), normalise, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+"""
+PARTS = """
+from .sizes import WIDTH
+
+
+def hidden():
+    return WIDTH
+"""
+
+
+def write_modules(folder):
+    """Write the package ``own`` into `folder`."""
+    package = folder / "own"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "nets.py").write_text(SOURCE, encoding="utf-8")
+    (package / "parts.py").write_text(PARTS, encoding="utf-8")
+    (package / "sizes.py").write_text("WIDTH = 7\n", encoding="utf-8")
+    (package / "unused.py").write_text("OTHER = 1\n", encoding="utf-8")
