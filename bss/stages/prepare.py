@@ -31,7 +31,7 @@ from bss.data.truth import read_truth
 from bss.data.write_store import decode_into, write_header, write_samples
 from bss.datasets.read import Source, read_source, write_rows
 from bss.errors import BssError, raise_problems
-from bss.files import digest_file, held, whole_folder
+from bss.files import digest_file, digest_json, held, whole_folder
 from bss.provenance import write_provenance
 
 SHARED_FILES_CURE = (
@@ -86,18 +86,18 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         else:
             write_part(folder, shard, counts, len(manifest.bad))
         if shard is None or shard.number == 0:  # once, whatever the number of shards
-            bad_rows = [(row.id, row.row, "; ".join(row.problems)) for row in manifest.bad]
+            bad_rows = [(row.id, row.row, row.reason) for row in manifest.bad]
             skipped = sorted([*skipped, *bad_rows], key=row_number)
         lengths = token_lengths(samples, kinds, root, links)
-        write_samples(folder, samples, manifest.classes, list(kinds), lengths)
+        write_samples(folder, manifest.recorded(samples), manifest.classes, list(kinds), lengths)
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
-        write_checksums(folder / "files.sha256", root, samples, kinds, links)
+        digests = write_checksums(folder / "files.sha256", root, samples, kinds, links, manifest.contents)
         write_preprocessing(folder, config.prepare.modalities, kinds, root)
         inputs = {"files": digest_file(folder / "files.sha256")}
         if checked.source is None:
-            inputs["manifest"] = digest_file(manifest.path)
+            inputs["manifest"] = digest_manifest(manifest, root, digests)
         else:
             write_rows(folder / "manifest.csv", checked.source.rows, manifest)
             inputs["manifest"] = digest_file(folder / "manifest.csv")
@@ -116,7 +116,7 @@ def _check(config: Config, root: Path) -> Checked:
         on_bad, links = settings.on_bad_sample, settings.links
         manifest = read_manifest(root, settings.manifest, settings.modalities, on_bad, links)
         files = named_files(manifest.samples, settings.modalities)
-        keys = file_keys(root, files, settings.shared_files, links)
+        keys = file_keys(root, files, settings.shared_files, links, manifest.contents)
     else:
         choices = (settings.on_bad_sample, settings.shared_files, settings.links)
         source = read_source(settings.source, root, config.protocol, settings.modalities, *choices)
@@ -143,6 +143,16 @@ def _check(config: Config, root: Path) -> Checked:
     if shared_files:
         notes.append(f"{len(shared_files)} files are in two splits, such as: {shared_files[0]} (protocol published)")
     return Checked(manifest, source, truth, val_from, notes)
+
+
+def digest_manifest(manifest: Manifest, root: Path, known: Mapping[str, str]) -> str:
+    """Return the sha256 of the manifest's file, or of the names and digests of its files.
+
+    `known` are digests by name that need not be computed again.
+    """
+    names = {file.relative_to(root).as_posix(): file for file in manifest.files}
+    digests = {name: known.get(name) or digest_file(file) for name, file in names.items()}
+    return next(iter(digests.values())) if len(digests) == 1 else digest_json(digests)
 
 
 def parameters_of(config: Config) -> dict[str, Any]:
@@ -219,7 +229,7 @@ def write_skipped(path: Path, skipped: Iterable[tuple[str, int, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "row", "reason"])
-        writer.writerows(skipped)
+        writer.writerows((name, int(row), reason) for name, row, reason in skipped)
 
 
 def print_store(console: Console, title: str, header: dict[str, Any], skipped: int, notes: Sequence[str]) -> None:
