@@ -11,6 +11,7 @@ from bss import __version__
 from bss.cli_kubeflow import add_commands
 from bss.end_with_dvc import end_with_dvc
 from bss.errors import BssError
+from bss.export.arguments import add_export
 from bss.extras import not_installed
 from bss.full_disk import system_error
 from bss.predict.arguments import add_predict
@@ -125,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
     add_predict(add, RUNS)
+    add_export(add, STORE, PLANS, RUNS)
     sub = add("sync", _sync, "upload to MLflow what could not be sent during training", parameters=False)
     path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")

@@ -65,6 +65,15 @@ def join_checksums(parts: Sequence[Path], path: Path) -> None:
             out.write(first)
 
 
+def read_checksums(path: Path) -> dict[str, str]:
+    """Return the sha256 of each file by name, as written by `write_checksums`; raise `BssError` if there are none."""
+    try:
+        with _open(path, "r") as lines:
+            return {_name_in(line): line.lstrip("\\")[:64] for line in lines}
+    except OSError as error:
+        raise BssError(f"{path}: cannot be read ({error.strerror}). Run `bss prepare` again.") from error
+
+
 def _open(path: Path, mode: str) -> IO[str]:
     # File names are bytes and need not be UTF-8.
     return path.open(mode, encoding="utf-8", errors="surrogateescape")

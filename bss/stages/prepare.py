@@ -66,7 +66,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
     manifest, or all undecodable files.
     """
     console = make_console()
-    checked = _check(config, root)
+    checked = check_manifest(config, root)
     manifest = checked.manifest
     counts = Counter(sample.split for sample in manifest.samples)
     rows = range(len(manifest.samples)) if shard is None else shard.rows(len(manifest.samples))
@@ -109,7 +109,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
     print_store(console, title, header, len(skipped), [*checked.notes, *cut_notes(lengths, kinds)])
 
 
-def _check(config: Config, root: Path) -> Checked:
+def check_manifest(config: Config, root: Path) -> Checked:
     """Read the manifest and check everything that does not need decoding."""
     settings, source, notes = config.prepare, None, []
     if settings.source is None:

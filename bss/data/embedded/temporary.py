@@ -15,7 +15,7 @@ from bss.config.schema import Links
 from bss.data.decode import Decoder, make_decoder
 from bss.data.decode.altered import Decoded
 from bss.data.decode.bad_sample import BadSampleError
-from bss.data.decode.contents import content_of
+from bss.data.decode.contents import suffix_for
 from bss.data.decode.spans import Span
 from bss.data.embedded.contents import Contents
 
@@ -64,13 +64,6 @@ def write_member(contents: Contents, address: str, folder: Path, stem: str = STE
         raise BadSampleError("file is empty (0 bytes)")
     member = contents.members[address]
     suffix = Path(member.name).suffix or Path(address.rpartition("::")[2]).suffix
-    known = SUFFIX.fullmatch(suffix) is not None
-    file = folder / f"{stem}{suffix if known else ''}"
+    file = folder / f"{stem}{suffix if SUFFIX.fullmatch(suffix) else suffix_for(data)}"
     file.write_bytes(data)
-    return file if known else file.rename(folder / f"{stem}{_suffix_of_content(file)}")
-
-
-def _suffix_of_content(file: Path) -> str:
-    found = content_of(file)
-    suffixes = re.findall(r"\.\w+", found.cure) if found is not None else []
-    return suffixes[0] if suffixes else ""
+    return file

@@ -82,7 +82,7 @@ def read_shard(
     """Yield key, values by column and problems of each sample; files are added to `contents` under `container`.
 
     `wanted` are the columns to read, None for all. Label, split and group come from the .json member or from members
-    of these names (.cls is the label); the id is the key unless the .json has one. Raises `BssError` for a file that is
+    of these names; the label of a sample without one in .json is in .cls. The id is the key unless the .json has one. Raises `BssError` for a file that is
     no uncompressed tar file, and for one that is cut off within its first sample.
     """
     shard = Shard(path)
@@ -160,6 +160,8 @@ def _values(
             values.setdefault(column, "")  # the column exists
             continue
         if column in ("label", "split", "group", "id") or extension.rpartition(".")[2].lower() in ("txt", "cls"):
+            if column == "label" and "label" in values:  # .cls is then its number, which loaders expect to be one
+                continue
             text = _text(sample, shard, column, number)
             if values.get(column, text) != text:
                 sample.problems.append(f"{column} is {text[:100]!r} in .{extension}, but {values[column][:100]!r} in .json")
