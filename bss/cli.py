@@ -159,7 +159,9 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     add("check-cache", _check_cache, "verify the digests of this checkout's objects in DVC's cache", parameters=False)
     sub = add("init", _init, "write a first params.yaml for your own data", parameters=False)
     which = sub.add_mutually_exclusive_group(required=True)
-    which.add_argument("--manifest", type=Path, help="CSV or Parquet file in the folder of your data")
+    which.add_argument(
+        "--manifest", type=Path, help="CSV or Parquet file, dataset folder, or pattern such as 'data/{00..99}.tar'"
+    )
     which.add_argument("--dataset", metavar="NAME", help="a published dataset, as listed by `bss presets`")
     sub.add_argument("--root", type=Path, help="folder of the published dataset")
     sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")

@@ -136,9 +136,9 @@ def check_rows(
         if problems:
             found[number] = BadRow(number, sample.id, sample.label, sample.split, problems)
     by_row = {sample.row: sample for sample in samples} if faults else {}
-    for row, more in faults.items():
-        known = by_row.get(row, Sample(row, "", "", "", None, {}))
-        found.setdefault(row, BadRow(row, known.id, known.label, known.split, [])).problems.extend(more)
+    for number, more in faults.items():
+        known = by_row.get(number, Sample(number, "", "", "", None, {}))
+        found.setdefault(number, BadRow(number, known.id, known.label, known.split, [])).problems.extend(more)
     if not samples and not found:
         raise BssError(f"{path}: has a header but no samples.")
     # To be skipped, a row must be bad independently of the others; to be fixed, all are listed at once.

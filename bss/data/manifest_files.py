@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import re
 from collections.abc import Iterator
 from itertools import islice, product
@@ -62,6 +63,11 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
     return [root / found for found in ranked]
 
 
+def name_in(root: Path, file: Path) -> str:
+    """Return the name of a manifest's file relative to the data root, with single slashes."""
+    return Path(os.path.relpath(file, root)).as_posix()
+
+
 def is_pattern(name: str) -> bool:
     """Return whether a manifest's name has braces or wildcards."""
     return bool(_BRACES.search(name)) or glob.has_magic(name)
@@ -98,13 +104,16 @@ def _choices(inner: str) -> tuple[str, ...]:
 
 def _matching(root: Path, real: Path, name: str) -> list[str]:
     """Return the files that a pattern stands for; raise `BssError` if it names files that do not exist, or none."""
+    if Path(name).is_absolute():
+        raise BssError(f"{name}: a pattern must be relative to prepare.root.")
     expanded = list(islice(expand_braces(name), MAX_FILES + 1))
     if len(expanded) > MAX_FILES:
         raise BssError(f"{root / name}: stands for more than {MAX_FILES} files.")
     names, missing = [], []
     for one in expanded:
         if glob.has_magic(one):
-            matched = [found for found in glob.glob(one, root_dir=real, recursive=True) if (real / found).is_file()]
+            files = (found for found in real.glob(one) if found.is_file() and not found.name.startswith("."))
+            matched = [found.relative_to(real).as_posix() for found in files]
             names += sorted(matched, key=natural_order)
             missing += [] if matched else [f"no file matches {one}"]
         elif (real / one).is_file():

@@ -122,7 +122,7 @@ class FileCells(Protocol):
     """Takes the files inside a table."""
 
     def texts(self, column: str, files: Any, first: int) -> list[str]:
-        """Return a text for each struct {bytes, path} of a part of `column`, from row `first` (from 0); may be empty."""
+        """Return a text for each struct {bytes, path} of `files`, a part of `column` from row `first`; may be empty."""
 
 
 class _NoTextError(Exception):

@@ -24,7 +24,9 @@ def add_export(add: Callable[..., argparse.ArgumentParser], store: Path, plans: 
     sub.add_argument("--epoch", type=int, help="of the sequence, counted from 0")
     sub.add_argument("--as", choices=FORMATS, dest="form", help="format of the data")
     sub.add_argument("--keep", type=Path, metavar="FILE", help="CSV or Parquet file with the ids of the data to keep")
-    sub.add_argument("--drop", type=Path, metavar="FILE", help="CSV or Parquet file with the ids of the data to leave out")
+    sub.add_argument(
+        "--drop", type=Path, metavar="FILE", help="CSV or Parquet file with the ids of the data to leave out"
+    )
     sub.add_argument("--where", metavar="COLUMN=VALUE", help="use only such rows of --keep or --drop")
     for place in (store, plans, runs):
         sub.add_argument(f"--{place.name}", type=Path, default=place, help="default: %(default)s")

@@ -53,7 +53,9 @@ def export_data(
             try:
                 FOLDERS[form](folder, subset)
             except BadSampleError as error:
-                raise BssError(f"{root}: a file changed during the export ({error}). Run `bss prepare` again.") from error
+                raise BssError(
+                    f"{root}: a file changed during the export ({error}). Run `bss prepare` again."
+                ) from error
             write_provenance(folder, "export data", inputs, parameters)
     counts = Counter(sample.split for sample in subset.samples)
     shown = ", ".join(f"{split} {counts[split]}" for split in SPLITS if counts[split])

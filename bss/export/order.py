@@ -40,9 +40,7 @@ def export_plan(config: Config, store: Path, plans: Path, trial: TrialId, to: Pa
     make_console().print(f"Wrote {to}: the plan of {trial}, {len(rows)} samples.", highlight=False, soft_wrap=True)
 
 
-def export_sequence(
-    config: Config, store: Path, plans: Path, runs: Path, trial: TrialId, epoch: int, to: Path
-) -> None:
+def export_sequence(config: Config, store: Path, plans: Path, runs: Path, trial: TrialId, epoch: int, to: Path) -> None:
     """Write the samples that `trial` was shown in `epoch` (from 0), in order: columns index, id, label and group.
 
     The sequence is checked like `check_sequence`, and raises the same.
@@ -76,9 +74,7 @@ def _require_parquet(to: Path) -> None:
         raise BssError(f"--to {to}: must end in .parquet.")
 
 
-def _write(
-    to: Path, columns: Mapping[str, Any], what: str, inputs: dict[str, str], parameters: dict[str, Any]
-) -> None:
+def _write(to: Path, columns: Mapping[str, Any], what: str, inputs: dict[str, str], parameters: dict[str, Any]) -> None:
     """Write the columns atomically, with the provenance in the schema's metadata under the key bss."""
     import pyarrow
     import pyarrow.parquet

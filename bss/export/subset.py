@@ -148,4 +148,3 @@ def trimmed_ids(config: Config, store: Path, plans: Path, trial: TrialId) -> set
     table = open_table(seed_path(plans, trial.scheduler, trial.seed), "schedule", ("id", "rank"))
     ranks = table.arrow["rank"].to_pylist()
     return {name for name, rank in zip(table.texts("id"), ranks, strict=True) if rank is None}
-

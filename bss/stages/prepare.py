@@ -20,6 +20,7 @@ from bss.data.checksums import write_checksums
 from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_altered
 from bss.data.learned_tokenizers import learn_tokenizers
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
+from bss.data.manifest_files import name_in
 from bss.data.preprocessing import write_preprocessing
 from bss.data.same_files import Keys, file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.shards import Shard, write_part
@@ -150,7 +151,7 @@ def digest_manifest(manifest: Manifest, root: Path, known: Mapping[str, str]) ->
 
     `known` are digests by name that need not be computed again.
     """
-    names = {file.relative_to(root).as_posix(): file for file in manifest.files}
+    names = {name_in(root, file): file for file in manifest.files}
     digests = {name: known.get(name) or digest_file(file) for name, file in names.items()}
     return next(iter(digests.values())) if len(digests) == 1 else digest_json(digests)
 

@@ -143,7 +143,7 @@ def test_large_subsets_are_cut_into_several_files(pets, tmp_path, monkeypatch):
     monkeypatch.setattr("bss.export.hugging_face.FILE_BYTES", 20_000)
     monkeypatch.setattr("bss.export.hugging_face.GROUP_ROWS", 4)
     shards = exported(config, store, "webdataset", tmp_path / "shards")
-    counts = [len(tarfile.open(path).getnames()) // 5 for path in sorted(shards.glob("train-*.tar"))]
+    counts = [path.read_bytes().count(b".image.png\0") for path in sorted(shards.glob("train-*.tar"))]
     assert counts == [10, 10, 10, sum(Store.open(store).splits == "train") - 30]
     files = sorted((exported(config, store, "huggingface", tmp_path / "hub") / "data").glob("train-*"))
     assert files[-1].name == f"train-{len(files) - 1:05}-of-{len(files):05}.parquet"
@@ -235,5 +235,5 @@ def test_the_real_library_reads_what_is_exported(library, form, script, tmp_path
     folder = exported(make_parameters(tmp_path / "data", "m.parquet"), store.path, form, tmp_path / "exported")
     # A process of its own: in this one tests/datasets hides the library.
     command = [sys.executable, "-c", script, str(folder), str(tmp_path / "cache"), str(tmp_path / "3.wav")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

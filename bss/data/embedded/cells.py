@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -124,9 +123,6 @@ class Cells:
         raise AssertionError(row)
 
     def _restart(self, row: int) -> None:
-        if self._batches is not None and hasattr(self._batches, "close"):
-            with closing(self._batches):
-                pass
         self._kept.clear()
         self._first, self._batches = table_batches(self.path, [self.name], row)
         self._end = self._first

@@ -12,7 +12,7 @@ from bss.data.decode.bad_sample import printable
 from bss.data.embedded.cells import Cells, schema_of
 from bss.data.embedded.contents import Contents, Member
 from bss.data.embedded.webdataset import read_shard
-from bss.data.manifest_files import split_in
+from bss.data.manifest_files import name_in, split_in
 from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
 from bss.data.read_parquet import HUGGING_FACE, FileCells, file_columns, parquet_faults, read_parquet
 from bss.errors import raise_problems
@@ -79,11 +79,6 @@ def read_tables(root: Path, files: Sequence[Path], wanted: Collection[str] | Non
     return tables
 
 
-def name_in(root: Path, file: Path) -> str:
-    """Return the name of a manifest's file in messages and addresses."""
-    return file.relative_to(root).as_posix()
-
-
 def _columns_of(root: Path, files: Sequence[Path]) -> list[str]:
     """Return the columns of the first file; raise `BssError` for all files that have others."""
     columns, *others = (_read(file)[0] for file in files)
@@ -92,7 +87,9 @@ def _columns_of(root: Path, files: Sequence[Path]) -> list[str]:
         for file, found in zip(files[1:], others, strict=True)
         if set(found) != set(columns)
     ]
-    cure = f"Files read as one table need the columns of the first, {name_in(root, files[0])}: {listed(sorted(columns))}."
+    cure = (
+        f"Files read as one table need the columns of the first, {name_in(root, files[0])}: {listed(sorted(columns))}."
+    )
     raise_problems(str(root), problems, cure)
     return columns
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 
 from bss.config.modalities import ModalityKind, TextKind
 from bss.config.schema import Links
@@ -47,9 +48,13 @@ def _decoder(of_files: Decoder, of_temporary: Decoder, contents: Contents, folde
     def decode(value: str, span: Span) -> Decoded:
         if value not in contents:
             return of_files(value, span)
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            file = write_member(contents, value, Path(own))
-            return of_temporary(file.relative_to(folder).as_posix(), span)
+        own = folder / str(get_ident())  # one file at a time, under the same name in every message
+        own.mkdir(exist_ok=True)
+        file = write_member(contents, value, own)
+        try:
+            return of_temporary(f"{own.name}/{file.name}", span)
+        finally:
+            file.unlink()
 
     return decode
 

@@ -82,8 +82,8 @@ def read_shard(
     """Yield key, values by column and problems of each sample; files are added to `contents` under `container`.
 
     `wanted` are the columns to read, None for all. Label, split and group come from the .json member or from members
-    of these names; the label of a sample without one in .json is in .cls. The id is the key unless the .json has one. Raises `BssError` for a file that is
-    no uncompressed tar file, and for one that is cut off within its first sample.
+    of these names; the label of a sample without one in .json is in .cls. The id is the key unless the .json has one.
+    Raises `BssError` for a file that is no uncompressed tar file, and for one that is cut off within its first sample.
     """
     shard = Shard(path)
     with ThreadPoolExecutor() as pool:
@@ -97,12 +97,14 @@ def _samples(path: Path, shard: Shard) -> list[Found]:
     try:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members = []  # otherwise they stay in memory
+                tar.members.clear()  # type: ignore[attr-defined]  # otherwise they stay in memory
                 if member.isreg() and (name := KEY.fullmatch(member.name)):
                     _add(samples, name[1], name[2], len(shard.spans))
                     shard.spans.append((member.offset_data, member.size))
             end = tar.offset
-        damage = "" if _ends_at(path, end) else "the shard ends here without the mark of its end: it is cut off or damaged"
+        damage = (
+            "" if _ends_at(path, end) else "the shard ends here without the mark of its end: it is cut off or damaged"
+        )
     except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
         damage = f"the shard is cut off or damaged in or after this sample ({str(error)[:100]})"
     if damage and not samples:
@@ -164,7 +166,9 @@ def _values(
                 continue
             text = _text(sample, shard, column, number)
             if values.get(column, text) != text:
-                sample.problems.append(f"{column} is {text[:100]!r} in .{extension}, but {values[column][:100]!r} in .json")
+                sample.problems.append(
+                    f"{column} is {text[:100]!r} in .{extension}, but {values[column][:100]!r} in .json"
+                )
             values[column] = text
         else:
             files[column] = extension, number

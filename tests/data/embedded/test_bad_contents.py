@@ -1,4 +1,4 @@
-"""Faults of tables with files inside and of shards: one message each, with file and row, all at once, before training."""
+"""Faults of tables with files inside and of shards: one message each, with file and row, all at once."""
 
 import csv
 import gzip
@@ -66,12 +66,18 @@ def test_bytes_that_are_no_image_or_sound_are_reported_with_table_and_row(data, 
     images[6] = images[1]
     write_table(data / "m.parquet", table(image=pa.array(images, FILE), audio=pa.array(sounds, FILE)))
     lines = refused("m.parquet")
-    assert [line.partition(": ")[0] for line in lines[1:-1]] == ["  row 3 (id s02)", "  row 6 (id s05)", "  row 12 (id s11)"]
+    assert [line.partition(": ")[0] for line in lines[1:-1]] == [
+        "  row 3 (id s02)",
+        "  row 6 (id s05)",
+        "  row 12 (id s11)",
+    ]
 
 
 def test_faults_in_several_tables_name_the_table(data, refused):
     write_table(data / "a.parquet", table(range(8)))
-    images = pa.array([{"bytes": b"GIF8", "path": None}] + [{"bytes": picture(i), "path": None} for i in range(9, 16)], FILE)
+    images = pa.array(
+        [{"bytes": b"GIF8", "path": None}] + [{"bytes": picture(i), "path": None} for i in range(9, 16)], FILE
+    )
     write_table(data / "b.parquet", table(range(8, 16), image=images))
     assert refused("{a,b}.parquet")[1].startswith(
         "  row 1 of b.parquet (id s08): image b.parquet::1/image: not a readable image"
@@ -86,7 +92,9 @@ def test_a_shard_that_is_cut_off_is_refused_or_loses_its_last_sample(data, refus
     (data / "1.tar").write_bytes(whole[:cut])
     lines = refused("{0..1}.tar")
     assert lines[0] == "data/{0..1}.tar: 1 problem"
-    assert lines[1].startswith("  row 5 of 1.tar (key 's07'): the shard is cut off or damaged in or after this sample (")
+    assert lines[1].startswith(
+        "  row 5 of 1.tar (key 's07'): the shard is cut off or damaged in or after this sample ("
+    )
     (data / "1.tar").write_bytes(whole[: whole.index(b"s15.cls")])  # between two samples: no header shows it
     lines = refused("{0..1}.tar")
     assert lines[1] == (
@@ -104,8 +112,8 @@ def test_a_damaged_header_is_not_taken_for_the_end_of_the_shard(data, refused):
     whole[at : at + 20] = b"x" * 20
     (data / "0.tar").write_bytes(whole)
     assert refused("0.tar")[3] == (
-        "  row 6 of 0.tar (key 's05'): the shard ends here without the mark of its end: it is cut off or damaged; fetch "
-        "it again"
+        "  row 6 of 0.tar (key 's05'): the shard ends here without the mark of its end: it is cut off or damaged; "
+        "fetch it again"
     )
 
 
@@ -122,19 +130,20 @@ def test_missing_and_repeated_members_are_reported_by_key(data, refused, tmp_pat
     found = [entry for entry in members() if entry[0] not in ("s03.wav", "s04.cls")]
     found.insert(found.index(("s08.wav", sound(8))), ("s08.jpg", picture(8)))
     found.insert(found.index(("s09.wav", sound(9))), ("s09.json", b"[]"))
-    found[[name for name, _ in found].index("s10.json")] = ("s10.json", b'{"label": "cow", "split": "val"}')
+    found.insert(found.index(("s10.wav", sound(10))), ("s10.split.txt", b"test"))
     write_shard(data / "0.tar", found)
     place = "  row {} of 0.tar (key '{}'): "
     assert refused("0.tar") == [
         "data/0.tar: 7 problems",
         place.format(4, "s03") + "audio is missing: the sample has no such member",
         place.format(5, "s04") + "label is missing: the sample has no such member",
-        place.format(9, "s08") + "has the members .png and .jpg for image: name each <key>.<modality>.<suffix>, such as "
+        place.format(9, "s08")
+        + "has the members .png and .jpg for image: name each <key>.<modality>.<suffix>, such as "
         "s08.left.png",
         place.format(10, "s09") + "split is missing: the sample has no such member",
         place.format(10, "s09") + "has two members .json",
         place.format(10, "s09") + "its .json is not readable (holds a list, not an object)",
-        place.format(11, "s10") + "label is 'dog' in .cls, but 'cow' in .json",
+        place.format(11, "s10") + "split is 'test' in .split.txt, but 'val' in .json",
         "Fix these rows of the manifest.",
     ]
     store = prepared(data, "0.tar", tmp_path / "store", on_bad_sample="skip")
@@ -162,7 +171,9 @@ def test_class_numbers_need_names_and_minus_one_is_a_missing_label(data, refused
     write([0, 1, -1, 1, *[0, 1] * 6])
     assert refused("m.parquet")[1:-1] == ["  row 3: label is empty"]
     write([0, 1] * 7 + [0, 2])
-    assert refused("m.parquet")[0].startswith("data/m.parquet: row 16: label is 2, but the schema names 2 classes: 0 to 1.")
+    assert refused("m.parquet")[0].startswith(
+        "data/m.parquet: row 16: label is 2, but the schema names 2 classes: 0 to 1."
+    )
 
 
 def test_what_is_no_shard_or_no_set_of_files_is_refused(data, refused):
@@ -172,9 +183,7 @@ def test_what_is_no_shard_or_no_set_of_files_is_refused(data, refused):
     write_shard(data / "3.tar", [("README", b"no sample")])
     write_table(data / "a.parquet", table())
     write_table(data / "b.parquet", {name: column for name, column in table().items() if name != "audio"})
-    assert refused("1.tar") == [
-        "data/1.tar: not a readable shard (it holds a gzip archive; unpack it: gunzip FILE)."
-    ]
+    assert refused("1.tar") == ["data/1.tar: not a readable shard (it holds a gzip archive; unpack it: gunzip FILE)."]
     assert refused("2.tar")[0].startswith("data/2.tar: not a readable shard (")
     assert refused("3.tar")[0].startswith("data/3.tar: has no sample.")
     assert refused("{0..5}.tar")[1:3] == ["  4.tar not found", "  5.tar not found"]

@@ -82,7 +82,14 @@ def test_names_of_patterns_and_splits():
     assert list(expand_braces("{2..0}")) == ["2", "1", "0"]
     assert list(expand_braces("{a,b}-{0..1}")) == ["a-0", "a-1", "b-0", "b-1"]
     assert list(expand_braces("{a}")) == ["{a}"]
-    names = ["data/validation-0-of-1.parquet", "dev.tar", "train/x.arrow", "trainer.tar", "test/train.tar", "a_test_1.tar"]
+    names = [
+        "data/validation-0-of-1.parquet",
+        "dev.tar",
+        "train/x.arrow",
+        "trainer.tar",
+        "test/train.tar",
+        "a_test_1.tar",
+    ]
     assert [split_in(name) for name in names] == ["val", "val", "train", "", "", "test"]
 
 

@@ -15,7 +15,10 @@ def prepare_from(tmp_path):
 
 
 CASES = {
-    "hub": (".", [*(f"train-{i}" for i in range(12)), *(f"val-{i}" for i in range(4)), *(f"test-{i}" for i in range(4))]),
+    "hub": (
+        ".",
+        [*(f"train-{i}" for i in range(12)), *(f"val-{i}" for i in range(4)), *(f"test-{i}" for i in range(4))],
+    ),
     "disk": (".", [f"s{i:02}" for i in range(20)]),
     "shards": ("*-{000..000}.tar", [f"s{i:02}" for i in [*range(8), *range(12, 20)]]),
 }
@@ -46,4 +49,9 @@ def test_the_store_lists_files_by_their_own_names_or_by_row(prepare_from):
 def test_the_checksums_are_those_of_the_files_that_hold_the_samples(prepare_from):
     store = prepare_from(WRITTEN / "shards", "*.tar")
     lines = (store.path / "files.sha256").read_text().splitlines()
-    assert [line.split()[1] for line in lines] == ["test-000.tar", "train-000.tar", "train-001.tar", "validation-000.tar"]
+    assert [line.split()[1] for line in lines] == [
+        "test-000.tar",
+        "train-000.tar",
+        "train-001.tar",
+        "validation-000.tar",
+    ]

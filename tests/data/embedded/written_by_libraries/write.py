@@ -54,4 +54,6 @@ if __name__ == "__main__":
         with ShardWriter(str(HERE / "shards" / f"{split}-%03d.tar"), maxcount=8, verbose=0) as writer:
             for i in numbers:
                 fields = {"png": np.full((4, 4), 10 * i, np.uint8), "wav": sound(i), "txt": f"number {i} of them"}
-                writer.write({"__key__": f"s{i:02}", **fields, "cls": i % 2, "json": {"label": str(i % 2), "year": 1999}})
+                writer.write(
+                    {"__key__": f"s{i:02}", **fields, "cls": i % 2, "json": {"label": str(i % 2), "year": 1999}}
+                )
