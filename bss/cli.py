@@ -11,6 +11,7 @@ from bss import __version__
 from bss.cli_kubeflow import add_commands
 from bss.end_with_dvc import end_with_dvc
 from bss.errors import BssError
+from bss.export.arguments import add_export
 from bss.extras import not_installed
 from bss.full_disk import system_error
 from bss.predict.arguments import add_predict
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
     add_predict(add, RUNS)
+    add_export(add, STORE, PLANS, RUNS)
     sub = add("sync", _sync, "upload to MLflow what could not be sent during training", parameters=False)
     path(sub, RUNS)
     sub = add("show", _show, "print the last comparison")
@@ -166,7 +168,9 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     add("check-cache", _check_cache, "verify the digests of this checkout's objects in DVC's cache", parameters=False)
     sub = add("init", _init, "write a first params.yaml for your own data", parameters=False)
     which = sub.add_mutually_exclusive_group(required=True)
-    which.add_argument("--manifest", type=Path, help="CSV or Parquet file in the folder of your data")
+    which.add_argument(
+        "--manifest", type=Path, help="CSV or Parquet file, dataset folder, or pattern such as 'data/{00..99}.tar'"
+    )
     which.add_argument("--dataset", metavar="NAME", help="a published dataset, as listed by `bss presets`")
     sub.add_argument("--root", type=Path, help="folder of the published dataset")
     sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")

@@ -167,9 +167,16 @@ def _object_store(bucket: str | None) -> Finding:
 
 
 def _data(config: Config) -> Finding:
+    from bss.data.manifest_files import is_pattern, manifest_files
+
     manifest = Path(config.prepare.root) / config.prepare.manifest
-    if manifest.is_file():
+    try:
+        manifest_files(Path(config.prepare.root), config.prepare.manifest, config.prepare.links)
+    except BssError as error:
+        if config.generate.digits is not None:
+            return "data", f"{manifest}: not generated yet; `dvc repro` will do it", True
+        if is_pattern(config.prepare.manifest) or manifest.is_dir():
+            return "data", "; ".join(line.strip() for line in str(error).splitlines()), False
+    else:
         return "data", str(manifest), True
-    if config.generate.digits is not None:
-        return "data", f"{manifest}: not generated yet; `dvc repro` will do it", True
     return "data", f"{manifest}: not found; set prepare.root and prepare.manifest", False

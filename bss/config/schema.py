@@ -70,7 +70,8 @@ class PrepareConfig:
     `manifest`."""
     manifest: str = "manifest.csv"
     """CSV or Parquet file inside `root`: columns id, label, split, optional group, one per modality, and
-    <modality>_start, <modality>_end for parts of files."""
+    <modality>_start, <modality>_end for parts of files. Or a folder of a Hugging Face dataset, or a pattern such as
+    {000..099}.tar for WebDataset shards and *.parquet for several files as one: docs/own-data.md."""
     truth: str | None = None
     """Ground truth: CSV inside `root` that lists known bad pairs (columns id, kind); for evaluation only."""
     val_share: float = 0.2

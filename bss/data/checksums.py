@@ -14,25 +14,37 @@ from bss.config.modalities import ModalityKind, TextKind
 from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import boundary, inside
+from bss.data.embedded.contents import Contents
 from bss.data.rows import Sample
 from bss.errors import BssError
 from bss.files import digest_file
 
 
 def write_checksums(
-    path: Path, root: Path, samples: list[Sample], kinds: dict[str, ModalityKind], links: Links = "inside"
-) -> None:
-    """Write the sha256 of every file that `samples` name; of a folder, of every file in it.
+    path: Path,
+    root: Path,
+    samples: list[Sample],
+    kinds: dict[str, ModalityKind],
+    links: Links = "inside",
+    contents: Contents | None = None,
+) -> dict[str, str]:
+    """Write the sha256 of every file that `samples` name; of a folder, of every file in it. Return it by name.
+
+    Of files inside others, which `contents` lists, those others are written.
 
     The lines have the format of `sha256sum`, sorted by path: run ``sha256sum --check`` in the data root. Files
     behind links that `links` does not follow are left out.
     """
     of_files = [name for name, kind in kinds.items() if not (isinstance(kind, TextKind) and kind.source == "column")]
     named = {sample.files[name] for sample in samples for name in of_files}
+    if contents is not None:
+        named = {name for name in named if name not in contents} | set(contents.containers)
     files = sorted({file for name in named for file in _files_of(root, name, links)})
-    with ThreadPoolExecutor(os.cpu_count()) as pool, _open(path, "w") as out:
-        for name, digest in zip(files, pool.map(lambda name: digest_file(root / name), files), strict=True):
-            out.write(_line(digest, name))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = dict(zip(files, pool.map(lambda name: digest_file(root / name), files), strict=True))
+    with _open(path, "w") as out:
+        out.writelines(_line(digest, name) for name, digest in digests.items())
+    return digests
 
 
 def join_checksums(parts: Sequence[Path], path: Path) -> None:
@@ -51,6 +63,15 @@ def join_checksums(parts: Sequence[Path], path: Path) -> None:
                     "checksums of it. Rerun the pipeline without its cache, and do not change the data meanwhile."
                 )
             out.write(first)
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """Return the sha256 of each file by name, as written by `write_checksums`; raise `BssError` if there are none."""
+    try:
+        with _open(path, "r") as lines:
+            return {_name_in(line): line.lstrip("\\")[:64] for line in lines}
+    except OSError as error:
+        raise BssError(f"{path}: cannot be read ({error.strerror}). Run `bss prepare` again.") from error
 
 
 def _open(path: Path, mode: str) -> IO[str]:

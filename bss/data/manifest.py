@@ -6,15 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
-from bss.config.modalities import ModalityKind
+from bss.config.modalities import ModalityKind, TextKind
 from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import LinkOutsideError, boundary, inside
-from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
+from bss.data.embedded.contents import Contents
+from bss.data.embedded.rows import read_tables
+from bss.data.embedded.webdataset import ABSENT
+from bss.data.manifest_files import manifest_files
+from bss.data.read_csv import Row, listed, read_csv
 from bss.data.read_parquet import read_parquet
 from bss.data.rows import (
+    EMPTY,
     MISSING,
     REQUIRED,
     BadRow,
@@ -40,6 +46,10 @@ class Manifest:
     """Unused columns."""
     bad: list[BadRow] = field(default_factory=list)
     """The rows that were left out, in the manifest's order."""
+    files: list[Path] = field(default_factory=list)
+    """The files that it was read from."""
+    contents: Contents = field(default_factory=Contents)
+    """The files inside those."""
 
     @property
     def classes(self) -> list[str]:
@@ -48,6 +58,13 @@ class Manifest:
         if all(re.fullmatch("-?[0-9]{1,18}", name) for name in names):
             return sorted(names, key=lambda name: (int(name), name))
         return sorted(names)
+
+    def recorded(self, samples: Iterable[Sample]) -> list[Sample]:
+        """Return `samples` with the names under which a store lists their files."""
+        if not self.contents.members:
+            return list(samples)
+        name = self.contents.recorded_name
+        return [replace(s, files={modality: name(file) for modality, file in s.files.items()}) for s in samples]
 
     def with_splits(self, splits: dict[str, str]) -> "Manifest":
         """Return a copy with new splits for these ids."""
@@ -70,11 +87,23 @@ def read_manifest(
     (nan), an unknown split, a repeated id, a path that leaves the root, or an invalid part of a file. With `on_bad`
     "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are still raised.
     """
-    path = find_table(root, name, f"Set prepare.manifest to the manifest's name inside {root}.", links)
-    narrow: list[tuple[int, str]] = []
-    wanted = {*REQUIRED, "group", *modalities, *span_columns_of(modalities)}
-    columns, rows = read_rows(path, wanted, lambda row, problem: narrow.append((row, problem)))
-    return check_rows(path, columns, rows, modalities, on_bad, narrow, root)
+    path = root / name
+    files = manifest_files(root, name, links, f"Set prepare.manifest to the manifest's name inside {root}.")
+    tables = read_tables(root, files, {*REQUIRED, "group", *modalities, *span_columns_of(modalities)})
+    absent = ABSENT if files[0].suffix == ".tar" else EMPTY
+    manifest = check_rows(path, tables.columns, tables.rows, modalities, on_bad, tables.faults, root, absent)
+    _require_texts(manifest, modalities, tables.contents)
+    return replace(manifest, files=files, contents=tables.contents)
+
+
+def _require_texts(manifest: Manifest, modalities: Mapping[str, ModalityKind], contents: Contents) -> None:
+    texts = [name for name, kind in modalities.items() if isinstance(kind, TextKind)]
+    for name in texts:
+        if any(sample.files[name] in contents for sample in manifest.samples):
+            raise BssError(
+                f"{manifest.path}: {name} is of kind text, but its column holds files. Texts are columns of text, or "
+                ".txt members of shards; name another column."
+            )
 
 
 def check_rows(
@@ -83,13 +112,14 @@ def check_rows(
     rows: Iterable[Row],
     modalities: Mapping[str, ModalityKind],
     on_bad: Literal["error", "skip"] = "error",
-    wrong_width: Sequence[tuple[int, str]] = (),
+    faults: Mapping[int, list[str]] = MappingProxyType({}),
     root: Path | None = None,
+    absent: str = EMPTY,
 ) -> Manifest:
     """Return the manifest of numbered `rows`; messages name `path`. Raises like `read_manifest`.
 
-    `wrong_width` is read after the last row: number and problem of the rows that `rows` left out. `root` is the data
-    root that messages refer to.
+    `faults` is read after the last row: more problems by row, perhaps of rows that `rows` left out. `root` is the data
+    root that messages refer to; `absent` completes "label ..." for an empty value.
     """
     missing = [column for column in (*REQUIRED, *modalities) if column not in columns]
     if missing:
@@ -101,11 +131,14 @@ def check_rows(
         )
     samples, found = [], {}
     for number, values in rows:
-        sample, problems = sample_of_row(number, values, modalities, root=root)
+        sample, problems = sample_of_row(number, values, modalities, root=root, absent=absent)
         samples.append(sample)
         if problems:
             found[number] = BadRow(number, sample.id, sample.label, sample.split, problems)
-    found |= {row: BadRow(row, "", "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in wrong_width}
+    by_row = {sample.row: sample for sample in samples} if faults else {}
+    for number, more in faults.items():
+        known = by_row.get(number, Sample(number, "", "", "", None, {}))
+        found.setdefault(number, BadRow(number, known.id, known.label, known.split, [])).problems.extend(more)
     if not samples and not found:
         raise BssError(f"{path}: has a header but no samples.")
     # To be skipped, a row must be bad independently of the others; to be fixed, all are listed at once.

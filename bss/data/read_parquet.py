@@ -1,14 +1,16 @@
 """Strict reading of the Parquet tables that users write: every column as text, by its Arrow type."""
 
+import json
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from bss.data.embedded.cells import schema_of, table_batches
 from bss.data.read_csv import Row, require_distinct
 from bss.data.table_contents import held_instead
 from bss.errors import BssError
@@ -18,36 +20,57 @@ MAX_ROWS = 10_000_000
 MAX_BYTES = 1 << 29
 """Most bytes of the values that are read together."""
 BATCH_ROWS = 128
+HUGGING_FACE = b"huggingface"
+"""Key of the schema's metadata under which Hugging Face datasets keep their features."""
 
 
-def read_parquet(path: Path, wanted: Collection[str] | None = None) -> tuple[list[str], Iterator[Row]]:
-    """Return all columns, and a lazy iterator of number (from 1) and values of every row.
+def read_parquet(
+    path: Path, wanted: Collection[str] | None = None, files: "FileCells | None" = None
+) -> tuple[list[str], Iterator[Row]]:
+    """Return all columns, and a lazy iterator of number (from 1) and values of every row of a Parquet or Arrow file.
 
-    The rows have the columns `wanted`, or all columns not in `parquet_faults`. Null and NaN become an empty
-    text. Raises `BssError` for a file that is unreadable or too large, for a duplicate column name, for a column
-    of `wanted` whose type is not text-like, and for a float too large to represent an integer exactly.
+    The rows have the columns `wanted`, or all columns not in `parquet_faults`. Null and NaN become an empty text, and
+    the numbers of a Hugging Face ``ClassLabel`` the names in the schema. With `files`, columns of structs
+    {bytes, path} are read too: `files` turns each into the text of its row. Raises `BssError` for a file that is
+    unreadable or too large, for a duplicate column name, for a column of `wanted` whose type is not text-like, for a
+    float too large to represent an integer exactly, and for a class number without a name.
     """
-    import pyarrow.parquet
-
-    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
+    with _readable(path):
+        schema, rows = schema_of(path)
         require_distinct(path, schema.names)
-        if rows > MAX_ROWS:
+        if rows is not None and rows > MAX_ROWS:
             raise ValueError(f"{rows} rows; at most {MAX_ROWS} are allowed")
-    faults = _faults(schema)
+    held = [] if files is None else file_columns(schema)
+    faults = {name: why for name, why in _faults(schema).items() if name not in held}
     refused = [f"column {name!r}{faults[name]}." for name in schema.names if name in faults and name in (wanted or ())]
     if refused:
         raise BssError("\n".join(f"{path}: {line}" for line in refused))
     kept = [name for name in schema.names if name not in faults and (wanted is None or name in wanted)]
-    return schema.names, _rows(path, kept)
+    return schema.names, _rows(path, kept, class_names(schema), files, [name for name in held if name in kept])
 
 
 def parquet_faults(path: Path) -> dict[str, str]:
     """Return the columns whose type is not text-like, each with the rest of a sentence that starts with its name."""
-    import pyarrow.parquet
+    with _readable(path):
+        return _faults(schema_of(path)[0])
 
-    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
-        return _faults(file.schema_arrow)
+
+def file_columns(schema: Any) -> list[str]:
+    """Return the columns of structs {bytes, path} of a schema (``pyarrow.Schema``): files inside the table."""
+    return [field.name for field in schema if _is_file(_inner(field.type))]
+
+
+def class_names(schema: Any) -> dict[str, list[str]]:
+    """Return the class names of each ``ClassLabel`` column that a schema (``pyarrow.Schema``) describes.
+
+    Hugging Face datasets write them into the metadata: {"info": {"features": {"label": {"names": [...]}}}}.
+    """
+    try:
+        features = json.loads((schema.metadata or {})[HUGGING_FACE])["info"]["features"]
+        found = {name: entry["names"] for name, entry in features.items() if entry.get("_type") == "ClassLabel"}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
+    return {name: list(map(str, names)) for name, names in found.items() if isinstance(names, list)}
 
 
 def _faults(schema: Any) -> dict[str, str]:
@@ -55,26 +78,51 @@ def _faults(schema: Any) -> dict[str, str]:
     return {name: why for name, why in found.items() if why}
 
 
-def _rows(path: Path, names: list[str]) -> Iterator[Row]:
-    import pyarrow.parquet
-
+def _rows(
+    path: Path, names: list[str], classes: dict[str, list[str]], files: "FileCells | None", held: list[str]
+) -> Iterator[Row]:
     number = size = 0
-    with _readable(path), pyarrow.parquet.ParquetFile(path) as file:
+    with _readable(path):
         # Small batches: a value stored once in the file may belong to a million rows.
-        for batch in file.iter_batches(BATCH_ROWS, columns=names):
-            columns = [_plain(batch.column(name)) for name in names]
-            size += sum(column.nbytes for column in columns)
+        for batch in table_batches(path, names, rows=None if held else BATCH_ROWS)[1]:
+            batch.validate(full=True)
+            columns = {name: _plain(batch.column(name)) for name in names}
+            size += sum(column.nbytes for name, column in columns.items() if name not in held)
             if size > MAX_BYTES:
                 raise ValueError(f"its values exceed {MAX_BYTES >> 20} MiB")
             texts = []
-            for name, column in zip(names, columns, strict=True):
+            for name, column in columns.items():
+                if files is not None and name in held:
+                    texts.append(files.texts(name, column, number))
+                    continue
                 try:
                     texts.append(_texts(column))
                 except _NoTextError as error:
                     raise BssError(f"{path}: column {name!r} ({column.type}) {error}") from error
+                if name in classes:
+                    texts[-1] = _named(path, name, texts[-1], classes[name], number)
             for values in zip(*texts, strict=True):
                 number += 1
                 yield number, dict(zip(names, values, strict=True))
+
+
+def _named(path: Path, column: str, numbers: list[str], names: list[str], first: int) -> list[str]:
+    """Return the names of classes by `numbers`; -1, a missing label in Hugging Face datasets, becomes empty."""
+    known = {str(number): name for number, name in enumerate(names)} | {"": "", "-1": ""}
+    if strange := [(row, text) for row, text in enumerate(numbers, first + 1) if text not in known]:
+        row, text = strange[0]
+        raise BssError(
+            f"{path}: row {row}: {column} is {text[:100]}, but the schema names {len(names)} classes: 0 to "
+            f"{len(names) - 1}. Write the dataset again with the right names, or without ClassLabel."
+        )
+    return [known[text] for text in numbers]
+
+
+class FileCells(Protocol):
+    """Takes the files inside a table."""
+
+    def texts(self, column: str, files: Any, first: int) -> list[str]:
+        """Return a text for each struct {bytes, path} of `files`, a part of `column` from row `first`; may be empty."""
 
 
 class _NoTextError(Exception):
@@ -127,7 +175,7 @@ def _why_no_text(kind: Any) -> str:
     fine = (types.is_null, types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)
     if any(fits(inner) for fits in (*fine, types.is_date, types.is_time, types.is_timestamp)):
         return ""
-    if types.is_struct(inner) and {"bytes", "path"} <= {field.name for field in inner}:
+    if _is_file(inner):
         return (
             " is a struct {bytes, path}, a file inside the table, as in Hugging Face datasets. "
             "Write the bytes of each row to a file and put its path into the column"
@@ -141,6 +189,12 @@ def _why_no_text(kind: Any) -> str:
     if types.is_nested(inner):
         return f" is {_short(inner)}, not one value per row. Save arrays as .npy files and put their paths into it"
     return f" is {_short(inner)}, which has no text form. Write it as text or as a number"
+
+
+def _is_file(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_struct(kind)) and {"bytes", "path"} <= {field.name for field in kind}
 
 
 def _short(kind: Any) -> str:
@@ -209,4 +263,5 @@ def _readable(path: Path) -> Iterator[None]:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         held = held_instead(path)
         also = f"; {held}" if held and not held.startswith("it holds a Parquet file") else ""
-        raise BssError(f"{path}: not a readable Parquet file ({why}{also}).") from error
+        what = "Arrow" if path.suffix == ".arrow" else "Parquet"
+        raise BssError(f"{path}: not a readable {what} file ({why}{also}).") from error

@@ -11,9 +11,10 @@ from bss.data.decode.spans import WHOLE, Span
 from bss.data.store import SPLITS
 
 REQUIRED = ("id", "label", "split")
+EMPTY = "is empty"
 MISSING = frozenset({"nan", "NaN", "<NA>", "NaT"})
 """Text forms of missing values in pandas and NumPy; not allowed as a value."""
-_SYNONYMS = {
+SYNONYMS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "devel", "development"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
@@ -54,6 +55,12 @@ class BadRow:
     """Both as in the row."""
     problems: list[str]
 
+    @property
+    def reason(self) -> str:
+        """The problems in one line; with the row's place if its number alone does not name it."""
+        place = "" if str(self.row).isdecimal() else f"row {self.row}: "
+        return place + "; ".join(self.problems)
+
     def lines(self) -> list[str]:
         """Return a line for each problem."""
         return [f"row {self.row}: {problem}" for problem in self.problems]
@@ -64,7 +71,7 @@ def split_meant(split: str) -> str | None:
 
     A manifest with aliases must be corrected; its rows are not skipped because of them.
     """
-    meant = _SYNONYMS.get(split.casefold())
+    meant = SYNONYMS.get(split.casefold())
     return None if meant == split else meant
 
 
@@ -74,14 +81,15 @@ def sample_of_row(
     modalities: Mapping[str, ModalityKind],
     required: Sequence[str] = REQUIRED,
     root: Path | None = None,
+    absent: str = EMPTY,
 ) -> tuple[Sample, list[str]]:
     """Return the sample of a row and the row's problems; `root` is the data root, for messages.
 
     The columns `required` and those of `modalities` need a value; the others in `REQUIRED` may be
-    empty.
+    empty. `absent` completes "label ..." for a missing value.
     """
     value = {name: text.strip() for name, text in row.items()}
-    problems = [f"{name} is empty" for name in (*required, *modalities) if not value[name]]
+    problems = [f"{name} {absent}" for name in (*required, *modalities) if not value[name]]
     problems += [
         f"{name} {value[name]!r} is a missing value written as text: leave the cell empty, or use another name"
         for name in (*REQUIRED, "group", *modalities)

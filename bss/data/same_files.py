@@ -15,6 +15,7 @@ from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.frame_source import ImageFolder
 from bss.data.decode.paths import boundary, inside
+from bss.data.embedded.contents import Contents
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
 from bss.errors import raise_problems
@@ -44,21 +45,31 @@ class _Item:
     files: tuple[_File, ...]
 
 
-def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = (), links: Links = "inside") -> Keys:
+def file_keys(
+    root: Path,
+    names: Iterable[str],
+    may_share: Sequence[str] = (),
+    links: Links = "inside",
+    contents: Contents | None = None,
+) -> Keys:
     """Return which of the paths `names` below `root` name the same file.
 
     Files are the same if their bytes are: spellings of one name, links and copies. A folder of
     images is one item, the same as another with the same images in the same order; two folders that share some image,
     such as a black one, are still different. Paths of missing files are compared by name. Files of
     `may_share` are left out. Reads a file completely only if it matches another in size and in three
-    blocks. Raises `BssError` for an invalid path in `may_share`.
+    blocks. Addresses in `contents` are compared with each other, by content too. Raises `BssError` for an invalid
+    path in `may_share`.
     """
+    names = list(names)
+    inner = {} if contents is None else contents.same([*names, *may_share])
+    names, of_root = ([name for name in some if name not in inner] for some in (names, may_share))
     real_root = root.resolve()
     limit = boundary(real_root, links)
-    distinct = sorted({*names, *may_share})
+    distinct = sorted({*names, *of_root})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(distinct, pool.map(lambda name: _files_of(real_root, name, limit), distinct), strict=True))
-        missing = [f"{name!r} is not a file in {root}" for name in may_share if not found[name]]
+        missing = [f"{name!r} is not a file in {root}" for name in of_root if not found[name]]
         raise_problems("params.yaml: prepare.shared_files", missing, "Give paths relative to prepare.root.")
         items = _merged_links(found)
         groups = [items] if items else []
@@ -68,6 +79,7 @@ def file_keys(root: Path, names: Iterable[str], may_share: Sequence[str] = (), l
     for group in groups:
         same = [name for item in group for name in item.names]
         keys |= dict.fromkeys(same, min(same))
+    keys |= inner
     allowed = {keys[name] for name in may_share}
     return {name: key for name, key in keys.items() if key not in allowed}
 

@@ -13,10 +13,11 @@ import numpy as np
 from bss.config.modalities import AudioKind, ModalityKind
 from bss.config.schema import Links
 from bss.data.array_file import ArrayWriter, array_files
-from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
+from bss.data.decode import BadSampleError, Decoded, Decoder
 from bss.data.decode.altered import AlteredValues, altered_to_tree, count_altered
 from bss.data.decode.bad_sample import Array, named
 from bss.data.decode.quiet import without_notes
+from bss.data.embedded.temporary import make_decoders
 from bss.data.manifest import Manifest
 from bss.data.rows import Sample
 from bss.data.store import SCHEMA_VERSION, SPLITS, digest_store
@@ -61,9 +62,12 @@ def decode_into(
     """
     skipped: list[Skipped] = []
     altered: AlteredValues = {}
-    decoders = {name: make_decoder(kind, root, name, links) for name, kind in kinds.items()}
-    arrays = ArraysWriter(folder, kinds, _first_shapes(manifest.samples[: rows.start], decoders))
-    with without_notes(), ThreadPoolExecutor() as pool:
+    with (
+        make_decoders(kinds, root, links, manifest.contents) as decoders,
+        without_notes(),
+        ThreadPoolExecutor() as pool,
+    ):
+        arrays = ArraysWriter(folder, kinds, _first_shapes(manifest.samples[: rows.start], decoders))
         start = rows.start
         while start < rows.stop:
             chunk = manifest.samples[start : min(start + _chunk_length(arrays.largest), rows.stop)]
@@ -78,7 +82,7 @@ def decode_into(
                 else:
                     arrays.append({name: part.array for name, part in good.items()})
                     for name, part in good.items():
-                        count_altered(altered, name, sample.files[name], part.altered)
+                        count_altered(altered, name, manifest.contents.recorded_name(sample.files[name]), part.altered)
             on_progress(len(chunk))
     arrays.close()
     return skipped, altered

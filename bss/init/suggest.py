@@ -8,17 +8,20 @@ from bss.config import config_from_tree
 from bss.config.load import parse_yaml
 from bss.config.schema import Links, PrepareConfig
 from bss.data.decode.quiet import without_notes
-from bss.data.manifest import Manifest, check_splits, groups_in_two_splits, read_manifest, read_rows
+from bss.data.embedded.contents import Contents
+from bss.data.embedded.rows import read_tables
+from bss.data.manifest import Manifest, check_splits, groups_in_two_splits, read_manifest
+from bss.data.manifest_files import is_pattern, manifest_files
 from bss.data.read_csv import Row
-from bss.data.read_parquet import parquet_faults
 from bss.data.rows import REQUIRED
 from bss.data.same_files import file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.splits import carve_val
-from bss.data.table_contents import PARTS_CURE, header_note
-from bss.errors import BssError
+from bss.data.table_contents import header_note
+from bss.errors import BssError, raise_problems
 from bss.files import whole_file
 from bss.init.cautions import manifest_cautions, measurement_caution
-from bss.init.column_facts import Facts, look, require_some_readable
+from bss.init.column_facts import Facts, require_some_readable
+from bss.init.inside_tables import look_inside
 from bss.init.modality import Guess, guess
 from bss.init.yaml_style import flow_style
 
@@ -52,15 +55,15 @@ def suggest(
     column before its files are inspected. Raises `BssError` for a manifest that cannot be trained on, fewer than two
     modalities, and a data folder that DVC could not watch.
     """
-    root = path.parent
+    root, manifest_name = split_name(path)
     name = root_for(root, project)
-    columns, rows, faults = _table(path)
+    columns, rows, faults, contents = _table(root, manifest_name, links)
     facts = {}
     for column in columns:
         if column not in (*REQUIRED, "group") and column not in faults:
             on_column(column)
             with without_notes():
-                facts[column] = look(root, [row[column] for _, row in rows], links)
+                facts[column] = look_inside(root, [row[column] for _, row in rows], links, contents)
     ends = {f"{column}_{end}" for column in facts for end in ("start", "end")}
     guesses = {}
     for column, found in facts.items():
@@ -76,7 +79,7 @@ def suggest(
     strange = _strange_files(guesses, facts)
     _check_modalities(path, guesses, columns, [*no_text, *strange])
     prepare = _prepare_section(name, guesses)
-    manifest = read_manifest(root, path.name, prepare.modalities, "skip", links)
+    manifest = read_manifest(root, manifest_name, prepare.modalities, "skip", links)
     try:
         check_splits(manifest)
     except BssError as error:  # measurements make nearly every value a new class, and each one a problem
@@ -84,19 +87,20 @@ def suggest(
             "\n".join([*(f"{path}: {line}." for line in measurement_caution(manifest)), str(error)])
         ) from error
     shared = groups_in_two_splits(manifest)
-    keys = file_keys(root, named_files(manifest.samples, prepare.modalities), links=links)
+    files = named_files(manifest.samples, prepare.modalities)
+    keys = file_keys(root, files, links=links, contents=manifest.contents)
     shared_files = files_in_two_splits(manifest.samples, prepare.modalities, keys)
     carved = not any(sample.split == "val" for sample in manifest.samples)
     val_share = prepare.val_share
     if carved:
         of_files = file_modalities(prepare.modalities)
-        files = [keys_of(sample.files, of_files, keys) for sample in manifest.samples]
-        manifest, val_share = _carve(manifest, None if shared_files else files)
+        of_samples = [keys_of(sample.files, of_files, keys) for sample in manifest.samples]
+        manifest, val_share = _carve(manifest, None if shared_files else of_samples)
     train = sum(sample.split == "train" for sample in manifest.samples)
     epochs = 24 if train < MANY else 12
     text = _render(
         root=flow_style(name),
-        manifest=flow_style(path.name),
+        manifest=flow_style(manifest_name),
         links=links,
         protocol="published" if shared or shared_files else "honest",
         guesses=guesses,
@@ -138,26 +142,35 @@ def root_for(root: Path, project: Path) -> str:
     return real.relative_to(home).as_posix() if real.is_relative_to(home) else real.as_posix()
 
 
-def _table(path: Path) -> tuple[list[str], list[Row], dict[str, str]]:
-    """Return the columns, the rows, and why some columns, which the rows leave out, are not text."""
+def split_name(path: Path) -> tuple[Path, str]:
+    """Return the data root and the manifest's name in it; a folder is its own root, with the name ``.``."""
     if path.is_dir():
-        raise BssError(f"{path}: {PARTS_CURE}")
-    if not path.is_file():
-        raise BssError(f"{path}: not found. Give a CSV or Parquet file with the columns {', '.join(REQUIRED)}.")
-    # Rows that are too short or too long are listed with the other bad ones.
-    columns, read = read_rows(path, on_wrong_width=lambda row, problem: None)
-    faults = parquet_faults(path) if path.suffix == ".parquet" else {}
+        return path, "."
+    if path.exists():
+        return path.parent, path.name
+    parts = path.parent.parts
+    root = Path(*parts[: next((number for number, part in enumerate(parts) if is_pattern(part)), len(parts))])
+    return root, path.relative_to(root).as_posix()
+
+
+def _table(root: Path, name: str, links: Links) -> tuple[list[str], list[Row], dict[str, str], Contents]:
+    """Return the columns, the rows, why some columns, which the rows leave out, are not text, and the files inside."""
+    cure = f"Give a CSV or Parquet file with the columns {', '.join(REQUIRED)}, a dataset's folder, or a pattern."
+    files = manifest_files(root, name, links, cure)
+    tables = read_tables(root, files)  # rows that are too short or too long are listed with the other bad ones
+    path, columns = root / name, tables.columns
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise BssError(
             f"{path}: missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {columns}. "
             f"Needed: id, label, split (train, val, test), and one column per modality.{header_note(columns, missing)}"
         )
-    rows = list(read)
+    rows = list(tables.rows)
     if not rows:
-        list(read_rows(path)[1])  # raises for rows that are too short or too long
+        problems = [f"row {row}: {problem}" for row, found in tables.faults.items() for problem in found]
+        raise_problems(str(path), problems, "Fix these rows of the manifest.")
         raise BssError(f"{path}: has a header but no samples.")
-    return columns, rows, faults
+    return columns, rows, tables.no_text, tables.contents
 
 
 def _bad_rows(manifest: Manifest) -> list[str]:

@@ -20,6 +20,7 @@ from bss.data.checksums import write_checksums
 from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_altered
 from bss.data.learned_tokenizers import learn_tokenizers
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
+from bss.data.manifest_files import name_in
 from bss.data.preprocessing import write_preprocessing
 from bss.data.same_files import Keys, file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.shards import Shard, write_part
@@ -31,7 +32,7 @@ from bss.data.truth import read_truth
 from bss.data.write_store import decode_into, write_header, write_samples
 from bss.datasets.read import Source, read_source, write_rows
 from bss.errors import BssError, raise_problems
-from bss.files import digest_file, held, whole_folder
+from bss.files import digest_file, digest_json, held, whole_folder
 from bss.provenance import write_provenance
 
 SHARED_FILES_CURE = (
@@ -66,7 +67,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
     manifest, or all undecodable files.
     """
     console = make_console()
-    checked = _check(config, root)
+    checked = check_manifest(config, root)
     manifest = checked.manifest
     counts = Counter(sample.split for sample in manifest.samples)
     rows = range(len(manifest.samples)) if shard is None else shard.rows(len(manifest.samples))
@@ -86,18 +87,18 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
         else:
             write_part(folder, shard, counts, len(manifest.bad))
         if shard is None or shard.number == 0:  # once, whatever the number of shards
-            bad_rows = [(row.id, row.row, "; ".join(row.problems)) for row in manifest.bad]
+            bad_rows = [(row.id, row.row, row.reason) for row in manifest.bad]
             skipped = sorted([*skipped, *bad_rows], key=row_number)
         lengths = token_lengths(samples, kinds, root, links)
-        write_samples(folder, samples, manifest.classes, list(kinds), lengths)
+        write_samples(folder, manifest.recorded(samples), manifest.classes, list(kinds), lengths)
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
-        write_checksums(folder / "files.sha256", root, samples, kinds, links)
+        digests = write_checksums(folder / "files.sha256", root, samples, kinds, links, manifest.contents)
         write_preprocessing(folder, config.prepare.modalities, kinds, root)
         inputs = {"files": digest_file(folder / "files.sha256")}
         if checked.source is None:
-            inputs["manifest"] = digest_file(manifest.path)
+            inputs["manifest"] = digest_manifest(manifest, root, digests)
         else:
             write_rows(folder / "manifest.csv", checked.source.rows, manifest)
             inputs["manifest"] = digest_file(folder / "manifest.csv")
@@ -109,14 +110,14 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
     print_store(console, title, header, len(skipped), [*checked.notes, *cut_notes(lengths, kinds)])
 
 
-def _check(config: Config, root: Path) -> Checked:
+def check_manifest(config: Config, root: Path) -> Checked:
     """Read the manifest and check everything that does not need decoding."""
     settings, source, notes = config.prepare, None, []
     if settings.source is None:
         on_bad, links = settings.on_bad_sample, settings.links
         manifest = read_manifest(root, settings.manifest, settings.modalities, on_bad, links)
         files = named_files(manifest.samples, settings.modalities)
-        keys = file_keys(root, files, settings.shared_files, links)
+        keys = file_keys(root, files, settings.shared_files, links, manifest.contents)
     else:
         choices = (settings.on_bad_sample, settings.shared_files, settings.links)
         source = read_source(settings.source, root, config.protocol, settings.modalities, *choices)
@@ -143,6 +144,16 @@ def _check(config: Config, root: Path) -> Checked:
     if shared_files:
         notes.append(f"{len(shared_files)} files are in two splits, such as: {shared_files[0]} (protocol published)")
     return Checked(manifest, source, truth, val_from, notes)
+
+
+def digest_manifest(manifest: Manifest, root: Path, known: Mapping[str, str]) -> str:
+    """Return the sha256 of the manifest's file, or of the names and digests of its files.
+
+    `known` are digests by name that need not be computed again.
+    """
+    names = {name_in(root, file): file for file in manifest.files}
+    digests = {name: known.get(name) or digest_file(file) for name, file in names.items()}
+    return next(iter(digests.values())) if len(digests) == 1 else digest_json(digests)
 
 
 def parameters_of(config: Config) -> dict[str, Any]:
@@ -219,7 +230,7 @@ def write_skipped(path: Path, skipped: Iterable[tuple[str, int, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "row", "reason"])
-        writer.writerows(skipped)
+        writer.writerows((name, int(row), reason) for name, row, reason in skipped)
 
 
 def print_store(console: Console, title: str, header: dict[str, Any], skipped: int, notes: Sequence[str]) -> None:

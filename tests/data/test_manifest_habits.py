@@ -136,6 +136,7 @@ def test_a_folder_of_parts_is_reported_with_a_way_to_join_them(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"id": ["a"]}), tmp_path / "m.parquet" / "part-0.parquet")
     with pytest.raises(BssError, match=r"a folder, not a file\. If it holds the parts of one table, join them"):
         find_table(tmp_path, "m.parquet", "")
+    (tmp_path / "m.parquet" / "part-0.parquet").rename(tmp_path / "m.parquet" / "part-0.feather")
     with pytest.raises(BssError, match=r"a folder, not a file\. If it holds the parts of one table, join them"):
         suggest(tmp_path / "m.parquet", tmp_path.parent / "project")
 

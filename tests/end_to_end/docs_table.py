@@ -56,6 +56,31 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "bss fetch https://git.example.org/datasets.git --revision v2 --path data/birds --to data/birds": (
             "test_data_in_another_repository"
         ),
+        **dict.fromkeys(
+            (
+                "bss init --manifest data/hub",
+                "bss init --manifest 'data/shards/{000..099}.tar'",
+                "bss init --manifest 'data/parts/*.parquet'",
+            ),
+            NotRun("own test", "tests/init/test_suggest_inside.py"),
+        ),
+    },
+    "docs/export.md": {
+        **dict.fromkeys(
+            (
+                "bss export plan --scheduler bss-h --seed 0 --to plan.parquet",
+                "bss export sequence --scheduler bss-l --seed 0 --epoch 3 --to epoch-3.parquet",
+                "bss export data --as webdataset --drop decisions.csv --where decision=drop --to curated-shards",
+            ),
+            NotRun("own test", "tests/export/test_export_order.py"),
+        ),
+        **dict.fromkeys(
+            (
+                "bss export data --as manifest --scheduler bss-h-trimmed --seed 0 --to data/birds/curated.csv",
+                "bss export data --as huggingface --keep ids.csv --to curated-hub",
+            ),
+            NotRun("own test", "tests/export/test_export_data.py"),
+        ),
     },
     "docs/data.md": {
         **dict.fromkeys(

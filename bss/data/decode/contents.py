@@ -157,6 +157,18 @@ def content_of(path: Path) -> Content | None:
             block = file.read(CHUNK)
     if not block:
         return Content("nothing but zero bytes" if head else "nothing", "absent", _CUT_OFF)
+    return _content_in(head)
+
+
+def suffix_for(data: bytes) -> str:
+    """Return the suffix of files with such contents, such as .png; empty if the first bytes are unknown."""
+    found = _content_in(data[:HEAD])
+    suffixes = re.findall(r"^name it (\.\w+)", found.cure) if found is not None else []
+    return suffixes[0] if suffixes else ""
+
+
+def _content_in(head: bytes) -> Content | None:
+    """Return what a file holds by its first `HEAD` bytes."""
     marked = (content for at, mark, content in _MARKS if head[at : at + len(mark)] == mark)
     packets = len(head) > 376 and head[0] == head[188] == head[376] == 0x47
     return next(marked, _MPEG_TS if packets else _marked_text(head))

@@ -1,0 +1,160 @@
+"""The files of a manifest: one file, a pattern of several, or a folder of a Hugging Face dataset or of shards."""
+
+import glob
+import json
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice, product
+from pathlib import Path
+
+from bss.config.schema import Links
+from bss.data.decode.bad_sample import BadSampleError
+from bss.data.decode.frame_source import natural_order
+from bss.data.decode.paths import LinkOutsideError, boundary, inside
+from bss.data.rows import SYNONYMS
+from bss.data.store import SPLITS
+from bss.data.table_contents import PARTS_CURE
+from bss.errors import BssError, raise_problems
+
+MAX_FILES = 100_000
+"""Most files of one manifest: a pattern of a few letters may stand for any number."""
+IN_FOLDER = (".parquet", ".arrow", ".tar")
+"""Files of a folder that is a manifest, by suffix: all of one kind."""
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "") -> list[Path]:
+    """Return the files that the manifest ``root / name`` stands for, those of train before val and test.
+
+    A name with braces or ``*?[`` that is not a file is a pattern: ``{000..099}.tar`` and ``{a,b}.csv`` list files that
+    must all exist, ``*.parquet`` matches some. A folder is what ``save_to_disk`` of Hugging Face datasets wrote, or
+    holds Parquet files or tar shards at any depth. Raises `BssError` if there is no such file, if it is
+    outside `root` and `links` may not leave it, or if the files are of several kinds.
+    """
+    try:
+        if not root.is_dir():
+            raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
+        real = root.resolve()
+        limit = boundary(real, links)
+        path = inside(real, name, limit)
+        if path.is_file():
+            return [root / name]
+        if path.is_dir():
+            found = _files_of_folder(path)
+            if not found:
+                raise BssError(f"{root / name}: {PARTS_CURE}")
+            names = [file.relative_to(real).as_posix() for file in found]
+        elif is_pattern(name):
+            names = _matching(root, real, name)
+        else:
+            raise BssError(f"{root / name}: not found. {cure}")
+        for found_name in names:
+            inside(real, found_name, limit)
+    except LinkOutsideError as error:
+        raise BssError(f"{root / name}: {error}.") from error
+    except (BadSampleError, OSError) as error:  # leads out of the root, or is too long a name
+        raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
+    suffixes = sorted({Path(found).suffix for found in names})
+    if len(suffixes) > 1:
+        raise BssError(f"{root / name}: files of several kinds ({', '.join(suffixes)}). Name those of one kind.")
+    order = {split: rank for rank, split in enumerate(SPLITS)}
+    ranked = sorted(names, key=lambda found: order.get(split_in(found), len(order)))
+    return [root / found for found in ranked]
+
+
+def name_in(root: Path, file: Path) -> str:
+    """Return the name of a manifest's file relative to the data root, with single slashes."""
+    return Path(os.path.relpath(file, root)).as_posix()
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a manifest's name has braces or wildcards."""
+    return bool(_BRACES.search(name)) or glob.has_magic(name)
+
+
+def split_in(name: str) -> str:
+    """Return the split that the name of a file and its folders stand for, such as data/validation-0.parquet for val.
+
+    Like Hugging Face datasets: one of the split's names between the letters ``-._ 0-9/``. Empty if there is none,
+    or several.
+    """
+    words = re.split(r"[-._ 0-9/]+", name.casefold())
+    found = {SYNONYMS[word] for word in words if word in SYNONYMS}
+    return found.pop() if len(found) == 1 else ""
+
+
+def expand_braces(pattern: str) -> Iterator[str]:
+    """Yield the names that ``{000..099}`` and ``{a,b}`` in `pattern` stand for, as in a shell; in order."""
+    parts = _BRACES.split(pattern)  # text, inside of braces, text, ...
+    choices = [_choices(part) if number % 2 else (part,) for number, part in enumerate(parts)]
+    return map("".join, product(*choices))
+
+
+def _choices(inner: str) -> tuple[str, ...]:
+    found = re.fullmatch(r"([0-9]{1,12})\.\.([0-9]{1,12})", inner)
+    if found is None:
+        return tuple(inner.split(",")) if "," in inner else (f"{{{inner}}}",)
+    first, last = int(found[1]), int(found[2])
+    padded = any(len(text) > 1 and text[0] == "0" for text in found.groups())
+    width = max(map(len, found.groups())) if padded else 0
+    step = 1 if last >= first else -1
+    return tuple(f"{number:0{width}}" for number in islice(range(first, last + step, step), MAX_FILES + 1))
+
+
+def _matching(root: Path, real: Path, name: str) -> list[str]:
+    """Return the files that a pattern stands for; raise `BssError` if it names files that do not exist, or none."""
+    if Path(name).is_absolute():
+        raise BssError(f"{name}: a pattern must be relative to prepare.root.")
+    expanded = list(islice(expand_braces(name), MAX_FILES + 1))
+    if len(expanded) > MAX_FILES:
+        raise BssError(f"{root / name}: stands for more than {MAX_FILES} files.")
+    names, missing = [], []
+    for one in expanded:
+        if glob.has_magic(one):
+            files = (found for found in real.glob(one) if found.is_file() and not found.name.startswith("."))
+            matched = [found.relative_to(real).as_posix() for found in files]
+            names += sorted(matched, key=natural_order)
+            missing += [] if matched else [f"no file matches {one}"]
+        elif (real / one).is_file():
+            names.append(one)
+        else:
+            missing.append(f"{one} not found")
+    raise_problems(str(root / name), missing, "Correct the pattern in prepare.manifest, or fetch the files.")
+    return list(dict.fromkeys(names))
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    """Return the files of a dataset in `folder`: those that its state.json lists, or all Parquet files or shards."""
+    if (folder / "dataset_dict.json").is_file():
+        return [file for split in _listed(folder / "dataset_dict.json") for file in _saved(folder / split)]
+    if (folder / "state.json").is_file():
+        return _saved(folder)
+    found = [
+        file
+        for file in folder.rglob("*")
+        if file.suffix in IN_FOLDER and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    return sorted((file for file in found if file.is_file()), key=lambda file: natural_order(file.as_posix()))
+
+
+def _saved(folder: Path) -> list[Path]:
+    """Return the Arrow files of a split that `save_to_disk` wrote, without cached results beside them."""
+    files = [folder / name for name in _listed(folder / "state.json")]
+    missing = [f"{file.name} not found" for file in files if not file.is_file()]
+    raise_problems(str(folder), missing, "Its state.json names these files: copy the whole folder again.")
+    return files
+
+
+def _listed(path: Path) -> list[str]:
+    """Return the splits in dataset_dict.json, or the files in state.json: names without a folder."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        listed = tree["splits"] if "splits" in tree else [entry["filename"] for entry in tree["_data_files"]]
+        if not listed or not all(isinstance(name, str) and Path(name).name == name for name in listed):
+            raise ValueError(f"lists {str(listed)[:100]}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BssError(
+            f"{path}: not as `save_to_disk` of Hugging Face datasets writes it ({error}). Save the dataset again."
+        ) from error
+    return listed
