@@ -25,6 +25,7 @@ SCORES = Path("outputs/scores")
 PLANS = Path("outputs/plans")
 RUNS = Path("outputs/runs")
 REPORT = Path("outputs/report")
+AUDIT = Path("outputs/audit")
 INSPECTION = Path("outputs/inspect.html")
 METHODS = ("bss-h", "bss-l")
 METHOD_HELP = """use the settings of this method's published script, with its schedulers and the baseline; needs
@@ -124,6 +125,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, action="append", help="train only this seed; repeatable")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     path(sub, STORE, SCORES, RUNS, REPORT)
+    sub = add("audit", _audit, "find wrong pairs, and which modality is to blame")
+    path(sub, STORE, AUDIT)
+    sub.add_argument("--if-enabled", action="store_true", help="do nothing unless audit.enabled is true")
+    sub.add_argument(
+        "--apply",
+        type=_probability,
+        metavar="P",
+        help="write decisions.csv from the last audit, for samples that are wrong with more than this probability",
+    )
     add_predict(add, RUNS)
     sub = add("sync", _sync, "upload to MLflow what could not be sent during training", parameters=False)
     path(sub, RUNS)
@@ -188,6 +198,13 @@ def _above_zero(text: str) -> float:
         number = 0.0
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a positive number, but got: {text}")
+    return number
+
+
+def _probability(text: str) -> float:
+    number = _above_zero(text)
+    if number >= 1:
+        raise argparse.ArgumentTypeError(f"must be a probability between 0 and 1, but got: {text}")
     return number
 
 
@@ -293,6 +310,21 @@ def _compare(options: argparse.Namespace) -> None:
     from bss.stages.compare import compare
 
     compare(config, options.store, options.scores, options.runs, options.report)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    config = _config(options)
+    if options.apply is not None:
+        from bss.stages.apply_audit import apply_audit
+
+        apply_audit(config, options.store, options.audit, options.apply)
+    elif options.if_enabled and not config.audit.enabled:
+        options.audit.mkdir(parents=True, exist_ok=True)  # DVC wants the output; an earlier audit stays
+        print("audit: off (audit.enabled in params.yaml)")
+    else:
+        from bss.stages.audit import audit
+
+        audit(config, options.store, options.audit)
 
 
 def _sync(options: argparse.Namespace) -> None:

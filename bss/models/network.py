@@ -21,6 +21,9 @@ from bss.models.encoders.build import build_encoder
 from bss.models.fusion import build_fusion
 from bss.models.inputs.transform import build_crop, build_transform
 
+IGNORED = "ignored modalities"
+"""Key among the inputs, which no modality can have: bool [batch, modalities], where a sample's modality is ignored."""
+
 
 @dataclass
 class Outputs:
@@ -82,7 +85,11 @@ class MultiModalNetwork(nn.Module):
         return inputs
 
     def forward(self, inputs: Mapping[str, Tensor], precision: Precision | None = None) -> Outputs:
-        """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's."""
+        """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's.
+
+        With `IGNORED` among the inputs, features and logits are 0 where a modality is ignored: the fusion sees nothing
+        of it, its logits add nothing to the prediction, and its loss is that of guessing, without a gradient.
+        """
         if (precision or self.precision) == "fp32":
             return self._run(inputs)
         with torch.autocast(next(iter(inputs.values())).device.type, dtype=torch.bfloat16):
@@ -91,8 +98,13 @@ class MultiModalNetwork(nn.Module):
 
     def _run(self, inputs: Mapping[str, Tensor]) -> Outputs:
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+        if IGNORED in inputs:
+            features = _without_ignored(features, inputs[IGNORED])
         active = self.activate(features)
-        return Outputs(self._classify(active), self.fusion(active), features)
+        logits = self._classify(active)
+        if IGNORED in inputs:  # heads have biases
+            logits = _without_ignored(logits, inputs[IGNORED])
+        return Outputs(logits, self.fusion(active), features)
 
     def activate(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return what heads and fusion take of the encoders' features."""
@@ -138,6 +150,12 @@ def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -
     if modality.vocabulary is None:
         raise BssError(f"params.yaml: network.encoders.{name}.vocabulary is null, but the store of `{name}` has none.")
     return replace(encoder, vocabulary=modality.vocabulary)
+
+
+def _without_ignored(values: Mapping[str, Tensor], ignored: Tensor) -> dict[str, Tensor]:
+    """Return `values` [batch, width] per modality with 0 where `ignored` [batch, modalities] says so."""
+    columns = zip(values.items(), ignored.unbind(dim=1), strict=True)
+    return {name: x.masked_fill(gone[:, None], 0) for (name, x), gone in columns}
 
 
 def zeros_like_stored(modality: Modality) -> Tensor:

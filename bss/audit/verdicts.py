@@ -1,0 +1,91 @@
+"""The posterior over explanations of every sample, from predictions and evidence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from bss.audit.folds import Ints
+from bss.audit.predictions import Logits
+from bss.balance.auditing import Explanation, audit
+
+Floats = npt.NDArray[np.float64]
+Z = 1.959963984540054
+"""97.5 % point of the normal distribution."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What is believed of n samples; NaN and -1 where no network could judge one."""
+
+    explanations: tuple[Explanation, ...]
+    posterior: Floats
+    """[n, explanations]."""
+    log_odds: Floats
+    """[n], that something is wrong."""
+    supported: dict[str, Ints]
+    """[n] by modality: the class it shows."""
+    confidence: dict[str, Floats]
+    """[n] by modality: the calibrated probability of that class."""
+    temperatures: list[dict[str, float]]
+    """Of each part that was fitted, by modality."""
+
+    @property
+    def probability(self) -> Floats:
+        """[n], the probability that something is wrong."""
+        wrong: Floats = self.posterior[:, 1:].sum(axis=1)
+        return wrong
+
+    def best(self) -> list[Explanation | None]:
+        """Return the likeliest explanation of the likeliest kind of each sample; None where there is no verdict."""
+        kinds = list(dict.fromkeys(e.kind for e in self.explanations))
+        columns = {kind: [i for i, e in enumerate(self.explanations) if e.kind == kind] for kind in kinds}
+        best: list[Explanation | None] = []
+        for row in self.posterior:
+            if np.isnan(row[0]):
+                best.append(None)
+                continue
+            kind = max(kinds, key=lambda kind: row[columns[kind]].sum())
+            best.append(self.explanations[max(columns[kind], key=row.__getitem__)])
+        return best
+
+
+def judge(
+    logits: Logits, labels: Ints, empty: Mapping[str, Floats], parts: Sequence[npt.NDArray[np.bool_]]
+) -> Verdicts:
+    """Return the verdicts on n samples with out-of-fold `logits` [n, classes], NaN for those without any.
+
+    `empty` are probabilities [n] that an input carries nothing, for some modalities. Shares and constants are fitted to
+    each of the disjoint `parts` bool [n] by itself, so that test changes nothing of what is said about train.
+    """
+    n = len(labels)
+    known = ~np.isnan(next(iter(logits.values()))[:, 0])
+    explanations: tuple[Explanation, ...] = ()
+    posterior, log_odds = np.empty((0, 0)), np.full(n, np.nan)
+    supported = {name: np.full(n, -1, dtype=np.int64) for name in logits}
+    confidence = {name: np.full(n, np.nan) for name in logits}
+    temperatures = []
+    for part in parts:
+        rows = np.flatnonzero(part & known)
+        if not len(rows):
+            continue
+        own = {name: values[rows] for name, values in logits.items()}
+        found = audit(own, labels[rows], empty={name: values[rows] for name, values in empty.items()})
+        if not explanations:
+            explanations, posterior = found.explanations, np.full((n, len(found.explanations)), np.nan)
+        posterior[rows], log_odds[rows] = found.posterior, found.log_odds
+        for name, values in own.items():
+            supported[name][rows] = found.supported[name]
+            confidence[name][rows] = softmax(values / found.temperatures[name], axis=1).max(axis=1)
+        temperatures.append(found.temperatures)
+    return Verdicts(explanations, posterior, log_odds, supported, confidence, temperatures)
+
+
+def share(expected: float, n: int) -> dict[str, float]:
+    """Return the share of `expected` of `n` samples, and its 95 % interval from sampling alone (Wilson, 1927)."""
+    p = expected / n
+    middle, width = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    low, high = (float((middle + sign * width) / (1 + Z**2 / n)) for sign in (-1, 1))
+    return {"share": p, "low": max(0.0, low), "high": min(1.0, high)}
