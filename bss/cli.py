@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--strategy", action="append", help="train only with this strategy; repeatable")
     sub.add_argument("--seed", type=int, action="append", help="train only this seed; repeatable")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
-    path(sub, STORE, SCORES, RUNS, REPORT)
+    path(sub, STORE, SCORES, RUNS, AUDIT, REPORT)
     sub = add("audit", _audit, "find wrong pairs, and which modality is to blame")
     path(sub, STORE, AUDIT)
     sub.add_argument("--if-enabled", action="store_true", help="do nothing unless audit.enabled is true")
@@ -309,7 +309,7 @@ def _compare(options: argparse.Namespace) -> None:
     config = _config(options)
     from bss.stages.compare import compare
 
-    compare(config, options.store, options.scores, options.runs, options.report)
+    compare(config, options.store, options.scores, options.runs, options.report, audit=options.audit)
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -73,8 +73,17 @@ def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], StoredTabl
     if not (folder / TABLE).is_file() or digest_file(folder / TABLE) != summary["table"]:
         raise BssError(f"{folder / TABLE}: is not the table of {folder / SUMMARY}. Run `bss audit` again.")
     columns = ("id", "split", "class", "kind", "probability", "blame", "duplicate_of", "leakage")
-    columns += tuple(f"{name}_shows" for name in store.modalities)
+    columns += ("suggested", "suggested_confidence")
     return summary, open_table(folder / TABLE, "audit", columns)
+
+
+def audit_files(folder: Path, store: Store) -> dict[str, Path]:
+    """Return the files of the audit in `folder` by name; none if it is not of `store`, or there is none."""
+    try:
+        read_results(folder, store)
+    except BssError:
+        return {}
+    return {name: folder / name for name in (SUMMARY, ROWS, TABLE)}
 
 
 def column_of(explanation: Explanation) -> str:
@@ -105,6 +114,9 @@ def _columns(
         "probability": _numbers(verdicts.probability),
         "blame": [None if e is None else e.modality for e in best],
     }
+    wrong = [kind == "label" for kind in kinds]
+    columns["suggested"] = [store.classes[c] if w else None for c, w in zip(verdicts.suggested, wrong, strict=True)]
+    columns["suggested_confidence"] = _numbers(np.where(wrong, verdicts.suggested_confidence, np.nan))
     for number, explanation in enumerate(verdicts.explanations):
         columns[column_of(explanation)] = _numbers(verdicts.posterior[:, number])
     for name, supported in verdicts.supported.items():

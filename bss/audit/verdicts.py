@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from bss.audit.folds import Ints
 from bss.audit.predictions import Logits
@@ -29,6 +29,10 @@ class Verdicts:
     """[n] by modality: the class it shows."""
     confidence: dict[str, Floats]
     """[n] by modality: the calibrated probability of that class."""
+    suggested: Ints
+    """[n]: the class other than the label that all modalities together show."""
+    suggested_confidence: Floats
+    """[n]: its probability if the label is wrong."""
     temperatures: list[dict[str, float]]
     """Of each part that was fitted, by modality."""
 
@@ -66,6 +70,7 @@ def judge(
     posterior, log_odds = np.empty((0, 0)), np.full(n, np.nan)
     supported = {name: np.full(n, -1, dtype=np.int64) for name in logits}
     confidence = {name: np.full(n, np.nan) for name in logits}
+    suggested, suggested_confidence = np.full(n, -1, dtype=np.int64), np.full(n, np.nan)
     temperatures = []
     for part in parts:
         rows = np.flatnonzero(part & known)
@@ -76,11 +81,24 @@ def judge(
         if not explanations:
             explanations, posterior = found.explanations, np.full((n, len(found.explanations)), np.nan)
         posterior[rows], log_odds[rows] = found.posterior, found.log_odds
-        for name, values in own.items():
+        calibrated = {name: log_softmax(z / found.temperatures[name], axis=1) for name, z in own.items()}
+        for name, log_p in calibrated.items():
             supported[name][rows] = found.supported[name]
-            confidence[name][rows] = softmax(values / found.temperatures[name], axis=1).max(axis=1)
+            confidence[name][rows] = np.exp(log_p.max(axis=1))
+        suggested[rows], suggested_confidence[rows] = _another_class(calibrated, labels[rows])
         temperatures.append(found.temperatures)
-    return Verdicts(explanations, posterior, log_odds, supported, confidence, temperatures)
+    others = (suggested, suggested_confidence)
+    return Verdicts(explanations, posterior, log_odds, supported, confidence, *others, temperatures)
+
+
+def _another_class(log_p: Mapping[str, Floats], labels: Ints) -> tuple[Ints, Floats]:
+    """Return the likeliest class but the label by all of `log_p` [n, classes], and its probability if that is wrong."""
+    n, classes = next(iter(log_p.values())).shape
+    frequency = (np.bincount(labels, minlength=classes) + 1) / (n + classes)
+    together = sum(values - np.log(frequency) for values in log_p.values()) + np.log(frequency)
+    together[np.arange(n), labels] = -np.inf
+    probability = softmax(together, axis=1)
+    return probability.argmax(axis=1), probability.max(axis=1)
 
 
 def share(expected: float, n: int) -> dict[str, float]:

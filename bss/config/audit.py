@@ -19,7 +19,7 @@ class AuditConfig:
     split."""
     seeds: tuple[int, ...] = (0, 1)
     """Each divides the samples anew and trains its own networks; the predictions are averaged."""
-    epochs: int = 12
+    epochs: int = 5
     """Epochs of each network, at least 1; uniform shuffling by the section `train`, without decay."""
     near: float = 0.98
     """Cosine similarity from which two samples are near-duplicates if all modalities reach it, in (0, 1]; 1 finds exact

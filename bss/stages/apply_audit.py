@@ -27,7 +27,7 @@ def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None
     dataset = read_json(store / "provenance.json", "prepare", {"inputs": dict})["inputs"]["manifest"]
     kept = decided_rows(path, dataset) if path.is_file() else []
     known = {name for name, _, _ in kept}
-    made = [d for d in decide(table.arrow.to_pylist(), tuple(data.modalities), above) if d[0] not in known]
+    made = [d for d in decide(table.arrow.to_pylist(), above) if d[0] not in known]
     write_decisions(path, [*kept, *made], dataset)
     console = make_console()
     counts = Counter(kind for _, kind, _ in made)
@@ -42,11 +42,11 @@ def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None
         console.print(f"To use them, set prepare.decisions: {FILE} and run `dvc repro`.", highlight=False)
 
 
-def decide(rows: list[Row], modalities: tuple[str, ...], above: float) -> list[tuple[str, str, str]]:
+def decide(rows: list[Row], above: float) -> list[tuple[str, str, str]]:
     """Return id, kind and value of a decision for each of `rows` (of audit.parquet) that is surely enough wrong.
 
     - One modality contradicts or is empty: it is ignored.
-    - The label is wrong: it becomes the class that all modalities show; if they show several, the sample is dropped.
+    - The label is wrong: it becomes the class that the modalities suggest; if that is less sure, the sample is dropped.
     - A copy, or nearly, is dropped, unless the other one gives way to it: train gives way to val and both to test, and
       in one split the greater id to the smaller.
 
@@ -61,9 +61,8 @@ def decide(rows: list[Row], modalities: tuple[str, ...], above: float) -> list[t
         if row["duplicate_of"] is not None and _gives_way(row, splits):
             found.append((row["id"], "drop", ""))
         elif sure and row["kind"] == "label":
-            shown = {row[f"{name}_shows"] for name in modalities}
-            relabel = len(shown) == 1 and shown != {row["class"]}
-            found.append((row["id"], "relabel", shown.pop()) if relabel else (row["id"], "drop", ""))
+            relabel = row["suggested_confidence"] > above
+            found.append((row["id"], "relabel", row["suggested"]) if relabel else (row["id"], "drop", ""))
         elif sure and row["blame"] is not None:
             found.append((row["id"], "ignore", row["blame"]))
     return sorted(found)

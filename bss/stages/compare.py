@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from bss.audit.results import audit_files
 from bss.config import Config, config_to_tree
 from bss.console import make_console
+from bss.data.decisions import FILE, summarise
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
@@ -28,18 +30,28 @@ from bss.training.trial_spec import all_trials
 
 
 def compare(
-    config: Config, store: Path, scores: Path, runs: Path, report: Path, execution: Execution | None = None
+    config: Config,
+    store: Path,
+    scores: Path,
+    runs: Path,
+    report: Path,
+    execution: Execution | None = None,
+    audit: Path | None = None,
 ) -> None:
     """Write comparison.json, the CSV files, times.json and report.html, and log them to MLflow.
 
     `dvc metrics` shows a row per file, so each scheduler has its own file in ``metrics/``.
-    They are added to the run `execution`; None uses the trainings' own, if any. Raises
+    They are added to the run `execution`; None uses the trainings' own, if any. So are the files of the audit in the
+    folder `audit`, if it is one of this store. Raises
     `BssError` if a training is missing, damaged or was made under another protocol.
     """
     data = Store.open(store)
     task = Task(len(data.classes), tuple(data.modalities))
     results = read_results(config, runs, task)
     comparison = compare_results(config, results, len(data.rows("val")))
+    decisions = summarise(data.path / FILE)
+    if decisions:
+        comparison["decisions"] = decisions
     times = {name: float(np.mean([trial.seconds for trial in trials])) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
@@ -66,7 +78,8 @@ def compare(
         execution = replace(known[0], tracking_uri=recorded_uri(known[0].tracking_uri))
     if execution is not None:
         spool = spool_folder(runs)
-        log_report(continue_execution(spool, execution), report, comparison)
+        found = audit_files(audit, data) if audit is not None else {}
+        log_report(continue_execution(spool, execution), report, comparison, found)
         recorded = known[1] if known is not None else {}
         records: dict[str, list[str]] = {}
         for trial in all_trials(config):

@@ -4,10 +4,13 @@ import getpass
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from bss.config import Config, config_to_tree
+from bss.data.decisions import FILE as DECISIONS
 from bss.data.store import Store
 from bss.files import read_json, write_json
 from bss.provenance import code_version
@@ -98,18 +101,26 @@ def log_inputs(
     journal.append("dataset", dataset=dataset_input(config, store, version))
     for name, folder in (("scores", scores), ("plans", plans)):
         journal.append("files", folder=journal.add_files(files_below(folder)), to=name)
-    names = ("store.json", "skipped.csv", "provenance.json")
+    names = ["store.json", "skipped.csv", "provenance.json"]
+    names += [DECISIONS] if (store.path / DECISIONS).exists() else []
     journal.append("files", folder=journal.add_files({name: store.path / name for name in names}), to="store")
 
 
-def log_report(journal: Journal, report: Path, comparison: Comparison) -> None:
-    """Record the report's files, the comparison as a table, and its verdict as the description of the run."""
+def log_report(
+    journal: Journal, report: Path, comparison: Comparison, audit: Mapping[str, Path] = MappingProxyType({})
+) -> None:
+    """Record the report's files, the comparison as a table, and its verdict as the description of the run.
+
+    `audit` are files of an audit by their name.
+    """
     journal.append("tags", tags={"mlflow.note.content": description(comparison), **logged_table(TABLE)})
     folder = journal.add_files({})
     (journal.folder / folder).mkdir()
     write_json(journal.folder / folder / TABLE, table(comparison_rows(comparison)))
     journal.append("files", folder=folder, to=None)
     journal.append("files", folder=journal.add_files(files_below(report)), to="report")
+    if audit:
+        journal.append("files", folder=journal.add_files(dict(audit)), to="audit")
     journal.append("view", key=f"{SHARED_VIEW}{VIEW}", value=runs_view(comparison["baseline"]))
     journal.append("end", status=None)
 

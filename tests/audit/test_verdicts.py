@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bss.audit.verdicts import judge, share
+from bss.audit.verdicts import _another_class, judge, share
 from bss.balance import audit
 
 
@@ -61,3 +61,14 @@ def test_the_interval_is_wilsons(count, n):
     interval = binomtest(count, n).proportion_ci(0.95, "wilson")
     assert found["share"] == count / n
     assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high), abs=1e-9)
+
+
+def test_the_suggested_class_is_the_likeliest_but_the_label_by_hand():
+    # Frequencies with one more of each class: (3 + 1, 2 + 1, 1 + 1) / 9.
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    log_p = {name: np.log(np.full((6, 3), 1 / 3)) for name in ("audio", "image")}
+    log_p["audio"][0], log_p["image"][0] = np.log([0.6, 0.3, 0.1]), np.log([0.5, 0.2, 0.3])
+    classes, confidence = _another_class(log_p, labels)
+    # Of class 1: .3 * .2 / (3 / 9) = .18; of class 2: .1 * .3 / (2 / 9) = .135.
+    assert classes[0] == 1
+    assert confidence[0] == pytest.approx(0.18 / (0.18 + 0.135))
