@@ -72,8 +72,8 @@ def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], StoredTabl
         raise BssError(f"{folder}: is an audit of another store than {store.path}. Run `bss audit` again.")
     if not (folder / TABLE).is_file() or digest_file(folder / TABLE) != summary["table"]:
         raise BssError(f"{folder / TABLE}: is not the table of {folder / SUMMARY}. Run `bss audit` again.")
-    columns = ("id", "split", "class", "kind", "probability", "blame", "duplicate_of", "leakage")
-    columns += ("suggested", "suggested_confidence")
+    of_verdict = ("kind", "probability", "blame", "suggested", "suggested_confidence")
+    columns = ("id", "split", "class", *of_verdict, "duplicate_of", "leakage")
     return summary, open_table(folder / TABLE, "audit", columns)
 
 
@@ -160,7 +160,9 @@ def _summary(
     }
     copies = sum(partner is not None for partner in columns["duplicate_of"])
     likely = Counter(kind for kind, p in zip(columns["kind"], columns["probability"], strict=True) if (p or 0) > 0.5)
-    kinds = {kind: {**share(float(total), n), "likely": likely[kind]} for kind, total in by_kind.items()}
+    kinds: dict[str, dict[str, float]] = {
+        kind: {**share(float(total), n), "likely": likely[kind]} for kind, total in by_kind.items()
+    }
     kinds["duplicate"] = {**share(copies, len(rows)), "likely": copies}
     parameters = pick(config_to_tree(config), DECIDING["audit"].parameters)
     right = {

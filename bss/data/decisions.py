@@ -11,7 +11,7 @@ from bss.data.manifest import Manifest, similar
 from bss.data.read_csv import listed, read_csv
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
-from bss.errors import BssError, raise_problems
+from bss.errors import LIMIT, BssError, raise_problems
 from bss.files import digest_file, whole_file
 
 COLUMNS = ("id", "decision", "value")
@@ -89,7 +89,8 @@ def read_decisions(
     for d in decisions:
         sample = samples.get(d.id)
         if sample is None:
-            problems.append(f"row {d.row}: no sample has the id {d.id[:200]!r}{similar(d.id, list(samples)[:1000])}")
+            hint = similar(d.id, list(samples)[:1000]) if len(problems) < LIMIT else ""
+            problems.append(f"row {d.row}: no sample has the id {d.id[:200]!r}{hint}")
         elif counts[d.id] > 1:
             problems.append(f"row {d.row}: id {d.id[:200]!r} is not unique")
         elif why := _wrong_value(d, sample, classes, modalities):

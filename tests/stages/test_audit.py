@@ -11,6 +11,7 @@ from conftest import small_tree, write_manifest
 from ruamel.yaml import YAML
 
 from bss.audit import predictions
+from bss.audit.results import audit_files
 from bss.cli import main
 from bss.config import config_from_tree
 from bss.data.decisions import summarise
@@ -24,13 +25,12 @@ from bss.stages.apply_audit import apply_audit, decide
 from bss.stages.audit import audit
 from bss.stages.prepare import prepare
 
-
 CONTRADICTING = {
     f"train-{own}-{20 + i}": [name for name in conftest.CLASSES if name != own][i % 2]
     for own in conftest.CLASSES
     for i in range(4)
 }
-"""Samples and the class of their sound. Of each pair of classes there are few: many would be that class's other sound."""
+"""Samples and the class of their sound. Each pair of classes has few: many would be another sound of the class."""
 
 
 def config_for(root, **changes):
@@ -183,6 +183,17 @@ def test_no_network_sees_a_group_of_what_it_predicts_and_test_is_judged_without_
     rows = rows_of(tmp_path / "audit")
     assert {row["split"] for row in rows} == {"train", "test"}
     assert len(rows) == 48 + 18
+
+
+def test_only_an_audit_of_the_same_store_is_given_on(faulty, small_store, tmp_path):
+    _, _, store, folder = faulty
+    names = ("audit.json", "audit.csv", "audit.parquet")
+    assert audit_files(folder, Store.open(store)) == {name: folder / name for name in names}
+    assert audit_files(folder, Store.open(small_store)) == {}
+    assert audit_files(tmp_path, Store.open(store)) == {}
+    torn = shutil.copytree(folder, tmp_path / "torn", ignore=shutil.ignore_patterns("predictions"))
+    (torn / "audit.parquet").write_bytes(b"of another audit")
+    assert audit_files(torn, Store.open(store)) == {}
 
 
 def test_more_folds_than_groups_and_heads_without_a_loss_are_errors(small_root, small_store, tmp_path):
