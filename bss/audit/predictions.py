@@ -17,10 +17,10 @@ from bss.errors import BssError
 from bss.files import digest_json, read_json, whole_folder, write_json
 from bss.launch.workers import emit
 from bss.models.pretrained import digest_weights
-from bss.training.evaluation import predict
 from bss.training.initial_network import initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.nondeterminism import nondeterminism_named
+from bss.training.predicting import predict
 from bss.training.reproducible import device_type, make_reproducible, resolve_device
 from bss.training.split_data import SplitData
 from bss.training.uniform import train_uniformly

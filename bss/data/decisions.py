@@ -85,7 +85,7 @@ def read_decisions(
     decisions = [Decision(number, row["id"], row["decision"], row["value"]) for number, row in rows]
     samples, classes = {s.id: s for s in manifest.samples}, manifest.classes
     counts = Counter(d.id for d in decisions)
-    problems = []
+    problems: list[str] = []
     for d in decisions:
         sample = samples.get(d.id)
         if sample is None:
