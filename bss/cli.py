@@ -27,6 +27,7 @@ PLANS = Path("outputs/plans")
 RUNS = Path("outputs/runs")
 TUNE = Path("outputs/tune")
 REPORT = Path("outputs/report")
+AUDIT = Path("outputs/audit")
 INSPECTION = Path("outputs/inspect.html")
 METHODS = ("bss-h", "bss-l")
 METHOD_HELP = """use the settings of this method's published script, with its schedulers and the baseline; needs
@@ -133,20 +134,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, action="append", help="train with this seed; repeatable (default: the first)")
     sub.add_argument("--write", action="store_true", help="set the best rate in the parameter file")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
-    path(sub, STORE, SCORES, RUNS, REPORT)
+    path(sub, STORE, SCORES, RUNS, AUDIT, REPORT)
+    sub = add("audit", _audit, "find wrong pairs, and which modality is to blame")
+    path(sub, STORE, AUDIT)
+    sub.add_argument("--if-enabled", action="store_true", help="do nothing unless audit.enabled is true")
+    sub.add_argument(
+        "--apply",
+        type=_probability,
+        metavar="P",
+        help="write decisions.csv from the last audit, for samples that are wrong with more than this probability",
+    )
     add_predict(add, RUNS)
     add_export(add, STORE, PLANS, RUNS)
-    sub = add("sync", _sync, "upload to MLflow what could not be sent during training", parameters=False)
-    path(sub, RUNS)
-    sub = add("show", _show, "print the last comparison")
-    sub.add_argument("--markdown", action="store_true", help="print only the table, in Markdown")
-    path(sub, REPORT)
-    sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
-    path(sub, STORE, PLANS, RUNS)
-    sub.add_argument("--scheduler", required=True)
-    sub.add_argument("--strategy", default="none")
-    sub.add_argument("--seed", type=int, required=True)
-    sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
+    _add_result_commands(add, path)
     sub = add("doctor", _doctor, "check the installation, the device and the servers")
     sub.set_defaults(params=None)
     sub.add_argument("--bucket", metavar="S3_URL", help="require access to s3://bucket[/prefix]")
@@ -197,6 +197,20 @@ def _add_data_commands(add: Callable[..., argparse.ArgumentParser], path: Callab
     sub.add_argument("--output", type=Path, default=INSPECTION, help="default: %(default)s")
 
 
+def _add_result_commands(add: Callable[..., argparse.ArgumentParser], path: Callable[..., None]) -> None:
+    sub = add("sync", _sync, "upload to MLflow what could not be sent during training", parameters=False)
+    path(sub, RUNS)
+    sub = add("show", _show, "print the last comparison")
+    sub.add_argument("--markdown", action="store_true", help="print only the table, in Markdown")
+    path(sub, REPORT)
+    sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
+    path(sub, STORE, PLANS, RUNS)
+    sub.add_argument("--scheduler", required=True)
+    sub.add_argument("--strategy", default="none")
+    sub.add_argument("--seed", type=int, required=True)
+    sub.add_argument("--epoch", type=int, required=True, help="counted from 0")
+
+
 def _above_zero(text: str) -> float:
     try:
         number = float(text)
@@ -204,6 +218,13 @@ def _above_zero(text: str) -> float:
         number = 0.0
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a positive number, but got: {text}")
+    return number
+
+
+def _probability(text: str) -> float:
+    number = _above_zero(text)
+    if number >= 1:
+        raise argparse.ArgumentTypeError(f"must be a probability between 0 and 1, but got: {text}")
     return number
 
 
@@ -320,7 +341,22 @@ def _compare(options: argparse.Namespace) -> None:
     config = _config(options)
     from bss.stages.compare import compare
 
-    compare(config, options.store, options.scores, options.runs, options.report)
+    compare(config, options.store, options.scores, options.runs, options.report, audit=options.audit)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    config = _config(options)
+    if options.apply is not None:
+        from bss.stages.apply_audit import apply_audit
+
+        apply_audit(config, options.store, options.audit, options.apply)
+    elif options.if_enabled and not config.audit.enabled:
+        options.audit.mkdir(parents=True, exist_ok=True)  # DVC wants the output; an earlier audit stays
+        print("audit: off (audit.enabled in params.yaml)")
+    else:
+        from bss.stages.audit import audit
+
+        audit(config, options.store, options.audit)
 
 
 def _sync(options: argparse.Namespace) -> None:

@@ -37,6 +37,7 @@ TRIAL = (
 
 DECIDING = {
     "prepare": Deciding("bss.stages.prepare", ("generate", "prepare", "protocol")),
+    "audit": Deciding("bss.audit.predictions", ("audit", "network", *STEP)),
     "measure": Deciding("bss.stages.measure", ("measure", "network", "seeds", *STEP)),
     "schedule": Deciding(
         "bss.stages.schedule", ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs")
@@ -46,7 +47,8 @@ DECIDING = {
         (*(k for k in TRIAL if not k.startswith("tracking.")), "seeds", "tracking", "strategies", "combinations"),
     ),
 }
-"""By stage. `prepare` includes generating the built-in data; the code of `train` is that of one trial."""
+"""By stage. `prepare` includes generating the built-in data; the code of `train` is that of one trial, the code of
+`audit` that of its networks."""
 
 INDIFFERENT = (
     *("bss.datasets", "bss.launch", "bss.remote", "bss.report", "bss.tracking"),

@@ -11,6 +11,10 @@ OF_SHARDS = ("list_shards", "join_shards")
 """Components before and after prepare if cluster.yaml sets several shards."""
 
 
+OF_AUDIT = ("audit",)
+"""Components after prepare if audit.enabled is true."""
+
+
 def component(step: str) -> Any:
     """Return the component of `step`."""
     return getattr(importlib.import_module(f"components.{step}.component"), step)

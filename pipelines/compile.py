@@ -24,5 +24,6 @@ def compile_pipeline(cluster: Path, config: Config, caching: bool = True) -> str
     default = config_to_json(config)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(build_pipeline(settings, default, config.train.nodes, caching), str(path))
+        pipeline = build_pipeline(settings, default, config.train.nodes, config.audit.enabled, caching)
+        compiler.Compiler().compile(pipeline, str(path))
         return path.read_text(encoding="utf-8")

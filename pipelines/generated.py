@@ -6,7 +6,7 @@ from bss.config import BUILTIN, load_config
 from bss.files import whole_file
 from bss.init import datasets_page, strategies_page
 from bss.init.project import project_dvc_yaml
-from components.readme import OF_SHARDS, STEPS, readme
+from components.readme import OF_AUDIT, OF_SHARDS, STEPS, readme
 from pipelines.compile import compile_pipeline
 
 PROJECT = Path(__file__).parents[1]
@@ -19,7 +19,7 @@ def generated() -> dict[Path, str]:
     """
     pipelines = PROJECT / "pipelines"
     texts = {pipelines / "pipeline.yaml": compile_pipeline(pipelines / "cluster.yaml", load_config(BUILTIN))}
-    texts |= {PROJECT / "components" / step / "README.md": readme(step) for step in (*STEPS, *OF_SHARDS)}
+    texts |= {PROJECT / "components" / step / "README.md": readme(step) for step in (*STEPS, *OF_SHARDS, *OF_AUDIT)}
     texts[PROJECT / "docs" / "datasets.md"] = datasets_page.page_text()
     texts[PROJECT / "docs" / "strategies.md"] = strategies_page.page_text()
     project = PROJECT / "bss" / "init" / "project"

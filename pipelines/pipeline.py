@@ -11,6 +11,7 @@ from bss.config import config_to_tree
 from bss.errors import BssError
 from bss.kubeflow.environment import SECRET_VARIABLES
 from bss.launch.pods import NODE_PODS, RUN_ID, NodePods, Pods
+from components.audit.component import audit
 from components.compare.component import compare
 from components.finish.component import finish
 from components.join_shards.component import join_shards
@@ -29,12 +30,14 @@ NAME = "bss"
 DESCRIPTION = "Balance-aware sequence sampling: measure how balanced each sample is, schedule, train, compare."
 
 
-def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool = True) -> Callable[..., Any]:
+def build_pipeline(
+    cluster: Cluster, parameters: str, nodes: int, audits: bool, caching: bool = True
+) -> Callable[..., Any]:
     """Return the pipeline for `cluster`, with the text `parameters` (params.yaml) as its default.
 
     With `nodes` (train.nodes) greater than 1 the step train only starts a TrainJob and waits for it: its pod
-    asks for what the other steps do, and those of the TrainJob for what `cluster.train` says. Without `caching`
-    no step takes an earlier result.
+    asks for what the other steps do, and those of the TrainJob for what `cluster.train` says. Only with `audits`
+    (audit.enabled) there is a step audit. Without `caching` no step takes an earlier result.
     """
     launcher = replace(cluster.others, timeout_minutes=cluster.train.timeout_minutes)
 
@@ -87,6 +90,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                     image=image,
                     gpus=cluster.train.gpus,
                     nodes=nodes,
+                    audits=audits,
                 ),
                 cluster.light,
                 image,
@@ -114,6 +118,10 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                 joined = join_shards(**decides, parts=dsl.Collected(part.outputs["store"]))
                 prepared = on(joined, cluster.others, image)
             store, store_digest = prepared.outputs["store"], prepared.outputs["digest"]
+            audited: dict[str, Any] = {}
+            if audits:  # it takes what measuring takes: it trains networks, too
+                decides = {"parameters": started.outputs["audit"], "digest": store_digest}
+                audited["audit"] = on(audit(**decides, store=store), cluster.measure, image).outputs["found"]
             with dsl.ParallelFor(
                 started.outputs["Output"], name="measurings", parallelism=cluster.parallel_trainings
             ) as one:
@@ -166,6 +174,7 @@ def build_pipeline(cluster: Cluster, parameters: str, nodes: int, caching: bool 
                     scores=scores,
                     plans=plans,
                     models=dsl.Collected(trained.outputs["model"]),
+                    **audited,
                 ),
                 cluster.others,
                 image,

@@ -41,7 +41,7 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     root.mkdir(parents=True, exist_ok=True)
     address = tracking_address(arguments, root)
     run_id = str(uuid.uuid4())
-    nodes = resolve_config(*(arguments[name] for name in RESOLVED)).train.nodes
+    config = resolve_config(*(arguments[name] for name in RESOLVED))
     if image is not None:
         # The steps need no network unless data or MLflow are remote: nothing is installed at run time.
         offline = not arguments.get("data_repository") and address.startswith("sqlite:")
@@ -56,7 +56,8 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
         local.init(chosen, pipeline_root=str(root), enable_caching=True)
         try:
             # No retries: on this machine a step would fail for the same reason again.
-            build_pipeline(Cluster(prepare_shards=shards, retries=Retries(count=0)), arguments["parameters"], nodes)(
+            cluster = Cluster(prepare_shards=shards, retries=Retries(count=0))
+            build_pipeline(cluster, arguments["parameters"], config.train.nodes, config.audit.enabled)(
                 **dict(arguments) | {"image": image or PROCESSES, "mlflow_tracking_uri": address}
             )
         except RuntimeError as error:

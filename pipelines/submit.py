@@ -103,7 +103,7 @@ def submit(
     check_image(image)
     config = resolve_config(*(arguments[name] for name in RESOLVED))
     settings = load_cluster(cluster)
-    config_for_pods(config, settings.train.gpus, config.train.nodes)
+    config_for_pods(config, settings.train.gpus, config.train.nodes, config.audit.enabled)
     server = ask_server(endpoint)
     require_version(endpoint, server, settings.security_context is not None)
     namespace = find_namespace(endpoint, server)

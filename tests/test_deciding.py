@@ -96,6 +96,8 @@ def test_how_a_metric_is_shown_keeps_finished_trials(copy, old, new, stages):
         ("models/fusion.py", {"measure", "train"}),
         ("models/encoders/vit.py", {"measure", "train"}),
         ("training/steps.py", {"measure", "train"}),
+        ("training/uniform.py", {"audit", "measure"}),
+        ("audit/predictions.py", {"audit"}),
         ("strategies/ogm.py", {"train"}),
         ("strategies/base.py", {"train"}),
         ("training/trial.py", {"train"}),

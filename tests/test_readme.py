@@ -123,7 +123,7 @@ def test_every_command_and_target_that_is_named_exists():
     commands = _parser()._subparsers._group_actions[0].choices
     assert set(re.findall(r"`bss ([\w-]+)", README)) <= set(commands)
     stages = set(read_yaml(PROJECT / "dvc.yaml")["stages"])
-    assert {"generate", "prepare", "measure", "schedule", "train", "compare"} == stages
+    assert {"generate", "prepare", "audit", "measure", "schedule", "train", "compare"} == stages
 
 
 def test_the_tables_of_networks_have_a_row_for_every_kind_of_encoder_and_fusion():

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from bss.balance.checks import require
 from bss.balance.score import BalanceScore
+from bss.config.audit import AuditConfig
 from bss.config.combinations import check_combinations, combinations_of
 from bss.config.crop import CROPPED, Crop
 from bss.config.encoders import AnyEncoderConfig, ClipTextConfig, EncoderConfig
@@ -82,6 +83,10 @@ class PrepareConfig:
     shared_files: tuple[str, ...] = ()
     """Files inside `root` that several splits may share in protocol honest, such as a silent sound used if none
     was recorded. Copies under other names are allowed too."""
+    decisions: str | None = None
+    """What to do with single samples: CSV inside `root` (columns id, decision, value), as of `bss audit --apply`."""
+    decide_test: bool = False
+    """Whether decisions may change samples of test; the report then says so."""
     links: Links = "inside"
     """Symbolic links in the data: inside follows those that stay in `root` or lead into this project's DVC cache;
     follow follows all, so the data's author can make you read any file that you have access to."""
@@ -89,7 +94,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         """Check names and ranges."""
         require(len(self.modalities) >= 2, "modalities", list(self.modalities), "two or more")
-        reserved = {"index", "id", "label", "label_name", "split", "group"}
+        reserved = {"index", "id", "label", "label_name", "split", "group", "ignored"}
         reserved |= {f"{name}_{end}" for name in self.modalities for end in ("start", "end", "tokens")}
         for name in self.modalities:
             right = f"a name of letters, digits and _ other than {sorted(reserved)}"
@@ -264,6 +269,7 @@ class Config:
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)

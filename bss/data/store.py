@@ -15,7 +15,7 @@ from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.features import open_array
 from bss.data.decode.learned_tokenizer import FILES, tokenizer_folder
 from bss.data.sounds import Sounds
-from bss.data.tables import Table, open_table
+from bss.data.tables import Table, open_table, table_columns
 from bss.errors import BssError
 from bss.files import digest_file, digest_json, read_json
 
@@ -135,6 +135,28 @@ class Store:
     def groups(self) -> list[str | None]:
         """The group of every sample, None for samples without one."""
         return self._samples.optional_texts("group")
+
+    def ignored(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_] | None:
+        """Return which modalities of the samples at `rows` [k] are to be ignored, bool [k, modalities]; None for none.
+
+        The modalities are in the order of `modalities`.
+        """
+        if self._ignored is None:
+            return None
+        found = np.array(self._ignored, dtype=object)[rows]
+        mask = np.stack([found == name for name in self.modalities], axis=1)
+        return mask if mask.any() else None
+
+    @cached_property
+    def _ignored(self) -> list[str | None] | None:
+        path = self.path / "samples.parquet"
+        if "ignored" not in table_columns(path, "prepare"):
+            return None
+        table = open_table(path, "prepare", ("ignored",))
+        found = table.optional_texts("ignored")
+        if set(found) - {None, *self.modalities}:
+            raise table.damaged("ignored is not a modality")
+        return found
 
     def lengths(self, modality: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the length in samples of each sound of `modality` at `rows` [k], int64 [k]."""

@@ -78,6 +78,16 @@ class Table:
             raise self.damaged(f"{name}: {_first_line(error)}") from error
 
 
+def table_columns(path: Path, made_by: str) -> list[str]:
+    """Return the names of the columns of a table; raise `BssError` like `read_table`."""
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_schema(path).names)
+    except Exception as error:
+        raise _unreadable(path, made_by, error) from error
+
+
 def open_table(path: Path, made_by: str, required: tuple[str, ...]) -> Table:
     """Read a table like `read_table`, with type checks on its columns."""
     return Table(path, made_by, read_table(path, made_by, required))
@@ -107,12 +117,14 @@ def read_table(path: Path, made_by: str, required: tuple[str, ...] = ()) -> Any:
     except FileNotFoundError as error:
         raise BssError(f"{path}: not found. Run `bss {made_by}` (or `dvc repro`) first.") from error
     except Exception as error:  # damaged files raise many types, Arrow's and Python's
-        raise BssError(
-            f"{path}: not a readable Parquet file ({_first_line(error)}). Run `bss {made_by}` again."
-        ) from error
+        raise _unreadable(path, made_by, error) from error
     if missing:
         raise BssError(f"{path}: missing columns {missing}, has {names[:50]}. Run `bss {made_by}` again.")
     return arrow
+
+
+def _unreadable(path: Path, made_by: str, error: Exception) -> BssError:
+    return BssError(f"{path}: not a readable Parquet file ({_first_line(error)}). Run `bss {made_by}` again.")
 
 
 def _is_text(kind: Any) -> bool:

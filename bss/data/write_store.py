@@ -135,10 +135,12 @@ def write_samples(
     classes: list[str],
     modalities: list[str],
     lengths: Mapping[str, list[int]] = MappingProxyType({}),
+    ignored: list[str | None] | None = None,
 ) -> None:
     """Write samples.parquet; row i belongs to row i of every array.
 
-    `lengths` are full text lengths in tokens, by modality.
+    `lengths` are full text lengths in tokens, by modality; `ignored` is the modality of each sample that was decided to
+    be ignored, or None, and None as a whole without decisions.
     """
     number = {name: index for index, name in enumerate(classes)}
     columns: dict[str, Any] = {
@@ -151,6 +153,8 @@ def write_samples(
     }
     columns |= {name: [s.files[name] for s in samples] for name in modalities}
     columns |= {lengths_column(name): np.array(counts, dtype=np.int64) for name, counts in lengths.items()}
+    if ignored is not None:
+        columns["ignored"] = _nullable(ignored)
     write_table(folder / "samples.parquet", columns)
 
 

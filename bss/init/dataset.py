@@ -11,7 +11,7 @@ from bss.errors import BssError
 from bss.init.yaml_style import block_style
 
 ORDER = (
-    *("seeds", "protocol", "generate", "prepare", "network", "measure", "schedule", "train"),
+    *("seeds", "protocol", "generate", "prepare", "network", "measure", "audit", "schedule", "train"),
     *("strategies", "combinations", "evaluation", "compare", "tracking", "resources"),
 )
 """Order of the sections: as the pipeline runs."""

@@ -27,7 +27,7 @@ def config_from_json(text: str) -> Config:
 
 
 def stage_part(config: Config, stage: str) -> str:
-    """Return as JSON what decides `stage`: the parameters it reads and, for measuring, the device.
+    """Return as JSON what decides `stage`: the parameters it reads and, if it runs networks, the device.
 
     The plan of `schedule` lists the trainings, so its part includes that of `train`.
     """
@@ -35,7 +35,7 @@ def stage_part(config: Config, stage: str) -> str:
     if stage == "schedule":
         keys = (*keys, *DECIDING["train"].parameters, *RANKS)
     part = pick(config_to_tree(config), keys)
-    if stage in ("measure", "schedule"):
+    if stage in ("audit", "measure", "schedule"):
         part["resources"] = _device(config)
     if stage == "schedule":
         part["resources"] |= _staging(config)

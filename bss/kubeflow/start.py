@@ -22,6 +22,7 @@ class Resolved(NamedTuple):
     parameters: str
     """The whole configuration."""
     prepare: str
+    audit: str
     schedule: str
     """Only what decides these steps."""
     config: Config
@@ -68,13 +69,20 @@ def _require_known(what: str, asked: Sequence[str], known: Collection[str]) -> N
         raise BssError(f"{what}: {', '.join(unknown)}: not in params.yaml, which has {', '.join(known)}.")
 
 
-def config_for_pods(config: Config, gpus: int, nodes: int) -> Config:
+def config_for_pods(config: Config, gpus: int, nodes: int, audits: bool = False) -> Config:
     """Return `config` for training pods with `gpus` GPUs; 0 leaves it unchanged.
 
     With GPUs the device is `cuda`, so that a pod that got none fails instead of training on its CPU for days.
-    `nodes` is the train.nodes that the pipeline was compiled for. Raises `BssError` if the parameters want
-    another number of GPUs than a pod has, or several nodes of a pipeline for one, or the reverse.
+    `nodes` is the train.nodes that the pipeline was compiled for, `audits` its audit.enabled. Raises `BssError` if the
+    parameters want another number of GPUs than a pod has, several nodes of a pipeline for one, an audit of a pipeline
+    without one, or the reverse.
     """
+    if config.audit.enabled != audits:
+        has = "has" if audits else "lacks"
+        raise BssError(
+            f"audit.enabled: {str(config.audit.enabled).lower()}, but this pipeline {has} the step audit. Compile it "
+            "with these parameters, or use `bss submit`."
+        )
     if (config.train.nodes > 1) != (nodes > 1):
         raise BssError(
             f"train.nodes: {config.train.nodes}, but this pipeline was compiled for {nodes}: a training step requests "
@@ -104,5 +112,5 @@ def resolve(config: Config, version: DataVersion) -> Resolved:
     if version.repository:
         tree["generate"] = {"digits": None}
     config = config_from_tree(tree, "params.yaml")
-    steps = {stage: stage_part(config, stage) for stage in ("prepare", "schedule")}
+    steps = {stage: stage_part(config, stage) for stage in ("prepare", "audit", "schedule")}
     return Resolved(config_to_json(config), **steps, config=config)

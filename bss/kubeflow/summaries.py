@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.artifacts.scores import measurement_titles
+from bss.audit.results import SUMMARY
 from bss.data.read_csv import read_csv
 from bss.data.store import SPLITS, Store
 from bss.files import read_json
@@ -57,3 +58,10 @@ def plans_summary(plans: Path) -> str:
         opened = next((int(row["epoch"]) + 1 for row in pacing if row["fraction"] == 1), None)
         rows.append([path.parent.name, int(pacing[0]["samples"]), opened, int(sum(row["steps"] for row in pacing))])
     return "# Plans\n\n" + markdown_table(["scheduler", "first epoch shows", "all open from epoch", "steps"], rows)
+
+
+def audit_summary(folder: Path) -> str:
+    """Return how common each kind of fault is, by the audit in `folder`."""
+    summary = read_json(folder / SUMMARY, "audit", {"kinds": dict})
+    rows = [[kind, *(found[key] for key in ("share", "low", "high"))] for kind, found in summary["kinds"].items()]
+    return "# Audit\n\n" + markdown_table(["kind", "share", "95 % from", "to"], rows)

@@ -30,6 +30,9 @@ from bss.models.huggingface.parts import PretrainedParts
 from bss.models.inputs.transform import build_crop, build_transform
 from bss.models.predicted_logits import predicted_logits
 
+IGNORED = "ignored modalities"
+"""Key among the inputs, which no modality can have: bool [batch, modalities], where a sample's modality is ignored."""
+
 
 @dataclass
 class Outputs:
@@ -130,7 +133,11 @@ class MultiModalNetwork(nn.Module):
         return self.transform_one(name, stored)[0]
 
     def forward(self, inputs: Mapping[str, Tensor], precision: Precision | None = None) -> Outputs:
-        """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's."""
+        """Run encoders and heads on inputs from `transform`, in `precision`; None: in the network's.
+
+        With `IGNORED` among the inputs, features and logits are 0 where a modality is ignored: the fusion sees nothing
+        of it, its logits add nothing to the prediction, and its loss is that of guessing, without a gradient.
+        """
         if (precision or self.precision) == "fp32":
             return self._run(inputs)
         with torch.autocast(next(iter(inputs.values())).device.type, dtype=torch.bfloat16):
@@ -145,8 +152,13 @@ class MultiModalNetwork(nn.Module):
 
     def _run(self, inputs: Mapping[str, Tensor]) -> Outputs:
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+        if IGNORED in inputs:
+            features = _without_ignored(features, inputs[IGNORED])
         active = self.activate(features)
-        return Outputs(self._classify(active), self.fusion(active), features)
+        logits = self._classify(active)
+        if IGNORED in inputs:  # heads have biases
+            logits = _without_ignored(logits, inputs[IGNORED])
+        return Outputs(logits, self.fusion(active), features)
 
     def forward_rows(self, inputs: Mapping[str, Tensor], rows: Mapping[str, Tensor], kept: Tensor) -> Outputs:
         """Run like `forward`, on samples of which some show one modality only.
@@ -219,6 +231,12 @@ def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -
     if modality.vocabulary is None:
         raise BssError(f"params.yaml: network.encoders.{name}.vocabulary is null, but the store of `{name}` has none.")
     return replace(encoder, vocabulary=modality.vocabulary)
+
+
+def _without_ignored(values: Mapping[str, Tensor], ignored: Tensor) -> dict[str, Tensor]:
+    """Return `values` [batch, width] per modality with 0 where `ignored` [batch, modalities] says so."""
+    columns = zip(values.items(), ignored.unbind(dim=1), strict=True)
+    return {name: x.masked_fill(gone[:, None], 0) for (name, x), gone in columns}
 
 
 def zeros_like_stored(modality: Modality) -> Tensor:

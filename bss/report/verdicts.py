@@ -23,6 +23,11 @@ def cautions(comparison: Comparison) -> list[str]:
         lines.append(
             "Selected on the test split (protocol published): comparable only with published tables, and optimistic."
         )
+    if decided := comparison.get("decisions", {}).get("test"):
+        counts = ", ".join(f"{count} {kind}" for kind, count in decided.items())
+        lines.append(
+            f"Decisions changed samples of test ({counts}): comparable only with results on the same test samples."
+        )
     seeds = comparison["seeds"]
     if seeds < FEWEST_SEEDS:
         lines.append(

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from bss.artifacts.scores import read_scores, scores_path
+from bss.audit.results import audit_files
 from bss.config import Config, config_to_tree
 from bss.console import make_console
+from bss.data.decisions import FILE, summarise
 from bss.data.store import Store
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
 from bss.metrics.base import Task
@@ -25,12 +27,19 @@ from bss.tracking.execution import Execution, read_tracking
 
 
 def compare(
-    config: Config, store: Path, scores: Path, runs: Path, report: Path, execution: Execution | None = None
+    config: Config,
+    store: Path,
+    scores: Path,
+    runs: Path,
+    report: Path,
+    execution: Execution | None = None,
+    audit: Path | None = None,
 ) -> None:
     """Write comparison.json, the CSV files, times.json and report.html, and log them to MLflow.
 
     `dvc metrics` shows a row per file, so each scheduler has its own file in ``metrics/``.
-    They are added to the run `execution`; None uses the trainings' own, if any. Raises
+    They are added to the run `execution`; None uses the trainings' own, if any. So are the files of the audit in the
+    folder `audit`, if it is one of this store. Raises
     `BssError` if a training is missing, damaged or was made under another protocol.
     """
     data = Store.open(store)
@@ -40,6 +49,9 @@ def compare(
     counts = {split: len(data.rows(split)) for split in ("train", "val", "test")} | {"classes": len(data.classes)}
     measured = np.array([read_scores(scores_path(scores, seed, "warm-up"), data) for seed in config.seeds])
     comparison["observed"] = observe(config, results, measured, counts)
+    decisions = summarise(data.path / FILE)
+    if decisions:
+        comparison["decisions"] = decisions
     times = {name: mean_seconds(trials) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)
@@ -68,8 +80,9 @@ def compare(
         execution = replace(known[0], tracking_uri=recorded_uri(known[0].tracking_uri))
     if execution is not None:
         records = known[1] if known is not None else {}
+        found = audit_files(audit, data) if audit is not None else {}
 
         def say(line: str) -> None:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-        log_comparison(config, data, runs, report, comparison, results, execution, records, say)
+        log_comparison(config, data, runs, report, comparison, results, execution, records, found, say)

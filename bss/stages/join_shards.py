@@ -13,6 +13,7 @@ from bss.config import Config
 from bss.config.modalities import AudioKind, TextKind
 from bss.console import make_console
 from bss.data.checksums import join_checksums
+from bss.data.decisions import FILE as DECISIONS
 from bss.data.decode.altered import join_altered
 from bss.data.decode.learned_tokenizer import FILES, copy_tokenizers, tokenizer_folder
 from bss.data.join_arrays import join_arrays, join_ends
@@ -46,7 +47,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
     """
     settings = config.prepare
     parts = in_order([read_part(folder) for folder in folders], data)
-    digest_of_manifest = _check_origin(config, parts)
+    origin = _check_origin(config, parts)
     stores = [Store.open(part.path) for part in parts]
     _check_contents(stores)
     counts, manifest = parts[0].counts, settings.source or settings.manifest
@@ -73,6 +74,8 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         join_checksums([part.path / "files.sha256" for part in parts], folder / "files.sha256")
         if settings.source is not None:  # every part has it for the whole data
             shutil.copyfile(parts[0].path / "manifest.csv", folder / "manifest.csv")
+        if settings.decisions is not None:  # the same
+            shutil.copyfile(parts[0].path / DECISIONS, folder / DECISIONS)
         shutil.copyfile(parts[0].path / PREPROCESSING, folder / PREPROCESSING)
         altered = join_altered(opened.altered for opened in stores)
         classes = list(stores[0].classes)
@@ -80,7 +83,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         sizes = {name: m.vocabulary for name, m in shapes.items() if m.vocabulary is not None}
         kinds = settings.modalities
         header = write_header(folder, stores[0].name, Counter(splits), classes, kinds, altered, sizes)
-        inputs = {"files": digest_file(folder / "files.sha256"), "manifest": digest_of_manifest}
+        inputs = {"files": digest_file(folder / "files.sha256"), **origin}
         write_provenance(folder, "prepare", inputs, parameters_of(config))
     title = f"Store of {header['name']}: {len(header['classes'])} classes, joined from {len(parts)} shards"
     lengths = {
@@ -91,26 +94,27 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
     print_store(make_console(), title, header, len(skipped), cut_notes(lengths, settings.modalities))
 
 
-def _check_origin(config: Config, parts: Sequence[Part]) -> str:
-    """Return the digest of the manifest behind all `parts`.
+def _check_origin(config: Config, parts: Sequence[Part]) -> dict[str, str]:
+    """Return the digests of the manifest behind all `parts` and, if there are any, of the decisions.
 
-    Raises `BssError` for all parts whose manifest differs from the first one's, or that were made with other parameters
+    Raises `BssError` for all parts that differ from the first one in these, or that were made with other parameters
     than `config`, or other code or libraries than the current ones.
     """
     expected = provenance("prepare", {}, parameters_of(config))
     found = [read_json(part.path / "provenance.json", "prepare", {"inputs": dict, "code": dict}) for part in parts]
-    manifests = [str(record["inputs"].get("manifest")) for record in found]
+    names = ("manifest",) if config.prepare.decisions is None else ("manifest", "decisions")
+    origins = [{name: str(record["inputs"].get(name)) for name in names} for record in found]
     problems = []
-    for part, record, manifest in zip(parts, found, manifests, strict=True):
+    for part, record, origin in zip(parts, found, origins, strict=True):
         other = [
             key for key in ("parameters", "environment") if digest_json(record.get(key)) != digest_json(expected[key])
         ]
         other += ["code"] * (record["code"].get("digest") != expected["code"]["digest"])
-        other += ["manifest"] * (manifest != manifests[0])
+        other += [name for name in names if origin[name] != origins[0][name]]
         if other:
             problems.append(f"{part.path}: made with different {', '.join(other)}")
     raise_problems(WHERE, problems, CURE)
-    return manifests[0]
+    return origins[0]
 
 
 def _check_contents(stores: Sequence[Store]) -> None:

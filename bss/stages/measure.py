@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bss.artifacts.scores import FILES, Columns, measurement_titles, scores_table
-from bss.balance.schedulers import Uniform
 from bss.config import Config, config_to_tree
 from bss.console import make_console
 from bss.data.store import Store
@@ -19,22 +18,19 @@ from bss.deciding import DECIDING, pick
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
 from bss.launch.workers import emit, jobs_at_a_time, run_jobs
-from bss.models.network import MultiModalNetwork
 from bss.models.pretrained import digest_weights
 from bss.provenance import write_provenance
 from bss.report.statistics import auc
 from bss.stages.progress import MeasuringProgress
 from bss.training.frozen_features import open_features, write_features
-from bss.training.initial_network import compiled, initial_network
+from bss.training.initial_network import initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.measuring import batches_in_train_mode, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.nondeterminism import nondeterminism_named
 from bss.training.reproducible import make_reproducible, resolve_device
-from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.step_graph import step_graph
-from bss.training.steps import make_optimiser, train_epoch
+from bss.training.uniform import train_uniformly
 
 Summary = dict[str, float | None]
 
@@ -110,7 +106,8 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
         batches = batches_in_train_mode(config, len(data), seed, 0)
         initial = copy.deepcopy(network)
         timings = {"initial": measure_in_train_mode(initial, data, criteria, batches, seed, 0, precision=precision)}
-    warm_up(config, network, data, seed)
+    epochs = config.measure.warmup_epochs
+    train_uniformly(config, network, data, seed, epochs, lambda epoch: emit(seed, epoch))
     timings["warm-up"] = measure_split(network, data, criteria, precision=precision)
     for columns in timings.values():
         try:
@@ -120,21 +117,6 @@ def measure_seed(config: Config, store: Store, seed: int) -> dict[str, Columns]:
                 f"seed {seed}: {error}. Lower train.optimiser.learning_rate, which the warm-up uses."
             ) from error
     return timings
-
-
-def warm_up(config: Config, network: MultiModalNetwork, data: SplitData, seed: int) -> None:
-    """Train `network` for the warm-up epochs with uniform shuffling."""
-    optimiser = make_optimiser(network, config.train.optimiser)
-    call = compiled(network, data.device) if config.train.compile is True else network
-    graph = step_graph(config, data.device)
-    for epoch in range(config.measure.warmup_epochs):
-        sequence = Uniform().sequence(len(data), epoch, seed)
-        batches = split_into_batches(sequence, config.train.batch_size, config.train.drop_last)
-        parts = config.train.accumulate
-        train_epoch(
-            network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=parts, graph=graph
-        )
-        emit(seed, epoch)
 
 
 def summarise(store: Store, columns: Columns) -> Summary:

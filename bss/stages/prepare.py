@@ -1,10 +1,12 @@
 """Stage 1: check the manifest and decode every sample once."""
 
 import csv
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich import box
@@ -17,6 +19,7 @@ from bss.config.modalities import ModalityKind
 from bss.config.schema import Links
 from bss.console import make_console
 from bss.data.checksums import write_checksums
+from bss.data.decisions import FILE, Decisions, read_decisions
 from bss.data.decode.altered import AlteredValues, altered_from_tree, describe_altered
 from bss.data.learned_tokenizers import learn_tokenizers
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
@@ -48,7 +51,10 @@ class Checked:
     """The checked manifest, before any file is decoded."""
 
     manifest: Manifest
-    """With a val split if the protocol needs one."""
+    """With a val split if the protocol needs one, and as decided."""
+    original: Manifest
+    """The same before the decisions."""
+    decided: Decisions
     source: Source | None
     """The published dataset behind the manifest."""
     truth: dict[str, list[str]] | None
@@ -90,18 +96,20 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
             bad_rows = [(row.id, row.row, row.reason) for row in manifest.bad]
             skipped = sorted([*skipped, *bad_rows], key=row_number)
         lengths = token_lengths(samples, kinds, root, links)
-        write_samples(folder, manifest.recorded(samples), manifest.classes, list(kinds), lengths)
+        ignored = None if checked.decided.digest is None else checked.decided.ignored(samples)
+        write_samples(folder, manifest.recorded(samples), manifest.classes, list(kinds), lengths, ignored)
         if checked.truth is not None:
             write_table(folder / "truth.parquet", {name: [v[i] for i in kept] for name, v in checked.truth.items()})
         write_skipped(folder / "skipped.csv", skipped)
         digests = write_checksums(folder / "files.sha256", root, samples, kinds, links, manifest.contents)
         write_preprocessing(folder, config.prepare.modalities, kinds, root)
         inputs = {"files": digest_file(folder / "files.sha256")}
-        if checked.source is None:
-            inputs["manifest"] = digest_manifest(manifest, root, digests)
-        else:
-            write_rows(folder / "manifest.csv", checked.source.rows, manifest)
-            inputs["manifest"] = digest_file(folder / "manifest.csv")
+        if checked.source is not None:
+            write_rows(folder / "manifest.csv", checked.source.rows, checked.original)
+        inputs["manifest"] = _digest_manifest(checked.source, checked.original, root, digests)
+        if checked.decided.digest is not None:
+            inputs["decisions"] = checked.decided.digest
+            checked.decided.write(folder / FILE, checked.original)
         name, sizes = root.resolve().name, vocabularies(kinds, root)
         header = write_header(folder, name, Counter(splits), manifest.classes, kinds, altered, sizes)
         write_provenance(folder, "prepare", inputs, parameters_of(config))
@@ -124,6 +132,9 @@ def check_manifest(config: Config, root: Path) -> Checked:
         manifest, keys = source.manifest, source.keys
         notes += source.notes
     check_splits(manifest)
+    original, val_from = _with_val(manifest, config, keys)  # before the decisions: they must not change what val is
+    decided = _decided(config, root, source, original)
+    manifest = decided.applied_to(original)
     shared = groups_in_two_splits(manifest)
     shared_files = files_in_two_splits(manifest.samples, settings.modalities, keys)
     if config.protocol == "honest":
@@ -134,7 +145,6 @@ def check_manifest(config: Config, root: Path) -> Checked:
     if settings.truth is not None:  # read before the long decoding, to report mistakes early
         table = find_table(root, settings.truth, NO_TRUTH, settings.links)
         truth = read_truth(table, [sample.id for sample in manifest.samples])
-    manifest, val_from = _with_val(manifest, config, keys)
     if manifest.unused:
         notes.append(f"unused columns: {', '.join(manifest.unused)}")
     if manifest.bad:
@@ -143,7 +153,38 @@ def check_manifest(config: Config, root: Path) -> Checked:
         notes.append(f"{len(shared)} groups are in two splits (protocol published)")
     if shared_files:
         notes.append(f"{len(shared_files)} files are in two splits, such as: {shared_files[0]} (protocol published)")
-    return Checked(manifest, source, truth, val_from, notes)
+    notes += [_decisions_note(decided)] if decided.digest is not None else []
+    return Checked(manifest, original, decided, source, truth, val_from, notes)
+
+
+def _decided(config: Config, root: Path, source: Source | None, manifest: Manifest) -> Decisions:
+    """Return the decisions about `manifest`, none without prepare.decisions."""
+    settings = config.prepare
+    if settings.decisions is None:
+        return Decisions()
+    path = find_table(root, settings.decisions, "Set prepare.decisions to null if nothing is decided.", settings.links)
+    digest = _digest_manifest(source, manifest, root)
+    return read_decisions(path, manifest, digest, list(settings.modalities), settings.decide_test)
+
+
+def _digest_manifest(
+    source: Source | None, manifest: Manifest, root: Path, known: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the sha256 of the manifest: `digest_manifest`, or of the file that the store gets of a published dataset.
+
+    `known` are digests of files by name.
+    """
+    if source is None:
+        return digest_manifest(manifest, root, known)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.csv"
+        write_rows(path, source.rows, manifest)
+        return digest_file(path)
+
+
+def _decisions_note(decided: Decisions) -> str:
+    counts = Counter(decision.kind for decision in decided.by_id.values())
+    return "decisions: " + (", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none")
 
 
 def digest_manifest(manifest: Manifest, root: Path, known: Mapping[str, str]) -> str:

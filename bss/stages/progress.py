@@ -76,6 +76,21 @@ class MeasuringProgress(EpochProgress):
         self.finish_job(f"seed {seed}: mean balance score {mean_score:.3f}")
 
 
+class AuditProgress(EpochProgress):
+    """Shows epochs of the audit's networks as they finish and one line per network."""
+
+    def __init__(self, networks: int, epochs: int, console: Console) -> None:
+        super().__init__("audit", networks, epochs, console)
+
+    def epoch(self, seed: int, fold: int, epoch: int) -> None:
+        """Count one finished epoch of a network, from 0."""
+        self.count_epoch(f"seed {seed} fold {fold}: epoch {epoch + 1}/{self.epochs}")
+
+    def done(self, seed: int, fold: int, accuracy: float) -> None:
+        """Print the line of a network that has predicted."""
+        self.finish_job(f"seed {seed} fold {fold}: mean accuracy of the modalities {100 * accuracy:.1f} %")
+
+
 class TrainingProgress(EpochProgress):
     """Shows epochs as they finish and one line per finished training."""
 

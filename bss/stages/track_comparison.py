@@ -1,6 +1,6 @@
 """The MLflow runs of a comparison: the report on the parent run, a run per scheduler, and the registered model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,17 @@ def log_comparison(
     results: Results,
     execution: Execution,
     records: dict[str, str],
+    audit: Mapping[str, Path],
     say: Say,
 ) -> None:
     """Record the comparison in journals next to `runs`, and send them with what the trainings could not send.
 
-    `records` maps `TrialId.path` to the record of each trial that has an MLflow run.
+    `records` maps `TrialId.path` to the record of each trial that has an MLflow run; `audit` are files of an audit of
+    the same store, by name.
     """
     spool = spool_folder(runs)
     verdict, rows = markdown_verdict(comparison), comparison_rows(comparison)
-    log_report(continue_execution(spool, execution), report, verdict, rows, comparison["baseline"])
+    log_report(continue_execution(spool, execution), report, verdict, rows, comparison["baseline"], audit)
     trials: dict[str, list[str]] = {}
     for trial in all_trials(config):
         of_row = trials.setdefault(trial.row, [])

@@ -4,11 +4,14 @@ import getpass
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bss.config import Config, config_to_tree
+from bss.data.decisions import FILE as DECISIONS
 from bss.data.store import Store
 from bss.files import read_json, write_json
 from bss.provenance import code_version
@@ -97,14 +100,23 @@ def log_inputs(
     journal.append("dataset", dataset=dataset_input(config, store, version))
     for name, folder in (("scores", scores), ("plans", plans)):
         journal.append("files", folder=journal.add_files(files_below(folder)), to=name)
-    names = ("store.json", "skipped.csv", "provenance.json")
+    names = ["store.json", "skipped.csv", "provenance.json"]
+    names += [DECISIONS] if (store.path / DECISIONS).exists() else []
     journal.append("files", folder=journal.add_files({name: store.path / name for name in names}), to="store")
 
 
-def log_report(journal: Journal, report: Path, verdict: str, rows: list[dict[str, Any]], baseline: str) -> None:
+def log_report(
+    journal: Journal,
+    report: Path,
+    verdict: str,
+    rows: list[dict[str, Any]],
+    baseline: str,
+    audit: Mapping[str, Path] = MappingProxyType({}),
+) -> None:
     """Record the report's files, the comparison's `rows` as a table, and its `verdict` as the run's description.
 
-    `verdict` is Markdown; `baseline` names the scheduler that the others are compared with.
+    `verdict` is Markdown; `baseline` names the scheduler that the others are compared with; `audit` are files of an
+    audit by their name.
     """
     journal.append("tags", tags={"mlflow.note.content": description(verdict), **logged_table(TABLE)})
     folder = journal.add_files({})
@@ -112,6 +124,8 @@ def log_report(journal: Journal, report: Path, verdict: str, rows: list[dict[str
     write_json(journal.folder / folder / TABLE, table(rows))
     journal.append("files", folder=folder, to=None)
     journal.append("files", folder=journal.add_files(files_below(report)), to="report")
+    if audit:
+        journal.append("files", folder=journal.add_files(dict(audit)), to="audit")
     journal.append("view", key=f"{SHARED_VIEW}{VIEW}", value=runs_view(baseline))
     journal.append("end", status=None)
 

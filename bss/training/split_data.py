@@ -16,7 +16,7 @@ from bss.data.store import Store
 from bss.models.inputs.augmentation import Augmentation
 from bss.models.inputs.to_device import onto
 from bss.models.inputs.waveforms import place
-from bss.models.network import MultiModalNetwork
+from bss.models.network import IGNORED, MultiModalNetwork
 from bss.training.read_ahead import Memory, read_ahead
 
 CACHE_BYTES = 2 << 30
@@ -40,7 +40,8 @@ class SplitData:
 
     `rows` int64 [n] are the store's row indices, in the store's order; `labels` int64 [n] is a tensor on
     the device; `sample_bytes` is the size of the inputs of one sample. `features` are inputs of the whole store that
-    are known already.
+    are known already. Only the split train is augmented; given `rows` are other samples to take in place of those of
+    `split`.
     """
 
     def __init__(
@@ -50,10 +51,13 @@ class SplitData:
         network: MultiModalNetwork,
         device: torch.device,
         features: Mapping[str, npt.NDArray[np.float32]] = MappingProxyType({}),
+        rows: Indices | None = None,
     ) -> None:
-        self.rows, self._features = store.rows(split), features
+        self.rows, self._features = store.rows(split) if rows is None else rows, features
         self.store, self.network, self.device = store, network, device
         self.labels = torch.from_numpy(store.labels[self.rows]).to(device)
+        ignored = store.ignored(self.rows)
+        self._ignored = None if ignored is None else torch.from_numpy(ignored).to(device)
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._inputs: Inputs | None = None
         self._raw: Raw | None = None
@@ -75,12 +79,21 @@ class SplitData:
     ) -> Generator[tuple[Inputs, Tensor], None, None]:
         """Yield inputs and labels of the samples at positions `index` [k] in the split, for each of `indices`.
 
-        `augmentation` draws the crops for a network with crops; None disables augmentation.
+        `augmentation` draws the crops for a network with crops; None disables augmentation. If the store's decisions
+        ignore modalities of samples, the inputs have `IGNORED` too, bool [k, modalities].
         """
         if not indices:
             return
         # One copy for all steps: a copy per step would be one more operation for the host to launch.
         positions = onto(self.device, np.concatenate(indices)).split([len(index) for index in indices])
+        with closing(self._batches(indices, positions, augmentation)) as batches:
+            for (inputs, labels), where in zip(batches, positions, strict=True):
+                ignored = {} if self._ignored is None else {IGNORED: self._ignored[where]}
+                yield inputs | ignored, labels
+
+    def _batches(
+        self, indices: Sequence[Indices], positions: Sequence[Tensor], augmentation: Augmentation | None
+    ) -> Generator[tuple[Inputs, Tensor], None, None]:
         if self._inputs is not None:
             for where in positions:
                 yield {name: x[where] for name, x in self._inputs.items()}, self.labels[where]

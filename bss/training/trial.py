@@ -27,12 +27,13 @@ from bss.signals import finishing_steps
 from bss.strategies import Strategy
 from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.evaluation import evaluate, predict, task_of
+from bss.training.evaluation import evaluate, task_of
 from bss.training.flops import EpochFlops
 from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.predicting import predict
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState

@@ -18,6 +18,7 @@ def compare(
     report: Output[Artifact],
     page: Output[HTML],
     metrics: Output[Metrics],
+    audit: Input[Dataset] = None,
 ):
     """Compare the schedulers over the seeds, log data, scores, plans and the report to MLflow, and end its run.
 
@@ -32,6 +33,7 @@ def compare(
         report: Table, metrics and the page.
         page: The report page, shown in the Kubeflow UI.
         metrics: Mean test accuracy of each scheduler over the seeds, in percent.
+        audit: The table of the audit, if the pipeline has that step.
     """
     import json
     import shutil
@@ -63,7 +65,8 @@ def compare(
             log_inputs(journal, config, opened, Path(scores.path), Path(plans.path), version)
             journal.append("end", status=None)
             print(f"compare: {track_trials(config, opened, runs, execution)} trainings were reused")
-        compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path), execution)
+        audited = None if audit is None else Path(audit.path)
+        compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path), execution, audited)
         shutil.copy(Path(report.path) / "report.html", page.path)
         comparison = json.loads((Path(report.path) / "comparison.json").read_text(encoding="utf-8"))
         if execution is not None:

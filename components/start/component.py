@@ -21,8 +21,18 @@ def start(
     image: str,
     gpus: int,
     nodes: int,
+    audits: bool,
 ) -> NamedTuple(
-    "Started", [("run", str), ("prepare", str), ("schedule", str), ("data", str), ("digest", str), ("Output", list)]
+    "Started",
+    [
+        ("run", str),
+        ("prepare", str),
+        ("audit", str),
+        ("schedule", str),
+        ("data", str),
+        ("digest", str),
+        ("Output", list),
+    ],
 ):
     """Check all parameters, find the data and open the MLflow run, before anything costs a GPU.
 
@@ -39,10 +49,11 @@ def start(
         image: Image of the steps, recorded in MLflow.
         gpus: GPUs of a training pod.
         nodes: The train.nodes that this pipeline was compiled for.
+        audits: Whether it was compiled with the step audit.
 
     Returns:
-        As JSON: the parameters of the run (run) and of the steps (prepare, schedule), and the version of the data
-        (data); the digest of the data (digest); the parameters of measuring with each seed, and a
+        As JSON: the parameters of the run (run) and of the steps (prepare, audit, schedule), and the version of the
+        data (data); the digest of the data (digest); the parameters of measuring with each seed, and a
         digest of its data.
     """
     import json
@@ -55,7 +66,8 @@ def start(
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
 
     with plain_errors(), secret_environment(mlflow_tracking_uri):
-        config = config_for_pods(resolve_config(parameters, overrides, schedulers, seeds, strategies), gpus, nodes)
+        config = resolve_config(parameters, overrides, schedulers, seeds, strategies)
+        config = config_for_pods(config, gpus, nodes, audits)
         version = find_data(config, data_repository, data_revision, data_path)
         if config.tracking.enabled:
             name = version.path.rstrip("/").rpartition("/")[2]
@@ -67,6 +79,7 @@ def start(
     return (
         resolved.parameters,
         resolved.prepare,
+        resolved.audit,
         resolved.schedule,
         json.dumps(vars(version)),
         version.digest,

@@ -117,6 +117,9 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "--data-repository https://git.example.org/birds.git --data-revision birds-1 --data-path data/birds "
         "--wait": SUBMIT,
     },
+    "docs/audit.md": dict.fromkeys(
+        ("bss audit", "bss audit --apply 0.9"), NotRun("own test", "tests/stages/test_audit.py")
+    ),
     "docs/predict.md": {
         "bss predict --run outputs/runs/bss-l/seed=0 --manifest data/new/manifest.csv --output predictions.csv": (
             NotRun("own test", "tests/predict/test_predict.py")
@@ -243,6 +246,7 @@ PARAMETERS: dict[tuple[str, str], dict] = {
     ("docs/own-data.md", "generate: {}"): {},
     ("docs/datasets.md", "dataset: crema-d"): {},
     ("docs/multi-node.md", "train:"): {},
+    ("docs/audit.md", "prepare:"): {},
     ("docs/networks.md", "network:"): TEXT_AND_IMAGE,
     ("docs/networks.md", "image: {kind: resnet, crop:"): {
         "image": {"kind": "image", "height": 256, "width": 256},

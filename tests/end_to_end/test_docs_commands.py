@@ -75,7 +75,7 @@ def test_data_of_ones_own(own_data):
     for name in ("audio", "image", "motion"):
         assert found["prepare"]["modalities"][name]["kind"] == described["prepare"]["modalities"][name]["kind"]
     stages = re.findall(r"Running stage '([^']+)'", shown["repro"])
-    assert stages == ["prepare", "measure", "schedule", "train", "compare"]
+    assert stages == ["prepare", "audit", "measure", "schedule", "train", "compare"]
     compared = read_json(folder / "outputs/report/comparison.json", "compare")["schedulers"]
     assert set(compared) == {"uniform", "random-ranking", "bss-h", "bss-l"}
     assert "outputs/inspect.html" in shown["inspect"]
@@ -86,7 +86,7 @@ def test_data_of_ones_own(own_data):
 def test_the_stages_write_what_the_table_says(own_data):
     folder, _ = own_data
     rows = re.findall(r"^\| (\w+) \| `bss [^|]*\| [^|]*\| `([^`]+)`", page_text("docs/pipeline.md"), flags=re.M)
-    assert [stage for stage, _ in rows] == ["generate", "prepare", "measure", "schedule", "train", "compare"]
+    assert [stage for stage, _ in rows] == ["generate", "prepare", "audit", "measure", "schedule", "train", "compare"]
     for _, written in rows[1:]:
         assert list(folder.glob(written.replace("<scheduler>", "bss-h").replace("<s>", "1"))), written
     assert (folder / "outputs" / "report" / "report.html").is_file()  # "Afterwards open"
@@ -216,7 +216,7 @@ def test_a_published_dataset(tmp_path):
     assert printed["network"] == YAML(typ="safe").load(tmp_path / "params.yaml")["network"]
     change_params(tmp_path / "params.yaml", make_short)
     stages = re.findall(r"Running stage '([^']+)'", typed(tmp_path, page, "dvc repro"))
-    assert stages == ["prepare", "measure", "schedule", "train", "compare"]
+    assert stages == ["prepare", "audit", "measure", "schedule", "train", "compare"]
     assert "outputs/inspect.html" in typed(tmp_path, page, "bss inspect")
     assert Store.open(tmp_path / "outputs" / "store").classes == ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
     (short,) = [b for b in blocks(page) if b.language == "yaml" and b.text.startswith("dataset: crema-d")]

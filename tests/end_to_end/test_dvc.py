@@ -37,7 +37,7 @@ def stages_run(output):
 
 def test_all_stages_run_without_generating_data_that_is_not_asked_for(clone):
     _, _, output = clone
-    assert stages_run(output) == ["prepare", "measure", "schedule", "train", "compare"]
+    assert stages_run(output) == ["prepare", "audit", "measure", "schedule", "train", "compare"]
 
 
 def test_run_again_all_is_up_to_date(clone):

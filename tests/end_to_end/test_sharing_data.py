@@ -19,7 +19,7 @@ from bss.config import config_from_tree, config_to_tree
 
 PAGE = (PROJECT / "docs" / "data.md").read_text(encoding="utf-8")
 REMOTE, REPOSITORY = "/srv/dvc/birds", "https://git.example.org/birds.git"
-ALL_STAGES = ["prepare", "measure", "schedule", "train", "compare"]
+ALL_STAGES = ["prepare", "audit", "measure", "schedule", "train", "compare"]
 
 
 def sections():

@@ -138,7 +138,7 @@ def test_dvc_finds_every_parameter_that_its_stages_name(project, request):
     done = subprocess.run(["dvc", "stage", "list"], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        *("prepare", "measure", "schedule", "train", "compare")
+        *("prepare", "audit", "measure", "schedule", "train", "compare")
     ]
     written = read_yaml(project / "params.yaml")
     for stage in read_yaml(project / "dvc.yaml")["stages"].values():

@@ -15,7 +15,7 @@ def assert_same(one, other, stage):
     assert pick(config_to_tree(one), keys) == pick(config_to_tree(other), keys)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "measure", "schedule"])
+@pytest.mark.parametrize("stage", ["prepare", "audit", "measure", "schedule"])
 def test_a_part_gives_the_values_that_its_stage_reads(stage, tree, make_config):
     config = make_config(tree)
     assert_same(config_from_part(stage_part(config, stage)), config, stage)
@@ -24,7 +24,7 @@ def test_a_part_gives_the_values_that_its_stage_reads(stage, tree, make_config):
 @pytest.mark.parametrize("name", ["kinetics-sounds", "nvgesture", "twitter2015"])
 def test_a_part_of_a_datasets_preset_passes_the_checks_of_its_step(name):
     config = config_from_tree({"dataset": name, "protocol": "published", "prepare": {"root": "x"}}, "params.yaml")
-    for stage in ("measure", "schedule"):
+    for stage in ("audit", "measure", "schedule"):
         rebuilt = config_from_part(stage_part(config, stage))
         assert_same(rebuilt, config, stage)
 

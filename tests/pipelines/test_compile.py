@@ -18,7 +18,7 @@ from bss.config.load import check_tree
 from bss.errors import BssError
 from bss.kubeflow.environment import SECRET_VARIABLES
 from bss.launch.pods import NODE_PODS, NodePods, SecurityContext
-from components.readme import OF_SHARDS, STEPS, readme
+from components.readme import OF_AUDIT, OF_SHARDS, STEPS, readme
 from pipelines.cluster import Cluster, Retries, load_cluster
 from pipelines.compile import compile_pipeline
 from pipelines.pipeline import without_shell
@@ -52,7 +52,7 @@ def test_the_checked_in_pipeline_is_what_the_sources_compile_to():
     assert text == COMPILED.read_text(), "run `make compiled` and commit pipelines/pipeline.yaml"
 
 
-@pytest.mark.parametrize("step", [*STEPS, *OF_SHARDS])
+@pytest.mark.parametrize("step", [*STEPS, *OF_SHARDS, *OF_AUDIT])
 def test_the_readme_of_a_component_tells_its_signature(step):
     path = PROJECT / "components" / step / "README.md"
     assert path.read_text() == readme(step), f"run `make compiled` and commit {path.name}"
@@ -503,3 +503,20 @@ def test_no_secret_and_no_place_of_this_machine_is_in_the_compiled_pipeline():
     text = COMPILED.read_text()
     assert str(PROJECT) not in text
     assert "password:" not in text.lower()
+
+
+@pytest.mark.slow
+def test_with_audit_enabled_there_is_a_step_whose_table_the_comparison_takes(compiled):
+    assert "audit" not in all_tasks(compiled)
+    config = load_config(BUILTIN, ["audit.enabled=true"])
+    found = all_tasks(tuple(yaml.safe_load_all(compile_pipeline(CLUSTER, config))))
+    assert set(found) == {*all_tasks(compiled), "audit"}
+    assert found["audit"]["cachingOptions"]["enableCache"]
+    inputs = found["audit"]["inputs"]
+    assert inputs["artifacts"]["store"]["taskOutputArtifact"] == {
+        "outputArtifactKey": "store", "producerTask": "prepare",
+    }  # fmt: skip
+    assert inputs["parameters"]["parameters"]["taskOutputParameter"]["producerTask"] == "start"
+    assert inputs["parameters"]["digest"]["taskOutputParameter"]["outputParameterKey"] == "digest"
+    taken = found["compare"]["inputs"]["artifacts"]["audit"]["taskOutputArtifact"]
+    assert taken == {"outputArtifactKey": "found", "producerTask": "audit"}

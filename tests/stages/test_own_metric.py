@@ -21,7 +21,7 @@ import bss
 from bss.data.store import Store
 from bss.files import read_json
 from bss.models.network import build_network
-from bss.training.evaluation import predict
+from bss.training.predicting import predict
 from bss.training.split_data import SplitData
 
 pytestmark = pytest.mark.process

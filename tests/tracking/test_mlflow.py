@@ -20,6 +20,7 @@ from bss.errors import BssError
 from bss.models.inputs.waveforms import read_filled
 from bss.remote.fetch import DataVersion
 from bss.report.markdown import markdown_comparison
+from bss.stages.audit import audit
 from bss.stages.compare import compare
 from bss.stages.train import train
 from bss.tracking.dvc_lock import dvc_digest
@@ -32,6 +33,7 @@ from bss.tracking.trial_run import TrialRun
 def tracked_config(small_root, **changes):
     tree = small_tree(small_root)
     tree["tracking"] = {"models": "first-seed"}
+    tree["audit"] = {"folds": 2, "seeds": [0], "epochs": 1}
     tree["schedule"]["schedulers"] = {
         name: tree["schedule"]["schedulers"][name] for name in ("uniform", "control", "bss-l-online")
     }
@@ -50,7 +52,9 @@ def tracked(pipeline, small_root, small_store, tmp_path_factory):
             patch.delenv("MLFLOW_TRACKING_URI", raising=False)
             config = tracked_config(small_root)
             train(config, small_store, folder / "scores", folder / "plans", work / "runs")
-            compare(config, small_store, folder / "scores", work / "runs", work / "report")
+            audit(config, small_store, work / "audit")
+            paths = (folder / "scores", work / "runs", work / "report")
+            compare(config, small_store, *paths, audit=work / "audit")
         client = mlflow.MlflowClient(f"sqlite:///{work}/mlflow.db")
         experiment = client.get_experiment_by_name(Store.open(small_store).name)
         runs = client.search_runs([experiment.experiment_id])
@@ -119,6 +123,7 @@ def test_artifacts_hold_scores_plans_sequences_and_the_report(tracked):
     assert {"scores", "plans", "store", "report", "params.json"} <= artifacts(client, parent)
     assert "report/report.html" in artifacts(client, parent, "report")
     assert "store/skipped.csv" in artifacts(client, parent, "store")
+    assert artifacts(client, parent, "audit") == {"audit/audit.csv", "audit/audit.json", "audit/audit.parquet"}
     for child in children:
         assert {"history.csv", "metrics.json", "sequences.parquet", "predictions.parquet"} <= artifacts(client, child)
 

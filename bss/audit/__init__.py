@@ -1,0 +1,1 @@
+"""The audit of a prepared dataset: out-of-fold predictions, facts of the inputs, duplicates, and what follows."""

@@ -1,0 +1,177 @@
+"""Decisions about single samples: drop one, give one another label, or ignore one of its modalities."""
+
+import csv
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bss.data.manifest import Manifest, similar
+from bss.data.read_csv import listed, read_csv
+from bss.data.rows import Sample
+from bss.data.store import SPLITS
+from bss.errors import LIMIT, BssError, raise_problems
+from bss.files import digest_file, whole_file
+
+COLUMNS = ("id", "decision", "value")
+DATASET = "dataset"
+"""Optional column: the start of the manifest's digest, so that decisions cannot meet another dataset."""
+DIGITS = 16
+"""Hexadecimal digits of the digest in that column."""
+KINDS = ("keep", "drop", "relabel", "ignore")
+FILE = "decisions.csv"
+"""Usual name of the file, and its name in a store."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done with one sample."""
+
+    row: int
+    """Line in the file."""
+    id: str
+    kind: str
+    """One of `KINDS`."""
+    value: str
+    """The new label, or the modality to ignore; otherwise empty."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All decisions of a file that was checked against a manifest."""
+
+    digest: str | None = None
+    """sha256 of the file; None without one."""
+    by_id: Mapping[str, Decision] = field(default_factory=dict)
+
+    def applied_to(self, manifest: Manifest) -> Manifest:
+        """Return the manifest without dropped samples and with the new labels; its splits stay as they are."""
+        return replace(manifest, samples=[s for s in map(self._decided, manifest.samples) if s is not None])
+
+    def _decided(self, sample: Sample) -> Sample | None:
+        decision = self.by_id.get(sample.id)
+        if decision is None:
+            return sample
+        if decision.kind == "drop":
+            return None
+        return replace(sample, label=decision.value) if decision.kind == "relabel" else sample
+
+    def ignored(self, samples: Iterable[Sample]) -> list[str | None]:
+        """Return the modality to ignore of each sample, or None."""
+        found = (self.by_id.get(sample.id) for sample in samples)
+        return [d.value if d is not None and d.kind == "ignore" else None for d in found]
+
+    def write(self, path: Path, manifest: Manifest) -> None:
+        """Write what was decided about the samples of `manifest`, with their splits and labels before it."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["id", "decision", "value", "split", "label"])
+            for s in manifest.samples:
+                if (d := self.by_id.get(s.id)) is not None:
+                    writer.writerow([d.id, d.kind, d.value, s.split, s.label])
+
+
+def read_decisions(
+    path: Path, manifest: Manifest, dataset: str, modalities: Collection[str], decide_test: bool
+) -> Decisions:
+    """Read and check the decisions in `path` about `manifest`, whose digest is `dataset`.
+
+    Raises `BssError` with all rows that are wrong: an unknown or repeated id, a decision or value that does not exist,
+    decisions about another dataset, or about test samples without `decide_test` (keeping one is no decision), and if
+    the decisions would empty a class of train, or a split.
+    """
+    rows = _rows(path, dataset)
+    decisions = [Decision(number, row["id"], row["decision"], row["value"]) for number, row in rows]
+    samples, classes = {s.id: s for s in manifest.samples}, manifest.classes
+    counts = Counter(d.id for d in decisions)
+    problems: list[str] = []
+    for d in decisions:
+        sample = samples.get(d.id)
+        if sample is None:
+            hint = similar(d.id, list(samples)[:1000]) if len(problems) < LIMIT else ""
+            problems.append(f"row {d.row}: no sample has the id {d.id[:200]!r}{hint}")
+        elif counts[d.id] > 1:
+            problems.append(f"row {d.row}: id {d.id[:200]!r} is not unique")
+        elif why := _wrong_value(d, sample, classes, modalities):
+            problems.append(f"row {d.row}: {why}")
+    raise_problems(str(path), problems, "Fix these rows; nothing was decided.")
+    tests = [d for d in decisions if d.kind != "keep" and samples[d.id].split == "test"]
+    if tests and not decide_test:
+        raise BssError(
+            f"{path}: row {tests[0].row} and {len(tests) - 1} more change samples of test, which makes results "
+            "incomparable with those on the original test split. Remove these rows, or set prepare.decide_test: true; "
+            "the report then says so."
+        )
+    found = Decisions(digest_file(path), {d.id: d for d in decisions})
+    _require_some_left(path, manifest, found.applied_to(manifest))
+    return found
+
+
+def write_decisions(path: Path, decisions: Iterable[tuple[str, str, str]], dataset: str) -> None:
+    """Write id, kind and value of decisions about the dataset whose manifest has the digest `dataset`."""
+    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, DATASET])
+        writer.writerows([*decision, dataset[:DIGITS]] for decision in decisions)
+
+
+def decided_rows(path: Path, dataset: str) -> list[tuple[str, str, str]]:
+    """Return id, kind and value of every row of the decisions in `path`, checked for columns and dataset alone."""
+    return [(row["id"], row["decision"], row["value"]) for _, row in _rows(path, dataset)]
+
+
+def summarise(path: Path) -> dict[str, dict[str, int]]:
+    """Return how many samples of each split were decided about in which way, by the file that `Decisions.write` wrote.
+
+    Without such a file there are none; keeping a sample does not count.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[str, dict[str, int]] = {}
+    for _, row in read_csv(path)[1]:
+        if row["decision"] != "keep":
+            of_split = found.setdefault(row["split"], {})
+            of_split[row["decision"]] = of_split.get(row["decision"], 0) + 1
+    return found
+
+
+def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
+    """Return line numbers and values of the rows; raise `BssError` for other columns, or for another dataset."""
+    columns, lines = read_csv(path)
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing or set(columns) - {*COLUMNS, DATASET}:
+        raise BssError(f"{path}: needs the columns {', '.join(COLUMNS)} and may have {DATASET}; has {listed(columns)}.")
+    rows = [(number, {name: value.strip() for name, value in row.items()}) for number, row in lines]
+    wanted = dataset[:DIGITS]
+    others = sorted({row[DATASET] for _, row in rows if DATASET in row} - {wanted})
+    if others:
+        raise BssError(
+            f"{path}: is about another dataset: {DATASET} is {others[0][:50]!r}, but this manifest's digest begins "
+            f"with {wanted}. Decide anew, or remove the column if every id still means the same sample."
+        )
+    return rows
+
+
+def _wrong_value(d: Decision, sample: Sample, classes: list[str], modalities: Collection[str]) -> str:
+    """Return what is wrong with the decision or value of a row, or nothing."""
+    if d.kind not in KINDS:
+        return f"decision {d.kind[:200]!r} is not one of {', '.join(KINDS)}{similar(d.kind, list(KINDS))}"
+    if d.kind in ("keep", "drop"):
+        return f"value {d.value[:200]!r}: {d.kind} takes none" if d.value else ""
+    right: list[Any] = classes if d.kind == "relabel" else list(modalities)
+    what = "label" if d.kind == "relabel" else "modality"
+    if d.value not in right:
+        return f"value {d.value[:200]!r} is not a {what} of this dataset{similar(d.value, right)}"
+    if d.kind == "relabel" and d.value == sample.label:
+        return f"value {d.value[:200]!r} is the label that the sample has"
+    return ""
+
+
+def _require_some_left(path: Path, before: Manifest, after: Manifest) -> None:
+    for split in SPLITS:
+        had, has = ({s.label for s in m.samples if s.split == split} for m in (before, after))
+        gone = sorted(had - has)
+        if gone and (split == "train" or not has):
+            what = f"class {', '.join(gone)}" if split == "train" else "samples"
+            raise BssError(f"{path}: the decisions would leave {split} without {what}. Keep some of them.")

@@ -1,0 +1,79 @@
+"""Facts of inputs, by hand."""
+
+import numpy as np
+import pytest
+
+from bss.audit.facts import contrast, count_tokens, emptiness, facts_of, flatness, level_dbfs, spread
+from bss.data.sounds import Sounds
+from bss.data.store import Modality
+
+
+def test_levels():
+    assert level_dbfs(np.ones(10)) == 0
+    assert level_dbfs(np.array([0.1, -0.1])) == pytest.approx(-20)
+    sine = np.sin(2 * np.pi * np.arange(1000) / 10)
+    assert level_dbfs(sine) == pytest.approx(-3.0103, abs=1e-3)  # mean square 1/2
+    assert level_dbfs(np.zeros(10)) == -120
+
+
+def test_white_noise_is_flat_and_a_tone_is_not():
+    random = np.random.default_rng(0)
+    noise = [flatness(random.normal(0, 0.1, samples)) for samples in (600, 4_800, 48_000)]
+    assert noise == pytest.approx([1, 1, 1], abs=0.06)
+    assert flatness(np.sin(2 * np.pi * np.arange(4_800) / 16)) < 1e-3
+    assert flatness(np.zeros(4_800)) == 1
+    assert flatness(np.ones(3)) == 1
+
+
+def test_flatness_of_a_spectrum_with_two_levels():
+    # White noise through a half-band brick wall 20 dB down: geometric mean 10^-0.5 x, arithmetic (1 + .1) / 2 x in
+    # amplitude-squared terms of 10 dB; here the upper half of the band has a tenth of the power.
+    random = np.random.default_rng(0)
+    spectrum = np.fft.rfft(random.normal(0, 1, 1 << 18))
+    spectrum[len(spectrum) // 2 :] *= 10**-0.5
+    sound = np.fft.irfft(spectrum)
+    assert flatness(sound) == pytest.approx(np.sqrt(0.1) / 0.55, rel=0.02)
+
+
+def test_contrast_and_spread():
+    assert contrast(np.full((1, 4, 4), 7, dtype=np.uint8)) == 0
+    assert contrast(np.array([0, 255], dtype=np.uint8)) == pytest.approx(0.5)
+    assert spread(np.array([1, 3], dtype=np.float32)) == 1
+
+
+def test_tokens_without_the_marks_that_all_texts_have():
+    # [CLS] a b [SEP], [CLS] [SEP], [CLS] c [SEP]
+    first, last, lengths = np.array([1, 1, 1]), np.array([2, 2, 2]), np.array([4, 2, 3])
+    assert count_tokens(first, last, lengths).tolist() == [2, 0, 1]
+    # Without marks every text keeps its tokens.
+    assert count_tokens(np.array([5, 6]), np.array([7, 8]), np.array([3, 2])).tolist() == [3, 2]
+
+
+def test_facts_by_kind_and_in_blocks():
+    sounds = Sounds(np.array([0.1, -0.1, 0, 0, 0], dtype=np.float32), np.array([2, 3]))
+    facts = facts_of(Modality("audio", (3,), "float32", 8000, "pad"), [sounds])
+    assert facts["level_dbfs"].tolist() == pytest.approx([-20, -120])
+    tokens = np.array([[1, 5, 2, 0], [1, 2, 0, 0], [1, 6, 7, 2]], dtype=np.int32)
+    facts = facts_of(Modality("text", (4,), "int32"), [tokens[:1], tokens[1:]])
+    assert facts["tokens"].tolist() == [1, 0, 2]
+    pixels = np.zeros((2, 1, 2, 2), dtype=np.uint8)
+    pixels[1, 0, 0] = 255
+    assert facts_of(Modality("image", (1, 2, 2), "uint8"), [pixels])["contrast"].tolist() == [0, 0.5]
+    vectors = np.array([[2, 2], [1, 3]], dtype=np.float32)
+    assert facts_of(Modality("features", (2,), "float32"), [vectors])["spread"].tolist() == [0, 1]
+
+
+def test_what_is_empty():
+    silence, speech, noise = emptiness({"level_dbfs": np.array([-120, -20, -3]), "flatness": np.array([1, 0.1, 1])})
+    assert silence > 0.98
+    assert speech < 1e-5
+    assert noise > 0.95
+    black, picture = emptiness({"contrast": np.array([0, 0.2])})
+    assert black > 0.98
+    assert picture < 1e-5
+    none, one = emptiness({"tokens": np.array([0, 1])})
+    assert none > 0.98
+    assert one < 0.02
+    constant, vector = emptiness({"spread": np.array([0, 0.1])})
+    assert constant > 0.98
+    assert vector < 1e-5
