@@ -1,0 +1,40 @@
+"""Children that do not import torch, MLflow and kfp anew: forks of a process that has (forks/server.py).
+
+A test that needs true processes, but not their start, gives them `variables`. Each has its own environment, folder,
+streams, signals and exit status; it shares with the others the seed of its string hashes and the libraries.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FORKS = Path(__file__).with_name("forks")
+
+
+@functools.cache
+def start() -> str:
+    """Start the server of this process, which ends with it; return its address."""
+    folder = tempfile.TemporaryDirectory(prefix="bss-forks-")
+    address = f"{folder.name}/server"
+    # Its standard input is a pipe of this process's, so it ends however this process does.
+    server = subprocess.Popen(
+        [sys.executable, FORKS / "server.py", address], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_"))},
+    )  # fmt: skip
+    while not Path(address).exists():
+        assert server.poll() is None
+        time.sleep(0.01)
+    kept.extend((folder, server))
+    return address
+
+
+kept: list[object] = []
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """Return the variables with which `bss` and the steps of the pipeline run `folder`'s code in forks."""
+    return {"BSS_FORK_SERVER": start(), "PYTHONPATH": f"{FORKS / 'client'}{os.pathsep}{folder}"}
