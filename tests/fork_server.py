@@ -14,27 +14,44 @@ from pathlib import Path
 
 FORKS = Path(__file__).with_name("forks")
 
+LIBRARIES = (
+    "torch",
+    "mlflow",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "kfp.compiler",
+    "kfp.dsl.executor",
+    "kfp.local",
+    "boto3",
+    "matplotlib.figure",
+    "pandas",
+    "PIL.Image",
+    "pyarrow.parquet",
+    "ruamel.yaml",
+    "soundfile",
+)
+
 
 @functools.cache
-def start() -> str:
+def start(libraries: tuple[str, ...] = LIBRARIES) -> str:
     """Start the server of this process, which ends with it; return its address."""
-    folder = tempfile.TemporaryDirectory(prefix="bss-forks-")
-    address = f"{folder.name}/server"
+    address = f"{tempfile.mkdtemp(prefix='bss-forks-')}/server"
     # Its standard input is a pipe of this process's, so it ends however this process does.
     server = subprocess.Popen(
-        [sys.executable, FORKS / "server.py", address], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        [sys.executable, FORKS / "server.py", address, *libraries], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
         env={name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_"))},
     )  # fmt: skip
     while not Path(address).exists():
         assert server.poll() is None
         time.sleep(0.01)
-    kept.extend((folder, server))
+    servers.append(server)
     return address
 
 
-kept: list[object] = []
+servers: list[subprocess.Popen[bytes]] = []
+"""Kept, or their standard input would be closed."""
 
 
-def variables(folder: Path) -> dict[str, str]:
+def variables(folder: Path, libraries: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
     """Return the variables with which `bss` and the steps of the pipeline run `folder`'s code in forks."""
-    return {"BSS_FORK_SERVER": start(), "PYTHONPATH": f"{FORKS / 'client'}{os.pathsep}{folder}"}
+    return {"BSS_FORK_SERVER": start(libraries), "PYTHONPATH": f"{FORKS / 'client'}{os.pathsep}{folder}"}

@@ -1,9 +1,10 @@
 """Run programs in forks of one process that has imported the large libraries, so that no program waits for them.
 
-    python server.py ADDRESS NAME=VALUE...
+    python server.py ADDRESS LIBRARY...
 
-It imports nothing of this project: each program imports the code that its own path names. It ends when its
-standard input is closed, and what it runs with it. A program ends with the process that stands for it.
+It imports the libraries that are installed, and nothing of this project: each program imports the code that its own
+path names. The server ends, with what it runs, when its standard input is closed. A program ends with the process
+that stands for it.
 """
 
 import atexit
@@ -24,22 +25,6 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-LIBRARIES = (
-    "torch",
-    "mlflow",
-    "mlflow.pyfunc",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "kfp.compiler",
-    "kfp.dsl.executor",
-    "kfp.local",
-    "boto3",
-    "matplotlib.figure",
-    "pandas",
-    "PIL.Image",
-    "pyarrow.parquet",
-    "ruamel.yaml",
-    "soundfile",
-)
 READ_AT_IMPORT = ("CUDA_", "GOMP_", "KMP_", "MKL_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PYTHONHASHSEED", "TORCH_")
 """Beginnings of the variables that libraries read once: a program with others than the server's runs elsewhere."""
 
@@ -179,15 +164,18 @@ def end_as(program):
 
 
 def main():
-    """Serve at the address on the command line."""
+    """Serve with the command line's libraries at its address."""
     server = Server(sys.argv[1])
-    for library in LIBRARIES:
-        importlib.import_module(library)
+    for library in sys.argv[2:]:
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(library)
     gc.collect()
     gc.freeze()
     program = server.serve()
     if program is not None:
         end_as(program)
+    Path(sys.argv[1]).unlink()
+    Path(sys.argv[1]).parent.rmdir()
 
 
 main()
