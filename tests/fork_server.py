@@ -4,6 +4,7 @@ A test that needs true processes, but not their start, gives them `variables`. E
 streams, signals and exit status; it shares with the others the seed of its string hashes and the libraries.
 """
 
+import atexit
 import functools
 import os
 import subprocess
@@ -45,11 +46,18 @@ def start(libraries: tuple[str, ...] = LIBRARIES) -> str:
         assert server.poll() is None
         time.sleep(0.01)
     servers.append(server)
+    atexit.register(stop, server)
     return address
 
 
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End a server, and have its time counted as this process's."""
+    assert server.stdin is not None
+    server.stdin.close()
+    server.wait()
+
+
 servers: list[subprocess.Popen[bytes]] = []
-"""Kept, or their standard input would be closed."""
 
 
 def variables(folder: Path, libraries: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
