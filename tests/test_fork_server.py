@@ -55,6 +55,11 @@ def test_its_exit_status_is_passed_on(code, status, start):
     assert ("ZeroDivisionError" in err) == ("/" in code)
 
 
+def test_its_temporary_files_are_where_its_variables_say(start, tmp_path):
+    code = "import tempfile; print(tempfile.gettempdir())"
+    assert start("-c", code, TMPDIR=str(tmp_path)).communicate()[0] == f"{tmp_path}\n"
+
+
 def test_it_imports_the_code_that_its_path_names(start, tmp_path):
     (tmp_path / "mine.py").write_text("print('mine')")
     assert start("-c", "import mine").communicate() == ("mine\n", "")

@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import traceback
 import types
@@ -67,7 +68,11 @@ class Server:
 
     def accept(self, listener):
         connection, _ = listener.accept()
-        program, streams = receive(connection)
+        try:
+            program, streams = receive(connection)
+        except (OSError, ValueError, struct.error):  # the client was killed meanwhile
+            connection.close()
+            return None
         if fixed(program["environment"]) != fixed(os.environ):
             connection.sendall(struct.pack("=q", 0))
             connection.close()
@@ -121,11 +126,19 @@ class Server:
             os.killpg(process, signal.SIGKILL)
 
 
+def forget_kfp():
+    """Have kfp imported again: with _KFP_RUNTIME a step has less of it, and must do with that."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "kfp" and not name.startswith("kfp.pipeline_spec"):
+            del sys.modules[name]
+
+
 def run(program):
     """Run a client's program in this fork as if Python had been started for it."""
     os.chdir(program["folder"])
     os.environ.clear()
     os.environ.update(program["environment"])
+    tempfile.tempdir = None  # a library asked for it with the server's variables
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
     sys.stdout.reconfigure(line_buffering=os.isatty(1), write_through=unbuffered)
@@ -138,6 +151,8 @@ def run(program):
         sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(name, "<string>", "exec"), vars(sys.modules["__main__"]))
     elif kind == "module":
+        if os.environ.get("_KFP_RUNTIME") == "true":
+            forget_kfp()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(name, run_name="__main__")

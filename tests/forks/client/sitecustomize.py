@@ -12,8 +12,8 @@ import struct
 import sys
 from pathlib import Path
 
-MODULES = ("kfp.dsl.executor_main", "mlflow", "uvicorn")
-SCRIPTS = ("bss", "mlflow")
+MODULES = ("kfp.dsl.executor_main",)
+SCRIPTS = ("bss",)
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
