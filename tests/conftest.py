@@ -3,6 +3,7 @@
 import csv
 import ctypes
 import os
+import shutil
 import sys
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,10 @@ from PIL import Image
 from bss.config import config_from_tree
 
 pytest_plugins = ["lanes"]
+
+# What is compiled once is not compiled again in every process that a test starts.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 CLASSES = ("cat", "dog", "owl")
 PER_SPLIT = {"train": 16, "val": 6, "test": 6}
@@ -52,21 +57,25 @@ def make_rows(root: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def small_root(tmp_path_factory):
-    """A data root with 48 training samples, three modalities and a manifest; do not write into it."""
+def small_data(tmp_path_factory):
+    """A data root and the rows of its manifest, to be copied."""
     root = tmp_path_factory.mktemp("pets")
-    write_manifest(root, make_rows(root))
-    return root
-
-
-@pytest.fixture
-def own_root(tmp_path):
-    """The same, to write into, with the manifest's rows."""
-    root = tmp_path / "pets"
-    root.mkdir()
     rows = make_rows(root)
     write_manifest(root, rows)
     return root, rows
+
+
+@pytest.fixture(scope="session")
+def small_root(small_data):
+    """A data root with 48 training samples, three modalities and a manifest; do not write into it."""
+    return small_data[0]
+
+
+@pytest.fixture
+def own_root(small_data, tmp_path):
+    """The same, to write into, with the manifest's rows."""
+    root, rows = small_data
+    return shutil.copytree(root, tmp_path / "pets"), [dict(row) for row in rows]
 
 
 def small_tree(root: Path) -> dict:
@@ -153,6 +162,23 @@ def pipeline(small_root, small_store, tmp_path_factory):
     train(config, small_store, scores, plans, runs)
     compare(config, small_store, scores, runs, report)
     return folder, config
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A database of MLflow without runs, to copy: making one takes a second."""
+    from bss.tracking.destination import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database(empty_database, tmp_path):
+    """The address of a database of MLflow without runs, mlflow.db in the test's folder."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.fixture(scope="session")

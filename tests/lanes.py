@@ -40,6 +40,8 @@ LONGEST = (
     "tracking/test_mlflow.py",
     "end_to_end/test_secrets.py",
     "pipelines/test_submit.py",
+    "strategies/test_invariants.py",
+    "strategies/test_trials.py",
 )
 
 

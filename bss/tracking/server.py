@@ -13,6 +13,8 @@ from bss.tracking.view import SHARED_VIEW, VIEW, runs_page
 
 GRACE_SECONDS = 10
 """Seconds for the server to stop on its own."""
+WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""MLflow's jobs evaluate language models: eight processes beside the server, each of which imports all of MLflow."""
 
 
 def run_ui(port: int) -> int:
@@ -30,7 +32,7 @@ def run_ui(port: int) -> int:
     print(f"MLflow UI of {redact(uri)}: {page} (stop with Ctrl-C)", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     # Not on the command line, which all local users can see: it may contain the database password.
-    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+    environment = {**WITHOUT_JOBS, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         return process.wait()

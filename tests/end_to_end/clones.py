@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).parents[2]
@@ -19,9 +20,16 @@ def environment(folder):
     return found
 
 
+def forking_environment(folder):
+    """The same, in which `bss` and the steps of the pipeline are forks of a process that has imported the libraries."""
+    return environment(folder) | fork_server.variables(folder)
+
+
 def run(folder, *command, check=True):
     """Run a command in `folder` with this environment's tools; return what it printed."""
-    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=forking_environment(folder), capture_output=True, text=True, check=False
+    )
     if check and done.returncode:
         raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout + done.stderr
@@ -41,6 +49,6 @@ def clone_project(folder):
     names = ("bss", "components", "pipelines", ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml")
     for name in names:
         source = PROJECT / name
-        ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
+        ignore = shutil.ignore_patterns("*.pyc.*", "tmp", "cache")  # compiled code stays valid, half of it is of no use
         shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
     run(folder, "git", "init", "-q")

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from clones import environment
+from clones import forking_environment
 from docs_table import COMMANDS
 
 TYPED: set[tuple[str, str]] = set()
@@ -23,8 +23,8 @@ def typed(folder, page, command, instead=None, status=0, **variables):
     """Run a documented command in a shell; return what it printed. Its exit status must be `status`."""
     text = filled_in(page, command, instead or {})
     done = subprocess.run(
-        ["bash", "-c", text], cwd=folder, env=environment(folder) | variables, text=True, check=False, timeout=300,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ["bash", "-c", text], cwd=folder, env=forking_environment(folder) | variables, timeout=300,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == status, f"{text} ended with {done.returncode}:\n{done.stdout}"
     return done.stdout

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from buckets import keys, temporary_bucket
-from clones import BIN, PROJECT, commit, environment, run
+from clones import BIN, PROJECT, commit, forking_environment, run
 
 pytestmark = pytest.mark.process
 
@@ -26,7 +26,7 @@ def make(folder, target):
         shutil.copy(PROJECT / name, folder / name)
     (folder / "ready").touch()
     command = ["make", target, f"BIN={os.path.relpath(BIN, folder)}", "READY=ready"]
-    found = environment(PROJECT)
+    found = forking_environment(PROJECT)
     done = subprocess.run(command, cwd=folder, env=found, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 

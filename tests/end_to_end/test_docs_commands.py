@@ -20,7 +20,7 @@ from threading import Thread
 import boto3
 import mlflow
 import pytest
-from clones import clone_project, commit, environment, run
+from clones import clone_project, commit, environment, forking_environment, run
 from docs_blocks import blocks, page_text
 from docs_data import BIRDS, change_params, make_short, write_birds
 from docs_run import TYPED, exported, filled_in, typed, words
@@ -29,6 +29,7 @@ from ruamel.yaml import YAML
 
 from bss.data.store import Store
 from bss.files import read_json
+from bss.tracking.server import WITHOUT_JOBS
 from tests.datasets.test_crema_d import write_published
 from tests.tracking.servers import free_port
 
@@ -115,7 +116,7 @@ def test_what_mlflow_did_not_get_is_sent_later(own_data):
     nobody = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     done = subprocess.run(
         ["bss", "train", "--scheduler", "bss-l", "--seed", "0"],
-        cwd=folder, env=environment(folder) | nobody, capture_output=True, text=True, check=False, timeout=300,
+        cwd=folder, env=forking_environment(folder) | nobody, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0
     assert "bss sync" in done.stdout + done.stderr  # "and one at the end of the stage what to type"
@@ -271,7 +272,7 @@ def test_an_mlflow_server_with_users(tmp_path):
     (command,) = [c for c in COMMANDS[page] if c.startswith("mlflow server")]
     instead = {"--host 0.0.0.0": "--host 127.0.0.1 --workers 1", "--port 5000": f"--port {port}"}
     text = f"exec {filled_in(page, command, instead)}"
-    variables = environment(tmp_path) | secrets
+    variables = environment(tmp_path) | WITHOUT_JOBS | secrets
     server = subprocess.Popen(["bash", "-c", text], cwd=tmp_path, env=variables, start_new_session=True)
     try:
         wait_for(f"http://127.0.0.1:{port}/health")

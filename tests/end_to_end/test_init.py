@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from clones import PROJECT, clone_project, commit, environment, run
+from clones import PROJECT, clone_project, commit, forking_environment, run
 from conftest import make_rows, write_manifest
 
 from bss.config import load_config
@@ -48,7 +48,7 @@ def test_the_package_alone_runs_texts_and_images_in_an_empty_folder_without_a_ne
     write_manifest(root, rows)
 
     def call(*command):
-        settings = environment(site) | {"HF_HUB_OFFLINE": "1"}
+        settings = forking_environment(site) | {"HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, cwd=project, env=settings, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -12,7 +12,7 @@ import time
 import boto3
 import mlflow
 import pytest
-from clones import BIN, PROJECT, commit, run, write_params
+from clones import PROJECT, commit, forking_environment, run, write_params
 from conftest import small_tree
 
 from bss.files import digest_folder
@@ -68,14 +68,12 @@ def place(small_root, tmp_path_factory):
 
 def run_pipeline(place, repository, *more, check=True):
     """Run the pipeline on the repository's main branch; return what it printed and the steps that ran."""
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(PROJECT)}
-    environment.pop("MLFLOW_TRACKING_URI", None)
     usual = {"--root": "runs", "--data-repository": f"file://{repository}", "--data-revision": "main"}
     command = ["bss", "run-local", "--data-path", "data/pets", *more]
     command += [word for option in usual.items() if option[0] not in more for word in option]
     done = subprocess.run(
         command,
-        cwd=place, env=environment, capture_output=True, text=True, check=False,
+        cwd=place, env=forking_environment(PROJECT), capture_output=True, text=True, check=False,
     )  # fmt: skip
     output = done.stdout + done.stderr
     if check:

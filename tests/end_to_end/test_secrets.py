@@ -7,7 +7,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from clones import BIN, clone_project, commit, environment, write_params
+from clones import BIN, clone_project, commit, forking_environment, write_params
 from conftest import small_tree
 
 from bss.config import config_from_tree, config_to_tree
@@ -64,7 +64,7 @@ def project(small_root, tmp_path_factory):
 
 def call(folder, *command, **variables):
     """Run a command with all secrets in its environment; return its exit status and all that it printed."""
-    told = {**environment(folder), **SECRETS, "AWS_EC2_METADATA_DISABLED": "true", **variables}
+    told = {**forking_environment(folder), **SECRETS, "AWS_EC2_METADATA_DISABLED": "true", **variables}
     told |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "AWS_MAX_ATTEMPTS": "1", "TMPDIR": str(folder.parent)}
     done = subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, check=False, timeout=600)
     return done.returncode, done.stdout + done.stderr

@@ -11,7 +11,7 @@ import time
 
 import mlflow
 import pytest
-from clones import BIN, PROJECT, clone_project, commit, run, write_params
+from clones import BIN, PROJECT, clone_project, commit, forking_environment, run, write_params
 from conftest import make_rows, small_tree, write_manifest
 from ruamel.yaml import YAML
 
@@ -64,9 +64,8 @@ class Team:
         who = {
             f"{role}_{key}": value for role in names for key, value in (("NAME", "test"), ("EMAIL", "t@example.org"))
         }
-        found = {**os.environ, **who, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(PROJECT)}
+        found = forking_environment(PROJECT) | who
         found["MAKEFLAGS"] = f" -- BIN={os.path.relpath(BIN, self.checkout)} READY={ready}"
-        found.pop("MLFLOW_TRACKING_URI", None)
         return found
 
     def bash(self, commands, folder=None):

@@ -10,10 +10,10 @@ from bss.tracking.trial_run import TrialRun
 
 
 @pytest.fixture
-def address(tmp_path, monkeypatch):
+def address(database, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv(RUN_ID, "run-1")
-    return f"sqlite:///{tmp_path}/mlflow.db"
+    return database
 
 
 @pytest.fixture

@@ -44,9 +44,10 @@ def step(pipeline, tree, make_config, small_store, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("down", [(), ("start",), ("control",), ("start", "control", "uniform")])
-def test_mlflow_has_every_training_once_whenever_it_did_not_answer(down, step, small_store, pipeline, tmp_path):
-    config, run = step
-    right = f"sqlite:///{tmp_path}/mlflow.db"
+def test_mlflow_has_every_training_once_whenever_it_did_not_answer(
+    down, step, database, small_store, pipeline, tmp_path
+):
+    (config, run), right = step, database
     open_or_find(config, "pets", NOBODY if "start" in down else right, {})
     trials = [run(name, NOBODY if name in down else right) for name in ("uniform", "control")]
     data, runs, folder = Store.open(small_store), tmp_path / "compare" / "runs", pipeline[0]
@@ -78,10 +79,9 @@ def test_mlflow_has_every_training_once_whenever_it_did_not_answer(down, step, s
 
 @pytest.mark.parametrize("state", ["COMPLETE", "RUNNING"])
 def test_the_step_compare_ends_the_run_so_that_a_backend_that_calls_it_running_changes_nothing(
-    state, step, small_store, pipeline, tmp_path
+    state, step, database, small_store, pipeline, tmp_path
 ):
-    config, run = step
-    right = f"sqlite:///{tmp_path}/mlflow.db"
+    (config, run), right = step, database
     open_or_find(config, "pets", right, {})
     models = [SimpleNamespace(path=str(run(name, right))) for name in ("uniform", "control")]
     logged = {}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 import mlflow
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ STAGES = ("train", "compare")
 def python(folder, script):
     """Run `script` with the copy of the package; return what it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"PYTHONPATH": str(folder)}
+    environment |= fork_server.variables(folder)
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

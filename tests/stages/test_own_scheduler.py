@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 import pyarrow.parquet
 import pytest
 from conftest import small_tree
@@ -45,7 +46,7 @@ def project(tmp_path_factory, small_root):
 
 def python(folder, script, *arguments):
     """Run `script` with the copy of the package."""
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment = os.environ | fork_server.variables(folder)
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
 

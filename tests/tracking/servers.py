@@ -8,6 +8,8 @@ import time
 import urllib.request
 from contextlib import contextmanager, suppress
 
+from bss.tracking.server import WITHOUT_JOBS
+
 
 def free_port():
     with socket.socket() as probe:
@@ -37,7 +39,11 @@ def mlflow_server(folder):
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), *data]
         command += ["--workers", "1"]
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | WITHOUT_JOBS,
         )
         try:
             if answers(process, port):

@@ -255,8 +255,8 @@ def test_the_example_of_the_docs_finds_a_model_and_predicts_what_the_training_di
     assert [column.name for column in names["model"].metadata.signature.outputs.inputs] == list(table.columns)
 
 
-def test_metrics_go_in_batches_not_one_by_one(tmp_path, monkeypatch):
-    execution = Execution(f"sqlite:///{tmp_path}/one.db", "pets", "0" * 32, "pipeline")
+def test_metrics_go_in_batches_not_one_by_one(database, tmp_path, monkeypatch):
+    execution = Execution(database, "pets", "0" * 32, "pipeline")
     run = TrialRun.start(tmp_path / "spool", execution, "uniform seed=0", {"a": 1}, {})
     for epoch in range(50):
         run.log_epoch({"epoch": epoch, "train/loss": 1.0, "val/acc": 0.5, "balance/score_mean": None})
@@ -327,16 +327,17 @@ def test_a_server_gets_the_same_records(server, pipeline, small_root, small_stor
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_failed_training_is_marked_and_its_parent_too(pipeline, small_root, small_store, tmp_path, monkeypatch):
+def test_a_failed_training_is_marked_and_its_parent_too(
+    database, pipeline, small_root, small_store, tmp_path, monkeypatch
+):
     folder, _ = pipeline
-    uri = f"sqlite:///{tmp_path}/failed.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     tree = small_tree(small_root) | {"tracking": {"experiment": "failing"}}
     tree["train"]["optimiser"]["learning_rate"] = 1e18
     config = config_from_tree(tree, "params.yaml")
     with pytest.raises(BssError, match="diverged"):
         train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", [("uniform", 0)])
-    client = mlflow.MlflowClient(uri)
+    client = mlflow.MlflowClient(database)
     runs = client.search_runs([client.get_experiment_by_name("failing").experiment_id])
     assert [run.info.status for run in runs] == ["FAILED", "FAILED"]
 
@@ -359,15 +360,14 @@ def test_with_strict_a_server_that_does_not_answer_is_told_before_anything_is_tr
     assert "bss sync" not in shown.out + shown.err
 
 
-def test_a_fetched_dataset_is_logged_with_its_version_and_without_passwords(pipeline, small_store, tmp_path):
+def test_a_fetched_dataset_is_logged_with_its_version_and_without_passwords(database, pipeline, small_store, tmp_path):
     folder, config = pipeline
-    uri = f"sqlite:///{tmp_path / 'here.db'}"
     version = DataVersion("https://me:secret@example.org/data.git", "c" * 40, "data/pets", "0123.dir")
-    execution, journal = open_execution(tmp_path / "spool", config, "pets", uri, {})
+    execution, journal = open_execution(tmp_path / "spool", config, "pets", database, {})
     log_inputs(journal, config, Store.open(small_store), folder / "scores", folder / "plans", version)
     journal.append("end", status="FINISHED")
-    require_sent(tmp_path / "spool", uri)
-    client = mlflow.MlflowClient(uri)
+    require_sent(tmp_path / "spool", database)
+    client = mlflow.MlflowClient(database)
     (run,) = client.search_runs([client.get_experiment_by_name(execution.experiment).experiment_id])
     assert run.info.status == "FINISHED"
     (found,) = run.inputs.dataset_inputs

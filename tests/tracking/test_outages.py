@@ -349,16 +349,15 @@ def test_no_password_is_written_into_the_spool(work, monkeypatch, tmp_path):
     sync(runs)
 
 
-def test_a_record_that_is_refused_holds_up_no_other_run(tmp_path):
-    uri = f"sqlite:///{tmp_path}/one.db"
+def test_a_record_that_is_refused_holds_up_no_other_run(database, tmp_path):
     spool = tmp_path / "spool"
-    execution = Execution(uri, "pets", "0" * 32, "pipeline")
+    execution = Execution(database, "pets", "0" * 32, "pipeline")
     continue_execution(spool, execution)  # of a run that is not there
     run = TrialRun.start(spool, execution, "uniform seed=0", {}, {})
     run.journal.append("end", status="FINISHED")
     with pytest.raises(BssError, match=r"has no run pipeline any more.*Delete it to drop the record"):
-        require_sent(spool, uri)
-    client = mlflow.MlflowClient(uri)
+        require_sent(spool, database)
+    client = mlflow.MlflowClient(database)
     (found,) = client.search_runs([client.get_experiment_by_name("pets").experiment_id])
     assert found.info.status == "FINISHED"
     assert not run.journal.folder.exists()

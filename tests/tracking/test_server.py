@@ -86,3 +86,7 @@ def test_the_ui_listens_on_loopback_alone_and_its_password_is_on_no_command_line
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert "secret" not in " ".join(map(str, command)) + capsys.readouterr().out
     assert env["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:secret@db.example.org/mlflow"
+    assert env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"  # eight processes that nobody here has use for
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
+    assert run_ui(5000) == 0
+    assert started[-1][1]["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "true"

@@ -272,8 +272,10 @@ def test_two_ranks_are_followed_by_two_or_by_one(start, pipeline, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resumed_training_goes_on_with_its_mlflow_run(small_root, small_store, pipeline, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+def test_a_resumed_training_goes_on_with_its_mlflow_run(
+    database, small_root, small_store, pipeline, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     tree = small_tree(small_root) | {"tracking": {"models": "none"}}
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
     config = config_from_tree(tree, "params.yaml")
@@ -290,7 +292,7 @@ def test_a_resumed_training_goes_on_with_its_mlflow_run(small_root, small_store,
         with pytest.raises(KeyboardInterrupt):
             train(config, *paths, trials=[("uniform", 0)])
     train(config, *paths, trials=[("uniform", 0)])
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient(database)
     (experiment,) = [e for e in client.search_experiments() if e.name == Store.open(small_store).name]
     runs = client.search_runs([experiment.experiment_id])
     (child,) = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
