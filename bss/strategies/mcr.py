@@ -24,6 +24,7 @@ class Mcr(Method):
     """
 
     kind: Literal["mcr"] = "mcr"
+    control = "modality-dropout"
     strength: float = 0.01
     """Of the game, at least 0."""
     game: Literal["greedy", "independent", "collaborative"] = "greedy"

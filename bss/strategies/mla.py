@@ -31,6 +31,7 @@ class Mla(Strategy):
     """
 
     kind: Literal["mla"] = "mla"
+    control = "weights.fused=0.0"
     order: tuple[str, ...] | None = None
     """All modalities in the order of their turns; null: that of network.encoders."""
     projection: Literal["none", "paper"] = "none"

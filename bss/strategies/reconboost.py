@@ -20,6 +20,7 @@ class ReconBoost(Strategy):
     """
 
     kind: Literal["reconboost"] = "reconboost"
+    control = "weights.fused=0.0"
     alone: int = 4
     """Epochs of a stage in which one modality learns, at least 1."""
     joint: int = 4
