@@ -14,6 +14,7 @@ from bss.training.distributed.ranks import ALONE
 from bss.training.split_data import SplitData
 from bss.training.step import Step
 from bss.training.strategy_run import StrategyRun
+from bss.training.turns import take_turns
 
 ROWS = 4
 """Samples of a rehearsed step. What a step does is linear in them, but for comparisons of all pairs of a batch."""
@@ -74,7 +75,11 @@ class EpochFlops:
             step = Step(network, network, optimiser, ALONE, lambda size: nullcontext(), run)
             loaded = self.train.batches([rows])
             with FlopCounterMode(display=False) as counter, nullcontext() if run is None else run.freezing():
-                step([len(rows)], loaded)
+                turns = () if run is None else run.begin_step(0, 1)
+                if run is not None and turns:
+                    take_turns(step, run, turns, [len(rows)], loaded)
+                else:
+                    step([len(rows)], loaded)
         return int(counter.get_total_flops()) // len(rows)
 
     def _rows(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -23,10 +23,11 @@ from bss.training.imbalance import imbalance_row, is_due, spaced
 from bss.training.trial import train_trial
 
 sys.path.append(str(Path(__file__).parents[1] / "strategies"))
-from toy import Toy, make_network, start
+from toy import Toy, make_network, network_for, start
 
 from bss.balance.schedulers.learned import LearnedEntry as Learned
 from bss.balance.schedulers.uniform import UniformEntry as Uniform
+from bss.strategies.mla import Mla
 from bss.strategies.mmpareto import MmPareto
 from bss.strategies.remix import Remix
 from bss.strategies.smp import Smp
@@ -174,6 +175,18 @@ def test_flops_of_strategies_by_hand():
     run.read = 22
     forward = 2 * (2 * (30 + 24 + 12) + 24)
     assert flops(run, Uniform(), 0, 22) == 22 * (encoder + heads - of_inputs // 2 + forward)
+
+
+def test_flops_of_turns_by_hand():
+    strategy = Mla()
+    network = network_for(strategy, TWO)
+    run = start(strategy, network)
+    run.begin_epoch(0, None)
+    run.read = 0
+    encoder = 2 * (5 * 6 + 6 * 4 + 5 * 6 + 2 * 6 * 4)  # forward and backward of one
+    head = 2 * 3 * 4 * 3
+    observed = 2 * 8 * 3  # the fused logits of what was seen, forward only
+    assert EpochFlops(network, Toy(TWO))(run, Uniform(), 0, 10) == 10 * (2 * (encoder + head) + observed)
 
 
 @pytest.fixture
