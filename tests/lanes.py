@@ -7,6 +7,7 @@ runs them: which of them imports a library first, and with it whatever the impor
 import multiprocessing.util
 import sys
 import threading
+from types import FrameType
 
 import pytest
 
@@ -45,6 +46,15 @@ LONGEST = (
 )
 
 
+def is_importing(frame: FrameType | None) -> bool:
+    """Return whether an import is at work: what a library starts when it is imported first is no test's doing."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 class Guard:
     """What the current test may do and did, and which shared fixtures start processes or open ports."""
 
@@ -68,6 +78,8 @@ class Guard:
         In a thread it is only noted, and `lane` fails the test: whoever started the thread may wait for it for ever.
         """
         if event not in FORBIDDEN or is_small(event, args) or threading.get_ident() in self.earlier_threads:
+            return
+        if is_importing(sys._getframe()):
             return
         self.deeds.append(f"{FORBIDDEN[event]} ({event}: {str(args)[:200]})")
         if not self.allowed and threading.current_thread() is threading.main_thread():
