@@ -116,7 +116,9 @@ def average(parts: Sequence[Part], modalities: Sequence[str], rows: Ints, classe
     for name in modalities:
         total = np.zeros((len(rows), classes))
         for part, where in zip(parts, wheres, strict=True):
-            total[where] += log_softmax(np.load(part.folder / f"{name}.npy").astype(np.float64), axis=1)
+            total[where] += log_softmax(
+                np.load(part.folder / f"{name}.npy", allow_pickle=False).astype(np.float64), axis=1
+            )
         with np.errstate(invalid="ignore"):
             found[name] = (total / count[:, None]).astype(np.float32)
     return found

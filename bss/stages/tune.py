@@ -144,9 +144,11 @@ def _place(params: Path) -> tuple[int, int]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        node = YAML().load(params.read_text(encoding="utf-8"))
-        line, column = node["train"]["optimiser"].lc.value("learning_rate")
-    except (YAMLError, KeyError, TypeError, AttributeError) as error:
+        node = YAML(typ="safe", pure=True).compose(params.read_text(encoding="utf-8"))
+        for key in KEY.split("."):
+            node = {name.value: value for name, value in node.value}[key]
+        line, column = node.start_mark.line, node.start_mark.column
+    except (YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BssError(f"{params}: has no {KEY} that --write could set. Add it, such as 0.01.") from error
     return int(line), int(column)
 

@@ -268,7 +268,7 @@ def cut(log):
 def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path):
     config = changed(pipeline, nodes=2)
     trial = replace(trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL), key="0" * 64)
-    with pytest.raises(BssError, match=r"node-\d: the image of the nodes has other code than what started this"):
+    with pytest.raises(BssError, match=r"node-\d: the image of the nodes has different code than their starter"):
         train_on_nodes(trial, config, small_store, lambda row: None)
     assert cluster.jobs == {}
 
@@ -329,7 +329,7 @@ def test_the_place_of_the_nodes_files_is_asked_for(staging, message, pipeline):
     ("device", "endpoint", "message"),
     [
         ("cpu", "http://127.0.0.1:9000", "AWS_ENDPOINT_URL: inside a container, 127.0.0.1 is the container itself"),
-        ("cpu", "http://localhost:9000", "AWS_ENDPOINT_URL: localhost is"),
+        ("cpu", "http://localhost:9000", "AWS_ENDPOINT_URL: inside a container, localhost is"),
         ("cuda", "http://store:9000", "the Kubeflow Trainer gives local containers no GPU"),
         ("cpu", "http://store:9000", "of Docker or Podman elsewhere, but no engine answers"),
     ],

@@ -24,9 +24,9 @@ MOMENTS = {
     "a training step": ("bss.training.resume.state", "TrainingState.after_step", 5),
     "a checkpoint": ("bss.training.resume.checkpoints", "Checkpoints.save", 3),
     "the evaluation at an epoch's end": ("bss.training.trial", "evaluate", 4),
-    "measuring by a pass": ("bss.training.trial", "measure", 1),
+    "measuring by a pass": ("bss.training.begin_epoch", "measure", 1),
     "writing the result": ("bss.training.trial", "write_json", 2),
-    "the warm-up of measuring": ("bss.stages.measure", "train_epoch", 1),
+    "the warm-up of measuring": ("bss.training.uniform", "train_epoch", 1),
     "measuring the scores": ("bss.stages.measure", "measure_split", 2),
 }
 """When a process is killed: a function that it has just entered, and for which time at the latest."""

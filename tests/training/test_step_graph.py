@@ -13,7 +13,7 @@ from trials import train_at
 from bss.config.training import AdamConfig, TrainConfig
 from bss.data.store import Store
 from bss.stages import measure as measuring
-from bss.training import trial
+from bss.training import trial, uniform
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.step_graph import WARM_UP, StepGraph, step_graph
 
@@ -69,7 +69,7 @@ def recorders(monkeypatch):
         made.append(StandIn(optimisers))
         return StepGraph(config.train.batch_size, made[-1])
 
-    for module in (trial, measuring):
+    for module in (trial, uniform):
         monkeypatch.setattr(module, "make_optimiser", remember)
         monkeypatch.setattr(module, "step_graph", graph)
     return made
