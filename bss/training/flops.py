@@ -38,6 +38,8 @@ class EpochFlops:
         every = entry.measures_every
         if every is not None and entry.measures_by != "online" and epoch and epoch % every == 0:
             read += len(self.train)
+        if run is not None:
+            self._read = None  # heads may have grown
         total = self._forward() * read if read else 0
         if run is None:
             self._plain = self._step(None, ALL) if self._plain is None else self._plain
