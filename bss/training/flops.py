@@ -38,9 +38,9 @@ class EpochFlops:
         every = entry.measures_every
         if every is not None and entry.measures_by != "online" and epoch and epoch % every == 0:
             read += len(self.train)
-        if run is not None:
-            self._read = None  # heads may have grown
-        total = self._forward() * read if read else 0
+        if read and (run is not None or self._read is None):  # a strategy's heads may have grown
+            self._read = self._forward()
+        total = read * (self._read or 0)
         if run is None:
             self._plain = self._step(None, ALL) if self._plain is None else self._plain
             return total + self._plain * samples
@@ -53,14 +53,11 @@ class EpochFlops:
 
     def _forward(self) -> int:
         """Return the operations of one sample in eval mode."""
-        if self._read is not None:
-            return self._read
         self.network.eval()
         ((inputs, _),) = self.train.batches([self._rows()])
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             self.network(inputs)
-        self._read = int(counter.get_total_flops()) // len(self._rows())
-        return self._read
+        return int(counter.get_total_flops()) // len(self._rows())
 
     def _step(self, run: StrategyRun | None, kept: int) -> int:
         """Return the operations of one sample that shows the modality of number `kept`, or `ALL`, in a step."""
