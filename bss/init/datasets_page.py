@@ -7,6 +7,7 @@ from bss.data.store import SPLITS
 from bss.datasets.dataset import Dataset, Honest
 from bss.datasets.find import all_datasets
 from bss.datasets.preset import SCHEDULERS
+from bss.init.templates import render
 
 METHODS = ("BSS-H", "BSS-L", "Concat")
 HONEST: dict[Honest, str] = {
@@ -19,16 +20,8 @@ NETWORKS = {"resnet": "ResNet-{depth}", "bert": "BERT", "i3d": "I3D", "mlp": "ML
 
 def page_text() -> str:
     """Return the text of docs/datasets.md."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bss.init", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
     entries = [_entry(dataset) for dataset in all_datasets().values()]
-    return environment.get_template("datasets.md.j2").render(entries=entries, methods=METHODS)
+    return render("datasets.md.j2", entries=entries, methods=METHODS)
 
 
 def _entry(dataset: Dataset) -> dict[str, Any]:

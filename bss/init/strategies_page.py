@@ -11,6 +11,7 @@ from typing import Any
 
 from bss.config.strategies import find_strategies
 from bss.init.strategy_facts import FACTS
+from bss.init.templates import render
 from bss.strategies import Strategy
 
 CITED = re.compile(r"(?P<name>.+?) \((?P<source>.+)\)(?P<rest>.*)", flags=re.S)
@@ -29,17 +30,9 @@ HOOKS = {
 
 def page_text() -> str:
     """Return the text of docs/strategies.md."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bss.init", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
     entries = [_entry(strategy) for strategy in find_strategies()]
     missing = sorted(set(FACTS) - {entry["kind"] for entry in entries})
-    return environment.get_template("strategies.md.j2").render(entries=entries, missing=missing, facts=FACTS)
+    return render("strategies.md.j2", entries=entries, missing=missing, facts=FACTS)
 
 
 def _entry(strategy: type[Strategy]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bss.init.cautions import manifest_cautions, measurement_caution
 from bss.init.column_facts import Facts, require_some_readable
 from bss.init.inside_tables import look_inside
 from bss.init.modality import Guess, guess
+from bss.init.templates import render
 from bss.init.yaml_style import flow_style
 
 VAL_SHARES = (PrepareConfig.val_share, 0.25, 0.34, 0.5)
@@ -98,7 +99,8 @@ def suggest(
         manifest, val_share = _carve(manifest, None if shared_files else of_samples)
     train = sum(sample.split == "train" for sample in manifest.samples)
     epochs = 24 if train < MANY else 12
-    text = _render(
+    text = render(
+        "params.yaml.j2",
         root=flow_style(name),
         manifest=flow_style(manifest_name),
         links=links,
@@ -262,16 +264,6 @@ def _unused(guesses: dict[str, Guess], columns: list[str]) -> list[str]:
     used = {f"{name}{end}" for name in guesses for end in ("", "_start", "_end")}
     unused = [column for column in columns if column not in used | {*REQUIRED, "group"}]
     return [f"unused columns: {', '.join(unused)}"] * bool(unused)
-
-
-def _render(**values: object) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bss.init", "."), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["flow"] = flow_style
-    return environment.get_template("params.yaml.j2").render(values)
 
 
 def check_new(path: Path, force: bool) -> None:
