@@ -68,6 +68,7 @@ class EpochFlops:
             network = copy.deepcopy(self.network) if run is None else run.network
             if run is not None:
                 run.ranks, run.place = ALONE, 0
+                run.encode = network.encode  # a compiled one would still be the trained network's
                 run.arranged = Arranged(rows, np.full(len(rows), kept))
             network.train()
             optimiser = torch.optim.SGD(network.parameters(), lr=0.0)

@@ -1,5 +1,7 @@
 """Strategies in whole trials on the small data: resuming, what is saved, what is refused."""
 
+import functools
+import io
 import json
 from dataclasses import replace
 
@@ -170,13 +172,9 @@ def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree
 
 
 def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeypatch):
-    import functools
-
-    from bss.training import initial_network
-
-    monkeypatch.setattr(initial_network.torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     for strategy in (Ogm(window=(0.0, 1.0)), Smp(order=("image", "audio", "vector")), Mla()):
         one, other = trained(strategy, name="uniform"), trained(strategy, name="uniform", compile=True)
-        weights = [torch.load(__import__("io").BytesIO(made["model.pt"])) for made in (one, other)]
+        weights = [torch.load(io.BytesIO(made["model.pt"])) for made in (one, other)]
         for key, value in weights[0].items():
             torch.testing.assert_close(weights[1][key], value, atol=1e-3, rtol=1e-2)
