@@ -6,7 +6,7 @@ from bss.provenance import PACKAGE
 
 LAZY = {("config", "datasets"), ("launch", "training")}
 """Pairs that import each other, one of them inside its functions."""
-ABOVE = {"cli", "cli_kubeflow", "export", "kubeflow", "predict", "stages"}
+ABOVE = {"cli", "commands", "export", "kubeflow", "predict", "stages"}
 """They put the others together, which know nothing of them."""
 
 

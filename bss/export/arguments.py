@@ -1,10 +1,10 @@
 """The arguments of `bss export`."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bss.commands.options import PLANS, RUNS, STORE, Add, add_paths, load
 from bss.errors import BssError
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 FORMATS = ("manifest", "webdataset", "huggingface")
 
 
-def add_export(add: Callable[..., argparse.ArgumentParser], store: Path, plans: Path, runs: Path) -> None:
-    """Add `bss export` with `add`; the folders are the defaults of its options."""
+def add_export(add: Add) -> None:
+    """Add `bss export` with `add`."""
     sub = add("export", _export, "write a plan, a sequence or a curated subset for other trainers")
     sub.add_argument("what", choices=("plan", "sequence", "data"))
     sub.add_argument("--to", type=Path, required=True, metavar="PATH", help="file or new folder to write")
@@ -28,13 +28,10 @@ def add_export(add: Callable[..., argparse.ArgumentParser], store: Path, plans: 
         "--drop", type=Path, metavar="FILE", help="CSV or Parquet file with the ids of the data to leave out"
     )
     sub.add_argument("--where", metavar="COLUMN=VALUE", help="use only such rows of --keep or --drop")
-    for place in (store, plans, runs):
-        sub.add_argument(f"--{place.name}", type=Path, default=place, help="default: %(default)s")
+    add_paths(sub, STORE, PLANS, RUNS)
 
 
 def _export(options: argparse.Namespace) -> None:
-    from bss.config import load_config
-
     needed = {"plan": ("scheduler", "seed"), "sequence": ("scheduler", "seed", "epoch"), "data": ("form",)}
     missing = [_option(name) for name in needed[options.what] if getattr(options, name) is None]
     if missing:
@@ -43,7 +40,7 @@ def _export(options: argparse.Namespace) -> None:
     unused = [_option(name) for name in others.get(options.what, ("epoch",)) if getattr(options, name) is not None]
     if unused:
         raise BssError(f"`bss export {options.what}` takes no {', '.join(unused)}.")
-    config = load_config(options.params, options.overrides)
+    config = load(options)
     if options.what == "data":
         _data(config, options)
         return

@@ -1,17 +1,18 @@
 """The arguments of `bss predict`."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
+
+from bss.commands.options import RUNS, Add, add_links
 
 PREDICTIONS = Path("predictions.csv")
 
 
-def add_predict(add: Callable[..., argparse.ArgumentParser], runs: Path) -> None:
-    """Add `bss predict` with `add`; `runs` is the folder of trainings, for the help text."""
+def add_predict(add: Add) -> None:
+    """Add `bss predict` with `add`."""
     sub = add("predict", _predict, "predict new samples with a trained network", parameters=False)
     sub.add_argument(
-        "--run", type=Path, required=True, metavar="DIR", help=f"one training: {runs}/<scheduler>/seed=<s>"
+        "--run", type=Path, required=True, metavar="DIR", help=f"one training: {RUNS}/<scheduler>/seed=<s>"
     )
     sub.add_argument(
         "--manifest",
@@ -26,12 +27,7 @@ def add_predict(add: Callable[..., argparse.ArgumentParser], runs: Path) -> None
         default="error",
         help="skip: leave out unreadable samples and list them in <output>.skipped.csv; default: %(default)s",
     )
-    sub.add_argument(
-        "--links",
-        choices=("inside", "follow"),
-        default="inside",
-        help="follow: also read files outside the manifest's folder through links; default: %(default)s",
-    )
+    add_links(sub, "follow: also read files outside the manifest's folder through links; default: %(default)s")
     sub.add_argument(
         "--own-code",
         action="store_true",

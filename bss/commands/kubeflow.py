@@ -4,16 +4,14 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bss.commands.options import Add, load
 from bss.errors import BssError
 
-Add = Callable[[str, Callable[[argparse.Namespace], int | None], str], argparse.ArgumentParser]
 
-
-def add_commands(add: Add) -> None:
+def add_kubeflow_commands(add: Add) -> None:
     """Add compile, submit and run-local to the command line."""
     sub = add("compile", _compile, "compile the Kubeflow pipeline")
     _cluster_option(sub)
@@ -78,11 +76,10 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def _compile(options: argparse.Namespace) -> None:
     _require_project()
-    from bss.config import load_config
     from bss.files import whole_file
     from pipelines.compile import compile_pipeline
 
-    text = compile_pipeline(options.cluster, load_config(options.params, options.overrides))
+    text = compile_pipeline(options.cluster, load(options))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(options.output) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
