@@ -41,7 +41,7 @@ ACTIVATE = @echo 'To use bss and dvc in this shell: . $(BIN)/activate'
 setup: $(READY)
 	$(ACTIVATE)
 
-# Installed anew when the locks or the package's metadata change; `ready` is written last.
+# Installed again when the locks or the package's metadata change; `ready` is written last.
 $(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %s. Name one: make $(MAKECMDGOALS) PYTHON=python3.11" % sys.version.split()[0])'
 	@echo "Installing into $(VENV) (once; about two minutes, 2.8 GB of disk) ..."

@@ -41,7 +41,7 @@ SMALL = Shape(seconds=2.5, height=90, width=120, crop=56, channels=8)
 
 
 def write_folder(root: Path, train: int, test: int, shape: Shape) -> Path:
-    """Write a sound and an image per sample, whose class can be told from each in noise, and a manifest."""
+    """Write a sound and an image per sample, both showing its class in noise, and a manifest."""
     random = np.random.default_rng(0)
     (root / "AudioWAV").mkdir(parents=True)
     rows = []

@@ -81,7 +81,7 @@ def random_box(width: int, height: int) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch of the loop tells."""
+    """What an epoch of the loop reports."""
 
     seconds: float
     loss: float

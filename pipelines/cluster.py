@@ -63,7 +63,7 @@ class Cluster:
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for a registry that requires a password."""
     parallel_trainings: int = 0
-    """Trainings, and before them measurings, at a time; 0 leaves it to the cluster."""
+    """Concurrent trainings, and before them measurings; 0 leaves the number to the cluster."""
     trials_per_pod: int = 1
     """Trainings that a pod trains one after the other; 0 chooses so that a pod trains about an hour, as measured."""
     prepare_shards: int = 1

@@ -41,11 +41,11 @@ class Endpoint:
     """Certificate authorities in PEM; None takes the public ones."""
 
     def bearer(self) -> str | None:
-        """Return the token of this moment, or None; `BssError` where its file has none."""
+        """Return the token of this moment, or None; `BssError` if its file has none."""
         return self.token if self.token_file is None else read_token(self.token_file)
 
     def cookies(self) -> str | None:
-        """Return the Cookie header of this moment, or None; `BssError` where the file has no cookie for `url`."""
+        """Return the Cookie header of this moment, or None; `BssError` if the file has no cookie for `url`."""
         return None if self.cookie_file is None else read_cookies(self.cookie_file, self.url)
 
     def get(self, path: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Endpoint:
 
 
 def read_token(path: Path) -> str:
-    """Return the token in `path`; `BssError` where there is none."""
+    """Return the token in `path`; `BssError` if there is none."""
     return _token(f"--token-file {path}", _read("--token-file", path))
 
 
@@ -90,7 +90,7 @@ def _strange(text: str) -> str:
 def read_cookies(path: Path, url: str) -> str:
     """Return the Cookie header for `url` from a file with that header, or with cookies in Netscape's format.
 
-    Raises `BssError` where the file has no cookie, or all of those for `url` have expired.
+    Raises `BssError` if the file has no cookie, or all of those for `url` have expired.
     """
     text = _read("--cookie-file", path).strip().removeprefix("Cookie:").strip()
     if "\t" in text:
@@ -159,7 +159,7 @@ def make_endpoint(
 
 
 def _authorities(option: Path | None, variables: Mapping[str, str]) -> Path | None:
-    """Return the file of certificate authorities; `BssError` where it holds none."""
+    """Return the file of certificate authorities; `BssError` if it holds none."""
     names = [(name, Path(path)) for name, path in variables.items()]
     for name, path in [("--ca-file", option), *names]:
         if path is not None:

@@ -3,7 +3,7 @@
 The API's own list of tasks names every node of the workflow (`root`, `iteration-item`, drivers) and tells neither
 which iteration one is of nor why it failed. The names are those of `backend/src/v2/compiler/argocompiler/dag.go` of
 Kubeflow Pipelines 2.15 to 2.17: a step is a DAG of the template `system-container-executor`, in which `executor` is
-the pod, or skipped where the step is reused; a loop has a node `iteration-iterations(<index>:<index>)` per iteration.
+the pod, or skipped if the step is reused; a loop has a node `iteration-iterations(<index>:<index>)` per iteration.
 """
 
 import base64
@@ -75,7 +75,7 @@ class Workflow:
 
 
 def read_workflow(manifest: str) -> Workflow | None:
-    """Return the workflow in the JSON `manifest`; None where it tells no nodes."""
+    """Return the workflow in the JSON `manifest`; None if it names no nodes."""
     try:
         tree = json.loads(manifest)
         status = tree.get("status") or {}
@@ -182,7 +182,7 @@ def _label(workflow: Workflow, path: str, names: Mapping[str, Sequence[str]]) ->
 
 
 def _parameter(holder: Any, name: str) -> str:
-    """Return a parameter of a node's inputs or outputs; "" where it has none of this name."""
+    """Return a parameter of a node's inputs or outputs; "" if it has none of this name."""
     given = (holder or {}).get("parameters") or []
     return next((str(one.get("value") or "") for one in given if one.get("name") == name), "")
 

@@ -33,13 +33,13 @@ class Server:
     """What an installation says of itself."""
 
     tag: str
-    """Its version, such as 2.17.0; "" where it does not say."""
+    """Its version, such as 2.17.0; "" if it does not say."""
     multi_user: bool
     """Whether runs belong to the namespace of a profile."""
 
 
 def ask_server(endpoint: Endpoint) -> Server:
-    """Return what answers at `endpoint`; `BssError` where nobody does, or somebody else."""
+    """Return what answers at `endpoint`; `BssError` if nobody does, or somebody else."""
     found = endpoint.get(HEALTH)
     # The UI answers for itself, with other names for what its API server has said.
     if found.get("apiServerReady") is False:
@@ -52,7 +52,7 @@ def ask_server(endpoint: Endpoint) -> Server:
 
 
 def require_version(endpoint: Endpoint, server: Server, security_context: bool) -> None:
-    """Raise `BssError` where the backend is too old for the pipeline; an unknown version is let through."""
+    """Raise `BssError` if the backend is too old for the pipeline; an unknown version is let through."""
     found = VERSION.match(server.tag)
     if found is None:
         return
@@ -77,7 +77,7 @@ def _shown(version: tuple[int, int]) -> str:
 def find_namespace(endpoint: Endpoint, server: Server) -> str | None:
     """Return the namespace of the run: the one that was named, or that of the pod around this process.
 
-    Raises `BssError` where the installation has several and none is known.
+    Raises `BssError` if the installation has several and none is known.
     """
     if endpoint.namespace is None and server.multi_user:
         try:

@@ -97,7 +97,7 @@ def submit(
 ) -> str:
     """Compile and submit the pipeline; return the id of the run.
 
-    Raises `BssError` at once where the image's name can move, the parameters ask for other GPUs than the
+    Raises `BssError` at once if the image's name can move, the parameters ask for other GPUs than the
     cluster's settings, nobody answers, the credentials are refused, or the backend is too old.
     """
     check_image(image)

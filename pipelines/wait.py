@@ -20,7 +20,7 @@ PATIENCE = 30
 ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
 """Final state of a run to the exit status of `bss submit --wait`."""
 CONTACT_LOST = 3
-"""Exit status where the run could not be looked at any more."""
+"""Exit status if the run could no longer be looked at."""
 INNER = re.compile(r"(root|executor|iteration-.*|exit-handler-\d+|for-loop-\d+|.*-driver|.*\.onExit)(\(.*\))?")
 """Names of nodes that are no steps."""
 SHOWN_FAILURES = 5
@@ -33,15 +33,15 @@ class ContactLostError(BssError):
 def wait(
     endpoint: Endpoint, run_id: str, console: Console, poll_seconds: float, names: Mapping[str, Sequence[str]]
 ) -> int:
-    """Print each step's state as it changes until the run has ended; return 0 where it succeeded, else 1.
+    """Print each step's state as it changes until the run has ended; return 0 if it succeeded, else 1.
 
-    `names` is what `run_steps.iterations` returned. Raises `ContactLostError` where the run cannot be looked at for
+    `names` is what `run_steps.iterations` returned. Raises `ContactLostError` if the run cannot be looked at for
     `PATIENCE` looks in a row.
     """
     seen: dict[str, str] = {}
     failures, trouble, started = 0, "", time.monotonic()
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         console.print(f"{_minutes(started)}  {text}", highlight=False, markup=False, soft_wrap=True)
 
     while True:
@@ -57,27 +57,27 @@ def wait(
                 ) from error
             if str(error) != trouble:
                 trouble = str(error)
-                tell(f"{trouble} Still trying.")
+                report(f"{trouble} Still trying.")
             time.sleep(poll_seconds)
             continue
         for step in _steps(run, workflow, names):
             if seen.get(step.path) != step.look:
                 seen[step.path] = step.look
-                tell(f"{step.label}: {step.state}" + (f" ({step.reason})" if step.reason else ""))
+                report(f"{step.label}: {step.state}" + (f" ({step.reason})" if step.reason else ""))
         state = str(run.get("state", ""))
         if state not in (seen.get(""), *ENDED, "RUNNING"):
-            tell(f"run {run_id}: {state.lower()}")
+            report(f"run {run_id}: {state.lower()}")
         seen[""] = state
         if state in ENDED:
-            tell(f"run {run_id}: {state.lower()}")
+            report(f"run {run_id}: {state.lower()}")
             if state == "FAILED":
-                _explain(run, workflow, names, tell)
+                _explain(run, workflow, names, report)
             return ENDED[state]
         time.sleep(poll_seconds)
 
 
 def _workflow(endpoint: Endpoint, run_id: str) -> Workflow | None:
-    """Return the workflow of a run, which only the older API gives away; None where there is no such API."""
+    """Return the workflow of a run, which only the older API gives away; None if there is no such API."""
     try:
         detail = endpoint.get(f"/apis/v1beta1/runs/{run_id}")
     except RefusedError as error:
@@ -109,17 +109,17 @@ def _explain(
     run: Mapping[str, Any],
     workflow: Workflow | None,
     names: Mapping[str, Sequence[str]],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    """Print which pods failed, what is known of it, and the commands that show their logs."""
+    """Print which pods failed, why, and the commands that show their logs."""
     failures = [] if workflow is None else find_failures(workflow, names)
     for failure in failures[:SHOWN_FAILURES]:
-        tell(f"{failure.label} failed: {failure.error}. Its log: {failure.log}")
+        report(f"{failure.label} failed: {failure.error}. Its log: {failure.log}")
     if len(failures) > SHOWN_FAILURES:
-        tell(f"... and {len(failures) - SHOWN_FAILURES} more")
+        report(f"... and {len(failures) - SHOWN_FAILURES} more")
     message = (run.get("error") or {}).get("message")
     if not failures and message:
-        tell(str(message))
+        report(str(message))
 
 
 def _minutes(started: float) -> str:

@@ -23,7 +23,7 @@ RESNET = {"kind": "resnet", "width": 2}
 
 
 def arrays_of(label, random):
-    """One sample of each kind whose class can be told from it."""
+    """One sample of each kind that shows its class."""
     time = np.arange(400) / 4000
     image = random.integers(0, 120, (3, 16, 16))
     image[:, 5 * label : 5 * label + 5] += 120

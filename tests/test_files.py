@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all, whenever the process that writes them is killed."""
+"""Outputs appear atomically, whenever the process that writes them is killed."""
 
 import os
 import subprocess

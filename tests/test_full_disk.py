@@ -1,4 +1,4 @@
-"""Disks that are full while something is written: told with the path, and nothing half-written is taken for good."""
+"""Full disks: the message names the path, and no half-written output counts as finished."""
 
 import errno
 import subprocess

@@ -33,7 +33,7 @@ FLOOR = 1e-3
 FRAMES = 4
 """Frames of a clip that its descriptor takes."""
 TILE = 2048
-"""Samples whose similarities to as many others are in memory at a time."""
+"""Samples whose similarities to as many others are in memory at once."""
 
 
 @dataclass(frozen=True)

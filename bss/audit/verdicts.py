@@ -18,7 +18,7 @@ Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What is believed of n samples; NaN and -1 where no network could judge one."""
+    """What is believed of n samples; NaN and -1 if no network could judge one."""
 
     explanations: tuple[Explanation, ...]
     posterior: Floats
@@ -43,7 +43,7 @@ class Verdicts:
         return wrong
 
     def best(self) -> list[Explanation | None]:
-        """Return the likeliest explanation of the likeliest kind of each sample; None where there is no verdict."""
+        """Return the likeliest explanation of the likeliest kind of each sample; None if there is no verdict."""
         kinds = list(dict.fromkeys(e.kind for e in self.explanations))
         columns = {kind: [i for i, e in enumerate(self.explanations) if e.kind == kind] for kind in kinds}
         best: list[Explanation | None] = []

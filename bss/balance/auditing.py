@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 FITTED = 20_000
 """More samples than this do not make the shares and constants better; they are fitted to this many, evenly spread."""
 CHUNK = 50_000
-"""Samples whose likelihoods are in memory at a time."""
+"""Samples whose likelihoods are in memory at once."""
 BLIND = -6.0
 """Prior mean of the log odds of a blind error: 0.25 %. Errors and contradictions look alike, so it must be small."""
 BLIND_DEVIATION = 0.5

@@ -18,7 +18,7 @@ class AuditConfig:
     """Parts of train and val, at least 2: each is predicted by a network that trained on the others. A group is never
     split."""
     seeds: tuple[int, ...] = (0, 1)
-    """Each divides the samples anew and trains its own networks; the predictions are averaged."""
+    """Each divides the samples afresh and trains its own networks; the predictions are averaged."""
     epochs: int = 5
     """Epochs of each network, at least 1; uniform shuffling by the section `train`, without decay."""
     near: float = 0.98

@@ -23,12 +23,12 @@ def honest_rows(rows: list[Row], rule: Honest, files: Sequence[Collection[str]] 
     of_files = [{("file", key) for key in found} for found in files or [()] * len(rows)]
     keys = [group | found for group, found in zip(own, of_files, strict=True)]
     if rule == "new splits":
-        return _groups_anew(rows, keys), 0
+        return _new_splits(rows, keys), 0
     kept = _without_shared_keys(rows, keys)
     return kept, len(rows) - len(kept)
 
 
-def _groups_anew(rows: list[Row], keys: list[set[tuple[str, str]]]) -> list[Row]:
+def _new_splits(rows: list[Row], keys: list[set[tuple[str, str]]]) -> list[Row]:
     """Split all rows again, with whole groups and classes in proportion."""
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -10,7 +10,7 @@ from typing import Any
 MARKER = "@bss-node "
 
 
-def tell(**content: Any) -> None:
+def send(**content: Any) -> None:
     """Write `content` as one line to standard output and flush."""
     # In one write, so that lines of other processes cannot interleave.
     sys.stdout.write(f"{MARKER}{json.dumps(content)}\n")

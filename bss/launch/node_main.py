@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bss.errors import BssError
-from bss.launch.node_log import tell
+from bss.launch.node_log import send
 from bss.launch.rank_main import open_inputs, require_torchrun, run_rank, train_as_rank
 from bss.launch.staging import download_inputs
 from bss.launch.trial_arguments import add_trial_arguments, asked_trial
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             expected = isinstance(error, BssError)
             text = str(error) if expected else traceback.format_exc()
-            tell(failed=text, expected=expected)
+            send(failed=text, expected=expected)
             raise
 
     return run_rank(work)
@@ -62,7 +62,7 @@ def _train(options: argparse.Namespace) -> None:
     plan = read_trial_plan(config, data, files.plans, asked)
     trial = describe_trial(config, data, files.plans, asked, folder / "result", plan)
     _check_code(trial, options.trial)
-    train_as_rank(trial, plan, config, data, lambda row: tell(row=row))
+    train_as_rank(trial, plan, config, data, lambda row: send(row=row))
     if os.environ["RANK"] == "0":
         upload_folder(trial.folder, options.result)
 

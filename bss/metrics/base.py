@@ -240,7 +240,7 @@ class EpochMetric(Metric[Input]):
 
     @property
     def in_every_epoch(self) -> bool:
-        """Whether no epoch lacks it."""
+        """Whether every epoch has it."""
         return not self.optional
 
     def column(self, split: str) -> str:
@@ -269,5 +269,5 @@ class ImbalanceMetric(EpochMetric[Imbalance]):
 
     @property
     def in_every_epoch(self) -> bool:
-        """Whether no epoch lacks it: most do."""
+        """Whether every epoch has it: most do not."""
         return False

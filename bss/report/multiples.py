@@ -1,4 +1,4 @@
-"""Small multiples: a panel per scheduler, so that any number of curves can be told apart without colour."""
+"""Small multiples: a panel per scheduler, so that any number of curves can be distinguished without colour."""
 
 from math import ceil
 from typing import Any

@@ -24,7 +24,7 @@ from bss.stages.progress import AuditProgress
 PREDICTIONS = "predictions"
 """Folder below that of the audit with the predictions of each network."""
 BLOCK_BYTES = 64 << 20
-"""Stored samples in memory at a time, unless one is larger."""
+"""Stored samples in memory at once, unless one is larger."""
 
 
 def audit(config: Config, store: Path, folder: Path) -> None:

@@ -53,8 +53,8 @@ def tune(
     """Train uniform shuffling plainly with each of `points` log-spaced rates from `low` to `high`; return the best.
 
     None: a tenth and ten times the configured rate; `epochs` None: as many as are configured, else decays move in
-    proportion; `seeds` None: the first. Finished trainings in `folder` are kept, so that a search that was stopped
-    goes on, and a finer or longer one adds to it. With `write` the rate is set in the file `params`. Raises `BssError`
+    proportion; `seeds` None: the first. Finished trainings in `folder` are kept: an interrupted search resumes, and
+    a finer or longer one adds to it. With `write` the rate is set in the file `params`. Raises `BssError`
     without a val split, or if every rate diverges.
     """
     data = Store.open(store)

@@ -25,7 +25,7 @@ class Draw:
     ranks: int = 1
 
     def host(self, purpose: str) -> np.random.Generator:
-        """Return a generator of numbers that the host draws; `purpose` tells several of one step apart."""
+        """Return a generator of numbers that the host draws; `purpose` distinguishes several of one step."""
         return generator(self.seed, f"strategy {purpose} {self.step} {self.part}", self.epoch)
 
     def generator(self, purpose: str) -> torch.Generator:

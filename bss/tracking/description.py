@@ -16,7 +16,7 @@ def description(text: str) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return rows as the file that `mlflow.log_table` writes, with null for what a row lacks.
+    """Return rows as the file that `mlflow.log_table` writes, with null for what is missing from a row.
 
     `mlflow.log_table` itself appends to a table that is there, so sending it again would double the rows.
     """

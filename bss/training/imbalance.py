@@ -39,7 +39,7 @@ def imbalance_row(
 ) -> dict[str, Number | None]:
     """Return the metrics of imbalance after `epoch`, by their columns; `history` has the rows before it.
 
-    In eval mode, without augmentation, and with draws of its own: training goes on as if nothing had been measured.
+    In eval mode, without augmentation, and with draws of its own: the measurement leaves the training as it was.
     """
     names = list(network.heads)
     count = max(LEAST, len(train) // SHARE)

@@ -231,7 +231,7 @@ class StrategyRun:
         return {**found, "read": self.read}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go to where `state_dict` was taken."""
+        """Return to the state of `state_dict`."""
         self.context.state, self.context.epoch = _moved(saved["state"], self.device), saved["epoch"]
         plan = saved["plan"]
         weights = None if plan["weights"] is None else Weights(*plan["weights"])

@@ -44,7 +44,7 @@ def train_into(
 
     All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. A trial that
     was stopped resumes from its last checkpoint, also from one by another number of ranks, and `on_epoch` gets the
-    earlier rows too. Raises `BssError` where `plan` is another than the one of `trial`.
+    earlier rows too. Raises `BssError` if `plan` is another than the one of `trial`.
     """
     require_same_plan(trial, plan)
     path, key = trial.folder, trial.key

@@ -17,7 +17,7 @@ from bss.training.reproducible import device_type
 
 
 class TrialId(NamedTuple):
-    """What tells a trial from the others of a configuration."""
+    """What distinguishes a trial from the others of a configuration."""
 
     scheduler: str
     seed: int
@@ -125,7 +125,7 @@ def describe_trial(config: Config, data: Store, plans: Path, trial: TrialId, fol
 
 
 def require_same_plan(trial: Trial, plan: Plan) -> None:
-    """Raise `BssError` where `plan` is not the one that `trial` was described with."""
+    """Raise `BssError` if `plan` is not the one that `trial` was described with."""
     if plan.digest != trial.plan_digest:
         path = seed_path(trial.plans, trial.id.scheduler, trial.id.seed)
         raise BssError(

@@ -329,7 +329,7 @@ def test_observing_by_places_in_the_batch_is_told():
 def train_on_one_rank(rank, ranks, store, results):
     """One process of a gloo group: observe only its own shard, return its shards and scores.
 
-    In epoch 2 it is stopped, and all ranks go on from the state of rank 0.
+    In epoch 2 it stops, and all ranks resume from the state of rank 0.
     """
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     sampler = SequenceSampler(N, Learned(beta=0.6), 3, scores=SCORES, rank=rank, ranks=ranks)

@@ -74,10 +74,10 @@ def message(path, kind):
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("content", FOREIGN)
 def test_what_no_modality_is_read_from_is_named_with_its_cure(content, name, tmp_path):
-    data, told = FOREIGN[content]
+    data, found = FOREIGN[content]
     kind, what = READERS[name]
     (tmp_path / name).write_bytes(data)
-    expected = f"not a readable {what}: it holds {told}"
+    expected = f"not a readable {what}: it holds {found}"
     assert message(tmp_path / name, kind) == expected
     if "flow" not in name:
         (unreadable,) = look(tmp_path, [name]).unreadable  # as `bss init` says it

@@ -78,7 +78,7 @@ def test_a_folder_is_ordered_by_the_numbers_in_its_names(tmp_path):
     (tmp_path / "f" / ".hidden.png").write_text("no image")
     np.testing.assert_allclose(brightness(decode(tmp_path / "f", clip(5))), [0, 10, 20, 30, 40], atol=1)
     assert brightness(decode(tmp_path / "f", frames(2))) == [10, 30]
-    # A folder of images tells no times: it is taken as it is.
+    # A folder of images has no times: it is taken as it is.
     assert brightness(decode(tmp_path / "f", frames(2, rate=0.5))) == [10, 30]
 
 

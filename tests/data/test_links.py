@@ -118,7 +118,7 @@ def test_a_name_that_leads_out_is_refused_even_when_links_are_followed(tmp_path)
 
 
 def test_the_suffix_of_a_link_counts_and_not_that_of_its_target(tmp_path):
-    """Containers are told by their suffix, and names of blobs have none."""
+    """Containers are recognised by their suffix, and names of blobs have none."""
     blobs, root = tmp_path / "blobs", tmp_path / "root"
     blobs.mkdir()
     (root / "clip").mkdir(parents=True)

@@ -198,12 +198,12 @@ def test_an_own_manifest_with_a_file_in_two_splits_is_refused_by_name(pets, way,
         make.get(way, lambda target: path.write_bytes(target.read_bytes()))(root / first["audio"])
     with pytest.raises(BssError) as caught:
         run(rows)
-    told = str(caught.value)
-    assert "1 problem\n" in told
-    assert "train-cat-0.wav' " in told
-    assert "train (row 2)" in told
-    assert "test (row 85)" in told
-    assert "prepare.shared_files" in told
+    message = str(caught.value)
+    assert "1 problem\n" in message
+    assert "train-cat-0.wav' " in message
+    assert "train (row 2)" in message
+    assert "test (row 85)" in message
+    assert "prepare.shared_files" in message
     assert len(run(rows, protocol="published")) == 84
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 files are in two splits, such as: " in shown

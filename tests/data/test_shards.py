@@ -88,7 +88,7 @@ def test_checksums_of_all_parts_are_merged_whatever_the_names(tmp_path):
 
 
 def test_joined_tables_are_the_table_that_is_written_at_once(tmp_path):
-    """More rows than are read or written at a time, groups missing in some, in all and in none."""
+    """More rows than are read or written at once, groups missing in some, in all and in none."""
     samples = [
         Sample(
             i, f"id{i}", "ab"[i % 2], "train", None if i < 6000 and i % 3 else f"g{i % 100}", {"x": f"{i % 500}.npy"}

@@ -83,9 +83,9 @@ def official(tmp_path_factory):
 
 def test_both_tables_tell_the_same_samples(published, official):
     facts = ("id", "label", "split", "group")
-    told = [[[row[fact] for fact in facts] for row in DATASET.read(root)] for root in (published, official)]
-    assert told[0] == told[1]
-    assert {row[1] for row in told[0]} == set(CLASSES)
+    tables = [[[row[fact] for fact in facts] for row in DATASET.read(root)] for root in (published, official)]
+    assert tables[0] == tables[1]
+    assert {row[1] for row in tables[0]} == set(CLASSES)
 
 
 def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):

@@ -64,18 +64,18 @@ def project(small_root, tmp_path_factory):
 
 def call(folder, *command, **variables):
     """Run a command with all secrets in its environment; return its exit status and all that it printed."""
-    told = {**forking_environment(folder), **SECRETS, "AWS_EC2_METADATA_DISABLED": "true", **variables}
-    told |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "AWS_MAX_ATTEMPTS": "1", "TMPDIR": str(folder.parent)}
-    done = subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, check=False, timeout=600)
+    env = {**forking_environment(folder), **SECRETS, "AWS_EC2_METADATA_DISABLED": "true", **variables}
+    env |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "AWS_MAX_ATTEMPTS": "1", "TMPDIR": str(folder.parent)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=600)
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.process
 def test_secrets_of_the_environment_are_in_nothing_that_is_written_or_printed(project):
-    told = []
+    outputs = []
     code, output = call(project, "dvc", "repro")
     assert code == 0, output
-    told.append(output)
+    outputs.append(output)
     server = f"http://{NOBODY}"
     failing = [
         ("bss", "doctor"),
@@ -85,16 +85,16 @@ def test_secrets_of_the_environment_are_in_nothing_that_is_written_or_printed(pr
     for command in failing:
         code, output = call(project, *command, MLFLOW_TRACKING_URI=server, AWS_ENDPOINT_URL=server)
         assert code != 0, (command, output)
-        told.append(output)
+        outputs.append(output)
     # Without a server the records of a training may wait: it need not fail.
-    told.append(call(project, "bss", "train", MLFLOW_TRACKING_URI=server)[1])
+    outputs.append(call(project, "bss", "train", MLFLOW_TRACKING_URI=server)[1])
     for command in (("bss", "show"), ("bss", "compile", "--output", "compiled.yaml")):
         code, output = call(project, *command)
         assert code == 0, output
-        told.append(output)
+        outputs.append(output)
     assert (project / "mlflow.db").is_file()
     assert list((project / "mlartifacts").rglob("params.json"))
-    assert [output for output in told for secret in SOUGHT if secret.decode() in output] == []
+    assert [output for output in outputs for secret in SOUGHT if secret.decode() in output] == []
     assert found_below(project) == []
     assert found_below(project.parent) == ["project/.git/config"]
 

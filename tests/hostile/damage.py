@@ -1,6 +1,6 @@
 """Making bad inputs out of good ones, and judging what becomes of them.
 
-BSS_HOSTILE=<factor> makes the campaign larger: that many times the examples, chosen anew each time.
+BSS_HOSTILE=<factor> makes the campaign larger: that many times the examples, other ones each time.
 """
 
 import faulthandler

@@ -50,10 +50,10 @@ for path in sorted(root.iterdir()):
             read_manifest(root, path.name, {})
         else:
             make_decoder(KINDS[what], root, "m")(path.name, WHOLE)
-        told = "read"
+        outcome = "read"
     except (BadSampleError, BssError) as error:
-        told = f"refused: {str(error)[:100]}"
-    found[path.name] = told, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        outcome = f"refused: {str(error)[:100]}"
+    found[path.name] = outcome, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 print(json.dumps(found))
 """
 
@@ -105,8 +105,8 @@ def test_bombs_are_refused_or_decoded_within_little_memory(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert found["audio-hours.flac"][0] == "read"
-    for name, (told, more) in found.items():
+    for name, (outcome, more) in found.items():
         assert more < MORE_MIB, (name, found)
         if name not in ("audio-hours.flac", "image-text.png", "audio-declared.wav"):
-            assert told.startswith("refused"), (name, told)
-        tried("bombs", told.partition(":")[0])
+            assert outcome.startswith("refused"), (name, outcome)
+        tried("bombs", outcome.partition(":")[0])

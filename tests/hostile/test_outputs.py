@@ -277,7 +277,7 @@ def test_sequences_and_measurements_that_tell_of_nothing_are_refused(outputs):
 
 
 @pytest.mark.parametrize("name", ["provenance.json", "metrics.json", "timing.json", "history.csv", "model.pt"])
-def test_a_training_whose_files_are_damaged_is_trained_anew(name, outputs):
+def test_a_training_whose_files_are_damaged_is_trained_again(name, outputs):
     folder = outputs[0] / "runs" / "uniform" / "seed=0"
     key = json.loads((folder / "provenance.json").read_text())["inputs"]["cell"]
     assert is_finished(folder, key)

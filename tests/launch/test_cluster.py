@@ -204,11 +204,11 @@ def test_two_pods_train_as_two_processes_do_and_leave_only_the_result(cluster, b
     def on_epoch(row):
         rows.append((row["epoch"], trial.exists()))
 
-    for path, config, told in (
+    for path, config, receive in (
         (tmp_path / "two", changed(pipeline, processes=2), lambda row: None),
         (trial, changed(pipeline, nodes=2), on_epoch),
     ):
-        train_on_ranks(trial_at(path, config, small_store, plans, *TRIAL), config, small_store, told)
+        train_on_ranks(trial_at(path, config, small_store, plans, *TRIAL), config, small_store, receive)
     for name in EXACT:
         assert digest_file(trial / name) == digest_file(tmp_path / "two" / name), name
     assert [epoch for epoch, _ in rows] == [0, 1, 2]

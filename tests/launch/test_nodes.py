@@ -109,11 +109,11 @@ def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, p
     def on_epoch(row):
         rows.append((row, trial.exists()))
 
-    for path, config, told in (
+    for path, config, receive in (
         (at_the_end, changed(pipeline, processes=2), lambda row: None),
         (trial, changed(pipeline, nodes=2), on_epoch),
     ):
-        train_on_ranks(trial_at(path, config, small_store, folder / "plans", *TRIAL), config, small_store, told)
+        train_on_ranks(trial_at(path, config, small_store, folder / "plans", *TRIAL), config, small_store, receive)
     for name in EXACT:
         assert digest_file(trial / name) == digest_file(at_the_end / name), name
     alone = folder / "runs" / "bss-l" / "seed=0"
@@ -121,7 +121,7 @@ def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, p
     digests = [[row["schedule/digest"] for row in read_history(place / "history.csv")] for place in (trial, alone)]
     assert digests[0] == digests[1]
     assert [row["epoch"] for row, _ in rows] == [0, 1, 2]
-    assert not rows[0][1]  # it was told while the training ran
+    assert not rows[0][1]  # the row arrived while the training ran
     assert {path.name for path in trial.iterdir()} == {path.name for path in alone.iterdir()}
     assert {path.name for path in trial.parent.iterdir()} == {"seed=0"}
     assert keys(bucket, "nodes")

@@ -105,9 +105,9 @@ def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(
     folder = pipeline[0]
     arguments = (small_store, folder / "scores", folder / "plans", trained, [TRIAL])
     before = digest_folder(trained / "bss-l")
-    for change, told in (({"processes": 2}, " with 2 processes each"), ({"processes": 1}, ""), ({"nodes": 2}, "")):
+    for change, more in (({"processes": 2}, " with 2 processes each"), ({"processes": 1}, ""), ({"nodes": 2}, "")):
         train(changed(pipeline, **change), *arguments)
-        assert f"1 trainings, 1 kept, 1 concurrent{told}" in capsys.readouterr().out
+        assert f"1 trainings, 1 kept, 1 concurrent{more}" in capsys.readouterr().out
     assert digest_folder(trained / "bss-l") == before
     with pytest.raises(BssError, match="BSS_IMAGE: not set"):
         train(changed(pipeline, nodes=2), *arguments[:-1], [("uniform", 0)])

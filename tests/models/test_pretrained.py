@@ -1,4 +1,4 @@
-"""Pretrained weights: from folders and files in both formats, nothing unpickled, and what does not fit is told."""
+"""Pretrained weights: from folders and files in both formats, nothing unpickled; what does not fit is an error."""
 
 import pickle
 from dataclasses import replace

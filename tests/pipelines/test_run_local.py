@@ -28,9 +28,9 @@ def test_own_data_without_a_repository_are_refused_before_anything_runs(root, pa
     monkeypatch.chdir(tmp_path)
     YAML().dump(small_tree(root) | {"generate": {}}, tmp_path / "params.yaml")
     assert main(["run-local", "--root", "runs"]) == 1
-    printed, told = capfd.readouterr()
+    printed, errors = capfd.readouterr()
     assert printed == ""
-    assert told.splitlines() == [
+    assert errors.splitlines() == [
         "bss: --data-repository: missing, and params.yaml generates no built-in data. The steps get data only from a "
         f"git repository: add --data-repository URL --data-path {path}, and --data-revision unless it is the "
         "default branch (docs/data.md)."

@@ -223,12 +223,12 @@ def test_every_bad_row_is_reported_at_once_and_skipped_on_demand(predicted, tmp_
 
     with pytest.raises(BssError) as caught:
         predicted(spoil)
-    told = str(caught.value)
-    assert "5 problems" in told
-    assert "row 2: label 'rat' is not a class of the network (cat, dog, owl)" in told
-    assert "row 3: image '../elsewhere.png' is not a path inside the data root" in told
-    assert "row 4: id is empty" in told
-    assert "row 5: id 'test-cat-3' is not unique: the row differs from row 6" in told
+    message = str(caught.value)
+    assert "5 problems" in message
+    assert "row 2: label 'rat' is not a class of the network (cat, dog, owl)" in message
+    assert "row 3: image '../elsewhere.png' is not a path inside the data root" in message
+    assert "row 4: id is empty" in message
+    assert "row 5: id 'test-cat-3' is not unique: the row differs from row 6" in message
     assert not predicted.output.exists()
     rows = predicted(spoil, on_bad="skip")
     assert [row["id"] for row in rows] == [row["id"] for row in predicted.rows[5:]]
@@ -244,11 +244,11 @@ def test_every_bad_file_is_reported_at_once_and_skipped_on_demand(predicted, tmp
     np.save(predicted.root / predicted.rows[9]["vector"], np.zeros(6, np.float32))
     with pytest.raises(BssError) as caught:
         predicted()
-    told = str(caught.value)
-    assert "row 4 (id test-cat-2): audio test-cat-2.wav: file is empty" in told
-    assert "row 9 (id test-dog-1): image test-dog-1.png: file not found" in told
-    assert "vector test-dog-3.npy: has shape [6], the training's samples have [5]" in told
-    assert "--on-bad-sample skip" in told
+    message = str(caught.value)
+    assert "row 4 (id test-cat-2): audio test-cat-2.wav: file is empty" in message
+    assert "row 9 (id test-dog-1): image test-dog-1.png: file not found" in message
+    assert "vector test-dog-3.npy: has shape [6], the training's samples have [5]" in message
+    assert "--on-bad-sample skip" in message
     assert not predicted.output.exists()
     capsys.readouterr()
     rows = predicted(on_bad="skip")

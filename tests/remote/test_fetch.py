@@ -107,7 +107,7 @@ def client(aws):
 
 @contextmanager
 def changed_object(client, repository, change):
-    """Change the objects of the remote by `change(key, content)` (None: remove it), and mend them at the end."""
+    """Change the objects of the remote by `change(key, content)` (None: remove it), and restore them at the end."""
     found = client.list_objects_v2(Bucket="datasets")["Contents"]
     before = {o["Key"]: client.get_object(Bucket="datasets", Key=o["Key"])["Body"].read() for o in found}
     after = {key: change(key, content) for key, content in before.items()}

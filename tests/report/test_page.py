@@ -48,7 +48,7 @@ def test_the_page_needs_nothing_else(page):
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in page  # no script but this one runs, whatever the data hold
     assert "url(" not in page.replace("url(#", "")
-    # ... and the browser itself is told to load nothing.
+    # ... and the page's policy forbids the browser to load anything.
     assert "default-src 'none'" in page
 
 
@@ -187,7 +187,7 @@ def test_a_browser_shows_it_without_complaint(page, tmp_path):
     done = open_in_browser(page, tmp_path)
     assert "Does balance-aware sequence sampling help" in done.stdout
     assert "CONSOLE" not in done.stderr
-    # A request to anywhere is a violation of the page's own policy, and would be told.
+    # A request to anywhere is a violation of the page's own policy, which the browser reports.
     done = open_in_browser(page.replace("<h1>", '<img src="http://localhost:9/x.png"><h1>', 1), tmp_path)
     assert "Content Security Policy" in done.stderr
 

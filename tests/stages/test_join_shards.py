@@ -114,10 +114,10 @@ def refused(join, *arguments, **more):
 
 def test_parts_that_are_missing_or_there_twice_are_named(parts, tmp_path):
     (zero, one, two), join = parts
-    told = refused(join, [two, zero, two])
-    assert "2 problems" in told
-    assert "shard 1 of 3 is missing" in told
-    assert "shard 2 of 3 exists 2 times" in told
+    message = refused(join, [two, zero, two])
+    assert "2 problems" in message
+    assert "shard 1 of 3 is missing" in message
+    assert "shard 2 of 3 exists 2 times" in message
     (one / "part.json").unlink()
     assert f"{one / 'part.json'}: not found" in refused(join, [zero, one, two])
     assert not (tmp_path / "joined").exists()
@@ -127,26 +127,26 @@ def test_parts_of_other_data_or_of_another_number_of_shards_are_named(parts, var
     (zero, one, two), join = parts
     root, config = varied
     (other,) = in_shards(config, root, tmp_path / "other", 1, data="e" * 32)
-    told = refused(join, [zero, one, other])
-    assert f"{other}: one of 1 shards, not of 3" in told
-    assert f"{other}: holds the data eeeeeeeeeeee, expected dddddddddddd" in told
-    assert "Rerun the pipeline without its cache." in told
+    message = refused(join, [zero, one, other])
+    assert f"{other}: one of 1 shards, not of 3" in message
+    assert f"{other}: holds the data eeeeeeeeeeee, expected dddddddddddd" in message
+    assert "Rerun the pipeline without its cache." in message
     assert "3 problems" in refused(join, [zero, one, two], data="f" * 32)
 
 
 def test_parts_made_with_other_parameters_manifest_code_or_libraries_are_named(parts, varied, make_config, tree):
     (zero, one, two), join = parts
     tree["prepare"]["val_share"] = 0.3
-    told = refused(join, [zero, one, two], config=make_config(tree))
-    assert f"{two}: made with different parameters" in told
-    assert "3 problems" in told
+    message = refused(join, [zero, one, two], config=make_config(tree))
+    assert f"{two}: made with different parameters" in message
+    assert "3 problems" in message
     record = read_json(one / "provenance.json", "prepare")
     write_json(one / "provenance.json", record | {"code": {**record["code"], "digest": "0"}, "environment": {}})
     record["inputs"]["manifest"] = "0"
     write_json(two / "provenance.json", record)
-    told = refused(join, [zero, one, two])
-    assert f"{one}: made with different environment, code" in told
-    assert f"{two}: made with different manifest" in told
+    message = refused(join, [zero, one, two])
+    assert f"{one}: made with different environment, code" in message
+    assert f"{two}: made with different manifest" in message
 
 
 def test_a_raw_file_that_changed_between_two_shards_is_named(parts):

@@ -78,8 +78,8 @@ def test_its_second_epoch_is_the_ranking_and_the_others_are_shuffled(project):
 
 def test_its_sequences_are_made_again_from_the_plan(project):
     for epoch in range(3):
-        told = run(project, "sequence", "--scheduler", "alternating", "--seed", "1", "--epoch", str(epoch))
-        assert "as recorded" in told
+        printed = run(project, "sequence", "--scheduler", "alternating", "--seed", "1", "--epoch", str(epoch))
+        assert "as recorded" in printed
 
 
 def test_an_unknown_key_of_it_is_named(project):

@@ -29,11 +29,11 @@ def make_experiment(monkeypatch, project):
 
 
 @pytest.mark.parametrize("below", [("tmpab",), ("standalone", "tmpab")], ids=["queue", "temp"])
-@pytest.mark.parametrize("told", [True, False])
-def test_an_experiment_is_traced_to_its_checkout_with_or_without_dvcs_variables(tmp_path, monkeypatch, below, told):
+@pytest.mark.parametrize("named", [True, False])
+def test_an_experiment_is_traced_to_its_checkout_with_or_without_dvcs_variables(tmp_path, monkeypatch, below, named):
     project = tmp_path / "a project"
     clone = make_clone(project, *below)
-    if told:
+    if named:
         make_experiment(monkeypatch, project)
     assert checkout_folder(clone) == project
     (clone / "deep").mkdir()

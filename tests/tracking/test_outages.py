@@ -157,7 +157,7 @@ def test_a_server_that_is_gone_from_the_start_gets_everything_later(
         patch.setattr(sender, "PATIENCE_SECONDS", 1.0)
         runs = work(failure)
     shown = capsys.readouterr().out.replace("\n", " ")
-    assert shown.count("does not answer") == 2  # told once by each stage
+    assert shown.count("does not answer") == 2  # reported once by each stage
     assert shown.count(f"bss sync --runs {runs}") == 2
     proxy.work()
     assert main(["sync", "--runs", str(runs)]) == 0

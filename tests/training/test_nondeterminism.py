@@ -84,10 +84,10 @@ def test_a_fusion_that_torch_refuses_is_named(monkeypatch, small_store, tree, ma
 
 def test_warn_lets_it_train(refused, small_store, tree, make_config, tmp_path):
     tree["resources"] |= {"deterministic": "warn"}
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         measured(make_config(tree), small_store, tmp_path)
-    assert any("put_ does not have a deterministic implementation" in str(w.message) for w in told)
+    assert any("put_ does not have a deterministic implementation" in str(w.message) for w in caught)
     assert (tmp_path / "scores" / "summary.json").is_file()
 
 

@@ -72,7 +72,7 @@ class Scheduler(ABC):
         """Return the sample indices that `epoch` (from 0) shows, in order, int64 [count]."""
 
     def plan_columns(self, basis: Any, scores: Floats | None, n: int, epochs: int, minimum: int) -> dict[str, Any]:
-        """Return the columns of a plan, [n] each, masked where a sample has no value: score and derived columns."""
+        """Return the columns of a plan, [n] each, masked if a sample has no value: score and derived columns."""
         return {"score": np.ma.masked_all(n, dtype=np.float64) if scores is None else scores}
 
 

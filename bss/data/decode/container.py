@@ -133,7 +133,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     """Turn any exception of FFmpeg or a frame consumer into `BadSampleError`: damaged files raise many types."""
     try:
         yield
-    except (BadSampleError, ModuleNotFoundError):  # of which the second is no fault of the file
+    except (BadSampleError, ModuleNotFoundError):  # the second is no fault of the file
         raise
     except Exception as error:
         why = getattr(error, "strerror", None) or reason(error, path)

@@ -33,8 +33,8 @@ def have_it_run(program, address):
     """Run the program in a fork of the server and end as it ends; return if the server does not take it."""
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
-        told = {**program, "environment": dict(os.environ), "folder": str(Path.cwd()), "path": sys.path}
-        text = json.dumps(told).encode()
+        request = {**program, "environment": dict(os.environ), "folder": str(Path.cwd()), "path": sys.path}
+        text = json.dumps(request).encode()
         socket.send_fds(server, [struct.pack("=q", len(text))], [0, 1, 2])
         server.sendall(text)
         (process,) = struct.unpack("=q", server.recv(8, socket.MSG_WAITALL))

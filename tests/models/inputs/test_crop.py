@@ -139,7 +139,7 @@ def by_hand(uniform, height, width, scale, ratio):
         if 0 < w <= width and 0 < h <= height:
             return int(uniform[TOP] * (height - h + 1)), int(uniform[LEFT] * (width - w + 1)), h, w
     if width / height < min(ratio):
-        w, h = width, max(1, round(width / min(ratio)))  # torchvision would go on with an empty part
+        w, h = width, max(1, round(width / min(ratio)))  # torchvision would return an empty part
     elif width / height > max(ratio):
         w, h = max(1, round(height * max(ratio))), height
     else:
