@@ -73,7 +73,6 @@ DATASET = Dataset(
     address="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
     read=read,
     group="video",
-    honest="published splits",
     classes=7,
     counts={"train": 16326, "val": 1871, "test": 4659},
     layout="""

@@ -34,13 +34,13 @@ class Dataset:
     """
     group: str
     """Kind of group: actor, video, subject, image, ..."""
-    honest: Honest
     preset: Tree
     """The parameters in both protocols, as in params.yaml; without root, source and seeds."""
     layout: str
     """The files below the root, one per line, for the documentation."""
     classes: int | None
     """None if the files decide."""
+    honest: Honest = "published splits"
     address: str = ""
     """The authors' page or repository; empty if unknown."""
     counts: dict[str, int] = field(default_factory=dict)

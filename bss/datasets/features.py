@@ -48,7 +48,6 @@ DATASET = Dataset(
     citation="",
     read=read,
     group="group",
-    honest="published splits",
     classes=None,
     layout="""
 labels.csv              id,label,split and optionally group, for related samples; split is train, val or test

@@ -35,7 +35,6 @@ DATASET = Dataset(
     ),
     read=read,
     group="title",
-    honest="published splits",
     classes=101,
     counts={"train": 67972, "test": 22716},
     layout="""

@@ -34,7 +34,6 @@ DATASET = Dataset(
     address="https://github.com/cvdfoundation/kinetics-dataset",
     read=read,
     group="YouTube video",
-    honest="published splits",
     classes=31,
     counts={"train": 15000, "val": 1900, "test": 1900},
     accuracy={"Concat": 64.55, "BSS-H": 72.67, "BSS-L": 73.95},
@@ -46,9 +45,6 @@ train_img/Image-01-FPS/<youtube_id>/*.jpg     one frame per second; test_img, va
     preset=paper_preset(
         *sound_and_frames(sample_rate=35400, seconds=10.0, frames=3, height=256, width=340, crop=224, per_frame=True),
         optimiser=sgd(0.1),
-        batch_size=32,
-        epochs=120,
-        decay_at=[70],
         head_initialisation="xavier",
     ),
     methods={"bss-l": {"train": {"epochs": 100}}},

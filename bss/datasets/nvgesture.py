@@ -75,7 +75,6 @@ DATASET = Dataset(
     ),
     read=read,
     group="subject",
-    honest="published splits",
     classes=CLASSES,
     counts={"train": 1050, "test": 482},
     accuracy={"Concat": 81.33, "BSS-H": 85.06, "BSS-L": 86.72},
@@ -95,8 +94,6 @@ flow_data/<split>/<index>.npy                  optical flow of line <index>, fro
         },
         optimiser=sgd(0.01),
         batch_size=2,
-        epochs=120,
-        decay_at=[70],
         head_initialisation="xavier",
     ),
     published={

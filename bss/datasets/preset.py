@@ -22,16 +22,15 @@ def paper_preset(
     encoders: Tree,
     *,
     optimiser: Tree,
-    batch_size: int,
-    epochs: int,
-    decay_at: list[int],
+    batch_size: int = 32,
+    epochs: int = 120,
     loss_weights: Tree | None = None,
     prediction: str = "all-heads",
     head_initialisation: str = "torch",
 ) -> Tree:
     """Return the parameters of one of the paper's trainings, without those that depend on the protocol.
 
-    Batch size and epochs are those of the authors' script for BSS-H.
+    Batch size and epochs are those of the authors' script for BSS-H; by default those of most of its scripts.
     """
     return {
         "prepare": {"modalities": modalities},
@@ -46,7 +45,7 @@ def paper_preset(
             "epochs": epochs,
             "batch_size": batch_size,
             "optimiser": optimiser,
-            "decay": {"at": decay_at, "factor": 0.1},
+            "decay": {"at": [70], "factor": 0.1},
         },
     }
 
@@ -102,14 +101,9 @@ def sgd(learning_rate: float) -> Tree:
     return {"kind": "sgd", "learning_rate": learning_rate, "momentum": 0.9, "weight_decay": 0.0001}
 
 
-CREMA_D_TRAINING: Tree = {"optimiser": sgd(0.01), "batch_size": 32, "epochs": 120, "decay_at": [70]}
+CREMA_D_TRAINING: Tree = {"optimiser": sgd(0.01)}
 """Also used for datasets that are not in the paper and are trained from scratch."""
-FINE_TUNING: Tree = {
-    "optimiser": {"kind": "adam", "learning_rate": 0.00001, "weight_decay": 0.0001},
-    "batch_size": 32,
-    "epochs": 120,
-    "decay_at": [70],
-}
+FINE_TUNING: Tree = {"optimiser": {"kind": "adam", "learning_rate": 0.00001, "weight_decay": 0.0001}}
 """Of Sarcasm."""
 
 

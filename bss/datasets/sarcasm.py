@@ -40,7 +40,6 @@ DATASET = Dataset(
     address="https://github.com/headacheboy/data-of-multimodal-sarcasm-detection",
     read=read,
     group="image",
-    honest="published splits",
     classes=2,
     counts={"train": 19816, "val": 2410, "test": 2409},
     accuracy={"Concat": 82.86, "BSS-H": 84.41, "BSS-L": 85.01},

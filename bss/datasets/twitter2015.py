@@ -44,7 +44,6 @@ DATASET = Dataset(
     address="https://github.com/jefferyYu/TomBERT",
     read=read,
     group="image",
-    honest="published splits",
     classes=3,
     counts={"train": 3179, "val": 1122, "test": 1037},
     accuracy={"Concat": 70.11, "BSS-H": 74.73, "BSS-L": 75.22},
@@ -59,9 +58,7 @@ twitter2015_images/<ImageID>               .jpg
             text={"tokens": 64, "letters_only": True, "words": 20}, side=384, image={"normalisation": "none"}
         ),
         optimiser=sgd(0.001),
-        batch_size=32,
         epochs=113,
-        decay_at=[70],
     ),
     published={
         "measure": {"initial_mode": "eval"},

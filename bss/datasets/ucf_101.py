@@ -62,7 +62,6 @@ DATASET = Dataset(
     address="https://www.crcv.ucf.edu/data/UCF101.php",
     read=read,
     group="group of videos",
-    honest="published splits",
     classes=101,
     counts={"train": 9537, "test": 3783},
     layout="""
@@ -77,8 +76,6 @@ flow_data/v_<class>_gXX_cYY.npy         optical flow; without flow_data it is co
         {"rgb": i3d(flip=True), "flow": i3d(flip=True)},
         optimiser=sgd(0.01),
         batch_size=2,
-        epochs=120,
-        decay_at=[70],
     ),
     notes=(
         "Not in the paper: frames and training are those of NVGesture, with I3D networks from scratch.",

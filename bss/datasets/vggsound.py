@@ -54,7 +54,6 @@ DATASET = Dataset(
     address="https://www.robots.ox.ac.uk/~vgg/data/vggsound/",
     read=read,
     group="YouTube video",
-    honest="published splits",
     classes=309,
     counts={"train": 168618, "test": 13954},
     accuracy={"BSS-H": 51.61, "BSS-L": 52.80},
@@ -68,9 +67,6 @@ Image-01-FPS/<clip>/*.jpg    or video/<clip>.mp4, one frame per second
     preset=paper_preset(
         *sound_and_frames(sample_rate=35400, seconds=20.0, frames=1, height=384, width=512, crop=384),
         optimiser=sgd(0.01),
-        batch_size=32,
-        epochs=120,
-        decay_at=[70],
         head_initialisation="xavier",
     ),
     methods={"bss-l": {"train": {"batch_size": 16, "epochs": 100}}},

@@ -18,7 +18,6 @@ def _compute(predictions: Predictions) -> float:
 METRIC = SplitMetric(
     name="acc",
     label="accuracy",
-    better="higher",
     compute=_compute,
     order=10,
     table=False,  # the tables have it with its differences

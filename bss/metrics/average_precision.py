@@ -31,7 +31,6 @@ def _compute(predictions: Predictions) -> float:
 METRIC = SplitMetric(
     name="map",
     label="mAP",
-    better="higher",
     compute=_compute,
     order=30,
     dvc=False,

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Generic, Literal, TypeVar
+from operator import attrgetter
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +134,7 @@ class Metric(Generic[Input]):
     """In tables and plots."""
     compute: Callable[[Input], Number | Mapping[str, Number | None] | None]
     """A finite number, or modality to number if the name is with ``{modality}``."""
-    better: Literal["higher", "lower"] | None
+    better: Literal["higher", "lower"] | None = None
     """None: neither. Tables and plots mark `lower`; no mark means higher, or neither."""
     unit: str = "%"
     """Behind the label, "" for none. Values in % are shares in [0, 1], shown times 100."""
@@ -204,6 +205,7 @@ class Metric(Generic[Input]):
 class SplitMetric(Metric[Predictions]):
     """Of a network's predictions on a split: in metrics.json, and after every epoch in history.csv."""
 
+    better: Literal["higher", "lower"] | None = "higher"
     per_epoch: bool = True
     """False: of the trained network alone, in metrics.json; the report plots bars."""
     table: bool = True
@@ -225,14 +227,18 @@ class SplitMetric(Metric[Predictions]):
 class EpochMetric(Metric[Input]):
     """Of an epoch as a whole, in history.csv."""
 
-    history: str
-    """Its column there, such as ``train/loss``."""
+    group: ClassVar[str] = ""
+    """Group of its column, if all metrics of a kind have one."""
+    history: str = ""
+    """Its column there, such as ``train/loss``; "" is ``<group>/<name>``."""
     optional: bool = False
     """Whether `compute` may return None, for an epoch that has no value."""
 
     def __post_init__(self) -> None:
         """Check the column."""
         super().__post_init__()
+        if not self.history and self.group:
+            object.__setattr__(self, "history", f"{self.group}/{self.name}")
         group = self.history.rpartition("/")[0]
         fits = bool(re.fullmatch(rf"([a-z]+/)?{NAME}", self.history)) and group not in RESERVED
         fits &= (MODALITY in self.history) == self.per_modality
@@ -251,17 +257,30 @@ class EpochMetric(Metric[Input]):
         return None if value is None and self.optional else super()._checked(value, series)
 
 
+@dataclass(frozen=True, kw_only=True)
 class TrainingMetric(EpochMetric[Trained]):
     """Of what training recorded in an epoch; the first columns of history.csv."""
+
+    unit: str = ""
+    plotted: bool = False
+
+    @classmethod
+    def recorded(cls, name: str, **more: Any) -> TrainingMetric:
+        """Return the metric that is the field `name` of `Trained`; `more` are its other fields."""
+        return cls(name=name, compute=attrgetter(name), **more)
 
 
 class BalanceMetric(EpochMetric[Balance]):
     """Of the balance of the modalities after an epoch; the last columns of history.csv."""
 
+    group = "balance"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImbalanceMetric(EpochMetric[Imbalance]):
     """Of how the modalities differ; in history.csv at the epochs of evaluation.imbalance_every."""
+
+    group = "imbalance"
 
     optional: bool = True
     dvc: bool = False

@@ -4,7 +4,6 @@ from bss.metrics.base import ImbalanceMetric
 
 METRIC = ImbalanceMetric(
     name="confidence_{modality}",
-    history="imbalance/confidence_{modality}",
     label="confidence of {modality}",
     better="higher",
     compute=lambda imbalance: imbalance.watched.confidence,

@@ -18,9 +18,7 @@ def _compute(imbalance: Imbalance) -> dict[str, float]:
 
 METRIC = ImbalanceMetric(
     name="dependence_{modality}",
-    history="imbalance/dependence_{modality}",
     label="dependence on {modality}",
-    better=None,
     unit="",
     compute=_compute,
     order=220,

@@ -2,16 +2,13 @@
 
 from bss.metrics.base import TrainingMetric
 
-METRIC = TrainingMetric(
-    name="flops",
+METRIC = TrainingMetric.recorded(
+    "flops",
     history="train/flops",
     label="floating-point operations",
     better="lower",
-    unit="",
-    compute=lambda trained: trained.flops,
     optional=True,
     order=105,
     dvc=False,
-    plotted=False,
     mlflow=False,
 )

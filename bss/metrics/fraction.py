@@ -2,13 +2,10 @@
 
 from bss.metrics.base import TrainingMetric
 
-METRIC = TrainingMetric(
-    name="fraction",
+METRIC = TrainingMetric.recorded(
+    "fraction",
     history="schedule/fraction",
     label="open share of the ranking",
-    better=None,
     unit="%",
-    compute=lambda trained: trained.fraction,
     order=80,
-    plotted=False,
 )

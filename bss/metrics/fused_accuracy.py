@@ -11,7 +11,6 @@ def _compute(imbalance: Imbalance) -> dict[str, float]:
 
 METRIC = ImbalanceMetric(
     name="fused_acc_{modality}",
-    history="imbalance/fused_acc_{modality}",
     label="{modality} through the fusion head",
     better="higher",
     compute=_compute,

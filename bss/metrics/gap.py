@@ -4,10 +4,7 @@ from bss.metrics.base import BalanceMetric
 
 METRIC = BalanceMetric(
     name="gap",
-    history="balance/gap",
     label="gap between modalities",
-    better=None,
-    unit="%",
     compute=lambda balance: max(balance.accuracies.values()) - min(balance.accuracies.values()),
     order=70,
     plotted=False,

@@ -4,9 +4,7 @@ from bss.metrics.base import ImbalanceMetric
 
 METRIC = ImbalanceMetric(
     name="gradient_norm_{modality}",
-    history="imbalance/gradient_norm_{modality}",
     label="gradient of {modality}",
-    better=None,
     unit="",
     compute=lambda imbalance: imbalance.gradient_norms,
     order=280,

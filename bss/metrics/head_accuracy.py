@@ -11,7 +11,6 @@ def _compute(predictions: Predictions) -> dict[str, float]:
 METRIC = SplitMetric(
     name="acc_{modality}",
     label="{modality}",
-    better="higher",
     compute=_compute,
     order=40,
     plotted=False,  # the report has a plot of it beside the accuracy of all modalities together

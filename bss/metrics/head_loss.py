@@ -4,7 +4,6 @@ from bss.metrics.base import ImbalanceMetric
 
 METRIC = ImbalanceMetric(
     name="head_loss_{modality}",
-    history="imbalance/head_loss_{modality}",
     label="loss of {modality}",
     better="lower",
     unit="",

@@ -13,7 +13,6 @@ METRIC = ImbalanceMetric(
     name="imbalance",
     history="imbalance/contributions_apart",
     label="contributions apart",
-    better=None,
     compute=_compute,
     order=215,
     applies=few,

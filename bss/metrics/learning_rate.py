@@ -2,13 +2,9 @@
 
 from bss.metrics.base import TrainingMetric
 
-METRIC = TrainingMetric(
-    name="learning_rate",
+METRIC = TrainingMetric.recorded(
+    "learning_rate",
     history="learning_rate",
     label="learning rate",
-    better=None,
-    unit="",
-    compute=lambda trained: trained.learning_rate,
     order=50,
-    plotted=False,
 )

@@ -26,7 +26,6 @@ def _compute(predictions: Predictions) -> float:
 METRIC = SplitMetric(
     name="f1_macro",
     label="macro-F1",
-    better="higher",
     compute=_compute,
     order=20,
     plotted=False,

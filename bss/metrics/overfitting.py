@@ -28,7 +28,6 @@ def ratio(before: tuple[float, float], now: tuple[float, float]) -> float | None
 
 METRIC = ImbalanceMetric(
     name="overfitting_{modality}",
-    history="imbalance/overfitting_{modality}",
     label="overfitting per gain of {modality}",
     better="lower",
     unit="",

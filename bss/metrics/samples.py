@@ -2,15 +2,11 @@
 
 from bss.metrics.base import TrainingMetric
 
-METRIC = TrainingMetric(
-    name="samples",
+METRIC = TrainingMetric.recorded(
+    "samples",
     history="schedule/samples",
     label="samples",
-    better=None,
-    unit="",
-    compute=lambda trained: trained.samples,
     order=90,
     dvc=False,
-    plotted=False,
     mlflow=False,
 )

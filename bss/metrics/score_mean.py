@@ -9,9 +9,7 @@ def _compute(balance: Balance) -> float | None:
 
 METRIC = BalanceMetric(
     name="score_mean",
-    history="balance/score_mean",
     label="mean balance score",
-    better=None,
     unit="",
     compute=_compute,
     optional=True,

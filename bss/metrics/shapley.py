@@ -27,9 +27,7 @@ def few(task: Task) -> bool:
 
 METRIC = ImbalanceMetric(
     name="shapley_{modality}",
-    history="imbalance/shapley_{modality}",
     label="contribution of {modality}",
-    better=None,
     compute=contributions,
     order=210,
     applies=few,

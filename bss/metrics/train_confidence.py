@@ -4,7 +4,6 @@ from bss.metrics.base import ImbalanceMetric
 
 METRIC = ImbalanceMetric(
     name="train_confidence_{modality}",
-    history="imbalance/train_confidence_{modality}",
     label="confidence of {modality} on train",
     better="higher",
     compute=lambda imbalance: imbalance.train.confidence,

@@ -4,7 +4,6 @@ from bss.metrics.base import ImbalanceMetric
 
 METRIC = ImbalanceMetric(
     name="train_head_loss_{modality}",
-    history="imbalance/train_head_loss_{modality}",
     label="loss of {modality} on train",
     better="lower",
     unit="",

@@ -7,8 +7,6 @@ METRIC = TrainingMetric(
     history="train/loss",
     label="training loss",
     better="lower",
-    unit="",
     compute=lambda trained: trained.loss,
     order=60,
-    plotted=False,
 )

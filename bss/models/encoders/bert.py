@@ -6,7 +6,7 @@ from transformers.models.bert.configuration_bert import BertConfig as Sizes
 from transformers.models.bert.modeling_bert import BertModel
 
 from bss.config.encoders import BertConfig
-from bss.models.encoders.transformer import ATTENTION, Transformer, require_tokens
+from bss.models.encoders.transformer import Transformer, library_sizes, require_tokens
 
 
 class Bert(Transformer):
@@ -18,14 +18,10 @@ class Bert(Transformer):
         self.model = BertModel(
             Sizes(
                 vocab_size=config.vocabulary,
-                hidden_size=config.hidden,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.intermediate,
+                **library_sizes(config),
                 max_position_embeddings=config.positions,
                 hidden_dropout_prob=config.dropout,
                 attention_probs_dropout_prob=config.dropout,
-                attn_implementation=ATTENTION,
             )
         )
 

@@ -6,7 +6,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection, 
 
 from bss.config.encoders import ClipImageConfig, ClipTextConfig
 from bss.models.encoders.base import frame_by_frame, require_shape
-from bss.models.encoders.transformer import ATTENTION, Transformer, require_patches, require_tokens
+from bss.models.encoders.transformer import Transformer, library_sizes, require_patches, require_tokens
 
 
 class ClipImage(Transformer):
@@ -22,12 +22,8 @@ class ClipImage(Transformer):
                 num_channels=shape[-3],
                 image_size=shape[-1],
                 patch_size=config.patch,
-                hidden_size=config.hidden,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.intermediate,
+                **library_sizes(config),
                 projection_dim=config.features,
-                attn_implementation=ATTENTION,
             )
         )
 
@@ -47,16 +43,12 @@ class ClipText(Transformer):
         self.model = CLIPTextModelWithProjection(
             CLIPTextConfig(
                 vocab_size=config.vocabulary,
-                hidden_size=config.hidden,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.intermediate,
+                **library_sizes(config),
                 max_position_embeddings=config.positions,
                 projection_dim=config.features,
                 pad_token_id=0,
                 bos_token_id=None,
                 eos_token_id=2,  # means the largest id, as in the first release of CLIP
-                attn_implementation=ATTENTION,
             )
         )
 

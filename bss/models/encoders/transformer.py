@@ -1,7 +1,10 @@
 """Common parts of the transformer encoders."""
 
+from typing import Any
+
 from torch import Tensor
 
+from bss.config.encoders import BertConfig, ClipImageConfig, ClipTextConfig, VitConfig
 from bss.models.encoders.base import Encoder, require_shape
 
 ATTENTION = "eager"
@@ -19,6 +22,17 @@ class Transformer(Encoder):
         if len(inputs) == 0:  # a rank's share of a small batch; its parameters still take part
             return self.encode_some(inputs.new_zeros(1, *inputs.shape[1:]))[:0]
         return self.encode_some(inputs)
+
+
+def library_sizes(config: BertConfig | ClipImageConfig | ClipTextConfig | VitConfig) -> dict[str, Any]:
+    """Return what all configurations of the library's transformers have, by the library's names."""
+    return {
+        "hidden_size": config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.intermediate,
+        "attn_implementation": ATTENTION,
+    }
 
 
 def require_tokens(shape: tuple[int, ...], positions: int, modality: str, kind: str) -> None:

@@ -6,7 +6,7 @@ from transformers.models.vit.modeling_vit import ViTModel
 
 from bss.config.encoders import VitConfig
 from bss.models.encoders.base import frame_by_frame
-from bss.models.encoders.transformer import ATTENTION, Transformer, require_patches
+from bss.models.encoders.transformer import Transformer, library_sizes, require_patches
 
 
 class Vit(Transformer):
@@ -19,13 +19,9 @@ class Vit(Transformer):
             num_channels=shape[-3],
             image_size=shape[-2:],
             patch_size=config.patch,
-            hidden_size=config.hidden,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.intermediate,
+            **library_sizes(config),
             hidden_dropout_prob=config.dropout,
             attention_probs_dropout_prob=config.dropout,
-            attn_implementation=ATTENTION,
         )
         self.model = ViTModel(sizes, add_pooling_layer=config.pooler)
 
