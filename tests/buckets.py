@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import pytest
 
 
 @contextmanager
@@ -16,6 +17,23 @@ def temporary_bucket(name: str) -> Iterator[Any]:
     for key in keys(client, name):
         client.delete_object(Bucket=name, Key=key)
     client.delete_bucket(Bucket=name)
+
+
+def bucket_fixture(name: str) -> Any:
+    """Return a fixture: a boto3 client of the store of `aws`, with the empty bucket `name`."""
+
+    @pytest.fixture
+    def client(aws):
+        with temporary_bucket(name) as client:
+            yield client
+
+    return client
+
+
+def administrator(endpoint: str) -> Any:
+    """Return a boto3 client of the store at `endpoint`, whatever the environment says of AWS."""
+    user = {"aws_access_key_id": "x", "aws_secret_access_key": "y"}
+    return boto3.Session().client("s3", endpoint_url=endpoint, region_name="us-east-1", **user)
 
 
 def keys(client: Any, bucket: str) -> list[str]:

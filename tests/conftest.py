@@ -164,6 +164,17 @@ def pipeline(small_root, small_store, tmp_path_factory):
     return folder, config
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """PyTorch computes with one thread, as in a training."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
     """A database of MLflow without runs, to copy: making one takes a second."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import write_manifest
+from in_shards import joined
 
 from bss.cli import main
 from bss.data.decode.altered import (
@@ -17,11 +18,9 @@ from bss.data.decode.altered import (
     describe_altered,
     join_altered,
 )
-from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import read_json, write_json
-from bss.stages.join_shards import join_shards
 from bss.stages.prepare import prepare
 
 CLIPPED = "clipped to [-1, 1]"
@@ -79,11 +78,8 @@ def test_clipped_sounds_are_in_the_store_and_in_the_output(loud, tmp_path, capsy
 def test_shards_count_the_same(loud, tmp_path, of):
     root, _, config = loud
     prepare(config, root, tmp_path / "store")
-    parts = [tmp_path / f"{number}" for number in range(of)]
-    for number, part in enumerate(parts):
-        prepare(config, root, part, Shard(number, of, "d" * 32))
-    join_shards(config, "d" * 32, parts, tmp_path / "joined")
-    assert (tmp_path / "joined/store.json").read_bytes() == (tmp_path / "store/store.json").read_bytes()
+    made = joined(config, root, tmp_path, of)
+    assert (made / "store.json").read_bytes() == (tmp_path / "store/store.json").read_bytes()
 
 
 def test_a_store_that_holds_no_changed_value_says_nothing(small_store):

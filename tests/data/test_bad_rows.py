@@ -7,17 +7,16 @@ import pytest
 from conftest import make_rows, small_tree, write_manifest
 from hypothesis import given
 from hypothesis import strategies as st
+from in_shards import joined
 
 from bss.config import config_from_tree, load_config
 from bss.config.modalities import ClipKind, FeaturesKind
 from bss.data.manifest import check_splits, read_manifest
 from bss.data.read_csv import read_csv
-from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_folder
 from bss.init.suggest import suggest
-from bss.stages.join_shards import join_shards
 from bss.stages.prepare import prepare
 
 KINDS = {"a": FeaturesKind("features"), "view": ClipKind("clip")}
@@ -194,11 +193,7 @@ def test_shards_with_bad_rows_are_joined_to_the_same_store(damaged, tmp_path):
     root, _ = damaged
     made = config(root, on_bad_sample="skip")
     prepare(made, root, tmp_path / "at-once")
-    parts = [tmp_path / str(number) for number in range(3)]
-    for number, part in enumerate(parts):
-        prepare(made, root, part, Shard(number, 3, "digest"))
-    join_shards(made, "digest", parts, tmp_path / "joined")
-    assert digest_folder(tmp_path / "joined") == digest_folder(tmp_path / "at-once")
+    assert digest_folder(joined(made, root, tmp_path, 3)) == digest_folder(tmp_path / "at-once")
 
 
 def test_init_names_bad_rows_and_writes_parameters_that_can_skip_them(damaged, tmp_path):

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_tree, write_manifest
+from in_shards import joined
 
 from bss.config import config_from_tree
 from bss.data.decisions import write_decisions
-from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_file, read_json
 from bss.models.network import IGNORED, build_network, describe_network
-from bss.stages.join_shards import join_shards
 from bss.stages.prepare import prepare
 from bss.training.split_data import SplitData
 
@@ -92,12 +91,9 @@ def test_shards_join_to_the_same_store(own_root, tmp_path):
     root, _ = own_root
     write(root, DECIDED)
     whole, config = prepared(root, tmp_path), config_for(root)
-    parts = [tmp_path / f"part-{number}" for number in range(2)]
-    for number, part in enumerate(parts):
-        prepare(config, root, part, Shard(number, 2, "data"))
-    join_shards(config, "data", parts, tmp_path / "joined")
+    made = joined(config, root, tmp_path, 2)
     for name in ("samples.parquet", "decisions.csv", "provenance.json", "store.json"):
-        assert (tmp_path / "joined" / name).read_bytes() == (whole.path / name).read_bytes()
+        assert (made / name).read_bytes() == (whole.path / name).read_bytes()
 
 
 def test_an_ignored_modality_gives_no_features_no_logits_and_no_gradient(own_root, tmp_path):

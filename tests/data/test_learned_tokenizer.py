@@ -8,13 +8,13 @@ import pytest
 from conftest import make_rows, small_tree, write_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_shards import DATA, in_shards
 
 from bss.config import config_from_tree
 from bss.config.load import parse_yaml
 from bss.config.modalities import TextKind
 from bss.data.decode.learned_tokenizer import learn_tokenizer, save_tokenizer
 from bss.data.decode.text import Tokenizer
-from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.init.suggest import suggest
@@ -117,16 +117,14 @@ def test_it_is_learned_from_train_alone_and_shards_make_the_same_store(own_texts
     store = Store.open(tmp_path / "store")
     assert store.modalities["words"].vocabulary == len(vocabulary) < 4096
     assert np.array_equal(np.unique(store.read("words", np.arange(len(store)))[:, 0]), [1])
-    parts = [tmp_path / str(number) for number in range(3)]
-    for number, part in enumerate(parts):
-        prepare(config, root, part, Shard(number, 3, "digest"))
-    join_shards(config, "digest", parts, tmp_path / "joined")
+    parts = in_shards(config, root, tmp_path, 3)
+    join_shards(config, DATA, parts, tmp_path / "joined")
     for path in sorted(p for p in (tmp_path / "store").rglob("*") if p.is_file()):
         assert path.read_bytes() == (tmp_path / "joined" / path.relative_to(tmp_path / "store")).read_bytes(), path
     damaged = parts[1] / "words.tokenizer" / "tokenizer.json"
     damaged.write_text(text + " ")
     with pytest.raises(BssError, match="have learned different tokenizers"):
-        join_shards(config, "digest", parts, tmp_path / "again")
+        join_shards(config, DATA, parts, tmp_path / "again")
 
 
 def test_the_tokenizer_belongs_to_the_identity_of_the_store(own_texts, tmp_path):

@@ -7,8 +7,10 @@ import soundfile
 from conftest import make_rows, small_tree, write_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_shards import joined
 from media import stamp
 from PIL import Image
+from refused import refused
 
 from bss.config import config_from_tree
 from bss.config.modalities import FeaturesKind, TextKind
@@ -22,7 +24,6 @@ from bss.datasets.splits import honest_rows
 from bss.errors import BssError
 from bss.files import digest_folder
 from bss.init.suggest import suggest
-from bss.stages.join_shards import join_shards
 from bss.stages.prepare import prepare
 
 
@@ -196,9 +197,7 @@ def test_an_own_manifest_with_a_file_in_two_splits_is_refused_by_name(pets, way,
         path.unlink()
         make = {"a symbolic link": path.symlink_to, "a hard link": path.hardlink_to}
         make.get(way, lambda target: path.write_bytes(target.read_bytes()))(root / first["audio"])
-    with pytest.raises(BssError) as caught:
-        run(rows)
-    message = str(caught.value)
+    message = refused(run, rows)
     assert "1 problem\n" in message
     assert "train-cat-0.wav' " in message
     assert "train (row 2)" in message
@@ -254,11 +253,7 @@ def test_shards_see_a_shared_file_before_anything_is_decoded_and_carve_the_same_
     write_manifest(root, rows)
     config = config_from_tree(small_tree(root), "params.yaml")
     prepare(config, root, tmp_path / "at-once")
-    parts = [tmp_path / str(number) for number in range(3)]
-    for number, part in enumerate(parts):
-        prepare(config, root, part, Shard(number, 3, "digest"))
-    join_shards(config, "digest", parts, tmp_path / "joined")
-    assert digest_folder(tmp_path / "joined") == digest_folder(tmp_path / "at-once")
+    assert digest_folder(joined(config, root, tmp_path, 3)) == digest_folder(tmp_path / "at-once")
     rows[-1]["image"] = f"./{rows[0]['image']}"
     write_manifest(root, rows)
     for number in range(3):

@@ -3,13 +3,13 @@ import pytest
 from conftest import make_rows, small_tree, write_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_shards import DATA, in_shards
 from media import write_tokenizer
 
 from bss.config import config_from_tree
 from bss.config.modalities import TextKind
 from bss.data.decode.text import Tokenizer
 from bss.data.read_csv import read_csv
-from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.data.text_lengths import cut_note
@@ -155,11 +155,9 @@ def test_prepare_inspect_and_shards_say_how_many_texts_are_cut(texts, tmp_path, 
     assert note in page
     assert "(24 of its 80 tokens)" in page
     assert f"{CHINESE[:20]} (22 of 24 tokens)" in page
-    parts = [tmp_path / str(number) for number in range(3)]
-    for number, part in enumerate(parts):
-        prepare(made, root, part, Shard(number, 3, "digest"))
+    parts = in_shards(made, root, tmp_path, 3)
     capsys.readouterr()
-    join_shards(made, "digest", parts, tmp_path / "joined")
+    join_shards(made, DATA, parts, tmp_path / "joined")
     assert note in " ".join(capsys.readouterr().out.split())
     assert Store.open(tmp_path / "joined").digest == Store.open(tmp_path / "store").digest
 

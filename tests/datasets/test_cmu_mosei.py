@@ -3,16 +3,14 @@
 import pickle
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
-from small_training import run_all_stages, small_config
+from small_training import small_config
 
-from bss.data.store import Store
 from bss.datasets.cmu_mosei import DATASET, sentiment_class
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
-from bss.files import read_json
-from bss.stages.prepare import prepare
 
 SHAPES = {"audio": (5, 4), "vision": (5, 3), "text": (5, 6)}
 VIDEOS = {"train": range(12), "valid": range(12, 16), "test": range(16, 20)}
@@ -51,8 +49,7 @@ def test_a_pickle_is_not_read_and_the_message_tells_of_the_script(tmp_path):
 
 
 def test_the_script_makes_what_is_read(published, tmp_path, capsys):
-    prepare(small_config("cmu-mosei", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("cmu-mosei", published, "published"), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 24, "val": 8, "test": 8}
     assert store.classes == ("-3", "-2", "-1", "0", "1", "2", "3")
     assert store.ids[:2].tolist() == ["-vid_0_0", "-vid_0_7"]
@@ -87,21 +84,15 @@ def test_the_honest_split_leaves_out_a_video_that_test_has(published, tmp_path):
 
 @pytest.mark.slow
 def test_every_stage_runs_with_three_modalities(published, tmp_path):
-    report = run_all_stages(small_config("cmu-mosei", published), tmp_path)
-    assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])
-    assert (report / "report.html").is_file()
+    miniatures.require_comparison(small_config("cmu-mosei", published), tmp_path)
 
 
 def test_missing_and_broken_features_are_named_and_can_be_left_out(published, tmp_path):
     (published / "vision" / "-vid_1_0.npy").unlink()
     (published / "audio" / "-vid_2_7.npy").write_bytes(b"\x93NUMPY")
     np.save(published / "text" / "-vid_3_0.npy", np.zeros((4, 6), dtype=np.float32))
-    with pytest.raises(BssError) as raised:
-        prepare(small_config("cmu-mosei", published), published, tmp_path / "store")
-    assert "3 problems" in str(raised.value)
-    assert all(name in str(raised.value) for name in ("-vid_1_0", "-vid_2_7", "-vid_3_0"))
-    prepare(small_config("cmu-mosei", published, on_bad_sample="skip"), published, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 37
+    configs = miniatures.with_and_without_skipping("cmu-mosei", published)
+    miniatures.require_refused_then_skipped(*configs, tmp_path, 3, ("-vid_1_0", "-vid_2_7", "-vid_3_0"), 37)
 
 
 @pytest.mark.parametrize(

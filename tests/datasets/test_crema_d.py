@@ -2,19 +2,17 @@
 
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
 import soundfile
 from media import stamp, write_video
 from PIL import Image
-from small_training import run_all_stages, small_config
+from small_training import small_config
 
-from bss.data.store import Store
 from bss.datasets.crema_d import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
-from bss.files import read_json
-from bss.stages.prepare import prepare
 
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 ACTORS = range(1001, 1009)
@@ -46,16 +44,12 @@ def write_published(root):
             stamp(folder / f"{number:05d}.jpg")
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("crema") / "CREMA-D"
-    write_published(root)
-    return root
+published = miniatures.written_by(write_published)
+own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
-    prepare(small_config("crema-d", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("crema-d", published, "published"), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 36, "test": 12}
     assert store.classes == tuple(sorted(EMOTIONS))
     out = " ".join(capsys.readouterr().out.split())
@@ -74,8 +68,7 @@ def test_the_honest_split_has_every_actor_once_and_every_emotion_everywhere(publ
 
 
 def test_the_frame_is_the_middle_one_by_name(published, tmp_path):
-    prepare(small_config("crema-d", published), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("crema-d", published), tmp_path)
     for i, (clip, _) in enumerate(clips()):
         frame = store.read("video", np.flatnonzero(store.ids == clip))
         assert frame.shape[1] == 1
@@ -85,11 +78,7 @@ def test_the_frame_is_the_middle_one_by_name(published, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["honest", "published"])
 def test_every_stage_runs_in_both_protocols(published, tmp_path, protocol):
-    report = run_all_stages(small_config("crema-d", published, protocol), tmp_path)
-    comparison = read_json(report / "comparison.json", "compare")
-    assert comparison["protocol"] == protocol
-    assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
-    assert (report / "report.html").is_file()
+    report = miniatures.require_comparison(small_config("crema-d", published, protocol), tmp_path)
     header = (report / "curves.csv").read_text().splitlines()
     assert header[1].split(",")[header[0].split(",").index("split")] == {"honest": "val", "published": "test"}[protocol]
 
@@ -102,30 +91,21 @@ def test_the_raw_flash_videos_do_where_nothing_was_extracted(tmp_path):
     for i, (clip, _) in enumerate(clips()):
         frames = np.full((20, 32, 48, 3), 30 + 30 * (i % 6), dtype=np.uint8)
         write_video(root / "VideoFlash" / f"{clip}.flv", frames, codec="flv", sound=tone, sound_codec="mp3")
-    prepare(small_config("crema-d", root), root, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("crema-d", root), tmp_path)
     assert len(store) == 48
     assert abs(store.read("video", np.arange(1)).mean() - 30) < 6
     listed = (tmp_path / "store" / "files.sha256").read_text().splitlines()
     assert len(listed) == 48  # sound and frames come from one file
 
 
-def test_missing_and_broken_files_are_named_and_can_be_left_out(tmp_path):
-    root = tmp_path / "CREMA-D"
-    write_published(root)
-    (root / "AudioWAV" / "1001_IEO_NEU_XX.wav").unlink()
-    (root / "AudioWAV" / "1002_IEO_HAP_XX.wav").write_bytes(b"RIFF")
-    for image in (root / "Image-01-FPS" / "1003_IEO_SAD_XX").iterdir():
+def test_missing_and_broken_files_are_named_and_can_be_left_out(own, tmp_path):
+    (own / "AudioWAV" / "1001_IEO_NEU_XX.wav").unlink()
+    (own / "AudioWAV" / "1002_IEO_HAP_XX.wav").write_bytes(b"RIFF")
+    for image in (own / "Image-01-FPS" / "1003_IEO_SAD_XX").iterdir():
         image.unlink()
     names = ("1001_IEO_NEU_XX", "1002_IEO_HAP_XX", "1003_IEO_SAD_XX")
-    with pytest.raises(BssError) as raised:
-        prepare(small_config("crema-d", root), root, tmp_path / "store")
-    assert "3 problems" in str(raised.value)
-    assert all(name in str(raised.value) for name in names)
-    assert not (tmp_path / "store").exists()
-    prepare(small_config("crema-d", root, on_bad_sample="skip"), root, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 45
-    skipped = (tmp_path / "store" / "skipped.csv").read_text()
+    configs = miniatures.with_and_without_skipping("crema-d", own)
+    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, names, 45)
     assert all(name in skipped for name in names)
 
 
@@ -138,9 +118,7 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(tmp_path):
         (lambda root: (root / "AudioWAV").rename(root / "Audio"), r"has none of AudioWAV, VideoFlash"),
     ],
 )
-def test_a_layout_that_is_not_the_published_one_is_refused_by_name(tmp_path, damage, message):
-    root = tmp_path / "CREMA-D"
-    write_published(root)
-    damage(root)
+def test_a_layout_that_is_not_the_published_one_is_refused_by_name(own, damage, message):
+    damage(own)
     with pytest.raises(BssError, match=message):
-        DATASET.read(root)
+        DATASET.read(own)

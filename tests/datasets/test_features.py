@@ -2,9 +2,10 @@
 
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
-from small_training import run_all_stages, small_tree
+from small_training import small_tree
 
 from bss.cli import main
 from bss.config import config_from_tree, load_config
@@ -12,7 +13,6 @@ from bss.data.store import Store
 from bss.datasets.features import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
-from bss.files import read_json
 from bss.stages.prepare import prepare
 
 SPLITS = ("train", "train", "train", "val", "test")
@@ -65,9 +65,7 @@ def test_the_honest_split_has_each_group_once_and_samples_without_one_are_their_
 
 def test_every_stage_runs(tmp_path):
     write_features(tmp_path / "data")
-    report = run_all_stages(config(tmp_path / "data"), tmp_path)
-    assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])
-    assert (report / "report.html").is_file()
+    miniatures.require_comparison(config(tmp_path / "data"), tmp_path)
 
 
 def test_init_writes_the_modalities_that_the_folder_has(tmp_path, capsys):
@@ -89,12 +87,8 @@ def test_missing_and_broken_files_and_folders_are_named(tmp_path):
     (root / "gaze" / "s3.npy").unlink()
     (root / "pulse" / "s4.npy").write_bytes(b"")
     np.save(root / "pulse" / "s6.npy", np.zeros(8))
-    with pytest.raises(BssError) as raised:
-        prepare(config(root), root, tmp_path / "store")
-    assert "3 problems" in str(raised.value)
-    assert all(f"id s{i}" in str(raised.value) for i in (3, 4, 6))
-    prepare(config(root, on_bad_sample="skip"), root, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 26
+    texts = [f"id s{i}" for i in (3, 4, 6)]
+    miniatures.require_refused_then_skipped(config(root), config(root, **miniatures.SKIP), tmp_path, 3, texts, 26)
     with pytest.raises(BssError, match=r"missing column 'pulses' \(is it 'pulse'\?\)"):
         prepare(config(root, names=("pulses", "gaze")), root, tmp_path / "other")
 

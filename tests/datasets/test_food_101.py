@@ -3,17 +3,15 @@
 import csv
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
-from small_training import run_all_stages, small_config
+from small_training import small_config
 from text_and_image import words_of, write_image, write_words
 
-from bss.data.store import Store
 from bss.datasets.food_101 import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
-from bss.files import read_json
-from bss.stages.prepare import prepare
 
 DISHES = ("apple_pie", "owl_soup", "waffles")
 
@@ -35,16 +33,12 @@ def write_published(root):
             csv.writer(file).writerows(rows)
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("food") / "food-101"
-    write_published(root)
-    return root
+published = miniatures.written_by(write_published)
+own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
-    prepare(small_config("food-101", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("food-101", published, "published"), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 30, "test": 12}
     assert store.classes == DISHES
     texts = store.read("text", np.array([1, 3]))
@@ -59,8 +53,7 @@ def test_the_honest_split_has_no_title_of_test_in_train(published, tmp_path):
     assert left_out == len(DISHES)
     assert not titles["train"] & titles["test"]
     assert len(titles["train"]) == 27  # samples without a title are groups of their own
-    prepare(small_config("food-101", published), published, tmp_path / "store")
-    counts = Counter(Store.open(tmp_path / "store").splits.tolist())
+    counts = Counter(miniatures.prepared(small_config("food-101", published), tmp_path).splits.tolist())
     assert counts["test"] == 12
     assert counts["train"] + counts["val"] == 27
     assert counts["val"] >= 3
@@ -68,22 +61,14 @@ def test_the_honest_split_has_no_title_of_test_in_train(published, tmp_path):
 
 @pytest.mark.slow
 def test_every_stage_runs(published, tmp_path):
-    report = run_all_stages(small_config("food-101", published), tmp_path)
-    assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])
-    assert (report / "report.html").is_file()
+    miniatures.require_comparison(small_config("food-101", published), tmp_path)
 
 
-def test_missing_and_broken_images_are_named_and_can_be_left_out(tmp_path):
-    root = tmp_path / "food-101"
-    write_published(root)
-    (root / "images" / "train" / "owl_soup" / "owl_soup_2.jpg").unlink()
-    (root / "images" / "test" / "waffles" / "waffles_101.jpg").write_text("<html>")
-    with pytest.raises(BssError) as raised:
-        prepare(small_config("food-101", root), root, tmp_path / "store")
-    assert "2 problems" in str(raised.value)
-    assert all(name in str(raised.value) for name in ("owl_soup_2", "waffles_101"))
-    prepare(small_config("food-101", root, on_bad_sample="skip"), root, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 37
+def test_missing_and_broken_images_are_named_and_can_be_left_out(own, tmp_path):
+    (own / "images" / "train" / "owl_soup" / "owl_soup_2.jpg").unlink()
+    (own / "images" / "test" / "waffles" / "waffles_101.jpg").write_text("<html>")
+    configs = miniatures.with_and_without_skipping("food-101", own)
+    miniatures.require_refused_then_skipped(*configs, tmp_path, 2, ("owl_soup_2", "waffles_101"), 37)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +79,8 @@ def test_missing_and_broken_images_are_named_and_can_be_left_out(tmp_path):
         ("a.jpg,A title, with a comma,pie\n", r"row 1: 4 values for the columns image, title, class"),
     ],
 )
-def test_titles_that_are_not_as_published_are_refused_by_name(tmp_path, text, message):
-    root = tmp_path / "food-101"
-    write_published(root)
-    path = root / "texts" / "test_titles.csv"
+def test_titles_that_are_not_as_published_are_refused_by_name(own, text, message):
+    path = own / "texts" / "test_titles.csv"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(BssError, match=message):
-        DATASET.read(root)
+        DATASET.read(own)

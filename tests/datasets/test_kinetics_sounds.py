@@ -1,20 +1,19 @@
 """Kinetics-Sounds in miniature: three classes, clips of eleven letters, real WAV and JPEG files."""
 
-import shutil
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
 import soundfile
 from media import stamp
 from PIL import Image
-from small_training import run_all_stages, small_config
+from small_training import small_config
 
 from bss.data.store import Store
 from bss.datasets.kinetics_sounds import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
-from bss.files import read_json
 from bss.stages.prepare import prepare
 
 CLASSES = ("playing drums", "tap dancing", "tickling")
@@ -47,22 +46,17 @@ def write_split(root, split):
             stamp(folder / f"{number}.jpg")
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("kinetics") / "Kinetics-Sounds"
+def write_published(root):
     for split in ("train", "test"):
         write_split(root, split)
-    return root
 
 
-@pytest.fixture
-def own(published, tmp_path):
-    return shutil.copytree(published, tmp_path / "Kinetics-Sounds")
+published = miniatures.written_by(write_published)
+own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is(published, tmp_path, capsys):
-    prepare(small_config("kinetics-sounds", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("kinetics-sounds", published, "published"), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 24, "test": 6}
     assert store.classes == CLASSES
     out = " ".join(capsys.readouterr().out.split())
@@ -75,8 +69,7 @@ def test_the_honest_split_leaves_out_of_train_what_test_has_and_takes_val_from_t
     assert left_out == 1
     assert f"train/{TWICE}" not in {row["id"] for row in rows}
     assert f"test/{TWICE}" in {row["id"] for row in rows}
-    prepare(small_config("kinetics-sounds", published), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("kinetics-sounds", published), tmp_path)
     counts = Counter(store.splits.tolist())
     assert counts["test"] == 6
     assert counts["train"] + counts["val"] == 23
@@ -95,8 +88,7 @@ def test_a_published_val_is_used_where_it_is_there(own, tmp_path):
 
 
 def test_the_three_frames_are_the_middle_ones_of_three_parts_by_the_value_of_their_names(published, tmp_path):
-    prepare(small_config("kinetics-sounds", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("kinetics-sounds", published, "published"), tmp_path)
     for i, (clip, _) in enumerate(clips("train")):
         (stack,) = store.read("video", np.flatnonzero(store.ids == f"train/{clip}"))
         wanted = ([0, 1, 2], [1, 3, 5], [1, 5, 9])[i % 3]  # of 3, 7 and 11 frames
@@ -106,11 +98,7 @@ def test_the_three_frames_are_the_middle_ones_of_three_parts_by_the_value_of_the
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["honest", "published"])
 def test_every_stage_runs_in_both_protocols(published, tmp_path, protocol):
-    report = run_all_stages(small_config("kinetics-sounds", published, protocol), tmp_path)
-    comparison = read_json(report / "comparison.json", "compare")
-    assert comparison["protocol"] == protocol
-    assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
-    assert (report / "report.html").is_file()
+    miniatures.require_comparison(small_config("kinetics-sounds", published, protocol), tmp_path)
 
 
 def test_missing_and_broken_files_are_named_and_can_be_left_out(own, tmp_path):
@@ -119,14 +107,10 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(own, tmp_path):
     (own / "train_wav" / f"{broken}.wav").write_bytes(b"RIFF")
     for image in (own / "train_img" / "Image-01-FPS" / no_frames).iterdir():
         image.unlink()
-    with pytest.raises(BssError) as raised:
-        prepare(small_config("kinetics-sounds", own), own, tmp_path / "store")
-    assert "3 problems" in str(raised.value)
-    assert all(f"train_wav/{name}.wav" in str(raised.value) for name in (no_sound, broken))
-    assert f"train_img/Image-01-FPS/{no_frames}: a folder without images" in str(raised.value)
-    prepare(small_config("kinetics-sounds", own, on_bad_sample="skip"), own, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 26
-    skipped = (tmp_path / "store" / "skipped.csv").read_text()
+    texts = [f"train_wav/{name}.wav" for name in (no_sound, broken)]
+    texts.append(f"train_img/Image-01-FPS/{no_frames}: a folder without images")
+    configs = miniatures.with_and_without_skipping("kinetics-sounds", own)
+    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, texts, 26)
     assert all(name in skipped for name in (no_sound, broken, no_frames))
 
 

@@ -3,16 +3,16 @@
 import shutil
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
 from media import brightness, grey_steps, write_video
-from small_training import run_all_stages, small_config
+from small_training import small_config
 
 from bss.data.store import Store
 from bss.datasets.nvgesture import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
-from bss.files import read_json
 from bss.stages.prepare import prepare
 
 FRAMES = 12
@@ -73,11 +73,7 @@ def write_flow(root):
             np.save(root / "flow_data" / split / f"{i}.npy", array)
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("nv") / "NVGesture"
-    write_published(root)
-    return root
+published = miniatures.written_by(write_published)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +95,7 @@ def small(root, protocol="honest", compute=True, **prepare_keys):
 
 
 def test_the_published_split_has_labels_from_one_in_the_order_of_numbers(with_flow, tmp_path, capsys):
-    prepare(small(with_flow, "published", compute=False), with_flow, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small(with_flow, "published", compute=False), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 12, "test": 6}
     assert store.classes == ("2", "3", "10")
     assert store.ids[0] == "class_10/subject3_r0"
@@ -110,8 +105,7 @@ def test_the_published_split_has_labels_from_one_in_the_order_of_numbers(with_fl
 
 
 def test_each_sensor_is_read_from_its_own_part_of_its_file(with_flow, tmp_path):
-    prepare(small(with_flow, "published", compute=False), with_flow, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small(with_flow, "published", compute=False), tmp_path)
     for i, (label, subject, color, depth) in enumerate(gestures("train")):
         assert store.ids[i] == f"class_{label:02d}/subject{subject}_r0"
         (rgb,), (near,) = (store.read(name, np.array([i])) for name in ("rgb", "depth"))
@@ -144,8 +138,7 @@ def test_the_honest_split_keeps_test_and_takes_whole_subjects_for_val(with_flow,
     rows, left_out = honest_rows(DATASET.read(with_flow), DATASET.honest)
     assert left_out == 0
     assert {row["group"] for row in rows if row["split"] == "test"} == {"subject1", "subject20"}
-    prepare(small(with_flow, compute=False), with_flow, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small(with_flow, compute=False), tmp_path)
     subjects = {
         split: {str(id_).split("/")[1] for id_ in store.ids[store.splits == split]}
         for split in ("train", "val", "test")
@@ -156,10 +149,7 @@ def test_the_honest_split_keeps_test_and_takes_whole_subjects_for_val(with_flow,
 
 @pytest.mark.slow
 def test_every_stage_runs_with_three_modalities(with_flow, tmp_path):
-    report = run_all_stages(small(with_flow, compute=False), tmp_path)
-    comparison = read_json(report / "comparison.json", "compare")
-    assert comparison["protocol"] == "honest"
-    assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
+    report = miniatures.require_comparison(small(with_flow, compute=False), tmp_path)
     page = (report / "report.html").read_text()
     assert all(name in page for name in MODALITIES)
 
@@ -171,15 +161,14 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(with_flow, tmp_p
     (root / broken / "sk_depth.avi").write_bytes(b"RIFF\0\0\0\0AVI ")
     write_video(root / short / "sk_depth.avi", grey_steps(4))
     (root / "flow_data" / "train" / "3.npy").write_bytes(b"no numbers")
-    with pytest.raises(BssError) as raised:
-        prepare(small(root, compute=False), root, tmp_path / "store")
-    assert "4 problems" in str(raised.value)
-    assert f"rgb {missing}/sk_color.avi: file not found" in str(raised.value)
-    assert f"depth {broken}/sk_depth.avi: not a readable video file" in str(raised.value)
-    assert f"depth {short}/sk_depth.avi: has 4 frames, but the manifest asks for frames 1 to 9" in str(raised.value)
-    assert "flow flow_data/train/3.npy: not a readable .npy file" in str(raised.value)
-    prepare(small(root, "published", compute=False, on_bad_sample="skip"), root, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 14
+    texts = (
+        f"rgb {missing}/sk_color.avi: file not found",
+        f"depth {broken}/sk_depth.avi: not a readable video file",
+        f"depth {short}/sk_depth.avi: has 4 frames, but the manifest asks for frames 1 to 9",
+        "flow flow_data/train/3.npy: not a readable .npy file",
+    )
+    config, skipping = small(root, compute=False), small(root, "published", compute=False, **miniatures.SKIP)
+    miniatures.require_refused_then_skipped(config, skipping, tmp_path, 4, texts, 14)
 
 
 @pytest.mark.parametrize(

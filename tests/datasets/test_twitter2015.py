@@ -2,9 +2,10 @@
 
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
-from small_training import run_all_stages, small_config
+from small_training import small_config
 from text_and_image import words_of, write_image, write_words
 
 from bss.config import config_from_tree
@@ -12,7 +13,6 @@ from bss.data.store import Store
 from bss.datasets.splits import honest_rows
 from bss.datasets.twitter2015 import DATASET
 from bss.errors import BssError
-from bss.files import read_json
 from bss.stages.prepare import prepare
 
 HEADER = "index\t#1 Label\t#2 ImageID\t#3 String\t#3 String\n"
@@ -35,16 +35,12 @@ def write_published(root):
         (root / "annotations" / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("twitter") / "twitter2015"
-    write_published(root)
-    return root
+published = miniatures.written_by(write_published)
+own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is(published, tmp_path, capsys):
-    prepare(small_config("twitter2015", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("twitter2015", published, "published"), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 18, "val": 9, "test": 9}
     assert store.classes == ("negative", "neutral", "positive")
     assert store.labels[:4].tolist() == [0, 1, 2, 0]
@@ -55,8 +51,7 @@ def test_the_target_stands_for_its_mark_and_a_quote_is_a_letter(published, tmp_p
     rows = DATASET.read(published)
     assert rows[0]["text"] == "the \u2028 cat is Cat"
     assert rows[1]["text"] == 'RT @a: "a pie sees THE owl , good !'
-    prepare(small_config("twitter2015", published), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("twitter2015", published), tmp_path)
     texts = [store.read("text", np.flatnonzero(store.ids == name))[0] for name in ("train-5", "train-6")]
     assert words_of(texts[0]) == "the cat is cat"
     assert words_of(texts[1]) == "[UNK] a a pie sees the owl good"
@@ -79,29 +74,20 @@ def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(pub
     assert left_out == 6  # two targets of each of three tweets
     assert {"both.jpg", "late.jpg"} <= images["test"]
     assert "early.jpg" in images["val"]
-    prepare(small_config("twitter2015", published), published, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 30
+    assert len(miniatures.prepared(small_config("twitter2015", published), tmp_path)) == 30
     assert "6 samples left out, because another split has their image" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow
 def test_every_stage_runs(published, tmp_path):
-    report = run_all_stages(small_config("twitter2015", published), tmp_path)
-    assert {"uniform", "bss-h", "bss-l"} <= set(read_json(report / "comparison.json", "compare")["schedulers"])
-    assert (report / "report.html").is_file()
+    miniatures.require_comparison(small_config("twitter2015", published), tmp_path)
 
 
-def test_missing_and_broken_images_are_named_and_can_be_left_out(tmp_path):
-    root = tmp_path / "twitter2015"
-    write_published(root)
-    (root / "twitter2015_images" / "train_2.jpg").unlink()
-    (root / "twitter2015_images" / "dev_2.jpg").write_bytes(b"\xff\xd8")
-    with pytest.raises(BssError) as raised:
-        prepare(small_config("twitter2015", root), root, tmp_path / "store")
-    assert "4 problems" in str(raised.value)
-    assert all(name in str(raised.value) for name in ("train-5", "train-6", "dev-5", "dev-6"))
-    prepare(small_config("twitter2015", root, on_bad_sample="skip"), root, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 26
+def test_missing_and_broken_images_are_named_and_can_be_left_out(own, tmp_path):
+    (own / "twitter2015_images" / "train_2.jpg").unlink()
+    (own / "twitter2015_images" / "dev_2.jpg").write_bytes(b"\xff\xd8")
+    configs = miniatures.with_and_without_skipping("twitter2015", own)
+    miniatures.require_refused_then_skipped(*configs, tmp_path, 4, ("train-5", "train-6", "dev-5", "dev-6"), 26)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +101,10 @@ def test_missing_and_broken_images_are_named_and_can_be_left_out(tmp_path):
         (lambda root: (root / "twitter2015_images").rename(root / "images"), r"has none of twitter2015_images"),
     ],
 )
-def test_a_layout_that_is_not_the_published_one_is_refused_by_name(tmp_path, damage, message):
-    root = tmp_path / "twitter2015"
-    write_published(root)
-    damage(root)
+def test_a_layout_that_is_not_the_published_one_is_refused_by_name(own, damage, message):
+    damage(own)
     with pytest.raises(BssError, match=message):
-        DATASET.read(root)
+        DATASET.read(own)
 
 
 def test_the_script_that_reverses_the_order_is_followed_in_the_published_protocol_alone():

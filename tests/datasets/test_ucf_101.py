@@ -3,16 +3,16 @@
 import shutil
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
 from media import brightness, grey_steps, write_video
-from small_training import run_all_stages, small_config
+from small_training import small_config
 
 from bss.data.store import Store
 from bss.datasets.splits import honest_rows
 from bss.datasets.ucf_101 import DATASET
 from bss.errors import BssError
-from bss.files import read_json
 from bss.stages.prepare import prepare
 
 CLASSES = ("ApplyEyeMakeup", "Archery", "YoYo")
@@ -48,11 +48,7 @@ def write_published(root):
             write_video(root / "UCF-101" / label / f"{clip}.avi", grey_steps(frames))
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("ucf") / "UCF101"
-    write_published(root)
-    return root
+published = miniatures.written_by(write_published)
 
 
 def small(root, protocol="honest", **prepare_keys):
@@ -62,8 +58,7 @@ def small(root, protocol="honest", **prepare_keys):
 
 
 def test_the_published_split_is_read_as_it_is_and_flow_is_computed(published, tmp_path, capsys):
-    prepare(small(published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small(published, "published"), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 12, "test": 6}
     assert store.classes == CLASSES
     assert store.read("flow", np.arange(18)).shape == (18, 8, 2, 40, 40)
@@ -72,8 +67,7 @@ def test_the_published_split_is_read_as_it_is_and_flow_is_computed(published, tm
 
 
 def test_the_frames_are_the_middle_ones_and_the_last_one_fills_up(published, tmp_path):
-    prepare(small(published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small(published, "published"), tmp_path)
     for i, (_, clip, frames) in enumerate(clips("train")):
         assert store.ids[i] == clip
         (stack,) = store.read("rgb", np.array([i]))
@@ -99,8 +93,7 @@ def test_the_honest_split_keeps_test_and_takes_whole_groups_for_val(published, t
     rows, left_out = honest_rows(DATASET.read(published), DATASET.honest)
     assert left_out == 0
     assert {row["group"] for row in rows if row["split"] == "test"} == {f"v_{label}_g01" for label in CLASSES}
-    prepare(small(published), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small(published), tmp_path)
     groups = {
         split: {str(id_)[: -len("_c01")] for id_ in store.ids[store.splits == split]}
         for split in ("train", "val", "test")
@@ -111,11 +104,7 @@ def test_the_honest_split_keeps_test_and_takes_whole_groups_for_val(published, t
 
 @pytest.mark.slow
 def test_every_stage_runs(published, tmp_path):
-    report = run_all_stages(small(published, "published"), tmp_path)
-    comparison = read_json(report / "comparison.json", "compare")
-    assert comparison["protocol"] == "published"
-    assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
-    assert (report / "report.html").is_file()
+    miniatures.require_comparison(small(published, "published"), tmp_path)
 
 
 def test_missing_and_broken_files_are_named_and_can_be_left_out(published, tmp_path):
@@ -123,13 +112,13 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(published, tmp_p
     missing, broken = (f"UCF-101/{label}/{clip}.avi" for label, clip, _ in clips("train")[:2])
     (root / missing).unlink()
     (root / broken).write_bytes(b"RIFF\0\0\0\0AVI ")
-    with pytest.raises(BssError) as raised:
-        prepare(small(root), root, tmp_path / "store")
-    assert "2 problems" in str(raised.value)
-    assert f"rgb {missing}: file not found; flow {missing}: file not found" in str(raised.value)
-    assert f"rgb {broken}: not a readable video file" in str(raised.value)
-    prepare(small(root, "published", on_bad_sample="skip"), root, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 16
+    texts = (
+        f"rgb {missing}: file not found; flow {missing}: file not found",
+        f"rgb {broken}: not a readable video file",
+    )
+    miniatures.require_refused_then_skipped(
+        small(root), small(root, "published", **miniatures.SKIP), tmp_path, 2, texts, 16
+    )
 
 
 @pytest.mark.parametrize(

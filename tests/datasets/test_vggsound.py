@@ -4,19 +4,17 @@ import csv
 import shutil
 from collections import Counter
 
+import miniatures
 import numpy as np
 import pytest
 import soundfile
 from media import grey_steps, stamp, write_video
 from PIL import Image
-from small_training import run_all_stages, small_config
+from small_training import small_config
 
-from bss.data.store import Store
 from bss.datasets.splits import honest_rows
 from bss.datasets.vggsound import DATASET
 from bss.errors import BssError
-from bss.files import read_json
-from bss.stages.prepare import prepare
 
 CLASSES = ("dog barking", "people eating, chewing", "railroad car, train wagon")
 
@@ -67,18 +65,10 @@ def write_official(root):
         write_video(root / "video" / f"{clip}.mp4", frames, rate=4, sound=(16000, tone))
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    root = tmp_path_factory.mktemp("vgg") / "VGGSound"
-    write_published(root)
-    return root
+published = miniatures.written_by(write_published)
 
 
-@pytest.fixture(scope="module")
-def official(tmp_path_factory):
-    root = tmp_path_factory.mktemp("vgg") / "VGGSound"
-    write_official(root)
-    return root
+official = miniatures.written_by(write_official)
 
 
 def test_both_tables_tell_the_same_samples(published, official):
@@ -89,8 +79,7 @@ def test_both_tables_tell_the_same_samples(published, official):
 
 
 def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
-    prepare(small_config("vggsound", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("vggsound", published, "published"), tmp_path)
     assert Counter(store.splits.tolist()) == {"train": 24, "test": 6}
     assert store.classes == CLASSES
     out = " ".join(capsys.readouterr().out.split())
@@ -103,16 +92,14 @@ def test_the_honest_split_leaves_out_of_train_the_videos_of_test(published, tmp_
     assert left_out == 1
     assert "vid_tr_00-x_000000" not in {row["id"] for row in rows}
     assert "vid_tr_00-x_000001" in {row["id"] for row in rows}
-    prepare(small_config("vggsound", published), published, tmp_path / "store")
-    counts = Counter(Store.open(tmp_path / "store").splits.tolist())
+    counts = Counter(miniatures.prepared(small_config("vggsound", published), tmp_path).splits.tolist())
     assert counts["test"] == 6
     assert counts["train"] + counts["val"] == 23
     assert counts["val"] > 0
 
 
 def test_the_frame_is_the_middle_one_by_the_value_of_its_name(published, tmp_path):
-    prepare(small_config("vggsound", published, "published"), published, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("vggsound", published, "published"), tmp_path)
     for i, clip in enumerate(clips("train")):
         frame = store.read("video", np.flatnonzero(store.ids == clip))
         assert frame.shape[1] == 1
@@ -120,8 +107,7 @@ def test_the_frame_is_the_middle_one_by_the_value_of_its_name(published, tmp_pat
 
 
 def test_sound_and_frame_come_from_one_file_where_nothing_was_extracted(official, tmp_path):
-    prepare(small_config("vggsound", official, "published"), official, tmp_path / "store")
-    store = Store.open(tmp_path / "store")
+    store = miniatures.prepared(small_config("vggsound", official, "published"), tmp_path)
     assert len(store) == 30
     assert abs(store.read("video", np.arange(30)).mean() - 30) < 6  # the frame of the middle second
     assert 0.1 < np.abs(store.read("audio", np.arange(30)).values).max() < 0.3  # tones of 0.2
@@ -132,11 +118,7 @@ def test_sound_and_frame_come_from_one_file_where_nothing_was_extracted(official
 @pytest.mark.slow
 @pytest.mark.parametrize(("layout", "protocol"), [("published", "published"), ("official", "honest")])
 def test_every_stage_runs_in_both_protocols(request, tmp_path, layout, protocol):
-    report = run_all_stages(small_config("vggsound", request.getfixturevalue(layout), protocol), tmp_path)
-    comparison = read_json(report / "comparison.json", "compare")
-    assert comparison["protocol"] == protocol
-    assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
-    assert (report / "report.html").is_file()
+    miniatures.require_comparison(small_config("vggsound", request.getfixturevalue(layout), protocol), tmp_path)
 
 
 def test_missing_and_broken_files_are_named_and_can_be_left_out(official, tmp_path):
@@ -145,15 +127,13 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(official, tmp_pa
     (root / "video" / f"{missing}.mp4").unlink()
     (root / "video" / f"{broken}.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     write_video(root / "video" / f"{mute}.mp4", grey_steps(3), rate=1)
-    with pytest.raises(BssError) as raised:
-        prepare(small_config("vggsound", root), root, tmp_path / "store")
-    assert "3 problems" in str(raised.value)
-    assert f"audio video/{missing}.mp4: file not found" in str(raised.value)
-    assert f"video video/{broken}.mp4: not a readable video file" in str(raised.value)
-    assert f"audio video/{mute}.mp4: has no audio track" in str(raised.value)
-    prepare(small_config("vggsound", root, on_bad_sample="skip"), root, tmp_path / "store")
-    assert len(Store.open(tmp_path / "store")) == 26
-    skipped = (tmp_path / "store" / "skipped.csv").read_text()
+    texts = (
+        f"audio video/{missing}.mp4: file not found",
+        f"video video/{broken}.mp4: not a readable video file",
+        f"audio video/{mute}.mp4: has no audio track",
+    )
+    configs = miniatures.with_and_without_skipping("vggsound", root)
+    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, texts, 26)
     assert all(name in skipped for name in (missing, broken, mute))
 
 

@@ -9,9 +9,9 @@ import socket
 import subprocess
 import time
 
-import boto3
 import mlflow
 import pytest
+from buckets import administrator
 from clones import PROJECT, commit, forking_environment, run, write_params
 from conftest import small_tree
 
@@ -27,10 +27,7 @@ in_containers = pytest.mark.skipif(IMAGE is None, reason="BSS_TEST_IMAGE names n
 @pytest.fixture(scope="module")
 def repository(s3_endpoint, small_root, tmp_path_factory):
     """A git repository whose data/pets lies in the object store."""
-    store = boto3.Session().client(
-        "s3", endpoint_url=s3_endpoint, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y"
-    )
-    store.create_bucket(Bucket="pets")
+    administrator(s3_endpoint).create_bucket(Bucket="pets")
     folder = tmp_path_factory.mktemp("pets-repository")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "somebody")

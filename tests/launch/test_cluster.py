@@ -10,7 +10,7 @@ import kubernetes.client
 import kubernetes_validate
 import pytest
 import yaml
-from buckets import keys, temporary_bucket
+from buckets import bucket_fixture, keys
 from cluster import Cluster
 from kubeflow_trainer_api import models
 from trials import trial_at
@@ -44,12 +44,7 @@ def changed(pipeline, device="cpu", **train):
     return config_from_tree(tree, "params.yaml")
 
 
-@pytest.fixture
-def bucket(aws):
-    """A client of the object store, with the bucket `nodes`."""
-
-    with temporary_bucket("nodes") as client:
-        yield client
+bucket = bucket_fixture("nodes")
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from bss.errors import BssError
 from bss.models.encoders.build import build_encoder
 from bss.models.encoders.i3d import MaxPool, Unit
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 32}
 TEXT = torch.tensor([[5, 9, 3, 29, 0, 0], [7, 29, 0, 0, 0, 0], [4, 4, 8, 6, 2, 29]])
 
@@ -54,14 +56,6 @@ def build(config, inputs, seed=0):
 def case(request):
     config, inputs = CASES[request.param]
     return build(config, inputs), inputs
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_features_are_finite_and_as_wide_as_the_encoder_says(case):

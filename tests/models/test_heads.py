@@ -1,37 +1,18 @@
 """How heads start."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
 from bss.config.encoders import MlpConfig, ResNetConfig
-from bss.config.fusion import (
-    ChannelExchange,
-    Concatenation,
-    Cosine,
-    CrossAttention,
-    Film,
-    Gated,
-    MlLstm,
-    Sum,
-    WeightedSum,
-)
+from bss.config.fusion import AnyFusion, Concatenation, Cosine
 from bss.config.schema import NetworkConfig
 from bss.data.store import Modality
 from bss.models.network import build_network, describe_network
 
-FUSIONS = [
-    Concatenation("concatenation"),
-    Sum("sum"),
-    WeightedSum("weighted-sum"),
-    Film("film"),
-    Gated("gated"),
-    MlLstm("ml-lstm"),
-    CrossAttention("cross-attention"),
-    ChannelExchange("channel-exchange"),
-    Cosine("cosine"),
-]
+FUSIONS = [kind() for kind in get_args(AnyFusion)]
 
 
 class TwoImages:

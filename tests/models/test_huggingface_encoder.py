@@ -19,13 +19,7 @@ from bss.models.pretrained import load_pretrained
 from bss.training.steps import make_optimiser
 from tests.models.small_models import MODELS, save_model, stored_samples
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from buckets import keys, temporary_bucket
+from buckets import bucket_fixture, keys
 from kfp.local.subprocess_task_handler import replace_python_executable
 
 from bss.kubeflow.groups import group_trials
@@ -39,10 +39,7 @@ def container():
     return spec["deploymentSpec"]["executors"]["exec-train"]["container"]
 
 
-@pytest.fixture
-def bucket(aws):
-    with temporary_bucket(BUCKET) as client:
-        yield client
+bucket = bucket_fixture(BUCKET)
 
 
 @pytest.fixture

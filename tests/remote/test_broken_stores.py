@@ -1,7 +1,7 @@
 """An object store behind a proxy that fails: what arrives is whole, and nobody waits for ever."""
 
 import pytest
-from buckets import temporary_bucket
+from buckets import bucket_fixture
 from proxy import Proxy
 
 from bss.errors import BssError
@@ -16,11 +16,7 @@ URL = "s3://broken/store"
 MB = 1 << 20
 
 
-@pytest.fixture
-def direct(aws):
-    """A client of the store itself, with the empty bucket `broken`."""
-    with temporary_bucket("broken") as client:
-        yield client
+direct = bucket_fixture("broken")
 
 
 @pytest.fixture

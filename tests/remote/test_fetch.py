@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from buckets import administrator
 from rich.filesize import decimal
 
 from bss.cli import main
@@ -53,10 +54,7 @@ def repository(s3_endpoint, tmp_path_factory):
     Tags: first (annotated), readme (the same data), second. Branches: main, `down`, whose remote is at an
     address where nobody answers, and `unpushed`.
     """
-    client = boto3.Session().client(
-        "s3", endpoint_url=s3_endpoint, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y"
-    )
-    client.create_bucket(Bucket="datasets")
+    administrator(s3_endpoint).create_bucket(Bucket="datasets")
     folder = tmp_path_factory.mktemp("repository")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "somebody")

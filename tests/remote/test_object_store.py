@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from buckets import keys, temporary_bucket
+from buckets import bucket_fixture, keys
 
 from bss.errors import BssError
 from bss.files import digest_folder
@@ -21,11 +21,7 @@ pytestmark = pytest.mark.process
 URL = "s3://trainings/run-1/store"
 
 
-@pytest.fixture
-def client(aws):
-    """A boto3 client of a store that has the empty bucket `trainings`."""
-    with temporary_bucket("trainings") as client:
-        yield client
+client = bucket_fixture("trainings")
 
 
 @pytest.fixture

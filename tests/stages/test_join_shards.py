@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import write_manifest
+from in_shards import DATA, in_shards, joined
 from media import write_tokenizer
+from refused import refused
 
 from bss.config.schema import DigitsConfig
 from bss.data.builtin import digits
@@ -22,19 +24,9 @@ from bss.files import digest_file, read_json, write_json
 from bss.stages.join_shards import join_shards
 from bss.stages.prepare import prepare
 
-DATA = "d" * 32
-
 
 def digests(folder):
     return {p.relative_to(folder).as_posix(): digest_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def in_shards(config, root, folder, of, data=DATA):
-    """Prepare each of `of` shards into a folder of its own; return the folders."""
-    parts = [folder / f"{number}-of-{of}" for number in range(of)]
-    for number, part in enumerate(parts):
-        prepare(config, root, part, Shard(number, of, data))
-    return parts
 
 
 @pytest.fixture
@@ -90,8 +82,7 @@ def test_the_built_in_data_are_the_same_store_from_shards(tree, make_config, tmp
     del tree["network"]["encoders"]["vector"]
     config = make_config(tree)
     prepare(config, tmp_path / "digits", tmp_path / "at-once")
-    join_shards(config, DATA, in_shards(config, tmp_path / "digits", tmp_path, 3), tmp_path / "joined")
-    assert digests(tmp_path / "joined") == digests(tmp_path / "at-once")
+    assert digests(joined(config, tmp_path / "digits", tmp_path, 3)) == digests(tmp_path / "at-once")
     assert len(Store.open(tmp_path / "joined")) == 197
 
 
@@ -104,12 +95,6 @@ def parts(varied, tmp_path):
         join_shards(config, data, folders, tmp_path / "joined")
 
     return in_shards(config, root, tmp_path, 3), join
-
-
-def refused(join, *arguments, **more):
-    with pytest.raises(BssError) as caught:
-        join(*arguments, **more)
-    return str(caught.value)
 
 
 def test_parts_that_are_missing_or_there_twice_are_named(parts, tmp_path):

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
+from in_shards import joined
 
 from bss.config import config_from_tree, config_to_tree
 from bss.data import array_file
 from bss.data.array_file import array_files
-from bss.data.shards import Shard
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_file
-from bss.stages.join_shards import join_shards
 from bss.stages.measure import measure
 from bss.stages.prepare import prepare
 from bss.stages.schedule import schedule
@@ -56,12 +55,9 @@ def test_a_training_gives_the_same_bytes(split, pipeline, tmp_path):
 
 def test_shards_are_joined_to_the_same_files(split, small_root, tmp_path):
     store, config = split
-    parts = [tmp_path / f"part-{number}" for number in range(3)]
-    for number, part in enumerate(parts):
-        prepare(config, small_root, part, Shard(number, 3, DATA))
-    join_shards(config, DATA, parts, tmp_path / "joined")
+    made = joined(config, small_root, tmp_path, 3)
     for path in store.iterdir():
-        assert digest_file(tmp_path / "joined" / path.name) == digest_file(path)
+        assert digest_file(made / path.name) == digest_file(path)
 
 
 def test_a_file_that_is_missing_is_refused(split):

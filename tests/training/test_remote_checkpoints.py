@@ -10,7 +10,7 @@ import sys
 import mlflow
 import pytest
 import torch
-from buckets import keys, temporary_bucket
+from buckets import bucket_fixture, keys
 from conftest import small_tree
 from proxy import Proxy
 from test_resume import PROGRAM, content, wait_for
@@ -30,10 +30,7 @@ pytestmark = pytest.mark.process
 PLACE = "s3://checkpoints/project"
 
 
-@pytest.fixture
-def client(aws):
-    with temporary_bucket("checkpoints") as client:
-        yield client
+client = bucket_fixture("checkpoints")
 
 
 def stored(folder, key="key"):

@@ -6,13 +6,11 @@ import pytest
 from embedded_data import SPLITS, members, picture, prepared, sound, table, write_shard, write_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_shards import joined
 
 from bss.data.embedded.cells import Cells
 from bss.data.manifest_files import expand_braces, split_in
-from bss.data.shards import Shard
 from bss.errors import BssError
-from bss.stages.join_shards import join_shards
-from bss.stages.prepare import prepare
 
 
 @pytest.fixture
@@ -67,14 +65,10 @@ def test_shards_of_a_prepare_join_to_the_same_store(manifest, data, tmp_path):
     write_shard(data / "0.tar", members(range(7)))
     write_shard(data / "1.tar", members(range(7, 16)))
     expected = prepared(data, manifest, tmp_path / "store").digest
-    config = make_parameters(data, manifest)
-    parts = [tmp_path / f"part-{number}" for number in range(3)]
-    for number, part in enumerate(parts):
-        prepare(config, data, part, Shard(number, 3, "v1"))
-    join_shards(config, "v1", parts, tmp_path / "joined")
+    made = joined(make_parameters(data, manifest), data, tmp_path, 3)
     for name in ("samples.parquet", "store.json", "files.sha256", "image.npy", "audio.npy", "provenance.json"):
-        assert (tmp_path / "joined" / name).read_bytes() == (tmp_path / "store" / name).read_bytes(), name
-    assert expected in (tmp_path / "joined" / "store.json").read_text()
+        assert (made / name).read_bytes() == (tmp_path / "store" / name).read_bytes(), name
+    assert expected in (made / "store.json").read_text()
 
 
 def test_names_of_patterns_and_splits():

@@ -1,0 +1,74 @@
+"""What the tests of all published datasets in miniature do and assert alike."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from refused import refused
+from small_training import run_all_stages, small_config
+
+from bss.data.store import Store
+from bss.files import read_json
+from bss.stages.prepare import prepare
+
+SKIP = {"on_bad_sample": "skip"}
+
+
+def written_by(write: Callable[[Path], Any]) -> Any:
+    """Return a fixture of a module: the root of the dataset that `write` wrote, not to be changed."""
+
+    @pytest.fixture(scope="module")
+    def root(tmp_path_factory):
+        made = tmp_path_factory.mktemp("published") / "root"
+        write(made)
+        return made
+
+    return root
+
+
+def copy_of(fixture: str) -> Any:
+    """Return a fixture: a copy of the data of another, to be changed."""
+
+    @pytest.fixture
+    def own(request, tmp_path):
+        return shutil.copytree(request.getfixturevalue(fixture), tmp_path / "own")
+
+    return own
+
+
+def with_and_without_skipping(name: str, root: Path) -> tuple[Any, Any]:
+    """Return the small preset that refuses bad samples, and the one that skips them."""
+    return small_config(name, root), small_config(name, root, **SKIP)
+
+
+def prepared(config: Any, folder: Path) -> Store:
+    """Prepare the data of `config` into `folder`/store; return the store."""
+    prepare(config, Path(config.prepare.root), folder / "store")
+    return Store.open(folder / "store")
+
+
+def require_comparison(config: Any, folder: Path) -> Path:
+    """Run all stages in `folder` and assert what every report has; return its folder."""
+    report = run_all_stages(config, folder)
+    comparison = read_json(report / "comparison.json", "compare")
+    assert comparison["protocol"] == config.protocol
+    assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
+    assert (report / "report.html").is_file()
+    return report
+
+
+def require_refused_then_skipped(
+    config: Any, skipping: Any, folder: Path, problems: int, texts: Iterable[str], left: int
+) -> str:
+    """Assert that `config` refuses data with so many problems, and that `skipping` leaves them out.
+
+    The message has each of `texts`, and nothing is written; then `left` samples are left. Returns skipped.csv.
+    """
+    message = refused(prepared, config, folder)
+    assert f"{problems} problems" in message
+    assert [text for text in texts if text not in message] == []
+    assert not (folder / "store").exists()
+    assert len(prepared(skipping, folder)) == left
+    return (folder / "store" / "skipped.csv").read_text()
