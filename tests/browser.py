@@ -17,3 +17,10 @@ def open_in_browser(text: str, folder: Path) -> subprocess.CompletedProcess:
     command += ["--disable-quic", "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}"]
     command += ["--dump-dom", (folder / "page.html").as_uri()]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+def shown_without_complaint(text: str, folder: Path) -> str:
+    """Return the page as the browser understands it, and assert that it complains of nothing."""
+    done = open_in_browser(text, folder)
+    assert "CONSOLE" not in done.stderr
+    return done.stdout

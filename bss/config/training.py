@@ -22,8 +22,20 @@ RESOURCES = ("processes", "nodes")
 """Keys of `train` that choose hardware, not results. A run may resume with different values."""
 
 
+class _Optimiser:
+    """The checks of what all optimisers have."""
+
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+
+
 @dataclass(frozen=True)
-class SgdConfig:
+class SgdConfig(_Optimiser):
     """Stochastic gradient descent with momentum."""
 
     kind: Literal["sgd"]
@@ -33,37 +45,26 @@ class SgdConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
+        super().__post_init__()
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
 
 
 @dataclass(frozen=True)
-class AdamConfig:
+class AdamConfig(_Optimiser):
     """Adam."""
 
     kind: Literal["adam"]
     learning_rate: float = 0.001
     weight_decay: float = 0.0
 
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-
 
 @dataclass(frozen=True)
-class AdamWConfig:
+class AdamWConfig(_Optimiser):
     """AdamW (Loshchilov and Hutter, 2019): Adam whose weight decay is not part of the gradient."""
 
     kind: Literal["adamw"]
     learning_rate: float = 0.001
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "greater than 0")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
 
 
 OptimiserConfig = Annotated[SgdConfig | AdamConfig | AdamWConfig, Field(discriminator="kind")]

@@ -285,6 +285,7 @@ class ImbalanceMetric(EpochMetric[Imbalance]):
     optional: bool = True
     dvc: bool = False
     plotted: bool = False
+    mlflow: bool = False
 
     @property
     def in_every_epoch(self) -> bool:

@@ -8,5 +8,4 @@ METRIC = ImbalanceMetric(
     better="higher",
     compute=lambda imbalance: imbalance.watched.confidence,
     order=230,
-    mlflow=False,
 )

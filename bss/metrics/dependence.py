@@ -21,5 +21,6 @@ METRIC = ImbalanceMetric(
     label="dependence on {modality}",
     unit="",
     compute=_compute,
+    mlflow=True,
     order=220,
 )

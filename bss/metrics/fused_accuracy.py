@@ -15,5 +15,4 @@ METRIC = ImbalanceMetric(
     better="higher",
     compute=_compute,
     order=200,
-    mlflow=False,
 )

@@ -8,5 +8,4 @@ METRIC = ImbalanceMetric(
     unit="",
     compute=lambda imbalance: imbalance.gradient_norms,
     order=280,
-    mlflow=False,
 )

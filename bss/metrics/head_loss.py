@@ -9,5 +9,4 @@ METRIC = ImbalanceMetric(
     unit="",
     compute=lambda imbalance: imbalance.watched.loss,
     order=250,
-    mlflow=False,
 )

@@ -14,6 +14,7 @@ METRIC = ImbalanceMetric(
     history="imbalance/contributions_apart",
     label="contributions apart",
     compute=_compute,
+    mlflow=True,
     order=215,
     applies=few,
 )

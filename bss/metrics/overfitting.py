@@ -33,5 +33,4 @@ METRIC = ImbalanceMetric(
     unit="",
     compute=_compute,
     order=270,
-    mlflow=False,
 )

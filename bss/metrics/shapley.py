@@ -29,6 +29,7 @@ METRIC = ImbalanceMetric(
     name="shapley_{modality}",
     label="contribution of {modality}",
     compute=contributions,
+    mlflow=True,
     order=210,
     applies=few,
 )

@@ -8,5 +8,4 @@ METRIC = ImbalanceMetric(
     better="higher",
     compute=lambda imbalance: imbalance.train.confidence,
     order=240,
-    mlflow=False,
 )

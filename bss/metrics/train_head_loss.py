@@ -9,5 +9,4 @@ METRIC = ImbalanceMetric(
     unit="",
     compute=lambda imbalance: imbalance.train.loss,
     order=260,
-    mlflow=False,
 )

@@ -61,13 +61,19 @@ class SameWidth(nn.Module):
         return copied
 
 
-class SumFusion(Fusion):
+class SameWidthFusion(Fusion):
+    """A fusion that first brings all features to one width."""
+
+    def __init__(self, encoders: Encoders) -> None:
+        super().__init__()
+        self.same_width = SameWidth(widths_of(encoders))
+
+
+class SumFusion(SameWidthFusion):
     """A linear layer on the sum of the features."""
 
     def __init__(self, config: Sum | WeightedSum, encoders: Encoders, classes: int) -> None:
-        super().__init__()
-        widths = widths_of(encoders)
-        self.same_width = SameWidth(widths)
+        super().__init__(encoders)
         self.head = nn.Linear(self.same_width.width, classes)
 
     def forward(self, features: Features) -> Tensor:
@@ -155,13 +161,11 @@ class LstmLayer(nn.LSTMCell):
         return outputs
 
 
-class MlLstmFusion(Fusion):
+class MlLstmFusion(SameWidthFusion):
     """A linear layer on the top state of an LSTM that has read the modalities in order."""
 
     def __init__(self, config: MlLstm, encoders: Encoders, classes: int) -> None:
-        super().__init__()
-        widths = widths_of(encoders)
-        self.same_width = SameWidth(widths)
+        super().__init__(encoders)
         sizes = [self.same_width.width] + [config.hidden] * (config.layers - 1)
         self.layers = nn.ModuleList([LstmLayer(size, config.hidden) for size in sizes])
         self.head = nn.Linear(config.hidden, classes)
@@ -174,13 +178,11 @@ class MlLstmFusion(Fusion):
         return logits
 
 
-class CrossAttentionFusion(Fusion):
+class CrossAttentionFusion(SameWidthFusion):
     """A linear layer on the modalities' features after multi-head attention over all modalities."""
 
     def __init__(self, config: CrossAttention, encoders: Encoders, classes: int) -> None:
-        super().__init__()
-        widths = widths_of(encoders)
-        self.same_width = SameWidth(widths)
+        super().__init__(encoders)
         self.heads, width = config.heads, self.same_width.width
         if width % self.heads:
             raise BssError(
@@ -189,7 +191,7 @@ class CrossAttentionFusion(Fusion):
             )
         self.queries, self.keys, self.values, self.out = (nn.Linear(width, width) for _ in range(4))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width * len(widths), classes)
+        self.head = nn.Linear(width * len(encoders), classes)
 
     def forward(self, features: Features) -> Tensor:
         x = self.same_width(features)

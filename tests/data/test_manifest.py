@@ -1,4 +1,5 @@
 import pytest
+from refused import refused
 
 from bss.config.modalities import ClipKind, FeaturesKind, TextKind
 from bss.data.decode.spans import Span
@@ -96,16 +97,12 @@ def test_a_parquet_manifest_that_is_none_or_names_a_column_twice(tmp_path):
     ],
 )
 def test_bad_manifests_name_row_and_cure(tmp_path, text, messages):
-    with pytest.raises(BssError) as caught:
-        read(tmp_path, text)
-    for message in messages:
-        assert message in str(caught.value)
+    said = refused(read, tmp_path, text)
+    assert [message for message in messages if message not in said] == []
 
 
 def test_all_bad_rows_are_told_at_once_up_to_a_limit(tmp_path):
-    with pytest.raises(BssError) as caught:
-        read(tmp_path, HEADER + "".join(f"{i},x,nope,g,a,b\n" for i in range(25)))
-    message = str(caught.value)
+    message = refused(read, tmp_path, HEADER + "".join(f"{i},x,nope,g,a,b\n" for i in range(25)))
     assert "25 problems" in message
     assert message.count("\n  row ") == 20
     assert "and 5 more" in message
@@ -140,9 +137,7 @@ def test_columns_that_nothing_reads_are_told(tmp_path):
     ],
 )
 def test_wrong_splits(tmp_path, rows, message):
-    with pytest.raises(BssError) as caught:
-        check_splits(read(tmp_path, HEADER + rows))
-    assert message in str(caught.value)
+    assert message in refused(check_splits, read(tmp_path, HEADER + rows))
 
 
 def test_a_group_in_two_splits_is_found(tmp_path):

@@ -1,4 +1,5 @@
 import pytest
+from refused import refused
 
 from bss.data.truth import read_truth
 from bss.errors import BssError
@@ -28,10 +29,9 @@ def test_rows_come_in_the_order_of_the_ids(tmp_path, encoding):
     ],
 )
 def test_a_bad_truth_file_names_row_and_cure(tmp_path, text, message):
-    with pytest.raises(BssError) as caught:
-        read(tmp_path, text)
-    assert message in str(caught.value)
-    assert "truth.csv" in str(caught.value)
+    said = refused(read, tmp_path, text)
+    assert message in said
+    assert "truth.csv" in said
 
 
 def test_a_truth_file_that_is_not_utf8(tmp_path):

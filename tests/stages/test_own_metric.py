@@ -59,7 +59,6 @@ def shares(balance):
 
 METRIC = BalanceMetric(
     name="share_{modality}",
-    history="balance/share_{modality}",
     label="share of {modality}",
     better=None,
     compute=shares,
