@@ -33,6 +33,7 @@ from bss.strategies import (
 )
 from bss.strategies.base import FUSION
 from bss.training.distributed.ranks import Ranks
+from bss.training.frozen import evaluating, parts_of, without_gradient
 from bss.training.kept_modalities import part_of, rows_to_encode
 
 
@@ -138,20 +139,20 @@ class StrategyRun:
             for module in modules[group].modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
-        with _without_gradient([p for group in self.context.plan.frozen for p in modules[group].parameters()]):
+        with without_gradient([p for group in self.context.plan.frozen for p in modules[group].parameters()]):
             yield
 
     @contextmanager
     def taking(self, turn: Turn) -> Iterator[None]:
         """Let only what `turn` updates learn, in the block."""
         modules = self.modules
-        learning = {x for group in turn.updates for x in _parts(modules[group])}
-        rest = [x for group in modules for x in _parts(modules[group]) if x not in learning]
+        learning = {x for group in turn.updates for x in parts_of(modules[group])}
+        rest = [x for group in modules for x in parts_of(modules[group]) if x not in learning]
         self.context.turn = turn
         layers = [x for x in rest if isinstance(x, nn.Module)]
         parameters = [x for x in rest if isinstance(x, nn.Parameter)]
         try:
-            with evaluating(*layers), _without_gradient(parameters):
+            with evaluating(*layers), without_gradient(parameters):
                 yield
         finally:
             self.context.turn = None
@@ -277,35 +278,6 @@ class StrategyRun:
             return
         for group, gradients in found.items():
             torch._foreach_add_(self._apart[number][group], gradients)
-
-
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Have `modules` and all in them in eval mode, in the block."""
-    training = [layer for module in modules for layer in module.modules() if layer.training]
-    for layer in training:
-        layer.training = False
-    try:
-        yield
-    finally:
-        for layer in training:
-            layer.training = True
-
-
-@contextmanager
-def _without_gradient(parameters: list[nn.Parameter]) -> Iterator[None]:
-    frozen = [p for p in parameters if p.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-
-
-def _parts(module: nn.Module) -> list[nn.Module | nn.Parameter]:
-    return [*module.modules(), *module.parameters()]
 
 
 def _add(parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:

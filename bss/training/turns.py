@@ -8,8 +8,9 @@ from torch import Tensor
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.strategies import Turn
 from bss.strategies.base import FUSION
+from bss.training.frozen import evaluating
 from bss.training.step import Part, Passed, Step
-from bss.training.strategy_run import StrategyRun, evaluating
+from bss.training.strategy_run import StrategyRun
 
 
 def take_turns(
