@@ -37,8 +37,8 @@ def markdown_matrix(comparison: Comparison) -> list[str]:
     return [
         markdown_table(["scheduler", *matrix["strategies"]], rows),
         "Test accuracy in %, a column per strategy. Behind it + and - mark what is shown to help and to harm: o the "
-        f"order, against {matrix['baseline']} with the same strategy; s the strategy, against {matrix['plain']} with the "
-        f"same scheduler; i both together, against the sum of the two{control}.",
+        f"order, against {matrix['baseline']} with the same strategy; s the strategy, against {matrix['plain']} with "
+        f"the same scheduler; i both together, against the sum of the two{control}.",
     ]
 
 
