@@ -7,6 +7,7 @@
 # make bench            every benchmark, into docs/benchmarks.md
 # make gpu              what only a GPU can show, ten minutes, into docs/benchmarks.md (DEVICE=cpu SMALL=1 tries it)
 # make reliability      kills, outages and a soak, about ten minutes; writes the numbers into docs/reliability.md
+# make picture          docs/images/report.png, the report of the last run in a browser (chromium)
 # make lint             ruff and the type checker
 # make docs             the site of docs/ with the API reference, into outputs/site
 # make data-push        what this checkout's dvc.lock names, checked, to the DVC remote
@@ -31,7 +32,7 @@ TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 BENCHMARKS := balance_cost reference_loop data_path sequences growth overheads frozen_features
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run data-push data-pull ui test test-fast extras python-versions bench gpu reliability lint docs image kubeflow-local kubeflow-docker compiled
+.PHONY: help setup run data-push data-pull ui test test-fast extras python-versions bench gpu reliability picture lint docs image kubeflow-local kubeflow-docker compiled
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -89,6 +90,9 @@ bench: $(READY)
 
 reliability: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python tests/reliability/record.py
+
+picture: $(READY)
+	@$(BIN)/python tests/report/record.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .

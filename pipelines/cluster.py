@@ -72,7 +72,7 @@ class Cluster:
     """Which user all containers run as; null leaves it to the image. Needs Kubeflow Pipelines 2.16."""
     retries: Retries = field(default_factory=Retries)
     measure: Pods = field(default_factory=Pods)
-    """Measuring trains the warm-up network and passes over all training data."""
+    """Measuring trains the warm-up network and passes over all training data; the audit has the same pod."""
     train: Pods = field(default_factory=Pods)
     """Each training; on several nodes, the pod of each node."""
     light: Pods = field(default_factory=lambda: Pods(cpu="500m", memory="1Gi"))

@@ -39,8 +39,9 @@ class Page:
             time.sleep(0.5)
         return text
 
-    def resize(self, width, height, phone=False):
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+    def resize(self, width, height, phone=False, scale=1):
+        size = {"width": width, "height": height, "deviceScaleFactor": scale}
+        self._call("Emulation.setDeviceMetricsOverride", **size, mobile=phone)
 
     def mouse(self, kind, x, y):
         """Send a mouseMoved, mousePressed or mouseReleased at a point of the window."""

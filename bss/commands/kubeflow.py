@@ -29,7 +29,7 @@ def add_kubeflow_commands(add: Add) -> None:
     sub.add_argument("--experiment", default="bss", help="default: %(default)s")
     sub.add_argument("--run-name", help="default: commit and time")
     sub.add_argument("--no-cache", action="store_true", help="run every step even if its result is cached")
-    statuses = "0 if the run succeeds, 1 if it fails, 3 if contact is lost"
+    statuses = "0 if the run succeeds, 1 if it fails or is cancelled, 3 if contact is lost"
     sub.add_argument("--wait", action="store_true", help=f"show each step and exit with {statuses}")
     sub = add("run-local", _run_local, "run the Kubeflow pipeline on this machine")
     _run_options(sub)

@@ -104,7 +104,9 @@ def _audit(options: argparse.Namespace) -> None:
 
         apply_audit(config, options.store, options.audit, options.apply)
     elif options.if_enabled and not config.audit.enabled:
-        options.audit.mkdir(parents=True, exist_ok=True)  # DVC wants the output; an earlier audit stays
+        from bss.audit.off import write_note
+
+        write_note(options.audit)
         print("audit: off (audit.enabled in params.yaml)")
     else:
         from bss.stages.audit import audit

@@ -11,15 +11,21 @@ ESCAPED = {
 }
 
 
-def latex_table(head: list[str], rows: list[list[str]]) -> str:
-    """Return the cells as a ``tabular`` with the rules of booktabs; a column of texts is set left, the others right.
+MOST_ROWS = 40
+"""Rows that fit on a page for certain; a ``tabular`` never breaks, so what is longer would leave the page."""
 
-    Texts beyond Latin letters need XeLaTeX or LuaLaTeX and a font that has them.
+
+def latex_table(head: list[str], rows: list[list[str]]) -> str:
+    """Return the cells as a table with the rules of booktabs; a column of texts is set left, the others right.
+
+    It is a ``tabular``, or with more than `MOST_ROWS` rows a ``longtable``, whose pages each have the head. Texts
+    beyond Latin letters need XeLaTeX or LuaLaTeX and a font that has them.
     """
     lines = [_line(row) for row in (head, *rows)]
     columns = "l" + "".join("r" if all(_numeric(row[i]) for row in rows) else "l" for i in range(1, len(head)))
-    parts = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-    return "\n".join([*parts, r"\end{tabular}", ""])
+    environment, end_of_head = ("longtable", [r"\endhead"]) if len(rows) > MOST_ROWS else ("tabular", [])
+    parts = [rf"\begin{{{environment}}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *end_of_head, *lines[1:]]
+    return "\n".join([*parts, r"\bottomrule", rf"\end{{{environment}}}", ""])
 
 
 def escape(text: str) -> str:

@@ -1,25 +1,45 @@
-"""The comparison as a Markdown table, for a README or a paper's notes."""
+"""The comparison as Markdown tables, for a README or a paper's notes."""
 
 from typing import Any
 
 from bss.report.comparison import ROLES, Comparison
+from bss.report.matrix_table import compact_rows
 from bss.report.next_steps import next_steps
 from bss.report.verdicts import cautions, headlines
 from bss.report.wording import interval
 
 
 def markdown_verdict(comparison: Comparison) -> str:
-    """Return the verdict in sentences, then the table of `markdown_comparison`."""
+    """Return the verdict in sentences, then the tables of `markdown_comparison`."""
     lines = [*headlines(comparison), *cautions(comparison), *next_steps(comparison)]
     return "\n\n".join([*lines, markdown_comparison(comparison)])
 
 
 def markdown_comparison(comparison: Comparison) -> str:
-    """Return the table of `markdown_row` with a header and a legend."""
+    """Return the table of `markdown_row` with a header and a legend; with several strategies their matrix first.
+
+    The matrix comes first because it sums up a table that can be long.
+    """
     references = [comparison[role] for _, role in ROLES if comparison[role] is not None]
     head = ["scheduler", "test accuracy, %", *(f"vs {name}" for name in references), "last epoch, %", "steps"]
     rows = [[name, *markdown_row(entry, len(references))] for name, entry in comparison["schedulers"].items()]
-    return f"{markdown_table(head, rows)}\n\n{comparison['seeds']} seeds. {legend(comparison)}"
+    parts = [markdown_table(head, rows), f"{comparison['seeds']} seeds. {legend(comparison)}"]
+    return "\n\n".join([*markdown_matrix(comparison), *parts])
+
+
+def markdown_matrix(comparison: Comparison) -> list[str]:
+    """Return the table of schedulers x strategies and its legend; nothing with a single strategy."""
+    if "matrix" not in comparison:
+        return []
+    matrix = comparison["matrix"]
+    rows = [[scheduler, *cells] for scheduler, cells in compact_rows(comparison).items()]
+    control = "; c the strategy against its simplest explanation" if matrix["controls"] else ""
+    return [
+        markdown_table(["scheduler", *matrix["strategies"]], rows),
+        "Test accuracy in %, a column per strategy. Behind it + and - mark what is shown to help and to harm: o the "
+        f"order, against {matrix['baseline']} with the same strategy; s the strategy, against {matrix['plain']} with "
+        f"the same scheduler; i both together, against the sum of the two{control}.",
+    ]
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> str:

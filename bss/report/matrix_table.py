@@ -38,9 +38,7 @@ def matrix_rows(comparison: Comparison, times: dict[str, float]) -> list[tuple[s
     means = [entries[name]["test_acc"]["mean"] for name in matrix["cells"]]
     low, span = min(means), (max(means) - min(means)) or 1.0
 
-    def cell(name: str) -> Cell | None:
-        if name not in matrix["cells"]:
-            return None
+    def cell(name: str) -> Cell:
         effects, entry = matrix["cells"][name]["effects"], entries[name]
         test = entry["test_acc"]
         return Cell(
@@ -51,8 +49,8 @@ def matrix_rows(comparison: Comparison, times: dict[str, float]) -> list[tuple[s
         )
 
     return [
-        (scheduler, [cell(Combination(scheduler, strategy).name) for strategy in matrix["strategies"]])
-        for scheduler in matrix["schedulers"]
+        (scheduler, [None if name is None else cell(name) for name in names])
+        for scheduler, names in _grid(matrix).items()
     ]
 
 
@@ -64,8 +62,6 @@ def compact_rows(comparison: Comparison) -> dict[str, list[str]]:
     matrix = comparison["matrix"]
 
     def text(name: str) -> str:
-        if name not in matrix["cells"]:
-            return "-"
         effects = matrix["cells"][name]["effects"]
         signs = [
             effect[0] + ("+" if effects[effect]["difference"] > 0 else "-")
@@ -75,8 +71,7 @@ def compact_rows(comparison: Comparison) -> dict[str, list[str]]:
         return " ".join([f"{100 * comparison['schedulers'][name]['test_acc']['mean']:.2f}", *signs])
 
     return {
-        scheduler: [text(Combination(scheduler, strategy).name) for strategy in matrix["strategies"]]
-        for scheduler in matrix["schedulers"]
+        scheduler: ["-" if name is None else text(name) for name in names] for scheduler, names in _grid(matrix).items()
     }
 
 
@@ -141,6 +136,17 @@ def matrix_findings(comparison: Comparison) -> list[str]:
         if parts:
             lines.append(f"{heads[effect]}: {'; '.join(parts)}.")
     return lines
+
+
+def _grid(matrix: dict[str, Any]) -> dict[str, list[str | None]]:
+    """Return each scheduler with the name of its combination with each strategy; None for what was not trained."""
+    return {
+        scheduler: [
+            name if (name := Combination(scheduler, strategy).name) in matrix["cells"] else None
+            for strategy in matrix["strategies"]
+        ]
+        for scheduler in matrix["schedulers"]
+    }
 
 
 def _reference(matrix: dict[str, Any], cell: dict[str, Any], effect: Effect) -> str:

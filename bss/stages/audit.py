@@ -9,6 +9,7 @@ import numpy as np
 from bss.audit.duplicates import Duplicates, Stored, find_duplicates
 from bss.audit.facts import emptiness, facts_of
 from bss.audit.folds import Ints, assign_folds, connected, judged_by
+from bss.audit.off import remove_note
 from bss.audit.predictions import Part, average, make_part, predict_part, remove_others
 from bss.audit.results import write_results
 from bss.audit.verdicts import judge
@@ -65,6 +66,7 @@ def audit(config: Config, store: Path, folder: Path) -> None:
         empty = {name: emptiness(values) for name, values in facts.items()}
         verdicts = judge(logits, labels[rows], empty, [trained[rows], ~trained[rows]])
         write_results(config, data, rows, verdicts, facts, duplicates, folder, console)
+        remove_note(folder)
 
 
 def _require_a_batch(config: Config, samples: int) -> None:

@@ -40,6 +40,12 @@ def test_all_stages_run_without_generating_data_that_is_not_asked_for(clone):
     assert stages_run(output) == ["prepare", "audit", "measure", "schedule", "train", "compare"]
 
 
+def test_a_run_without_an_audit_warns_of_nothing(clone):
+    folder, _, output = clone
+    assert "WARNING" not in output
+    assert [path.name for path in (folder / "outputs" / "audit").iterdir()] == ["off.txt"]
+
+
 def test_run_again_all_is_up_to_date(clone):
     folder, _, _ = clone
     assert "Data and pipelines are up to date." in run(folder, "dvc", "repro")

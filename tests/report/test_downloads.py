@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bss.report.latex import escape, latex_table
+from bss.report.latex import MOST_ROWS, escape, latex_table
 from bss.report.sounds import RATE, SECONDS, sound_url
 
 
@@ -81,8 +81,13 @@ TOKEN = re.compile("|".join(re.escape(sign) for sign in sorted(SIGNS, key=len, r
 def cells_of(latex):
     """Read a table as LaTeX does: rows end with two backslashes, cells with &; anything unknown is an error."""
     head, *lines, foot, last = latex.splitlines()
-    columns = re.fullmatch(r"\\begin\{tabular\}\{([lr]+)\}", head).group(1)
-    assert (foot, last, lines.pop(0), lines.pop(1)) == (r"\bottomrule", r"\end{tabular}", r"\toprule", r"\midrule")
+    environment, columns = re.fullmatch(r"\\begin\{(tabular|longtable)\}\{([lr]+)\}", head).groups()
+    assert (foot, last, lines.pop(0), lines.pop(1)) == (
+        *(r"\bottomrule", rf"\end{{{environment}}}", r"\toprule", r"\midrule"),
+    )
+    if environment == "longtable":
+        assert lines.pop(1) == r"\endhead"
+    assert (environment == "longtable") == (len(lines) > 1 + MOST_ROWS)
     rows = []
     for line in lines:
         assert line.endswith(r" \\")

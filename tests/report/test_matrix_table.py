@@ -10,6 +10,7 @@ from made import compared
 from rich.console import Console
 
 from bss.report.cost import cost_plot, cost_rows, cost_texts, pareto_front
+from bss.report.markdown import markdown_comparison, markdown_matrix, markdown_verdict
 from bss.report.matrix_table import compact_rows, effect_rows, effect_texts, matrix_findings, matrix_rows
 from bss.report.terminal import print_comparison
 
@@ -67,6 +68,39 @@ def test_the_terminal_shows_the_matrix_within_its_width(comparison):
     assert any(
         line.startswith("Interaction, order and strategy together against the sum of both: more") for line in lines
     )
+
+
+def test_markdown_has_the_matrix_before_the_table(comparison):
+    mean = BASE.mean()
+    table, legend, rows, _ = markdown_comparison(comparison).split("\n\n")
+    assert table.splitlines() == [
+        "| scheduler | none | ogm |",
+        "| --- | --- | --- |",
+        f"| uniform | {mean:.2f} | {mean + 2:.2f} s+ |",
+        f"| bss-h | {mean + 1:.2f} o+ | {mean + 6:.2f} o+ s+ i+ |",
+        f"| bss-l | {mean - 3:.2f} o- | - |",
+    ]
+    assert legend == (
+        "Test accuracy in %, a column per strategy. Behind it + and - mark what is shown to help and to harm: o the "
+        "order, against uniform with the same strategy; s the strategy, against none with the same scheduler; "
+        "i both together, against the sum of the two."
+    )
+    assert rows.startswith("| scheduler | test accuracy, % | vs uniform |")
+    assert markdown_verdict(comparison).endswith(markdown_comparison(comparison))
+
+
+def test_markdown_says_what_c_is_if_a_strategy_has_a_control(comparison):
+    matrix = comparison["matrix"] | {"controls": {"ogm": "gradients-x3"}}
+    assert (
+        "; i both together, against the sum of the two; c the strategy against its simplest explanation."
+        in (markdown_matrix(comparison | {"matrix": matrix})[1])
+    )
+
+
+def test_without_strategies_markdown_has_one_table():
+    plain = compared({"uniform": BASE, "bss-h": BASE + NOISE}, {"uniform": 10, "bss-h": 9})
+    assert markdown_matrix(plain) == []
+    assert markdown_comparison(plain).startswith("| scheduler | test accuracy, % |")
 
 
 def test_a_sentence_for_each_effect(comparison):

@@ -263,3 +263,23 @@ def test_the_matrix_sorts_by_a_strategys_accuracy(tab, files):
     assert order == "descending"
     assert values == sorted(values, reverse=True)
     assert len(values) == 10
+
+
+@pytest.mark.parametrize("name", ["nine", "sixty"])
+def test_names_stay_in_sight_while_a_table_scrolls_on_a_phone(tab, files, name):
+    page = opened(tab, files, name, PHONE)
+    moved = page.evaluate(
+        """(() => {
+          const box = [...document.querySelectorAll("table.sortable")].map((table) => table.parentElement)
+            .find((box) => box.scrollWidth > box.clientWidth);
+          const places = () => [...box.querySelectorAll("tbody tr")].map((row) =>
+            [row.cells[0], row.cells[1]].map((cell) => Math.round(cell.getBoundingClientRect().left)));
+          const before = places();
+          box.scrollLeft = 100;
+          return [before, places()];
+        })()"""
+    )
+    before, after = moved
+    assert len(before) >= 9
+    assert [name for name, _ in after] == [name for name, _ in before]
+    assert [value for _, value in after] == [value - 100 for _, value in before]

@@ -242,12 +242,16 @@ def test_the_commands_audit_if_asked_or_enabled_and_write_decisions(faulty, tmp_
     shutil.copytree(store, "outputs/store")
     assert main(["audit", "--if-enabled"]) == 0
     assert capsys.readouterr().out == "audit: off (audit.enabled in params.yaml)\n"
-    assert list((tmp_path / "outputs" / "audit").iterdir()) == []
+    (note,) = (tmp_path / "outputs" / "audit").iterdir()  # DVC warns about an empty folder
+    assert note.read_text().startswith("There is no audit: audit.enabled in params.yaml is false.")
+    assert audit_files(note.parent, Store.open(store)) == {}
     shutil.copytree(folder / "predictions", "outputs/audit/predictions")
     assert main(["audit"]) == 0
     assert "6 networks, 6 kept" in capsys.readouterr().out
+    assert not note.exists()
     assert main(["audit", "--if-enabled", "--set", "audit.enabled=true"]) == 0
     assert main(["audit", "--if-enabled"]) == 0  # an earlier audit stays
+    assert not note.exists()
     assert (tmp_path / "outputs" / "audit" / "audit.csv").read_bytes() == (folder / "audit.csv").read_bytes()
     assert main(["audit", "--apply", "0.9"]) == 0
     assert "To use them, set prepare.decisions: decisions.csv" in capsys.readouterr().out

@@ -29,3 +29,9 @@ def test_the_strategy_is_a_tag_a_parameter_and_part_of_names(pipeline, small_roo
     assert (summary.tags["scheduler"], summary.tags["strategy"]) == ("uniform", "ogm")
     assert "strategy" not in runs["uniform"].tags
     assert summary.metrics["test_acc"] == round(ogm.metrics["test_acc"], 4)
+    (parent,) = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    lines = parent.data.tags["mlflow.note.content"].splitlines()
+    start = lines.index("| scheduler | none | ogm |")
+    assert (
+        lines[start + 2] == f"| uniform | {100 * plain.metrics['test_acc']:.2f} | {100 * ogm.metrics['test_acc']:.2f} |"
+    )
