@@ -49,6 +49,7 @@ def made(verdict="better", value=3.0, **observed):
             "warmup_epochs": 3,
         },
         "strategies": ["none"],
+        "combinations": None,
     }
     share = {"mean": 0.8, "sd": 0.01}
     return {
@@ -185,6 +186,14 @@ def test_a_strategy_whose_control_was_not_trained():
     command = "dvc exp run -S '++strategies.control.kind=weights' -S '++strategies.control.encoder_gradients=0.5'"
     assert text.endswith(f"`{command}`")
     assert rules.missing_control(made() | {"matrix": matrix | {"missing_controls": {}}}) is None
+
+
+def test_a_strategy_is_also_added_to_the_combinations_that_are_listed():
+    flat = {"spread": 0.01, "agreement": 0.5}
+    text = only(
+        made(verdict="inconclusive", scores=flat, combinations=["uniform", "bss-h"]), rules.scores_without_order
+    )
+    assert text.endswith("`dvc exp run -S '++strategies.ogm.kind=ogm' -S '++combinations=[uniform,bss-h,uniform+ogm]'`")
 
 
 def everything():
