@@ -48,11 +48,13 @@ def init_dataset(
     _finish(console, output, f" for {dataset.title}, protocol {protocol}")
 
 
-def show_presets(name: str | None, protocol: str, method: str | None) -> None:
-    """Print the datasets, or one dataset's full preset as YAML; `method` as in `dataset_parameters`."""
+def show_presets(name: str | None, protocol: str, method: str | None, table: bool) -> None:
+    """Print the datasets, or one dataset's full preset as YAML; `method` and `table` as in `dataset_text`."""
+    if table and (name is None or method is not None):
+        raise BssError("--table needs the name of a preset, and no --method: `bss presets NAME --table`.")
     if name is not None:
         find_dataset(name, "the preset")
-        print(dataset_text(name, protocol, f"data/{name}", method=method), end="")
+        print(dataset_text(name, protocol, f"data/{name}", method=method, table=table), end="")
         return
     if method is not None:
         raise BssError("--method needs the name of a preset: `bss presets NAME --protocol published --method ...`.")

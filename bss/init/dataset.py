@@ -7,6 +7,7 @@ from bss.config import config_from_tree, config_to_tree
 from bss.config.schema import Links
 from bss.datasets.dataset import Dataset
 from bss.datasets.find import dataset_parameters, find_dataset
+from bss.datasets.table import table_notes, table_parameters
 from bss.errors import BssError
 from bss.init.yaml_style import block_style
 
@@ -24,14 +25,20 @@ def dataset_text(
     files: Path | None = None,
     method: str | None = None,
     links: Links = "inside",
+    table: bool = False,
 ) -> str:
     """Return params.yaml for the dataset `name` in the folder `root`; raise `BssError` for an unknown name.
 
     `files` is the path of that folder from the working directory, if it exists; `method` as in `dataset_parameters`.
+    `table` adds the strategies that the paper compares with, with notes on them.
     """
     dataset = find_dataset(name, "--dataset")
-    tree = full_parameters(name, protocol, root, files, method, links)
-    return "\n".join([_header(dataset, protocol, method), *(block_style({key: value}) for key, value in tree.items())])
+    if table:
+        tree, notes = _full(table_parameters(name, protocol), name, root, links), table_notes(name, protocol)
+    else:
+        tree, notes = full_parameters(name, protocol, root, files, method, links), []
+    header = _header(dataset, protocol, method) + "".join(f"# {line}\n" for line in notes)
+    return "\n".join([header, *(block_style({key: value}) for key, value in tree.items())])
 
 
 def full_parameters(
@@ -53,6 +60,10 @@ def full_parameters(
         modalities, encoders = suggest(files)
         tree["prepare"] = tree["prepare"] | {"modalities": modalities}
         tree["network"] = tree["network"] | {"encoders": encoders}
+    return _full(tree, name, root, links)
+
+
+def _full(tree: dict[str, Any], name: str, root: str, links: Links) -> dict[str, Any]:
     tree["prepare"] = {"root": root, **tree["prepare"], "links": links}
     full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
     full["generate"] = {}  # params.yaml's form of "generate nothing"
