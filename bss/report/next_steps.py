@@ -177,6 +177,28 @@ def missing_control(comparison: Comparison) -> str | None:
     )
 
 
+def missing_budget(comparison: Comparison) -> str | None:
+    """Advise plain training at equal compute for a strategy that is better than none and costs more."""
+    matrix = comparison.get("matrix")
+    if matrix is None:
+        return None
+    clear = {
+        cell["strategy"]
+        for cell in matrix["cells"].values()
+        if cell["effects"].get("strategy", {}).get("verdict") == "better"
+    }
+    found = {name: times for name, times in matrix["missing_budgets"].items() if name in clear}
+    if not found:
+        return None
+    name = max(found, key=lambda name: found[name])
+    times = ceil(100 * found[name]) / 100
+    return (
+        f"{name} is better than {matrix['plain']}, but takes {found[name]:.2f} times its floating-point operations, "
+        "and plain training with as many was not trained. Train it: "
+        f"{_run_strategies(comparison, {'longer': ['kind=longer', f'times={times:g}']})}"
+    )
+
+
 def scores_without_order(comparison: Comparison) -> str | None:
     """Advise something other than an order if none matters and the scores hardly tell samples apart."""
     observed, entries = comparison["observed"], comparison["schedulers"]
@@ -232,6 +254,7 @@ RULES: tuple[Callable[[Comparison], str | None], ...] = (
     overfitting,
     imbalance,
     missing_control,
+    missing_budget,
     scores_without_order,
     unsteady_scores,
 )
