@@ -228,7 +228,7 @@ class Strategy(ABC):
         """Return the weights of the loss where no plan gives others."""
         return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
 
-    def epochs(self, configured: int) -> int:
+    def total_epochs(self, configured: int) -> int:
         """Return the number of epochs, given train.epochs."""
         return configured
 

@@ -27,7 +27,7 @@ class Longer(Strategy):
         """Check the range."""
         require(self.times > 1, "times", self.times, "above 1")
 
-    def epochs(self, configured: int) -> int:
+    def total_epochs(self, configured: int) -> int:
         """Return the multiple of `configured`."""
         return ceil(round(self.times * configured, 6))  # 1.1 * 10 is 11.000000000000002
 

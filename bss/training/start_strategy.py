@@ -33,7 +33,7 @@ def config_for(strategy: Strategy | None, config: Config) -> Config:
     """Return `config` with the network and the epochs of `strategy`, and the prediction by logits that it trains."""
     if strategy is None:
         return config
-    config = replace(config, train=with_epochs(config.train, strategy.epochs(config.train.epochs)))
+    config = replace(config, train=with_epochs(config.train, strategy.total_epochs(config.train.epochs)))
     if strategy.plain:
         return config
     setting, network = setting_of(config), config.network
