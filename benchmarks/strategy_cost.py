@@ -127,11 +127,11 @@ BENCHMARK = Benchmark(
     "What strategies cost",
     "The steps of an epoch with each strategy against those of plain training, in turns in one process with one "
     "thread, so that all see the same machine, in seconds of processor time; the machine was shared with other work, "
-    "whose load average at the end is in the first line. Two ResNet-18 (stem of `channels` channels) on sounds of 2.5 s "
-    "(257 x 157) and images of 64 x 64; parameters are the defaults, but every strategy acts from the second epoch on. "
-    "Expected is what docs/strategies.md says of a step, from the methods' formulas. Passes that a strategy makes "
-    "before an epoch are not in the seconds but in the operations, which are counted and do not depend on the machine. "
-    "Teachers are not trained here, and are as large as the network.",
+    "whose load average at the end is in the first line. Two ResNet-18 (stem of `channels` channels) on sounds of 2.5"
+    " s (257 x 157) and images of 64 x 64; parameters are the defaults, but every strategy acts from the second epoch"
+    " on. Expected is what docs/strategies.md says of a step, from the methods' formulas. Passes that a strategy "
+    "makes before an epoch are not in the seconds but in the operations, which are counted and do not depend on the "
+    "machine. Teachers are not trained here, and are as large as the network.",
     {"samples": 48, "repetitions": 3, "batch_size": 16, "channels": 8},
     run,
 )

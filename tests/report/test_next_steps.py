@@ -178,7 +178,7 @@ def test_a_strategy_whose_control_was_not_trained():
         "uniform+mlb": {"scheduler": "uniform", "strategy": "mlb", "effects": {"strategy": difference(0.0)}},
     }
     missing = {"ogm": "weights.encoder_gradients=0.5", "mlb": "weights.encoder_gradients=1.5"}
-    matrix = {"plain": "none", "cells": cells, "missing_controls": missing}
+    matrix = {"plain": "none", "cells": cells, "missing_controls": missing, "missing_budgets": {}}
     text = only(made() | {"matrix": matrix}, rules.missing_control)
     assert text.startswith(
         "ogm is better than none, but its simplest explanation, weights.encoder_gradients=0.5, was not"
