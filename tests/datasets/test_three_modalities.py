@@ -17,6 +17,8 @@ from bss.config.strategies import find_strategies
 from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.files import read_json
+from bss.metrics.base import Task
+from bss.report.results import read_results
 from bss.stages.prepare import prepare
 from bss.stages.schedule import schedule
 from bss.stages.train import train
@@ -61,12 +63,14 @@ def test_a_strategy_trains_three_modalities_and_records_it(kind, prepared, tmp_p
     assert all(isfinite(float(row["train/loss"])) for row in history)
     assert all(0 <= float(row[f"val/acc_{m}"]) <= 1 for row in history for m in SHAPES)
 
+    store = Store.open(folder / "store")
+    (result,) = read_results(config, tmp_path, Task(len(store.classes), tuple(SHAPES)))[name]
+    assert len(result.history["train/loss"]) == epochs
     metrics = read_json(trial / "metrics.json", "train")
     assert metrics["steps"] >= epochs * TRAIN / BATCH
     assert metrics["flops"] >= sum(int(row["train/flops"]) for row in history) > 0
     assert 0 <= metrics["test/acc"] <= 1
 
-    store = Store.open(folder / "store")
     before = initial_network(config_for(strategy, config), store, 0, torch.device("cpu")).state_dict()
     after = torch.load(trial / "model.pt")
     weights = [key for key in before if key.endswith(".weight") and key.startswith("encoders.")]
