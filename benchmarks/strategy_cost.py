@@ -126,13 +126,13 @@ BENCHMARK = Benchmark(
     "strategy_cost",
     "What strategies cost",
     "The steps of an epoch with each strategy against those of plain training, in turns in one process with one "
-    "thread, so that all see the same machine, in seconds of processor time; the machine was shared with other work, "
-    "whose load average at the end is in the first line. Two ResNet-18 (stem of `channels` channels) on sounds of 2.5"
-    " s (257 x 157) and images of 64 x 64; parameters are the defaults, but every strategy acts from the second epoch"
-    " on. Expected is what docs/strategies.md says of a step, from the methods' formulas. Passes that a strategy "
-    "makes before an epoch are not in the seconds but in the operations, which are counted and do not depend on the "
-    "machine. Teachers are not trained here, and are as large as the network.",
-    {"samples": 48, "repetitions": 3, "batch_size": 16, "channels": 8},
+    "thread, in seconds of processor time. The first line has the load average of the machine at the end: far above 1 "
+    "means that it was shared with other work, which still shows in the spread. Two ResNet-18 (stem of `channels` "
+    "channels) on sounds of 2.5 s (257 x 157) and images of 64 x 64; parameters are the defaults, but every strategy "
+    "acts from the second epoch on. Expected is what docs/strategies.md says of a step, from the methods' formulas. "
+    "Passes that a strategy makes before an epoch are not in the seconds but in the operations, which are counted and "
+    "do not depend on the machine. Teachers are not trained here, and are as large as the network.",
+    {"samples": 24, "repetitions": 3, "batch_size": 8, "channels": 4},
     run,
 )
 
