@@ -38,6 +38,7 @@ def add_data_commands(add: Add) -> None:
     sub.add_argument("name", nargs="?", help="print all parameters of this preset")
     sub.add_argument("--protocol", choices=("honest", "published"), default="honest", help="default: %(default)s")
     sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
+    sub.add_argument("--table", action="store_true", help="with the strategies that the paper compares with")
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     add_paths(sub, STORE)
     sub.add_argument(
@@ -92,7 +93,7 @@ def _init(options: argparse.Namespace) -> None:
 def _presets(options: argparse.Namespace) -> None:
     from bss.init.command import show_presets
 
-    show_presets(options.name, options.protocol, options.method)
+    show_presets(options.name, options.protocol, options.method, options.table)
 
 
 def _prepare(options: argparse.Namespace) -> None:

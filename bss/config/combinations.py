@@ -41,6 +41,12 @@ def strategy_of(config: "Config", name: str) -> Strategy | None:
     return None if name == PLAIN else config.strategies[name]
 
 
+def epochs_of(config: "Config", name: str) -> int:
+    """Return how many epochs a training with the strategy called `name` has."""
+    strategy = strategy_of(config, name)
+    return config.train.epochs if strategy is None else strategy.total_epochs(config.train.epochs)
+
+
 def strategy_warnings(config: "Config") -> list[str]:
     """Return what is probably not meant about the strategies that are trained."""
     setting = setting_of(config)

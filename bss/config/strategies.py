@@ -50,8 +50,8 @@ def check_strategies(config: "Config") -> None:
     for name, strategy in config.strategies.items():
         ok = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and name.lower() == name
         require(ok, "strategies", name, "a name of lower-case letters, digits, - and _")
-        if strategy.kind != "none":
-            wanted = "false or true for strategies other than none, whose steps CUDA graphs cannot record"
+        if not strategy.plain:
+            wanted = "false or true for strategies that change steps, which CUDA graphs cannot record"
             require(setting.compile != "graphs", "train.compile", setting.compile, wanted)
         try:
             strategy.check(setting)

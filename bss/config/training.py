@@ -1,6 +1,6 @@
 """The section `train` of params.yaml; the text under a field is its documentation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -144,3 +144,11 @@ class TrainConfig:
         right = f"at least {least}, 2 for each of {self.nodes} x {self.processes} processes (nodes x processes)"
         right += f" and {self.accumulate} parts (accumulate)" * (self.accumulate > 1)
         require(self.batch_size >= least, "batch_size", self.batch_size, right)
+
+
+def with_epochs(train: TrainConfig, epochs: int) -> TrainConfig:
+    """Return `train` with another number of epochs; decays of the learning rate move in proportion."""
+    if epochs == train.epochs:
+        return train
+    at = tuple(max(1, round(epoch * epochs / train.epochs)) for epoch in train.decay.at)
+    return replace(train, epochs=epochs, decay=replace(train.decay, at=tuple(dict.fromkeys(at))))

@@ -39,6 +39,27 @@ DATASET = Dataset(
     classes=6,
     counts={"train": 6698, "test": 744},
     accuracy={"Concat": 63.31, "BSS-H": 80.78, "BSS-L": 82.80},
+    table={
+        "concat": 63.31,
+        "etmc": 65.86,
+        "mses": 61.56,
+        "g-blending": 64.65,
+        "domfn": 67.34,
+        "ogm": 66.94,
+        "mslr": 65.46,
+        "agm": 67.07,
+        "pmr": 66.59,
+        "reconboost": 74.84,
+        "mmpareto": 74.87,
+        "smv": 78.72,
+        "mla": 79.43,
+        "amss": 70.3,
+    },
+    options={
+        "ogm": {"alpha": 0.8},
+        "mslr": {"coefficients": {"audio": 0.9, "video": 1.1}},
+        "amss": {"temperature": 0.2},
+    },
     layout="""
 annotations/train.csv, annotations/test.csv   1001_DFA_ANG_XX,ANG; no header
 AudioWAV/<clip>.wav                           or the sound of VideoFlash/<clip>.flv

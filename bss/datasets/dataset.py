@@ -47,6 +47,10 @@ class Dataset:
     """Published samples per split; empty if unknown."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Maps each method to its published test accuracy in percent (Guan et al., IJCAI 2025, protocol published)."""
+    table: dict[str, float] = field(default_factory=dict)
+    """Maps each strategy of `bss.datasets.table` to its accuracy in the same table."""
+    options: dict[str, Tree] = field(default_factory=dict)
+    """Maps such a strategy to what its authors, or public code, set for this dataset."""
     published: Tree = field(default_factory=dict)
     """Settings of the published protocol specific to this dataset, as in params.yaml."""
     methods: dict[str, Tree] = field(default_factory=dict)

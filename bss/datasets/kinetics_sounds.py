@@ -37,6 +37,23 @@ DATASET = Dataset(
     classes=31,
     counts={"train": 15000, "val": 1900, "test": 1900},
     accuracy={"Concat": 64.55, "BSS-H": 72.67, "BSS-L": 73.95},
+    table={
+        "concat": 64.55,
+        "etmc": 65.67,
+        "mses": 64.71,
+        "g-blending": 67.1,
+        "domfn": 66.25,
+        "ogm": 66.06,
+        "mslr": 65.91,
+        "agm": 66.02,
+        "pmr": 66.56,
+        "reconboost": 70.85,
+        "mmpareto": 70.0,
+        "smv": 69.0,
+        "mla": 70.04,
+        "amss": 72.25,
+    },
+    options={"mslr": {"coefficients": {"audio": 0.9, "video": 1.1}}, "amss": {"temperature": 0.2}},
     layout="""
 annotations/train.csv, annotations/test.csv   youtube_id,label with this header; annotations/val.csv is optional
 train_wav/<youtube_id>.wav                    sound; test_wav, val_wav for the other splits

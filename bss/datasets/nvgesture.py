@@ -78,6 +78,19 @@ DATASET = Dataset(
     classes=CLASSES,
     counts={"train": 1050, "test": 482},
     accuracy={"Concat": 81.33, "BSS-H": 85.06, "BSS-L": 86.72},
+    table={
+        "concat": 81.33,
+        "etmc": 83.61,
+        "mses": 81.12,
+        "g-blending": 82.99,
+        "mslr": 82.86,
+        "agm": 82.78,
+        "reconboost": 84.13,
+        "mmpareto": 83.82,
+        "smv": 83.52,
+        "mla": 83.4,
+        "amss": 84.64,
+    },
     layout="""
 nvgesture_train_correct_v2.lst, nvgesture_test_correct_v2.lst
                                                path:./Video_data/class_01/subject13_r0 depth:sk_depth:<start>:<end>

@@ -12,8 +12,9 @@ from bss.datasets.read import count_notes
 from bss.errors import BssError
 from bss.init.cautions import class_counts
 from bss.init.dataset import dataset_text
+from bss.init.estimate import estimate
 from bss.init.project import next_commands, write_project
-from bss.init.suggest import Suggestion, check_new, root_for, suggest, write_new
+from bss.init.suggest import Suggestion, check_new, root_for, split_name, suggest, write_new
 
 PARAMS = "params.yaml"
 """The file that dvc.yaml names."""
@@ -26,7 +27,7 @@ def init(manifest: Path, output: Path, force: bool, links: Links) -> None:
     with console.status("init: reading the manifest") as status:
         made = suggest(manifest, output.parent, lambda name: status.update(f"init: inspecting {escape(name)}"), links)
     write_new(output, made.text)
-    _print(console, made, output)
+    _print(console, made, split_name(manifest)[0], output)
 
 
 def init_dataset(
@@ -47,11 +48,13 @@ def init_dataset(
     _finish(console, output, f" for {dataset.title}, protocol {protocol}")
 
 
-def show_presets(name: str | None, protocol: str, method: str | None) -> None:
-    """Print the datasets, or one dataset's full preset as YAML; `method` as in `dataset_parameters`."""
+def show_presets(name: str | None, protocol: str, method: str | None, table: bool) -> None:
+    """Print the datasets, or one dataset's full preset as YAML; `method` and `table` as in `dataset_text`."""
+    if table and (name is None or method is not None):
+        raise BssError("--table needs the name of a preset, and no --method: `bss presets NAME --table`.")
     if name is not None:
         find_dataset(name, "the preset")
-        print(dataset_text(name, protocol, f"data/{name}", method=method), end="")
+        print(dataset_text(name, protocol, f"data/{name}", method=method, table=table), end="")
         return
     if method is not None:
         raise BssError("--method needs the name of a preset: `bss presets NAME --protocol published --method ...`.")
@@ -72,14 +75,27 @@ def show_presets(name: str | None, protocol: str, method: str | None) -> None:
     console.print("`bss presets NAME` prints a full preset; docs/datasets.md has layouts and sources.")
 
 
-def _print(console: Console, made: Suggestion, output: Path) -> None:
+def _print(console: Console, made: Suggestion, root: Path, output: Path) -> None:
     rows = [[name, guess.kind["kind"], guess.encoder["kind"], guess.seen] for name, guess in made.guesses.items()]
     console.print(make_table(["modality", "kind", "encoder", "seen"], rows))
     console.print("Samples, with val split off from train:" if made.carved else "Samples:")
     console.print(counts_table(class_counts(made.manifest)))
     for caution in made.cautions:
         console.print(f"Caution: {caution}.", markup=False, soft_wrap=True)
+    with console.status("init: timing a few training steps"):
+        duration = _duration(made, root)
+    console.print(duration, markup=False, highlight=False, soft_wrap=True)
     _finish(console, output, "")
+
+
+def _duration(made: Suggestion, root: Path) -> str:
+    """Return what the first comparison takes, or why that was not estimated."""
+    try:
+        found = estimate(made.config, made.manifest, root)
+    except (BssError, ModuleNotFoundError) as error:
+        return f"The time of the first comparison was not estimated: {str(error).splitlines()[0]}"
+    too_few = "The time of the first comparison was not estimated: too few files could be read."
+    return too_few if found is None else found.text()
 
 
 def _finish(console: Console, output: Path, what: str) -> None:

@@ -7,6 +7,7 @@ from bss.config import config_from_tree, config_to_tree
 from bss.config.schema import Links
 from bss.datasets.dataset import Dataset
 from bss.datasets.find import dataset_parameters, find_dataset
+from bss.datasets.table import table_notes, table_parameters
 from bss.errors import BssError
 from bss.init.yaml_style import block_style
 
@@ -24,26 +25,37 @@ def dataset_text(
     files: Path | None = None,
     method: str | None = None,
     links: Links = "inside",
+    table: bool = False,
 ) -> str:
     """Return params.yaml for the dataset `name` in the folder `root`; raise `BssError` for an unknown name.
 
     `files` is the path of that folder from the working directory, if it exists; `method` as in `dataset_parameters`.
+    `table` adds the strategies that the paper compares with, with notes on them.
     """
     dataset = find_dataset(name, "--dataset")
-    tree = dataset_parameters(name, protocol, method, "--dataset")
+    if table:
+        tree, notes = table_parameters(name, protocol), table_notes(name, protocol)
+    else:
+        tree, notes = _parameters(dataset, protocol, files, method), []
+    tree["prepare"] = {"root": root, **tree["prepare"], "links": links}
+    full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
+    full["generate"] = {}  # params.yaml's form of "generate nothing"
+    header = _header(dataset, protocol, method) + "".join(f"# {line}\n" for line in notes)
+    return "\n".join([header, *(block_style({key: full[key]}) for key in ORDER)])
+
+
+def _parameters(dataset: Dataset, protocol: str, files: Path | None, method: str | None) -> dict[str, Any]:
+    tree = dataset_parameters(dataset.name, protocol, method, "--dataset")
     if dataset.suggest is not None:
         if files is None:
             raise BssError(
-                f"{name}: its modalities depend on its files. Run `bss init --dataset {name} --root DIR` to write them."
+                f"{dataset.name}: its modalities depend on its files. "
+                f"Run `bss init --dataset {dataset.name} --root DIR` to write them."
             )
         modalities, encoders = dataset.suggest(files)
         tree["prepare"] = tree["prepare"] | {"modalities": modalities}
         tree["network"] = tree["network"] | {"encoders": encoders}
-    tree["prepare"] = {"root": root, **tree["prepare"], "links": links}
-    full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
-    full["generate"] = {}  # params.yaml's form of "generate nothing"
-    sections = [block_style({key: full[key]}) for key in ORDER]
-    return "\n".join([_header(dataset, protocol, method), *sections])
+    return tree
 
 
 def _header(dataset: Dataset, protocol: str, method: str | None) -> str:

@@ -37,6 +37,10 @@ FACTS: dict[str, Facts] = {
             "ARL's public code never uses its weights: it is `unimodal: 4.0`",
         ),
     ),
+    "longer": Facts(
+        "1, and `times` as many steps",
+        differences=("with more epochs the selection on val also has more checkpoints to choose from",),
+    ),
     "mixup": Facts("1", differences=("mixes features, so that it suits any kind of input; one process only",)),
     "modality-dropout": Facts("1"),
     "ogm": Facts(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bss.config import config_from_tree
+from bss.config import Config, config_from_tree
 from bss.config.load import parse_yaml
 from bss.config.schema import Links, PrepareConfig
 from bss.data.decode.quiet import without_notes
@@ -45,6 +45,8 @@ class Suggestion:
     cautions: list[str]
     text: str
     """The new params.yaml; it passes every check of the parameters."""
+    config: Config
+    """The same, checked."""
 
 
 def suggest(
@@ -112,7 +114,7 @@ def suggest(
         grow_epochs=epochs // 3,
         batch_size=_batch_size(train),
     )
-    config_from_tree(parse_yaml(text, "params.yaml"), "params.yaml")
+    config = config_from_tree(parse_yaml(text, "params.yaml"), "params.yaml")
     cautions = [*_bad_rows(manifest), *no_text, *manifest_cautions(manifest)]
     cautions += [*_column_cautions(guesses, facts), *strange, *_unused(guesses, columns)]
     if shared:
@@ -128,7 +130,7 @@ def suggest(
             "such as a silent sound used if none was recorded, and set protocol: honest"
         )
         cautions.insert(0, leak)
-    return Suggestion(manifest, guesses, carved, cautions, text)
+    return Suggestion(manifest, guesses, carved, cautions, text, config)
 
 
 def root_for(root: Path, project: Path) -> str:

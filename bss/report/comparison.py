@@ -47,7 +47,8 @@ def compare_results(config: Config, results: Results, val_samples: int) -> Compa
             )
             for name, difference in zip(names, found, strict=True):
                 schedulers[name].setdefault(key, {})[short] = asdict(difference)
-    matrix = matrix_of(config, {name: 100 * values(trials, "test/acc") for name, trials in results.items()})
+    flops = {name: entry["flops"]["mean"] for name, entry in schedulers.items()}
+    matrix = matrix_of(config, {name: 100 * values(trials, "test/acc") for name, trials in results.items()}, flops)
     return {
         "protocol": config.protocol,
         "seeds": len(config.seeds),

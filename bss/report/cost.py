@@ -30,11 +30,15 @@ def pareto_front(costs: npt.ArrayLike, values: npt.ArrayLike) -> list[int]:
 
 def cost_titles() -> list[str]:
     """Return the titles of `cost_texts`."""
-    return ["scheduler", "strategy", "test accuracy, %", "seconds", "steps", "on the front"]
+    return ["scheduler", "strategy", "test accuracy, %", "seconds", "steps", "operations", "on the front"]
 
 
 def cost_rows(comparison: Comparison, times: dict[str, float]) -> list[dict[str, Any]]:
-    """Return a row per combination: mean accuracy in [0, 1], mean seconds and steps of a training, and its fronts."""
+    """Return a row per combination: mean accuracy in [0, 1], mean cost of a training, and its fronts.
+
+    The cost is in seconds, steps and floating-point operations, these also as a multiple of the same scheduler's plain
+    training; None if that was not trained.
+    """
     cells, entries = comparison["matrix"]["cells"], comparison["schedulers"]
     costs, fronts = _costs(comparison, times), front_names(comparison, times)
     return [
@@ -45,6 +49,7 @@ def cost_rows(comparison: Comparison, times: dict[str, float]) -> list[dict[str,
                 "test_acc": entries[name]["test_acc"]["mean"],
             },
             **{unit: cost[i] for unit, cost in costs.items()},
+            **_operations(comparison, name),
             **{f"front_{unit}": name in fronts[unit] for unit in costs},
         }
         for i, name in enumerate(cells)
@@ -57,6 +62,7 @@ def cost_texts(comparison: Comparison, times: dict[str, float]) -> list[list[str
         [
             *(row["scheduler"], row["strategy"], f"{100 * row['test_acc']:.2f}"),
             *(f"{row['seconds']:.1f}", f"{row['steps']:.0f}"),
+            f"{row['flops']:.3g}" + ("" if row["of_plain"] is None else f" (x{row['of_plain']:.2f})"),
             " and ".join(unit for unit in ("seconds", "steps") if row[f"front_{unit}"]) or "-",
         ]
         for row in cost_rows(comparison, times)
@@ -115,6 +121,12 @@ def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
             *drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=8
         )
         return finish()
+
+
+def _operations(comparison: Comparison, name: str) -> dict[str, float | None]:
+    entries, plain = comparison["schedulers"], comparison["matrix"]["cells"][name]["scheduler"]
+    flops = entries[name]["flops"]["mean"]
+    return {"flops": flops, "of_plain": flops / entries[plain]["flops"]["mean"] if plain in entries else None}
 
 
 def _costs(comparison: Comparison, times: dict[str, float]) -> dict[str, list[float]]:

@@ -6,13 +6,17 @@ from typing import Literal
 from bss.config.combinations import Combination
 from bss.report.statistics import Floats, paired_differences
 
-Effect = Literal["order", "strategy", "interaction", "control"]
-EFFECTS: tuple[Effect, ...] = ("order", "strategy", "interaction", "control")
+Effect = Literal["order", "strategy", "interaction", "control", "budget"]
+EFFECTS: tuple[Effect, ...] = ("order", "strategy", "interaction", "control", "budget")
 """Each is a family of its own: it answers one question."""
 
 
 def factorial_differences(
-    values: Mapping[Combination, Floats], baseline: str, plain: str, controls: Mapping[str, str] | None = None
+    values: Mapping[Combination, Floats],
+    baseline: str,
+    plain: str,
+    controls: Mapping[str, str] | None = None,
+    budgets: Mapping[Combination, str] | None = None,
 ) -> dict[Effect, dict[Combination, Floats]]:
     """Return the per-seed differences of each effect, float64 [seeds] in the unit of `values` [seeds].
 
@@ -21,6 +25,7 @@ def factorial_differences(
     - ``interaction``: how much more the order adds under the strategy than under `plain`; equally, how much more the
       strategy adds under the scheduler than under `baseline`. 0 if the two add up.
     - ``control``: against the strategy that `controls` names for the cell's, with the same scheduler.
+    - ``budget``: against the strategy that `budgets` names for the cell, with the same scheduler.
 
     An effect whose cells are not all in `values` is left out. Raises ValueError for unequal lengths and for numbers
     that are not finite.
@@ -38,8 +43,12 @@ def factorial_differences(
         if both and same_strategy is not None and same_scheduler is not None and corner is not None:
             # Sums first, so that differences that are equal up to rounding become equal.
             found["interaction"][cell] = paired_differences(own + corner, same_strategy + same_scheduler)
-        control = None if controls is None else controls.get(cell.strategy)
-        simpler = None if control is None else values.get(Combination(cell.scheduler, control))
-        if simpler is not None:
-            found["control"][cell] = paired_differences(own, simpler)
+        references: tuple[tuple[Effect, str | None], ...] = (
+            ("control", (controls or {}).get(cell.strategy)),
+            ("budget", (budgets or {}).get(cell)),
+        )
+        for effect, name in references:
+            other = None if name is None else values.get(Combination(cell.scheduler, name))
+            if other is not None:
+                found[effect][cell] = paired_differences(own, other)
     return found

@@ -15,6 +15,7 @@ WORDS: dict[Effect, dict[str, str]] = {
     "strategy": {"better": "better", "worse": "worse"},
     "interaction": {"better": "more than the sum", "worse": "less than the sum"},
     "control": {"better": "better", "worse": "worse"},
+    "budget": {"better": "better", "worse": "worse"},
 }
 """What a clear difference means."""
 
@@ -119,6 +120,7 @@ def matrix_findings(comparison: Comparison) -> list[str]:
         "strategy": f"Strategy, against {matrix['plain']} with the same scheduler",
         "interaction": "Interaction, order and strategy together against the sum of both",
         "control": "Strategy, against its simplest explanation with the same scheduler",
+        "budget": "Strategy, against plain training at equal compute with the same scheduler",
     }
     for effect in EFFECTS:
         found = {name: cell["effects"][effect] for name, cell in matrix["cells"].items() if effect in cell["effects"]}
@@ -150,11 +152,13 @@ def _grid(matrix: dict[str, Any]) -> dict[str, list[str | None]]:
 
 
 def _reference(matrix: dict[str, Any], cell: dict[str, Any], effect: Effect) -> str:
+    name = Combination(cell["scheduler"], cell["strategy"]).name
     return {
         "order": Combination(matrix["baseline"], cell["strategy"]).name,
         "strategy": Combination(cell["scheduler"], matrix["plain"]).name,
         "interaction": "the sum",
         "control": Combination(cell["scheduler"], matrix["controls"].get(cell["strategy"], "")).name,
+        "budget": Combination(cell["scheduler"], matrix["budgets"].get(name, "")).name,
     }[effect]
 
 

@@ -149,7 +149,7 @@ def imbalance(comparison: Comparison) -> str | None:
         f"With {comparison['baseline']}, {head['modality']} alone reaches {head['accuracy']:.1f} % on test, and all "
         f"modalities together {comparison['observed']['test']['mean']:.1f} %: the others add less than "
         f"{points(comparison['margin'])}. They may carry little, or be learned too little. Try strategies that "
-        f"rebalance: {_run(*(f'strategies.{kind}.kind={kind}' for kind in untried))}"
+        f"rebalance: {_run_strategies(comparison, {kind: [f'kind={kind}'] for kind in untried})}"
     )
 
 
@@ -170,10 +170,32 @@ def missing_control(comparison: Comparison) -> str | None:
         return None
     control = matrix["missing_controls"][better[0]]
     kind, _, setting = control.partition(".")
-    settings = [f"strategies.control.kind={kind}", *([f"strategies.control.{setting}"] if setting else [])]
+    settings = [f"kind={kind}", *([setting] if setting else [])]
     return (
         f"{better[0]} is better than {matrix['plain']}, but its simplest explanation, {control}, was not "
-        f"trained. Train it: {_run(*settings)}"
+        f"trained. Train it: {_run_strategies(comparison, {'control': settings})}"
+    )
+
+
+def missing_budget(comparison: Comparison) -> str | None:
+    """Advise plain training at equal compute for a strategy that is better than none and costs more."""
+    matrix = comparison.get("matrix")
+    if matrix is None:
+        return None
+    clear = {
+        cell["strategy"]
+        for cell in matrix["cells"].values()
+        if cell["effects"].get("strategy", {}).get("verdict") == "better"
+    }
+    found = {name: times for name, times in matrix["missing_budgets"].items() if name in clear}
+    if not found:
+        return None
+    name = max(found, key=lambda name: found[name])
+    times = ceil(100 * found[name]) / 100
+    return (
+        f"{name} is better than {matrix['plain']}, but takes {found[name]:.2f} times its floating-point operations, "
+        "and plain training with as many was not trained. Train it: "
+        f"{_run_strategies(comparison, {'longer': ['kind=longer', f'times={times:g}']})}"
     )
 
 
@@ -184,7 +206,8 @@ def scores_without_order(comparison: Comparison) -> str | None:
     if not found or set(found) & {"better", "worse"} or observed["scores"]["spread"] >= HARDLY_SPREAD:
         return None
     untried = [kind for kind in SUGGESTED if kind not in observed["strategies"]]
-    strategy = f", or try a strategy: {_run(f'strategies.{untried[0]}.kind={untried[0]}')}" if untried else "."
+    more = {kind: [f"kind={kind}"] for kind in untried[:1]}
+    strategy = f", or try a strategy: {_run_strategies(comparison, more)}" if more else "."
     return (
         "No scheduler is better or worse, and the balance scores hardly tell samples apart: the middle half spans "
         f"{100 * observed['scores']['spread']:.1f} % of their range, so an order by them can change little. Look at "
@@ -231,6 +254,7 @@ RULES: tuple[Callable[[Comparison], str | None], ...] = (
     overfitting,
     imbalance,
     missing_control,
+    missing_budget,
     scores_without_order,
     unsteady_scores,
 )
@@ -240,6 +264,16 @@ RULES: tuple[Callable[[Comparison], str | None], ...] = (
 def _run(*settings: str) -> str:
     """Return the command that runs the pipeline with `settings`; ++ also sets a key that params.yaml does not list."""
     return "`dvc exp run " + " ".join(f"-S '++{setting}'" for setting in settings) + "`"
+
+
+def _run_strategies(comparison: Comparison, more: dict[str, list[str]]) -> str:
+    """Return the command that also trains the strategies `more`, names to settings, with the baseline scheduler."""
+    settings = [f"strategies.{name}.{setting}" for name, given in more.items() for setting in given]
+    listed = comparison["observed"]["combinations"]
+    if listed is not None:
+        scheduler = comparison["baseline"].partition("+")[0]
+        settings.append(f"combinations=[{','.join([*listed, *(f'{scheduler}+{name}' for name in more)])}]")
+    return _run(*settings)
 
 
 def _longer(epochs: int) -> int:

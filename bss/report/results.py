@@ -7,7 +7,7 @@ from typing import Any
 
 from bss.artifacts.history import read_history
 from bss.config import Config
-from bss.config.combinations import PLAIN, Combination, combinations_of
+from bss.config.combinations import PLAIN, Combination, combinations_of, epochs_of
 from bss.errors import BssError
 from bss.files import read_json
 from bss.metrics.base import Metric, SplitMetric, Task
@@ -63,8 +63,9 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
             f"Run {command}."
         )
     path = folder / "history.csv"
-    if len(rows) != config.train.epochs:
-        raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {config.train.epochs}. {cure}")
+    epochs = epochs_of(config, trained.strategy)
+    if len(rows) != epochs:
+        raise BssError(f"{path}: has {len(rows)} epochs, but params.yaml gives it {epochs}. {cure}")
     needed = epoch_names(task, "val" if has_val else "test")
     for epoch, row in enumerate(rows):
         _require_numbers(f"{path}, epoch {epoch}", row, needed, cure)
@@ -75,7 +76,7 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
 
 def final_names(task: Task, has_val: bool) -> list[str]:
     """Return what each metrics.json must have of `task`."""
-    names = ["selected_epoch", "steps", "samples"]
+    names = ["selected_epoch", "steps", "samples", "flops"]
     splits = ("val", "test") if has_val else ("test",)
     for metric in metrics_of(SplitMetric, task):
         names += [one.column for split in splits for one in metric.series(task.modalities, split)]

@@ -1,6 +1,7 @@
 """Progress of many trainings or measurements: a bar on a terminal, otherwise lines."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
 from rich.console import Console
@@ -18,10 +19,10 @@ LINE_SECONDS = 30.0
 
 
 class EpochProgress:
-    """Counts the epochs of `jobs` jobs with `epochs` each, and numbers the finished jobs; a context manager."""
+    """Counts the epochs of `jobs` jobs, `total` of all of them, and numbers the finished jobs; a context manager."""
 
-    def __init__(self, stage: str, jobs: int, epochs: int, console: Console) -> None:
-        self.jobs, self.epochs, self.console = jobs, epochs, console
+    def __init__(self, stage: str, jobs: int, total: int, console: Console) -> None:
+        self.jobs, self.console = jobs, console
         self.finished = 0
         self.started = self.last_line = time.monotonic()
         self.bar = Progress(
@@ -34,7 +35,7 @@ class EpochProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task(stage, total=jobs * epochs)
+        self.task = self.bar.add_task(stage, total=total)
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -65,7 +66,8 @@ class MeasuringProgress(EpochProgress):
     """Shows warm-up epochs as they finish and one line per measured seed."""
 
     def __init__(self, seeds: int, epochs: int, console: Console) -> None:
-        super().__init__("measure", seeds, epochs, console)
+        super().__init__("measure", seeds, seeds * epochs, console)
+        self.epochs = epochs
 
     def epoch(self, seed: int, epoch: int) -> None:
         """Count one finished epoch of the warm-up, from 0."""
@@ -80,7 +82,8 @@ class AuditProgress(EpochProgress):
     """Shows epochs of the audit's networks as they finish and one line per network."""
 
     def __init__(self, networks: int, epochs: int, console: Console) -> None:
-        super().__init__("audit", networks, epochs, console)
+        super().__init__("audit", networks, networks * epochs, console)
+        self.epochs = epochs
 
     def epoch(self, seed: int, fold: int, epoch: int) -> None:
         """Count one finished epoch of a network, from 0."""
@@ -94,13 +97,15 @@ class AuditProgress(EpochProgress):
 class TrainingProgress(EpochProgress):
     """Shows epochs as they finish and one line per finished training."""
 
-    def __init__(self, trainings: int, epochs: int, console: Console) -> None:
-        super().__init__("train", trainings, epochs, console)
+    def __init__(self, epochs: Mapping[str, int], console: Console) -> None:
+        super().__init__("train", len(epochs), sum(epochs.values()), console)
+        self.epochs = epochs
+        """Of each training, by its name."""
 
     def epoch(self, trial: str, row: dict[str, Any]) -> None:
         """Count one finished epoch."""
         self.count_epoch(
-            f"{trial}: epoch {row['epoch'] + 1}/{self.epochs}, training loss {row['train/loss']:.3f}, "
+            f"{trial}: epoch {row['epoch'] + 1}/{self.epochs[trial]}, training loss {row['train/loss']:.3f}, "
             + _accuracies(row)
         )
 
@@ -108,7 +113,7 @@ class TrainingProgress(EpochProgress):
         """Print the line of a finished training; `seconds` None means that it was finished before."""
         time_text = "kept from before" if seconds is None else f"{seconds:.1f} s"
         if seconds is None:
-            self.bar.advance(self.task, self.epochs)
+            self.bar.advance(self.task, self.epochs[trial])
         self.finish_job(f"{trial}: {_accuracies(metrics)} ({time_text})")
 
 

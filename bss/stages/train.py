@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.config import Config
-from bss.config.combinations import strategy_warnings
+from bss.config.combinations import epochs_of, strategy_warnings
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
@@ -85,7 +85,8 @@ def train(
         for text in strategy_warnings(config):
             console.print(f"Caution: {text}.", highlight=False, markup=False, soft_wrap=True)
         records: dict[str, str] = {}
-        with TrainingProgress(len(wanted), config.train.epochs, console) as progress:
+        epochs = {str(trial.id): epochs_of(config, trial.id.strategy) for trial in wanted}
+        with TrainingProgress(epochs, console) as progress:
 
             def on_done(job: tuple[Any, ...], result: tuple[dict[str, Any], float | None, str | None]) -> None:
                 trial, (metrics, seconds, record) = job[1].id, result

@@ -12,6 +12,7 @@ from rich.table import Table
 from bss.balance.schedulers.uniform import UniformEntry
 from bss.config import Config
 from bss.config.schema import CompareConfig, TrackingConfig
+from bss.config.training import with_epochs
 from bss.console import make_console
 from bss.data.store import Store
 from bss.errors import BssError
@@ -88,13 +89,9 @@ def rate_grid(low: float, high: float, points: int) -> list[float]:
 
 def plain_config(config: Config, epochs: int | None, seeds: tuple[int, ...]) -> Config:
     """Return `config` for plain training with uniform shuffling, selected on val, without MLflow."""
-    train = config.train
-    if epochs is not None and epochs != train.epochs:
-        at = tuple(max(1, round(epoch * epochs / train.epochs)) for epoch in train.decay.at)
-        train = replace(train, epochs=epochs, decay=replace(train.decay, at=tuple(dict.fromkeys(at))))
     return replace(
         config,
-        train=train,
+        train=with_epochs(config.train, epochs or config.train.epochs),
         seeds=seeds,
         protocol="honest",
         schedule=replace(config.schedule, schedulers={NAME: UniformEntry("uniform")}),

@@ -213,6 +213,8 @@ class Strategy(ABC):
 
     Any strategy of that kind whose parameter differs from its default is such a control; the value is one to try.
     """
+    plain: ClassVar[bool] = False
+    """Whether its steps are those of plain training."""
     clustered: ClassVar[bool] = False
     """Whether it plans by the purity of clusters too."""
     taught: ClassVar[bool] = False
@@ -225,6 +227,10 @@ class Strategy(ABC):
     def weights(self, setting: Setting) -> Weights:
         """Return the weights of the loss where no plan gives others."""
         return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
+
+    def total_epochs(self, configured: int) -> int:
+        """Return the number of epochs, given train.epochs."""
+        return configured
 
     def warning(self, setting: Setting) -> str | None:
         """Return why the strategy does next to nothing with `setting`, None if it is not known to."""

@@ -1,7 +1,7 @@
 """No strategy: training with the configured loss."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bss.strategies.base import Strategy
 
@@ -11,6 +11,8 @@ class Plain(Strategy):
     """Training with the loss of network.loss_weights; what the others are compared with."""
 
     kind: Literal["none"] = "none"
+
+    plain: ClassVar[bool] = True
 
 
 ENTRY = Plain

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from bss.config import Config
 from bss.config.strategies import setting_of
+from bss.config.training import with_epochs
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.network import MultiModalNetwork
@@ -24,12 +25,16 @@ class Teachers:
     """In eval mode and without gradients; its encoders and heads are the teachers."""
     steps: int
     samples: int
+    flops: int
     seconds: float
 
 
-def network_for(strategy: Strategy | None, config: Config) -> Config:
-    """Return `config` with the network that `strategy` wants, and the prediction by logits that it trains."""
-    if strategy is None or strategy.kind == "none":
+def config_for(strategy: Strategy | None, config: Config) -> Config:
+    """Return `config` with the network and the epochs of `strategy`, and the prediction by logits that it trains."""
+    if strategy is None:
+        return config
+    config = replace(config, train=with_epochs(config.train, strategy.total_epochs(config.train.epochs)))
+    if strategy.plain:
         return config
     setting, network = setting_of(config), config.network
     changes = {**strategy.network(setting), "prediction": strategy.prediction(setting) or network.prediction}
@@ -47,7 +52,7 @@ def start_strategy(
     teachers: Teachers | None = None,
 ) -> StrategyRun | None:
     """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs val and there is none."""
-    if strategy is None or strategy.kind == "none":
+    if strategy is None or strategy.plain:
         return None
     if "val" in strategy.splits and not len(store.rows("val")):
         raise BssError(

@@ -23,7 +23,7 @@ from bss.training.distributed.ranks import Ranks
 from bss.training.initial_network import initial_network
 from bss.training.reproducible import resolve_device
 from bss.training.resume.state import share_state
-from bss.training.start_strategy import UNIMODAL, Teachers, network_for
+from bss.training.start_strategy import UNIMODAL, Teachers, config_for
 from bss.training.trial_spec import Trial, TrialId, describe_trial
 
 TEACHERS = ".teachers"
@@ -81,11 +81,11 @@ def teachers_for(student: Trial, config: Config, data: Store, ranks: Ranks) -> T
     if ranks.rank == 0:
         metrics, timing = (read_json(trial.folder / name, "train") for name in ("metrics.json", "timing.json"))
         weights = torch.load(trial.folder / "model.pt", map_location="cpu", weights_only=True)
-        cost = {"steps": metrics["steps"], "samples": metrics["samples"], "seconds": timing["seconds"]}
+        cost = {key: metrics[key] for key in ("steps", "samples", "flops")} | {"seconds": timing["seconds"]}
         found = {"weights": weights, "cost": cost}
     shared = share_state(found, ranks, device)
     assert shared is not None
-    network = initial_network(network_for(UNIMODAL, alone), data, trial.id.seed, device)
+    network = initial_network(config_for(UNIMODAL, alone), data, trial.id.seed, device)
     network.load_state_dict(shared["weights"])
     return Teachers(network.eval().requires_grad_(False), **shared["cost"])
 

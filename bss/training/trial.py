@@ -39,7 +39,7 @@ from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.start_strategy import Teachers, network_for, start_strategy
+from bss.training.start_strategy import Teachers, config_for, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
 
@@ -59,7 +59,7 @@ def train_trial(
 ) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     """Train scheduler `name` with `seed` and `strategy` (None: none); write all but the provenance into `folder`.
 
-    `teachers` are those of a strategy that needs them; what they cost is counted in steps, samples and seconds.
+    `teachers` are those of a strategy that needs them; what they cost is counted too.
     `on_epoch` gets each row of history.csv as soon as it is complete. Returns the content of metrics.json and
     `Records.ranks`. Collective: all ranks must call it and get the same value; those with `folder` None write nothing.
     With `checkpoints` the training resumes from the last one, made by any number of ranks, and
@@ -71,7 +71,7 @@ def train_trial(
     make_reproducible(config.resources.deterministic)
     keep_freed_memory()
     entry = config.schedule.schedulers[name]
-    config = network_for(strategy, config)
+    config = config_for(strategy, config)
     device = resolve_device(config.resources.device)
     network = initial_network(config, store, seed, device)
     features = open_features(config, store)
@@ -135,8 +135,7 @@ def train_trial(
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
-        "steps": sum(row["schedule/steps"] for row in records.history) + (teachers.steps if teachers else 0),
-        "samples": sum(row["schedule/samples"] for row in records.history) + (teachers.samples if teachers else 0),
+        **_cost(records, teachers),
         **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks, config.evaluation),
         **{
@@ -151,6 +150,13 @@ def train_trial(
         _write(config, network, store, train.rows, description, metrics, records, predictions, folder)
         write_json(folder / "timing.json", _seconds(state, teachers))
     return metrics, records.ranks
+
+
+def _cost(records: Records, teachers: Teachers | None) -> dict[str, int]:
+    """Return the steps, samples and floating-point operations of all epochs, and of the teachers."""
+    columns = {"steps": "schedule/steps", "samples": "schedule/samples", "flops": "train/flops"}
+    own = {key: sum(row[column] for row in records.history) for key, column in columns.items()}
+    return {key: value + (getattr(teachers, key) if teachers else 0) for key, value in own.items()}
 
 
 def _seconds(state: TrainingState, teachers: Teachers | None) -> dict[str, float]:

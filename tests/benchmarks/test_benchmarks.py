@@ -16,6 +16,7 @@ from benchmarks import (
     record,
     reference_loop,
     sequences,
+    strategy_cost,
     training_length,
 )
 from benchmarks.comparison import Line, interleave
@@ -34,6 +35,7 @@ SMALLEST = {
     data_path: "--samples 12 --batch-size 6 --steps 1 --workers 1 --repetitions 1",
     growth: "--sizes 64 --large 1000 2000 --wide 32",
     frozen_features: "--samples 8 --batch-size 4 --repetitions 1 --side 32 --hidden 64 --layers 1",
+    strategy_cost: "--samples 12 --repetitions 1 --batch-size 6 --channels 2",
     overheads: "--repetitions 1 --samples 36 --epochs 2",
 }
 
@@ -43,7 +45,7 @@ SMALLEST = {
 def test_a_benchmark_measures_both_sides_and_writes_its_table(module, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reference_loop, "FULL", TINY)
     monkeypatch.setattr(reference_loop, "SMALL", TINY)
-    for one in (balance_cost, data_path, overheads):
+    for one in (balance_cost, data_path, overheads, strategy_cost):
         monkeypatch.setattr(one, "SHAPE", TINY)
     page = tmp_path / "benchmarks.md"
     arguments = [*SMALLEST[module].split(), "--record", "--results", str(tmp_path / "results"), "--page", str(page)]

@@ -1,5 +1,6 @@
 """CMU-MOSEI in miniature: features of twenty videos in real .npy files, made from a pickle by the documented script."""
 
+import contextlib
 import pickle
 from collections import Counter
 
@@ -29,16 +30,19 @@ def pickled():
     return data
 
 
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """The documented script, run where it says."""
-    root = tmp_path / "cmu-mosei"
+def pickled_root(folder):
+    """Return the dataset's folder below `folder`: the documented script, run where it says."""
+    root = folder / "cmu-mosei"
     root.mkdir()
     (root / "aligned_50.pkl").write_bytes(pickle.dumps(pickled()))
-    with monkeypatch.context() as patch:
-        patch.chdir(root)
+    with contextlib.chdir(root):
         exec(compile(DATASET.conversion, "docs/datasets.md", "exec"), {})
     return root
+
+
+@pytest.fixture
+def published(tmp_path):
+    return pickled_root(tmp_path)
 
 
 def test_a_pickle_is_not_read_and_the_message_tells_of_the_script(tmp_path):

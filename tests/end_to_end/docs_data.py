@@ -50,11 +50,12 @@ def change_params(path: Path, change) -> None:
 
 
 def make_short(tree: dict) -> None:
-    """Keep four schedulers, two seeds and four small epochs, and make large networks small."""
+    """Keep four schedulers, without strategies, two seeds and four small epochs, and make large networks small."""
     tree["seeds"] = [0, 1]
     schedulers = tree["schedule"]["schedulers"]
     for name in set(schedulers) - set(KEPT):
         del schedulers[name]
+    tree["combinations"] = list(KEPT)
     for name in ("random-ranking", "bss-h"):
         schedulers[name]["pacing"]["grow_epochs"] = 2
     tree["measure"]["warmup_epochs"] = 1

@@ -9,6 +9,7 @@ from clones import PROJECT, clone_project, commit, forking_environment, run
 from conftest import make_rows, write_manifest
 
 from bss.config import load_config
+from bss.config.combinations import combinations_of
 from bss.data.store import Store
 from bss.files import digest_file
 
@@ -23,12 +24,13 @@ def test_init_and_repro_are_all_that_own_data_needs(tmp_path):
     commit(tmp_path, "project")
     output = run(tmp_path, "bss", "init", "--manifest", "data/pets/manifest.csv")
     assert "val split off from train" in output
+    assert "First comparison: 7 combinations x 6 seeds = 42 trainings" in output
     output = run(tmp_path, "dvc", "repro")
     assert "Store of pets: 3 classes, val from train, by group and class" in output
     config = load_config(tmp_path / "params.yaml")
     report = tmp_path / "outputs" / "report"
     compared = json.loads((report / "comparison.json").read_text())
-    assert set(compared["schedulers"]) == set(config.schedule.schedulers)
+    assert set(compared["schedulers"]) == {row.name for row in combinations_of(config)}
     # Tones, stripes and vectors that tell the class: chance is a third.
     assert compared["schedulers"]["uniform"]["test_acc"]["mean"] > 0.8
     assert "data/pets" in (tmp_path / "dvc.lock").read_text()
@@ -63,7 +65,7 @@ def test_the_package_alone_runs_texts_and_images_in_an_empty_folder_without_a_ne
     params.write_text(short.replace("grow_epochs: 8", "grow_epochs: 2").replace("at: [16]", "at: [3]"))
     call("sh", "-c", line.removeprefix("Next: "))
     compared = json.loads((project / "outputs" / "report" / "comparison.json").read_text())
-    assert set(compared["schedulers"]) == set(load_config(params).schedule.schedulers)
+    assert set(compared["schedulers"]) == {row.name for row in combinations_of(load_config(params))}
     assert Store.open(project / "outputs" / "store").modalities["words"].vocabulary > 259
     tokenizers = sorted(project.rglob("words.tokenizer/tokenizer.json"))
     # The store's, each run's, and that of the logged models: one of the first seed of each scheduler.

@@ -29,6 +29,7 @@ def made_results(names, seeds, modalities, epochs=EPOCHS, spread=0.03):
             heads = {f"acc_{m}": test - 0.1 - 0.05 * i for i, m in enumerate(modalities)}
             values = {"acc": test, "f1_macro": test - 0.01, "map": test + 0.02, **heads}
             metrics = {"protocol": "honest", "selected_epoch": int(val.argmax()), "steps": 100 * epochs, "samples": 9}
+            metrics["flops"] = 10**9 * epochs
             metrics |= {f"{split}/{key}": float(value) for split in ("val", "test") for key, value in values.items()}
             metrics |= {f"last/test_{key}": float(values[key]) - 0.002 for key in ("acc", "f1_macro", "map")}
             history = {
@@ -56,7 +57,7 @@ def compared(rows, steps, strategies=MappingProxyType({})):
         name: [
             Result(
                 {"protocol": "honest", "test/acc": x / 100, "last/test_acc": x / 100, "val/acc": x / 100}
-                | {"selected_epoch": 1, "steps": steps[name]},
+                | {"selected_epoch": 1, "steps": steps[name], "flops": 10**9 * steps[name]},
                 {},
                 1.0,
                 None,

@@ -16,7 +16,7 @@ from bss.report.terminal import print_comparison
 from bss.report.verdicts import cautions, findings, headlines, verdicts
 from bss.report.wording import interval, more_seeds
 
-METRICS = {"protocol": "honest", "selected_epoch": 1, "steps": 9, "samples": 144, "val/acc": 0.5}
+METRICS = {"protocol": "honest", "selected_epoch": 1, "steps": 9, "flops": 10**9, "samples": 144, "val/acc": 0.5}
 
 
 def results_with(small_root, accuracies):

@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from made import compared
 
+from bss.config.combinations import Combination
 from bss.config.strategies import find_strategies
-from bss.report.controls import missing_controls, trained_controls
+from bss.report import next_steps as rules
+from bss.report.controls import equal_compute, missing_controls, trained_controls
+from bss.report.cost import cost_texts
 from bss.report.matrix_table import effect_rows, matrix_findings
 from bss.strategies.dgl import Dgl
+from bss.strategies.longer import Longer
 from bss.strategies.mixup import Mixup
 from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
+from bss.strategies.smv import Smv
 from bss.strategies.weights import Weighted
 
 KINDS = {fields(entry)[[f.name for f in fields(entry)].index("kind")].default: entry for entry in find_strategies()}
@@ -70,3 +75,58 @@ def test_a_strategy_is_tested_against_its_control_under_each_scheduler():
     assert matrix_findings(comparison)[-1] == (
         "Strategy, against its simplest explanation with the same scheduler: better: bss-h+ogm; 1 within 1 point."
     )
+
+
+def costs(**plain_and_others):
+    """Operations by row; the keys are strategies, under uniform shuffling."""
+    return {Combination("uniform", name.replace("_", "-")): cost for name, cost in plain_and_others.items()}
+
+
+def test_what_costs_more_is_compared_with_the_cheapest_plain_training_that_costs_as_much():
+    longer = {"twice": Longer(times=2.0), "half-more": Longer(times=1.5), "thrice": Longer(times=3.0)}
+    strategies = {"smv": Smv(), "ogm": Ogm()} | longer
+    flops = costs(none=100.0, smv=185.0, ogm=104.0, twice=200.0, half_more=150.0, thrice=300.0)
+    assert equal_compute(strategies, flops, "none") == ({Combination("uniform", "smv"): "twice"}, {})
+    del flops[Combination("uniform", "twice")]  # under the same scheduler it was not trained
+    flops[Combination("bss-h", "twice")] = 200.0
+    assert equal_compute(strategies, flops, "none") == ({Combination("uniform", "smv"): "thrice"}, {})
+    flops = costs(none=100.0, smv=185.0, half_more=150.0) | {
+        Combination("bss-h", "none"): 80.0,
+        Combination("bss-h", "smv"): 160.0,
+        Combination("bss-l", "smv"): 900.0,  # without plain training its cost is unknown
+    }
+    assert equal_compute(strategies, flops, "none") == ({}, {"smv": 2.0})
+
+
+def test_a_strategy_is_tested_against_as_much_plain_training():
+    base, noise = np.linspace(70, 75, 8), np.array([0.1, -0.1, 0.2, -0.2, 0.15, -0.15, 0.05, -0.05])
+    rows = {"uniform": base, "uniform+smv": base + 3 + noise, "uniform+longer": base + 3.05}
+    steps = {"uniform": 100, "uniform+smv": 185, "uniform+longer": 186}
+    strategies = {"smv": Smv(), "longer": Longer(times=1.86)}
+    comparison = compared(rows, steps, strategies)
+    assert comparison["matrix"]["budgets"] == {"uniform+smv": "longer"}
+    (row,) = [row for row in effect_rows(comparison) if row["effect"] == "budget"]
+    assert (row["strategy"], row["reference"], row["verdict"]) == ("smv", "uniform+longer", "within-margin")
+    assert row["difference"] == pytest.approx(-0.05)
+    assert matrix_findings(comparison)[-1] == (
+        "Strategy, against plain training at equal compute with the same scheduler: 1 within 1 point."
+    )
+    assert [texts[-2] for texts in cost_texts(comparison, dict.fromkeys(rows, 1.0))] == [
+        "1e+11 (x1.00)",
+        "1.85e+11 (x1.85)",
+        "1.86e+11 (x1.86)",
+    ]
+    assert rules.missing_budget(comparison) is None
+
+
+def test_plain_training_at_equal_compute_is_advised_where_it_is_missing():
+    base, steps = np.linspace(70, 75, 8), {"uniform": 100, "uniform+smv": 185}
+    comparison = compared({"uniform": base, "uniform+smv": base + 3}, steps, {"smv": Smv()})
+    text = rules.missing_budget(comparison | {"observed": {"combinations": ["uniform", "uniform+smv"]}})
+    assert text.startswith("smv is better than none, but takes 1.85 times its floating-point operations")
+    assert text.endswith(
+        "`dvc exp run -S '++strategies.longer.kind=longer' -S '++strategies.longer.times=1.85' "
+        "-S '++combinations=[uniform,uniform+smv,uniform+longer]'`"
+    )
+    worse = compared({"uniform": base, "uniform+smv": base - 3}, steps, {"smv": Smv()})
+    assert rules.missing_budget(worse) is None

@@ -16,6 +16,8 @@ from bss.report.results import Result
 
 U, UO, H, HO = (Combination(*text.split("+")) for text in ("uniform", "uniform+ogm", "bss-h", "bss-h+ogm"))
 
+METRICS = ("test/acc", "last/test_acc", "val/acc")
+
 
 def by_hand(values):
     return factorial_differences(
@@ -31,17 +33,19 @@ def test_two_by_two_by_hand():
         "strategy": {UO: [5, 3], HO: [6, 8]},
         "interaction": {HO: [1, 5]},  # 3 - 2 = 6 - 5, and 6 - 1 = 8 - 3
         "control": {},
+        "budget": {},
     }
 
 
 def test_what_was_not_trained_has_no_effect():
-    assert by_hand({U: [50], HO: [58]}) == {"order": {}, "strategy": {}, "interaction": {}, "control": {}}
+    assert by_hand({U: [50], HO: [58]}) == {"order": {}, "strategy": {}, "interaction": {}, "control": {}, "budget": {}}
     found = by_hand({U: [50], H: [52], HO: [58]})
     assert {effect: list(rows) for effect, rows in found.items()} == {
         "order": [H],
         "strategy": [HO],
         "interaction": [],
         "control": [],
+        "budget": [],
     }
 
 
@@ -82,8 +86,7 @@ def make(small_root):
         tree["compare"]["control"] = None
         results = {
             name: [
-                Result({"protocol": "honest", "test/acc": x, "last/test_acc": x, "val/acc": x}, {}, 1.0, None)
-                for x in row
+                Result({"protocol": "honest", "flops": 10**9, **dict.fromkeys(METRICS, x)}, {}, 1.0, None) for x in row
             ]
             for name, row in accuracies.items()
         }

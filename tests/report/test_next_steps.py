@@ -49,6 +49,7 @@ def made(verdict="better", value=3.0, **observed):
             "warmup_epochs": 3,
         },
         "strategies": ["none"],
+        "combinations": None,
     }
     share = {"mean": 0.8, "sd": 0.01}
     return {
@@ -177,7 +178,7 @@ def test_a_strategy_whose_control_was_not_trained():
         "uniform+mlb": {"scheduler": "uniform", "strategy": "mlb", "effects": {"strategy": difference(0.0)}},
     }
     missing = {"ogm": "weights.encoder_gradients=0.5", "mlb": "weights.encoder_gradients=1.5"}
-    matrix = {"plain": "none", "cells": cells, "missing_controls": missing}
+    matrix = {"plain": "none", "cells": cells, "missing_controls": missing, "missing_budgets": {}}
     text = only(made() | {"matrix": matrix}, rules.missing_control)
     assert text.startswith(
         "ogm is better than none, but its simplest explanation, weights.encoder_gradients=0.5, was not"
@@ -185,6 +186,14 @@ def test_a_strategy_whose_control_was_not_trained():
     command = "dvc exp run -S '++strategies.control.kind=weights' -S '++strategies.control.encoder_gradients=0.5'"
     assert text.endswith(f"`{command}`")
     assert rules.missing_control(made() | {"matrix": matrix | {"missing_controls": {}}}) is None
+
+
+def test_a_strategy_is_also_added_to_the_combinations_that_are_listed():
+    flat = {"spread": 0.01, "agreement": 0.5}
+    text = only(
+        made(verdict="inconclusive", scores=flat, combinations=["uniform", "bss-h"]), rules.scores_without_order
+    )
+    assert text.endswith("`dvc exp run -S '++strategies.ogm.kind=ogm' -S '++combinations=[uniform,bss-h,uniform+ogm]'`")
 
 
 def everything():

@@ -39,10 +39,10 @@ def metrics(monkeypatch):
 
 def test_what_every_trial_must_have():
     assert epoch_names(TASK, "val") == ["val/acc"]
-    of_all = ["selected_epoch", "steps", "samples", "val/acc", "test/acc", "last/test_acc"]
+    of_all = ["selected_epoch", "steps", "samples", "flops", "val/acc", "test/acc", "last/test_acc"]
     recalls = [f"{split}/recall_{name}" for split in ("val", "test") for name in TASK.modalities]
     assert final_names(TASK, has_val=True) == [*of_all, *recalls]
-    assert final_names(Task(2, ()), has_val=False)[3:] == ["test/acc", "last/test_acc", "test/auc", "last/test_auc"]
+    assert final_names(Task(2, ()), has_val=False)[4:] == ["test/acc", "last/test_acc", "test/auc", "last/test_auc"]
 
 
 def test_an_epoch_without_a_value_is_an_empty_cell_of_the_curves():

@@ -7,6 +7,7 @@ from pathlib import Path
 from bss.config.strategies import find_strategies
 from bss.init.strategies_page import page_text
 from bss.init.strategy_facts import FACTS
+from bss.strategies import Strategy
 
 DOCS = Path(__file__).parents[2] / "docs" / "strategies.md"
 TEXT = DOCS.read_text(encoding="utf-8")
@@ -22,6 +23,12 @@ def test_every_strategy_has_a_row_and_a_section_with_all_its_parameters():
         (section,) = re.findall(rf"^## .*\n\n`{strategy.kind}`(?:\n|:)(?:.|\n)*?(?=^## |\Z)", TEXT, flags=re.M)
         for field in fields(strategy):
             assert (f"\n| `{field.name}` | `" in section) == (field.name != "kind")
+
+
+def test_no_parameter_has_the_name_of_what_every_strategy_has():
+    common = {name for name in dir(Strategy) if not name.startswith("_")}
+    for strategy in find_strategies():
+        assert not {field.name for field in fields(strategy)} & common
 
 
 def test_every_strategy_has_its_facts():

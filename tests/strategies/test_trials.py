@@ -1,5 +1,6 @@
 """Strategies in whole trials on the small data: resuming, what is saved, what is refused."""
 
+import csv
 import functools
 import io
 import json
@@ -14,9 +15,11 @@ from bss.artifacts.plans import read_plan
 from bss.config import config_to_tree
 from bss.config.combinations import strategy_warnings
 from bss.config.resources import CheckpointsConfig
+from bss.config.training import StepDecay
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.strategies.gblending import GBlending
+from bss.strategies.longer import Longer
 from bss.strategies.mla import Mla
 from bss.strategies.mslr import Mslr
 from bss.strategies.none import Plain
@@ -48,7 +51,7 @@ def trained(pipeline, small_root, small_store, make_config, tmp_path):
         teachers = None
         if strategy is not None and strategy.taught:  # of another seed, and not trained
             network = initial_network(config, store, 1, torch.device("cpu"))
-            teachers = Teachers(network.eval().requires_grad_(False), 3, 40, 1.5)
+            teachers = Teachers(network.eval().requires_grad_(False), 3, 40, 10**6, 1.5)
         train_trial(
             config,
             store,
@@ -94,6 +97,22 @@ def test_none_is_plain_training_and_so_is_a_neutral_strategy(trained):
     assert trained(NEUTRAL["ogm outside"]) == plain
 
 
+def test_a_longer_training_is_plain_training_with_more_epochs(trained):
+    longer = trained(Longer(times=1.5), epochs=4, decay=StepDecay((2,), 0.1))
+    assert longer == trained(None, epochs=6, decay=StepDecay((3,), 0.1))
+    flops = [json.loads(made["metrics.json"])["flops"] for made in (longer, trained(None, epochs=4))]
+    assert flops[0] == 1.5 * flops[1]
+
+
+def test_what_a_training_cost_is_the_sum_of_its_epochs_and_of_its_teachers(trained):
+    for strategy, (steps, flops) in ((None, (0, 0)), (CASES["umt"], (3, 10**6))):
+        made = trained(strategy)
+        history = list(csv.DictReader(io.StringIO(made["history.csv"].decode())))
+        metrics = json.loads(made["metrics.json"])
+        assert metrics["steps"] == sum(int(row["schedule/steps"]) for row in history) + steps
+        assert metrics["flops"] == sum(int(row["train/flops"]) for row in history) + flops
+
+
 def test_what_is_not_trained_takes_no_part_in_the_prediction_of_the_saved_network(trained):
     made = trained(CASES["fused only"])
     assert json.loads(made["network.json"])["network"]["prediction"] == "fused"
@@ -135,6 +154,8 @@ def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatc
         ({"kind": "mla"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "mcr"}, {"processes": 2}, r"`train\.processes` must be 1 "),
         ({"kind": "midas"}, {"processes": 2}, r"`train\.processes` must be 1 "),
+        ({"kind": "longer", "times": 1.0}, {}, "`times` must be above 1"),
+        ({"kind": "longer"}, {"compile": "graphs"}, None),
         ({"kind": "smv", "warm_up": -1}, {}, "`warm_up` must be at least 0"),
         ({"kind": "opm", "rate": 2}, {}, r"`rate` must be in \[0, 1\]"),
         ({"kind": "mixup"}, {"processes": 2}, r"`train\.processes` must be 1 "),
