@@ -1,6 +1,6 @@
 """Confidence on train: the mean probability of the label in each modality's head."""
 
-from bss.metrics.base import ImbalanceMetric
+from bss.metrics.base import ImbalanceMetric, Reading
 
 METRIC = ImbalanceMetric(
     name="train_confidence_{modality}",
@@ -10,4 +10,8 @@ METRIC = ImbalanceMetric(
     compute=lambda imbalance: imbalance.train.confidence,
     order=240,
     mlflow=False,
+    reading=Reading(
+        "confidence on train",
+        "The same on training samples. Far above that of held-out samples, the head has memorised.",
+    ),
 )

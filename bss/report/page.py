@@ -18,6 +18,7 @@ from bss.report.curves import curves_plot, pacing_plot
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
+from bss.report.imbalance import imbalance_part
 from bss.report.matrix_table import matrix_findings, matrix_rows
 from bss.report.multiples import MOST_PANELS, multiples_plot
 from bss.report.next_steps import next_steps
@@ -86,6 +87,7 @@ def render_page(
         panels=min(len(results), MOST_PANELS),
         pacing=pacing_plot(few),
         modalities=modality_plot(few_compared),
+        imbalance=imbalance_part(results, few, task),
         finals=_finals(few_compared, task),
         histograms=_histograms(config, store, scores, results),
         audit=samples,
