@@ -10,6 +10,7 @@ import pytest
 from made import EPOCHS, add_imbalance, made_results
 
 from bss.metrics.base import ImbalanceMetric, Metric, Task
+from bss.metrics.final import FinalMetric
 from bss.metrics.find import metrics_of
 from bss.report.imbalance import imbalance_part
 
@@ -24,7 +25,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def part(results):
-    return imbalance_part(results, {name: results[name] for name in NAMES[:2]}, TASK)
+    return imbalance_part(results, {name: results[name] for name in NAMES[:2]}, TASK, None)
 
 
 def column(part, title):
@@ -33,7 +34,7 @@ def column(part, title):
 
 def test_there_is_none_if_nothing_was_measured():
     results = made_results(NAMES, 2, TASK.modalities)
-    assert imbalance_part(results, results, TASK) is None
+    assert imbalance_part(results, results, TASK, None) is None
 
 
 def test_the_table_has_the_last_measurement_of_all_rows(results, part):
@@ -60,11 +61,12 @@ def test_a_row_without_a_value_has_a_dash_and_a_seed_without_one_does_not_count(
         trial.history[key] = [np.nan] * EPOCHS
     results["bss-h"][0].history[key] = [np.nan] * EPOCHS
     results["bss-h"][1].history[key] = [np.nan] * (EPOCHS - 2) + [1.5, np.nan]
-    assert column(imbalance_part(results, results, TASK), "overfitting per gain, audio") == ["-", "1.5"]
+    assert column(imbalance_part(results, results, TASK, None), "overfitting per gain, audio") == ["-", "1.5"]
 
 
 def test_each_metric_that_has_a_reading_is_drawn_with_it(part):
-    read = [metric.reading for metric in metrics_of(Metric, TASK) if metric.reading is not None]
+    every = [metric for metric in metrics_of(Metric, TASK) if not isinstance(metric, FinalMetric)]
+    read = [metric.reading for metric in every if metric.reading is not None]
     assert {metric.name for metric in metrics_of(ImbalanceMetric) if metric.reading is None} == {
         "head_loss_{modality}",
         "train_head_loss_{modality}",
@@ -74,6 +76,20 @@ def test_each_metric_that_has_a_reading_is_drawn_with_it(part):
         texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
         assert [text for text in texts if text in NAMES] == NAMES[:2]
         assert ("audio" in texts) == ("video" in texts) == (title != "Contributions apart")
+
+
+def test_what_the_trained_networks_alone_have_is_in_the_table_and_explained():
+    results = add_imbalance(made_results(NAMES[:2], 2, TASK.modalities), TASK.modalities)
+    for trials in results.values():
+        for seed, trial in enumerate(trials):
+            trial.metrics["imbalance/probe_audio"] = 0.5 + 0.2 * seed
+    part = imbalance_part(results, results, TASK, {"uniform": np.array([-0.5, -0.3]), "bss-h": np.zeros(2)})
+    assert column(part, "linear probe, audio (%)") == ["60.0 ± 14.1"] * 2
+    assert column(part, "linear probe, video (%)") == ["-"] * 2
+    assert column(part, "score and contributions apart") == ["-0.40 ± 0.14", "0.00 ± 0.00"]
+    titles = [title for title, _ in part["finals"]]
+    assert titles == ["Linear probe", "Contribution per sample", "Idle samples", "Score and contributions apart"]
+    assert "Linear probe" not in [title for _, title, _ in part["drawings"]]
 
 
 def test_a_line_has_the_measured_epochs_alone(part):
