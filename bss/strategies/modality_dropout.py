@@ -15,6 +15,7 @@ class ModalityDropout(Strategy):
     """The fusion head sees samples with one modality's features set to zero; the unimodal heads see all."""
 
     kind: Literal["modality-dropout"] = "modality-dropout"
+    steady = True
     rate: float = 0.2
     """Probability that a sample loses a modality, which is drawn uniformly, in [0, 1]."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
@@ -56,6 +56,10 @@ class ReconBoost(Strategy):
         names = context.setting.modalities
         learning = (names[stage % len(names)],) if within < self.alone else names
         return (Turn(names, tuple((part, name) for name in learning for part in ("encoder", "head"))),)
+
+    def phase(self, context: Context) -> Any:
+        """Return what learns."""
+        return self.turns(context)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the weighted loss of the modality that learns, or the loss of the summed logits."""

@@ -37,6 +37,7 @@ class Remix(Method):
 
     kind: Literal["remix"] = "remix"
     control = "modality-dropout"
+    steady = True
     warm_up: int = 10
     """Epochs in which all modalities are trained, at least 0; the authors take 10 of 60."""
     batches: Literal["interleaved", "blocks"] = "interleaved"

@@ -28,6 +28,7 @@ class Smv(Method):
 
     kind: Literal["smv"] = "smv"
     control = "modality-dropout"
+    steady = True
     level: Literal["sample", "modality"] = "sample"
     """sample: 1 to 3 copies of each sample, by its own contributions; modality: of drawn samples, as many as the mean
     contribution of the modality lies below the greatest."""
