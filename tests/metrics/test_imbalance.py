@@ -21,6 +21,7 @@ from bss.metrics.base import HeadLosses, Imbalance, ImbalanceMetric, Task
 from bss.metrics.find import metrics_of, values_of
 from bss.tracking.columns import final_values
 from bss.training.distributed.ranks import ALONE
+from bss.training.final_imbalance import final_imbalance
 from bss.training.flops import EpochFlops
 from bss.training.imbalance import imbalance_row, is_due, spaced
 from bss.training.trial import train_trial
@@ -30,6 +31,7 @@ from toy import Toy, make_network, network_for, start
 
 from bss.balance.schedulers.learned import LearnedEntry as Learned
 from bss.balance.schedulers.uniform import UniformEntry as Uniform
+from bss.strategies.aug import Aug
 from bss.strategies.mla import Mla
 from bss.strategies.mmpareto import MmPareto
 from bss.strategies.remix import Remix
@@ -141,6 +143,18 @@ def test_the_row_of_a_network_and_its_last_one(monkeypatch):
     later = imbalance_row(network, data, data, [*history, {"epoch": 1}], 0, 3, ALONE)
     loss = first["imbalance/head_loss_audio"]  # train and watched are the same here: O falls from 1 to 0
     assert later["imbalance/overfitting_audio"] == pytest.approx(1 / abs(3 - loss))
+
+
+@pytest.mark.parametrize("strategy", [Mla(), Aug(width=5, every=1)])
+def test_the_row_of_a_network_whose_heads_have_layers(strategy):
+    network, data = network_for(strategy, TWO), Toy(TWO)
+    row = imbalance_row(network, data, data, [], 0, 0, ALONE)
+    network.eval()
+    logits = network(data.inputs).logits["audio"].detach()
+    assert row["imbalance/head_loss_audio"] == pytest.approx(
+        float(torch.nn.functional.cross_entropy(logits, data.labels)), abs=1e-6
+    )
+    assert set(final_imbalance(network, data, {"test": data}, ALONE).contributions) == set(TWO)
 
 
 def test_flops_of_a_plain_step_by_hand():
