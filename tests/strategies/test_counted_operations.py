@@ -20,7 +20,7 @@ REHEARSALS = {
     "opm": EPOCHS,  # whether it does anything in a step is drawn
     **dict.fromkeys(("mses", "smp", "g2d", "g2d published"), 2),  # with frozen parts, and without
     **dict.fromkeys(("reconboost", "reconboost agreement", "smv", "smv modality"), 3),  # each modality, and all
-    **dict.fromkeys(("remix", "remix published"), 2),  # the warm-up, and the only modality that is left
+    **dict.fromkeys(("remix", "remix to means", "remix published"), 2),  # the warm-up, and one modality
     **dict.fromkeys(("pmr", "midas"), 2),  # the warm-up, and after it
     GROWING: EPOCHS,  # another branch in each
 }
