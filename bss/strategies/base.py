@@ -222,6 +222,16 @@ class Strategy(ABC):
     """Whether it learns from teachers: the same encoders and heads, each modality's trained alone, with the same seed
     and for as many epochs, in eval mode."""
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether its encoders begin as those of teachers, the ones that `taught` describes."""
+        return False
+
+    @property
+    def needs_teachers(self) -> bool:
+        """Whether teachers are trained before it."""
+        return self.taught or self.pretrained
+
     def check(self, setting: Setting) -> None:  # noqa: B027
         """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""
 
