@@ -68,7 +68,7 @@ INDIFFERENT = (
 BY_FILE = ("bss.balance.schedulers", "bss.metrics", "bss.strategies")
 """Packages whose modules are discovered by file name."""
 
-SHOWN = ("better", "digits", "dvc", "label", "plotted", "table", "unit")
+SHOWN = ("better", "digits", "dvc", "label", "plotted", "reading", "table", "unit")
 """Arguments of a `METRIC` that decide how the report shows it, and no result."""
 
 

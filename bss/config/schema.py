@@ -138,8 +138,9 @@ class EvaluationConfig:
     """Macro-F1: over the classes that occur among the labels of the split, or also those predicted for any
     sample, where an absent one counts as 0 (the scripts)."""
     imbalance_every: int | None = None
-    """Epochs between two measurements of how the modalities differ, at least 1, and after the last one; null measures
-    none. With 5 they take 2 % of the training on the built-in data, and less if encoders are larger."""
+    """Epochs between two measurements of how the modalities differ, at least 1; one follows the last epoch too, and
+    linear probes of the trained network. null measures none. With 5 the measurements between epochs take 2 % of the
+    training on the built-in data, and less if encoders are larger."""
 
     def __post_init__(self) -> None:
         """Check the range."""

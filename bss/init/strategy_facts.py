@@ -209,7 +209,7 @@ FACTS: dict[str, Facts] = {
         ("public code never applies its projection: what was published is alternating training of one shared head",),
     ),
     "reconboost": Facts(
-        "1 to 1.5",
+        "1 to 1.5, and with `teachers: pretrained` the training of the teachers",
         ("74.84 / 70.85 / 50.97 (table of the BSS paper)", f"74.01 / 68.38 / 47.27 ({BB})"),
         ("the reconcilement term of public code has no gradient",),
     ),

@@ -14,6 +14,7 @@ from bss.kubeflow.parameters import config_from_part, trial_part
 from bss.stages.track_trainings import log_finished
 from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
 from bss.tracking.journal import spool_folder, unsent
+from bss.training.teachers import TEACHERS
 from bss.training.trial_spec import TrialId, all_trials, read_trial_plan
 
 TRIALS = "cells.json"
@@ -57,6 +58,13 @@ def trial_config(plans: Path, scheduler: str, seed: int, digest: str, strategy: 
 def without_tracking(config: Config) -> Config:
     """Return `config` for a training that is not logged to MLflow."""
     return replace(config, tracking=replace(config.tracking, enabled=False))
+
+
+def share_teachers(runs: Path, shared: Path) -> None:
+    """Have the trainings in `runs`, which is new, look for their teachers in `shared`, and leave them there."""
+    runs.mkdir()
+    shared.mkdir(exist_ok=True)
+    (runs / TEACHERS).symlink_to(shared.resolve(), target_is_directory=True)
 
 
 def take_trial(runs: Path, scheduler: str, seed: int, trial: Path, strategy: str = PLAIN) -> dict[str, Any]:

@@ -119,6 +119,16 @@ class Series:
     label: str
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How the report's part on imbalance presents a metric."""
+
+    title: str
+    """Of its drawing and its columns, which have the names of the modalities beside it."""
+    text: str
+    """What high and low values say, in plain words."""
+
+
 def always(task: Task) -> bool:
     """Apply to every task."""
     return True
@@ -148,6 +158,8 @@ class Metric(Generic[Input]):
     """Whether it is a metric of the trials in MLflow, where each is a column of the table of runs."""
     applies: Callable[[Task], bool] = always
     """Whether a task has it."""
+    reading: Reading | None = None
+    """In the report's part on imbalance; None: not there."""
 
     def __post_init__(self) -> None:
         """Check the name."""

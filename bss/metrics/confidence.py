@@ -1,6 +1,6 @@
 """Confidence: the mean probability of the label in each modality's head."""
 
-from bss.metrics.base import ImbalanceMetric
+from bss.metrics.base import ImbalanceMetric, Reading
 
 METRIC = ImbalanceMetric(
     name="confidence_{modality}",
@@ -8,4 +8,8 @@ METRIC = ImbalanceMetric(
     better="higher",
     compute=lambda imbalance: imbalance.watched.confidence,
     order=230,
+    reading=Reading(
+        "confidence",
+        "The mean probability that the modality's head gives to the correct label.",
+    ),
 )

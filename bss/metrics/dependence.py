@@ -1,7 +1,7 @@
 """Dependence: how much the fused prediction changes if a modality's features are those of other samples."""
 
 from bss.lazy_torch import torch
-from bss.metrics.base import Imbalance, ImbalanceMetric
+from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
 from bss.strategies.mcr import dependence
 
 PERMUTATIONS = 8
@@ -23,4 +23,9 @@ METRIC = ImbalanceMetric(
     compute=_compute,
     mlflow=True,
     order=220,
+    reading=Reading(
+        "dependence",
+        "How much the prediction changes if the modality's features come from other samples. At 0 the network "
+        "ignores the modality.",
+    ),
 )

@@ -1,6 +1,6 @@
 """Accuracy of what the fusion head makes of each modality alone, which papers often call its accuracy."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric
+from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
 from bss.strategies.shares import share_of
 
 
@@ -15,4 +15,9 @@ METRIC = ImbalanceMetric(
     better="higher",
     compute=_compute,
     order=200,
+    reading=Reading(
+        "accuracy through the fusion head",
+        "How often the fusion head is right if it sees this modality alone. Papers often mean this by a "
+        "modality's accuracy.",
+    ),
 )

@@ -1,7 +1,7 @@
 """Accuracy of each modality's head alone."""
 
 from bss.metrics.accuracy import accuracy
-from bss.metrics.base import Predictions, SplitMetric
+from bss.metrics.base import Predictions, Reading, SplitMetric
 
 
 def _compute(predictions: Predictions) -> dict[str, float]:
@@ -14,4 +14,8 @@ METRIC = SplitMetric(
     compute=_compute,
     order=40,
     plotted=False,  # the report has a plot of it beside the accuracy of all modalities together
+    reading=Reading(
+        "accuracy of the head",
+        "How often the modality's own head is right, over all epochs. It measures the head as much as the encoder.",
+    ),
 )

@@ -1,6 +1,6 @@
 """Imbalance: how far the modalities' contributions to the accuracy lie apart."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric
+from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
 from bss.metrics.shapley import contributions, few
 
 
@@ -17,4 +17,9 @@ METRIC = ImbalanceMetric(
     mlflow=True,
     order=215,
     applies=few,
+    reading=Reading(
+        "contributions apart",
+        "The highest contribution minus the lowest. At 0 all modalities contribute alike; the higher, the "
+        "more one of them decides alone.",
+    ),
 )

@@ -1,6 +1,6 @@
 """Overfitting-to-generalisation ratio of each modality's head between two measurements (Wang et al., CVPR 2020)."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric
+from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
 
 LEAST = 1e-4
 """Change of the watched loss below which the ratio says nothing."""
@@ -33,4 +33,9 @@ METRIC = ImbalanceMetric(
     unit="",
     compute=_compute,
     order=270,
+    reading=Reading(
+        "overfitting per gain",
+        "How much the distance between held-out and training loss has changed per change of the held-out loss "
+        "since the measurement before. Above 1 the head overfits faster than it learns.",
+    ),
 )

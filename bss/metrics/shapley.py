@@ -1,6 +1,6 @@
 """Shapley contribution of each modality to the accuracy of the fusion head."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric, Task
+from bss.metrics.base import Imbalance, ImbalanceMetric, Reading, Task
 from bss.strategies.shares import coalitions, fuse_part, shapley
 
 MOST = 5
@@ -32,4 +32,9 @@ METRIC = ImbalanceMetric(
     mlflow=True,
     order=210,
     applies=few,
+    reading=Reading(
+        "contribution",
+        "The modality's share of what the fusion head gains over always guessing the commonest label. Near 0 "
+        "it adds nothing; below 0 it hurts.",
+    ),
 )

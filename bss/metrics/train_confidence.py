@@ -1,6 +1,6 @@
 """Confidence on train: the mean probability of the label in each modality's head."""
 
-from bss.metrics.base import ImbalanceMetric
+from bss.metrics.base import ImbalanceMetric, Reading
 
 METRIC = ImbalanceMetric(
     name="train_confidence_{modality}",
@@ -8,4 +8,8 @@ METRIC = ImbalanceMetric(
     better="higher",
     compute=lambda imbalance: imbalance.train.confidence,
     order=240,
+    reading=Reading(
+        "confidence on train",
+        "The same on training samples. Far above that of held-out samples, the head has memorised.",
+    ),
 )

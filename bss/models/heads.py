@@ -16,13 +16,14 @@ class Head(nn.Module):
     ----------
     branches : each maps features [batch, width] to inputs of `last`; the first `used` are in use.
     last : maps them to logits [batch, classes]; heads may share it.
+    in_features : width of the features, under the name that `nn.Linear` has for it.
     """
 
     taken: Tensor
 
-    def __init__(self, branches: list[nn.Module], last: nn.Linear) -> None:
+    def __init__(self, branches: list[nn.Module], last: nn.Linear, in_features: int) -> None:
         super().__init__()
-        self.branches, self.last = nn.ModuleList(branches), last
+        self.branches, self.last, self.in_features = nn.ModuleList(branches), last, in_features
         self.used = 1
         if len(branches) > 1:
             self.register_buffer("taken", torch.tensor(1))  # `used`, where model.pt and checkpoints keep it
@@ -55,7 +56,7 @@ def build_heads(config: HeadsConfig, widths: Mapping[str, int], classes: int) ->
     heads = {}
     for name, width in widths.items():
         branches = [_branch(config, width, inner[name]) for _ in range(config.branches)]
-        heads[name] = Head(branches, shared or nn.Linear(inner[name], classes))
+        heads[name] = Head(branches, shared or nn.Linear(inner[name], classes), width)
     return nn.ModuleDict(heads)
 
 

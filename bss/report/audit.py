@@ -22,13 +22,17 @@ PICTURE = " stored"
 """Suffix of a key whose value is a picture."""
 SOUND = " sound"
 """Suffix of a key whose value is a sound."""
+CONTRIBUTES = " contributes"
+"""Suffix of a key whose value is a modality's contribution."""
 
 
-def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, str]]:
+def worst_samples(
+    config: Config, store: Store, scores: Path, contributions: dict[str, npt.NDArray[np.float64]]
+) -> list[dict[str, str]]:
     """Return the samples with the lowest score after the warm-up (if any), averaged over seeds, lowest first.
 
-    Each has id, label, each modality head's class (by majority over the seeds), pictures and sounds of the
-    stored sample (``data:`` URLs), and files or texts.
+    Each has id, label, each modality head's class (by majority over the seeds), its value in `contributions` [n] (by
+    modality, empty: none), pictures and sounds of the stored sample (``data:`` URLs), and files or texts.
     Raises `BssError` if a seed's scores are missing or do not match the store's samples.
     """
     paths = [scores_path(scores, seed, "warm-up") for seed in config.seeds]
@@ -53,6 +57,7 @@ def worst_samples(config: Config, store: Store, scores: Path) -> list[dict[str, 
         for name in store.modalities:
             votes = Counter(int(column[position]) for column in seen[name])
             sample[f"{name} says"] = store.classes[votes.most_common(1)[0][0]]
+        sample |= {f"{name}{CONTRIBUTES}": f"{of[position]:.2f}" for name, of in contributions.items()}
         pictures = {name: picture(modality, store.sample(name, row)) for name, modality in store.modalities.items()}
         sample |= {f"{name}{PICTURE}": address for name, address in pictures.items() if address is not None}
         for name, modality in store.modalities.items():

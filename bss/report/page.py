@@ -11,13 +11,15 @@ from bss.data.store import Store
 from bss.metrics.base import MODALITY, Metric, SplitMetric, Task
 from bss.metrics.find import metrics_of
 from bss.provenance import code_version
-from bss.report.audit import PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
+from bss.report.audit import CONTRIBUTES, PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
 from bss.report.comparison import Comparison, Results
+from bss.report.contributions import mean_contributions, score_correlations
 from bss.report.cost import cost_plot, front_names
 from bss.report.curves import curves_plot, pacing_plot
 from bss.report.drawing import PALETTE, PALETTE_DARK, capitalised, colours, css_colour
 from bss.report.forest import forest_plot
 from bss.report.headline import headline
+from bss.report.imbalance import imbalance_part
 from bss.report.matrix_table import matrix_findings, matrix_rows
 from bss.report.multiples import MOST_PANELS, multiples_plot
 from bss.report.next_steps import next_steps
@@ -54,7 +56,7 @@ def render_page(
     few = {name: results[name] for name in shown(comparison)}
     few_compared = comparison | {"schedulers": {name: comparison["schedulers"][name] for name in few}}
     code = code_version()
-    samples = worst_samples(config, store, scores)
+    samples = worst_samples(config, store, scores, mean_contributions(results[comparison["baseline"]], store))
     provenance = {
         "commit": code["commit"] + (" (modified)" if code["modified"] else ""),
         "code": code["digest"],
@@ -86,10 +88,12 @@ def render_page(
         panels=min(len(results), MOST_PANELS),
         pacing=pacing_plot(few),
         modalities=modality_plot(few_compared),
+        imbalance=imbalance_part(results, few, task, score_correlations(config, store, scores, results)),
         finals=_finals(few_compared, task),
         histograms=_histograms(config, store, scores, results),
         audit=samples,
         measured=measured_by(config),
+        contributed=any(key.endswith(CONTRIBUTES) for key in samples[0]),
         picture=PICTURE,
         sound=SOUND,
         counts={split: len(store.rows(split)) for split in ("train", "val", "test")},

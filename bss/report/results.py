@@ -11,6 +11,7 @@ from bss.config.combinations import PLAIN, Combination, combinations_of, epochs_
 from bss.errors import BssError
 from bss.files import read_json
 from bss.metrics.base import Metric, SplitMetric, Task
+from bss.metrics.final import FinalMetric
 from bss.metrics.find import metrics_of
 
 
@@ -55,7 +56,8 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     except BssError as error:
         raise BssError(f"{error} {cure}") from error
     has_val = config.protocol == "honest" or (isinstance(metrics, dict) and "val/acc" in metrics)
-    _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val), cure)
+    measured = config.evaluation.imbalance_every is not None
+    _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val, measured), cure)
     _require_numbers(folder / "timing.json", timing, ["seconds"], cure)
     if metrics.get("protocol") != config.protocol:
         raise BssError(
@@ -74,13 +76,15 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     return Result(metrics, history, timing["seconds"], folder)
 
 
-def final_names(task: Task, has_val: bool) -> list[str]:
-    """Return what each metrics.json must have of `task`."""
+def final_names(task: Task, has_val: bool, measured: bool = False) -> list[str]:
+    """Return what each metrics.json must have of `task`; `measured`: with the imbalance of the trained network."""
     names = ["selected_epoch", "steps", "samples", "flops"]
     splits = ("val", "test") if has_val else ("test",)
     for metric in metrics_of(SplitMetric, task):
         names += [one.column for split in splits for one in metric.series(task.modalities, split)]
         names += [] if metric.per_modality else [f"last/test_{metric.name}"]
+    for final in metrics_of(FinalMetric, task) if measured else ():
+        names += [one.column for one in final.series(task.modalities, "test")]
     return names
 
 

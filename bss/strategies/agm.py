@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
@@ -48,6 +48,10 @@ class Agm(Method):
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, [M], and how many steps they hold."""
         return {"means": torch.zeros(len(setting.modalities)), "steps": torch.zeros(())}
+
+    def phase(self, context: Context) -> Any:
+        """Return whether it acts."""
+        return self._acts(context)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss; for a fusion that is not additive, on logits whose gradient is that of scaled shares."""

@@ -20,6 +20,7 @@ class Amss(Method):
 
     kind: Literal["amss"] = "amss"
     control = "weights.encoder_gradients=0.5"
+    steady = True
     temperature: float = 0.2
     """Of the shares of units by modality, above 0; the authors take 0.2 for audio and video, 0.5 for text and image."""
     weighing: Literal["none", "code", "unbiased"] = "none"

@@ -34,6 +34,7 @@ class Aug(Strategy):
 
     kind: Literal["aug"] = "aug"
     control = "weights.fused=0.0"
+    steady = True
     width: int = 256
     """Of a branch, at least 1."""
     every: int | None = None

@@ -217,9 +217,22 @@ class Strategy(ABC):
     """Whether its steps are those of plain training."""
     clustered: ClassVar[bool] = False
     """Whether it plans by the purity of clusters too."""
+    steady: ClassVar[bool] = False
+    """Whether all steps have the same operations as long as the plan's weights and frozen parts, what samples show, and
+    the heads in use are the same. Then they are counted once; if not, in every epoch, unless `phase` says when."""
     taught: ClassVar[bool] = False
     """Whether it learns from teachers: the same encoders and heads, each modality's trained alone, with the same seed
     and for as many epochs, in eval mode."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its encoders begin as those of teachers, the ones that `taught` describes."""
+        return False
+
+    @property
+    def needs_teachers(self) -> bool:
+        """Whether teachers are trained before it."""
+        return self.taught or self.pretrained
 
     def check(self, setting: Setting) -> None:  # noqa: B027
         """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""
@@ -271,6 +284,10 @@ class Strategy(ABC):
         It is called in each step. `mix`, `objectives`, `gather` and `after` are called in each turn as in a step.
         """
         return ()
+
+    def phase(self, context: Context) -> Any:
+        """Return a hashable value that changes when the steps' operations do for another reason than in `steady`."""
+        return None if self.steady else context.epoch
 
     def measures(self, context: Context) -> bool:
         """Return whether `arrange` needs what `measure` says before the epoch of `context`: a pass over train."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bss.lazy_torch import torch
 from bss.strategies.base import Context, Method, Seen, Setting
 from bss.strategies.scaling import inside, warning_of_adam
@@ -22,8 +24,12 @@ class ByConfidence(Method):
         """Scaling gradients does next to nothing under Adam."""
         return warning_of_adam(setting)
 
+    def phase(self, context: Context) -> Any:
+        """Return whether it gathers."""
+        return inside(self.window, context.epoch, context.setting.epochs)
+
     def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return the summed probabilities of the labels."""
-        if not inside(self.window, context.epoch, context.setting.epochs):
+        if not self.phase(context):
             return None
         return confidence_sums(logits_of(seen, self.source), seen.labels)

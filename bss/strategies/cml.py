@@ -22,6 +22,7 @@ class Cml(Method):
 
     kind: Literal["cml"] = "cml"
     control = "modality-dropout"
+    steady = True
     strength: float = 0.1
     """Weight of the mean rise over the pairs, at least 0."""
     subsets: float = 1.0

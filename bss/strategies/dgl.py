@@ -20,6 +20,7 @@ class Dgl(Strategy):
 
     kind: Literal["dgl"] = "dgl"
     control = "weights.fused=0.0"
+    steady = True
     alpha: float = 4.0
     """Weight of the unimodal losses, above 0; the authors take 4 or 5 on CREMA-D, 2 to 3 on Kinetics-Sounds."""
     through: Literal["shared", "heads"] = "shared"

@@ -21,6 +21,7 @@ class Domfn(Strategy):
 
     kind: Literal["domfn"] = "domfn"
     control = "weights.unimodal=4.0"
+    steady = True
     eta: float = 0.1
     """What a head gains per divergence from the fused one, at least 0."""
     agreement: float = 0.5

@@ -20,6 +20,7 @@ class Etmc(Strategy):
 
     kind: Literal["etmc"] = "etmc"
     control = "weights.label_smoothing=0.1"
+    steady = True
     annealing: int = 10
     """Epochs until evidence for wrong classes costs its full weight, at least 1; 10 to 50 in public code."""
 

@@ -35,6 +35,7 @@ class G2d(Method):
 
     kind: Literal["g2d"] = "g2d"
     control = "weights.encoder_gradients=0.5"
+    steady = True
     features: float = 1.0
     """Weight of the mean squared distance of the features from the teachers', at least 0."""
     logits: float = 1.0

@@ -24,6 +24,7 @@ class GBlending(Method):
 
     kind: Literal["g-blending"] = "g-blending"
     control = "weights.unimodal=4.0"
+    steady = True
     every: int = 10
     """Epochs between two estimates, at least 1; before the first one the weights are those of `loss`."""
 

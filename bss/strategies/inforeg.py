@@ -22,6 +22,7 @@ class InfoReg(Method):
 
     kind: Literal["inforeg"] = "inforeg"
     control = "weights.encoder_gradients=0.5"
+    steady = True
     threshold: float = 0.04
     """Growth of the mean trace, relative to it, above which a modality is held; the public code has 0.05."""
     strength: float = 0.95

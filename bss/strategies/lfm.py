@@ -21,6 +21,7 @@ class Lfm(Strategy):
 
     kind: Literal["lfm"] = "lfm"
     control = "weights.unimodal=4.0"
+    steady = True
     schedule: Literal["fitted", "linear"] = "fitted"
     """Weight of classification against alignment over the training: fitted interpolates between five values of the
     authors' curve, stretched to the epochs; linear goes from 0.2 to 0.9."""

@@ -17,6 +17,7 @@ class Mbsd(Method):
 
     kind: Literal["mbsd"] = "mbsd"
     control = "weights.label_smoothing=0.1"
+    steady = True
     strength: float = 1.0
     """Factor of both terms, at least 0."""
 

@@ -25,6 +25,7 @@ class Mcr(Method):
 
     kind: Literal["mcr"] = "mcr"
     control = "modality-dropout"
+    steady = True
     strength: float = 0.01
     """Of the game, at least 0."""
     game: Literal["greedy", "independent", "collaborative"] = "greedy"

@@ -34,6 +34,7 @@ class Midas(Method):
 
     kind: Literal["midas"] = "midas"
     control = "mixup"
+    steady = True
     strength: float = 1.0
     """Weight of the loss of misaligned features, at least 0; the authors take 5 on Kinetics-Sounds."""
     rate: float = 0.05

@@ -15,6 +15,7 @@ class Mixup(Strategy):
     """
 
     kind: Literal["mixup"] = "mixup"
+    steady = True
     alpha: float = 0.2
     """Both parameters of the Beta distribution of the share, one draw per part of a batch; above 0."""
 

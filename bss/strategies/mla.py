@@ -69,6 +69,10 @@ class Mla(Strategy):
         order = self.order or context.setting.modalities
         return tuple(Turn((name,), (("encoder", name), ("head", name))) for name in order)
 
+    def phase(self, context: Context) -> Any:
+        """Return whether there is a turn before to project away from."""
+        return context.state.get("before") is None
+
     def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return the sum of the features of the turn's modality and their number, if gradients are projected."""
         if self.projection == "none":

@@ -31,6 +31,7 @@ class MmPareto(Method):
 
     kind: Literal["mmpareto"] = "mmpareto"
     control = "weights.encoder_gradients=3.0"
+    steady = True
     factor: float = 1.5
     """Of the combined gradient, above 0."""
     weighing: Literal["pareto", "equal"] = "pareto"

@@ -17,6 +17,7 @@ class Mses(Strategy):
 
     kind: Literal["mses"] = "mses"
     control = "weights.encoder_gradients=0.5"
+    steady = True
     patience: int = 5
     """Epochs without a new minimum of the head's val loss after which the modality stops, at least 1."""
     smoothing: float = 0.6

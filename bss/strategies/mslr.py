@@ -20,6 +20,7 @@ class Mslr(Strategy):
 
     kind: Literal["mslr"] = "mslr"
     control = "weights.encoder_gradients=1.5"
+    steady = True
     mode: Literal["keep", "smooth", "dynamic"] = "dynamic"
     """keep: the coefficients; smooth: they go to their mean, linearly over the epochs; dynamic: times the val accuracy
     of the head over the mean of the five before."""

@@ -70,6 +70,12 @@ class Pmr(Method):
         state["counts"] = torch.zeros_like(state["counts"])
         return EpochPlan()
 
+    def phase(self, context: Context) -> Any:
+        """Return whether there are prototypes to compare with, and whether features are still summed."""
+        epochs = context.setting.epochs
+        compared = context.epoch > 0 and inside(self.window, context.epoch, epochs)
+        return compared, context.epoch < self.window[1] * epochs
+
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss, with that of the prototypes for the modalities behind."""
         loss = weighted_loss(seen, context.weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
@@ -33,6 +33,10 @@ class ReconBoost(Strategy):
     """Weight of the squared distance of the logits from the mean of the other modalities', at least 0. The public code
     has such a term without a gradient, so that 0 is what was published."""
 
+    teachers: Literal["none", "pretrained"] = "none"
+    """pretrained: encoders begin as unimodal networks of the same seed and length, trained alone under uniform
+    shuffling, as in the authors' command for CREMA-D. Their training counts in the cost."""
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.alone >= 1, "alone", self.alone, "at least 1")
@@ -40,6 +44,11 @@ class ReconBoost(Strategy):
         require(self.others >= 0, "others", self.others, "at least 0")
         require(self.own > 0 and self.own >= self.others, "own", self.own, "above 0 and at least `others`")
         require(self.agreement >= 0, "agreement", self.agreement, "at least 0")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether `teachers` says so."""
+        return self.teachers == "pretrained"
 
     def weights(self, setting: Setting) -> Weights:
         """Return that the heads are trained alone."""
@@ -56,6 +65,10 @@ class ReconBoost(Strategy):
         names = context.setting.modalities
         learning = (names[stage % len(names)],) if within < self.alone else names
         return (Turn(names, tuple((part, name) for name in learning for part in ("encoder", "head"))),)
+
+    def phase(self, context: Context) -> Any:
+        """Return what learns."""
+        return self.turns(context)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the weighted loss of the modality that learns, or the loss of the summed logits."""

@@ -21,6 +21,7 @@ class Relearning(Method):
     """
 
     kind: Literal["relearning"] = "relearning"
+    steady = True
     every: int = 20
     """Epochs between two times, at least 1."""
     times: int = 3

@@ -12,16 +12,20 @@ import numpy.typing as npt
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
+from bss.strategies.absent import Absent, running_means, start_means
 from bss.strategies.base import (
     Arranged,
     Context,
+    Draw,
     EpochPlan,
     Facts,
     Group,
     Method,
+    Mixed,
     Objective,
     Seen,
     Setting,
+    State,
     Weights,
 )
 from bss.strategies.keeping import check_hiding, kept_loss
@@ -37,11 +41,16 @@ class Remix(Method):
 
     kind: Literal["remix"] = "remix"
     control = "modality-dropout"
+    steady = True
     warm_up: int = 10
     """Epochs in which all modalities are trained, at least 0; the authors take 10 of 60."""
     batches: Literal["interleaved", "blocks"] = "interleaved"
     """interleaved: a batch comes where the schedule fills it; blocks: one modality after the other, as in public code.
     Either way the samples of a modality keep the schedule's order."""
+
+    absent: Absent = "zero"
+    """What the fusion head takes for the features that a sample does not show: zero, or the mean of the modality's
+    features over the last parts of batches that show it, for encoders whose features are signed (BERT, ViT)."""
 
     published: ClassVar = (1.0, 0.5)
 
@@ -54,6 +63,10 @@ class Remix(Method):
         check_hiding(setting)
         trained = all(self.weights(setting).unimodal.values())
         require(trained, "network.loss_weights.unimodal", setting.unimodal, "above 0 for remix with loss: product")
+
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
+        """Return the running means, if they are used."""
+        return start_means(self.absent, setting, modules)
 
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Return the weights: the authors' heads weigh twice as much after the warm-up."""
@@ -82,6 +95,18 @@ class Remix(Method):
         kept = measured[sequence].argmin(axis=1)
         order = kept.argsort(kind="stable") if self.batches == "blocks" else filled(kept, context.setting.batch_size)
         return Arranged(sequence[order], kept[order])
+
+    def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
+        """Return the features with means in the place of those that are not shown, if that is asked for."""
+        if self.absent == "zero":
+            return None
+        every = torch.ones_like(seen.labels, dtype=torch.bool)
+        numbers = dict(zip(seen.features, range(len(seen.features)), strict=True))
+        shown = {name: every if seen.kept is None else seen.kept == number for name, number in numbers.items()}
+        means = running_means(context, seen.features, shown)
+        if seen.kept is None:
+            return None
+        return Mixed({n: torch.where(shown[n][:, None], x, means[n]) for n, x in seen.features.items()}, heads=False)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss of what the samples show."""

@@ -50,6 +50,19 @@ def shapley(names: Iterable[str], value: Mapping[frozenset[str], torch.Tensor]) 
     return shares
 
 
+def sample_contributions(seen: Seen) -> torch.Tensor:
+    """Return what each modality contributes to the prediction of each sample, float64 [batch, M].
+
+    Its Shapley share of a game in which some modalities, the features of the others being zero, win their number if
+    the fused prediction is right, else nothing (Wei et al., CVPR 2024). The shares of a sample sum to M or 0.
+    """
+    names = list(seen.features)
+    fused = {frozenset(c): fuse_some(seen, c) for c in coalitions(names)} | {frozenset(names): seen.fused}
+    value = {c: len(c) * (z.argmax(dim=1) == seen.labels).double() for c, z in fused.items()}
+    value[frozenset()] = torch.zeros_like(value[frozenset(names)])
+    return torch.stack(list(shapley(names, value).values()), dim=1)
+
+
 def share_logits(seen: Seen) -> dict[str, torch.Tensor]:
     """Return each modality's share of the fused logits, ``z(f_m) - (1 - 1/M) z(0)``, [batch, classes].
 

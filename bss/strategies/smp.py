@@ -20,6 +20,7 @@ class Smp(Strategy):
 
     kind: Literal["smp"] = "smp"
     control = "weights.encoder_gradients=0.5"
+    steady = True
     order: tuple[str, ...] | None = None
     """All modalities, weakest first; null: by the mean probability of the label in their heads on train, after
     `warm_up` epochs in which all train."""

@@ -12,7 +12,7 @@ from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Arranged, Context, Method, Objective, Seen, Setting
 from bss.strategies.keeping import check_hiding, kept_loss, with_copies
-from bss.strategies.shares import coalitions, fuse_some, shapley
+from bss.strategies.shares import sample_contributions
 
 SHARE_JUDGED = 0.2
 """Of the samples, whose mean contributions decide at the level of modalities; drawn with replacement."""
@@ -28,6 +28,7 @@ class Smv(Method):
 
     kind: Literal["smv"] = "smv"
     control = "modality-dropout"
+    steady = True
     level: Literal["sample", "modality"] = "sample"
     """sample: 1 to 3 copies of each sample, by its own contributions; modality: of drawn samples, as many as the mean
     contribution of the modality lies below the greatest."""
@@ -54,11 +55,7 @@ class Smv(Method):
 
     def measure(self, context: Context, seen: Seen) -> torch.Tensor:
         """Return the contributions, [batch, M]."""
-        names = context.setting.modalities
-        fused = {frozenset(c): fuse_some(seen, c) for c in coalitions(names)} | {frozenset(names): seen.fused}
-        value = {c: len(c) * (z.argmax(dim=1) == seen.labels).double() for c, z in fused.items()}
-        value[frozenset()] = torch.zeros_like(value[frozenset(names)])
-        return torch.stack(list(shapley(names, value).values()), dim=1)
+        return sample_contributions(seen)
 
     def arrange(
         self,

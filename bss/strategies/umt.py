@@ -19,6 +19,7 @@ class Umt(Method):
 
     kind: Literal["umt"] = "umt"
     control = "weights.fused=0.0"
+    steady = True
     strength: float = 10.0
     """Weight of the mean squared distance of the features, at least 0; the paper tunes it in 1 to 50."""
 

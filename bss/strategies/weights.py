@@ -20,6 +20,7 @@ class Weighted(Strategy):
     """
 
     kind: Literal["weights"] = "weights"
+    steady = True
     fused: float | None = None
     """Weight of the fused cross-entropy; null: that of network.loss_weights."""
     unimodal: float | None = None

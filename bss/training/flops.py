@@ -1,13 +1,16 @@
 """Floating-point operations of an epoch, counted by rehearsing its steps on a few samples."""
 
 import copy
+from collections.abc import Callable, Hashable
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bss.balance.schedulers import Entry
+from bss.models.heads import Head
 from bss.models.network import MultiModalNetwork
 from bss.strategies.base import ALL, Arranged
 from bss.training.distributed.ranks import ALONE
@@ -23,14 +26,14 @@ ROWS = 4
 class EpochFlops:
     """Counts the operations of matrix products and convolutions, forward and backward, as torch's counter does.
 
-    A rehearsal changes nothing: it runs on copies, and restores the generators. Plain steps are always the same, so
-    they are rehearsed once; steps of a strategy once per epoch.
+    A rehearsal changes nothing: it runs on copies, and restores the generators. Steps that are the same in many epochs
+    are rehearsed in the first of them: plain ones, and those of a strategy as long as its plan and `phase` stay.
     """
 
     def __init__(self, network: MultiModalNetwork, train: SplitData) -> None:
         self.network, self.train = network, train
-        self._plain: int | None = None
-        self._read: int | None = None
+        self._steps: dict[Hashable, int] = {}
+        self._reads: dict[Hashable, int] = {}
 
     def __call__(self, run: StrategyRun | None, entry: Entry, epoch: int, samples: int) -> int:
         """Return the operations of `epoch`, whose steps showed `samples`, and of the passes before it."""
@@ -38,18 +41,19 @@ class EpochFlops:
         every = entry.measures_every
         if every is not None and entry.measures_by != "online" and epoch and epoch % every == 0:
             read += len(self.train)
-        if read and (run is not None or self._read is None):  # a strategy's heads may have grown
-            self._read = self._forward()
-        total = read * (self._read or 0)
-        if run is None:
-            self._plain = self._step(None, ALL) if self._plain is None else self._plain
-            return total + self._plain * samples
-        kept = np.full(samples, ALL) if run.arranged is None else run.arranged.kept[:samples]
-        numbers, counts = np.unique(kept, return_counts=True)
-        steps = [
-            self._step(run, number) * count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
-        ]
-        return total + sum(steps)
+        heads = tuple(head.used for head in self.network.heads.values() if isinstance(head, Head))  # which may grow
+        total = read * self._known(self._reads, heads, self._forward) if read else 0
+        arranged = None if run is None else run.arranged
+        kept = np.full(samples, ALL) if arranged is None else arranged.kept[:samples]
+        for number, count in zip(*(found.tolist() for found in np.unique(kept, return_counts=True)), strict=True):
+            decides = (number, heads, None if run is None else _phase(run))
+            total += count * self._known(self._steps, decides, partial(self._step, run, number))
+        return total
+
+    def _known(self, known: dict[Hashable, int], decides: Hashable, count: Callable[[], int]) -> int:
+        if decides not in known:
+            known[decides] = count()
+        return known[decides]
 
     def _forward(self) -> int:
         """Return the operations of one sample in eval mode."""
@@ -84,3 +88,9 @@ class EpochFlops:
 
     def _rows(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.arange(min(ROWS, len(self.train)))
+
+
+def _phase(run: StrategyRun) -> Hashable:
+    """Return what decides the operations of a step of this epoch, besides what samples show and the heads in use."""
+    plan, weights = run.context.plan, run.context.weights
+    return plan.frozen, weights.fused is None, tuple(weights.unimodal), run.strategy.phase(run.context)

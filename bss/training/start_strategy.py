@@ -51,7 +51,10 @@ def start_strategy(
     seed: int,
     teachers: Teachers | None = None,
 ) -> StrategyRun | None:
-    """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs val and there is none."""
+    """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs val and there is none.
+
+    The encoders of `network` become those of `teachers` if the strategy wants them `pretrained`.
+    """
     if strategy is None or strategy.plain:
         return None
     if "val" in strategy.splits and not len(store.rows("val")):
@@ -60,4 +63,8 @@ def start_strategy(
             "split is never used for that. Give the manifest a val split and run `bss prepare` again."
         )
     setting = replace(setting_of(config), modalities=tuple(network.heads))
-    return StrategyRun(strategy, setting, network, ranks, seed, None if teachers is None else teachers.network)
+    if strategy.pretrained:
+        assert teachers is not None
+        network.encoders.load_state_dict(teachers.network.encoders.state_dict())
+    asked = teachers.network if strategy.taught and teachers is not None else None
+    return StrategyRun(strategy, setting, network, ranks, seed, asked)

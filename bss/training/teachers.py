@@ -54,7 +54,7 @@ def teachers_trial(config: Config, data: Store, student: Trial) -> tuple[Config,
 
 def needed_teachers(config: Config, data: Store, students: Iterable[Trial]) -> list[Trial]:
     """Return the trainings of the teachers that `students` need, each once."""
-    found = [teachers_trial(config, data, student)[1] for student in students if _taught(config, student)]
+    found = [teachers_trial(config, data, student)[1] for student in students if _needs(config, student)]
     return list({trial.folder: trial for trial in found}.values())
 
 
@@ -63,7 +63,7 @@ def teachers_for(student: Trial, config: Config, data: Store, ranks: Ranks) -> T
 
     Collective. Trials that need the same teachers wait for the one that trains them.
     """
-    if not _taught(config, student):
+    if not _needs(config, student):
         return None
     from bss.training.trial_folder import is_finished, train_into  # which calls this
 
@@ -90,9 +90,9 @@ def teachers_for(student: Trial, config: Config, data: Store, ranks: Ranks) -> T
     return Teachers(network.eval().requires_grad_(False), **shared["cost"])
 
 
-def _taught(config: Config, student: Trial) -> bool:
+def _needs(config: Config, student: Trial) -> bool:
     strategy = strategy_of(config, student.id.strategy)
-    return strategy is not None and strategy.taught
+    return strategy is not None and strategy.needs_teachers
 
 
 def _folder(student: Trial) -> Path:

@@ -15,25 +15,23 @@ from bss.artifacts.plans import Plan
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Entry
 from bss.config.schema import Config
-from bss.data.decode.learned_tokenizer import copy_tokenizers
 from bss.data.store import Store
-from bss.data.tables import write_table
 from bss.errors import BssError
-from bss.files import write_csv, write_json
+from bss.files import write_json
 from bss.metrics.base import Balance, BalanceMetric, SplitMetric, Trained, TrainingMetric
 from bss.metrics.find import metrics_of, values_of
-from bss.models.network import MultiModalNetwork, Outputs, describe_network
+from bss.models.network import Outputs, describe_network
 from bss.signals import finishing_steps
 from bss.strategies import Strategy
 from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.evaluation import evaluate, task_of
+from bss.training.final_imbalance import contributions_table, final_imbalance
 from bss.training.flops import EpochFlops
 from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
-from bss.training.predicting import predict
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
@@ -42,6 +40,7 @@ from bss.training.split_data import SplitData
 from bss.training.start_strategy import Teachers, config_for, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
+from bss.training.trial_files import predictions_table, write_trial
 
 
 def train_trial(
@@ -130,12 +129,37 @@ def train_trial(
                 state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
             state.position = Position(epoch + 1)
     test = seen.get("test") or SplitData(store, "test", network, device, features)
+    metrics, contributions = _final_metrics(config, state, seen, test, train, teachers)
+    tables = {"predictions": predictions_table(network, store, test, ranks)}
+    if contributions:
+        tables["contributions"] = contributions_table(store, train, contributions)
+    if folder is not None:
+        description = describe_network(config.network, store)
+        write_trial(config, network, store, train.rows, description, metrics, records, tables, folder)
+        write_json(folder / "timing.json", _seconds(state, teachers))
+    return metrics, records.ranks
+
+
+def _final_metrics(
+    config: Config,
+    state: TrainingState,
+    seen: dict[str, SplitData],
+    test: SplitData,
+    train: SplitData,
+    teachers: Teachers | None,
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
+    """Evaluate the last network and the selected one, which is what remains.
+
+    Returns metrics.json, and each modality's contribution to the samples of train [n], empty unless imbalance is
+    measured.
+    """
+    network, ranks = state.network, state.ranks
     last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
-        **_cost(records, teachers),
+        **_cost(state.records, teachers),
         **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks, config.evaluation),
         **{
@@ -144,12 +168,10 @@ def train_trial(
             if not metric.per_modality
         },
     }
-    predictions = predictions_table(network, store, test, ranks)
-    if folder is not None:
-        description = describe_network(config.network, store)
-        _write(config, network, store, train.rows, description, metrics, records, predictions, folder)
-        write_json(folder / "timing.json", _seconds(state, teachers))
-    return metrics, records.ranks
+    if config.evaluation.imbalance_every is None:
+        return metrics, {}
+    found = final_imbalance(network, train, {**seen, "test": test}, ranks)
+    return metrics | found.metrics, found.contributions
 
 
 def _cost(records: Records, teachers: Teachers | None) -> dict[str, int]:
@@ -250,48 +272,3 @@ def _epoch_metrics(
     if is_due(config.evaluation, epoch, config.train.epochs):
         row |= imbalance_row(network, seen[watched], train, state.records.history, seed, epoch, ranks)
     return row
-
-
-def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:
-    """Return predictions.parquet: the test samples, their labels, and what the network takes them for."""
-    logits, heads = predict(network, test, ranks)
-    columns = {"index": test.rows, "id": store.ids[test.rows].tolist(), "label": store.labels[test.rows]}
-    columns["predicted"] = logits.argmax(axis=1)
-    return columns | {f"predicted_{m}": z.argmax(axis=1) for m, z in heads.items()}
-
-
-def _write(
-    config: Config,
-    network: MultiModalNetwork,
-    store: Store,
-    train_rows: npt.NDArray[np.int64],
-    description: dict[str, Any],
-    metrics: dict[str, Any],
-    records: Records,
-    predictions: dict[str, Any],
-    folder: Path,
-) -> None:
-    write_csv(folder / "history.csv", records.history)
-    write_json(folder / "metrics.json", metrics)
-    write_json(folder / "network.json", description)
-    copy_tokenizers(store.path, store.modalities, folder)
-    with (folder / "model.pt").open("wb") as file:  # given a path, torch reports a full disk unintelligibly
-        torch.save(network.state_dict(), file)
-    left = config.tracking.sequences_mib << 20
-    kept: list[npt.NDArray[np.int32] | None] = []
-    for sequence in records.sequences:
-        left -= 4 * len(sequence)
-        kept.append(train_rows[sequence].astype(np.int32) if left >= 0 else None)
-    digests = [row["schedule/digest"] for row in records.history]
-    columns = {"epoch": np.arange(len(kept)), "digest": digests, "sequence": kept}
-    write_table(folder / "sequences.parquet", columns)
-    if records.measurements:
-        epochs, scores, smoothed = zip(*records.measurements, strict=True)
-        columns = {
-            "epoch": np.repeat(epochs, len(train_rows)),
-            "index": np.tile(train_rows, len(epochs)),
-            "score": np.concatenate(scores),
-            "smoothed": np.concatenate(smoothed),
-        }
-        write_table(folder / "measurements.parquet", columns)
-    write_table(folder / "predictions.parquet", predictions)

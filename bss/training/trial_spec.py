@@ -116,7 +116,7 @@ def describe_trial(config: Config, data: Store, plans: Path, trial: TrialId, fol
     }
     described = Trial(trial, folder, plans, plan.digest, digest_json(decides), code_version()["digest"], parameters)
     strategy = strategy_of(config, trial.strategy)
-    if strategy is None or not strategy.taught:
+    if strategy is None or not strategy.needs_teachers:
         return described
     from bss.training.teachers import teachers_trial  # which describes a trial without teachers
 

@@ -34,6 +34,7 @@ def train(
     """
     import json
     import os
+    import shutil
     import tempfile
     from pathlib import Path
 
@@ -41,7 +42,7 @@ def train(
     from bss.kubeflow.execution import join_execution
     from bss.kubeflow.groups import read_group
     from bss.kubeflow.messages import plain_errors
-    from bss.kubeflow.trainings import take_trial, trial_config, without_tracking
+    from bss.kubeflow.trainings import share_teachers, take_trial, trial_config, without_tracking
     from bss.stages.train import train as train_stage
     from bss.training.trial_spec import TrialId
 
@@ -49,12 +50,13 @@ def train(
     numbers = {}
     with plain_errors(), secret_environment(mlflow_tracking_uri):
         place = Path(model.path)
-        for trial in read_group(Path(plans.path), group, digest):
-            config = trial_config(Path(plans.path), **trial)
-            taken = TrialId(**{name: trial[name] for name in TrialId._fields if name in trial})
-            execution = join_execution(config, mlflow_tracking_uri)
-            with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
-                runs = Path(temporary) / "runs"
+        with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
+            for number, trial in enumerate(read_group(Path(plans.path), group, digest)):
+                config = trial_config(Path(plans.path), **trial)
+                taken = TrialId(**{name: trial[name] for name in TrialId._fields if name in trial})
+                execution = join_execution(config, mlflow_tracking_uri)
+                runs = Path(temporary) / f"runs-{number}"
+                share_teachers(runs, Path(temporary) / "teachers")
                 paths = (Path(store.path), Path(scores.path), Path(plans.path), runs)
                 train_stage(
                     config if execution else without_tracking(config),
@@ -63,6 +65,7 @@ def train(
                     execution=execution,
                 )
                 numbers[taken.path] = take_trial(runs, taken.scheduler, taken.seed, place / taken.path, taken.strategy)
+                shutil.rmtree(runs)
     for key, found in numbers.items():
         for name, value in found.items():
             if isinstance(value, (int, float)):

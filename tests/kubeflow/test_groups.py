@@ -9,10 +9,12 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from bss.errors import BssError
-from bss.files import digest_json
+from bss.files import digest_json, read_json
 from bss.kubeflow.groups import MOST_GROUPS, group_size, group_trials, read_group
 from bss.kubeflow.lists import LONGEST
 from bss.kubeflow.trainings import collect_trials, list_trials
+from bss.stages.schedule import schedule
+from bss.training import trial_folder
 from components.train.component import train as train_step
 
 MAX_ARG_STRLEN = 32 * 4096
@@ -134,6 +136,34 @@ def test_two_thousand_trainings_fit_into_what_kubeflow_passes_on(tmp_path):
     assert len(argument_of_compare(MOST_GROUPS)) < MAX_ARG_STRLEN
     assert starts(argument_of_compare(MOST_GROUPS))
     assert not starts(argument_of_compare(2000))  # as an artifact each, they would not
+
+
+def test_a_step_trains_the_teachers_of_a_seed_once(pipeline, small_store, tree, make_config, tmp_path, monkeypatch):
+    folder, _ = pipeline
+    strategies = {"umt": {"kind": "umt"}, "g2d": {"kind": "g2d"}}
+    tree |= {"seeds": [0], "strategies": strategies, "combinations": ["uniform+umt", "uniform+g2d"]}
+    tree["compare"] = {"baseline": "uniform+umt", "control": None, "resamples": 1000}
+    config = make_config(tree)
+    schedule(config, small_store, folder / "scores", tmp_path / "plans")
+    (group,) = group_trials(list_trials(config, small_store, tmp_path / "plans"), 2, tmp_path / "plans")
+    trained, into = [], trial_folder.train_trial
+    monkeypatch.setattr(
+        trial_folder, "train_trial", lambda *given, **more: trained.append(given[3]) or into(*given, **more)
+    )
+    train_step.python_func(
+        **group,
+        mlflow_tracking_uri="",
+        image="none",
+        store=SimpleNamespace(path=str(small_store)),
+        scores=SimpleNamespace(path=str(folder / "scores")),
+        plans=SimpleNamespace(path=str(tmp_path / "plans")),
+        model=SimpleNamespace(path=str(tmp_path / "model"), metadata={}),
+        metrics=SimpleNamespace(path=str(tmp_path / "metrics"), log_metric=lambda name, value: None),
+    )
+    assert len(trained) == 3  # the teachers, and their two students
+    steps = [read_json(path, "train")["steps"] for path in sorted((tmp_path / "model").glob("*/*/metrics.json"))]
+    assert steps == [2 * 3 * 3] * 2  # each counts the teachers' in full: 3 epochs of 3 batches, as many as its own
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tmp")] == []
 
 
 def test_a_step_trains_its_group_into_one_artifact(pipeline, small_store, tree, make_config, tmp_path, monkeypatch):

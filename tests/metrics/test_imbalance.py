@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from bss.artifacts.contributions import read_contributions
 from bss.artifacts.plans import read_plan
 from bss.config import config_to_tree
 from bss.data.store import Store
+from bss.files import read_json
 from bss.metrics import fused_accuracy, overfitting, shapley
 from bss.metrics.base import HeadLosses, Imbalance, ImbalanceMetric, Task
 from bss.metrics.find import metrics_of, values_of
+from bss.tracking.columns import final_values
 from bss.training.distributed.ranks import ALONE
+from bss.training.final_imbalance import final_imbalance
 from bss.training.flops import EpochFlops
 from bss.training.imbalance import imbalance_row, is_due, spaced
 from bss.training.trial import train_trial
@@ -27,6 +31,7 @@ from toy import Toy, make_network, network_for, start
 
 from bss.balance.schedulers.learned import LearnedEntry as Learned
 from bss.balance.schedulers.uniform import UniformEntry as Uniform
+from bss.strategies.aug import Aug
 from bss.strategies.mla import Mla
 from bss.strategies.mmpareto import MmPareto
 from bss.strategies.remix import Remix
@@ -140,6 +145,18 @@ def test_the_row_of_a_network_and_its_last_one(monkeypatch):
     assert later["imbalance/overfitting_audio"] == pytest.approx(1 / abs(3 - loss))
 
 
+@pytest.mark.parametrize("strategy", [Mla(), Aug(width=5, every=1)])
+def test_the_row_of_a_network_whose_heads_have_layers(strategy):
+    network, data = network_for(strategy, TWO), Toy(TWO)
+    row = imbalance_row(network, data, data, [], 0, 0, ALONE)
+    network.eval()
+    logits = network(data.inputs).logits["audio"].detach()
+    assert row["imbalance/head_loss_audio"] == pytest.approx(
+        float(torch.nn.functional.cross_entropy(logits, data.labels)), abs=1e-6
+    )
+    assert set(final_imbalance(network, data, {"test": data}, ALONE).contributions) == set(TWO)
+
+
 def test_flops_of_a_plain_step_by_hand():
     network, data = make_network(TWO), Toy(TWO)
     # Encoders 5 -> 6 -> 4 (no gradient of the inputs of the first layer), heads 4 -> 3, the fusion head 8 -> 3.
@@ -205,14 +222,24 @@ def history(pipeline, small_root, small_store, make_config, tmp_path):
         folder.mkdir()
         train_trial(config, store, plan, "bss-l", 0, folder, lambda row: None)
         rows = list(csv.DictReader(io.StringIO((folder / "history.csv").read_text())))
-        return rows, (folder / "model.pt").read_bytes(), (folder / "metrics.json").read_bytes()
+        return rows, (folder / "model.pt").read_bytes(), read_json(folder / "metrics.json", "train"), folder, store
 
     return run
 
 
 def test_measuring_changes_no_training_and_fills_its_columns_when_due(history):
     plain, measured = history(None), history(2)
-    assert plain[1:] == measured[1:]
+    assert plain[1] == measured[1]
+    final = {key: value for key, value in measured[2].items() if key.startswith("imbalance/")}
+    assert plain[2] == {key: value for key, value in measured[2].items() if key not in final}
+    names = ("probe", "val_probe", "sample_contribution", "idle")
+    assert set(final) == {f"imbalance/{key}_{name}" for key in names for name in ("audio", "image", "vector")}
+    assert read_contributions(plain[3], plain[4]) is None
+    contributions = read_contributions(measured[3], measured[4])
+    for name, column in contributions.items():
+        assert final[f"imbalance/sample_contribution_{name}"] == pytest.approx(column.mean())
+        assert final[f"imbalance/idle_{name}"] == pytest.approx((column <= 0).mean())
+    assert set(final_values(measured[2])) - set(final_values(plain[2])) == {key for key in final if "probe" in key}
     columns = [column for column in measured[0][0] if column.startswith("imbalance/")]
     assert len(columns) == 1 + 3 * (len(metrics_of(ImbalanceMetric)) - 1)
     for epoch, (row, without) in enumerate(zip(measured[0], plain[0], strict=True)):

@@ -7,6 +7,8 @@ import numpy as np
 
 from bss.config.combinations import Combination
 from bss.config.schema import CompareConfig
+from bss.metrics.base import ImbalanceMetric, Task
+from bss.metrics.find import metrics_of
 from bss.report.comparison import compare_results
 from bss.report.results import Result
 
@@ -39,6 +41,22 @@ def made_results(names, seeds, modalities, epochs=EPOCHS, spread=0.03):
                 "schedule/samples": np.minimum(48, 10 + (2 + place % 3) * time).astype(float).tolist(),
             }
             results[name].append(Result(metrics, history, 20.0 + place % 7, Path(f"no-folder/{name}")))
+    return results
+
+
+def add_imbalance(results, modalities, every=4):
+    """Add to the history of each training what is measured after each of `every` epochs, different in each seed."""
+    task = Task(3, tuple(modalities))
+    columns = [one.column for metric in metrics_of(ImbalanceMetric, task) for one in metric.series(task.modalities, "")]
+    for trials in results.values():
+        for seed, trial in enumerate(trials):
+            epochs = len(trial.history["schedule/steps"])
+            for place, column in enumerate(columns):
+                values = [0.01 * (place + seed) + 0.001 * epoch for epoch in range(epochs)]
+                due = [(epoch + 1) % every == 0 for epoch in range(epochs)]
+                trial.history[column] = [v if d else np.nan for v, d in zip(values, due, strict=True)]
+            for place, name in enumerate(modalities):
+                trial.history[f"val/acc_{name}"] = [0.4 + 0.01 * (place + seed) + 0.01 * e for e in range(epochs)]
     return results
 
 

@@ -11,7 +11,7 @@ import pytest
 from browser import needs_browser
 from chromium import browser
 from conftest import small_tree
-from made import made_results
+from made import add_imbalance, made_results
 
 from bss.artifacts.scores import read_scores, scores_path
 from bss.config import config_from_tree
@@ -45,6 +45,8 @@ def make_page(root, store, scores, schedulers, strategies):
     config = config_from_tree(tree, "params.yaml")
     data = Store.open(store)
     results = made_results([row.name for row in combinations_of(config)], SEEDS, data.modalities)
+    if not strategies:
+        add_imbalance(results, data.modalities)
     comparison = compare_results(config, results, len(data.rows("val")))
     config = replace(config, seeds=(0,))  # the scores are those of one
     counts = {split: len(data.rows(split)) for split in ("train", "val", "test")} | {"classes": len(data.classes)}
@@ -237,6 +239,18 @@ def test_the_page_never_scrolls_sideways_but_wide_parts_do_in_their_own_boxes(ta
             "Math.min(...[...document.querySelectorAll('figure.wide svg')].map((s) => s.getBoundingClientRect().width))"
         )
         assert smallest >= 832 * 0.99  # scaled down to the phone, the text in them could not be read
+
+
+def test_drawings_of_imbalance_keep_the_size_of_their_text_on_a_phone(tab, files):
+    page = opened(tab, files, "nine", PHONE)
+    page.evaluate("[...document.querySelectorAll('h2')].find((h) => h.textContent === 'Imbalance').scrollIntoView()")
+    pictured(page, "imbalance-400", whole=False)
+    shares = page.evaluate(
+        """[...document.querySelectorAll("svg[aria-label*='of each modality against epochs']")].map(
+          (svg) => svg.getBoundingClientRect().width / (parseFloat(svg.getAttribute("width")) / 0.75))"""
+    )
+    assert len(shares) == 9
+    assert min(shares) >= 0.85  # of 8 points and more
 
 
 def test_sixty_rows_are_all_in_the_table_and_in_the_panels(tab, files):

@@ -74,6 +74,7 @@ CASES = {
     "longer": Longer(),
     "mixup": Mixup(),
     "modality dropout": ModalityDropout(rate=0.5),
+    "modality dropout to means": ModalityDropout(rate=0.5, absent="mean"),
     "ogm": Ogm(noise=False, window=ALL),
     "ogm-ge": Ogm(window=ALL),
     "ogm published": Ogm(loss="published", noise=False, window=ALL),
@@ -112,6 +113,7 @@ CASES = {
     "smv": Smv(warm_up=1),
     "smv modality": Smv(level="modality", alpha=3.0, warm_up=1, keep_length=True),
     "remix": Remix(warm_up=1),
+    "remix to means": Remix(warm_up=1, absent="mean"),
     "remix published": Remix(loss="published", warm_up=1, batches="blocks"),
     "midas": Midas(rate=0.5, warm_up=0.25),
     "mcr": Mcr(strength=1.0, permutations=3),
@@ -150,13 +152,14 @@ NEUTRAL = {
 }
 ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc", "domfn"}
 """Kinds with no parameters that make them plain training to the bit."""
-DRAW = {"mixup", "modality dropout", "ogm-ge", "amss", "amss+", "opm", "smv", "smv modality", "midas", "mcr"}
-BY_PART = {"mixup", "modality dropout", "pmr", "opm", "midas", "mcr", "mcr collaborative"}
+DROPOUT = {"modality dropout", "modality dropout to means"}
+DRAW = {"mixup", *DROPOUT, "ogm-ge", "amss", "amss+", "opm", "smv", "smv modality", "midas", "mcr"}
+BY_PART = {"mixup", *DROPOUT, "remix to means", "pmr", "opm", "midas", "mcr", "mcr collaborative"}
 """Draw or weigh per part of a batch, so that accumulation changes them."""
 BY_ORDER = {"mla", "reconboost", "aug"}
 """Kinds whose turns or stages follow the order of the modalities."""
 ONE_RANK = {"mixup", "midas", "mcr", "mcr collaborative"}
-HIDE = {"smv", "smv modality", "remix", "remix published"}
+HIDE = {"smv", "smv modality", "remix", "remix to means", "remix published"}
 """Show some samples with one modality only, which scores do not observe."""
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")
@@ -250,7 +253,7 @@ def test_renaming_and_reordering_permutes_the_results(case):
         names = {"video": "video", "audio": "audio"}
     if strategy.kind in BY_ORDER:
         names = {"audio": "head", "video": "e"}
-    if case in ("modality dropout", "opm", "smv", "smv modality", "midas"):
+    if case in (*DROPOUT, "opm", "smv", "smv modality", "midas"):
         pytest.skip("which modality a draw takes depends on their order")
     one = network_for(strategy, TWO, fusion)
     other = renamed(one, names, fusion)

@@ -17,10 +17,13 @@ from bss.files import held, read_json
 from bss.models.network import build_network
 from bss.stages.train import train as train_stage
 from bss.strategies.g2d import G2d, distillation
+from bss.strategies.reconboost import ReconBoost
 from bss.strategies.umt import Umt, feature_distance
 from bss.training import teachers as module
 from bss.training.distributed.ranks import ALONE
+from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.start_strategy import start_strategy
 from bss.training.teachers import TEACHERS, needed_teachers, teachers_for
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 
@@ -80,9 +83,10 @@ def taught(pipeline, small_root, small_store, tmp_path_factory):
         "umt": {"kind": "umt"},
         "g2d": {"kind": "g2d"},
         "alone": {"kind": "weights", "fused": 0.0, "unimodal": 1.0},
+        "boost": {"kind": "reconboost", "teachers": "pretrained"},
     }
     tree["seeds"] = [0]
-    tree["combinations"] = ["uniform", "bss-h+umt", "uniform+g2d", "uniform+alone"]
+    tree["combinations"] = ["uniform", "bss-h+umt", "uniform+g2d", "uniform+alone", "uniform+boost"]
     tree["compare"] = {"baseline": "uniform", "control": None, "resamples": 1000}
     config, folder = config_from_tree(tree, "params.yaml"), tmp_path_factory.mktemp("taught")
     paths = (small_store, pipeline[0] / "scores", pipeline[0] / "plans")
@@ -97,7 +101,7 @@ def student(taught, row, runs=None):
     return describe_trial(config, data, plans, trial, folder, read_trial_plan(config, data, plans, trial))
 
 
-UMT, G2D = ("bss-h", 0, "umt"), ("uniform", 0, "g2d")
+UMT, G2D, BOOST = ("bss-h", 0, "umt"), ("uniform", 0, "g2d"), ("uniform", 0, "boost")
 
 
 def test_one_training_teaches_all_rows_of_a_seed_and_is_that_of_independent_networks(taught):
@@ -106,25 +110,26 @@ def test_one_training_teaches_all_rows_of_a_seed_and_is_that_of_independent_netw
     alone = runs / "uniform+alone" / "seed=0"
     for name in SAME:
         assert (folder / name).read_bytes() == (alone / name).read_bytes()
-    students = [student(taught, row) for row in (UMT, G2D, ("uniform", 0, "alone"))]
+    students = [student(taught, row) for row in (UMT, G2D, BOOST, ("uniform", 0, "alone"))]
     (trial,) = needed_teachers(taught[1], Store.open(taught[2][0]), students)
     assert trial.folder == folder
 
 
 def test_another_training_of_the_teachers_is_another_trial(taught, monkeypatch):
-    before = {row: student(taught, row).key for row in (UMT, ("uniform", 0, "alone"))}
+    before = {row: student(taught, row).key for row in (UMT, BOOST, ("uniform", 0, "alone"))}
     monkeypatch.setattr(module, "UNIMODAL", replace(module.UNIMODAL, label_smoothing=0.1))
     after = {row: student(taught, row).key for row in before}
-    assert [after[row] == before[row] for row in before] == [False, True]
+    assert [after[row] == before[row] for row in before] == [False, False, True]
 
 
 def test_the_cost_of_teachers_is_counted(taught):
     runs = taught[0]
     (folder,) = (runs / TEACHERS).iterdir()
     teaching, plain = (read_json(path / "metrics.json", "train") for path in (folder, runs / "uniform" / "seed=0"))
-    metrics = read_json(runs / "uniform+g2d" / "seed=0" / "metrics.json", "train")
-    for key in ("steps", "samples"):
-        assert metrics[key] == teaching[key] + plain[key]
+    for row in ("uniform+g2d", "uniform+boost"):
+        metrics = read_json(runs / row / "seed=0" / "metrics.json", "train")
+        for key in ("steps", "samples"):
+            assert metrics[key] == teaching[key] + plain[key]
     timing = read_json(runs / "uniform+g2d" / "seed=0" / "timing.json", "train")
     assert timing["teaching_seconds"] == read_json(folder / "timing.json", "train")["seconds"]
     assert timing["seconds"] > timing["teaching_seconds"]
@@ -142,6 +147,20 @@ def test_the_teachers_are_those_of_the_selected_epoch_in_eval_mode(taught):
     assert not any(module.training for module in found.network.modules())
     assert not any(p.requires_grad for p in found.network.parameters())
     assert teachers_for(student(taught, ("uniform", 0, "alone")), config, data, ALONE) is None
+
+
+def test_a_pretrained_strategy_begins_with_the_encoders_of_the_teachers_and_does_not_ask_them_later(taught):
+    _, config, (store, *_) = taught
+    data, trial = Store.open(store), student(taught, BOOST)
+    teachers, network = teachers_for(trial, config, data, ALONE), initial_network(config, data, 0, torch.device("cpu"))
+    heads = {name: value.clone() for name, value in network.heads.state_dict().items()}
+    strategy = config.strategies["boost"]
+    run = start_strategy(strategy, config, data, network, ALONE, 0, teachers)
+    assert run.teachers is None
+    for part, expected in (("encoders", teachers.network.encoders.state_dict()), ("heads", heads)):
+        for name, value in getattr(network, part).state_dict().items():
+            assert torch.equal(value, expected[name])
+    assert not ReconBoost().needs_teachers
 
 
 def test_a_stop_while_teachers_are_trained_or_learned_from_ends_with_the_same_bytes(taught, tmp_path, monkeypatch):

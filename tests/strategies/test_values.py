@@ -9,6 +9,7 @@ from toy import CLASSES, SGD, Toy, make_network, setting_for, start, train
 
 from bss.config.fusion import Gated
 from bss.strategies import Context, EpochPlan, Facts, Gradients, Seen
+from bss.strategies.absent import running_means, start_means
 from bss.strategies.agm import Agm, factors, shapley_logits
 from bss.strategies.amss import Amss, unit_weights
 from bss.strategies.dgl import Dgl
@@ -428,6 +429,35 @@ def test_modality_dropout_hides_one_modality_of_a_share_of_the_samples():
     for rows in hidden.values():
         assert float(rows.float().mean()) == pytest.approx(0.2, abs=0.03)
     assert not mixed.heads
+
+
+def test_the_running_mean_of_features_that_samples_show():
+    strategy, network = ModalityDropout(absent="mean"), make_network(TWO)
+    state = start_means("mean", setting_for(network), start(strategy, network).modules)
+    context = context_of(strategy, network, state)
+    x = torch.tensor([[1.0], [3.0], [50.0]]).expand(3, 4)
+    shown = {"audio": torch.tensor([True, True, False]), "video": torch.zeros(3, dtype=torch.bool)}
+    means = running_means(context, {"audio": x, "video": x}, shown)
+    # The first part counts in full; the second has a tenth of the weight, over 0.1 + 0.9 x 0.1.
+    assert (means["audio"].tolist(), means["video"].tolist()) == ([2.0] * 4, [0.0] * 4)
+    means = running_means(context, {"audio": x + 4, "video": x}, shown | {"video": torch.ones(3, dtype=torch.bool)})
+    assert means["audio"].tolist() == pytest.approx([(0.9 * 0.1 * 2 + 0.1 * 6) / 0.19] * 4)
+    assert means["video"].tolist() == pytest.approx([18.0] * 4)
+    means = running_means(context, {"audio": x, "video": x}, dict.fromkeys(TWO, torch.zeros(3, dtype=torch.bool)))
+    assert means["video"].tolist() == pytest.approx([18.0] * 4)
+
+
+def test_modality_dropout_can_put_the_mean_in_the_place_of_features():
+    network, data, draw = make_network(TWO), Toy(TWO), Draw(0, 0, 0, CPU, 1, 22)
+    seen = seen_of(network, data, range(22))
+    zeros = ModalityDropout(rate=0.9).mix(context_of(ModalityDropout(), network), seen, draw).features
+    strategy = ModalityDropout(rate=0.9, absent="mean")
+    state = strategy.start(setting_for(network), start(strategy, network).modules, CLASSES)
+    found = strategy.mix(context_of(strategy, network, state), seen, draw).features
+    for name, x in seen.features.items():
+        hidden = (zeros[name] != x).any(dim=1)
+        assert 0 < hidden.sum() < 22
+        torch.testing.assert_close(found[name], torch.where(hidden[:, None], x.mean(dim=0), x))
 
 
 def test_mixup_mixes_features_and_targets_by_one_share():

@@ -1,0 +1,128 @@
+"""How the modalities of the trained network differ: linear probes, and contributions to each training sample."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bss.data.store import Store
+from bss.metrics.base import Number
+from bss.metrics.final import Contributed, ContributionMetric, Probed, ProbeMetric
+from bss.metrics.find import values_of
+from bss.metrics.shapley import few
+from bss.models.network import MultiModalNetwork
+from bss.strategies import Seen
+from bss.strategies.shares import sample_contributions
+from bss.training.distributed.ranks import Ranks
+from bss.training.evaluation import task_of
+from bss.training.head_facts import read_columns
+from bss.training.imbalance import spaced
+from bss.training.split_data import Indices, SplitData
+
+MOST = 20_000
+"""Samples of each split whose features are kept for the probes; of more, evenly spaced ones."""
+
+ITERATIONS = 1000
+"""Most of a fit."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FinalImbalance:
+    """What is measured of the trained network."""
+
+    metrics: dict[str, Number | None]
+    """By their keys in metrics.json."""
+    contributions: dict[str, Floats]
+    """Of each modality to each sample of train, [n]; empty with too many modalities."""
+
+
+def final_imbalance(
+    network: MultiModalNetwork, train: SplitData, scored: dict[str, SplitData], ranks: Ranks
+) -> FinalImbalance:
+    """Measure `network`: one pass over `train` and over each of `scored`, in eval mode without augmentation.
+
+    Collective: all ranks get the same.
+    """
+    task, names = task_of(network), list(network.heads)
+    counted = names if few(task) else []
+    probed = spaced(len(train), MOST)
+    columns = read_columns(network, train, lambda seen: _columns(seen, bool(counted)), ranks, probed)
+    found = np.zeros((len(train), len(counted)))
+    if counted:
+        found[probed] = columns[:, -len(counted) :]
+        rest = np.setdiff1d(np.arange(len(train)), probed)
+        if len(rest):
+            found[rest] = read_columns(network, train, sample_contributions, ranks, rest)
+    contributions = dict(zip(counted, found.T, strict=True))
+    metrics: dict[str, Number | None] = {}
+    if counted:
+        metrics |= values_of(ContributionMetric, Contributed(contributions), task)
+    of_train = _by_modality(network, columns), _labels(train, probed)
+    for split, data in scored.items():
+        chosen = spaced(len(data), MOST)
+        features = _by_modality(network, read_columns(network, data, lambda seen: _columns(seen, False), ranks, chosen))
+        accuracy = _agreed(ranks, train.device, *of_train, features, _labels(data, chosen))
+        metrics |= values_of(ProbeMetric, Probed(accuracy), task, split)
+    return FinalImbalance(metrics, contributions)
+
+
+def contributions_table(store: Store, train: SplitData, contributions: dict[str, Floats]) -> dict[str, Any]:
+    """Return contributions.parquet: the training samples, their labels, and what each modality contributes."""
+    head = {"index": train.rows, "id": store.ids[train.rows].tolist(), "label": store.labels[train.rows]}
+    return head | {f"contribution_{name}": column for name, column in contributions.items()}
+
+
+def probe_accuracy(train: Floats, labels: Indices, scored: Floats, wanted: Indices) -> float:
+    """Return the accuracy on `scored` [m, width] of a linear classifier fitted on `train` [n, width], in [0, 1].
+
+    Logistic regression with scikit-learn's penalty on standardised features, solved from zero by L-BFGS: the same
+    inputs give the same bits.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    if len(np.unique(labels)) == 1:
+        return float((wanted == labels[0]).mean())
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    scale = np.where(deviation > 0, deviation, 1.0)
+    with threadpool_limits(1):  # several threads add in the order in which they end
+        fitted = LogisticRegression(max_iter=ITERATIONS).fit((train - mean) / scale, labels)
+        return float((fitted.predict((scored - mean) / scale) == wanted).mean())
+
+
+def _columns(seen: Seen, counted: bool) -> Tensor:
+    features = [x.double() for x in seen.features.values()]
+    return torch.cat([*features, sample_contributions(seen)] if counted else features, dim=1)
+
+
+def _by_modality(network: MultiModalNetwork, columns: Floats) -> dict[str, Floats]:
+    """Return the features [n, width] of each modality, which `columns` begin with."""
+    ends = np.cumsum([head.in_features for head in network.heads.values()])
+    return dict(zip(network.heads, np.split(columns[:, : ends[-1]], ends[:-1], axis=1), strict=True))
+
+
+def _labels(data: SplitData, chosen: Indices) -> Indices:
+    found: Indices = data.labels.cpu().numpy()[chosen]
+    return found
+
+
+def _agreed(
+    ranks: Ranks,
+    device: torch.device,
+    train: dict[str, Floats],
+    labels: Indices,
+    scored: dict[str, Floats],
+    wanted: Indices,
+) -> dict[str, float]:
+    """Return the accuracy of each modality's probe, as rank 0 finds it."""
+    found = torch.zeros(len(train), dtype=torch.float64, device=device)
+    if ranks.rank == 0:
+        for place, name in enumerate(train):
+            found[place] = probe_accuracy(train[name], labels, scored[name], wanted)
+    ranks.add(found)
+    return dict(zip(train, found.tolist(), strict=True))
