@@ -1,24 +1,22 @@
-"""The files of an audit, audit.csv, audit.parquet and audit.json, and what the terminal shows of them."""
+"""The files of an audit, audit.csv, audit.parquet and audit.json, as they are written and read."""
 
 import csv
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from bss.audit.duplicates import Duplicates
 from bss.audit.folds import Ints
-from bss.audit.verdicts import Floats, Verdicts, share
+from bss.audit.shares import shares_by, shares_of
+from bss.audit.terminal import UNKNOWN, print_audit
+from bss.audit.verdicts import Floats, Verdicts
 from bss.balance.auditing import Explanation
 from bss.config import Config, config_to_tree
 from bss.data.store import SPLITS, Store
-from bss.data.tables import Table as StoredTable
-from bss.data.tables import open_table, write_table
+from bss.data.tables import Table, open_table, write_table
 from bss.deciding import DECIDING, pick
 from bss.errors import BssError
 from bss.files import digest_file, read_json, whole_file, write_json
@@ -26,17 +24,6 @@ from bss.models.pretrained import digest_weights
 from bss.provenance import provenance
 
 TABLE, ROWS, SUMMARY = "audit.parquet", "audit.csv", "audit.json"
-UNKNOWN = "unknown"
-"""Kind of a sample whose class is in no other fold: no network can judge it."""
-SHOWN = 15
-"""Samples in the terminal."""
-MEANING = {
-    "contradiction": "one modality shows another class",
-    "label": "the modalities agree, and the label names another class",
-    "empty": "one modality carries nothing",
-    "duplicate": "all modalities are a copy, or nearly",
-    UNKNOWN: "its class is in one fold alone",
-}
 
 
 def write_results(
@@ -61,11 +48,11 @@ def write_results(
     summary["table"] = digest_file(folder / TABLE)  # a reader can tell whether both are of one audit
     with whole_file(folder / SUMMARY) as file:
         write_json(file, summary)
-    _print(console, summary, columns)
+    print_audit(console, summary, columns)
     console.print(f"audit: {folder / ROWS}", highlight=False, soft_wrap=True)
 
 
-def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], StoredTable]:
+def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], Table]:
     """Return audit.json and the table of an audit of `store`; raise `BssError` if it is of another one or damaged."""
     summary = read_json(folder / SUMMARY, "audit", {"provenance": dict, "table": str})
     if summary["provenance"].get("inputs", {}).get("store") != store.digest:
@@ -154,16 +141,10 @@ def _summary(
 ) -> dict[str, Any]:
     judged = ~np.isnan(verdicts.log_odds)
     n = int(judged.sum())
-    by_kind = {
-        kind: verdicts.posterior[judged][:, [i for i, e in enumerate(verdicts.explanations) if e.kind == kind]].sum()
-        for kind in dict.fromkeys(e.kind for e in verdicts.explanations)
-    }
-    copies = sum(partner is not None for partner in columns["duplicate_of"])
-    likely = Counter(kind for kind, p in zip(columns["kind"], columns["probability"], strict=True) if (p or 0) > 0.5)
-    kinds: dict[str, dict[str, float]] = {
-        kind: {**share(float(total), n), "likely": likely[kind]} for kind, total in by_kind.items()
-    }
-    kinds["duplicate"] = {**share(copies, len(rows)), "likely": copies}
+    explanations: dict[str, list[str]] = {}
+    for explanation in verdicts.explanations:
+        explanations.setdefault(explanation.kind, []).append(column_of(explanation))
+    kinds = shares_of(columns, explanations, range(len(rows)))
     parameters = pick(config_to_tree(config), DECIDING["audit"].parameters)
     right = {
         name: float((supported[judged] == store.labels[rows][judged]).mean()) if n else None
@@ -175,6 +156,8 @@ def _summary(
         "samples": {split: int((store.splits[rows] == split).sum()) for split in SPLITS},
         "unknown": len(rows) - n,
         "kinds": kinds,
+        "groups": shares_by("group", columns, explanations, kinds),
+        "classes": shares_by("class", columns, explanations, kinds),
         "leaks": sum(columns["leakage"]),
         "agreement_with_label": right,
         "temperatures": verdicts.temperatures,
@@ -182,45 +165,3 @@ def _summary(
         "folds": config.audit.folds,
         "provenance": provenance("audit", inputs, parameters),
     }
-
-
-def _print(console: Console, summary: dict[str, Any], columns: Mapping[str, list[Any]]) -> None:
-    counts = ", ".join(f"{count} {split}" for split, count in summary["samples"].items() if count)
-    table = Table(title=f"Audit of {counts} samples", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("kind")
-    for title in ("share", "95 % interval", "probable", "meaning"):
-        table.add_column(title, justify="left" if title == "meaning" else "right")
-    for kind, found in summary["kinds"].items():
-        if kind != "clean":
-            interval = f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %"
-            table.add_row(kind, f"{100 * found['share']:.1f} %", interval, str(found["likely"]), MEANING[kind])
-    console.print(table)
-    modalities = [name.removesuffix("_shows") for name in columns if name.endswith("_shows")]
-    table = Table(title="The most suspicious", box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("id", "split", "class", "kind", "p", "blame", *(f"{name} shows" for name in modalities)):
-        table.add_column(title, justify="right" if title == "p" else "left")
-    for i in range(min(SHOWN, len(columns["id"]))):
-        probability = columns["probability"][i]
-        if probability is None or probability <= 0.5:
-            break
-        cells = [columns[name][i] for name in ("id", "split", "class", "kind")]
-        shows = [
-            f"{columns[f'{name}_shows'][i]} ({100 * columns[f'{name}_confidence'][i]:.0f} %)" for name in modalities
-        ]
-        table.add_row(*map(_plain, cells), f"{probability:.3f}", columns["blame"][i] or "-", *map(_plain, shows))
-    if table.row_count:
-        console.print(table)
-    if summary["leaks"]:
-        console.print(
-            f"Caution: {summary['leaks']} samples have a duplicate in another split or group: "
-            "see duplicate_of and leakage in the table."
-        )
-    if summary["unknown"]:
-        console.print(f"Note: {summary['unknown']} samples without a verdict: {MEANING[UNKNOWN]}.")
-
-
-def _plain(text: Any) -> Any:
-    """Return the user's text so that its square brackets are not markup."""
-    from rich.text import Text
-
-    return Text(str(text))
