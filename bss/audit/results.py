@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bss.audit.duplicates import Duplicates
 from bss.audit.folds import Ints
+from bss.audit.page.write import FILE_BYTES, MEDIA, PAGE, write_page
 from bss.audit.shares import shares_by, shares_of
 from bss.audit.terminal import UNKNOWN, print_audit
 from bss.audit.verdicts import Floats, Verdicts
@@ -46,10 +47,14 @@ def write_results(
         _write_csv(file, columns)
     summary = _summary(config, store, rows, verdicts, columns)
     summary["table"] = digest_file(folder / TABLE)  # a reader can tell whether both are of one audit
+    summary["page"] = write_page(config, store, summary, columns, folder)
     with whole_file(folder / SUMMARY) as file:
         write_json(file, summary)
     print_audit(console, summary, columns)
     console.print(f"audit: {folder / ROWS}", highlight=False, soft_wrap=True)
+    if summary["page"] is not None:
+        media = "" if summary["page"]["form"] == "file" else f", with the folder {MEDIA} next to it"
+        console.print(f"Page: {folder / PAGE}{media}", highlight=False, markup=False, soft_wrap=True)
 
 
 def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], Table]:
@@ -65,12 +70,23 @@ def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], Table]:
 
 
 def audit_files(folder: Path, store: Store) -> dict[str, Path]:
-    """Return the files of the audit in `folder` by name; none if it is not of `store`, or there is none."""
+    """Return the files of the audit in `folder` by name; none if it is not of `store`, or there is none.
+
+    The page is among them if it is a single file of at most 48 MiB.
+    """
     try:
-        read_results(folder, store)
+        summary, _ = read_results(folder, store)
     except BssError:
         return {}
-    return {name: folder / name for name in (SUMMARY, ROWS, TABLE)}
+    names = [SUMMARY, ROWS, TABLE]
+    page = summary.get("page")
+    if page is not None and page["form"] == "file" and _is_small_file_with(folder / PAGE, page["sha256"]):
+        names.append(PAGE)  # with a folder of media it would be thousands of files
+    return {name: folder / name for name in names}
+
+
+def _is_small_file_with(path: Path, digest: str) -> bool:
+    return path.is_file() and path.stat().st_size <= 2 * FILE_BYTES and digest_file(path) == digest
 
 
 def column_of(explanation: Explanation) -> str:
