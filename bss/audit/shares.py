@@ -53,12 +53,12 @@ def shares_by(
     return found
 
 
-def outstanding(shares: Mapping[str, Shares]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return value, kind and share of those whose whole interval is above the share elsewhere, the clearest first."""
-    found = [
-        (value, kind, own)
-        for value, kinds in shares.items()
-        for kind, own in kinds.items()
-        if own["likely"] and own["elsewhere"] is not None and own["low"] > own["elsewhere"]
-    ]
-    return sorted(found, key=lambda entry: entry[2]["elsewhere"] - entry[2]["low"])
+def ranked(shares: Mapping[str, Shares]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return value, kind and share of each that some sample is likely of, the clearest above the others first."""
+    found = [(value, kind, own) for value, kinds in shares.items() for kind, own in kinds.items() if own["likely"]]
+    return sorted(found, key=lambda entry: (entry[2]["elsewhere"] or 0.0) - entry[2]["low"])
+
+
+def stands_out(own: Mapping[str, Any]) -> bool:
+    """Return whether the whole interval of a share is above the share elsewhere."""
+    return own["elsewhere"] is not None and bool(own["low"] > own["elsewhere"])

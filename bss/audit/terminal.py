@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bss.audit.shares import MOST_LISTED, Shares, outstanding
+from bss.audit.shares import MOST_LISTED, Shares, ranked, stands_out
 
 UNKNOWN = "unknown"
 """Kind of a sample whose class is in no other fold: no network can judge it."""
@@ -62,7 +62,7 @@ def print_audit(console: Console, summary: Mapping[str, Any], columns: Mapping[s
 
 def _print_outstanding(console: Console, of: str, shares: Mapping[str, Shares]) -> None:
     """Print the groups or classes with more faults than the others, if any."""
-    entries = outstanding(shares)
+    entries = [entry for entry in ranked(shares) if stands_out(entry[2])]
     if not entries:
         return
     table = Table(title=f"By {of}: clearly more than elsewhere", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -75,10 +75,11 @@ def _print_outstanding(console: Console, of: str, shares: Mapping[str, Shares]) 
         console.print(f"{len(entries) - MOST_LISTED} more in audit.json.", highlight=False)
 
 
-def percentages(own: Mapping[str, float]) -> list[str]:
+def percentages(own: Mapping[str, Any]) -> list[str]:
     """Return share, interval and share elsewhere of one kind as texts."""
     interval = f"{100 * own['low']:.1f} to {100 * own['high']:.1f} %"
-    return [f"{100 * own['share']:.1f} %", interval, f"{100 * own['elsewhere']:.1f} %"]
+    elsewhere = "-" if own["elsewhere"] is None else f"{100 * own['elsewhere']:.1f} %"
+    return [f"{100 * own['share']:.1f} %", interval, elsewhere]
 
 
 def _plain(text: Any) -> Any:

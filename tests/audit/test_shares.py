@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from scipy.stats import binomtest
 
-from bss.audit.shares import outstanding, shares_by, shares_of
+from bss.audit.shares import ranked, shares_by, shares_of, stands_out
 from bss.audit.terminal import print_audit
 
 EXPLANATIONS = {"clean": ["p_clean"], "contradiction": ["p_contradiction_a", "p_contradiction_b"], "label": ["p_label"]}
@@ -60,13 +60,17 @@ def test_a_group_has_its_counts_wilsons_interval_and_the_share_elsewhere():
 def test_only_what_is_clearly_above_the_others_stands_out():
     columns = table(GROUPS)
     whole = shares_of(columns, EXPLANATIONS, range(105))
-    found = outstanding(shares_by("group", columns, EXPLANATIONS, whole))
-    assert [(value, kind) for value, kind, _ in found] == [("george", "contradiction")]
+    found = ranked(shares_by("group", columns, EXPLANATIONS, whole))
+    assert [(value, kind, stands_out(own)) for value, kind, own in found] == [
+        ("george", "contradiction", True),
+        ("george", "duplicate", False),
+        ("anna", "contradiction", False),
+    ]
     alone = [("george", "contradiction", 9), ("george", "clean", 11)]
     whole = shares_of(table(alone), EXPLANATIONS, range(20))
     entry = shares_by("group", table(alone), EXPLANATIONS, whole)["george"]["contradiction"]
     assert entry["elsewhere"] is None
-    assert outstanding({"george": {"contradiction": entry}}) == []
+    assert not stands_out(entry)
 
 
 def test_a_group_without_any_verdict_has_no_shares_but_those_of_copies():

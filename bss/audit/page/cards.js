@@ -38,7 +38,7 @@ function inputOf(sample, name, input) {
           el("span", { text: "shows " }),
           el("strong", { text: input.shows }),
           el("span", { text: ` ${percent(input.confidence)}` }),
-          el("meter", { min: 0, max: 1, value: input.confidence, title: `sure by ${percent(input.confidence)}` }),
+          el("progress", { max: 1, value: input.confidence, title: "how sure" }),
         );
   const facts = el("p", { className: "facts", text: input.facts, title: input.written ? "" : input.text });
   return el("section", { className: blamed ? "input blamed" : "input" }, head, mediaOf(input, name, sample.id), says, facts);

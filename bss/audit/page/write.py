@@ -10,7 +10,7 @@ from typing import Any
 
 from bss.audit.page.content import Address, Addresses, content_of, earlier_decisions, rows_of
 from bss.audit.page.media import TYPES, media_of
-from bss.audit.shares import MOST_LISTED, outstanding
+from bss.audit.shares import Shares, ranked, stands_out
 from bss.audit.terminal import MEANING, percentages
 from bss.config import Config
 from bss.data.decisions import DIGITS, dataset_of
@@ -23,6 +23,8 @@ MEDIA = "media"
 """Folder of pictures and sounds, below that of the audit."""
 FILE_BYTES = 24 << 20
 """Most bytes of media that `page: auto` puts into the file."""
+MOST_ROWS = 200
+"""Of a table by group or class."""
 SCRIPTS = ("decisions.js", "filters.js", "cards.js", "relabel.js", "page.js")
 """One script, in this order."""
 
@@ -73,16 +75,13 @@ def render_page(
     script = "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS)
     dataset = dataset_of(store.path)[:DIGITS]
     content = content_of(store, dataset, earlier_decisions(store), rows, shown, addresses)
-    by = {
-        of: [(value, kind, f"{own['likely']} of {own['n']}", *percentages(own)) for value, kind, own in found]
-        for of, found in (("group", outstanding(summary["groups"])), ("class", outstanding(summary["classes"])))
-    }
+    by = {"group": _shares_table(summary["groups"]), "class": _shares_table(summary["classes"])}
     return environment.get_template("page.html").render(
         name=store.name,
         summary=summary,
         meaning=MEANING,
         by=by,
-        most=MOST_LISTED,
+        most=MOST_ROWS,
         shown=shown,
         audited=len(rows),
         modalities=list(store.modalities),
@@ -91,6 +90,17 @@ def render_page(
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _shares_table(shares: Mapping[str, Shares]) -> list[dict[str, Any]]:
+    """Return value, kind, texts and whether it stands out, for each share with a likely sample."""
+    return [
+        {
+            **{"value": value, "kind": kind, "out": stands_out(own)},
+            "cells": [f"{own['likely']} of {own['n']}", *percentages(own)],
+        }
+        for value, kind, own in ranked(shares)
+    ]
 
 
 def _write_media(store: Store, rows: Sequence[int], folder: Path) -> dict[int, dict[str, dict[str, str]]]:
