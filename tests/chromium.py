@@ -48,6 +48,16 @@ class Page:
         button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
         self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
 
+    def press(self, *keys):
+        """Press keys, such as ``k`` or ``ArrowDown``, one after the other."""
+        for key in keys:
+            text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
+            self._call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+            self._call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def downloads_to(self, folder):
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def wait_for(self, expression):
         """Return whether `expression` becomes true within a minute."""
         for _ in range(600):

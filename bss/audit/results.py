@@ -1,24 +1,23 @@
-"""The files of an audit, audit.csv, audit.parquet and audit.json, and what the terminal shows of them."""
+"""The files of an audit, audit.csv, audit.parquet and audit.json, as they are written and read."""
 
 import csv
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from bss.audit.duplicates import Duplicates
 from bss.audit.folds import Ints
-from bss.audit.verdicts import Floats, Verdicts, share
+from bss.audit.page.write import FILE_BYTES, MEDIA, PAGE, write_page
+from bss.audit.shares import shares_by, shares_of
+from bss.audit.terminal import UNKNOWN, print_audit
+from bss.audit.verdicts import Floats, Verdicts
 from bss.balance.auditing import Explanation
 from bss.config import Config, config_to_tree
 from bss.data.store import SPLITS, Store
-from bss.data.tables import Table as StoredTable
-from bss.data.tables import open_table, write_table
+from bss.data.tables import Table, open_table, write_table
 from bss.deciding import DECIDING, pick
 from bss.errors import BssError
 from bss.files import digest_file, read_json, whole_file, write_json
@@ -26,17 +25,6 @@ from bss.models.pretrained import digest_weights
 from bss.provenance import provenance
 
 TABLE, ROWS, SUMMARY = "audit.parquet", "audit.csv", "audit.json"
-UNKNOWN = "unknown"
-"""Kind of a sample whose class is in no other fold: no network can judge it."""
-SHOWN = 15
-"""Samples in the terminal."""
-MEANING = {
-    "contradiction": "one modality shows another class",
-    "label": "the modalities agree, and the label names another class",
-    "empty": "one modality carries nothing",
-    "duplicate": "all modalities are a copy, or nearly",
-    UNKNOWN: "its class is in one fold alone",
-}
 
 
 def write_results(
@@ -59,13 +47,17 @@ def write_results(
         _write_csv(file, columns)
     summary = _summary(config, store, rows, verdicts, columns)
     summary["table"] = digest_file(folder / TABLE)  # a reader can tell whether both are of one audit
+    summary["page"] = write_page(config, store, summary, columns, folder)
     with whole_file(folder / SUMMARY) as file:
         write_json(file, summary)
-    _print(console, summary, columns)
+    print_audit(console, summary, columns)
     console.print(f"audit: {folder / ROWS}", highlight=False, soft_wrap=True)
+    if summary["page"] is not None:
+        media = "" if summary["page"]["form"] == "file" else f", with the folder {MEDIA} next to it"
+        console.print(f"Page: {folder / PAGE}{media}", highlight=False, markup=False, soft_wrap=True)
 
 
-def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], StoredTable]:
+def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], Table]:
     """Return audit.json and the table of an audit of `store`; raise `BssError` if it is of another one or damaged."""
     summary = read_json(folder / SUMMARY, "audit", {"provenance": dict, "table": str})
     if summary["provenance"].get("inputs", {}).get("store") != store.digest:
@@ -78,12 +70,23 @@ def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], StoredTabl
 
 
 def audit_files(folder: Path, store: Store) -> dict[str, Path]:
-    """Return the files of the audit in `folder` by name; none if it is not of `store`, or there is none."""
+    """Return the files of the audit in `folder` by name; none if it is not of `store`, or there is none.
+
+    The page is among them if it is a single file of at most 48 MiB.
+    """
     try:
-        read_results(folder, store)
+        summary, _ = read_results(folder, store)
     except BssError:
         return {}
-    return {name: folder / name for name in (SUMMARY, ROWS, TABLE)}
+    names = [SUMMARY, ROWS, TABLE]
+    page = summary.get("page")
+    if page is not None and page["form"] == "file" and _is_small_file_with(folder / PAGE, page["sha256"]):
+        names.append(PAGE)  # with a folder of media it would be thousands of files
+    return {name: folder / name for name in names}
+
+
+def _is_small_file_with(path: Path, digest: str) -> bool:
+    return path.is_file() and path.stat().st_size <= 2 * FILE_BYTES and digest_file(path) == digest
 
 
 def column_of(explanation: Explanation) -> str:
@@ -154,16 +157,10 @@ def _summary(
 ) -> dict[str, Any]:
     judged = ~np.isnan(verdicts.log_odds)
     n = int(judged.sum())
-    by_kind = {
-        kind: verdicts.posterior[judged][:, [i for i, e in enumerate(verdicts.explanations) if e.kind == kind]].sum()
-        for kind in dict.fromkeys(e.kind for e in verdicts.explanations)
-    }
-    copies = sum(partner is not None for partner in columns["duplicate_of"])
-    likely = Counter(kind for kind, p in zip(columns["kind"], columns["probability"], strict=True) if (p or 0) > 0.5)
-    kinds: dict[str, dict[str, float]] = {
-        kind: {**share(float(total), n), "likely": likely[kind]} for kind, total in by_kind.items()
-    }
-    kinds["duplicate"] = {**share(copies, len(rows)), "likely": copies}
+    explanations: dict[str, list[str]] = {}
+    for explanation in verdicts.explanations:
+        explanations.setdefault(explanation.kind, []).append(column_of(explanation))
+    kinds = shares_of(columns, explanations, range(len(rows)))
     parameters = pick(config_to_tree(config), DECIDING["audit"].parameters)
     right = {
         name: float((supported[judged] == store.labels[rows][judged]).mean()) if n else None
@@ -175,6 +172,8 @@ def _summary(
         "samples": {split: int((store.splits[rows] == split).sum()) for split in SPLITS},
         "unknown": len(rows) - n,
         "kinds": kinds,
+        "groups": shares_by("group", columns, explanations, kinds),
+        "classes": shares_by("class", columns, explanations, kinds),
         "leaks": sum(columns["leakage"]),
         "agreement_with_label": right,
         "temperatures": verdicts.temperatures,
@@ -182,45 +181,3 @@ def _summary(
         "folds": config.audit.folds,
         "provenance": provenance("audit", inputs, parameters),
     }
-
-
-def _print(console: Console, summary: dict[str, Any], columns: Mapping[str, list[Any]]) -> None:
-    counts = ", ".join(f"{count} {split}" for split, count in summary["samples"].items() if count)
-    table = Table(title=f"Audit of {counts} samples", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("kind")
-    for title in ("share", "95 % interval", "probable", "meaning"):
-        table.add_column(title, justify="left" if title == "meaning" else "right")
-    for kind, found in summary["kinds"].items():
-        if kind != "clean":
-            interval = f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %"
-            table.add_row(kind, f"{100 * found['share']:.1f} %", interval, str(found["likely"]), MEANING[kind])
-    console.print(table)
-    modalities = [name.removesuffix("_shows") for name in columns if name.endswith("_shows")]
-    table = Table(title="The most suspicious", box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("id", "split", "class", "kind", "p", "blame", *(f"{name} shows" for name in modalities)):
-        table.add_column(title, justify="right" if title == "p" else "left")
-    for i in range(min(SHOWN, len(columns["id"]))):
-        probability = columns["probability"][i]
-        if probability is None or probability <= 0.5:
-            break
-        cells = [columns[name][i] for name in ("id", "split", "class", "kind")]
-        shows = [
-            f"{columns[f'{name}_shows'][i]} ({100 * columns[f'{name}_confidence'][i]:.0f} %)" for name in modalities
-        ]
-        table.add_row(*map(_plain, cells), f"{probability:.3f}", columns["blame"][i] or "-", *map(_plain, shows))
-    if table.row_count:
-        console.print(table)
-    if summary["leaks"]:
-        console.print(
-            f"Caution: {summary['leaks']} samples have a duplicate in another split or group: "
-            "see duplicate_of and leakage in the table."
-        )
-    if summary["unknown"]:
-        console.print(f"Note: {summary['unknown']} samples without a verdict: {MEANING[UNKNOWN]}.")
-
-
-def _plain(text: Any) -> Any:
-    """Return the user's text so that its square brackets are not markup."""
-    from rich.text import Text
-
-    return Text(str(text))

@@ -24,6 +24,11 @@ class AuditConfig:
     near: float = 0.98
     """Cosine similarity from which two samples are near-duplicates if all modalities reach it, in (0, 1]; 1 finds exact
     copies alone."""
+    page: Literal["auto", "file", "folder", "none"] = "auto"
+    """How audit.html holds pictures and sounds: in the one `file`, or in a `folder` media next to it, loaded when they
+    are shown. auto: in the file if they take at most 24 MiB."""
+    page_samples: int = 5000
+    """Most samples in the page, at least 1, the most suspicious first."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -34,3 +39,4 @@ class AuditConfig:
         require(splits_ok, "splits", list(self.splits), "one or more different splits")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(0 < self.near <= 1, "near", self.near, "in (0, 1]")
+        require(self.page_samples >= 1, "page_samples", self.page_samples, "at least 1")

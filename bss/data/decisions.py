@@ -12,7 +12,7 @@ from bss.data.read_csv import listed, read_csv
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
 from bss.errors import LIMIT, BssError, raise_problems
-from bss.files import digest_file, whole_file
+from bss.files import digest_file, read_json, whole_file
 
 COLUMNS = ("id", "decision", "value")
 DATASET = "dataset"
@@ -119,6 +119,15 @@ def write_decisions(path: Path, decisions: Iterable[tuple[str, str, str]], datas
 def decided_rows(path: Path, dataset: str) -> list[tuple[str, str, str]]:
     """Return id, kind and value of every row of the decisions in `path`, checked for columns and dataset alone."""
     return [(row["id"], row["decision"], row["value"]) for _, row in _rows(path, dataset)]
+
+
+def dataset_of(store: Path) -> str:
+    """Return the digest of the manifest that the store at `store` was prepared from."""
+    path = store / "provenance.json"
+    found = read_json(path, "prepare", {"inputs": dict})["inputs"].get("manifest")
+    if not isinstance(found, str):
+        raise BssError(f"{path}: has no digest of the manifest. Run `bss prepare` again.")
+    return found
 
 
 def summarise(path: Path) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""Stored samples as small PNG pictures."""
+"""Stored samples as small pictures."""
 
 import base64
 import io
@@ -23,7 +23,13 @@ WINDOW = 256
 
 
 def picture(modality: Modality, sample: npt.NDArray[Any]) -> str | None:
-    """Return a stored sample as a ``data:`` URL of a PNG; None for text, which is shown as text.
+    """Return a stored sample as a ``data:`` URL of a PNG; None for text, which is shown as text."""
+    pixels = still(modality, sample)
+    return None if pixels is None else _data_address(pixels)
+
+
+def still(modality: Modality, sample: npt.NDArray[Any]) -> Pixels | None:
+    """Return a stored sample as one picture, uint8 [height, width, 3]; None for text.
 
     Sound is shown as its spectrogram, low frequencies at the bottom; of frames and flows a few are set side
     by side; in a flow the colour shows the direction and its strength the distance; other numbers are a strip
@@ -33,7 +39,7 @@ def picture(modality: Modality, sample: npt.NDArray[Any]) -> str | None:
         return None
     makers: dict[str, Callable[[npt.NDArray[Any]], Pixels]]
     makers = {"audio": spectrogram, "image": image, "frames": frames, "clip": frames, "flow": flows}
-    return _data_address(makers.get(modality.kind, strip)(sample))
+    return makers.get(modality.kind, strip)(sample)
 
 
 def spectrogram(sound: Stored) -> Pixels:
@@ -60,9 +66,14 @@ def frames(stack: Pixels) -> Pixels:
 
 def flows(stack: npt.NDArray[np.float16]) -> Pixels:
     """Return a few of float16 [frames, 2, height, width] side by side, in colours, uint8 [height, width, 3]."""
+    return np.concatenate(list(coloured_flows(stack[_some(len(stack))])), axis=1)
+
+
+def coloured_flows(stack: npt.NDArray[np.float16]) -> Pixels:
+    """Return float16 [frames, 2, height, width] in colours, uint8 [frames, height, width, 3]."""
     from matplotlib.colors import hsv_to_rgb
 
-    right, down = np.concatenate([stack[i].astype(np.float64) for i in _some(len(stack))], axis=2)
+    right, down = stack.astype(np.float64).transpose(1, 0, 2, 3)
     length = np.hypot(right, down)
     hue = np.arctan2(-down, right) / (2 * np.pi) % 1
     return _bytes(hsv_to_rgb(np.stack([hue, np.ones_like(hue), length / max(length.max(), 1e-6)], axis=-1)))

@@ -16,11 +16,16 @@ RATE = 16_000
 
 def sound_url(sound: Stored, sample_rate: int) -> str:
     """Return the start of a stored sound [samples] at `sample_rate` Hz as a ``data:`` URL of a 16-bit WAV file."""
-    values = to_float(sound[: round(SECONDS * sample_rate)])
+    return data_url(wav(sound, sample_rate, SECONDS), "audio/wav")
+
+
+def wav(sound: Stored, sample_rate: int, seconds: float) -> bytes:
+    """Return the first `seconds` of a stored sound [samples] as a 16-bit WAV file, at `RATE` or less."""
+    values = to_float(sound[: round(seconds * sample_rate)])
     if sample_rate > RATE:
         import soxr
 
         values, sample_rate = soxr.resample(values, sample_rate, RATE).astype(np.float32), RATE
     buffer = io.BytesIO()
     soundfile.write(buffer, to_int16(values), sample_rate, format="WAV", subtype="PCM_16")
-    return data_url(buffer.getvalue(), "audio/wav")
+    return buffer.getvalue()

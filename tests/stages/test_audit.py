@@ -187,7 +187,7 @@ def test_no_network_sees_a_group_of_what_it_predicts_and_test_is_judged_without_
 
 def test_only_an_audit_of_the_same_store_is_given_on(faulty, small_store, tmp_path):
     _, _, store, folder = faulty
-    names = ("audit.json", "audit.csv", "audit.parquet")
+    names = ("audit.json", "audit.csv", "audit.parquet", "audit.html")
     assert audit_files(folder, Store.open(store)) == {name: folder / name for name in names}
     assert audit_files(folder, Store.open(small_store)) == {}
     assert audit_files(tmp_path, Store.open(store)) == {}
