@@ -55,4 +55,5 @@ def start_strategy(
             "split is never used for that. Give the manifest a val split and run `bss prepare` again."
         )
     setting = replace(setting_of(config), modalities=tuple(network.heads))
-    return StrategyRun(strategy, setting, network, ranks, seed, None if teachers is None else teachers.network)
+    taught_by = None if teachers is None else teachers.network
+    return StrategyRun(strategy, setting, network, ranks, seed, taught_by, store.labels[store.rows("train")])

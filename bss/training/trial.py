@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from bss.artifacts.plans import Plan
+from bss.artifacts.repairs import REPAIRS, write_repairs
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Entry
 from bss.config.schema import Config
@@ -218,6 +219,7 @@ def _train_one_epoch(
         samples=samples,
         steps=len(batches),
         flops=flops(state.strategy, entry, epoch, samples),
+        hidden=len(state.records.hidden[-1][0]) / len(train) if state.records.hidden else None,
     )
 
 
@@ -288,4 +290,6 @@ def _write(
             "smoothed": np.concatenate(smoothed),
         }
         write_table(folder / "measurements.parquet", columns)
+    if records.hidden:
+        write_repairs(folder / REPAIRS, records.hidden, train_rows, list(network.heads))
     write_table(folder / "predictions.parquet", predictions)
