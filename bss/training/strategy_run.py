@@ -193,7 +193,7 @@ class StrategyRun:
         """Add the gradients of part `number` of a batch of `size` samples, `length` of them in the part."""
         features = self.network.activate(outputs.features)
         ignored = inputs.get(IGNORED)
-        taught = self._taught({name: inputs[name] for name in features})
+        taught = self._taught({name: inputs[name] for name in features}, ignored)
         kept = part_of(self.arranged, self.place, length)
         mine = None if kept is None else onto(self.device, self.ranks.share(kept))
         index = self.ranks.share(self.positions[self.place : self.place + length])
@@ -295,12 +295,13 @@ class StrategyRun:
         epoch, ranks = self.context.epoch, self.ranks
         return Draw(self.seed, epoch, self.step, self.device, number, length, ranks.rank, ranks.count)
 
-    def _taught(self, inputs: dict[str, Tensor]) -> Taught | None:
-        if self.teachers is None:
+    def _taught(self, inputs: dict[str, Tensor], ignored: Tensor | None) -> Taught | None:
+        teachers = self.teachers
+        if teachers is None:
             return None
         with torch.no_grad():
-            features = self.teachers.activate(self.teachers.encode(inputs))
-            return Taught(features, self.teachers.classify(features))
+            features = teachers.without_ignored(teachers.activate(teachers.encode(inputs)), ignored)
+            return Taught(features, teachers.without_ignored(teachers.classify(features), ignored))
 
     def _trained(self, group: Group) -> list[nn.Parameter]:
         return [p for p in self.modules[group].parameters() if p.requires_grad]
