@@ -13,8 +13,8 @@ from rich.table import Table
 
 from bss.audit.duplicates import Duplicates
 from bss.audit.folds import Ints
-from bss.audit.verdicts import Floats, Verdicts, share
-from bss.balance.auditing import Explanation
+from bss.audit.verdicts import Floats, Verdicts
+from bss.balance.auditing import Explanation, share
 from bss.config import Config, config_to_tree
 from bss.data.store import SPLITS, Store
 from bss.data.tables import Table as StoredTable

@@ -36,7 +36,6 @@ from bss.training.distributed.ranks import Ranks
 from bss.training.kept_modalities import part_of, rows_to_encode
 from bss.training.observed import Observed
 
-
 NONE = np.empty(0, dtype=np.int64)
 
 
