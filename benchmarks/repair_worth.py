@@ -1,11 +1,10 @@
 """What repairing faulty pairs is worth: accuracies on test by the honest protocol, with equal steps; no timings.
 
-The built-in data, or a folder with a manifest and the modalities of the built-in data. Interrupted, it resumes: finished
-trainings are kept.
+The data are the built-in ones, or a folder with a manifest and the same modalities. If it is interrupted, it resumes:
+finished trainings are kept, and more seeds train only those.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from bss.stages.prepare import prepare
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.training.sequences import count_steps
+from bss.training.trial_spec import TrialId
 
 MODALITIES = ("audio", "image")
 STRATEGIES = {
@@ -79,9 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[str, dict[str, list[dict[str, Any]]]] = {fault.name: {} for fault in wanted}
     for seed in range(options.seeds):  # so that an interruption leaves whole seeds
         for fault in wanted:
-            setting = Setting(root, fault, options.folder / fault.name, tuple(options.overrides), options.seeds)
+            setting = Setting(root, fault, options.folder / fault.name, tuple(options.overrides), seed)
             for name in options.rows:
-                found[fault.name].setdefault(name, []).append(setting.trained(ROWS[name], seed))
+                found[fault.name].setdefault(name, []).append(setting.trained(ROWS[name]))
                 print(f"repair_worth: {fault.name}, {name}, seed {seed}", flush=True)
     print(markdown_table(HEAD, table(found)))
 
@@ -104,24 +104,23 @@ class Setting:
     fault: Fault
     folder: Path
     overrides: tuple[str, ...]
-    seeds: int
+    seed: int
 
-    def config(self, epochs: int | None = None, decisions: str | None = None) -> Config:
-        """Return the parameters; another number of `epochs` stretches the curriculum and the decay in proportion."""
+    def config(self, row: Row = ROWS["uniform"], epochs: int | None = None, decisions: str | None = None) -> Config:
+        """Return the parameters for a row; another number of `epochs` stretches the curriculum and the decay in proportion."""
         tree: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
         schedulers = tree["schedule"]["schedulers"]
-        tree["schedule"]["schedulers"] = {name: schedulers[name] for name in ("uniform", "bss-h", "bss-h-trimmed")}
+        tree["schedule"]["schedulers"] = {name: schedulers[name] for name in ("uniform", row.scheduler)}
         tree["strategies"] |= STRATEGIES
         tree["compare"] |= {"control": None}
         tree["generate"] = {}
         tree["prepare"] |= {"root": str(self.data), "links": "follow", "decisions": decisions}
-        own = (f"seeds={json.dumps(list(range(self.seeds)))}", "tracking.enabled=false", "resources.jobs=1")
+        own = (f"seeds=[{self.seed}]", "tracking.enabled=false", "resources.jobs=1")
         for text in (*own, *self.overrides):
             apply_override(tree, text)
         if epochs is not None:
             tree["train"] |= {"epochs": epochs, "decay": {**tree["train"]["decay"], "at": [max(1, 2 * epochs // 3)]}}
-            for name in ("bss-h", "bss-h-trimmed"):
-                tree["schedule"]["schedulers"][name]["pacing"]["grow_epochs"] = max(1, epochs // 3)
+            tree["schedule"]["schedulers"][row.scheduler]["pacing"]["grow_epochs"] = max(1, epochs // 3)
         return config_from_tree(tree, "params.yaml")
 
     @property
@@ -129,27 +128,27 @@ class Setting:
         """The folder with the manifest that has the fault."""
         return self.folder / "data"
 
-    def trained(self, row: Row, seed: int) -> dict[str, Any]:
+    def trained(self, row: Row) -> dict[str, Any]:
         """Return the metrics of one training, which is made if it is missing."""
         with redirect_stdout(StringIO()):
             if not self.data.is_dir():
                 plant(self.root, self.fault, MODALITIES, self.data)
-            store = self._store("store", self.config())
-            config = self.config()
+            config = self.config(row)
+            store = self._store("store", config)
             if row.decided:
                 config, store = self._decided(store)
             elif row.scheduler != "uniform":
-                config = self.config(self._epochs(config, row.scheduler, Store.open(store)))
-            parts = row.scheduler, "decided" if row.decided else "as-it-is"
-            own = self.folder / "-".join(parts)
-            scores, plans, runs = own / "scores", own / "plans", own / "runs"
-            if not scores.is_dir():
+                config = self.config(row, self._epochs(row, Store.open(store)))
+            own = self.folder / "runs" / ("decided" if row.decided else row.scheduler)
+            planned = own / f"seed={self.seed}"
+            scores, plans = self.folder / "scores" / f"seed={self.seed}", planned / "plans"
+            if row.scheduler != "uniform" and not scores.is_dir():  # the uniform plan needs none
                 measure(config, store, scores)
             if not plans.is_dir():
                 schedule(config, store, scores, plans)
-            train(config, store, scores, plans, runs, [(row.scheduler, seed, row.strategy)])
-        name = row.scheduler + ("" if row.strategy == "none" else f"+{row.strategy}")
-        return read_json(runs / name / f"seed={seed}" / "metrics.json", "train", {"steps": int})
+            trial = TrialId(row.scheduler, self.seed, row.strategy)
+            train(config, store, scores, plans, own / "trials", [trial])
+        return read_json(own / "trials" / trial.path / "metrics.json", "train", {"steps": int})
 
     def _store(self, name: str, config: Config) -> Path:
         path = self.folder / name
@@ -169,13 +168,14 @@ class Setting:
         except BssError as error:
             raise BssError(f"{self.fault.name}: {error}") from error
 
-    def _epochs(self, config: Config, scheduler: str, store: Store) -> int:
+    def _epochs(self, row: Row, store: Store) -> int:
         """Return the number of epochs whose steps come closest to those of uniform shuffling."""
+        config = self.config(row)
         n, size = len(store.rows("train")), config.train.batch_size
         wanted = config.train.epochs * count_steps(n, size)
 
         def steps(epochs: int) -> int:
-            entry = self.config(epochs).schedule.schedulers[scheduler]
+            entry = self.config(row, epochs).schedule.schedulers[row.scheduler]
             admitted = entry.admitted(n)
             return sum(count_steps(entry.count(admitted, epoch, size), size) for epoch in range(epochs))
 

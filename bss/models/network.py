@@ -207,7 +207,7 @@ class MultiModalNetwork(nn.Module):
         return fused.float()
 
     def without_ignored(self, values: Mapping[str, Tensor], ignored: Tensor | None) -> dict[str, Tensor]:
-        """Return `values`, [batch, width] of some modalities, with 0 where `ignored` bool [batch, modalities] says so."""
+        """Return `values` [batch, width] of some modalities, 0 where `ignored` bool [batch, modalities] says so."""
         if ignored is None:
             return dict(values)
         columns = dict(zip(self.encoders, ignored.unbind(dim=1), strict=True))

@@ -25,7 +25,7 @@ def kept_loss(seen: Seen, weights: Weights) -> torch.Tensor:
 
 
 def shown_loss(seen: Seen, weights: Weights, shown: torch.Tensor) -> torch.Tensor:
-    """Return the weighted cross-entropies, float [batch], those of heads only where `shown`, bool [batch, modalities]."""
+    """Return the weighted cross-entropies [batch], those of heads only where `shown` bool [batch, modalities]."""
     losses = []
     if weights.fused is not None:
         losses.append(weights.fused * torch.nn.functional.cross_entropy(seen.fused, seen.labels, reduction="none"))
