@@ -107,7 +107,7 @@ class Setting:
     seed: int
 
     def config(self, row: Row = ROWS["uniform"], epochs: int | None = None, decisions: str | None = None) -> Config:
-        """Return the parameters for a row; another number of `epochs` stretches the curriculum and the decay in proportion."""
+        """Return the parameters for a row; other `epochs` stretch the curriculum and the decay in proportion."""
         tree: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
         schedulers = tree["schedule"]["schedulers"]
         tree["schedule"]["schedulers"] = {name: schedulers[name] for name in ("uniform", row.scheduler)}

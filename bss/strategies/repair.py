@@ -36,6 +36,10 @@ MOST_OF_A_CLASS = 0.5
 """If more of a class looks wrong, by one explanation, that is not what is wrong: the network has yet to learn it."""
 
 
+LEAST_SKILL = 0.25
+"""A modality is a witness if its head is right in this share of what guessing the most frequent class leaves."""
+
+
 @dataclass(frozen=True)
 class Repair(Strategy):
     """Training leaves out what makes a sample wrong: the modality to blame, or all of it where the label is to blame.
@@ -161,12 +165,18 @@ def judge(
     """Return what to hide of each of n samples, and how probably that is what is wrong, [n] each.
 
     That is the number of a modality, `ALL` where the label is to blame, or `NOTHING`. `said` [n, M, classes] are log
-    probabilities, `labels` [n].
+    probabilities, `labels` [n]. Modalities near chance are no witnesses; with fewer than two witnesses nothing is
+    hidden, because a wrong modality and a wrong label then look the same.
     """
     from bss.balance.auditing import audit  # here, because it imports torch
 
-    found = audit({str(number): said[:, number] for number in range(said.shape[1])}, labels)
     modality, probability = np.full(len(labels), NOTHING), np.zeros(len(labels))
+    chance = np.bincount(labels).max() / len(labels)
+    right = (said.argmax(axis=2) == labels[:, None]).mean(axis=0)
+    witnesses = np.flatnonzero(right - chance > LEAST_SKILL * (1 - chance))
+    if len(witnesses) < 2:
+        return modality, probability
+    found = audit({str(number): said[:, number] for number in witnesses}, labels)
     best = found.posterior.argmax(axis=1)
     for column, explanation in enumerate(found.explanations):
         if explanation.kind == "clean":
