@@ -26,7 +26,7 @@ class RepairedEpoch:
     precision: float | None
     """Of what is hidden: truly wrong samples. None if the truth is unknown, or nothing is hidden."""
     recall: float | None
-    """Of the truly wrong samples: those of which something is hidden. None if the truth is unknown, or none is wrong."""
+    """Of the truly wrong samples: those of which something is hidden. None if the truth is unknown or all clean."""
 
 
 def repaired_epochs(results: Results, store: Store) -> dict[str, list[RepairedEpoch]]:

@@ -257,7 +257,7 @@ def test_without_such_a_strategy_nothing_is_recorded(trained):
 class FakeStore:
     """Train has the rows 1 to 4, of which 1 and 2 are wrong."""
 
-    modalities = {"audio": None, "video": None}
+    modalities = ("audio", "video")
     ids = np.array(["v", "a", "b", "c", "d"])
 
     def __init__(self, known=True):
