@@ -1,8 +1,8 @@
 """repairs.parquet: what a strategy hid of which samples of train, epoch by epoch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ LABEL = -1
 Ints = npt.NDArray[np.int64]
 
 
-class Repairs(NamedTuple):
+@dataclass(frozen=True)
+class Repairs:
     """The rows of the file, k cases."""
 
     epoch: Ints
@@ -28,7 +29,7 @@ class Repairs(NamedTuple):
 
 
 def write_repairs(
-    path: Path, hidden: Sequence[tuple[npt.NDArray[np.float64] | Ints, ...]], rows: Ints, modalities: list[str]
+    path: Path, hidden: Sequence[tuple[Ints, Ints, npt.NDArray[np.float64]]], rows: Ints, modalities: list[str]
 ) -> None:
     """Write (positions in train, number of the modality or `LABEL`, probability) of each epoch.
 
@@ -38,15 +39,15 @@ def write_repairs(
 
     counts = [len(positions) for positions, _, _ in hidden]
     positions, numbers, probability = (np.concatenate(column) for column in zip(*hidden, strict=True))
-    names = [None if number == LABEL else modalities[number] for number in numbers.astype(np.int64).tolist()]
+    names = [None if number == LABEL else modalities[number] for number in numbers.tolist()]
+    kinds = ["label" if name is None else "contradiction" for name in names]
     columns = {
         "epoch": np.repeat(np.arange(len(hidden)), counts),
-        "index": rows[positions.astype(np.int64)],
-        "kind": ["label" if name is None else "contradiction" for name in names],
+        "index": rows[positions],
+        "kind": pyarrow.array(kinds, type=pyarrow.string()),
         "modality": pyarrow.array(names, type=pyarrow.string()),
-        "probability": probability.astype(np.float64),
+        "probability": probability,
     }
-    columns["kind"] = pyarrow.array(columns["kind"], type=pyarrow.string())
     write_table(path, columns)
 
 
