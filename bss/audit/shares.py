@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bss.audit.verdicts import share
+from bss.balance.auditing import share
 
 Columns = Mapping[str, Sequence[Any]]
 Shares = dict[str, dict[str, Any]]

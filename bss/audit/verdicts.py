@@ -12,8 +12,6 @@ from bss.audit.predictions import Logits
 from bss.balance.auditing import Explanation, audit
 
 Floats = npt.NDArray[np.float64]
-Z = 1.959963984540054
-"""97.5 % point of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +97,3 @@ def _another_class(log_p: Mapping[str, Floats], labels: Ints) -> tuple[Ints, Flo
     together[np.arange(n), labels] = -np.inf
     probability = softmax(together, axis=1)
     return probability.argmax(axis=1), probability.max(axis=1)
-
-
-def share(expected: float, n: int) -> dict[str, float]:
-    """Return the share of `expected` of `n` samples, and its 95 % interval from sampling alone (Wilson, 1927)."""
-    p = expected / n
-    middle, width = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    low, high = (float((middle + sign * width) / (1 + Z**2 / n)) for sign in (-1, 1))
-    return {"share": p, "low": max(0.0, low), "high": min(1.0, high)}

@@ -41,6 +41,8 @@ KNOWN_CLEAN = 5.0
 A model near chance is explained by a high temperature, or by contradictions in all but one of its classes: the prior of
 the shares must outweigh that of the temperatures.
 """
+Z = 1.959963984540054
+"""97.5 % point of the normal distribution."""
 EVIDENCE = 1e-4
 """Probabilities of emptiness are kept this far from 0 and 1, so that no sample is decided by them alone."""
 
@@ -212,6 +214,14 @@ class _Model:
         optimiser.step(loss)
         for parameter in fitted:
             parameter.requires_grad_(False)
+
+
+def share(expected: float, n: int) -> dict[str, float]:
+    """Return the share of `expected` of `n` samples, and its 95 % interval from sampling alone (Wilson, 1927)."""
+    p = expected / n
+    middle, width = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    low, high = (float((middle + sign * width) / (1 + Z**2 / n)) for sign in (-1, 1))
+    return {"share": p, "low": max(0.0, low), "high": min(1.0, high)}
 
 
 def _checked_predictions(predictions: Mapping[str, npt.ArrayLike], probabilities: bool) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Criterion values that a training loop has observed since the scores were last measured."""
 
 from collections.abc import Iterable, Mapping
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -10,25 +11,26 @@ NEVER = -2
 """Epoch of an unobserved sample; -1 marks observations before the first `set_epoch`."""
 
 MOST_WAITING = 1 << 20
-"""Most pending samples: each takes several times its memory in the table."""
+"""Most pending numbers of a criterion: each takes several times its memory in the table."""
 
 
 class Observations:
-    """A table of criterion values per sample, filled batch by batch.
+    """A table of criterion values per sample, filled batch by batch; a value is a number, or an array of `shape`.
 
     A new observation of a sample replaces the old one; an unobserved sample has none. Values on a
-    GPU stay there until the table is read or `MOST_WAITING` are pending, so that observing does not block.
+    GPU stay there until the table is read or `MOST_WAITING` numbers are pending, so that observing does not block.
     """
 
-    def __init__(self, n: int, criteria: Iterable[str]) -> None:
-        self._values = {name: np.full(n, np.nan) for name in criteria}
+    def __init__(self, n: int, criteria: Iterable[str], shape: tuple[int, ...] = ()) -> None:
+        self._values = {name: np.full((n, *shape), np.nan) for name in criteria}
         self._epochs = np.full(n, NEVER, dtype=np.int32)
         self._waiting: list[tuple[npt.NDArray[np.int64], dict[str, torch.Tensor], int]] = []
+        self._numbers = prod(shape)  # of a sample's value
         self._count = 0  # of pending samples
 
     @property
     def values(self) -> dict[str, npt.NDArray[np.float64]]:
-        """The values of each criterion, [n]; NaN for unobserved samples."""
+        """The values of each criterion, [n, *shape]; NaN for unobserved samples."""
         self._settle()
         return self._values
 
@@ -51,7 +53,7 @@ class Observations:
     def record(
         self, index: npt.NDArray[np.int64], values: Mapping[str, npt.ArrayLike | torch.Tensor], epoch: int
     ) -> None:
-        """Store `values` ([k] per criterion) for the samples `index` [k], observed in `epoch`."""
+        """Store `values` ([k, *shape] per criterion) for the samples `index` [k], observed in `epoch`."""
         missing = [name for name in self._values if name not in values]
         if missing:
             raise ValueError(f"the score needs the criterion `{missing[0]}`, but got only: {sorted(values)}")
@@ -59,7 +61,7 @@ class Observations:
         kept = {name: torch.as_tensor(values[name]).detach().clone() for name in self._values}
         self._waiting.append((index.copy(), kept, epoch))
         self._count += len(index)
-        if self._count >= MOST_WAITING:
+        if self._count * self._numbers >= MOST_WAITING:
             self._settle()
 
     def _settle(self) -> None:

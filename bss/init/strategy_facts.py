@@ -251,6 +251,12 @@ FACTS: dict[str, Facts] = {
             "for all",
         ),
     ),
+    "repair": Facts(
+        "1, and an evaluation of train per epoch for `measuring: full`",
+        differences=("not published elsewhere: the posterior is that of `bss.balance.audit`",),
+        modalities="2 or more",
+        measured="[yes](audit.md#repair-while-training)",
+    ),
     "relearning": Facts(
         "1, and four passes each time",
         (f"71.02 / 65.92 / 48.12 ({BB})",),

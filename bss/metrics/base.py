@@ -66,6 +66,8 @@ class Trained:
     steps: int
     flops: int | None = None
     """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks."""
+    hidden: float | None = None
+    """Share of the samples of train of which the strategy hides something; None for strategies that never do."""
 
 
 @dataclass(frozen=True)

@@ -148,16 +148,14 @@ class MultiModalNetwork(nn.Module):
         """Return the features, float32, of the modalities in `inputs` alone, computed in the network's precision."""
         with self._autocast(inputs):
             features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items() if name in inputs}
-        return {name: x.float() for name, x in features.items()}
+        features = {name: x.float() for name, x in features.items()}
+        return self.without_ignored(features, inputs.get(IGNORED))
 
     def _run(self, inputs: Mapping[str, Tensor]) -> Outputs:
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
-        if IGNORED in inputs:
-            features = _without_ignored(features, inputs[IGNORED])
+        features = self.without_ignored(features, inputs.get(IGNORED))
         active = self.activate(features)
-        logits = self._classify(active)
-        if IGNORED in inputs:  # heads have biases
-            logits = _without_ignored(logits, inputs[IGNORED])
+        logits = self.without_ignored(self._classify(active), inputs.get(IGNORED))  # heads have biases
         return Outputs(logits, self.fusion(active), features)
 
     def forward_rows(self, inputs: Mapping[str, Tensor], rows: Mapping[str, Tensor], kept: Tensor) -> Outputs:
@@ -179,8 +177,10 @@ class MultiModalNetwork(nn.Module):
                     found = found.to(encoded.dtype).index_copy(0, rows[name], encoded)
                 shown = (kept < 0) | (kept == number)
                 features[name] = torch.where(shown[:, None], found, torch.zeros_like(found))
+            features = self.without_ignored(features, inputs.get(IGNORED))
             active = self.activate(features)
-            outputs = Outputs(self._classify(active), self.fusion(active), features)
+            logits = self.without_ignored(self._classify(active), inputs.get(IGNORED))
+            outputs = Outputs(logits, self.fusion(active), features)
         return outputs.in_fp32()
 
     def activate(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -205,6 +205,13 @@ class MultiModalNetwork(nn.Module):
         with self._autocast(active):
             fused: Tensor = self.fusion(active)
         return fused.float()
+
+    def without_ignored(self, values: Mapping[str, Tensor], ignored: Tensor | None) -> dict[str, Tensor]:
+        """Return `values` [batch, width] of some modalities, 0 where `ignored` bool [batch, modalities] says so."""
+        if ignored is None:
+            return dict(values)
+        columns = dict(zip(self.encoders, ignored.unbind(dim=1), strict=True))
+        return {name: x.masked_fill(columns[name][:, None], 0) for name, x in values.items()}
 
     def _classify(self, active: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.heads[name](x) for name, x in active.items()}
@@ -231,12 +238,6 @@ def _with_vocabulary(encoder: AnyEncoderConfig, modality: Modality, name: str) -
     if modality.vocabulary is None:
         raise BssError(f"params.yaml: network.encoders.{name}.vocabulary is null, but the store of `{name}` has none.")
     return replace(encoder, vocabulary=modality.vocabulary)
-
-
-def _without_ignored(values: Mapping[str, Tensor], ignored: Tensor) -> dict[str, Tensor]:
-    """Return `values` [batch, width] per modality with 0 where `ignored` [batch, modalities] says so."""
-    columns = zip(values.items(), ignored.unbind(dim=1), strict=True)
-    return {name: x.masked_fill(gone[:, None], 0) for (name, x), gone in columns}
 
 
 def zeros_like_stored(modality: Modality) -> Tensor:

@@ -24,6 +24,7 @@ from bss.report.matrix_table import matrix_findings, matrix_rows
 from bss.report.multiples import MOST_PANELS, multiples_plot
 from bss.report.next_steps import next_steps
 from bss.report.plots import final_plot, histogram_plot, modality_plot
+from bss.report.repairs import repaired_epochs, repairs_table
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
 from bss.report.tables import (
@@ -70,6 +71,9 @@ def render_page(
         "provenance": pairs_table("provenance", ("what", "value"), provenance),
         "parameters": pairs_table("parameters", ("parameter", "value"), flatten(config_to_tree(config))),
     }
+    repaired = repaired_epochs(results, store)
+    if repaired:
+        tables["repairs"] = repairs_table(repaired)
     return environment.get_template("page.html").render(
         name=store.name,
         comparison=comparison,

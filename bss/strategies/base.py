@@ -128,6 +128,8 @@ class Context:
     """The one that is being taken, if `Strategy.turns` has any."""
     draw: Draw | None = None
     """In `objectives`: the draws of the part."""
+    labels: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Of the samples of train, [n]."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,11 @@ class Seen:
     kept: torch.Tensor | None = None
     """Number of the only modality that a sample shows, `ALL` for all of them, int64 [batch]; None: all show all.
     Features of modalities that it does not show are zero."""
+    ignored: torch.Tensor | None = None
+    """Which modalities decisions about the data hide, bool [batch, modalities]; None: none. Their features and logits
+    are zero."""
+    positions: torch.Tensor | None = None
+    """In train, int64 [batch], if the strategy is `placed`."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,20 @@ class Mixed:
     """Whether the heads take them too, or the fusion head alone."""
     targets: torch.Tensor | None = None
     """Probabilities [batch, classes] in place of the labels; None keeps those."""
+    ignored: torch.Tensor | None = None
+    """With `heads`: of which modalities the logits are zero, bool [batch, modalities]; None: as in `Seen`."""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a strategy takes from samples of train in an epoch, k cases."""
+
+    positions: npt.NDArray[np.int64]
+    """In train, [k]."""
+    modality: npt.NDArray[np.int64]
+    """The number of the one that is hidden, `ALL` if the sample has no loss, [k]."""
+    probability: npt.NDArray[np.float64]
+    """That this is what is wrong with the sample, [k]."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +236,8 @@ class Strategy(ABC):
     """
     plain: ClassVar[bool] = False
     """Whether its steps are those of plain training."""
+    placed: ClassVar[bool] = False
+    """Whether it needs `Seen.positions`."""
     clustered: ClassVar[bool] = False
     """Whether it plans by the purity of clusters too."""
     steady: ClassVar[bool] = False
@@ -293,8 +316,18 @@ class Strategy(ABC):
         """Return whether `arrange` needs what `measure` says before the epoch of `context`: a pass over train."""
         return False
 
+    def observes(self, setting: Setting, classes: int) -> int:
+        """Return k if `arrange` needs what `measure` says of samples as the epoch before trained on them; 0: no need.
+
+        That is before the update by their batch, and costs no pass.
+        """
+        return 0
+
     def measure(self, context: Context, seen: Seen) -> torch.Tensor:
-        """Return values of samples seen in eval mode without augmentation, float [batch, k]."""
+        """Return values of samples, float [batch, k].
+
+        They are seen in eval mode without augmentation if the strategy `measures`, in training if it `observes`.
+        """
         raise NotImplementedError
 
     def arrange(
@@ -306,8 +339,13 @@ class Strategy(ABC):
     ) -> Arranged | None:
         """Return what the epoch shows instead of the schedule's `sequence` of positions in train; None: just that.
 
-        Called after `plan`; `measured` [n, k] is of all samples of train, None if it does not `measures` now.
+        Called after `plan`; `measured` [n, k] is of all samples of train, NaN for those that were not observed, None if
+        it neither `measures` now nor `observes`.
         """
+        return None
+
+    def hides(self, context: Context) -> Hidden | None:
+        """Return what the epoch hides of which samples, to be recorded; called after `arrange`."""
         return None
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:

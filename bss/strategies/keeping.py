@@ -20,14 +20,19 @@ def kept_loss(seen: Seen, weights: Weights) -> torch.Tensor:
     """Return the weighted cross-entropies, float [batch], those of heads only where a sample shows their modality."""
     if seen.kept is None:
         return weighted_loss(seen, weights)
+    numbers = torch.arange(len(seen.logits), device=seen.kept.device)
+    return shown_loss(seen, weights, (seen.kept[:, None] == ALL) | (seen.kept[:, None] == numbers))
+
+
+def shown_loss(seen: Seen, weights: Weights, shown: torch.Tensor) -> torch.Tensor:
+    """Return the weighted cross-entropies [batch], those of heads only where `shown` bool [batch, modalities]."""
     losses = []
     if weights.fused is not None:
         losses.append(weights.fused * torch.nn.functional.cross_entropy(seen.fused, seen.labels, reduction="none"))
     for number, (name, logits) in enumerate(seen.logits.items()):
         if name in weights.unimodal:
-            shown = (seen.kept == ALL) | (seen.kept == number)
             entropy = torch.nn.functional.cross_entropy(logits, seen.labels, reduction="none")
-            losses.append(weights.unimodal[name] * torch.where(shown, entropy, torch.zeros_like(entropy)))
+            losses.append(weights.unimodal[name] * torch.where(shown[:, number], entropy, torch.zeros_like(entropy)))
     return torch.stack(losses).sum(dim=0)
 
 

@@ -34,7 +34,10 @@ class Mixup(Strategy):
         partner = draw.uniform("mixup pairs").argsort()
         features = {name: share * x + (1 - share) * x[partner] for name, x in seen.features.items()}
         targets = one_hot(seen.labels, seen.fused.shape[1])
-        return Mixed(features, heads=True, targets=share * targets + (1 - share) * targets[partner])
+        targets = share * targets + (1 - share) * targets[partner]
+        # A head that may not see one of the two learns nothing from the pair: the target has both labels.
+        ignored = None if seen.ignored is None else seen.ignored | seen.ignored[partner]
+        return Mixed(features, heads=True, targets=targets, ignored=ignored)
 
 
 ENTRY = Mixup

@@ -83,6 +83,9 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
         _plan_strategy(state, state.strategy, sampler.sequence, splits, epoch)
+        hidden = state.strategy.strategy.hides(state.strategy.context)
+        if hidden is not None:
+            records.hidden.append((hidden.positions, hidden.modality, hidden.probability))
     if sampler.scheduler.measures_every is None or sampler.scores is None:
         return
     if epoch == 0:

@@ -71,7 +71,7 @@ class EpochFlops:
             run = None if run is None else copy.deepcopy(run)
             network = copy.deepcopy(self.network) if run is None else run.network
             if run is not None:
-                run.ranks, run.place = ALONE, 0
+                run.ranks, run.place, run.positions = ALONE, 0, rows
                 run.encode = network.encode  # a compiled one would still be the trained network's
                 run.arranged = Arranged(rows, np.full(len(rows), kept))
             network.train()

@@ -67,4 +67,4 @@ def start_strategy(
         assert teachers is not None
         network.encoders.load_state_dict(teachers.network.encoders.state_dict())
     asked = teachers.network if strategy.taught and teachers is not None else None
-    return StrategyRun(strategy, setting, network, ranks, seed, asked)
+    return StrategyRun(strategy, setting, network, ranks, seed, asked, store.labels[store.rows("train")])

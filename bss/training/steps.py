@@ -130,7 +130,7 @@ def train_epoch(
     left = [split_into_parts(batch, accumulate) for batch in batches[first:]]
     place = sum(len(batch) for batch in batches[:first])
     if strategy is not None:
-        strategy.place = place
+        strategy.place, strategy.positions = place, np.concatenate(batches)
     shares = [ranks.share(part) for parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     call = network if wrapped is None else wrapped

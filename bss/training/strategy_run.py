@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bss.balance.draw import generator
 from bss.models.heads import Head
 from bss.models.inputs.to_device import onto
-from bss.models.network import MultiModalNetwork, Outputs
+from bss.models.network import IGNORED, MultiModalNetwork, Outputs
 from bss.strategies import (
     Arranged,
     Context,
@@ -35,6 +35,9 @@ from bss.strategies.base import FUSION
 from bss.training.distributed.ranks import Ranks
 from bss.training.frozen import evaluating, parts_of, without_gradient
 from bss.training.kept_modalities import part_of, rows_to_encode
+from bss.training.observed import Observed
+
+NONE = np.empty(0, dtype=np.int64)
 
 
 class StrategyRun:
@@ -52,7 +55,9 @@ class StrategyRun:
         ranks: Ranks,
         seed: int,
         teachers: MultiModalNetwork | None = None,
+        labels: npt.NDArray[np.int64] = NONE,
     ) -> None:
+        """Start it; `labels` are those of train, which strategies need that judge its samples."""
         assert (teachers is not None) == strategy.taught
         self.strategy, self.network, self.ranks, self.seed, self.teachers = strategy, network, ranks, seed, teachers
         self.device = next(network.parameters()).device
@@ -63,6 +68,11 @@ class StrategyRun:
         # Made again when asked: batch normalisation inside them may be replaced.
         state = _moved(strategy.start(setting, self.modules, network.classes), self.device)
         self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
+        self.context.labels = labels
+        width = strategy.observes(setting, network.classes)
+        self.observed = Observed(len(labels), width, ranks, self.device) if width else None
+        self.positions = NONE
+        """What the epoch shows, in train, over all ranks."""
         self.arranged: Arranged | None = None
         self.read = 0
         """Samples that passed the network in eval mode before the epoch, for its plan."""
@@ -123,7 +133,11 @@ class StrategyRun:
     ) -> None:
         """Decide what the epoch shows; `measured` applies a function to all of train. All ranks call it together."""
         context, strategy = self.context, self.strategy
-        found = measured(lambda seen: strategy.measure(context, seen)) if strategy.measures(context) else None
+        found = None
+        if strategy.measures(context):
+            found = measured(lambda seen: strategy.measure(context, seen))
+        elif self.observed is not None:
+            found = self.observed.take()
         random = generator(self.seed, "strategy arrangement", context.epoch)
         self.arranged = strategy.arrange(context, sequence, found, random)
 
@@ -178,12 +192,23 @@ class StrategyRun:
     ) -> None:
         """Add the gradients of part `number` of a batch of `size` samples, `length` of them in the part."""
         features = self.network.activate(outputs.features)
-        branches = self.network.classify_by_branch
-        taught = self._taught({name: inputs[name] for name in features})
+        ignored = inputs.get(IGNORED)
+        taught = self._taught({name: inputs[name] for name in features}, ignored)
         kept = part_of(self.arranged, self.place, length)
         mine = None if kept is None else onto(self.device, self.ranks.share(kept))
-        seen = Seen(features, outputs.logits, outputs.fused, labels, self.network.fuse, None, branches, taught, mine)
+        index = self.ranks.share(self.positions[self.place : self.place + length])
+        seen = Seen(
+            *(features, outputs.logits, outputs.fused, labels, self.network.fuse),
+            branches=lambda name, x: self._branches(name, x, ignored),
+            taught=taught,
+            kept=mine,
+            ignored=ignored,
+            positions=onto(self.device, index) if self.strategy.placed else None,
+        )
         self.place += length
+        if self.observed is not None:
+            with torch.no_grad():
+                self.observed.record(index, self.strategy.measure(self.context, seen), self.context.epoch)
         with torch.no_grad():
             gathered = self.strategy.gather(self.context, seen)
         if gathered is not None:
@@ -191,7 +216,8 @@ class StrategyRun:
         self.context.draw = self._draw(number, length)
         mixed = self.strategy.mix(self.context, seen, self.context.draw)
         if mixed is not None:
-            logits = self.network.classify(mixed.features) if mixed.heads else seen.logits
+            gone = ignored if mixed.ignored is None else mixed.ignored
+            logits = self._classify(mixed.features, gone) if mixed.heads else seen.logits
             fused = self.network.fuse(mixed.features)
             seen = replace(seen, features=mixed.features, logits=logits, fused=fused, targets=mixed.targets)
         together = penalty
@@ -229,7 +255,13 @@ class StrategyRun:
         kept = {"weights": weights, "rates": dict(plan.rates), "frozen": frozen}
         shown = None if self.arranged is None else [self.arranged.positions, self.arranged.kept]
         found = {"state": self.context.state, "epoch": self.context.epoch, "plan": kept, "shown": shown}
-        return {**found, "read": self.read}
+        observed = None if self.observed is None else self.observed.state_dict()
+        return {**found, "read": self.read, "observed": observed}
+
+    def share(self) -> None:
+        """Exchange what the ranks have observed, before `state_dict`; they all call it together."""
+        if self.observed is not None:
+            self.observed.share()
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Return to the state of `state_dict`."""
@@ -240,10 +272,19 @@ class StrategyRun:
         self._follow(EpochPlan(weights, plan["rates"], frozen))
         self.read, shown = saved["read"], saved["shown"]
         self.arranged = None if shown is None else Arranged(*(np.asarray(column) for column in shown))
+        if self.observed is not None:
+            self.observed.load_state_dict(saved["observed"])
 
     def _follow(self, plan: EpochPlan) -> None:
         self.context.plan = plan
         self.context.weights = plan.weights or self.strategy.weights(self.context.setting)
+
+    def _classify(self, features: Mapping[str, Tensor], ignored: Tensor | None) -> dict[str, Tensor]:
+        return self.network.without_ignored(self.network.classify(features), ignored)
+
+    def _branches(self, name: str, features: Tensor, ignored: Tensor | None) -> list[Tensor]:
+        found = self.network.classify_by_branch(name, features)
+        return [self.network.without_ignored({name: logits}, ignored)[name] for logits in found]
 
     def _total(self, tensor: Tensor) -> Tensor:
         total = tensor.detach().clone()
@@ -254,12 +295,13 @@ class StrategyRun:
         epoch, ranks = self.context.epoch, self.ranks
         return Draw(self.seed, epoch, self.step, self.device, number, length, ranks.rank, ranks.count)
 
-    def _taught(self, inputs: dict[str, Tensor]) -> Taught | None:
-        if self.teachers is None:
+    def _taught(self, inputs: dict[str, Tensor], ignored: Tensor | None) -> Taught | None:
+        teachers = self.teachers
+        if teachers is None:
             return None
         with torch.no_grad():
-            features = self.teachers.activate(self.teachers.encode(inputs))
-            return Taught(features, self.teachers.classify(features))
+            features = teachers.without_ignored(teachers.activate(teachers.encode(inputs)), ignored)
+            return Taught(features, teachers.without_ignored(teachers.classify(features), ignored))
 
     def _trained(self, group: Group) -> list[nn.Parameter]:
         return [p for p in self.modules[group].parameters() if p.requires_grad]

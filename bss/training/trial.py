@@ -246,6 +246,7 @@ def _train_one_epoch(
         samples=samples,
         steps=len(batches),
         flops=flops(state.strategy, entry, epoch, samples),
+        hidden=len(state.records.hidden[-1][0]) / len(train) if state.records.hidden else None,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bss.artifacts.repairs import REPAIRS, write_repairs
 from bss.config.schema import Config
 from bss.data.decode.learned_tokenizer import copy_tokenizers
 from bss.data.store import Store
@@ -62,5 +63,7 @@ def write_trial(
             "smoothed": np.concatenate(smoothed),
         }
         write_table(folder / "measurements.parquet", columns)
+    if records.hidden:
+        write_repairs(folder / REPAIRS, records.hidden, train_rows, list(network.heads))
     for name, table in tables.items():
         write_table(folder / f"{name}.parquet", table)

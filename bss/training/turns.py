@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from bss.models.network import MultiModalNetwork, Outputs
+from bss.models.network import IGNORED, MultiModalNetwork, Outputs
 from bss.strategies import Turn
 from bss.strategies.base import FUSION
 from bss.training.frozen import evaluating
@@ -28,8 +28,9 @@ def take_turns(
         with run.taking(turn):
             for number, ((inputs, labels), length) in enumerate(zip(parts, lengths, strict=True), 1):
                 with step.sharing_dropout(length):
-                    features = run.encode({name: inputs[name] for name in turn.encoders})
-                outputs = _outputs(network, features)
+                    ignored = {name: inputs[name] for name in (IGNORED,) if name in inputs}
+                    features = run.encode({name: inputs[name] for name in turn.encoders} | ignored)
+                outputs = _outputs(network, features, inputs.get(IGNORED))
                 last = number == len(lengths) and FUSION in turn.updates
                 penalty = network.fusion.penalty() if last else None
                 run.backward(inputs, outputs, labels, number, length, sum(lengths), penalty)
@@ -40,10 +41,10 @@ def take_turns(
     return [(outputs, network.loss(outputs, labels)) for outputs, (_, labels) in zip(whole, parts, strict=True)]
 
 
-def _outputs(network: MultiModalNetwork, features: dict[str, Tensor]) -> Outputs:
+def _outputs(network: MultiModalNetwork, features: dict[str, Tensor], ignored: Tensor | None) -> Outputs:
     """Return the outputs of some modalities; the fused logits are NaN if some are missing."""
     active = network.activate(features)
-    logits = network.classify(active)
+    logits = network.without_ignored(network.classify(active), ignored)
     some = next(iter(logits.values()))
     fused = network.fuse(active) if len(features) == len(network.encoders) else torch.full_like(some, torch.nan)
     return Outputs(logits, fused, features)

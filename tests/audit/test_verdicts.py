@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bss.audit.verdicts import _another_class, judge, share
+from bss.audit.verdicts import _another_class, judge
 from bss.balance import audit
+from bss.balance.auditing import share
 
 
 def predictions(n=400, classes=5, seed=0):

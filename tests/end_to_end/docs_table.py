@@ -119,7 +119,12 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
     },
     "docs/audit.md": dict.fromkeys(
         ("bss audit", "bss audit --apply 0.9"), NotRun("own test", "tests/stages/test_audit.py")
-    ),
+    )
+    | {
+        "python -m benchmarks.repair_worth outputs/repair_worth": (
+            NotRun("own test", "tests/benchmarks/test_repair_worth.py")
+        ),
+    },
     "docs/predict.md": {
         "bss predict --run outputs/runs/bss-l/seed=0 --manifest data/new/manifest.csv --output predictions.csv": (
             NotRun("own test", "tests/predict/test_predict.py")
@@ -247,6 +252,7 @@ PARAMETERS: dict[tuple[str, str], dict] = {
     ("docs/datasets.md", "dataset: crema-d"): {},
     ("docs/multi-node.md", "train:"): {},
     ("docs/audit.md", "prepare:"): {},
+    ("docs/audit.md", "strategies:"): {},
     ("docs/networks.md", "network:"): TEXT_AND_IMAGE,
     ("docs/networks.md", "image: {kind: resnet, crop:"): {
         "image": {"kind": "image", "height": 256, "width": 256},

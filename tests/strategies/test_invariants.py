@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toy import (
     CLASSES,
     EPOCHS,
+    SGD,
     Toy,
     facts_of,
     make_network,
@@ -18,6 +19,7 @@ from toy import (
     renamed,
     setting_for,
     start,
+    toy_for,
     train,
     train_on_ranks,
 )
@@ -26,6 +28,7 @@ from bss.config.fusion import Gated, Sum
 from bss.config.strategies import find_strategies
 from bss.config.training import SgdConfig
 from bss.models.heads import last_layer
+from bss.models.network import IGNORED
 from bss.strategies.agm import Agm
 from bss.strategies.amss import Amss
 from bss.strategies.aug import Aug
@@ -55,6 +58,7 @@ from bss.strategies.pmr import Pmr
 from bss.strategies.reconboost import ReconBoost
 from bss.strategies.relearning import Relearning
 from bss.strategies.remix import Remix
+from bss.strategies.repair import Repair
 from bss.strategies.smp import Smp
 from bss.strategies.smv import Smv
 from bss.strategies.umt import Umt
@@ -116,6 +120,9 @@ CASES = {
     "remix to means": Remix(warm_up=1, absent="mean"),
     "remix published": Remix(loss="published", warm_up=1, batches="blocks"),
     "midas": Midas(rate=0.5, warm_up=0.25),
+    "repair": Repair(warm_up=1, smoothing=0.2),
+    "repair by replacing": Repair(how="replace", warm_up=1, smoothing=0.2),
+    "repair by full passes": Repair(measuring="full", warm_up=1, smoothing=0.2),
     "mcr": Mcr(strength=1.0, permutations=3),
     "mcr collaborative": Mcr(strength=1.0, permutations=3, game="collaborative", contrast=0.0),
 }
@@ -148,17 +155,28 @@ NEUTRAL = {
     "smv": Smv(warm_up=EPOCHS),
     "remix": Remix(warm_up=EPOCHS),
     "midas": Midas(strength=0.0, warm_up=0.0),
+    "repair": Repair(warm_up=EPOCHS),
     "mcr": Mcr(strength=0.0, contrast=0.0),
 }
 ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc", "domfn"}
 """Kinds with no parameters that make them plain training to the bit."""
 DROPOUT = {"modality dropout", "modality dropout to means"}
 DRAW = {"mixup", *DROPOUT, "ogm-ge", "amss", "amss+", "opm", "smv", "smv modality", "midas", "mcr"}
-BY_PART = {"mixup", *DROPOUT, "remix to means", "pmr", "opm", "midas", "mcr", "mcr collaborative"}
-"""Draw or weigh per part of a batch, so that accumulation changes them."""
+BY_PART = {
+    "mixup",
+    *DROPOUT,
+    "remix to means",
+    "pmr",
+    "opm",
+    "midas",
+    "mcr",
+    "mcr collaborative",
+    "repair by replacing",
+}
+"""Draw, weigh or replace per part of a batch, so that accumulation changes them."""
 BY_ORDER = {"mla", "reconboost", "aug"}
 """Kinds whose turns or stages follow the order of the modalities."""
-ONE_RANK = {"mixup", "midas", "mcr", "mcr collaborative"}
+ONE_RANK = {"mixup", "midas", "mcr", "mcr collaborative", "repair by replacing"}
 HIDE = {"smv", "smv modality", "remix", "remix to means", "remix published"}
 """Show some samples with one modality only, which scores do not observe."""
 TWO = ("audio", "video")
@@ -211,8 +229,8 @@ def test_neutral_or_outside_its_window_it_is_plain_training_to_the_bit(case, nam
 @every
 def test_it_changes_training_or_is_a_control_that_need_not(case):
     plain, other = network_for(CASES[case], TWO), network_for(CASES[case], TWO)
-    train(None, plain, Toy(TWO))
-    train(CASES[case], other, Toy(TWO))
+    train(None, plain, toy_for(CASES[case], TWO))
+    train(CASES[case], other, toy_for(CASES[case], TWO))
     changed = any(not torch.equal(value, other.state_dict()[name]) for name, value in plain.state_dict().items())
     assert changed != CASES[case].plain
 
@@ -222,8 +240,8 @@ def test_parts_of_a_batch_add_up(case):
     if case in BY_PART:
         pytest.skip("acts by part")
     whole, parts = network_for(CASES[case], TWO), network_for(CASES[case], TWO)
-    one = train(CASES[case], whole, Toy(TWO))
-    other = train(CASES[case], parts, Toy(TWO), accumulate=4)
+    one = train(CASES[case], whole, toy_for(CASES[case], TWO))
+    other = train(CASES[case], parts, toy_for(CASES[case], TWO), accumulate=4)
     assert_close(whole, parts)
     assert_same_state(one.context.state, other.context.state, atol=1e-4)
 
@@ -235,7 +253,7 @@ def test_two_ranks_are_one(case):
             CASES[case].check(replace(setting_for(make_network(TWO)), ranks=2))
         return
     alone = network_for(CASES[case], TWO)
-    run = train(CASES[case], alone, Toy(TWO))
+    run = train(CASES[case], alone, toy_for(CASES[case], TWO))
     (first, one), (second, two) = train_on_ranks(CASES[case], TWO, 2)
     assert_close(alone, first)
     for name, value in first.state_dict().items():
@@ -257,7 +275,7 @@ def test_renaming_and_reordering_permutes_the_results(case):
         pytest.skip("which modality a draw takes depends on their order")
     one = network_for(strategy, TWO, fusion)
     other = renamed(one, names, fusion)
-    data, same = Toy(TWO), Toy(TWO)
+    data, same = toy_for(CASES[case], TWO), toy_for(CASES[case], TWO)
     same.inputs = {new: data.inputs[old] for old, new in names.items()}
     train(strategy, one, data)
     train(strategy, other, same)
@@ -269,9 +287,47 @@ def test_renaming_and_reordering_permutes_the_results(case):
 def test_three_modalities(case, fusion):
     network = network_for(CASES[case], THREE, fusion)
     before = weights_of(network)
-    train(CASES[case], network, Toy(THREE), epochs=3)
+    train(CASES[case], network, toy_for(CASES[case], THREE), epochs=3)
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
     assert any(not torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+class Ignoring(Toy):
+    """The same data with decisions that ignore a modality of some samples."""
+
+    def __init__(self, data, ignored):
+        self.__dict__, self.ignored = dict(vars(data)), ignored
+
+    def batches(self, indices, augmentation=None):
+        for index, (inputs, labels) in zip(indices, super().batches(indices), strict=True):
+            yield inputs | {IGNORED: self.ignored[torch.from_numpy(np.asarray(index))]}, labels
+
+
+@every
+def test_what_decisions_ignore_has_no_influence(case):
+    """Another input in its place gives the same weights, to the bit."""
+    one, other = network_for(CASES[case], TWO), network_for(CASES[case], TWO)
+    data, same = toy_for(CASES[case], TWO), toy_for(CASES[case], TWO)
+    ignored = torch.zeros(len(data), 2, dtype=torch.bool)
+    ignored[::3, 1] = True
+    same.inputs["video"] = torch.where(ignored[:, 1:], 9 * same.inputs["video"].flip(0), same.inputs["video"])
+    train(CASES[case], one, Ignoring(data, ignored))
+    train(CASES[case], other, Ignoring(same, ignored))
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+@every
+def test_a_modality_that_is_always_ignored_is_not_trained(case):
+    network, data = network_for(CASES[case], TWO), toy_for(CASES[case], TWO)
+    before = weights_of(network)
+    ignored = torch.zeros(len(data), 2, dtype=torch.bool)
+    ignored[:, 1] = True
+    train(CASES[case], network, Ignoring(data, ignored), optimiser=replace(SGD, weight_decay=0.0))
+    shared = CASES[case].kind in ("mla", "aug")  # one last layer for all heads
+    for name, value in network.state_dict().items():
+        if name.startswith("encoders.video") or (name.startswith("heads.video") and not shared):
+            assert torch.equal(value, before[name]), name
 
 
 @every
@@ -297,9 +353,9 @@ def test_extremes_stay_finite(case, extreme):
 
 @every
 def test_scores_observe_the_clean_pass(case):
-    network, data = network_for(CASES[case], TWO), Toy(TWO)
+    network, data = network_for(CASES[case], TWO), toy_for(CASES[case], TWO)
     seen = []
-    run = start(CASES[case], network)
+    run = start(CASES[case], network, data=data)
     for epoch in (0, 1):  # some act from the second epoch on
         optimiser = make_optimiser(network, STILL, run.groups())
         run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
@@ -332,8 +388,8 @@ def test_a_step_waits_for_no_result(case):
             self.count += function in waiting
             return function(*arguments, **(keywords or {}))
 
-    network, data = network_for(CASES[case], TWO), Toy(TWO)
-    run = start(CASES[case], network)
+    network, data = network_for(CASES[case], TWO), toy_for(CASES[case], TWO)
+    run = start(CASES[case], network, data=data)
     optimiser = make_optimiser(network, STILL, run.groups())
     for epoch in (0, 1):
         run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))

@@ -23,6 +23,8 @@ from bss.training.strategy_run import StrategyRun
 
 torch.set_num_threads(1)  # as a training does
 
+WRONG = {"samples": 120, "wrong": range(0, 120, 5), "clear": (4.0, 4.0)}
+
 WIDTH, CLASSES, SAMPLES, EPOCHS = 5, 3, 22, 4
 SGD = SgdConfig("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01)
 
@@ -33,14 +35,18 @@ class Toy:
     device = torch.device("cpu")
     sample_bytes = 4 * WIDTH
 
-    def __init__(self, names, samples=SAMPLES):
+    def __init__(self, names, samples=SAMPLES, wrong=(), clear=(2.0, 0.7)):
+        """`wrong` samples have the first modality of another class; `clear`: how clear is the first, and the others."""
         random = torch.Generator().manual_seed(3)
         self.labels = torch.arange(samples) % CLASSES
-        clear = [2.0, *[0.7] * (len(names) - 1)]
+        strengths = [clear[0], *[clear[1]] * (len(names) - 1)]
         self.inputs = {}
-        for name, strength in zip(names, clear, strict=True):
+        for name, strength in zip(names, strengths, strict=True):
             noise = torch.randn(samples, WIDTH, generator=random)
-            self.inputs[name] = noise + strength * torch.eye(WIDTH)[self.labels]
+            shown = self.labels.clone()
+            if name == names[0]:
+                shown[list(wrong)] = (shown[list(wrong)] + 1) % CLASSES
+            self.inputs[name] = noise + strength * torch.eye(WIDTH)[shown]
 
     def __len__(self):
         return len(self.labels)
@@ -92,10 +98,12 @@ def setting_for(network, epochs=EPOCHS):
     return Setting(tuple(network.heads), kind, "sgd", epochs, weights.fused, weights.unimodal, batch_size=8)
 
 
-def start(strategy, network, ranks=ALONE, epochs=EPOCHS):
+def start(strategy, network, ranks=ALONE, epochs=EPOCHS, data=None):
     setting = setting_for(network, epochs)
     strategy.check(setting)
-    return StrategyRun(strategy, setting, network, ranks, 0, teachers_of(network) if strategy.taught else None)
+    teachers = teachers_of(network) if strategy.taught else None
+    labels = (Toy(setting.modalities) if data is None else data).labels.numpy()
+    return StrategyRun(strategy, setting, network, ranks, 0, teachers, labels)
 
 
 def teachers_of(network):
@@ -117,7 +125,7 @@ def facts_of(run, splits):
 
 def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epochs=EPOCHS, observe=None, optimiser=SGD):
     """Train; return the run, whose context has the state. `strategy` None: plain training."""
-    run = None if strategy is None else start(strategy, network, ranks, epochs)
+    run = None if strategy is None else start(strategy, network, ranks, epochs, data)
     made = make_optimiser(network, optimiser, None if run is None else run.groups())
     for epoch in range(epochs):
         if run is not None:
@@ -162,6 +170,11 @@ def ranks_of(count):
     return [Threaded(rank, count) for rank in range(count)]
 
 
+def toy_for(strategy, names, **changes):
+    """Return data on which `strategy` acts."""
+    return Toy(names, **WRONG if strategy is not None and strategy.kind == "repair" else {}, **changes)
+
+
 def train_on_ranks(strategy, names, count, **changes):
     """Train in `count` threads; return each one's network and run."""
     found, errors = [None] * count, []
@@ -170,7 +183,7 @@ def train_on_ranks(strategy, names, count, **changes):
     def work(ranks):
         try:
             network = networks[ranks.rank]
-            found[ranks.rank] = (network, train(strategy, network, Toy(names), ranks, **changes))
+            found[ranks.rank] = (network, train(strategy, network, toy_for(strategy, names), ranks, **changes))
         except BaseException as error:
             errors.append(error)
             raise

@@ -29,6 +29,10 @@ class Records:
     sequences: list[npt.NDArray[np.int64]] = field(default_factory=list)
     measurements: list[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(default_factory=list)
     """(epoch, score, smoothed score), the scores [n] in the order of the training split."""
+    hidden: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]] = field(
+        default_factory=list
+    )
+    """(positions in train, modality, probability) [k] each of what a strategy hid, one per epoch, if it hides any."""
     measuring_seconds: float = 0.0
     seconds: float = 0.0
     """Seconds that earlier processes spent on this training."""
@@ -123,6 +127,8 @@ class TrainingState:
         losses[self.ranks.rank] = self.position.loss
         self.ranks.add(losses)
         self.sampler.share()
+        if self.strategy is not None:
+            self.strategy.share()
         if self.ranks.rank > 0:
             checkpoints.saved(steps)
             return
