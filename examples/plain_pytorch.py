@@ -1,7 +1,4 @@
-"""BSS-L and BSS-H in a plain PyTorch loop, with checkpoints inside an epoch.
-
-Several processes: torchrun --nproc-per-node 2 examples/plain_pytorch.py
-"""
+"""BSS-L and BSS-H in a plain PyTorch loop, resumable inside an epoch; also with `torchrun --nproc-per-node 2`."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""BSS-L and BSS-H in Lightning, with checkpoints inside an epoch.
-
-Several processes: torchrun --nproc-per-node 2 examples/with_lightning.py
-"""
+"""BSS-L and BSS-H in Lightning, resumable inside an epoch; also with `torchrun --nproc-per-node 2`."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""BSS-L and BSS-H in the Hugging Face Trainer, with checkpoints inside an epoch.
-
-Several processes: torchrun --nproc-per-node 2 examples/with_trainer.py
-"""
+"""BSS-L and BSS-H in the Hugging Face Trainer, resumable inside an epoch; also with `torchrun --nproc-per-node 2`."""
 
 from pathlib import Path
 from typing import Any
