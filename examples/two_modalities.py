@@ -21,7 +21,8 @@ def make_data() -> TensorDataset:
     random = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (SAMPLES,), generator=random)
     shown = labels.clone()
-    shown[:CONTRADICTING] = (shown[:CONTRADICTING] + 1) % CLASSES
+    shown[:CONTRADICTING] += torch.randint(1, CLASSES, (CONTRADICTING,), generator=random)
+    shown %= CLASSES
     audio, image = (
         3 * one_hot(classes, WIDTH) + torch.randn(SAMPLES, WIDTH, generator=random) for classes in (labels, shown)
     )

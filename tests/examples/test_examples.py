@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -106,7 +107,8 @@ def test_a_training_stopped_inside_an_epoch_resumes_at_its_checkpoint(name, alon
 
 def test_an_example_prints_what_its_scores_found(alone):
     for name in NAMES:
-        assert "60% of the 48 lowest scores belong to contradicting samples" in alone["printed"][name], name
+        found = re.search(r"(\d+)% of the 48 lowest scores belong to contradicting samples", alone["printed"][name])
+        assert int(found[1]) >= 80, name  # 25 % of the samples contradict
         assert "BSS-H showed 154 of 192 samples" in alone["printed"][name], name  # 192 - floor(192 * 0.2)
 
 
