@@ -22,7 +22,7 @@ def notebooks():
     run = copy.deepcopy(stored)
     for cell in run.cells:
         cell["outputs"] = []
-    nbclient.execute(run, resources={"metadata": {"path": str(EXAMPLES)}}, timeout=300)
+    nbclient.execute(run, cwd=str(EXAMPLES), timeout=300)
     return stored, run
 
 
