@@ -1,4 +1,4 @@
-# make setup            install everything into .venv (2.8 GB), once; the other targets do it too
+# make setup            install everything into .venv (3 GB), once; the other targets do it too
 # make run              the whole pipeline on the built-in data
 # make test             every test
 # make test-fast        the tests that start no process and no server and compute little, about two minutes
@@ -45,7 +45,7 @@ setup: $(READY)
 # Installed again when the locks or the package's metadata change; `ready` is written last.
 $(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %s. Name one: make $(MAKECMDGOALS) PYTHON=python3.11" % sys.version.split()[0])'
-	@echo "Installing into $(VENV) (once; about two minutes, 2.8 GB of disk) ..."
+	@echo "Installing into $(VENV) (once; about two minutes, 3 GB of disk) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock 2> $(VENV)/pip.log \
 		|| { cat $(VENV)/pip.log; exit 1; }

@@ -132,6 +132,7 @@ def _waits(config: Config, store: Store) -> Iterator[Line]:
     data = SplitData(store, "train", network, device)
     batches = split_into_batches(np.random.default_rng(0).permutation(len(data)), config.train.batch_size)
     sampler = SequenceSampler(len(data), Learned(), 0, scores=np.zeros(len(data)))
+    sampler.set_epoch(0)
     waits = _Waits()
 
     def after_step(step: int, total: torch.Tensor) -> None:

@@ -157,7 +157,7 @@ def test_the_lines_about_the_sampler_stop_and_go_on(tmp_path, monkeypatch):
     minimum, several, save, load, *trainers, own = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     assert len(trainers) == 3
     assert own.startswith('"""Alternating')  # tests/stages/test_own_scheduler.py runs it
-    for lines in trainers:  # of libraries that are not installed
+    for lines in trainers:  # whole programs are in examples/
         compile(lines, "docs/sampler.md", "exec")
     names = {name: getattr(balance, name) for name in balance.__all__} | {"torch": torch, "rank": 0}
     names |= {

@@ -21,7 +21,7 @@ def linear(progress: float, start: float) -> float:
 
 def geometric(progress: float, start: float) -> float:
     """``start ** (1 - progress)``: the share grows by the same factor every epoch."""
-    return start ** (1 - progress)
+    return float(start ** (1 - progress))
 
 
 @dataclass(frozen=True)

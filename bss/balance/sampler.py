@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from bss.balance.checks import require
+from bss.balance.checks import require, sample_indices
 from bss.balance.criteria import observed_criteria
 from bss.balance.epoch_watch import EpochWatch
 from bss.balance.fixed_length import fit_length
+from bss.balance.loop_check import REPLACED, LoopCheck
+from bss.balance.measuring import measured_scores, refuse_partial
 from bss.balance.observations import Observations
 from bss.balance.position import position_for, steps_of
 from bss.balance.schedulers import Scheduler, Uniform
 from bss.balance.score import BalanceScore, Floats
+from bss.balance.sharding import is_sharded_outside, processes
 from bss.balance.sorting import Indices
 
 READ_AHEAD = 1 << 16
@@ -30,9 +33,6 @@ STATE = (
     *("scores", "sequence", "values", "observed"),
 )
 """Keys of a sampler's state, besides those that identify the sampler."""
-
-LEAST_OBSERVED = 0.9
-"""If a smaller share of the samples is observed between two measurements, the indices may be wrong."""
 
 
 class SequenceSampler(Sampler[int]):
@@ -121,6 +121,7 @@ class SequenceSampler(Sampler[int]):
         self._position = 0  # indices yielded in the current epoch
         self._resume_at = 0  # where the next iteration starts: at 0 unless a state was loaded
         self._watch = EpochWatch()
+        self._loop = LoopCheck()
         if scores is not None:
             given = np.array(scores, dtype=np.float64)
             right = f"{n} finite numbers, one per sample of this dataset"
@@ -140,6 +141,8 @@ class SequenceSampler(Sampler[int]):
         require(epoch >= 0, "epoch", epoch, "at least 0")
         if epoch != self.epoch:
             self._watch.reached(self._position)
+            if self._measures and self.ranks == 1 < processes():
+                refuse_partial(self.observations, self.epoch, len(np.unique(self.sequence[: self._watch.furthest])))
             if self.epoch >= 0:  # before the first epoch, a loader may be tried on a batch
                 self._watch.check(self.epoch, epoch, self._steps(), max(1, self.minimum // self.ranks))
             if self._measuring_is_due(epoch):
@@ -160,6 +163,8 @@ class SequenceSampler(Sampler[int]):
     ) -> None:
         """Record a batch of the training pass, so that scores need no extra pass.
 
+        Raises RuntimeError if nothing has iterated the sampler or called `set_epoch`: a library has replaced it.
+
         Parameters
         ----------
         index : the samples' indices, int64 [batch].
@@ -172,17 +177,29 @@ class SequenceSampler(Sampler[int]):
             with torch.no_grad():
                 values = observed_criteria(self.score.criteria, logits, loss, features, gradient_magnitude)
             self.record(index, values)
+            if self.epoch < 0 and not self._loop.iterated:
+                raise RuntimeError(f"the loop observes samples, but {REPLACED}")
+
+    def check(self, index: npt.ArrayLike | Tensor) -> None:
+        """Raise RuntimeError unless the loop trains on what this sampler gave its rank, batch after batch.
+
+        For loops inside a library that may replace, shuffle or shard samplers: call it with every batch, or with the
+        batches of all processes together, gathered in the order of the ranks. It costs microseconds. A trainer that
+        resumes may skip batches at the start of an iteration.
+
+        Parameters
+        ----------
+        index : the samples' indices, int64 [batch], in the loader's order.
+        """
+        others = processes() - 1 if self.ranks == 1 else 0  # a library may shard by batches
+        self._loop.follow(sample_indices(index, self.n), self._shown_at, self._steps(), others)
 
     def record(self, index: npt.ArrayLike | Tensor, values: Mapping[str, npt.ArrayLike | Tensor]) -> None:
         """Record criterion values ([k] each), measured elsewhere, for the samples `index` [k].
 
         Values on a GPU are fetched when the scores are computed, not now.
         """
-        given = np.asarray(index).reshape(-1)
-        require(given.dtype.kind in "iu" or not len(given), "index", given.dtype, "integers, the samples' own indices")
-        rows = given.astype(np.int64)
-        inside = len(rows) == 0 or (rows.min() >= 0 and rows.max() < self.n)
-        require(inside, "index", [*rows[:3].tolist()], f"within 0 .. {self.n - 1}")
+        rows = sample_indices(index, self.n)
         for name, column in values.items():
             found = np.shape(column)
             require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
@@ -200,7 +217,16 @@ class SequenceSampler(Sampler[int]):
             self._shared = True
 
     def __iter__(self) -> Iterator[int]:
-        """Yield this rank's indices of the current epoch, from the loaded position, if any."""
+        """Yield this rank's indices of the current epoch, from the loaded position, if any.
+
+        Raises RuntimeError if a library shards a share a second time, or shuffles the sequence. Warns if nobody
+        shards it among several processes.
+        """
+        if not is_sharded_outside(self.ranks) and self.ranks == 1 < processes():
+            warnings.warn(
+                f"each of {processes()} processes is given every sample: pass rank= and ranks= to the SequenceSampler",
+                stacklevel=2,
+            )
         if self._shown:
             warnings.warn(
                 f"epoch {max(self.epoch, 0)} is iterated a second time, in the same order: call "
@@ -210,14 +236,15 @@ class SequenceSampler(Sampler[int]):
         self._watch.reached(self._position)
         start, self._resume_at = self._resume_at, 0
         self._position = start
-        sequence, shard, steps = self.sequence, self.shard, self._steps()
+        self._loop.begin(start)
+        shard, steps = self.shard, self._steps()
         for first in range(start, len(shard), READ_AHEAD):
             for index in shard[first : first + READ_AHEAD].tolist():
                 self._position += 1
                 yield index
         for step in range(max(start, len(shard)), steps):
             self._position += 1
-            yield int(sequence[(step * self.ranks + self.rank) % len(sequence)])
+            yield int(self._shown_at(np.array([step]))[0])
         self._shown = True
 
     def __len__(self) -> int:
@@ -295,6 +322,10 @@ class SequenceSampler(Sampler[int]):
         self._basis, self._shown, self._shared = None, False, bool(state["shared"])
         self._resume_at = self._position = position
 
+    def _shown_at(self, places: Indices) -> Indices:
+        """Return this rank's indices at `places` of the epoch, which repeats after its end."""
+        return self.sequence[(places % self._steps() * self.ranks + self.rank) % len(self.sequence)]
+
     def _steps(self) -> int:
         return steps_of(len(self.sequence), self.ranks)
 
@@ -329,25 +360,7 @@ class SequenceSampler(Sampler[int]):
                 f"{self.ranks} ranks without a process group: call torch.distributed.init_process_group, "
                 "or record() every sample on every rank"
             )
-        share = float(observations.seen.mean())
-        if share < LEAST_OBSERVED:
-            warnings.warn(
-                f"only {share:.0%} of the samples were observed before epoch {epoch}; the others keep the score that "
-                "they had, or get the median. Is `index` the position in the dataset, as from WithIndex? With "
-                "several processes: does each sampler have its `rank` and `ranks`?",
-                stacklevel=4,
-            )
-        # All samples as a slice: indexing by it copies nothing.
-        seen = slice(None) if observations.seen.all() else observations.seen
-        measured = self.score({name: column[seen] for name, column in observations.values.items()})
-        self.measured = np.full(self.n, np.nan)
-        self.measured[seen] = measured
-        if self.scores is not None:
-            measured = self.scheduler.smooth(self.scores[seen], measured)
-        else:
-            # A sample that was never observed (a loader that drops the last batch) gets the median.
-            self.scores = np.full(self.n, float(np.median(measured)))
-        self.scores[seen] = measured
+        self.scores, self.measured = measured_scores(observations, self.score, self.scheduler, self.scores, epoch)
         self._basis = None
         observations.clear()
         self._shared = True

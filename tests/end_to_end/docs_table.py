@@ -21,7 +21,6 @@ REASONS = {
     "docker": "needs a container engine and a registry",
     "network": "installs from a package index",
     "long": "takes minutes; the test file named beside it runs it on smaller data",
-    "other library": "needs a library that the project does not install",
     "own test": "the test file named beside it runs the block",
 }
 
@@ -216,7 +215,7 @@ need no entry: they are compared with the datasets themselves."""
 
 README_TEST = NotRun("own test", "tests/test_readme.py")
 DATASETS_TEST = NotRun("own test", "tests/datasets/test_datasets_page.py")
-TRAINERS = NotRun("other library", "tests/test_readme.py")
+TRAINERS = NotRun("own test", "tests/examples/test_examples.py")  # the same loops, as whole programs
 
 PYTHON: dict[tuple[str, str], str | NotRun] = {
     ("README.md", "from torch.utils.data import DataLoader"): README_TEST,

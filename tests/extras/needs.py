@@ -97,6 +97,9 @@ def nothing(at: Environment) -> None:
     ending = "assert len(shown) == len(train_set) * epochs and set(shown) == set(range(30))\nprint('sampled')\n"
     (at.work / "loop.py").write_text(f"{SAMPLER}{lines}{ending}", encoding="utf-8")
     require(at.run("python", "loop.py"), "sampled")
+    require(at.run("python", at.project / "examples" / "plain_pytorch.py"), "belong to contradicting samples")
+    audited = "from bss.balance import audit; print(audit({m: 9 * torch.eye(3) for m in 'ab'}, range(3)).kinds())"
+    require(at.run("python", "-c", f"import torch; {audited}"), "clean")
     require(at.run("bss", "--help"), "stage 5")
     shutil.copy(at.project / "params.yaml", at.work)
     for command in ("prepare", "measure", "schedule", "train", "compare", "show", "doctor", "presets"):
@@ -191,6 +194,14 @@ def kubeflow(at: Environment) -> None:
     assert compiled == (at.project / "pipelines" / "pipeline.yaml").read_bytes(), "pipelines/pipeline.yaml differs"
 
 
+def examples(at: Environment) -> None:
+    """The loops of other libraries, and the notebook."""
+    for name in ("with_accelerate", "with_lightning", "with_trainer"):
+        require(at.run("python", at.project / "examples" / f"{name}.py"), "belong to contradicting samples")
+    run = "import nbclient, nbformat; nbclient.execute(nbformat.read('audit_your_predictions.ipynb', as_version=4))"
+    at.run("python", "-c", run, where=at.project / "examples")
+
+
 def dev(at: Environment) -> None:
     """Every test can be collected, and some run; so do the linter and the type checker, and the docs are built."""
     where = at.project
@@ -210,6 +221,7 @@ NEEDS: dict[str, Callable[[Environment], None]] = {
     "s3": s3,
     "dvc": dvc,
     "kubeflow": kubeflow,
+    "examples": examples,
     "dev": dev,
 }
 """Per extra of pyproject.toml (empty: none) what is tried."""
