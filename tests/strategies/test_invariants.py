@@ -319,6 +319,8 @@ def test_what_decisions_ignore_has_no_influence(case):
 
 @every
 def test_a_modality_that_is_always_ignored_is_not_trained(case):
+    if case == "ogm-ge":
+        pytest.skip("adds noise to the gradients of every encoder, as published")
     network, data = network_for(CASES[case], TWO), toy_for(CASES[case], TWO)
     before = weights_of(network)
     ignored = torch.zeros(len(data), 2, dtype=torch.bool)
