@@ -116,7 +116,7 @@ def test_the_balance_core_needs_torch_and_numpy_alone():
     assert done.stdout.strip() == "[]"
 
 
-def test_doctor_tells_what_is_there_and_what_is_not(params, capsys):
+def test_doctor_reports_what_is_present_and_what_is_missing(params, capsys):
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     for text in ("torch", "processors", "resources.device: cpu", "manifest.csv", "All checks passed."):

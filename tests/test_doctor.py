@@ -172,7 +172,7 @@ def test_without_parameters_a_gpu_is_named_alone(capsys, two_gpus):
     assert "ok GPU 1 Card T, 16.0 GiB, compute capability 7.5 ok MLflow" in text
 
 
-def test_a_network_that_is_not_deterministic_is_told_with_its_part(capsys, two_gpus, params, monkeypatch):
+def test_a_network_that_is_not_deterministic_is_reported_with_its_part(capsys, two_gpus, params, monkeypatch):
     from torch import nn
 
     monkeypatch.setattr("bss.models.encoders.cnn.AveragePool", lambda size, pooled: nn.AdaptiveAvgPool2d(pooled))

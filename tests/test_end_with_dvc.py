@@ -90,7 +90,7 @@ def test_a_stage_ends_when_the_dvc_that_started_it_is_killed(shell, start):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_dvc_did_not_start_goes_on_when_its_parent_is_killed(shell, start):
+def test_what_dvc_did_not_start_keeps_running_when_its_parent_is_killed(shell, start):
     starter, stage = start("nobody", shell)
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()

@@ -77,7 +77,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_it(disk):
 
 @pytest.mark.process
 @pytest.mark.parametrize("left", [0, 6000, 20000])
-def test_a_training_that_does_not_fit_goes_on_when_there_is_room(left, disk, small_root, small_store, pipeline):
+def test_a_training_that_does_not_fit_resumes_when_there_is_room(left, disk, small_root, small_store, pipeline):
     tree = small_tree(small_root)
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
     config, (folder, _) = config_from_tree(tree, "params.yaml"), pipeline

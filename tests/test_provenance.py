@@ -33,7 +33,7 @@ def git(folder, *arguments):
 
 
 @pytest.mark.process
-def test_the_commit_comes_from_the_repository_and_changes_are_told(tmp_path):
+def test_the_commit_comes_from_the_repository_and_changes_are_reported(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "bss", ignore=shutil.ignore_patterns("__pycache__"))
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
@@ -50,7 +50,7 @@ def test_the_commit_comes_from_the_repository_and_changes_are_told(tmp_path):
 
 
 @pytest.mark.process
-def test_a_container_without_a_repository_is_told_the_commit(tmp_path):
+def test_a_container_without_a_repository_is_given_the_commit(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "bss", ignore=shutil.ignore_patterns("__pycache__"))
     assert code_version_of(tmp_path, BSS_COMMIT="abc123")["commit"] == "abc123"
     assert code_version_of(tmp_path, BSS_COMMIT="")["commit"] == "unknown"

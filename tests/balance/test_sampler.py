@@ -83,7 +83,7 @@ def test_ranks_share_one_global_sequence(n, ranks, epoch):
 @pytest.mark.parametrize("scores", [None, SCORES], ids=["warm-up", "given scores"])
 @pytest.mark.parametrize("epoch", [0, 3, 5])
 @pytest.mark.parametrize("stop_after", [8, 16, N])
-def test_a_state_taken_inside_an_epoch_goes_on_as_if_never_stopped(scheduler, scores, epoch, stop_after):
+def test_a_state_taken_inside_an_epoch_resumes_as_if_never_stopped(scheduler, scores, epoch, stop_after):
     def make():
         return SequenceSampler(N, scheduler, 3, scores=scores)
 
@@ -203,7 +203,7 @@ def test_an_epoch_that_is_no_whole_number_is_refused():
         Heuristic(0.1)
 
 
-def test_forgetting_set_epoch_is_told():
+def test_forgetting_set_epoch_is_reported():
     sampler = SequenceSampler(N, Uniform(), 0)
     list(sampler)
     with pytest.warns(match=r"call sampler\.set_epoch"):
@@ -279,7 +279,7 @@ def test_a_state_that_is_none_is_refused(change, message):
 
 
 @given(st.integers(1, 60), st.integers(1, 6), st.integers(1, 6), st.integers(1, 4), st.integers(0, 30))
-def test_another_number_of_ranks_goes_on_where_the_first_stood(n, before, after, batch, steps):
+def test_another_number_of_ranks_resumes_where_the_first_stood(n, before, after, batch, steps):
     """Whole batches of one global size leave what both numbers of ranks share evenly."""
     size = before * after * batch  # of a global batch
     taken = min(steps * size // before, -(-n // before))  # by each rank, or all that there is
@@ -307,7 +307,7 @@ def test_ranks_that_cannot_share_what_was_shown_say_so():
         SequenceSampler(N, Uniform(), 1, ranks=2).load_state_dict(state)
 
 
-def test_a_state_without_what_other_ranks_observed_is_told():
+def test_a_state_without_what_other_ranks_observed_is_reported():
     first = SequenceSampler(N, Learned(), 1, scores=SCORES, rank=0, ranks=2)
     run_epoch(first, 0, stop_after=8)
     state = first.state_dict()
@@ -316,7 +316,7 @@ def test_a_state_without_what_other_ranks_observed_is_told():
         SequenceSampler(N, Learned(), 1, scores=SCORES, rank=1, ranks=2).load_state_dict(state)
 
 
-def test_observing_by_places_in_the_batch_is_told():
+def test_observing_by_places_in_the_batch_is_reported():
     sampler = SequenceSampler(N, Learned(), 0, scores=SCORES)
     sampler.set_epoch(0)
     for batch in DataLoader(range(N), batch_size=8, sampler=sampler):

@@ -168,7 +168,7 @@ def test_a_wrong_value_is_named_with_what_would_be_right(override, message):
     assert message in str(caught.value)
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(BssError) as caught:
         load_config(PARAMS, ["train.epoch=5", "protocol=open", "prepare.root=3"])
     assert len(str(caught.value).splitlines()) == 3

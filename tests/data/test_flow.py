@@ -41,7 +41,7 @@ def test_vectors_are_scaled_with_the_size(tmp_path):
     np.testing.assert_array_equal(decoded[0, 1], np.full((6, 8), 1.5))
 
 
-def test_broken_flow_files_are_told(tmp_path):
+def test_broken_flow_files_are_reported(tmp_path):
     np.save(tmp_path / "flat.npy", np.zeros((5, 6, 8)))
     np.save(tmp_path / "three.npy", np.zeros((5, 3, 6, 8)))
     np.save(tmp_path / "words.npy", np.full((1, 2, 6, 8), "a"))

@@ -107,7 +107,7 @@ def test_a_video_that_lies_on_its_side_is_turned_upright(tmp_path):
     assert np.abs(decoded.astype(int) - expected)[[4, 40]].max() < 12
 
 
-def test_broken_videos_and_folders_are_told(tmp_path):
+def test_broken_videos_and_folders_are_reported(tmp_path):
     for suffix, codec, _ in CONTAINERS:
         write_video(tmp_path / f"whole.{suffix}", grey_steps(20), codec=codec)
     data = (tmp_path / "whole.mp4").read_bytes()
@@ -145,7 +145,7 @@ def test_broken_videos_and_folders_are_told(tmp_path):
         decode(tmp_path / "whole.avi", clip(), Span(None, 21))
 
 
-def test_a_file_without_a_video_track_is_told(tmp_path):
+def test_a_file_without_a_video_track_is_reported(tmp_path):
     import av
 
     with av.open(tmp_path / "a.mp4", "w") as container:

@@ -101,7 +101,7 @@ def test_bad_manifests_name_row_and_cure(tmp_path, text, messages):
     assert [message for message in messages if message not in said] == []
 
 
-def test_all_bad_rows_are_told_at_once_up_to_a_limit(tmp_path):
+def test_all_bad_rows_are_reported_at_once_up_to_a_limit(tmp_path):
     message = refused(read, tmp_path, HEADER + "".join(f"{i},x,nope,g,a,b\n" for i in range(25)))
     assert "25 problems" in message
     assert message.count("\n  row ") == 20
@@ -120,7 +120,7 @@ def test_a_missing_folder_or_file(tmp_path):
         read_manifest(tmp_path, "manifest.csv", {})
 
 
-def test_columns_that_nothing_reads_are_told(tmp_path):
+def test_columns_that_nothing_reads_are_reported(tmp_path):
     text = "id,label,split,audio,image,colour\na,x,train,a,b,red\n"
     manifest = read(tmp_path, text)
     assert manifest.unused == ["colour"]
@@ -166,7 +166,7 @@ def test_a_clip_may_be_a_part_of_a_file(tmp_path):
     assert others.unused == ["view_start", "view_end"]
 
 
-def test_parts_of_files_that_are_none_are_told(tmp_path):
+def test_parts_of_files_that_are_none_are_reported(tmp_path):
     text = (
         "id,label,split,view,view_start,view_end\n1,a,train,v,-1,5\n2,b,train,v,1.5,\n3,b,test,v,7,7\n4,b,test,v,,0\n"
     )

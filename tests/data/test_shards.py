@@ -63,7 +63,7 @@ def test_joined_arrays_are_what_numpy_writes_of_all_rows(dtype, shape, block, tm
     assert digest_file(tmp_path / "joined.npy") == digest_file(tmp_path / "at-once.npy")
 
 
-def test_ends_go_on_where_the_part_before_ended(tmp_path):
+def test_ends_continue_where_the_part_before_ended(tmp_path):
     for i, ends in enumerate(([3, 7], [2], [1, 2, 9])):
         np.save(tmp_path / f"{i}.npy", np.array(ends))
     join_ends([tmp_path / f"{i}.npy" for i in range(3)], tmp_path / "joined.npy")

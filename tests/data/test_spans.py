@@ -54,6 +54,6 @@ def test_a_long_part_is_cut_and_a_short_one_filled():
 
 
 @pytest.mark.parametrize("span", [Span(3, 11), Span(10), Span(12, 20)])
-def test_frames_that_a_file_has_not_are_told(span):
+def test_frames_that_a_file_has_not_are_reported(span):
     with pytest.raises(BadSampleError, match="has 10 frames, but the manifest asks for frames"):
         consecutive(10, span, 4, "pad", "centre")

@@ -101,7 +101,7 @@ def test_too_few_tokens_for_the_marks_are_refused(root):
         make_decoder(text(tokens=2), root, "words")
 
 
-def test_a_damaged_tokenizer_is_told(root):
+def test_a_damaged_tokenizer_is_reported(root):
     (root / "tokenizer" / "vocab.txt").unlink()
     (root / "tokenizer" / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Nothing"}))
     with pytest.raises(BssError, match=r"words\.tokenizer: 'tokenizer': cannot be read"):

@@ -89,7 +89,7 @@ def test_sounds_are_stored_without_filling_and_read_in_any_order(tmp_path, store
 @pytest.mark.parametrize(
     "ends", [[5, 6, 14, 17, 20, 28, 31], [5, 5, 14, 17, 20, 28, 30], [9, 10, 14, 17, 20, 28, 30], [30]]
 )
-def test_ends_that_are_not_those_of_the_sounds_are_told(tmp_path, ends):
+def test_ends_that_are_not_those_of_the_sounds_are_reported(tmp_path, ends):
     write(tmp_path, "int16")
     np.save(tmp_path / "sound.ends.npy", np.array(ends))
     with pytest.raises(BssError, match=r"sound\.ends\.npy: does not fit 7 sounds of 1 to 8 samples, 30 in total"):
@@ -99,7 +99,7 @@ def test_ends_that_are_not_those_of_the_sounds_are_told(tmp_path, ends):
         Store.open(tmp_path)
 
 
-def test_a_file_that_is_cut_while_it_is_open_is_told(tmp_path):
+def test_a_file_that_is_cut_while_it_is_open_is_reported(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(10))
     reader = ArrayReader(tmp_path / "a.npy")
     with (tmp_path / "a.npy").open("r+b") as file:

@@ -45,11 +45,11 @@ def test_a_sound_manifest_needs_no_caution():
         (even("a", "b") | {("b", "val"): 60}, "as frequent in val as in train: a"),
     ],
 )
-def test_oddities_are_told(counts, message):
+def test_oddities_are_reported(counts, message):
     assert any(message in line for line in manifest_cautions(manifest(counts)))
 
 
-def test_a_file_in_two_splits_and_missing_groups_are_told():
+def test_a_file_in_two_splits_and_missing_groups_are_reported():
     shared = manifest_cautions(manifest(even("a", "b"), files=lambda n: f"{n - 50 if 50 <= n < 60 else n}.wav"))
     assert "10 of the values of audio are in two splits" in "\n".join(shared)
     assert any(

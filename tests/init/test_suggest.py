@@ -90,7 +90,7 @@ def media_rows(root, count=40):
     return rows
 
 
-def test_every_form_of_media_is_told_from_the_others(tmp_path, project):
+def test_every_form_of_media_is_distinguished_from_the_others(tmp_path, project):
     root = tmp_path / "media"
     root.mkdir()
     write_manifest(root, media_rows(root))
@@ -120,7 +120,7 @@ def test_every_form_of_media_is_told_from_the_others(tmp_path, project):
     assert all(len(found) == 1 for found in splits.values())
 
 
-def test_files_that_cannot_be_used_are_told(own_root, project):
+def test_files_that_cannot_be_used_are_reported(own_root, project):
     root, rows = own_root
     for row in rows[::2]:
         (root / row["audio"]).write_bytes(b"")

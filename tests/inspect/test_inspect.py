@@ -105,7 +105,7 @@ def test_counts_and_groups_are_printed_and_on_the_page(small_store, tmp_path, ca
     assert "owl1666" in text.replace(" ", "")
 
 
-def test_what_is_known_of_the_pairs_groups_in_two_splits_and_skipped_samples_are_told(small_store, tmp_path, capsys):
+def test_the_ground_truth_groups_in_two_splits_and_skipped_samples_are_reported(small_store, tmp_path, capsys):
     from bss.data.tables import read_table, write_table
 
     store = tmp_path / "store"

@@ -214,7 +214,7 @@ def test_two_pods_train_as_two_processes_do_and_leave_only_the_result(cluster, b
     assert all(key.startswith("test/stores/") for key in stored)
 
 
-def test_a_pod_that_fails_is_told_with_its_own_words(cluster, bucket, pipeline, small_store, tmp_path):
+def test_a_pod_that_fails_is_reported_with_its_own_words(cluster, bucket, pipeline, small_store, tmp_path):
     tree = config_to_tree(changed(pipeline, nodes=2))
     tree["train"]["optimiser"]["learning_rate"] = 1e18
     config, plans = config_from_tree(tree, "params.yaml"), pipeline[0] / "plans"
@@ -244,7 +244,7 @@ def test_a_job_that_looks_complete_without_a_result_is_no_training(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_rows_that_are_told_again_count_once_and_lost_ones_come_at_the_end(
+def test_rows_that_are_sent_again_count_once_and_lost_ones_come_at_the_end(
     cluster, bucket, pipeline, small_store, tmp_path, monkeypatch
 ):
     log = TrainJob.log

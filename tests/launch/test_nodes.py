@@ -141,7 +141,7 @@ def test_two_nodes_with_two_processes_each_are_four_ranks(bucket, pipeline, smal
 
 
 @in_containers
-def test_a_node_that_fails_is_told_with_its_own_words(bucket, pipeline, small_store, tmp_path):
+def test_a_node_that_fails_is_reported_with_its_own_words(bucket, pipeline, small_store, tmp_path):
     tree = config_to_tree(changed(pipeline, nodes=2))
     tree["train"]["optimiser"]["learning_rate"] = 1e18
     config = config_from_tree(tree, "params.yaml")

@@ -160,7 +160,7 @@ def test_a_training_that_diverges_is_named_and_leaves_nothing(pipeline, small_st
 
 @pytest.mark.process
 @pytest.mark.parametrize("killed", [True, False])
-def test_a_killed_rank_is_told_and_an_interruption_ends_all_ranks(killed, pipeline, small_store, tmp_path):
+def test_a_killed_rank_is_reported_and_an_interruption_ends_all_ranks(killed, pipeline, small_store, tmp_path):
     def on_epoch(row):
         if row["epoch"] > 0:
             return
@@ -211,7 +211,7 @@ def test_a_killed_parent_leaves_no_rank_behind(pipeline, small_store, tmp_path):
     assert list((runs / ".trial.checkpoints").glob("*.pt"))
 
 
-def test_ranks_that_do_not_end_are_told(tmp_path, monkeypatch):
+def test_ranks_that_do_not_end_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("bss.launch.processes.STOP_SECONDS", 0.2)
     (tmp_path / ".trial.scratch").mkdir()
     with (tmp_path / ".trial.scratch" / "progress").open("w") as file:

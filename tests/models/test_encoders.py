@@ -237,7 +237,7 @@ def test_the_momentum_of_i3ds_batch_normalisation_is_a_parameter():
         (ClipTextConfig("clip-text"), torch.zeros(78, dtype=torch.int64), "positions = 77"),
     ],
 )
-def test_inputs_that_do_not_fit_are_told_with_the_modality(config, sample, message):
+def test_inputs_that_do_not_fit_are_reported_with_the_modality(config, sample, message):
     with pytest.raises(BssError, match=rf"network\.encoders\.thing\.kind: .*{message}"):
         build_encoder(config, sample, "thing")
 
@@ -254,7 +254,7 @@ assert "transformers" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_missing_library_is_told(monkeypatch):
+def test_a_missing_library_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(BssError, match=r"network\.encoders\.thing\.kind: `resnet` needs the package transformers"):
         build_encoder(ResNetConfig("resnet"), torch.zeros(3, 8, 8), "thing")

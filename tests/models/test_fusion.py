@@ -156,7 +156,7 @@ def test_attention_is_torchs_over_the_modalities():
     torch.testing.assert_close(fusion(x), layer(fusion.head, normed.flatten(1)))
 
 
-def test_a_number_of_heads_that_does_not_divide_the_width_is_told():
+def test_a_number_of_heads_that_does_not_divide_the_width_is_reported():
     with pytest.raises(BssError, match=r"network\.fusion\.heads: must divide the width of the features \(6\), .*: 4"):
         build(CrossAttention(heads=4), THREE)
 

@@ -178,7 +178,7 @@ def test_i3d_takes_the_weights_of_the_port_and_its_own(port, tmp_path):
     assert all(torch.equal(loaded[name], value) for name, value in saved.items())
 
 
-def test_weights_of_another_i3d_are_told_with_their_names(tmp_path):
+def test_weights_of_another_i3d_are_reported_with_their_names(tmp_path):
     config, things = clips_of(1)
     network = build_network(describe_network(config, things), 1)
     weights = dict(zip(i3d_names(), network.encoders["thing"].layers.state_dict().values(), strict=True))
@@ -237,7 +237,7 @@ def other_network(tmp_path):
         (other_network, ["missing embeddings.word_embeddings.weight", "more"]),
     ],
 )
-def test_weights_that_do_not_fit_are_told_in_one_error_with_their_names(save, messages, tmp_path):
+def test_weights_that_do_not_fit_are_reported_in_one_error_with_their_names(save, messages, tmp_path):
     with pytest.raises(BssError) as caught:
         load(ENCODERS["bert"], save(tmp_path))
     text = str(caught.value)
@@ -268,7 +268,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         load(ENCODERS["bert"], tmp_path)
 
 
-def test_what_is_found_nowhere_is_told_with_what_was_tried(tmp_path, monkeypatch):
+def test_what_is_found_nowhere_is_reported_with_what_was_tried(tmp_path, monkeypatch):
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -81,7 +81,7 @@ def test_who_comes_without_credentials_is_asked_for_them(gate, message, capsys):
     assert line.endswith("It says: RBAC: access denied") == (gate == "rbac")
 
 
-def test_an_account_without_rights_is_told_so_in_the_servers_words(tmp_path, capsys):
+def test_an_account_without_rights_is_refused_in_the_servers_words(tmp_path, capsys):
     path = tmp_path / "token"
     path.write_text("right")
     server = Server(token="right")

@@ -100,7 +100,7 @@ def went_on_after(log):
     return int(re.search(r"resumes after (\d+) steps", log)[1])
 
 
-def test_sigterm_to_what_kfps_own_runner_starts_saves_and_the_next_try_goes_on(step, bucket, tmp_path):
+def test_sigterm_to_what_kfps_own_runner_starts_saves_and_the_next_try_resumes(step, bucket, tmp_path):
     command, expected = step
     first = replace_python_executable(command(tmp_path / "first"), sys.executable)
     process = subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -39,7 +39,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_an_upload_whose_connections_are_cut_goes_on(proxy, folder, direct, tmp_path):
+def test_an_upload_whose_connections_are_cut_resumes(proxy, folder, direct, tmp_path):
     proxy.cut(MB, sent=True, times=3)
     upload_folder(folder, URL)
     assert proxy.cuts == 3
@@ -48,7 +48,7 @@ def test_an_upload_whose_connections_are_cut_goes_on(proxy, folder, direct, tmp_
     assert digest_folder(tmp_path / "copy") == digest_folder(folder)
 
 
-def test_a_download_whose_connections_are_cut_goes_on(proxy, folder, tmp_path):
+def test_a_download_whose_connections_are_cut_resumes(proxy, folder, tmp_path):
     upload_folder(folder, URL)
     proxy.cut(MB, times=3)
     download_folder(URL, tmp_path / "copy")

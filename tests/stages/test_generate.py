@@ -41,6 +41,6 @@ def test_a_file_does_not_depend_on_the_others(config, tmp_path, monkeypatch):
     assert part == {name: whole[name] for name in part}
 
 
-def test_the_kinds_are_told(config, tmp_path, capsys):
+def test_the_kinds_are_reported(config, tmp_path, capsys):
     generate(config, "digits", tmp_path / "digits")
     assert "50 pairs" in capsys.readouterr().out

@@ -197,7 +197,7 @@ def test_bad_samples_fail_their_own_shard_where_none_may_be_skipped(varied, make
     prepare(config, root, tmp_path / "part", Shard(1, 11, DATA))
 
 
-def test_a_mistake_in_any_row_of_the_manifest_is_told_by_every_shard(varied, tmp_path):
+def test_a_mistake_in_any_row_of_the_manifest_is_reported_by_every_shard(varied, tmp_path):
     root, config = varied
     manifest = root / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("test-owl-5,owl,test", "test-owl-5,owl,tset"))

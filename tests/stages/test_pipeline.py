@@ -100,7 +100,7 @@ def test_every_sequence_can_be_regenerated_from_its_plan(pipeline, small_store):
             assert rows.tolist() == recorded[epoch].as_py()
 
 
-def test_a_sequence_of_another_run_is_told(pipeline, small_store, tmp_path):
+def test_a_sequence_of_another_run_is_reported(pipeline, small_store, tmp_path):
     folder, config = pipeline
     shutil.copytree(folder / "runs" / "bss-h" / "seed=1", tmp_path / "bss-h" / "seed=0")
     with pytest.raises(BssError, match="the plan does not belong to this run"):

@@ -74,7 +74,7 @@ def test_a_group_in_two_splits_is_refused_unless_the_split_is_a_published_one(ru
     assert len(run(leak, protocol="published")) == 84
 
 
-def test_all_bad_files_are_told_at_once_and_nothing_is_left_behind(run, tmp_path):
+def test_all_bad_files_are_reported_at_once_and_nothing_is_left_behind(run, tmp_path):
     (run.root / "train-cat-0.wav").write_bytes(b"")
     (run.root / "train-dog-1.png").write_text("no picture")
     (run.root / "test-owl-5.npy").unlink()
@@ -167,7 +167,7 @@ def test_the_truth_of_skipped_samples_is_left_out(run):
     assert store.truth() == {name: f"kind of {name}" for name in store.ids}
 
 
-def test_a_truth_file_that_is_missing_is_told_before_anything_is_decoded(run):
+def test_a_truth_file_that_is_missing_is_reported_before_anything_is_decoded(run):
     (run.root / "train-cat-0.wav").write_bytes(b"")
     with pytest.raises(BssError, match=r"prepare\.truth"):
         run(truth="none.csv")
@@ -240,7 +240,7 @@ def test_every_kind_has_its_shape_and_type_in_the_store(tmp_path, make_config, t
     assert digests(tmp_path / "store") == first
 
 
-def test_a_tokenizer_that_is_missing_is_told_before_anything_is_decoded(run, tree, monkeypatch):
+def test_a_tokenizer_that_is_missing_is_reported_before_anything_is_decoded(run, tree, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (run.root / "train-cat-0.wav").write_bytes(b"")
     tree["prepare"]["modalities"]["image"] = {"kind": "text", "tokenizer": "none"}

@@ -90,7 +90,7 @@ def test_the_initial_scores_are_those_of_the_mode_that_is_asked_for(small_store,
     assert not np.allclose(columns["train"]["initial"]["score"], columns["eval"]["initial"]["score"])
 
 
-def test_batches_of_one_that_batch_normalisation_cannot_measure_are_told(small_store, tree, make_config):
+def test_batches_of_one_that_batch_normalisation_cannot_measure_are_reported(small_store, tree, make_config):
     config = make_config(tree | {"measure": {"warmup_epochs": 0, "batch_size": 1}})
     before = torch.get_rng_state()
     with pytest.raises(BssError, match=r"measure\.batch_size: .* batches of 1 sample in train mode"):
@@ -98,7 +98,7 @@ def test_batches_of_one_that_batch_normalisation_cannot_measure_are_told(small_s
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_warm_up_that_drop_last_leaves_nothing_of_is_told(small_store, tree, make_config):
+def test_a_warm_up_that_drop_last_leaves_nothing_of_is_reported(small_store, tree, make_config):
     train = tree["train"] | {"batch_size": 49, "drop_last": True}
     with pytest.raises(BssError, match=r"train\.drop_last drops all 48 samples"):
         measure_seed(make_config(tree | {"train": train}), Store.open(small_store), 0)

@@ -14,7 +14,7 @@ def test_auto_takes_a_gpu_where_there_is_one():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_told():
+def test_a_gpu_that_is_not_there_is_reported():
     with pytest.raises(BssError, match=r"resources\.device: torch finds no usable GPU"):
         resolve_device("cuda")
 

@@ -126,7 +126,7 @@ def test_checkpoints_of_other_parameters_are_not_used(setting, expected, small_r
     assert finish(setting, path, "uniform") == expected("uniform")
 
 
-def test_checkpoints_of_earlier_code_are_told_and_not_used(setting, expected, tmp_path, monkeypatch, capsys):
+def test_checkpoints_of_earlier_code_are_reported_and_not_used(setting, expected, tmp_path, monkeypatch, capsys):
     path = tmp_path / "seed=0"
     save = Checkpoints.save
 
@@ -272,7 +272,7 @@ def test_two_ranks_are_followed_by_two_or_by_one(start, pipeline, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resumed_training_goes_on_with_its_mlflow_run(
+def test_a_resumed_training_continues_its_mlflow_run(
     database, small_root, small_store, pipeline, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)

@@ -115,7 +115,7 @@ def test_killed_and_gone_on_with_another_number_of_ranks(name, turns, train_by_t
     assert stretches == [count for count, _ in turns]
 
 
-def test_more_than_two_ranks_go_on_bit_for_bit(train_by_turns, tmp_path):
+def test_more_than_two_ranks_resume_bit_for_bit(train_by_turns, tmp_path):
     whole = train_by_turns(tmp_path / "whole" / "seed=0", "bss-l", [(4, END)])
     killed = train_by_turns(tmp_path / "killed" / "seed=0", "bss-l", [(4, 5), (4, END)])
     for name in (*FILES, "provenance.json"):

@@ -200,7 +200,7 @@ def test_a_machine_with_a_compiler_compiles():
     torch.testing.assert_close(call(torch.ones(3, 2)), layer(torch.ones(3, 2)))
 
 
-def test_a_machine_that_cannot_compile_is_told(make_data, monkeypatch):
+def test_a_machine_that_cannot_compile_is_reported(make_data, monkeypatch):
     def fail(*_):
         raise RuntimeError("No working C++ compiler found\nand more")
 

@@ -262,7 +262,7 @@ def test_what_is_drawn_for_a_sample_depends_on_nothing_but_seed_purpose_epoch_an
         assert not (other.draw(np.arange(100)) == whole).any()
 
 
-def test_what_is_stored_too_small_for_a_part_is_told():
+def test_what_is_stored_too_small_for_a_part_is_reported():
     modality = Modality("clip", (8, 3, 20, 24), "uint8", None)
     for crop, message in (
         (Crop(21, 10, train="random"), r"network\.encoders\.view\.crop\.height` must be at most the stored 20"),

@@ -71,7 +71,7 @@ def test_flow_is_cut_and_scaled_for_i3d_and_kept_for_others():
     assert transform(ResNetConfig("resnet"), "flow", raw).flatten().tolist() == [-50, -10, 0, 5, 20, 30]
 
 
-def test_token_ids_stay_whole_numbers_and_those_beyond_the_vocabulary_are_told():
+def test_token_ids_stay_whole_numbers_and_those_beyond_the_vocabulary_are_reported():
     raw = torch.tensor([[5, 9, 0]], dtype=torch.int32)
     tokens = transform(BertConfig("bert", vocabulary=10), "text", raw)
     assert tokens.dtype == torch.int64
