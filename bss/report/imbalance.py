@@ -131,7 +131,7 @@ def _curve(trials: list[Result], column: str) -> tuple[Floats, Floats]:
     values: Floats = np.array([_values(trial, column) for trial in trials])
     known = np.isfinite(values).any(axis=0)
     mean: Floats = np.nanmean(values[:, known], axis=0)
-    return np.flatnonzero(known) + 1.0, mean
+    return np.flatnonzero(known).astype(np.float64) + 1, mean
 
 
 def _text(values: Floats, digits: str) -> str:
