@@ -139,8 +139,8 @@ class EvaluationConfig:
     sample, where an absent one counts as 0 (the scripts)."""
     imbalance_every: int | None = None
     """Epochs between two measurements of how the modalities differ, at least 1; one follows the last epoch too, and
-    linear probes of the trained network. null measures none. With 5 the measurements between epochs take 2 % of the
-    training on the built-in data, and less if encoders are larger."""
+    linear probes of the trained network. null measures none. With 5 the measurements between epochs take 3 % of a
+    training on the built-in data, the last one 2 %, and less if encoders are larger."""
 
     def __post_init__(self) -> None:
         """Check the range."""

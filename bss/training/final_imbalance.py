@@ -1,5 +1,6 @@
 """How the modalities of the trained network differ: linear probes, and contributions to each training sample."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ ITERATIONS = 1000
 """Most of a fit."""
 
 Floats = npt.NDArray[np.float64]
+Probe = Callable[[Floats], Indices]
+"""A classifier: features [m, width] to classes [m]."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,18 @@ def final_imbalance(
     metrics: dict[str, Number | None] = {}
     if counted:
         metrics |= values_of(ContributionMetric, Contributed(contributions), task)
-    of_train = _by_modality(network, columns), _labels(train, probed)
+    probes: dict[str, Probe] = {}
+    if ranks.rank == 0:
+        labels = _labels(train, probed)
+        probes = {name: fit_probe(x, labels) for name, x in _by_modality(network, columns).items()}
     for split, data in scored.items():
         chosen = spaced(len(data), MOST)
         features = _by_modality(network, read_columns(network, data, lambda seen: _columns(seen, False), ranks, chosen))
-        accuracy = _agreed(ranks, train.device, *of_train, features, _labels(data, chosen))
+        wanted, right = _labels(data, chosen), torch.zeros(len(names), dtype=torch.float64, device=train.device)
+        for place, name in enumerate(probes):
+            right[place] = float((probes[name](features[name]) == wanted).mean())
+        ranks.add(right)  # all zero but on rank 0
+        accuracy = dict(zip(names, right.tolist(), strict=True))
         metrics |= values_of(ProbeMetric, Probed(accuracy), task, split)
     return FinalImbalance(metrics, contributions)
 
@@ -77,8 +87,8 @@ def contributions_table(store: Store, train: SplitData, contributions: dict[str,
     return head | {f"contribution_{name}": column for name, column in contributions.items()}
 
 
-def probe_accuracy(train: Floats, labels: Indices, scored: Floats, wanted: Indices) -> float:
-    """Return the accuracy on `scored` [m, width] of a linear classifier fitted on `train` [n, width], in [0, 1].
+def fit_probe(features: Floats, labels: Indices) -> Probe:
+    """Return a linear classifier, fitted on `features` [n, width], that maps features [m, width] to classes [m].
 
     Logistic regression with scikit-learn's penalty on standardised features, solved from zero by L-BFGS: the same
     inputs give the same bits.
@@ -87,12 +97,18 @@ def probe_accuracy(train: Floats, labels: Indices, scored: Floats, wanted: Indic
     from threadpoolctl import threadpool_limits
 
     if len(np.unique(labels)) == 1:
-        return float((wanted == labels[0]).mean())
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
+        return lambda scored: np.full(len(scored), labels[0])
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)
     with threadpool_limits(1):  # several threads add in the order in which they end
-        fitted = LogisticRegression(max_iter=ITERATIONS).fit((train - mean) / scale, labels)
-        return float((fitted.predict((scored - mean) / scale) == wanted).mean())
+        fitted = LogisticRegression(max_iter=ITERATIONS).fit((features - mean) / scale, labels)
+
+    def predict(scored: Floats) -> Indices:
+        with threadpool_limits(1):
+            found: Indices = fitted.predict((scored - mean) / scale)
+        return found
+
+    return predict
 
 
 def _columns(seen: Seen, counted: bool) -> Tensor:
@@ -109,20 +125,3 @@ def _by_modality(network: MultiModalNetwork, columns: Floats) -> dict[str, Float
 def _labels(data: SplitData, chosen: Indices) -> Indices:
     found: Indices = data.labels.cpu().numpy()[chosen]
     return found
-
-
-def _agreed(
-    ranks: Ranks,
-    device: torch.device,
-    train: dict[str, Floats],
-    labels: Indices,
-    scored: dict[str, Floats],
-    wanted: Indices,
-) -> dict[str, float]:
-    """Return the accuracy of each modality's probe, as rank 0 finds it."""
-    found = torch.zeros(len(train), dtype=torch.float64, device=device)
-    if ranks.rank == 0:
-        for place, name in enumerate(train):
-            found[place] = probe_accuracy(train[name], labels, scored[name], wanted)
-    ranks.add(found)
-    return dict(zip(train, found.tolist(), strict=True))

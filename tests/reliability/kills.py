@@ -25,7 +25,7 @@ MOMENTS = {
     "a checkpoint": ("bss.training.resume.checkpoints", "Checkpoints.save", 3),
     "the evaluation at an epoch's end": ("bss.training.trial", "evaluate", 4),
     "measuring by a pass": ("bss.training.begin_epoch", "measure", 1),
-    "writing the result": ("bss.training.trial", "write_json", 2),
+    "writing the result": ("bss.training.trial_files", "write_json", 2),
     "the warm-up of measuring": ("bss.training.uniform", "train_epoch", 1),
     "measuring the scores": ("bss.stages.measure", "measure_split", 2),
 }

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from browser import needs_browser, open_in_browser, shown_without_complaint
 
+from bss.data.store import Store
 from bss.kubeflow.summaries import scores_summary
+from bss.report.audit import worst_samples
 from bss.stages.compare import compare
 from bss.stages.measure import measure
 
@@ -81,6 +83,16 @@ def test_the_least_balanced_samples_are_those_with_the_lowest_scores(page, pipel
     assert listed.count('<img class="stored" src="data:image/png;base64,') == 3 * listed.count("<tr>") > 0
 
 
+def test_the_least_balanced_samples_have_what_each_modality_contributes_if_that_is_known(pipeline, small_store):
+    store, (folder, config) = Store.open(small_store), pipeline
+    ids = store.ids[store.rows("train")].tolist()
+    without = worst_samples(config, store, folder / "scores", {})
+    listed = worst_samples(config, store, folder / "scores", {"audio": np.arange(len(ids)) / 8})
+    for sample, same in zip(listed, without, strict=True):
+        assert sample.pop("audio contributes") == f"{ids.index(sample['id']) / 8:.2f}"
+        assert sample == same
+
+
 @pytest.mark.slow
 def test_names_from_the_data_cannot_become_markup(pipeline, small_store, tmp_path):
     from bss.files import read_json, write_json
@@ -132,7 +144,6 @@ def test_every_difference_is_listed_with_its_tests_and_its_verdict(page, pipelin
 @pytest.mark.slow
 def test_the_histograms_show_every_kind_and_how_well_the_score_finds_it(pipeline, small_store, tmp_path):
     from bss.artifacts.scores import scores_path
-    from bss.data.store import Store
     from bss.data.tables import read_table, write_table
 
     folder, config = pipeline
