@@ -117,9 +117,17 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "--data-repository https://git.example.org/birds.git --data-revision birds-1 --data-path data/birds "
         "--wait": SUBMIT,
     },
-    "docs/audit.md": dict.fromkeys(
-        ("bss audit", "bss audit --apply 0.9"), NotRun("own test", "tests/stages/test_audit.py")
-    ),
+    "docs/audit.md": {
+        **dict.fromkeys(("bss audit", "bss audit --apply 0.9"), NotRun("own test", "tests/stages/test_audit.py")),
+        **dict.fromkeys(
+            (
+                "cp outputs/report/comparison.json before.json",
+                "dvc repro",
+                "bss compare --before before.json --report outputs/before-after",
+            ),
+            NotRun("own test", "tests/report/test_before_after.py"),
+        ),
+    },
     "docs/predict.md": {
         "bss predict --run outputs/runs/bss-l/seed=0 --manifest data/new/manifest.csv --output predictions.csv": (
             NotRun("own test", "tests/predict/test_predict.py")
