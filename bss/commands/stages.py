@@ -1,6 +1,7 @@
 """The stages after the data: measure, schedule, train and compare; tune and audit, which belong between them."""
 
 import argparse
+from pathlib import Path
 
 from bss.commands.options import (
     AUDIT,
@@ -40,6 +41,7 @@ def add_stage_commands(add: Add) -> None:
     sub.add_argument("--write", action="store_true", help="set the best rate in the parameter file")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
     add_paths(sub, STORE, SCORES, RUNS, AUDIT, REPORT)
+    sub.add_argument("--before", type=Path, metavar="JSON", help="an earlier comparison.json, before decisions")
     sub = add("audit", _audit, "find wrong pairs, and which modality is to blame")
     add_paths(sub, STORE, AUDIT)
     sub.add_argument("--if-enabled", action="store_true", help="do nothing unless audit.enabled is true")
@@ -94,7 +96,8 @@ def _compare(options: argparse.Namespace) -> None:
     config = load(options)
     from bss.stages.compare import compare
 
-    compare(config, options.store, options.scores, options.runs, options.report, audit=options.audit)
+    folders = (options.store, options.scores, options.runs, options.report)
+    compare(config, *folders, audit=options.audit, before=options.before)
 
 
 def _audit(options: argparse.Namespace) -> None:

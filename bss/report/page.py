@@ -12,6 +12,7 @@ from bss.metrics.base import MODALITY, Metric, SplitMetric, Task
 from bss.metrics.find import metrics_of
 from bss.provenance import code_version
 from bss.report.audit import CONTRIBUTES, PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
+from bss.report.before_after import decided_lines
 from bss.report.comparison import Comparison, Results
 from bss.report.contributions import mean_contributions, score_correlations
 from bss.report.cost import cost_plot, front_names
@@ -28,6 +29,7 @@ from bss.report.repairs import repaired_epochs, repairs_table
 from bss.report.selection import listed, shown
 from bss.report.statistics import auc
 from bss.report.tables import (
+    before_after_table,
     comparison_table,
     cost_table,
     differences_table,
@@ -78,6 +80,8 @@ def render_page(
         name=store.name,
         comparison=comparison,
         cautions=cautions(comparison),
+        decided=decided_lines(comparison),
+        before=before_after_table(comparison) if "before" in comparison else None,
         headline=headline(comparison),
         steps=next_steps(comparison),
         script=script,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bss.report.audit import PICTURE, SOUND
+from bss.report.before_after import before_table
 from bss.report.comparison import Comparison
 from bss.report.cost import cost_rows, cost_texts, cost_titles
 from bss.report.csv_rows import comparison_rows, difference_rows
@@ -47,6 +48,13 @@ def differences_table(comparison: Comparison) -> PageTable:
     """Return a row per tested difference."""
     rows = difference_table(comparison)
     return page_table("differences", difference_columns(comparison), rows, difference_rows(comparison))
+
+
+def before_after_table(comparison: Comparison) -> PageTable:
+    """Return a row per scheduler that the earlier comparison has."""
+    titles, rows = before_table(comparison)
+    exact = [{"scheduler": name, **entry} for name, entry in comparison["before"]["schedulers"].items()]
+    return page_table("before-after", titles, rows, exact)
 
 
 def matrix_table(comparison: Comparison, rows: list[tuple[str, list[Cell | None]]]) -> PageTable:

@@ -7,10 +7,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bss.console import make_table
 from bss.errors import BssError
 from bss.files import read_json
 from bss.metrics.base import SplitMetric
 from bss.metrics.find import metrics_of
+from bss.report.before_after import before_table, decided_lines
 from bss.report.comparison import ROLES, Comparison
 from bss.report.markdown import markdown_comparison
 from bss.report.matrix_table import compact_rows, matrix_findings
@@ -61,13 +63,22 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
     if "matrix" in comparison:
         title = "Schedulers x strategies: accuracy on test in %; clear: o order, s strategy, i interaction, c control"
         _print_columns(title, comparison["matrix"]["strategies"], compact_rows(comparison), console)
+    if "before" in comparison:
+        _print_before(comparison, console)
     lines = verdicts(comparison)
     if left_out:  # a sentence per scheduler would be longer than the table
         lines = [*cautions(comparison), *headlines(comparison), *next_steps(comparison)]
     if "matrix" in comparison:
         lines = [*matrix_findings(comparison), *lines]
-    for line in lines:
+    for line in [*decided_lines(comparison), *lines]:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _print_before(comparison: Comparison, console: Console) -> None:
+    titles, rows = before_table(comparison)
+    table = make_table(titles, rows)
+    table.title = f"Before and after the decisions: accuracy on test in %, {len(comparison['before']['seeds'])} seeds"
+    console.print(table)
 
 
 def effect_columns(comparison: Comparison) -> list[str]:

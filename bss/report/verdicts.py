@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import sqrt
 from typing import Any
 
+from bss.report.before_after import before_cautions
 from bss.report.comparison import ROLES, Comparison
 from bss.report.families import FEWEST_SEEDS, SIGNIFICANT
 from bss.report.next_steps import FAR_ABOVE, next_steps
@@ -28,6 +29,7 @@ def cautions(comparison: Comparison) -> list[str]:
         lines.append(
             f"Decisions changed samples of test ({counts}): comparable only with results on the same test samples."
         )
+    lines += before_cautions(comparison)
     seeds = comparison["seeds"]
     if seeds < FEWEST_SEEDS:
         lines.append(

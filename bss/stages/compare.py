@@ -14,6 +14,7 @@ from bss.data.store import Store
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
 from bss.metrics.base import Task
 from bss.provenance import write_provenance
+from bss.report.before_after import MADE_BY, basis_of, before_after, read_before
 from bss.report.comparison import compare_results
 from bss.report.csv_rows import comparison_rows, curve_rows, difference_rows, metric_rows
 from bss.report.matrix_table import effect_rows
@@ -34,15 +35,18 @@ def compare(
     report: Path,
     execution: Execution | None = None,
     audit: Path | None = None,
+    before: Path | None = None,
 ) -> None:
     """Write comparison.json, the CSV files, times.json and report.html, and log them to MLflow.
 
     `dvc metrics` shows a row per file, so each scheduler has its own file in ``metrics/``.
     They are added to the run `execution`; None uses the trainings' own, if any. So are the files of the audit in the
-    folder `audit`, if it is one of this store. Raises
-    `BssError` if a training is missing, damaged or was made under another protocol.
+    folder `audit`, if it is one of this store. `before` is an earlier comparison.json of the same dataset, before
+    decisions about its samples. Raises `BssError` if a training is missing, damaged or was made under another
+    protocol, and if `before` cannot be compared.
     """
     data = Store.open(store)
+    earlier = None if before is None else read_before(before, config, data)
     task = Task(len(data.classes), tuple(data.modalities))
     results = read_results(config, runs, task)
     comparison = compare_results(config, results, len(data.rows("val")))
@@ -52,6 +56,9 @@ def compare(
     decisions = summarise(data.path / FILE)
     if decisions:
         comparison["decisions"] = decisions
+    comparison[MADE_BY] = basis_of(config, data, results)
+    if earlier is not None:
+        comparison["before"] = before_after(config, earlier, comparison[MADE_BY])
     times = {name: mean_seconds(trials) for name, trials in results.items()}
     with held(report), whole_folder(report) as folder:
         write_json(folder / "comparison.json", comparison)

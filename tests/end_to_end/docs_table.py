@@ -116,10 +116,16 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "--data-repository https://git.example.org/birds.git --data-revision birds-1 --data-path data/birds "
         "--wait": SUBMIT,
     },
-    "docs/audit.md": dict.fromkeys(
-        ("bss audit", "bss audit --apply 0.9"), NotRun("own test", "tests/stages/test_audit.py")
-    )
-    | {
+    "docs/audit.md": {
+        **dict.fromkeys(("bss audit", "bss audit --apply 0.9"), NotRun("own test", "tests/stages/test_audit.py")),
+        **dict.fromkeys(
+            (
+                "cp outputs/report/comparison.json before.json",
+                "dvc repro",
+                "bss compare --before before.json --report outputs/before-after",
+            ),
+            NotRun("own test", "tests/report/test_before_after.py"),
+        ),
         "python -m benchmarks.repair_worth outputs/repair_worth": (
             NotRun("own test", "tests/benchmarks/test_repair_worth.py")
         ),
