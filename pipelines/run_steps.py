@@ -1,6 +1,6 @@
 """The steps of a run, as people know them, from the Argo workflow that the backend keeps of it.
 
-The API's own list of tasks names every node of the workflow (`root`, `iteration-item`, drivers) and tells neither
+The API's own list of tasks names every node of the workflow (`root`, `iteration-item`, drivers) and names neither
 which iteration one is of nor why it failed. The names are those of `backend/src/v2/compiler/argocompiler/dag.go` of
 Kubeflow Pipelines 2.15 to 2.17: a step is a DAG of the template `system-container-executor`, in which `executor` is
 the pod, or skipped if the step is reused; a loop has a node `iteration-iterations(<index>:<index>)` per iteration.

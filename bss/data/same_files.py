@@ -108,10 +108,10 @@ def files_in_two_splits(samples: Iterable[Sample], kinds: Mapping[str, ModalityK
         for path in (sample.files[name] for name in of_files):
             if path in keys:
                 seen[keys[path]].setdefault(sample.split, (sample.row, path))
-    return [_told(rows) for rows in seen.values() if len(rows) > 1]
+    return [_problem(rows) for rows in seen.values() if len(rows) > 1]
 
 
-def _told(rows: Mapping[str, tuple[int, str]]) -> str:
+def _problem(rows: Mapping[str, tuple[int, str]]) -> str:
     paths = {path for _, path in rows.values()}
     splits = [split for split in SPLITS if split in rows]
     if len(paths) == 1:

@@ -73,12 +73,12 @@ def open_or_find(config: Config, name: str, address: str, tags: dict[str, str]) 
                 execution, _ = open_execution(Path(spool), config, name, address, all_tags, record)
                 require_sent(Path(spool), address)
     except BssError as error:
-        _go_on_without(error, config)
+        _continue_without(error, config)
         return None
     return execution
 
 
-def _go_on_without(error: BssError, config: Config) -> None:
+def _continue_without(error: BssError, config: Config) -> None:
     """Print that a step continues without MLflow; raise `error` if tracking.strict is true."""
     if config.tracking.strict:
         raise error
@@ -126,7 +126,7 @@ def join_execution(config: Config, given: str) -> Execution | None:
         if execution is None:
             raise BssError(f"MLflow at {redact(address)}: no run for the pipeline run {own}. Was it deleted?")
     except BssError as error:
-        _go_on_without(error, config)
+        _continue_without(error, config)
         return None
     return execution
 
@@ -140,7 +140,7 @@ def end_finished(config: Config, execution: Execution) -> None:
     try:
         _end(execution, "FINISHED")
     except BssError as error:
-        _go_on_without(error, config)
+        _continue_without(error, config)
 
 
 def end(given: str, state: str) -> str:

@@ -21,7 +21,7 @@ PALETTE = (
     "#7b4fa3",
     "#b10026",
 )
-"""Told apart by colour-blind readers as far as ten colours can be."""
+"""Distinguishable for colour-blind readers, as far as ten colours can be."""
 PALETTE_DARK = (
     "#b4bcc6",
     "#f0b429",

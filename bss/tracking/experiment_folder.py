@@ -21,7 +21,7 @@ def checkout_folder(folder: Path) -> Path:
     if clone is None:
         return folder
     # Not everything below DVC_ROOT is a clone of it, and the variable may be left over from another project.
-    for project in (*_told(), *(p for p in clone.parents if clone.is_relative_to(p / EXPERIMENTS))):
+    for project in (*_named_projects(), *(p for p in clone.parents if clone.is_relative_to(p / EXPERIMENTS))):
         if clone.is_relative_to((project / EXPERIMENTS).resolve()):
             return project / folder.relative_to(clone)
     return folder
@@ -31,11 +31,11 @@ def is_lost(folder: Path) -> bool:
     """Return whether `folder` belongs to a DVC experiment whose checkout was not found."""
     folder = folder.resolve()
     clone = _dvc_root(folder)
-    elsewhere = "DVC_EXP_BASELINE_REV" in os.environ and clone is not None and clone not in _told()
+    elsewhere = "DVC_EXP_BASELINE_REV" in os.environ and clone is not None and clone not in _named_projects()
     return elsewhere and checkout_folder(folder) == folder
 
 
-def _told() -> list[Path]:
+def _named_projects() -> list[Path]:
     root = os.environ.get("DVC_ROOT")
     return [Path(root).resolve()] if root else []
 

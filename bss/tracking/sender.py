@@ -38,7 +38,7 @@ class Sender:
         self.spool, self.uri, self.strict, self.say = spool, uri, strict, say
         self.error: Exception | None = None
         """Why the last attempt did not upload everything."""
-        self._told = False
+        self._reported = False
         self._began: float | None = None
         self._allowed = 0.0
         self._first, self._poke, self._done = threading.Event(), threading.Event(), threading.Event()
@@ -61,7 +61,7 @@ class Sender:
 
     def quiet(self) -> None:
         """Raise nothing from now on, and do not report an outage that `check` raised."""
-        self._told = self._told or self.strict
+        self._reported = self._reported or self.strict
         self.strict = False
 
     def abandon(self) -> None:
@@ -95,7 +95,7 @@ class Sender:
             began = self._began
             if began is not None and time.monotonic() - began > self._allowed:
                 self.error = self.error or TimeoutError(f"no answer for {self._allowed:.0f} seconds")
-                self._tell(self.error)
+                self._report(self.error)
                 return
 
     def _work(self) -> None:
@@ -113,7 +113,7 @@ class Sender:
                     return
                 except Exception as error:
                     self.error = error
-                    self._tell(error)
+                    self._report(error)
                 self._began = None
                 self._first.set()
                 if not self._closing:
@@ -128,9 +128,9 @@ class Sender:
         patience = PATIENCE_SECONDS if self.uri.startswith(("http://", "https://")) else LOCAL_PATIENCE_SECONDS
         self._allowed, self._began = patience + size / BYTES_PER_SECOND, time.monotonic()
 
-    def _tell(self, error: Exception) -> None:
-        if not self._told and not self.strict:
-            self._told = True
+    def _report(self, error: Exception) -> None:
+        if not self._reported and not self.strict:
+            self._reported = True
             what = "does not take everything" if is_refused(error) else failure(error)[0]
             self.say(
                 f"MLflow at {redact(self.uri)} {what} ({reason(error)}). The run continues; its records are kept "

@@ -272,8 +272,8 @@ def test_with_strict_a_server_that_goes_away_ends_the_training(proxy, work, monk
             time.sleep(0.01)
 
     failed = []
-    work_error = sender.Sender._tell
-    monkeypatch.setattr(sender.Sender, "_tell", lambda self, error: (failed.append(1), work_error(self, error)))
+    work_error = sender.Sender._report
+    monkeypatch.setattr(sender.Sender, "_report", lambda self, error: (failed.append(1), work_error(self, error)))
     monkeypatch.setattr(TrialRun, "log_epoch", log_epoch_and_wait)
     with pytest.raises(BssError, match="does not answer"):
         work("strict", strict=True)
