@@ -1,4 +1,4 @@
-"""Children that need not import torch, MLflow and kfp: forks of a process that has (forks/server.py).
+"""Children that do not import torch, MLflow and kfp anew: forks of a process that has (forks/server.py).
 
 A test that needs true processes, but not their start, gives them `variables`. Each has its own environment, folder,
 streams, signals and exit status; it shares with the others the seed of its string hashes and the libraries.

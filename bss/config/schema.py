@@ -139,7 +139,7 @@ class EvaluationConfig:
     sample, where an absent one counts as 0 (the scripts)."""
     imbalance_every: int | None = None
     """Epochs between two measurements of how the modalities differ, at least 1, and after the last one; null measures
-    none. With 5 they take 2 % of the training on the built-in data, and less if encoders are larger."""
+    none. With 5 they take 2 % of the training on the built-in data, and less where encoders are larger."""
 
     def __post_init__(self) -> None:
         """Check the range."""

@@ -30,20 +30,33 @@ def dataset_text(
     `files` is the path of that folder from the working directory, if it exists; `method` as in `dataset_parameters`.
     """
     dataset = find_dataset(name, "--dataset")
+    tree = full_parameters(name, protocol, root, files, method, links)
+    return "\n".join([_header(dataset, protocol, method), *(block_style({key: value}) for key, value in tree.items())])
+
+
+def full_parameters(
+    name: str,
+    protocol: str,
+    root: str,
+    files: Path | None = None,
+    method: str | None = None,
+    links: Links = "inside",
+) -> dict[str, Any]:
+    """Return all parameters of the dataset, including defaults, as plain values in schema order."""
     tree = dataset_parameters(name, protocol, method, "--dataset")
-    if dataset.suggest is not None:
+    suggest = find_dataset(name, "--dataset").suggest
+    if suggest is not None:
         if files is None:
             raise BssError(
                 f"{name}: its modalities depend on its files. Run `bss init --dataset {name} --root DIR` to write them."
             )
-        modalities, encoders = dataset.suggest(files)
+        modalities, encoders = suggest(files)
         tree["prepare"] = tree["prepare"] | {"modalities": modalities}
         tree["network"] = tree["network"] | {"encoders": encoders}
     tree["prepare"] = {"root": root, **tree["prepare"], "links": links}
     full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
     full["generate"] = {}  # params.yaml's form of "generate nothing"
-    sections = [block_style({key: full[key]}) for key in ORDER]
-    return "\n".join([_header(dataset, protocol, method), *sections])
+    return {key: full[key] for key in ORDER}
 
 
 def _header(dataset: Dataset, protocol: str, method: str | None) -> str:

@@ -247,7 +247,7 @@ def test_the_commands_audit_if_asked_or_enabled_and_write_decisions(faulty, tmp_
     assert main(["audit"]) == 0
     assert "6 networks, 6 kept" in capsys.readouterr().out
     assert main(["audit", "--if-enabled", "--set", "audit.enabled=true"]) == 0
-    assert main(["audit", "--if-enabled"]) == 0  # an earlier audit stays
+    assert main(["audit", "--if-enabled"]) == 0  # what is there stays
     assert (tmp_path / "outputs" / "audit" / "audit.csv").read_bytes() == (folder / "audit.csv").read_bytes()
     assert main(["audit", "--apply", "0.9"]) == 0
     assert "To use them, set prepare.decisions: decisions.csv" in capsys.readouterr().out

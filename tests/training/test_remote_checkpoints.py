@@ -142,7 +142,7 @@ def test_a_training_whose_disk_is_gone_at_every_step_ends_with_the_same_bytes(
     assert not checkpoints_folder(path).exists()
 
 
-def test_a_killed_stage_resumes_in_a_fresh_folder_and_mlflow_has_one_run(
+def test_a_killed_stage_goes_on_in_a_fresh_folder_and_mlflow_has_one_run(
     client, small_root, small_store, pipeline, tmp_path, monkeypatch
 ):
     tree = small_tree(small_root) | {"seeds": [0], "tracking": {"models": "none"}}
