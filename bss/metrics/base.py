@@ -99,7 +99,7 @@ class Imbalance:
     labels: torch.Tensor
     """int64 [n]."""
     fuse: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
-    """The fusion head: features to logits [n, classes]."""
+    """The fusion head, or the heads together if they alone predict: features to logits [n, classes]."""
     watched: HeadLosses
     train: HeadLosses
     """On as many samples of train, without augmentation."""

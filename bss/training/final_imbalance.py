@@ -1,7 +1,7 @@
 """How the modalities of the trained network differ: linear probes, and contributions to each training sample."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from bss.strategies.shares import sample_contributions
 from bss.training.distributed.ranks import Ranks
 from bss.training.evaluation import task_of
 from bss.training.head_facts import read_columns
-from bss.training.imbalance import spaced
+from bss.training.imbalance import fusion_of, spaced
 from bss.training.split_data import Indices, SplitData
 
 MOST = 20_000
@@ -53,14 +53,23 @@ def final_imbalance(
     """
     task, names = task_of(network), list(network.heads)
     counted = names if few(task) else []
+    fuse = fusion_of(network)
+
+    def contributions_of(seen: Seen) -> Tensor:
+        return sample_contributions(replace(seen, fuse=fuse, fused=fuse(seen.features)))
+
     probed = spaced(len(train), MOST)
-    columns = read_columns(network, train, lambda seen: _columns(seen, bool(counted)), ranks, probed)
+
+    def both(seen: Seen) -> Tensor:
+        return torch.cat([_features(seen), contributions_of(seen)], dim=1)
+
+    columns = read_columns(network, train, both if counted else _features, ranks, probed)
     found = np.zeros((len(train), len(counted)))
     if counted:
         found[probed] = columns[:, -len(counted) :]
         rest = np.setdiff1d(np.arange(len(train)), probed)
         if len(rest):
-            found[rest] = read_columns(network, train, sample_contributions, ranks, rest)
+            found[rest] = read_columns(network, train, contributions_of, ranks, rest)
     contributions = dict(zip(counted, found.T, strict=True))
     metrics: dict[str, Number | None] = {}
     if counted:
@@ -71,7 +80,7 @@ def final_imbalance(
         probes = {name: fit_probe(x, labels) for name, x in _by_modality(network, columns).items()}
     for split, data in scored.items():
         chosen = spaced(len(data), MOST)
-        features = _by_modality(network, read_columns(network, data, lambda seen: _columns(seen, False), ranks, chosen))
+        features = _by_modality(network, read_columns(network, data, _features, ranks, chosen))
         wanted, right = _labels(data, chosen), torch.zeros(len(names), dtype=torch.float64, device=train.device)
         for place, name in enumerate(probes):
             right[place] = float((probes[name](features[name]) == wanted).mean())
@@ -111,9 +120,8 @@ def fit_probe(features: Floats, labels: Indices) -> Probe:
     return predict
 
 
-def _columns(seen: Seen, counted: bool) -> Tensor:
-    features = [x.double() for x in seen.features.values()]
-    return torch.cat([*features, sample_contributions(seen)] if counted else features, dim=1)
+def _features(seen: Seen) -> Tensor:
+    return torch.cat([x.double() for x in seen.features.values()], dim=1)
 
 
 def _by_modality(network: MultiModalNetwork, columns: Floats) -> dict[str, Floats]:

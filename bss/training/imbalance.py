@@ -1,5 +1,7 @@
 """Measuring how the modalities differ after an epoch: the input of the metrics of imbalance."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from bss.balance.draw import generator
 from bss.config.schema import EvaluationConfig
 from bss.metrics.base import HeadLosses, Imbalance, ImbalanceMetric, Number
 from bss.metrics.find import values_of
-from bss.models.network import MultiModalNetwork
+from bss.models.network import MultiModalNetwork, Outputs
 from bss.strategies import Seen
 from bss.training.distributed.ranks import Ranks
 from bss.training.evaluation import task_of
@@ -49,7 +51,7 @@ def imbalance_row(
         given = Imbalance(
             features,
             labels,
-            network.fuse,
+            fusion_of(network),
             _losses(logits, labels),
             _losses(train_logits, train_labels),
             _before(history, names),
@@ -57,6 +59,22 @@ def imbalance_row(
             generator(seed, "imbalance", epoch),
         )
         return values_of(ImbalanceMetric, given, task_of(network))
+
+
+def fusion_of(network: MultiModalNetwork) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """Return what makes one prediction of all features: the fusion head, or the heads if they alone predict.
+
+    In networks such as those of ReconBoost and MLA the fusion head is not trained, and would say nothing.
+    """
+    if network.config.prediction not in ("unimodal-heads", "by-entropy"):
+        return network.fuse
+
+    def predicted(features: Mapping[str, Tensor]) -> Tensor:
+        logits = network.classify(features)
+        unused = next(iter(logits.values()))  # where the fused logits are
+        return network.scores(Outputs(logits, unused, dict(features)))
+
+    return predicted
 
 
 def spaced(samples: int, count: int) -> Indices:

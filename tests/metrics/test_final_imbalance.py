@@ -17,6 +17,7 @@ from bss.strategies.shares import sample_contributions
 from bss.training import final_imbalance as module
 from bss.training.distributed.ranks import ALONE
 from bss.training.final_imbalance import contributions_table, final_imbalance, fit_probe
+from bss.training.imbalance import fusion_of
 
 sys.path.append(str(Path(__file__).parents[1] / "strategies"))
 from toy import Toy, make_network
@@ -89,6 +90,21 @@ def test_of_a_network(measured, monkeypatch):
     for name in TWO:
         np.testing.assert_array_equal(some.contributions[name], found.contributions[name])
     assert "imbalance/val_probe_audio" not in some.metrics
+
+
+def test_where_the_heads_alone_predict_their_sum_takes_the_place_of_the_fusion_head():
+    network, data = make_network(TWO, prediction="unimodal-heads"), Toy(TWO)
+    with torch.no_grad():
+        network.fusion.head.weight.mul_(-5)  # not trained, so it may be anything
+        network.eval()
+        features = network.activate(network.encode(data.inputs))
+        summed = lambda of: network.heads["audio"](of["audio"]) + network.heads["video"](of["video"])  # noqa: E731
+        torch.testing.assert_close(fusion_of(network)(features), summed(features))
+        expected = sample_contributions(Seen(features, {}, summed(features), data.labels, summed)).numpy()
+    found = final_imbalance(network, data, {"test": data}, ALONE).contributions
+    np.testing.assert_array_equal(np.stack(list(found.values()), axis=1), expected)
+    plain = make_network(TWO)
+    assert fusion_of(plain) == plain.fuse
 
 
 def store_of(rows, classes=3):
