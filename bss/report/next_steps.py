@@ -93,7 +93,7 @@ def wrong_pairs(comparison: Comparison) -> str | None:
     return (
         f"{best['scheduler']}, which leaves out the least balanced samples, is better than {best['kept']}, which keeps "
         f"them ({interval(best)}): some of these pairs may be wrong. Check the list of the least balanced samples; "
-        "`bss.balance.audit` says what is wrong with a pair and which modality to blame (docs/audit.md)."
+        "`bss audit` says what is wrong with a pair and which modality to blame (docs/audit.md)."
     )
 
 
