@@ -50,10 +50,14 @@ def is_sharded_outside(ranks: int) -> bool:
 
 
 def _consumers(frame: FrameType | None) -> list[Any]:
-    """Return the objects whose methods are active in `frame` and its callers."""
+    """Return the objects that iterate something, or are Accelerate's, in `frame` and its callers.
+
+    No others: looking at the variables of a frame keeps them alive as long as it runs, a training loop's batch too.
+    """
     found = []
     while frame is not None:
-        if frame.f_code.co_varnames[:1] == ("self",):
+        iterates = frame.f_code.co_name == "__iter__" or frame.f_globals.get("__name__") == ACCELERATE
+        if iterates and frame.f_code.co_varnames[:1] == ("self",):
             found.append(frame.f_locals.get("self"))
         frame = frame.f_back
     return found
