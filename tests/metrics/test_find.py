@@ -44,6 +44,7 @@ def test_metrics_of_an_epoch_by_hand():
         "schedule/samples": 40,
         "schedule/steps": 3,
         "train/flops": None,
+        "train/hidden": None,
     }
     assert values_of(TrainingMetric, replace(trained, flops=7), TASK)["train/flops"] == 7
     balance = Balance({"audio": 0.25, "image": 0.75}, np.array([-0.5, 0.0, 1.25]))
