@@ -67,7 +67,9 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     path = folder / "history.csv"
     epochs = epochs_of(config, trained.strategy)
     if len(rows) != epochs:
-        raise BssError(f"{path}: has {len(rows)} epochs, but params.yaml gives it {epochs}. {cure}")
+        wanted = str(config.train.epochs)
+        wanted += f", of which {trained.strategy} makes {epochs}" if epochs != config.train.epochs else ""
+        raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {wanted}. {cure}")
     needed = epoch_names(task, "val" if has_val else "test")
     for epoch, row in enumerate(rows):
         _require_numbers(f"{path}, epoch {epoch}", row, needed, cure)

@@ -16,12 +16,14 @@ from bss.config.schema import CompareConfig
 from bss.config.strategies import find_strategies
 from bss.data.store import Store
 from bss.data.tables import open_table
+from bss.errors import BssError
 from bss.files import read_json
 from bss.metrics.base import Task
 from bss.report.results import read_results
 from bss.stages.prepare import prepare
 from bss.stages.schedule import schedule
 from bss.stages.train import train
+from bss.strategies.longer import Longer
 from bss.training.initial_network import initial_network
 from bss.training.start_strategy import config_for
 
@@ -81,3 +83,15 @@ def test_a_strategy_trains_three_modalities_and_records_it(kind, prepared, tmp_p
     assert made.get("strategy", {}).get("kind", "none") == kind
     assert len(open_table(trial / "sequences.parquet", "train", ("epoch",))) == epochs
     assert len(open_table(trial / "predictions.parquet", "train", ("predicted",))) == 8
+
+
+def test_a_longer_training_that_is_cut_short_is_refused(prepared, tmp_path):
+    config, folder = prepared
+    compare = replace(config.compare, baseline="uniform+half-more")
+    longer = {"half-more": Longer(times=1.5)}
+    config = replace(config, strategies=longer, combinations=("uniform+half-more",), compare=compare)
+    train(config, folder / "store", folder / "no-scores", folder / "plans", tmp_path)
+    path = tmp_path / "uniform+half-more" / "seed=0" / "history.csv"
+    path.write_text("".join(path.read_text().splitlines(True)[:-1]))
+    with pytest.raises(BssError, match=r"has 2 epochs, but train\.epochs is 2, of which half-more makes 3"):
+        read_results(config, tmp_path, Task(7, tuple(SHAPES)))
