@@ -20,15 +20,14 @@ def score_correlations(config: Config, store: Store, scores: Path, results: Resu
     The score is the one after the warm-up (if any) of the same seed; how far apart is the greatest contribution to a
     sample less the least. A constant has a correlation of 0 with anything. None if contributions are not recorded.
     """
+    apart = {name: [_apart(trial, store) for trial in trials] for name, trials in results.items()}
+    if any(spread is None for row in apart.values() for spread in row):
+        return None
     measured = [read_scores(scores_path(scores, seed, "warm-up"), store) for seed in config.seeds]
-    found = {}
-    for name, trials in results.items():
-        apart = [_apart(trial, store) for trial in trials]
-        pairs = [np.stack([score, spread]) for score, spread in zip(measured, apart, strict=True) if spread is not None]
-        if len(pairs) < len(trials):
-            return None
-        found[name] = np.array([agreement(pair) for pair in pairs], dtype=np.float64)
-    return found
+    return {
+        name: np.array([agreement(np.array(pair)) for pair in zip(measured, row, strict=True)], dtype=np.float64)
+        for name, row in apart.items()
+    }
 
 
 def mean_contributions(trials: list[Result], store: Store) -> dict[str, Floats]:
