@@ -1,6 +1,6 @@
 """What an audit proposes for single samples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bss.data.store import SPLITS
@@ -8,7 +8,7 @@ from bss.data.store import SPLITS
 Row = Mapping[str, Any]
 
 
-def decide(rows: list[Row], above: float) -> list[tuple[str, str, str]]:
+def decide(rows: Sequence[Row], above: float) -> list[tuple[str, str, str]]:
     """Return id, kind and value of a decision for each of `rows` (of audit.parquet) that is surely enough wrong.
 
     - One modality contradicts or is empty: it is ignored.
