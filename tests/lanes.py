@@ -43,6 +43,7 @@ LONGEST = (
     "pipelines/test_submit.py",
     "strategies/test_invariants.py",
     "strategies/test_trials.py",
+    "examples/test_examples.py",
 )
 
 
