@@ -158,7 +158,15 @@ HIDE = {"smv", "smv modality", "remix", "remix published"}
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")
 STILL = SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
-every = pytest.mark.parametrize("case", CASES)
+FIRST = {strategy.kind: case for case, strategy in reversed(CASES.items())}
+# The fast lane tries each kind once, and the lane of all tests its variants too.
+every = pytest.mark.parametrize(
+    "case",
+    [
+        case if case == FIRST[strategy.kind] else pytest.param(case, marks=pytest.mark.slow)
+        for case, strategy in CASES.items()
+    ],
+)
 
 
 def weights_of(network):
@@ -268,6 +276,7 @@ def test_three_modalities(case, fusion):
     assert any(not torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("extreme", ["equal", "one class", "one sample", "sure", "sure and wrong"])
 def test_extremes_stay_finite(case, extreme):
