@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers.models.vit.configuration_vit import ViTConfig
-from transformers.models.vit.modeling_vit import ViTModel
 
 from benchmarks.comparison import Line, interleave
 from benchmarks.crema import prepare_quietly
@@ -104,6 +102,9 @@ def _write(folder: Path, samples: int, side: int, hidden: int, layers: int) -> P
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    from transformers.models.vit.configuration_vit import ViTConfig
+    from transformers.models.vit.modeling_vit import ViTModel
+
     sizes = ViTConfig(
         image_size=side,
         patch_size=16,

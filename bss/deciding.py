@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Tree = dict[str, Any]
 PACKAGE = Path(__file__).parent
@@ -92,7 +92,7 @@ def code_digest(stage: str, package: Path = PACKAGE) -> str:
     """
     digest = hashlib.sha256()
     for name in deciding_modules(stage, package):
-        digest.update(json.dumps([name, _code(_file(name, package))]).encode())
+        digest.update(json.dumps([name, _read(_file(name, package)).code]).encode())
     return digest.hexdigest()
 
 
@@ -109,7 +109,7 @@ def deciding_modules(stage: str, package: Path = PACKAGE) -> tuple[str, ...]:
         found.add(name)
         if name in BY_FILE:
             left += (f"{name}.{module.stem}" for module in file.parent.glob("*.py"))
-        left += _imported(_parsed(file))
+        left += _read(file).imports
         if "." in name:
             left.append(name.rpartition(".")[0])  # Python runs a package before its modules
     return tuple(sorted(found))
@@ -121,13 +121,21 @@ def _file(module: str, package: Path) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _code(file: Path) -> str:
-    return ast.dump(_WithoutTexts().visit(_parsed(file)))
+class _Source(NamedTuple):
+    imports: tuple[str, ...]
+    code: str
+    """The dump of the syntax tree, without what does not count."""
+
+
+def _read(file: Path) -> _Source:
+    return _source(file.read_text(encoding="utf-8"))
 
 
 @functools.cache
-def _parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+def _source(text: str) -> _Source:
+    """Parse a module once for all stages, and for all packages that have the same."""
+    tree = ast.parse(text)
+    return _Source(tuple(_imported(tree)), ast.dump(_WithoutTexts().visit(tree)))
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

@@ -17,6 +17,10 @@ from bss.config import config_from_tree
 
 pytest_plugins = ["lanes"]
 
+# Threads of OpenMP that wait for work sleep: spinning, they would take the other worker's core. Read by torch's import.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Every `dvc` would start two more processes, one to report its use and one to ask for a newer version.
+os.environ["DVC_SYSTEM_CONFIG_DIR"] = str(Path(__file__).with_name("dvc_system"))
 # What is compiled once is not compiled again in every process that a test starts.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

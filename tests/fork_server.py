@@ -1,4 +1,4 @@
-"""Children that need not import torch, MLflow and kfp: forks of a process that has (forks/server.py).
+"""Children that do not import torch, MLflow, DVC and kfp again: forks of a process that has (forks/server.py).
 
 A test that needs true processes, but not their start, gives them `variables`. Each has its own environment, folder,
 streams, signals and exit status; it shares with the others the seed of its string hashes and the libraries.
@@ -17,6 +17,12 @@ FORKS = Path(__file__).with_name("forks")
 
 LIBRARIES = (
     "torch",
+    "torch._dynamo",  # torch imports it in a training's first step
+    "torch.distributed",
+    "alembic.command",
+    "dvc.api",
+    "dvc.cli.parser",
+    "dvc_s3",
     "mlflow",
     "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store",
@@ -29,6 +35,10 @@ LIBRARIES = (
     "PIL.Image",
     "pyarrow.parquet",
     "ruamel.yaml",
+    "s3fs",
+    "scipy.stats",
+    "scmrepo.git",
+    "sklearn.metrics",
     "soundfile",
 )
 
@@ -61,5 +71,5 @@ servers: list[subprocess.Popen[bytes]] = []
 
 
 def variables(folder: Path, libraries: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
-    """Return the variables with which `bss` and the steps of the pipeline run `folder`'s code in forks."""
+    """Return the variables with which `bss`, `dvc` and the steps of the pipeline run `folder`'s code in forks."""
     return {"BSS_FORK_SERVER": start(libraries), "PYTHONPATH": f"{FORKS / 'client'}{os.pathsep}{folder}"}

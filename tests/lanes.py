@@ -5,8 +5,10 @@ runs them: which of them imports a library first, and with it whatever the impor
 """
 
 import multiprocessing.util
+import re
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -22,6 +24,8 @@ FORBIDDEN = {
     "os.system": "starts a process",
     "socket.bind": "opens a port",
 }
+
+MARKED = re.compile(r"^pytestmark = (\[(.*, )?)?pytest\.mark\.(process|slow)\b", re.M)
 
 # Files that take minutes, the longest first. They start first, or one of two workers would idle at the end.
 LONGEST = (
@@ -124,6 +128,18 @@ def pytest_configure(config) -> None:
         return start(path, args, passfds)
 
     multiprocessing.util.spawnv_passfds = audited
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the fast lane the imports of files without a test for it."""
+    if "not process" in config.option.markexpr and "not slow" in config.option.markexpr and is_marked(collection_path):
+        return True
+    return None
+
+
+def is_marked(path: Path) -> bool:
+    """Return whether a file's own mark keeps all of its tests out of the fast lane."""
+    return path.suffix == ".py" and MARKED.search(path.read_text(encoding="utf-8")) is not None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

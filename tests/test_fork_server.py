@@ -78,6 +78,18 @@ def test_variables_that_libraries_read_once_have_it_run_in_its_own_process(start
     assert program.communicate()[0] == f"{program.pid}\n"
 
 
+def test_variables_that_a_library_sets_leave_it_a_fork(tmp_path, monkeypatch):
+    (tmp_path / "sets.py").write_text(
+        "import os; os.environ['OMP_SET_BY_A_LIBRARY'] = os.environ['KMP_INIT_AT_FORK'] = '1'"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = [sys.executable, "-c", "import os, sys; print(os.getpid(), 'sets' in sys.modules)"]
+    environment = os.environ | fork_server.variables(tmp_path, ("sets",)) | {"KMP_INIT_AT_FORK": "FALSE"}
+    process = subprocess.Popen(program, env=environment, text=True, stdout=subprocess.PIPE)
+    number, imported = process.communicate()[0].split()
+    assert (int(number) != process.pid, imported) == (True, "True")
+
+
 SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 CAUGHT = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); " + SLEEP
 

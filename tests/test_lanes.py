@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from lanes import LONGEST, guard, pytest_collection_modifyitems
+from lanes import LONGEST, guard, pytest_collection_modifyitems, pytest_ignore_collect
 
 NOTHING = [sys.executable, "-c", ""]
 
@@ -80,3 +80,27 @@ def test_the_longest_files_come_first_and_all_else_stays_in_order():
     expected = [paths[3], paths[1], paths[0], paths[2]]
     assert [item.nodeid for item in items] == [f"{path}::{name}" for path in expected for name in ("test_2", "test_1")]
     assert all((Path(__file__).parent / path).is_file() for path in LONGEST)
+
+
+@pytest.mark.parametrize(
+    ("line", "fast"),
+    [
+        ("pytestmark = pytest.mark.process", False),
+        ("pytestmark = pytest.mark.slow", False),
+        ("pytestmark = [needs_browser, pytest.mark.process]", False),
+        ("pytestmark = [pytest.mark.slow, needs_browser]", False),
+        ('pytestmark = pytest.mark.usefixtures("slow")', True),
+        ("@pytest.mark.slow", True),
+        ("", True),
+    ],
+)
+def test_the_fast_lane_does_not_import_files_without_a_test_for_it(line, fast, tmp_path):
+    path = tmp_path / "test_a.py"
+    path.write_text(f"import pytest\n\n{line}\ndef test_it(): pass\n")
+
+    def ignored(expression):
+        return pytest_ignore_collect(path, SimpleNamespace(option=SimpleNamespace(markexpr=expression)))
+
+    assert ignored("not process and not slow") is (None if fast else True)
+    assert ignored("") is None
+    assert ignored("not process") is None

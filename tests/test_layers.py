@@ -1,6 +1,7 @@
 """Imports point downwards: what docs/architecture.md says of the packages in bss/."""
 
 import ast
+import functools
 
 from bss.provenance import PACKAGE
 
@@ -10,6 +11,7 @@ ABOVE = {"cli", "commands", "export", "kubeflow", "predict", "stages"}
 """They put the others together, which know nothing of them."""
 
 
+@functools.cache
 def imports():
     """Return each package or module of bss/ with those that it imports, inside functions too."""
     found = {}

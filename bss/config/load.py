@@ -124,7 +124,7 @@ def check_tree(tree: Mapping[str, Any], schema: type[Section], source: str) -> S
         raise BssError(f"{source}: only plain numbers, texts, lists and tables are allowed: {error}") from error
     try:
         # Strict JSON mode: 1.0 is not an integer, "5" is not a number, yet a list may become a tuple.
-        checked: Section = _adapter(schema).validate_json(text, strict=True)  # type: ignore[arg-type]
+        checked: Section = validator(schema).validate_json(text, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
         problems = error.errors()
         lines = [f"{source}: {_describe(dict(problem), schema)}" for problem in problems[:LIMIT]]
@@ -207,7 +207,7 @@ def merge(base: Any, over: Any) -> Any:
 
 
 @functools.cache
-def _adapter(schema: Any) -> Any:
+def validator(schema: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(schema)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bss.balance.criteria import training_loss
 from bss.config.encoders import AnyEncoderConfig, BertConfig
-from bss.config.load import config_to_tree
+from bss.config.load import config_to_tree, validator
 from bss.config.own_encoders import HuggingfaceConfig
 from bss.config.schema import NetworkConfig
 from bss.config.training import Precision
@@ -268,9 +268,7 @@ def build_network(
 
     Two-dimensional convolutions have channels-last weights, which is faster.
     """
-    from pydantic import TypeAdapter
-
-    config = TypeAdapter(NetworkConfig).validate_python(description["network"])
+    config = validator(NetworkConfig).validate_python(description["network"])
     modalities = {name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

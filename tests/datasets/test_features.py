@@ -63,6 +63,7 @@ def test_the_honest_split_has_each_group_once_and_samples_without_one_are_their_
     assert honest_rows(DATASET.read(tmp_path / "plain"), DATASET.honest)[1] == 0
 
 
+@pytest.mark.slow
 def test_every_stage_runs(tmp_path):
     write_features(tmp_path / "data")
     miniatures.require_comparison(config(tmp_path / "data"), tmp_path)

@@ -30,9 +30,17 @@ READ_AT_IMPORT = ("CUDA_", "GOMP_", "KMP_", "MKL_", "NUMEXPR_", "OMP_", "OPENBLA
 """Beginnings of the variables that libraries read once: a program with others than the server's runs elsewhere."""
 
 
+SET_BY_SKLEARN = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+"""Variables that sklearn's import sets, in whichever process imports it first."""
+
+
 def fixed(environment):
     """Return the variables of `environment` that a fork could not change."""
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_IMPORT) and name not in SET_BY_SKLEARN
+    }
 
 
 def receive(connection):
@@ -46,6 +54,7 @@ class Server:
     """The programs that run, each by the descriptor that tells its end."""
 
     def __init__(self, address):
+        self.fixed = fixed(os.environ)  # before the libraries are imported, which set some
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(address)
         self.listener.listen(64)
@@ -73,7 +82,7 @@ class Server:
         except (OSError, ValueError, struct.error):  # the client was killed meanwhile
             connection.close()
             return None
-        if fixed(program["environment"]) != fixed(os.environ):
+        if fixed(program["environment"]) != self.fixed:
             connection.sendall(struct.pack("=q", 0))
             connection.close()
         else:

@@ -21,7 +21,10 @@ from bss.data.decode import BadSampleError, make_decoder
 from bss.data.decode.spans import WHOLE
 from bss.errors import BssError
 
-pytestmark = pytest.mark.usefixtures("others_garbage_is_gone", "what_is_accepted_is_compared")
+pytestmark = [
+    pytest.mark.usefixtures("others_garbage_is_gone", "what_is_accepted_is_compared"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(scope="module")

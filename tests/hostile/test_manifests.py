@@ -25,6 +25,8 @@ from bss.datasets.layout import read_json_list, read_lines, read_table
 from bss.init.suggest import suggest
 from bss.stages.prepare import prepare
 
+pytestmark = pytest.mark.slow
+
 KINDS = {"a": FeaturesKind("features"), "b": ImageKind("image", height=4, width=4), "c": TextKind("text", "t", 4)}
 HEADER = ["id", "label", "split", "group", "a", "b", "c"]
 ROWS = [

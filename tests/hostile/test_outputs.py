@@ -37,6 +37,8 @@ from bss.tracking.dvc_lock import dvc_digest
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.trial_folder import is_finished
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 
 

@@ -77,6 +77,7 @@ def test_mlflow_has_every_training_once_whenever_it_did_not_answer(
         assert sorted(m.step for m in client.get_metric_history(child.info.run_id, "val/acc")) == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["COMPLETE", "RUNNING"])
 def test_the_step_compare_ends_the_run_so_that_a_backend_that_calls_it_running_changes_nothing(
     state, step, database, small_store, pipeline, tmp_path

@@ -175,6 +175,7 @@ def test_network_json_rebuilds_the_network_without_the_files(models, name, train
     assert torch.equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("trainable", ["none", "all"])
 def test_every_operation_is_deterministic_on_gpus(models, name, trainable):
@@ -182,6 +183,7 @@ def test_every_operation_is_deterministic_on_gpus(models, name, trainable):
     assert nondeterministic_operations(network, modalities_of(name)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("trainable", ["none", "all"])
 def test_per_sample_gradients_are_those_of_a_backward_pass(models, name, trainable):

@@ -149,7 +149,7 @@ def test_the_digest_changes_with_the_source_it_imports_and_with_nothing_else(pro
 
 def test_the_digest_of_an_installed_package_is_that_of_its_own_files():
     config, _ = network_of(config_of())
-    installed = NetworkConfig({**config.encoders, "thing": config_of("torch.nn.modules.linear:Linear")})
+    installed = NetworkConfig({**config.encoders, "thing": config_of("packaging.version:Version")})
     assert len(digest_weights(installed)["source_thing"]) == 64
     with pytest.raises(BssError, match=r"network\.encoders\.thing\.factory: nowhere:net: there is no module nowhere"):
         digest_weights(NetworkConfig({**config.encoders, "thing": config_of("nowhere:net")}))

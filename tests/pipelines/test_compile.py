@@ -389,6 +389,7 @@ def test_other_settings_reach_the_pods(tmp_path):
     assert "retryPolicy" not in all_tasks((spec, platforms))["train"]
 
 
+@pytest.mark.slow
 def test_labels_annotations_and_the_security_context_reach_the_pods(tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text(
@@ -420,6 +421,7 @@ def test_without_a_security_context_the_pipeline_has_no_field_that_older_backend
     assert all("securityContext" not in executor and "podMetadata" not in executor for executor in settings.values())
 
 
+@pytest.mark.slow
 def test_a_trainjob_gets_the_labels_and_the_security_context(tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text("security_context: {}\ntrain:\n  labels: {kueue.x-k8s.io/queue-name: gpus}\n")

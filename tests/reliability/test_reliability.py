@@ -19,8 +19,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(small_root, small_stor
 
 
 @pytest.mark.process
-def test_many_trainings_in_one_tree_do_not_grow(small_root, small_store, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+def test_many_trainings_in_one_tree_do_not_grow(database, small_root, small_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     params = tmp_path / "params.json"
     params.write_text(json.dumps(config_to_tree(config_from_tree(soak_tree(small_tree(small_root), 6), "params.yaml"))))
     growth = soak(params, small_store, tmp_path)

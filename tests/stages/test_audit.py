@@ -143,6 +143,7 @@ def test_an_audit_resumes_and_its_bytes_depend_neither_on_that_nor_on_the_number
     assert not (again / "predictions" / "seed=7").exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_audit_keeps_its_finished_networks(faulty, tmp_path, monkeypatch):
     _, config, store, folder = faulty
     done = []

@@ -51,6 +51,7 @@ def ran(store, tmp_path_factory):
     return config, folder
 
 
+@pytest.mark.slow
 def test_three_modalities_train_end_to_end_and_learn(ran, store):
     _, folder = ran
     for name in TRIALS:
@@ -77,6 +78,7 @@ def test_dropout_makes_no_difference_between_two_trainings_with_one_seed(ran, st
         assert digest_file(tmp_path / path) == digest_file(folder / path), path
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_rebuilt_from_its_folder(ran, store):
     trial = ran[1] / "runs" / "bss-h" / "seed=0"
     network = build_network(read_json(trial / "network.json", "train")).eval()
@@ -89,6 +91,7 @@ def test_a_trained_network_is_rebuilt_from_its_folder(ran, store):
     np.testing.assert_array_equal(predicted, read_table(trial / "predictions.parquet", "train")["predicted"].to_numpy())
 
 
+@pytest.mark.slow
 def test_pretrained_weights_start_every_training_and_are_not_needed_afterwards(ran, store, tmp_path):
     config, _ = ran
     description = describe_network(config.network, Store.open(store))
@@ -147,6 +150,7 @@ def test_clips_flow_and_frames_train_and_every_criterion_is_measured(encoders, f
     assert np.isfinite(measurements["score"].to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_the_similarity_of_features_of_different_lengths_is_refused_before_anything_is_trained(ran, store, tmp_path):
     score = replace(ran[0].measure.score, criteria=("feature_similarity",))
     config = replace(ran[0], measure=replace(ran[0].measure, score=score))
@@ -155,7 +159,9 @@ def test_the_similarity_of_features_of_different_lengths_is_refused_before_anyth
 
 
 @pytest.mark.slow
-def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_needs(ran, store, tmp_path, monkeypatch):
+def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_needs(
+    ran, store, database, tmp_path, monkeypatch
+):
     import mlflow
 
     monkeypatch.chdir(tmp_path)
@@ -163,12 +169,12 @@ def test_a_logged_model_predicts_from_stored_samples_and_names_the_packages_it_n
     rows = data.rows("test")
     samples = {name: read_filled(data, name, rows) for name in data.modalities}
     previous = mlflow.get_tracking_uri()
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient(database)
     run_id = client.create_run(client.create_experiment("paper", (tmp_path / "artifacts").as_uri())).info.run_id
     try:
         log_model(client, run_id, trial, {name: x[:2] for name, x in samples.items()})
         (logged,) = client.search_logged_models([client.get_run(run_id).info.experiment_id])
-        mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+        mlflow.set_tracking_uri(database)
         model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
         packages = mlflow.pyfunc.get_model_dependencies(f"models:/{logged.model_id}")
     finally:
@@ -193,6 +199,7 @@ def test_bf16_on_a_cpu_is_refused_where_gradients_would_be_left_to_chance(store,
     assert not (tmp_path / "scores").exists()
 
 
+@pytest.mark.slow
 def test_a_pass_in_bf16_has_no_gradients_that_could_be_left_to_chance(ran, store, tmp_path):
     measured = {}
     for precision in ("bf16", "bf16", "fp32"):

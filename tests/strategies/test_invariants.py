@@ -182,7 +182,15 @@ HIDE = {"smv", "smv modality", "remix", "remix to means", "remix published"}
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")
 STILL = SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
-every = pytest.mark.parametrize("case", CASES)
+FIRST = {strategy.kind: case for case, strategy in reversed(CASES.items())}
+# The fast lane tries each kind once, and the lane of all tests its variants too.
+every = pytest.mark.parametrize(
+    "case",
+    [
+        case if case == FIRST[strategy.kind] else pytest.param(case, marks=pytest.mark.slow)
+        for case, strategy in CASES.items()
+    ],
+)
 
 
 def weights_of(network):
@@ -332,6 +340,7 @@ def test_a_modality_that_is_always_ignored_is_not_trained(case):
             assert torch.equal(value, before[name]), name
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("extreme", ["equal", "one class", "one sample", "sure", "sure and wrong"])
 def test_extremes_stay_finite(case, extreme):

@@ -72,6 +72,7 @@ def trained(pipeline, small_root, small_store, make_config, tmp_path):
 RESUMED = [name for name in CASES if name not in ("none", "gradients x3", "4 x unimodal", "label smoothing")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RESUMED)
 def test_stopped_in_mid_epoch_it_ends_with_the_same_bytes(case, trained, tmp_path, monkeypatch):
     whole = trained(CASES[case])
@@ -120,6 +121,7 @@ def test_what_is_not_trained_takes_no_part_in_the_prediction_of_the_saved_networ
     assert json.loads(made["network.json"])["network"]["prediction"] == "unimodal-heads"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_in_bf16_it_stays_finite(case, trained):
     made = trained(CASES[case], precision="bf16", accumulate=2)
@@ -192,6 +194,7 @@ def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree
     assert found.startswith("strategies.x3: it scales gradients, which hardly changes the steps of Adam")
 
 
+@pytest.mark.slow
 def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     for strategy in (Ogm(window=(0.0, 1.0)), Smp(order=("image", "audio", "vector")), Mla()):

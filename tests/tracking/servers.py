@@ -1,6 +1,7 @@
 """A real MLflow server for tests."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,8 +32,12 @@ def answers(process, port):
 
 
 @contextmanager
-def mlflow_server(folder):
-    """Give the port of a server on the loopback address whose data is in `folder`."""
+def mlflow_server(folder, database):
+    """Give the port of a server on the loopback address whose data is in `folder`; it starts with a copy of `database`.
+
+    `database` is a file. Without it MLflow would go through all its migrations.
+    """
+    shutil.copy(database, folder / "db")
     data = ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
     for _ in range(3):
         port = free_port()

@@ -29,6 +29,8 @@ from bss.tracking.replay import Replay
 from bss.tracking.sender import require_sent
 from bss.tracking.trial_run import TrialRun
 
+pytestmark = pytest.mark.slow
+
 
 def tracked_config(small_root, **changes):
     tree = small_tree(small_root)
@@ -304,8 +306,8 @@ def test_two_processes_write_into_one_database_at_once(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
+def server(empty_database, tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("server"), empty_database) as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
+def server(empty_database, tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("server"), empty_database) as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -13,27 +13,27 @@ DATASET = {"name": "pets", "digest": "0" * 8, "source_type": "dvc", "source": "{
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(database, tmp_path):
     """An execution with a summary run of `uniform`, its spool, a stopped trial below that, and who is above a run."""
-    uri, spool = f"sqlite:///{tmp_path}/one.db", tmp_path / "spool"
-    execution = Execution(uri, "pets", "f" * 32, "pipeline")
+    spool = tmp_path / "spool"
+    execution = Execution(database, "pets", "f" * 32, "pipeline")
     parent = Journal.create(spool)
-    lines = {"record": execution.record, "experiment": "pets", "uri": uri, "name": "pipeline"}
+    lines = {"record": execution.record, "experiment": "pets", "uri": database, "name": "pipeline"}
     parent.append("run", **lines, tags={}, params={}, parent=None, replaces=None)
     parent.append("end", status="FINISHED")
     stopped = TrialRun.start(spool, execution, "uniform seed=0", {}, {"scheduler": "uniform", "seed": "0"})
     stopped.fail("KILLED")
-    require_sent(spool, uri)
+    require_sent(spool, database)
 
     def above(name):
-        client = mlflow.MlflowClient(uri)
+        client = mlflow.MlflowClient(database)
         runs = client.search_runs([client.get_experiment_by_name("pets").experiment_id])
         (found,) = [run for run in runs if run.info.run_name == name]
         return client.get_run(found.data.tags["mlflow.parentRunId"]).info.run_name
 
     assert above("uniform seed=0") == "pipeline"
     log_summaries(spool, execution, [Summary("uniform", {"test_acc": 0.5}, None, [stopped.record])], DATASET)
-    require_sent(spool, uri)
+    require_sent(spool, database)
     assert above("uniform seed=0") == "uniform"
     return execution, spool, stopped, above
 

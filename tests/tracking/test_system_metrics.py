@@ -27,15 +27,16 @@ USE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_training_has_the_use_of_the_machine_if_asked(
-    asked, pipeline, small_root, small_store, tmp_path, monkeypatch
+    asked, database, pipeline, small_root, small_store, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     tree = small_tree(small_root) | {"tracking": {"models": "none", "system_metrics": asked}}
     folder, config = pipeline[0], config_from_tree(tree, "params.yaml")
     train(config, small_store, folder / "scores", folder / "plans", tmp_path / "runs", [("uniform", 0)])
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient(database)
     experiment = client.get_experiment_by_name(Store.open(small_store).name).experiment_id
     (run,) = client.search_runs([experiment], "tags.scheduler = 'uniform'")
     found = {name: value for name, value in run.data.metrics.items() if name.startswith("system/")}
@@ -78,9 +79,8 @@ def test_the_training_is_not_disturbed_by_a_sample_that_cannot_be_written():
         pass
 
 
-def test_a_training_that_resumes_continues_the_samples_and_repeats_no_epoch(tmp_path):
-    uri = f"sqlite:///{tmp_path}/one.db"
-    execution = Execution(uri, "pets", "0" * 32, "pipeline")
+def test_a_training_that_resumes_continues_the_samples_and_repeats_no_epoch(database, tmp_path):
+    execution = Execution(database, "pets", "0" * 32, "pipeline")
     run = TrialRun.start(tmp_path / "spool", execution, "uniform seed=0", {}, {})
     run.log_epoch({"epoch": 0, "train/loss": 1.0})
     for _ in range(5):
@@ -92,8 +92,8 @@ def test_a_training_that_resumes_continues_the_samples_and_repeats_no_epoch(tmp_
     resumed.log_epoch({"epoch": 1, "train/loss": 0.5})
     resumed.log_system({"system/cpu_utilization_percentage": 20.0})
     resumed.journal.append("end", status="FINISHED")
-    require_sent(tmp_path / "spool", uri)
-    client = mlflow.MlflowClient(uri)
+    require_sent(tmp_path / "spool", database)
+    client = mlflow.MlflowClient(database)
     (found,) = client.search_runs([client.get_experiment_by_name("pets").experiment_id])
     history = client.get_metric_history(found.info.run_id, "system/cpu_utilization_percentage")
     assert sorted((m.step, m.value) for m in history) == [*((step, 10.0) for step in range(5)), (5, 20.0)]

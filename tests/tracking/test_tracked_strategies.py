@@ -8,7 +8,9 @@ from bss.stages.compare import compare
 from bss.stages.train import train
 
 
-def test_the_strategy_is_a_tag_a_parameter_and_part_of_names(pipeline, small_root, small_store, tmp_path, monkeypatch):
+def test_the_strategy_is_a_tag_a_parameter_and_part_of_names(
+    database, pipeline, small_root, small_store, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder, trained = pipeline[0], tmp_path / "runs"
@@ -17,7 +19,7 @@ def test_the_strategy_is_a_tag_a_parameter_and_part_of_names(pipeline, small_roo
     config = config_from_tree(tree, "params.yaml")
     train(config, small_store, folder / "scores", folder / "plans", trained)
     compare(config, small_store, folder / "scores", trained, tmp_path / "report")
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient(database)
     found = client.search_runs([one.experiment_id for one in client.search_experiments()])
     runs = {run.info.run_name: run.data for run in found if "mlflow.parentRunId" in run.data.tags}
     assert set(runs) == {"uniform", "uniform seed=0", "uniform+ogm", "uniform+ogm seed=0"}

@@ -31,14 +31,14 @@ pytest.importorskip("websocket", reason="websocket-client is not installed")
 
 
 @pytest.fixture(scope="module")
-def shown(pipeline, small_root, small_store, tmp_path_factory):
+def shown(empty_database, pipeline, small_root, small_store, tmp_path_factory):
     """A browser's page, the server's address, a client, and where screenshots go."""
     folder, _ = pipeline
     work = tmp_path_factory.mktemp("ui")
     tree = small_tree(small_root) | {"tracking": {"models": "all", "register": "pets", "system_metrics": True}}
     tree["schedule"]["schedulers"] = {n: tree["schedule"]["schedulers"][n] for n in ("uniform", "control", "bss-h")}
     config = config_from_tree(tree, "params.yaml")
-    with mlflow_server(work) as port, pytest.MonkeyPatch.context() as patch:
+    with mlflow_server(work, empty_database) as port, pytest.MonkeyPatch.context() as patch:
         address = f"http://127.0.0.1:{port}"
         patch.setenv("MLFLOW_TRACKING_URI", address)
         patch.setattr(sender, "PATIENCE_SECONDS", 300.0)  # the stages give up on a slow machine's server otherwise

@@ -143,13 +143,13 @@ def test_a_training_whose_disk_is_gone_at_every_step_ends_with_the_same_bytes(
 
 
 def test_a_killed_stage_resumes_in_a_fresh_folder_and_mlflow_has_one_run(
-    client, small_root, small_store, pipeline, tmp_path, monkeypatch
+    client, database, small_root, small_store, pipeline, tmp_path, monkeypatch
 ):
     tree = small_tree(small_root) | {"seeds": [0], "tracking": {"models": "none"}}
     tree["schedule"]["schedulers"] = {"bss-l": {"kind": "learned", "measuring": "full"}}
     tree["compare"] = {"baseline": "bss-l", "resamples": 1000}
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 2, "store": PLACE}
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     (tmp_path / "params.json").write_text(json.dumps(tree))
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -174,7 +174,7 @@ def test_a_killed_stage_resumes_in_a_fresh_folder_and_mlflow_has_one_run(
     folder = pipeline[0]
     train(config, small_store, folder / "scores", folder / "plans", tmp_path / "new" / "runs")
     assert content(tmp_path / "new/runs/bss-l/seed=0") == content(folder / "runs/bss-l/seed=0")
-    found = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    found = mlflow.MlflowClient(database)
     runs = found.search_runs([found.get_experiment_by_name(Store.open(small_store).name).experiment_id])
     (child,) = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     assert sorted(m.step for m in found.get_metric_history(child.info.run_id, "val/acc")) == [0, 1, 2]

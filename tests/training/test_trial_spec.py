@@ -48,7 +48,7 @@ TRACKED = {"enabled": True, "models": "none"}
 
 
 @pytest.fixture
-def reads(small_root, small_store, pipeline, tmp_path):
+def reads(database, small_root, small_store, pipeline, tmp_path):
     """Train bss-l and uniform in processes of their own; return how often each process read the plan of bss-l."""
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(COUNT_READS)
@@ -56,7 +56,7 @@ def reads(small_root, small_store, pipeline, tmp_path):
     log, params = tmp_path / "reads", tmp_path / "params.json"
     path = os.pathsep.join([str(tmp_path / "hook"), *(place for place in sys.path if place)])
     environment = {**os.environ, "PYTHONPATH": path, "READS": str(log)}
-    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path}/mlflow.db"
+    environment["MLFLOW_TRACKING_URI"] = database
 
     def reads(processes=1, jobs=1, tracking=None):
         tree = small_tree(small_root) | {"tracking": tracking or {"enabled": False}}

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 MODULES = ("kfp.dsl.executor_main",)
-SCRIPTS = ("bss",)
+SCRIPTS = ("bss", "dvc")
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
