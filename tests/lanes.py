@@ -99,12 +99,12 @@ class Guard:
 
 
 def is_small(event: str, args: tuple) -> bool:
-    """Tell whether it takes milliseconds: git names the commit, ctypes looks for a library, a socket is a file."""
+    """Tell whether it takes milliseconds: git names the commit, ctypes looks for a library, joblib counts cores."""
     if event == "subprocess.Popen":
         executable, command, folder, _ = args
-        finds = executable in ("/sbin/ldconfig", "ld", "objdump") or "-Wl,-t" in command  # ctypes.util.find_library
-        return finds or (executable == "git" and folder == PACKAGE)
-    return event == "socket.bind" and isinstance(args[1], str)
+        finds_library = executable in ("/sbin/ldconfig", "ld", "objdump") or "-Wl,-t" in command
+        return finds_library or executable == "lscpu" or (executable == "git" and folder == PACKAGE)
+    return event == "socket.bind" and isinstance(args[1], str)  # a file
 
 
 def complain(deed: str) -> str:

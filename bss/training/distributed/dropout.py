@@ -20,11 +20,13 @@ def dropout_of(seed: int, purpose: str, epoch: int) -> Iterator[Callable[[int], 
     Draws of earlier steps, of other trainings in this process or in other workers have no influence.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    # For GPUs that are not in use torch.manual_seed would format the stack, to seed them later.
+    seed_torch = torch.manual_seed if devices else torch.default_generator.manual_seed
 
     def seed_step(step: int) -> None:
         # The 0 keeps earlier results reproducible.
         draw = generator(seed, f"dropout {purpose} {step} 0", epoch)
-        torch.manual_seed(int(draw.integers(2**63)))
+        seed_torch(int(draw.integers(2**63)))
 
     with torch.random.fork_rng(devices=devices):
         yield seed_step
