@@ -37,7 +37,8 @@ def shares_by(
 ) -> dict[str, Shares]:
     """Return the shares of the faults for each value of the column `key`, such as each group, sorted.
 
-    `elsewhere` is the share among the other samples of `whole`; None if there are no others.
+    `elsewhere` is the share among the other samples of `whole`, `elsewhere_high` the upper end of its interval; both
+    are None if there are no others.
     """
     members: dict[str, list[int]] = {}
     for i, value in enumerate(columns[key]):
@@ -49,7 +50,8 @@ def shares_by(
         for kind, own in of_value.items():
             others = whole[kind]["n"] - own["n"]
             total = whole[kind]["share"] * whole[kind]["n"] - own["share"] * own["n"]
-            own["elsewhere"] = max(0.0, total / others) if others else None
+            rest = share(min(max(total, 0.0), others), others) if others else {"share": None, "high": None}
+            own |= {"elsewhere": rest["share"], "elsewhere_high": rest["high"]}
     return found
 
 
@@ -60,5 +62,5 @@ def ranked(shares: Mapping[str, Shares]) -> list[tuple[str, str, dict[str, Any]]
 
 
 def stands_out(own: Mapping[str, Any]) -> bool:
-    """Return whether the whole interval of a share is above the share elsewhere."""
-    return own["elsewhere"] is not None and bool(own["low"] > own["elsewhere"])
+    """Return whether the interval of a share is above that of the share elsewhere."""
+    return own["elsewhere_high"] is not None and bool(own["low"] > own["elsewhere_high"])

@@ -52,6 +52,7 @@ def test_a_group_has_its_counts_wilsons_interval_and_the_share_elsewhere():
     wilson = binomtest(9, 20).proportion_ci(method="wilson")
     assert (own["low"], own["high"]) == pytest.approx((wilson.low, wilson.high))
     assert own["elsewhere"] == pytest.approx(2 / 80)
+    assert own["elsewhere_high"] == pytest.approx(binomtest(2, 80).proportion_ci(method="wilson").high)
     assert found["anna"]["contradiction"]["n"] == 78  # those without a verdict do not count
     assert found["george"]["duplicate"]["likely"] == 1
     assert found["george"]["label"]["likely"] == 0
@@ -71,6 +72,14 @@ def test_only_what_is_clearly_above_the_others_stands_out():
     entry = shares_by("group", table(alone), EXPLANATIONS, whole)["george"]["contradiction"]
     assert entry["elsewhere"] is None
     assert not stands_out(entry)
+
+
+def test_a_single_fault_does_not_make_its_group_stand_out():
+    columns = table([("a", "label", 1), ("a", "clean", 3), ("b", "clean", 8)])
+    whole = shares_of(columns, EXPLANATIONS, range(12))
+    label = shares_by("group", columns, EXPLANATIONS, whole)["a"]["label"]
+    assert label["low"] > label["elsewhere"] == 0
+    assert not stands_out(label)
 
 
 def test_a_group_without_any_verdict_has_no_shares_but_those_of_copies():
