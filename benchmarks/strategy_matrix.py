@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.planted_faults import FAULTS, plant
 from benchmarks.record import PROJECT
 from bss.config.load import read_yaml
+from bss.init.yaml_style import block_style
 
 SCHEDULERS = ("uniform", "bss-h", "bss-l-online")
 CONTROLS: dict[str, dict[str, Any]] = {
@@ -80,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     params = folder / "params.yaml"
     if not params.is_file():  # `bss tune --write` changes it
         tree = parameters(None if options.root is None else "data", options.seeds)
-        params.write_text(yaml.safe_dump(tree, sort_keys=False))
+        params.write_text(block_style(tree))
     by_seed = [f"train --seed {seed}" for seed in range(options.seeds)]
     for stage in [*stages, "tune --write", "measure", "schedule", *by_seed, "train", "compare"]:
         status = subprocess.run(["bss", *stage.split()], cwd=folder, check=False).returncode
