@@ -125,7 +125,8 @@ def test_artifacts_hold_scores_plans_sequences_and_the_report(tracked):
     assert {"scores", "plans", "store", "report", "params.json"} <= artifacts(client, parent)
     assert "report/report.html" in artifacts(client, parent, "report")
     assert "store/skipped.csv" in artifacts(client, parent, "store")
-    assert artifacts(client, parent, "audit") == {"audit/audit.csv", "audit/audit.json", "audit/audit.parquet"}
+    names = ("audit.csv", "audit.html", "audit.json", "audit.parquet")
+    assert artifacts(client, parent, "audit") == {f"audit/{name}" for name in names}
     for child in children:
         assert {"history.csv", "metrics.json", "sequences.parquet", "predictions.parquet"} <= artifacts(client, child)
 
