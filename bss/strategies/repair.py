@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,10 @@ class Repair(Strategy):
         """Observe the log probabilities of all heads."""
         return len(setting.modalities) * classes if self.measuring == "online" else 0
 
+    def phase(self, context: Context) -> Any:
+        """Return whether anything is hidden."""
+        return context.state["acts"]
+
     def measures(self, context: Context) -> bool:
         """Where a pass is asked for, and its result counts."""
         return self.measuring == "full" and context.epoch >= self.warm_up
@@ -111,9 +115,7 @@ class Repair(Strategy):
         modality, probability = np.full(len(known), NOTHING), np.zeros(len(known))
         if len(rows):
             modality[rows], probability[rows] = judge(said[rows].reshape(len(rows), len(names), -1), labels[rows])
-        device = state["said"].device
-        state["modality"] = torch.from_numpy(modality).to(device)
-        state["probability"] = torch.from_numpy(probability).to(device)
+        state["modality"], state["probability"] = torch.from_numpy(modality), torch.from_numpy(probability)
         state["acts"] = bool((modality != NOTHING).any())
         return None
 

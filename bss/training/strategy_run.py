@@ -140,6 +140,7 @@ class StrategyRun:
             found = self.observed.take()
         random = generator(self.seed, "strategy arrangement", context.epoch)
         self.arranged = strategy.arrange(context, sequence, found, random)
+        context.state = _moved(context.state, self.device)  # what is decided on the host, steps read on the device
 
     def shown(self, sequence: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the positions in train that the epoch shows where the schedule has `sequence`."""

@@ -151,6 +151,18 @@ def test_what_heads_say_is_smoothed_from_the_last_epoch_of_the_warm_up_on(monkey
     assert third[[0, 3, 4]].tolist() == [4.75, 7, 4]
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_judged_is_where_steps_read_it(full):
+    """A device without values stands for a GPU."""
+    run = start(Repair(warm_up=1, measuring="full" if full else "online"), make_network(TWO))
+    said = torch.zeros(22, 2 * CLASSES)
+    if not full:
+        run.observed.record(np.arange(22), said, 0)
+    run.device, run.context.epoch = torch.device("meta"), 1
+    run.arrange(np.arange(22), lambda measure: said.double().numpy())
+    assert run.context.state["modality"].device == run.device
+
+
 def _nothing(labels):
     return np.full(len(labels), NOTHING), np.zeros(len(labels))
 
