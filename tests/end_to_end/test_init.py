@@ -25,9 +25,12 @@ def test_init_and_repro_are_all_that_own_data_needs(tmp_path):
     output = run(tmp_path, "bss", "init", "--manifest", "data/pets/manifest.csv")
     assert "val split off from train" in output
     assert "First comparison: 7 combinations x 6 seeds = 42 trainings" in output
+    params = tmp_path / "params.yaml"  # two seeds take a third of the time
+    params.write_text(params.read_text().replace("seeds: [0, 1, 2, 3, 4, 5]", "seeds: [0, 1]"))
     output = run(tmp_path, "dvc", "repro")
     assert "Store of pets: 3 classes, val from train, by group and class" in output
-    config = load_config(tmp_path / "params.yaml")
+    config = load_config(params)
+    assert list(config.seeds) == [0, 1]
     report = tmp_path / "outputs" / "report"
     compared = json.loads((report / "comparison.json").read_text())
     assert set(compared["schedulers"]) == {row.name for row in combinations_of(config)}
