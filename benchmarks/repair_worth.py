@@ -111,7 +111,7 @@ class Setting:
         tree: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
         schedulers = tree["schedule"]["schedulers"]
         tree["schedule"]["schedulers"] = {name: schedulers[name] for name in ("uniform", row.scheduler)}
-        tree["strategies"] |= STRATEGIES
+        tree |= {"strategies": tree["strategies"] | STRATEGIES, "combinations": None}
         tree["compare"] |= {"control": None}
         tree["generate"] = {}
         tree["prepare"] |= {"root": str(self.data), "links": "follow", "decisions": decisions}

@@ -71,6 +71,7 @@ def _parameters() -> dict[str, Any]:
     tree = read_yaml(BUILTIN)
     schedulers = tree["schedule"]["schedulers"]
     tree["schedule"]["schedulers"] = {name: schedulers[name] for name in SCHEDULERS}
+    tree |= {"strategies": {}, "combinations": None}
     return tree
 
 

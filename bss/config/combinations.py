@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 PLAIN = "none"
 """The strategy of plain training, known to every configuration."""
+ALL = "all"
+"""Stands for every scheduler in what `combinations` lists."""
 
 
 class Combination(NamedTuple):
@@ -30,10 +32,16 @@ def combinations_of(config: "Config") -> list[Combination]:
 
     Names of schedulers and strategies have no ``+``, so that each text is one combination at most.
     """
+    schedulers = list(config.schedule.schedulers)
     if config.combinations is not None:
-        return [Combination(*text.split("+", 1)) for text in config.combinations]
+        listed = [Combination(*text.split("+", 1)) for text in config.combinations]
+        return [
+            Combination(scheduler, strategy)
+            for name, strategy in listed
+            for scheduler in (schedulers if name == ALL else [name])
+        ]
     strategies = dict.fromkeys([PLAIN, *config.strategies])
-    return [Combination(scheduler, strategy) for strategy in strategies for scheduler in config.schedule.schedulers]
+    return [Combination(scheduler, strategy) for strategy in strategies for scheduler in schedulers]
 
 
 def strategy_of(config: "Config", name: str) -> Strategy | None:
@@ -60,16 +68,18 @@ def check_combinations(config: "Config") -> None:
     """Check that what is listed exists, once, and that scores measured during training come from trained heads."""
     plain = config.strategies.get(PLAIN)
     require(plain is None or plain.kind == PLAIN, f"strategies.{PLAIN}.kind", plain and plain.kind, PLAIN)
+    if ALL in config.schedule.schedulers:
+        raise ValueError(f"schedule.schedulers.{ALL}: in `combinations` this stands for every scheduler. Rename it.")
     known = {
         "scheduler": list(config.schedule.schedulers),
         "strategy": list(dict.fromkeys([PLAIN, *config.strategies])),
     }
     listed = combinations_of(config)
-    wanted = "one or more different ones, each `scheduler` or `scheduler+strategy`"
+    wanted = "one or more different ones, each `scheduler`, `scheduler+strategy`, `all` or `all+strategy`"
     require(0 < len(set(listed)) == len(listed), "combinations", list(config.combinations or ()), wanted)
     for combination in listed:
         for kind, name in combination._asdict().items():
-            right = f"made of a scheduler and a strategy; the {kind} is one of {known[kind]}"
+            right = f"made of a scheduler, or all, and a strategy; the {kind} is one of {known[kind]}"
             require(name in known[kind], "combinations", combination.name, right)
     setting = setting_of(config)
     for combination in listed:

@@ -223,8 +223,8 @@ class Config:
     """A name of your choice to a strategy: what changes a step of training besides the order of its samples. `none` is
     plain training, listed or not."""
     combinations: tuple[str, ...] | None = None
-    """What is trained, each once per seed: ``scheduler`` (plain training) or ``scheduler+strategy``. Null: every
-    scheduler plainly and with every strategy."""
+    """What is trained, each once per seed: ``scheduler`` (plain training) or ``scheduler+strategy``, where ``all``
+    stands for every scheduler. Null: every scheduler plainly and with every strategy."""
 
     def __post_init__(self) -> None:
         """Check what depends on two sections."""

@@ -57,6 +57,11 @@ def resolve_config(
             for row in combinations_of(config)
             if (not schedulers or row.scheduler in schedulers) and (not strategies or row.strategy in strategies)
         ]
+        if not tree["combinations"]:
+            raise BssError(
+                "combinations: params.yaml lists none of the schedulers with one of the strategies that are asked for. "
+                "List them, or set combinations=null, which trains every scheduler with every strategy."
+            )
     if seeds:
         # Kubeflow lists support only floating-point numbers.
         tree["seeds"] = [int(seed) if seed == int(seed) else seed for seed in seeds]

@@ -34,6 +34,7 @@ def test_presets_are_written_out_in_full_and_can_be_overridden():
         PARAMS,
         [
             "schedule.schedulers={a: {preset: official-heuristic, pacing: {start: 0.2}}}",
+            "combinations=null",
             "compare.baseline=a",
             "compare.control=null",
         ],

@@ -161,7 +161,7 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "--data-repository https://git.example.org/datasets.git --data-revision v2 --data-path data/birds "
         "--set train.epochs=60 --seed 0 --seed 1 --seed 2 --wait": SUBMIT,
         "bss submit --endpoint http://localhost:8080 --image registry.example.org/team/bss:<commit> "
-        "--set 'strategies.ogm={kind: ogm}' --strategy none --strategy ogm "
+        "--set 'strategies.ogm={kind: ogm}' --set combinations=null --strategy none --strategy ogm "
         "--scheduler uniform --scheduler random-ranking --scheduler bss-h --wait": SUBMIT,
         "bss submit --endpoint https://kubeflow.example.org/pipeline --namespace team --cookie-file cookies.txt "
         "--ca-file authority.pem --image registry.example.org/team/bss:<commit> --wait": (

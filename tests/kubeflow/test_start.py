@@ -24,7 +24,7 @@ def test_combinations_of_other_schedulers_go_with_them():
     assert config.combinations == ("uniform", "uniform+ogm")
 
 
-CROSSED = ["strategies={ogm: {kind: ogm}, mlb: {kind: mlb}}", "compare.control=null"]
+CROSSED = ["combinations=null", "strategies={ogm: {kind: ogm}, mlb: {kind: mlb}}", "compare.control=null"]
 
 
 @pytest.mark.parametrize(

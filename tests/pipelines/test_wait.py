@@ -10,6 +10,7 @@ from submitting import in_project, submit  # noqa: F401  a fixture
 from workflows import LOOPS, NAME, ROOT, pod_name, step, workflow
 
 from bss.config import BUILTIN, load_config
+from bss.config.combinations import combinations_of
 from bss.console import make_console
 from pipelines.endpoint import Endpoint
 from pipelines.run_steps import find_steps, iterations, read_workflow
@@ -181,7 +182,8 @@ def test_the_iterations_are_in_the_order_of_the_pipeline():
     names = iterations(config)
     assert names["measure"] == ["seed 3", "seed 1"]
     assert names["train"][:2] == [f"{first} seed 3", f"{second} seed 3"]
-    assert len(names["train"]) == 2 * len(config.schedule.schedulers)
+    assert len(names["train"]) == 2 * len(combinations_of(config))
+    assert names["train"][-1] == "uniform+repair seed 1"
 
 
 def test_the_nodes_of_a_large_workflow_are_unpacked():
