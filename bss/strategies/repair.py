@@ -47,7 +47,7 @@ class Repair(Strategy):
     A hidden modality gives the fusion nothing, and its head no loss. The posterior over explanations comes from what
     the heads say of the samples, smoothed over the epochs. An explanation counts if the 95 % interval of its estimated
     share begins at one sample or more, so that little is hidden of clean data, and nothing where a modality is near
-    chance. Memory: 8 bytes per sample, modality and class.
+    chance. Memory: 12 bytes per sample, modality and class.
     """
 
     kind: Literal["repair"] = "repair"
