@@ -2,15 +2,12 @@
 
 from bss.metrics.base import TrainingMetric
 
-METRIC = TrainingMetric(
-    name="hidden",
+METRIC = TrainingMetric.recorded(
+    "hidden",
     history="train/hidden",
     label="samples with something hidden",
-    better=None,
     unit="%",
-    compute=lambda trained: trained.hidden,
     optional=True,
     order=107,
     dvc=False,
-    plotted=False,
 )

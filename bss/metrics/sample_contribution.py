@@ -7,7 +7,6 @@ from bss.metrics.shapley import few
 METRIC = ContributionMetric(
     name="sample_contribution_{modality}",
     label="contribution of {modality} to a sample",
-    better=None,
     unit="",
     compute=lambda contributed: {name: float(phi.mean()) for name, phi in contributed.contributions.items()},
     order=310,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Group, Setting, State
+from bss.strategies.base import Context, Group, Seen, Setting, State
 
 Absent = Literal["zero", "mean"]
 """zero: what a rectifier makes of an input that is missing; mean: for encoders whose features are signed, such as BERT
@@ -25,16 +25,17 @@ def start_means(absent: Absent, setting: Setting, modules: Mapping[Group, torch.
     return {"absent": means, "known": torch.zeros(len(means))}
 
 
-def running_means(
-    context: Context, features: Mapping[str, torch.Tensor], shown: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """Return the running mean [width] of each modality's features [batch, width], these included.
+def running_means(context: Context, seen: Seen, shown: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the running mean [width] of each modality's features in `seen`, these included.
 
-    `shown` bool [batch] are the samples that show the modality; one that none shows keeps its mean, which is zero
-    before the first. Each mean is over its weights' sum, so that the first ones count in full.
+    `shown` bool [batch] are the samples that show the modality; those of which a decision hides it do not count. A
+    modality that no sample shows keeps its mean, which is zero before the first. Each mean is over its weights' sum,
+    so that the first ones count in full.
     """
     masks = {name: mask.to(torch.float32)[:, None] for name, mask in shown.items()}
-    sums = [(features[name].detach() * mask).sum(dim=0) for name, mask in masks.items()]
+    if seen.ignored is not None:
+        masks = {name: mask * ~seen.ignored[:, place, None] for place, (name, mask) in enumerate(masks.items())}
+    sums = [(seen.features[name].detach() * mask).sum(dim=0) for name, mask in masks.items()]
     counts = torch.stack([mask.sum() for mask in masks.values()])
     total = context.total(torch.cat([*sums, counts]))
     *parts, counts = total.split([*(len(x) for x in sums), len(sums)])

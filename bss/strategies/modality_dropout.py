@@ -46,7 +46,7 @@ class ModalityDropout(Strategy):
         instead = {name: torch.zeros_like(x[:1]) for name, x in seen.features.items()}
         if self.absent == "mean":
             every = torch.ones_like(place, dtype=torch.bool)
-            instead = running_means(context, seen.features, dict.fromkeys(seen.features, every))
+            instead = running_means(context, seen, dict.fromkeys(seen.features, every))
         features = {
             name: torch.where((place.floor() == number)[:, None], instead[name], x)
             for number, (name, x) in enumerate(seen.features.items())

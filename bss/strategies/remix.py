@@ -103,7 +103,7 @@ class Remix(Method):
         every = torch.ones_like(seen.labels, dtype=torch.bool)
         numbers = dict(zip(seen.features, range(len(seen.features)), strict=True))
         shown = {name: every if seen.kept is None else seen.kept == number for name, number in numbers.items()}
-        means = running_means(context, seen.features, shown)
+        means = running_means(context, seen, shown)
         if seen.kept is None:
             return None
         return Mixed({n: torch.where(shown[n][:, None], x, means[n]) for n, x in seen.features.items()}, heads=False)

@@ -47,7 +47,7 @@ class Repair(Strategy):
     A hidden modality gives the fusion nothing, and its head no loss. The posterior over explanations comes from what
     the heads say of the samples, smoothed over the epochs. An explanation counts if the 95 % interval of its estimated
     share begins at one sample or more, so that little is hidden of clean data, and nothing where a modality is near
-    chance. Memory: 8 bytes per sample, modality and class.
+    chance. Memory: 12 bytes per sample, modality and class.
     """
 
     kind: Literal["repair"] = "repair"
@@ -132,10 +132,13 @@ class Repair(Strategy):
         if not context.state["acts"]:
             return None
         modality = context.state["modality"][seen.positions]
+        whole = modality == NOTHING
+        if seen.ignored is not None:
+            whole = whole & ~seen.ignored.any(dim=1)
         features = {}
         for number, (name, x) in enumerate(seen.features.items()):
             gone = modality == number
-            instead = self._donated(x, modality, seen.labels) if self.how == "replace" else torch.zeros_like(x)
+            instead = self._donated(x, whole, seen.labels) if self.how == "replace" else torch.zeros_like(x)
             features[name] = torch.where(gone[:, None], instead, x)
         return Mixed(features, heads=False)
 
@@ -148,9 +151,9 @@ class Repair(Strategy):
         loss = shown_loss(seen, context.weights, modality[:, None] != numbers)
         return [Objective(torch.where(modality == ALL, torch.zeros_like(loss), loss))]
 
-    def _donated(self, x: torch.Tensor, modality: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return for each sample features [batch, width] of the next whole one of its class, zeros if there is none."""
-        whole = (labels[:, None] == labels) & (modality == NOTHING)
+    def _donated(self, x: torch.Tensor, whole: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return for each sample features [batch, width] of the next `whole` one of its class, zeros if none is."""
+        whole = (labels[:, None] == labels) & whole
         place = torch.arange(len(labels), device=x.device)
         distance = (place - place[:, None]) % len(labels)
         nearest = torch.where(whole, distance, len(labels)).argmin(dim=1)

@@ -133,6 +133,11 @@ def test_replacing_takes_from_the_next_whole_sample_of_the_class():
     expected = video.clone()
     expected[2], expected[3] = video[0], 0  # of sample 3: that of sample 6; there is no whole one for sample 2
     assert torch.equal(mixed.features["video"], expected)
+    ignored = torch.zeros(5, 2, dtype=torch.bool)
+    ignored[0, 1] = True  # by a decision about sample 6, which then gives nothing
+    mixed = run.strategy.mix(run.context, replace(seen, ignored=ignored), Draw(0, 0, 0, torch.device("cpu"), 1, 5))
+    assert not mixed.features["audio"][1].any()
+    assert not mixed.features["video"][2].any()
 
 
 def test_what_heads_say_is_smoothed_from_the_last_epoch_of_the_warm_up_on(monkeypatch):

@@ -1,6 +1,7 @@
 """One value for each method, computed by hand or by another way."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -436,15 +437,32 @@ def test_the_running_mean_of_features_that_samples_show():
     state = start_means("mean", setting_for(network), start(strategy, network).modules)
     context = context_of(strategy, network, state)
     x = torch.tensor([[1.0], [3.0], [50.0]]).expand(3, 4)
+    seen = replace(seen_of(network, Toy(TWO), range(3)), features={"audio": x, "video": x})
     shown = {"audio": torch.tensor([True, True, False]), "video": torch.zeros(3, dtype=torch.bool)}
-    means = running_means(context, {"audio": x, "video": x}, shown)
+    means = running_means(context, seen, shown)
     # The first part counts in full; the second has a tenth of the weight, over 0.1 + 0.9 x 0.1.
     assert (means["audio"].tolist(), means["video"].tolist()) == ([2.0] * 4, [0.0] * 4)
-    means = running_means(context, {"audio": x + 4, "video": x}, shown | {"video": torch.ones(3, dtype=torch.bool)})
+    shown["video"] = torch.ones(3, dtype=torch.bool)
+    means = running_means(context, replace(seen, features={"audio": x + 4, "video": x}), shown)
     assert means["audio"].tolist() == pytest.approx([(0.9 * 0.1 * 2 + 0.1 * 6) / 0.19] * 4)
     assert means["video"].tolist() == pytest.approx([18.0] * 4)
-    means = running_means(context, {"audio": x, "video": x}, dict.fromkeys(TWO, torch.zeros(3, dtype=torch.bool)))
+    means = running_means(context, seen, dict.fromkeys(TWO, torch.zeros(3, dtype=torch.bool)))
     assert means["video"].tolist() == pytest.approx([18.0] * 4)
+
+
+def test_features_that_a_decision_hides_do_not_count_in_the_running_mean():
+    strategy, network = ModalityDropout(rate=1.0, absent="mean"), make_network(TWO)
+    state = strategy.start(setting_for(network), start(strategy, network).modules, CLASSES)
+    seen = seen_of(network, Toy(TWO), range(22))
+    ignored = torch.zeros(22, 2, dtype=torch.bool)
+    ignored[:5, 0] = True
+    hidden = {"audio": seen.features["audio"].masked_fill(ignored[:, :1], 0), "video": seen.features["video"]}
+    seen = replace(seen, features=hidden, ignored=ignored)
+    found = strategy.mix(context_of(strategy, network, state), seen, Draw(0, 0, 0, CPU, 1, 22)).features
+    for name, expected in (("audio", hidden["audio"][5:].mean(dim=0)), ("video", hidden["video"].mean(dim=0))):
+        changed = (found[name] != hidden[name]).any(dim=1)
+        assert changed.any()
+        torch.testing.assert_close(found[name][changed], expected.expand(int(changed.sum()), -1))
 
 
 def test_modality_dropout_can_put_the_mean_in_the_place_of_features():
