@@ -71,7 +71,7 @@ def _parameters() -> dict[str, Any]:
     tree = read_yaml(BUILTIN)
     schedulers = tree["schedule"]["schedulers"]
     tree["schedule"]["schedulers"] = {name: schedulers[name] for name in SCHEDULERS}
-    tree |= {"strategies": {}, "combinations": None}
+    tree |= {"strategies": {"none": {"kind": "none"}}, "combinations": None}
     return tree
 
 

@@ -30,7 +30,7 @@ def clone(tmp_path_factory):
     tree["measure"]["warmup_epochs"] = 1
     kept = ("uniform", "bss-h-trimmed", "bss-l-online")
     tree["schedule"]["schedulers"] = {name: tree["schedule"]["schedulers"][name] for name in kept}
-    tree |= {"strategies": {}, "combinations": None}
+    tree |= {"strategies": {"none": {"kind": "none"}}, "combinations": None}
     tree["compare"] |= {"control": None, "resamples": 1000}
     write_params(folder, tree)
     commit(folder, "project")
