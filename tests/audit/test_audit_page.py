@@ -278,7 +278,7 @@ def test_keys_decide_and_move_on_and_undo_goes_back(page):
     }
     assert set(decided(page)) == expected
     assert "4 decided: " in page.evaluate("document.getElementById('progress').textContent")
-    page.press("u", "u")
+    page.press("u", "U")  # Caps Lock is on
     assert page.evaluate("current") == third
     assert {row[0] for row in decided(page)} == {first, second}
     page.press("ArrowUp", "d")  # the same again takes it back, and stays there
