@@ -45,9 +45,8 @@ def _cluster_option(sub: argparse.ArgumentParser) -> None:
 
 def _run_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--scheduler", action="append", default=[], help="train only this scheduler; repeatable")
-    sub.add_argument(
-        "--strategy", action="append", default=[], help="train only with this strategy, none for plainly; repeatable"
-    )
+    with_strategy = "train only with this strategy (none: plain training); repeatable"
+    sub.add_argument("--strategy", action="append", default=[], help=with_strategy)
     sub.add_argument("--seed", type=int, action="append", default=[], help="train this seed; repeatable")
     sub.add_argument(
         "--data-repository",

@@ -10,7 +10,7 @@ def add_result_commands(add: Add) -> None:
     sub = add("sync", _sync, "upload to MLflow what could not be sent during training", parameters=False)
     add_paths(sub, RUNS)
     sub = add("show", _show, "print the last comparison")
-    sub.add_argument("--markdown", action="store_true", help="print only the table, in Markdown")
+    sub.add_argument("--markdown", action="store_true", help="print only the tables, in Markdown")
     add_paths(sub, REPORT)
     sub = add("sequence", _sequence, "regenerate the sequence of one epoch and check its digest")
     add_paths(sub, STORE, PLANS, RUNS)

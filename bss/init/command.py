@@ -92,8 +92,10 @@ def _duration(made: Suggestion, root: Path) -> str:
     """Return what the first comparison takes, or why that was not estimated."""
     try:
         found = estimate(made.config, made.manifest, root)
-    except (BssError, ModuleNotFoundError) as error:
-        return f"The time of the first comparison was not estimated: {str(error).splitlines()[0]}"
+    except (BssError, ModuleNotFoundError, RuntimeError, MemoryError, OSError) as error:
+        # Such as a GPU that another program has filled: nothing of `bss init` depends on an estimate.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return f"The time of the first comparison was not estimated: {reason}"
     too_few = "The time of the first comparison was not estimated: too few files could be read."
     return too_few if found is None else found.text()
 

@@ -40,7 +40,7 @@ def dataset_text(
     tree["prepare"] = {"root": root, **tree["prepare"], "links": links}
     full: dict[str, Any] = config_to_tree(config_from_tree(tree, f"the preset {name}"))
     full["generate"] = {}  # params.yaml's form of "generate nothing"
-    header = _header(dataset, protocol, method) + "".join(f"# {line}\n" for line in notes)
+    header = "".join(f"# {line}\n" for line in [*_header(dataset, protocol, method, table), *notes])
     return "\n".join([header, *(block_style({key: full[key]}) for key in ORDER)])
 
 
@@ -58,13 +58,15 @@ def _parameters(dataset: Dataset, protocol: str, files: Path | None, method: str
     return tree
 
 
-def _header(dataset: Dataset, protocol: str, method: str | None) -> str:
+def _header(dataset: Dataset, protocol: str, method: str | None, table: bool) -> list[str]:
     settings = protocol if method is None else f"{protocol}, settings of {method}"
+    command = f"bss presets {dataset.name} --protocol {protocol}"
+    command += ("" if method is None else f" --method {method}") + (" --table" if table else "")
     lines = [
-        f"{dataset.title} in protocol {settings}: `bss presets {dataset.name}` prints these values, and",
+        f"{dataset.title} in protocol {settings}. `{command}` prints these values;",
         "docs/datasets.md gives their sources. `dvc repro` reruns only the stages affected by a change.",
         *dataset.notes,
     ]
     if protocol == "published" and dataset.differs:
         lines += ["What the authors' scripts do differently:", *dataset.differs]
-    return "".join(f"# {line}\n" for line in lines)
+    return lines

@@ -33,12 +33,13 @@ def markdown_matrix(comparison: Comparison) -> list[str]:
         return []
     matrix = comparison["matrix"]
     rows = [[scheduler, *cells] for scheduler, cells in compact_rows(comparison).items()]
-    control = "; c the strategy against its simplest explanation" if matrix["controls"] else ""
+    controls = "; c the strategy against its simplest explanation" if matrix["controls"] else ""
+    controls += "; b the strategy against plain training at equal compute" if matrix["budgets"] else ""
     return [
         markdown_table(["scheduler", *matrix["strategies"]], rows),
         "Test accuracy in %, a column per strategy. Behind it + and - mark what is shown to help and to harm: o the "
         f"order, against {matrix['baseline']} with the same strategy; s the strategy, against {matrix['plain']} with "
-        f"the same scheduler; i both together, against the sum of the two{control}.",
+        f"the same scheduler; i both together, against the sum of the two{controls}.",
     ]
 
 

@@ -1,6 +1,7 @@
 """What to try next: rules on what was measured, each with the command or the parameter to set."""
 
 from collections.abc import Callable
+from itertools import chain, count
 from math import ceil
 
 from bss.report.comparison import ROLES, Comparison
@@ -267,13 +268,22 @@ def _run(*settings: str) -> str:
 
 
 def _run_strategies(comparison: Comparison, more: dict[str, list[str]]) -> str:
-    """Return the command that also trains the strategies `more`, names to settings, with the baseline scheduler."""
+    """Return the command that also trains the strategies `more`, names to settings, with the baseline scheduler.
+
+    A name that params.yaml already has gets a number: its settings would change that strategy.
+    """
+    more = {_new_name(name, comparison["observed"]["names"]): given for name, given in more.items()}
     settings = [f"strategies.{name}.{setting}" for name, given in more.items() for setting in given]
     listed = comparison["observed"]["combinations"]
     if listed is not None:
         scheduler = comparison["baseline"].partition("+")[0]
         settings.append(f"combinations=[{','.join([*listed, *(f'{scheduler}+{name}' for name in more)])}]")
     return _run(*settings)
+
+
+def _new_name(name: str, taken: list[str]) -> str:
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)
 
 
 def _longer(epochs: int) -> int:

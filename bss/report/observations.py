@@ -45,6 +45,7 @@ def observe(config: Config, results: Results, scores: Floats, counts: dict[str, 
             "warmup_epochs": config.measure.warmup_epochs,
         },
         "strategies": sorted({strategy.kind for strategy in config.strategies.values()}),
+        "names": list(config.strategies),
         "combinations": None if config.combinations is None else list(config.combinations),
     }
 

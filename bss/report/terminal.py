@@ -61,7 +61,8 @@ def print_comparison(comparison: Comparison, times: dict[str, float], console: C
             soft_wrap=True,
         )
     if "matrix" in comparison:
-        title = "Schedulers x strategies: accuracy on test in %; clear: o order, s strategy, i interaction, c control"
+        signs = "o order, s strategy, i interaction, c control, b budget"
+        title = f"Schedulers x strategies: accuracy on test in %; clear: {signs}"
         _print_columns(title, comparison["matrix"]["strategies"], compact_rows(comparison), console)
     if "before" in comparison:
         _print_before(comparison, console)

@@ -56,8 +56,10 @@ def tune(
     None: a tenth and ten times the configured rate; `epochs` None: as many as are configured, else decays move in
     proportion; `seeds` None: the first. Finished trainings in `folder` are kept: an interrupted search resumes, and
     a finer or longer one adds to it. With `write` the rate is set in the file `params`. Raises `BssError`
-    without a val split, or if every rate diverges.
+    without a val split, with `epochs` below 1, or if every rate diverges.
     """
+    if epochs is not None and epochs < 1:
+        raise BssError(f"--epochs {epochs}: must be at least 1.")
     data = Store.open(store)
     if not len(data.rows("val")):
         raise BssError(f"{store}: has no val, by which learning rates are compared; the test split is never used.")
@@ -91,7 +93,7 @@ def plain_config(config: Config, epochs: int | None, seeds: tuple[int, ...]) -> 
     """Return `config` for plain training with uniform shuffling, selected on val, without MLflow."""
     return replace(
         config,
-        train=with_epochs(config.train, epochs or config.train.epochs),
+        train=with_epochs(config.train, config.train.epochs if epochs is None else epochs),
         seeds=seeds,
         protocol="honest",
         schedule=replace(config.schedule, schedulers={NAME: UniformEntry("uniform")}),

@@ -78,6 +78,11 @@ def test_options_are_those_of_the_dataset(printed):
     assert (sarcasm.strategies["ogm"].alpha, sarcasm.strategies["amss"].temperature) == (0.3, 0.5)
 
 
+def test_the_file_names_the_command_that_prints_it(printed):
+    command = "bss presets crema-d --protocol published --table"
+    assert printed("crema-d", "published")[0].startswith(f"# CREMA-D in protocol published. `{command}` prints these")
+
+
 def test_the_baseline_of_the_published_protocol_is_the_papers(printed):
     assert printed("crema-d", "published")[1].compare.baseline == "uniform+concat"
     assert printed("crema-d", "honest")[1].compare.baseline == "uniform"

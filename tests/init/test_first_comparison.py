@@ -1,14 +1,17 @@
 """The first comparison that `bss init` suggests: it runs, it has its controls, and its time is estimated."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import torch
 
 from bss.artifacts.plans import Plan
 from bss.config import config_to_tree, load_config
 from bss.config.combinations import Combination, combinations_of
 from bss.data.manifest import Manifest
 from bss.data.store import Store
+from bss.init import command
 from bss.init import estimate as estimating
 from bss.init.estimate import Estimate, duration, estimate
 from bss.init.suggest import suggest, write_new
@@ -97,3 +100,16 @@ def test_the_comments_name_combinations_that_exist(made):
         row = Combination(*name.split("+"))
         assert row.scheduler in config.schedule.schedulers
         assert row.strategy in config.strategies
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory.\nTried"), MemoryError(), OSError("full")])
+def test_init_ends_well_if_the_time_cannot_be_estimated(error, small_root, tmp_path, monkeypatch, capsys):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(command, "estimate", fails)
+    monkeypatch.chdir(tmp_path)
+    command.init(small_root / "manifest.csv", Path("params.yaml"), False, "inside")
+    reason = str(error).partition("\n")[0] or "MemoryError"
+    assert f"The time of the first comparison was not estimated: {reason}\n" in capsys.readouterr().out
+    assert (tmp_path / "dvc.yaml").is_file()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bss import cli_kubeflow
+from bss.commands.kubeflow import add_kubeflow_commands
 from bss.launch.pods import OBJECT_STORE
 from pipelines import wait
 
@@ -22,7 +22,7 @@ def options():
         commands[name] = argparse.ArgumentParser(add_help=False)
         return commands[name]
 
-    cli_kubeflow.add_commands(add)
+    add_kubeflow_commands(add)
     return {
         name: {option for action in parser._actions for option in action.option_strings}
         for name, parser in commands.items()

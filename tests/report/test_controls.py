@@ -122,11 +122,18 @@ def test_a_strategy_is_tested_against_as_much_plain_training():
 def test_plain_training_at_equal_compute_is_advised_where_it_is_missing():
     base, steps = np.linspace(70, 75, 8), {"uniform": 100, "uniform+smv": 185}
     comparison = compared({"uniform": base, "uniform+smv": base + 3}, steps, {"smv": Smv()})
-    text = rules.missing_budget(comparison | {"observed": {"combinations": ["uniform", "uniform+smv"]}})
+    observed = {"names": ["none", "smv"], "combinations": ["uniform", "uniform+smv"]}
+    text = rules.missing_budget(comparison | {"observed": observed})
     assert text.startswith("smv is better than none, but takes 1.85 times its floating-point operations")
     assert text.endswith(
         "`dvc exp run -S '++strategies.longer.kind=longer' -S '++strategies.longer.times=1.85' "
         "-S '++combinations=[uniform,uniform+smv,uniform+longer]'`"
+    )
+    # One that is too short keeps its name and its trainings.
+    observed = {"names": ["smv", "longer"], "combinations": ["uniform", "uniform+smv", "uniform+longer"]}
+    assert rules.missing_budget(comparison | {"observed": observed}).endswith(
+        "`dvc exp run -S '++strategies.longer-2.kind=longer' -S '++strategies.longer-2.times=1.85' "
+        "-S '++combinations=[uniform,uniform+smv,uniform+longer,uniform+longer-2]'`"
     )
     worse = compared({"uniform": base, "uniform+smv": base - 3}, steps, {"smv": Smv()})
     assert rules.missing_budget(worse) is None

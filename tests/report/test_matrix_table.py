@@ -95,6 +95,10 @@ def test_markdown_says_what_c_is_if_a_strategy_has_a_control(comparison):
         "; i both together, against the sum of the two; c the strategy against its simplest explanation."
         in (markdown_matrix(comparison | {"matrix": matrix})[1])
     )
+    matrix |= {"budgets": {"uniform+ogm": "longer"}}
+    assert markdown_matrix(comparison | {"matrix": matrix})[1].endswith(
+        "c the strategy against its simplest explanation; b the strategy against plain training at equal compute."
+    )
 
 
 def test_without_strategies_markdown_has_one_table():

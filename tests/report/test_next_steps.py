@@ -49,6 +49,7 @@ def made(verdict="better", value=3.0, **observed):
             "warmup_epochs": 3,
         },
         "strategies": ["none"],
+        "names": ["none"],
         "combinations": None,
     }
     share = {"mean": 0.8, "sd": 0.01}

@@ -86,6 +86,11 @@ def test_if_all_diverge_it_says_so(params, small_store, tmp_path, capsys):
     assert "every learning rate from 1e+06 on diverges: give a smaller --low" in capsys.readouterr().err
 
 
+def test_no_epochs_are_not_the_configured_ones(params, small_store, tmp_path, capsys):
+    assert run(params, small_store, tmp_path / "tune", "--epochs", "0") == 1
+    assert "--epochs 0: must be at least 1" in capsys.readouterr().err
+
+
 def test_without_val_it_is_refused(small_root, small_store, make_config, tmp_path, monkeypatch):
     rows = Store.rows
     monkeypatch.setattr(Store, "rows", lambda self, split: rows(self, "train")[: 0 if split == "val" else None])

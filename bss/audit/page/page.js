@@ -154,9 +154,9 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=checkbox]), select, textarea, audio")) return;
   if (event.key === " " && event.target.matches("button, summary, [type=checkbox]")) return;
   const sample = byId.get(current);
-  let act = KEYS[event.key];
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // also with Caps Lock
+  let act = KEYS[key];
   if (!act && sample) {
-    const key = event.key.toLowerCase();
     const choice = choicesOf(sample, content.modalities).find(([own]) => own === key);
     if (choice) act = () => (choice[2] === null ? relabel(sample) : decide(sample, choice[1], choice[2]));
     else if (key === "a" && sample.proposal) act = () => decide(sample, ...sample.proposal);

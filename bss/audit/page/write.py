@@ -125,7 +125,7 @@ def _addresses(folder: Path, files: Mapping[str, str], name: str, inside: bool) 
 def _remove_media(folder: Path, keep: Path | None) -> None:
     """Remove the folders of media but `keep`, and `folder` itself if it is empty then."""
     for path in folder.glob("*"):
-        if path != keep:
+        if path != keep and path.is_dir() and not path.is_symlink():  # a file browser leaves files of its own here
             shutil.rmtree(path)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
