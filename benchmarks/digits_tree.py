@@ -18,8 +18,8 @@ def digits_config(folder: Path, device: str, *overrides: str) -> Config:
     """Return the parameters of the built-in comparison on `device`, untracked, with `overrides` such as `a.b=1`."""
     tree: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
     own = (f"prepare.root={folder / 'data'}", f"resources.device={device}", "tracking.enabled=false")
-    own += ("combinations=null", "strategies={none: {kind: none}}")  # plain training alone
-    for text in (*own, *overrides):
+    plain = ("combinations=null", "strategies={none: {kind: none}}")
+    for text in (*own, *plain, *overrides):
         apply_override(tree, text)
     return config_from_tree(tree, "params.yaml")
 
