@@ -1,6 +1,6 @@
 """Make docs/images/report.png: the first screens of a report, as the browser shows them.
 
-It shows the report that `make run` left in outputs/report, from its title to the end of the table of schedulers.
+It shows the report that `make run` left in outputs/report, from its title to the end of the first plot.
 """
 
 import sys
@@ -17,7 +17,7 @@ from chromium import browser  # noqa: E402
 WIDTH = 1120
 SCALE = 1.5
 """Pixels per pixel of the page, for sharp letters."""
-BOTTOM = "document.querySelector('table.sortable:not(.matrix)').getBoundingClientRect().bottom + scrollY"
+BOTTOM = "document.querySelector('figure').getBoundingClientRect().bottom + scrollY"
 
 
 def main():
