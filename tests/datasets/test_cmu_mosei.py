@@ -4,7 +4,6 @@ import contextlib
 import pickle
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 from small_training import small_config
@@ -12,6 +11,7 @@ from small_training import small_config
 from bss.datasets.cmu_mosei import DATASET, sentiment_class
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
+from tests.datasets import miniatures
 
 SHAPES = {"audio": (5, 4), "vision": (5, 3), "text": (5, 6)}
 VIDEOS = {"train": range(12), "valid": range(12, 16), "test": range(16, 20)}

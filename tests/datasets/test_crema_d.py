@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 import soundfile
@@ -13,6 +12,7 @@ from small_training import small_config
 from bss.datasets.crema_d import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
+from tests.datasets import miniatures
 
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 ACTORS = range(1001, 1009)

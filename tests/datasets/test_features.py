@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 from small_training import small_tree
@@ -14,6 +13,7 @@ from bss.datasets.features import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
 from bss.stages.prepare import prepare
+from tests.datasets import miniatures
 
 SPLITS = ("train", "train", "train", "val", "test")
 ENCODER = {"kind": "mlp", "hidden": [8], "features": 8}

@@ -3,7 +3,6 @@
 import csv
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 from small_training import small_config
@@ -12,6 +11,7 @@ from text_and_image import words_of, write_image, write_words
 from bss.datasets.food_101 import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
+from tests.datasets import miniatures
 
 DISHES = ("apple_pie", "owl_soup", "waffles")
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +14,7 @@ from bss.datasets.kinetics_sounds import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
 from bss.stages.prepare import prepare
+from tests.datasets import miniatures
 
 CLASSES = ("playing drums", "tap dancing", "tickling")
 COUNTS = {"train": 24, "val": 6, "test": 6}

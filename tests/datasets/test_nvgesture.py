@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 from media import brightness, grey_steps, write_video
@@ -14,6 +13,7 @@ from bss.datasets.nvgesture import DATASET
 from bss.datasets.splits import honest_rows
 from bss.errors import BssError
 from bss.stages.prepare import prepare
+from tests.datasets import miniatures
 
 FRAMES = 12
 SUBJECTS = {"train": (3, 7, 10, 13), "test": (1, 20)}

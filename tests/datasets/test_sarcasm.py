@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 from in_shards import joined
@@ -16,6 +15,7 @@ from bss.datasets.splits import honest_rows
 from bss.errors import BssError
 from bss.files import digest_folder
 from bss.stages.prepare import prepare
+from tests.datasets import miniatures
 
 SIZES = {"train": 16, "val": 6, "test": 6}
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 from small_training import small_config
@@ -14,6 +13,7 @@ from bss.datasets.splits import honest_rows
 from bss.datasets.twitter2015 import DATASET
 from bss.errors import BssError
 from bss.stages.prepare import prepare
+from tests.datasets import miniatures
 
 HEADER = "index\t#1 Label\t#2 ImageID\t#3 String\t#3 String\n"
 SIZES = {"train": 18, "dev": 9, "test": 9}

@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 from media import brightness, grey_steps, write_video
@@ -14,6 +13,7 @@ from bss.datasets.splits import honest_rows
 from bss.datasets.ucf_101 import DATASET
 from bss.errors import BssError
 from bss.stages.prepare import prepare
+from tests.datasets import miniatures
 
 CLASSES = ("ApplyEyeMakeup", "Archery", "YoYo")
 NUMBERS = dict(zip(CLASSES, (1, 3, 101), strict=True))

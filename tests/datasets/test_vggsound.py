@@ -4,7 +4,6 @@ import csv
 import shutil
 from collections import Counter
 
-import miniatures
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +14,7 @@ from small_training import small_config
 from bss.datasets.splits import honest_rows
 from bss.datasets.vggsound import DATASET
 from bss.errors import BssError
+from tests.datasets import miniatures
 
 CLASSES = ("dog barking", "people eating, chewing", "railroad car, train wagon")
 
