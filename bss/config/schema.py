@@ -245,7 +245,7 @@ class Config:
             wanted = "full, because the score needs gradient_magnitude, which the training pass does not compute"
             bad = online and "gradient_magnitude" in criteria
             require(not bad, f"schedule.schedulers.{name}.measuring", "online", wanted)
-        check_strategies(self)
+        check_strategies(self, {combination.strategy for combination in combinations_of(self)})
         check_combinations(self)
         names = sorted(combination.name for combination in combinations_of(self))
         for key, value in (("baseline", self.compare.baseline), ("control", self.compare.control)):

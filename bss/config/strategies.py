@@ -1,5 +1,6 @@
 """The strategies of params.yaml: the entries that the files of `bss.strategies` hold."""
 
+from collections.abc import Collection
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Union
@@ -43,13 +44,15 @@ def setting_of(config: "Config") -> Setting:
     )
 
 
-def check_strategies(config: "Config") -> None:
-    """Check the names, which become folders and metric names, and that each strategy goes with the other sections."""
+def check_strategies(config: "Config", trained: Collection[str]) -> None:
+    """Check all names, which become folders and metric names, and that what is `trained` goes with other sections."""
     require(bool(config.strategies), "strategies", {}, "one or more")
     setting = setting_of(config)
     for name, strategy in config.strategies.items():
         ok = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and name.lower() == name
         require(ok, "strategies", name, "a name of lower-case letters, digits, - and _")
+        if name not in trained:
+            continue
         if not strategy.plain:
             wanted = "false or true for strategies that change steps, which CUDA graphs cannot record"
             require(setting.compile != "graphs", "train.compile", setting.compile, wanted)

@@ -204,3 +204,25 @@ def test_scores_measured_during_training_need_heads_that_are_trained(strategy, r
         return
     with pytest.raises(BssError, match=r"the scheduler `bss-l` measures .* the strategy `mine` does not train"):
         config_from_tree(tree, "params.yaml")
+
+
+def test_a_strategy_that_is_not_trained_needs_not_go_with_the_rest(small_root):
+    tree = crossed_tree(small_root) | {"strategies": {"mine": {"kind": "midas"}}}
+    tree["train"]["processes"] = 2
+    config_from_tree(tree | {"combinations": ["uniform", "bss-h"]}, "params.yaml")
+    with pytest.raises(BssError, match=r"strategies\.mine: `train\.processes` must be 1"):
+        config_from_tree(tree | {"combinations": ["uniform", "bss-h", "uniform+mine"]}, "params.yaml")
+
+
+def test_all_stands_for_every_scheduler(small_root):
+    tree = crossed_tree(small_root) | {"combinations": ["all", "bss-h+ogm"]}
+    tree["compare"]["control"] = None
+    names = [row.name for row in combinations_of(config_from_tree(tree, "params.yaml"))]
+    assert names == ["uniform", "bss-h", "bss-h+ogm"]
+    names = [row.name for row in combinations_of(config_from_tree(tree | {"combinations": ["uniform", "all+ogm"]}, ""))]
+    assert names == ["uniform", "uniform+ogm", "bss-h+ogm"]
+    with pytest.raises(BssError, match="one or more different ones"):
+        config_from_tree(tree | {"combinations": ["all", "bss-h"]}, "params.yaml")
+    tree["schedule"]["schedulers"]["all"] = {"kind": "uniform"}
+    with pytest.raises(BssError, match=r"schedule\.schedulers\.all: in `combinations` this stands for every scheduler"):
+        config_from_tree(tree, "params.yaml")
