@@ -19,6 +19,8 @@ def ui(tmp_path):
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     command = [Path(sys.executable).with_name("bss"), "ui", "--port", str(port)]
+    # Shells have what they run in the background ignore it, and so would the UI.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -27,6 +29,7 @@ def ui(tmp_path):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     address = f"http://127.0.0.1:{port}/"
     try:
         assert address[:-1].encode() in process.stdout.readline()
