@@ -32,16 +32,15 @@ def combinations_of(config: "Config") -> list[Combination]:
 
     Names of schedulers and strategies have no ``+``, so that each text is one combination at most.
     """
-    schedulers = list(config.schedule.schedulers)
     if config.combinations is not None:
         listed = [Combination(*text.split("+", 1)) for text in config.combinations]
         return [
             Combination(scheduler, strategy)
             for name, strategy in listed
-            for scheduler in (schedulers if name == ALL else [name])
+            for scheduler in (config.schedule.schedulers if name == ALL else [name])
         ]
     strategies = dict.fromkeys([PLAIN, *config.strategies])
-    return [Combination(scheduler, strategy) for strategy in strategies for scheduler in schedulers]
+    return [Combination(scheduler, strategy) for strategy in strategies for scheduler in config.schedule.schedulers]
 
 
 def strategy_of(config: "Config", name: str) -> Strategy | None:

@@ -20,22 +20,28 @@ from benchmarks.record import PROJECT
 ABSENT = ("mlflow", "dvc", "dvc_data", "dvc_objects", "kfp", "kfp_server_api", "kubeflow", "kubernetes", "boto3")
 
 
-def write_wheel(folder: Path) -> None:
+def write_wheel(folder: Path, name: str, version: str, packages: tuple[str, ...]) -> None:
     """Write a wheel whose packages, which come before the installed ones, refuse to be imported."""
-    folder.mkdir()
-    with zipfile.ZipFile(folder / "absent-1.0-py3-none-any.whl", "w") as wheel:
-        for name in ABSENT:
-            wheel.writestr(f"{name}/__init__.py", f"raise ImportError('{name} is not on this machine')\n")
-        about = "absent-1.0.dist-info"
-        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: absent\nVersion: 1.0\n")
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for package in packages:
+            wheel.writestr(f"{package}/__init__.py", f"raise ImportError('{package} is not on this machine')\n")
+        about = f"{name}-{version}.dist-info"
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{about}/RECORD", "")
+
+
+def write_wheels(folder: Path) -> None:
+    """Write the wheels of what is absent; transformers leaves an accelerate of that age alone, as if it were absent."""
+    folder.mkdir()
+    write_wheel(folder, "absent", "1.0", ABSENT)
+    write_wheel(folder, "accelerate", "0.0.1", ("accelerate",))
 
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 def test_make_gpu_tries_every_part_on_a_cpu(tmp_path):
-    write_wheel(tmp_path / "wheels")
+    write_wheels(tmp_path / "wheels")
     shutil.rmtree(PROJECT / "outputs" / "gpu-site", ignore_errors=True)
     out = tmp_path / "out"
     settings = ["DEVICE=cpu", "SMALL=1", "MINUTES=60", f"OUT={out}", f"WHEELS={tmp_path / 'wheels'}"]

@@ -146,11 +146,12 @@ def test_history_has_it_in_every_epoch(project):
     rows = read_csv(trial(project[0], "uniform", 0) / "history.csv")
     assert len(rows) == 3
     names = list(rows[0])
-    assert names[7:14] == [
+    assert names[7:15] == [
+        "train/hidden",
         *("val/acc", "val/f1_macro", "val/map", "val/acc_audio", "val/acc_image", "val/acc_vector"),
         "val/top2",
     ]
-    assert names[14:] == [
+    assert names[15:] == [
         *("balance/gap", "balance/score_mean", *(f"balance/share_{name}" for name in MODALITIES)),
         "schedule/digest",
     ]
