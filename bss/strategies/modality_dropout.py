@@ -10,6 +10,7 @@ from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, running_means, start_means
 from bss.strategies.base import Context, Draw, Group, Mixed, Seen, Setting, State, Strategy
+from bss.strategies.keeping import check_hiding
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ class ModalityDropout(Strategy):
 
     def check(self, setting: Setting) -> None:
         """Require a fusion whose statistics zeroed features do not upset."""
-        wanted = "another than channel-exchange, whose batch normalisation would count the zeros"
-        require(setting.fusion != "channel-exchange", "network.fusion.kind", setting.fusion, wanted)
+        check_hiding(setting)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, if they are used."""

@@ -44,7 +44,7 @@ class Observed:
         values[known], epochs[known] = together.cpu().numpy()[known], when.cpu().numpy()[known]
 
     def take(self) -> npt.NDArray[np.float64]:
-        """Return the values [n, width], NaN where nothing was observed, and begin anew; all ranks call it together."""
+        """Return the values [n, width], NaN where nothing was observed, and begin again; all ranks call it together."""
         self.share()
         found = self._table.values[VALUES].copy()
         self._table.clear()

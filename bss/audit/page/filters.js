@@ -9,6 +9,11 @@ const ORDERS = {
 const TEXTS = new Intl.Collator("en", { numeric: true });
 const compareTexts = TEXTS.compare;
 
+const valuesOf = (key) => ({
+  options: (samples) => counted(samples, (sample) => sample[key]),
+  passes: (sample, value) => sample[key] === value,
+});
+
 // Each filter: its options as [value, text] for the samples, and whether a sample passes.
 const FILTERS = {
   kind: {
@@ -18,22 +23,10 @@ const FILTERS = {
     ],
     passes: (sample, value) => (value === SUSPICIOUS ? sample.kind !== "clean" : sample.kind === value),
   },
-  blame: {
-    options: (samples) => counted(samples, (sample) => sample.blame),
-    passes: (sample, value) => sample.blame === value,
-  },
-  split: {
-    options: (samples) => counted(samples, (sample) => sample.split),
-    passes: (sample, value) => sample.split === value,
-  },
-  class: {
-    options: (samples) => counted(samples, (sample) => sample.class),
-    passes: (sample, value) => sample.class === value,
-  },
-  group: {
-    options: (samples) => counted(samples, (sample) => sample.group),
-    passes: (sample, value) => sample.group === value,
-  },
+  blame: valuesOf("blame"),
+  split: valuesOf("split"),
+  class: valuesOf("class"),
+  group: valuesOf("group"),
   decision: {
     options: (samples, decisions) => [
       ["undecided", "undecided"],
