@@ -107,6 +107,17 @@ def panels(
         yield axes, finish
 
 
+def label_panels(drawn: list[Any], used: int, x: str, y: str, size: int) -> None:
+    """Clear the panels after the first `used`, and write what the axes are, once for all, in letters of `size`."""
+    for axes in drawn[used:]:
+        axes.set_axis_off()
+    first = drawn[0]
+    first.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+    first.yaxis.get_major_locator().set_params(nbins=4)
+    first.figure.supxlabel(x, fontsize=size)
+    first.figure.supylabel(y, fontsize=size)
+
+
 def _for_page(svg: str, label: str) -> str:
     """Return the drawing without what only a file of its own needs, in the colours of the page around it."""
     svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)

@@ -9,7 +9,7 @@ from bss.metrics.base import ImbalanceMetric, Metric, Reading, Series, Task
 from bss.metrics.final import FinalMetric
 from bss.metrics.find import metrics_of
 from bss.report.comparison import Results
-from bss.report.drawing import PALETTE, STYLES, axis_label, capitalised, panels
+from bss.report.drawing import PALETTE, STYLES, axis_label, capitalised, label_panels, panels
 from bss.report.results import Result
 from bss.report.statistics import Floats
 from bss.report.tables import PageTable, page_table
@@ -94,16 +94,10 @@ def imbalance_plot(results: Results, metric: Metric[Any], reading: Reading, task
                 axes.plot(epochs, metric.factor * mean, style, color=colour, label=line, linewidth=1.4, **marks)
             axes.set_title(name, loc="left", fontsize=8)
             axes.tick_params(labelsize=7)
-        for axes in drawn[len(results) :]:
-            axes.set_axis_off()
-        axes = drawn[0]
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
-        axes.yaxis.get_major_locator().set_params(nbins=4)
-        axes.figure.supxlabel("epoch", fontsize=8)
-        axes.figure.supylabel(axis_label(what, metric), fontsize=8)
+        label_panels(drawn, len(results), "epoch", axis_label(what, metric), size=8)
         if metric.per_modality:
-            handles, labels = axes.get_legend_handles_labels()
-            axes.figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+            handles, labels = drawn[0].get_legend_handles_labels()
+            drawn[0].figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
         return finish()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from bss.metrics.base import Metric, Series
 from bss.report.comparison import Results
 from bss.report.curves import low_end, mean_curve, watched_label
-from bss.report.drawing import PALETTE, axis_label, capitalised, panels
+from bss.report.drawing import PALETTE, axis_label, capitalised, label_panels, panels
 
 COLUMNS = 5
 MANY = 20
@@ -42,13 +42,7 @@ def multiples_plot(results: Results, metric: Metric[Any], series: Series, baseli
             axes.plot(epochs, mean, color=PALETTE[0 if name == baseline else 2], linewidth=1.6)
             axes.set_title(name, loc="left", fontsize=8)
             axes.tick_params(labelsize=7)
-        for axes in drawn[len(names) :]:
-            axes.set_axis_off()
-        axes = drawn[0]
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
-        axes.yaxis.get_major_locator().set_params(nbins=4)
         if metric.unit == "%" and metric.better == "higher":
-            axes.set_ylim(bottom=max(0, low_end(results, series.column)))
-        axes.figure.supxlabel("epoch", fontsize=9)
-        axes.figure.supylabel(axis_label(what, metric), fontsize=9)
+            drawn[0].set_ylim(bottom=max(0, low_end(results, series.column)))
+        label_panels(drawn, len(names), "epoch", axis_label(what, metric), size=9)
         return finish()
