@@ -14,7 +14,7 @@ from bss.config import BUILTIN
 from bss.config.load import read_yaml
 from bss.report.markdown import legend, markdown_row, markdown_table
 
-PAGE = PROJECT / "docs" / "training_length.md"
+PAGE = PROJECT / "docs" / "training-length.md"
 CURRICULA = ("random-ranking", "bss-h", "bss-h-trimmed")
 SCHEDULERS = ("uniform", "random-ranking", "bss-h", "bss-h-trimmed", "bss-l", "bss-l-online")
 HEAD = ["epochs", "scheduler", "test accuracy, %", "vs uniform", "vs random ranking", "last epoch, %", "steps"]
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, nargs="+", default=[3, 6, 12, 24, 48], help="default: 3 6 12 24 48")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)), help="default: 0 to 7")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="as for bss, of all of them")
-    parser.add_argument("--record", action="store_true", help="write docs/training_length.md")
+    parser.add_argument("--record", action="store_true", help="write docs/training-length.md")
     options = parser.parse_args(arguments)
     rows, meaning = run(options.epochs, options.seeds, options.overrides)
     table = markdown_table(HEAD, rows)
