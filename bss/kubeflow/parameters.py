@@ -8,7 +8,7 @@ values that the stage does not use.
 import json
 
 from bss.config import Config, config_from_tree, config_to_tree
-from bss.config.combinations import PLAIN, Combination
+from bss.config.combinations import PLAIN, Combination, combinations_of
 from bss.config.training import RESOURCES
 from bss.deciding import DECIDING, Tree, pick
 
@@ -29,7 +29,8 @@ def config_from_json(text: str) -> Config:
 def stage_part(config: Config, stage: str) -> str:
     """Return as JSON what decides `stage`: the parameters it reads and, if it runs networks, the device.
 
-    The plan of `schedule` lists the trainings, so its part includes that of `train`.
+    The plan of `schedule` lists the trainings, so its part includes that of `train`, with the names for which
+    ``all`` in `combinations` stands.
     """
     keys = DECIDING[stage].parameters
     if stage == "schedule":
@@ -39,6 +40,8 @@ def stage_part(config: Config, stage: str) -> str:
         part["resources"] = _device(config)
     if stage == "schedule":
         part["resources"] |= _staging(config)
+        if config.combinations is not None:
+            part["combinations"] = [combination.name for combination in combinations_of(config)]
     return json.dumps(part, sort_keys=True)
 
 

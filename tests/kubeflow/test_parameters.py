@@ -1,12 +1,16 @@
 import json
+from pathlib import Path
 
 import pytest
 from conftest import small_tree
 
 from bss.config import config_from_tree, config_to_tree
+from bss.config.load import load_config
 from bss.deciding import DECIDING, pick
 from bss.kubeflow.parameters import config_from_json, config_from_part, config_to_json, stage_part, trial_part
 from bss.training.trial_spec import TrialId, all_trials, trial_parameters
+
+BUILT_IN = Path(__file__).parents[2] / "params.yaml"
 
 
 def assert_same(one, other, stage):
@@ -27,6 +31,12 @@ def test_a_part_of_a_datasets_preset_passes_the_checks_of_its_step(name):
     for stage in ("audit", "measure", "schedule"):
         rebuilt = config_from_part(stage_part(config, stage))
         assert_same(rebuilt, config, stage)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "audit", "measure", "schedule"])
+def test_a_part_of_the_built_in_parameters_passes_the_checks_of_its_step(stage):
+    config = load_config(BUILT_IN)
+    assert_same(config_from_part(stage_part(config, stage)), config, stage)
 
 
 def test_the_plan_of_trainings_has_all_that_training_reads(tree, make_config):
@@ -56,8 +66,8 @@ def test_a_training_with_a_strategy_is_decided_by_it_and_a_plain_one_is_not(tree
     assert trial_parameters(config_from_part(one), trial) == trial_parameters(crossed[0], trial)
 
 
-def test_the_step_schedule_lists_the_combinations_of_the_run(tree, make_config):
-    listed = ["bss-h+ogm", "uniform", "control"]
+@pytest.mark.parametrize("listed", [["bss-h+ogm", "uniform", "control"], ["all", "uniform+ogm"], ["all+ogm", "all"]])
+def test_the_step_schedule_lists_the_combinations_of_the_run(listed, tree, make_config):
     config = make_config(tree | {"strategies": {"ogm": {"kind": "ogm"}}, "combinations": listed})
     assert all_trials(config_from_part(stage_part(config, "schedule"))) == all_trials(config)
 
