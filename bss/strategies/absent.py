@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Group, Seen, Setting, State
+from bss.strategies.hooks import Context, Group, Seen, Setting, State
 
 Absent = Literal["zero", "mean"]
 """zero: what a rectifier makes of an input that is missing; mean: for encoders whose features are signed, such as BERT

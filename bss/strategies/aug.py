@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import (
     Context,
-    Draw,
     EpochPlan,
     Facts,
     Gradients,
@@ -19,7 +20,6 @@ from bss.strategies.base import (
     Seen,
     Setting,
     Split,
-    Strategy,
     Turn,
     Weights,
 )

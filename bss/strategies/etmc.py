@@ -7,8 +7,9 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Objective, Prediction, Seen, Setting, Strategy, Weights
+from bss.strategies.base import Strategy
 from bss.strategies.evidence import alpha_of, combined, evidential_loss
+from bss.strategies.hooks import Context, Objective, Prediction, Seen, Setting, Weights
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, EpochPlan, Facts, Group, Method, Setting, Split, State, Weights
+from bss.strategies.base import Method
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
 
 LEAST = 1e-4
 """Of the change of the overfitting, by whose square a gain is divided."""

@@ -7,19 +7,10 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    FUSION,
-    Context,
-    Draw,
-    Gradients,
-    Group,
-    Method,
-    Objective,
-    Seen,
-    Setting,
-    Weights,
-    weighted_loss,
-)
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import FUSION, Context, Gradients, Group, Objective, Seen, Setting, Weights
+from bss.strategies.losses import weighted_loss
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,10 @@ from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    Context,
-    Draw,
-    EpochPlan,
-    Facts,
-    Gradients,
-    Group,
-    Method,
-    Objective,
-    Seen,
-    Setting,
-    State,
-    one_hot,
-    weighted_loss,
-)
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Objective, Seen, Setting, State
+from bss.strategies.losses import one_hot, weighted_loss
 from bss.strategies.scaling import check_window, inside
 
 

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, running_means, start_means
-from bss.strategies.base import (
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import (
     Arranged,
     Context,
-    Draw,
     EpochPlan,
     Facts,
     Group,
-    Method,
     Mixed,
     Objective,
     Seen,

@@ -11,20 +11,9 @@ import numpy.typing as npt
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    ALL,
-    Arranged,
-    Context,
-    Draw,
-    Group,
-    Hidden,
-    Mixed,
-    Objective,
-    Seen,
-    Setting,
-    State,
-    Strategy,
-)
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import ALL, Arranged, Context, Group, Hidden, Mixed, Objective, Seen, Setting, State
 from bss.strategies.keeping import check_hiding, shown_loss
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Arranged, Context, Method, Objective, Seen, Setting
+from bss.strategies.base import Method
+from bss.strategies.hooks import Arranged, Context, Objective, Seen, Setting
 from bss.strategies.keeping import check_hiding, kept_loss, with_copies
 from bss.strategies.shares import sample_contributions
 

@@ -31,7 +31,7 @@ from bss.strategies import (
     Turn,
     Weights,
 )
-from bss.strategies.base import FUSION
+from bss.strategies.hooks import FUSION
 from bss.training.distributed.ranks import Ranks
 from bss.training.frozen import evaluating, parts_of, without_gradient
 from bss.training.kept_modalities import part_of, rows_to_encode
