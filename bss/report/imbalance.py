@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from bss.metrics.base import ImbalanceMetric, Metric, Reading, Series, Task
+from bss.metrics.base import ImbalanceMetric, Metric, Reading, Series
 from bss.metrics.final import FinalMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Task
 from bss.report.comparison import Results
 from bss.report.drawing import PALETTE, STYLES, axis_label, capitalised, label_panels, panels
 from bss.report.results import Result

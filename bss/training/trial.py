@@ -18,8 +18,9 @@ from bss.config.schema import Config
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import write_json
-from bss.metrics.base import Balance, BalanceMetric, SplitMetric, Trained, TrainingMetric
+from bss.metrics.base import BalanceMetric, SplitMetric, TrainingMetric
 from bss.metrics.find import metrics_of, values_of
+from bss.metrics.inputs import Balance, Trained
 from bss.models.network import Outputs, describe_network
 from bss.signals import finishing_steps
 from bss.strategies import Strategy
