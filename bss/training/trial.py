@@ -33,6 +33,7 @@ from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.network_parts import parameter_groups
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
@@ -104,7 +105,7 @@ def train_trial(
         run.encode = compiled(network.encode, device)
     graph = step_graph(config, device)
     flops = EpochFlops(network, train)
-    optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
+    optimiser = make_optimiser(network, config.train.optimiser, None if run is None else parameter_groups(network))
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)
     state.load()
     records = state.records
