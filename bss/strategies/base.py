@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import (
@@ -146,11 +146,7 @@ class Strategy(ABC):
         raise NotImplementedError
 
     def arrange(
-        self,
-        context: Context,
-        sequence: npt.NDArray[np.int64],
-        measured: npt.NDArray[np.float64] | None,
-        random: np.random.Generator,
+        self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
     ) -> Arranged | None:
         """Return what the epoch shows instead of the schedule's `sequence` of positions in train; None: just that.
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.balance.checks import require
+from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, running_means, start_means
 from bss.strategies.base import Method
@@ -83,11 +84,7 @@ class Remix(Method):
         return torch.stack([sureness(logits) for logits in seen.logits.values()], dim=1)
 
     def arrange(
-        self,
-        context: Context,
-        sequence: npt.NDArray[np.int64],
-        measured: npt.NDArray[np.float64] | None,
-        random: np.random.Generator,
+        self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
     ) -> Arranged | None:
         """Give each sample its modality, and each modality its batches."""
         if measured is None:

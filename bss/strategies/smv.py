@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.balance.checks import require
+from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
 from bss.strategies.hooks import Arranged, Context, Objective, Seen, Setting
@@ -59,11 +60,7 @@ class Smv(Method):
         return sample_contributions(seen)
 
     def arrange(
-        self,
-        context: Context,
-        sequence: npt.NDArray[np.int64],
-        measured: npt.NDArray[np.float64] | None,
-        random: np.random.Generator,
+        self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
     ) -> Arranged | None:
         """Add the copies; only samples that the schedule shows are copied."""
         if measured is None:

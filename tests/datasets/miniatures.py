@@ -1,6 +1,7 @@
 """What the tests of all published datasets in miniature do and assert alike."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,28 @@ def require_comparison(config: Any, folder: Path) -> Path:
     assert {"uniform", "bss-h", "bss-l"} <= set(comparison["schedulers"])
     assert (report / "report.html").is_file()
     return report
+
+
+def every_stage(name: str) -> Any:
+    """Return a test of a module: all stages run on its fixture `published` with the small preset of dataset `name`."""
+
+    @pytest.mark.slow
+    def runs(published, tmp_path):
+        require_comparison(small_config(name, published), tmp_path)
+
+    return runs
+
+
+def require_published(
+    config: Any, folder: Path, capsys: Any, splits: dict[str, int], classes: tuple[str, ...], texts: Iterable[str]
+) -> Store:
+    """Prepare `config` in `folder`; assert the samples by split, the classes, and `texts` of the output."""
+    store = prepared(config, folder)
+    assert Counter(store.splits.tolist()) == splits
+    assert store.classes == classes
+    out = " ".join(capsys.readouterr().out.split())
+    assert [text for text in texts if text not in out] == []
+    return store
 
 
 def require_refused_then_skipped(

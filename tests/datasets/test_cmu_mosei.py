@@ -86,9 +86,7 @@ def test_the_honest_split_leaves_out_a_video_that_test_has(published, tmp_path):
     assert "-vid_19" in videos["test"]
 
 
-@pytest.mark.slow
-def test_every_stage_runs_with_three_modalities(published, tmp_path):
-    miniatures.require_comparison(small_config("cmu-mosei", published), tmp_path)
+test_every_stage_runs_with_three_modalities = miniatures.every_stage("cmu-mosei")
 
 
 def test_missing_and_broken_features_are_named_and_can_be_left_out(published, tmp_path):
