@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_tree
+from killed import Killed, killed_after_saving
 from toy import CLASSES, Toy, make_network, setting_for, start
 
 from bss.artifacts.plans import read_plan
@@ -191,10 +192,6 @@ def test_parameters_out_of_range_are_refused(wrong):
         Repair(**wrong)
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def judged(said, labels):
     """Hide the picture, number 1, of samples of class 0, and leave out those of class 1 that are surest wrong."""
     modality = np.where(labels == 0, 1, NOTHING)
@@ -226,7 +223,7 @@ FILES = ("history.csv", "metrics.json", "model.pt", "predictions.parquet", "sequ
 
 
 @pytest.mark.parametrize("measuring", ["online", "full"])
-def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, small_store, tmp_path, monkeypatch):
+def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, small_store, tmp_path):
     strategy = Repair(measuring=measuring, warm_up=1)
     whole = trained(strategy)
     table = read_table(whole / REPAIRS, "train")
@@ -246,15 +243,8 @@ def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, 
     counts = np.bincount(table["epoch"].to_numpy(), minlength=len(shares))
     assert shares == pytest.approx((counts / len(rows)).tolist())
     assert shares[-1] > 0
-    settings, save = CheckpointsConfig(minutes=None, steps=1), Checkpoints.save
-
-    def save_and_end(self, state, steps):
-        save(self, state, steps)
-        if steps in (1, 4):
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_end)
+    settings = CheckpointsConfig(minutes=None, steps=1)
+    with killed_after_saving(lambda steps: steps in (1, 4)):
         for _ in range(2):
             with pytest.raises(Killed):
                 trained(strategy, Checkpoints(tmp_path / "checkpoints", "key", settings))
