@@ -244,9 +244,9 @@ def test_a_file_without_a_token_is_named(text, message, tmp_path, capsys):
     assert f"--token-file {path}: {message}" in capsys.readouterr().err
 
 
-def jar(tmp_path, expires, domain="kubeflow.example.org"):
+def jar(tmp_path, expires):
     path = tmp_path / "cookies.txt"
-    lines = ["# Netscape HTTP Cookie File", f"#HttpOnly_{domain}\tFALSE\t/\tFALSE\t{expires}\t{COOKIE}\ts3ssion"]
+    lines = ["# Netscape HTTP Cookie File", f"#HttpOnly_kubeflow.example.org\tFALSE\t/\tFALSE\t{expires}\t{COOKIE}\ts3ssion"]
     path.write_text("\n".join([*lines, "other.example.org\tFALSE\t/\tFALSE\t0\tforeign\tx", ""]))
     return path
 

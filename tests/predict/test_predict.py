@@ -76,13 +76,13 @@ def trained(tree, make_config, store, folder):
     return folder / "runs" / "uniform" / "seed=0"
 
 
-def reference(run, store, rows, names=MODALITIES):
+def reference(run, store, rows):
     """The trained network on stored samples, by hand: unimodal logits and fused logits."""
     network = build_network(read_json(run / "network.json", "train"))
     network.load_state_dict(torch.load(run / "model.pt", weights_only=True))
     network.eval()
     raw = {}
-    for name in names:
+    for name in MODALITIES:
         found = store.read(name, rows)
         raw[name] = torch.from_numpy(getattr(found, "values", found))
         if name == "audio":

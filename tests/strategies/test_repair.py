@@ -35,9 +35,10 @@ def said_of(labels, classes, shown, sure=4.0, noise=1.0, seed=0):
     return logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
 
 
-def faulty(n=600, classes=6):
+def faulty():
     """Labels, and what each of two modalities shows: 60 times another in the second, 60 times another in both."""
-    labels = np.arange(n) % classes
+    classes = 6
+    labels = np.arange(600) % classes
     shown = np.stack([labels, labels], axis=1)
     shown[:60, 1] = (labels[:60] + 1 + np.arange(60) % (classes - 1)) % classes
     wrong = (labels[60:120] + 1 + np.arange(60) % (classes - 1)) % classes

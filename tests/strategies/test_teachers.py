@@ -95,10 +95,10 @@ def taught(pipeline, small_root, small_store, tmp_path_factory):
     return folder / "runs", config, paths
 
 
-def student(taught, row, runs=None):
-    found, config, (store, _, plans) = taught
+def student(taught, row):
+    runs, config, (store, _, plans) = taught
     data, trial = Store.open(store), TrialId(*row)
-    folder = (runs or found) / trial.path
+    folder = runs / trial.path
     return describe_trial(config, data, plans, trial, folder, read_trial_plan(config, data, plans, trial))
 
 

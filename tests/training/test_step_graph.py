@@ -181,7 +181,7 @@ def test_a_step_that_cannot_be_recorded_is_reported_once_and_taken_plainly(
     assert trained(config, small_store, plans, tmp_path / "recorded") == refused
 
 
-def one_layer(sequence, graph, optimiser, layer, on_step=lambda number: None):
+def one_layer(sequence, graph, optimiser, layer):
     """Take a step per value of `sequence` that adds up what it sees; return what each step gave."""
 
     class Take:
@@ -200,8 +200,7 @@ def one_layer(sequence, graph, optimiser, layer, on_step=lambda number: None):
 
     seen = []
     with graph.epoch():
-        for number, value in enumerate(sequence):
-            on_step(number)
+        for value in sequence:
             part = ({"x": torch.full((2, 1), float(value))}, torch.full((2,), value))
             ((outputs, labels),) = graph.step(Take(), [2], iter([part]))
             seen.append((float(outputs.fused.sum()), labels.tolist()))
