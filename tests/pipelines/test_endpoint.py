@@ -246,8 +246,8 @@ def test_a_file_without_a_token_is_named(text, message, tmp_path, capsys):
 
 def jar(tmp_path, expires):
     path = tmp_path / "cookies.txt"
-    lines = ["# Netscape HTTP Cookie File", f"#HttpOnly_kubeflow.example.org\tFALSE\t/\tFALSE\t{expires}\t{COOKIE}\ts3ssion"]
-    path.write_text("\n".join([*lines, "other.example.org\tFALSE\t/\tFALSE\t0\tforeign\tx", ""]))
+    own = f"#HttpOnly_kubeflow.example.org\tFALSE\t/\tFALSE\t{expires}\t{COOKIE}\ts3ssion"
+    path.write_text("\n".join(["# Netscape HTTP Cookie File", own, "other.example.org\tFALSE\t/\tFALSE\t0\tforeign\tx", ""]))
     return path
 
 
