@@ -119,7 +119,7 @@ def _from_jar(path: Path, url: str) -> str:
     jar.add_cookie_header(request)  # without those that have expired
     header = request.get_header("Cookie")
     if header is None:
-        found = f"{known} cookies, of which {len(expired)} have expired" if known else "no cookies"
+        found = f"{known} cookies ({len(expired)} expired)" if known else "no cookies"
         raise BssError(f"--cookie-file {path}: has {found}, and none for {url}. Log in again and save its cookies.")
     return header
 

@@ -83,9 +83,9 @@ def config_for_pods(config: Config, gpus: int, nodes: int, audits: bool = False)
     without one, or the reverse.
     """
     if config.audit.enabled != audits:
-        has = "has" if audits else "lacks"
+        step = "the step audit" if audits else "no step audit"
         raise BssError(
-            f"audit.enabled: {str(config.audit.enabled).lower()}, but this pipeline {has} the step audit. Compile it "
+            f"audit.enabled: {str(config.audit.enabled).lower()}, but this pipeline has {step}. Compile it "
             "with these parameters, or use `bss submit`."
         )
     if (config.train.nodes > 1) != (nodes > 1):

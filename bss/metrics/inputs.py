@@ -48,7 +48,7 @@ class Trained:
     flops: int | None = None
     """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks."""
     hidden: float | None = None
-    """Share of the samples of train of which the strategy hides something; None for strategies that never do."""
+    """Share of the training samples in which the strategy hides something; None for strategies that never do."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ CORRELATION = Reading(
     "score and contributions apart",
     "The rank correlation, over the training samples, of the balance score with how far apart the modalities' "
     "contributions to a sample lie. Below 0, balanced samples are those to which the modalities contribute alike; near "
-    "0, the score does not tell what the trained network does with a sample.",
+    "0, the score does not predict what the trained network does with a sample.",
 )
 COLUMNS = 2
 """Panels side by side, so that a drawing is as wide as a phone."""

@@ -32,7 +32,7 @@ class Amss(Method):
     bounds: tuple[float, float] = (0.1, 0.9)
     """Least and greatest share of units that are drawn, in [0, 1]."""
     source: Source = "share"
-    """Which logits tell how far a modality is."""
+    """Logits that measure how far a modality has learned."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

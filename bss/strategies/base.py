@@ -76,7 +76,7 @@ class Strategy(ABC):
         """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""
 
     def weights(self, setting: Setting) -> Weights:
-        """Return the weights of the loss where no plan gives others."""
+        """Return the weights of the loss if no plan gives others."""
         return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
 
     def total_epochs(self, configured: int) -> int:
@@ -156,7 +156,7 @@ class Strategy(ABC):
         return None
 
     def hides(self, context: Context) -> Hidden | None:
-        """Return what the epoch hides of which samples, to be recorded; called after `arrange`."""
+        """Return what the epoch hides from samples, to be recorded; called after `arrange`."""
         return None
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:

@@ -28,7 +28,7 @@ class Cml(Method):
     strength: float = 0.1
     """Weight of the mean rise over the pairs, at least 0."""
     subsets: float = 1.0
-    """Weight of the mean cross-entropy of the subsets that lack a modality, at least 0."""
+    """Weight of the mean cross-entropy of the subsets without one of the modalities, at least 0."""
     over: Literal["samples", "batch"] = "samples"
     """samples: rises of each sample (paper); batch: of a part's sum, in which falls cancel rises (a toolkit's code)."""
 

@@ -52,7 +52,7 @@ class GBlending(Method):
         return context.epoch % self.every == 0
 
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
-        """Estimate the weights again where it is time."""
+        """Estimate the weights again if that is due."""
         state, names = context.state, context.setting.modalities
         if facts:
             now = {split: [f.fused_loss, *(f.loss[name] for name in names)] for split, f in facts.items()}

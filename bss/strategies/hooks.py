@@ -91,7 +91,7 @@ class Turn:
 
 
 ALL = -1
-"""Stands for all modalities where the number of one is asked."""
+"""In place of a modality's number: all modalities."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Mixed:
     targets: torch.Tensor | None = None
     """Probabilities [batch, classes] in place of the labels; None keeps those."""
     ignored: torch.Tensor | None = None
-    """With `heads`: of which modalities the logits are zero, bool [batch, modalities]; None: as in `Seen`."""
+    """With `heads`: modalities whose logits are zero, bool [batch, modalities]; None: as in `Seen`."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Mslr(Strategy):
 
 
 def ratio_to_mean(accuracy: float, earlier: list[float]) -> float:
-    """Return `accuracy` over the mean of the `earlier` ones; 1 where there is none, or where it is 0."""
+    """Return `accuracy` over the mean of the `earlier` ones; 1 if there are none or their mean is 0."""
     mean = sum(earlier) / len(earlier) if earlier else 0.0
     return accuracy / mean if mean > 0 and accuracy > 0 else 1.0
 

@@ -65,7 +65,7 @@ class Opm(Method):
         return Mixed(features, heads=False)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
-        """Return the loss; a sample of which nothing is left has no fused one."""
+        """Return the loss; a sample without any features left has no fused loss."""
         loss = weighted_loss(seen, context.weights)
         if not self._acts(context) or context.weights.fused is None:
             return [Objective(loss)]

@@ -39,7 +39,7 @@ class Pmr(Method):
         check_window(self.window)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
-        """Return prototypes of zeros, of which none is known, and sums of the features of this epoch."""
+        """Return prototypes of zeros, all marked unknown, and sums of the features of this epoch."""
         heads: dict[str, Any] = {name: modules["head", name] for name in setting.modalities}
         zeros = {name: torch.zeros(classes, head.in_features) for name, head in heads.items()}
         sums = {name: x.clone() for name, x in zeros.items()}

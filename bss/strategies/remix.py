@@ -34,10 +34,10 @@ from bss.strategies.keeping import check_hiding, kept_loss
 
 @dataclass(frozen=True)
 class Remix(Method):
-    """After a warm-up each sample is trained with one modality only, of which its head is least sure.
+    """After a warm-up each sample is trained with one modality only: the one whose head is least sure of it.
 
     Batches are of one modality each, and no other encoder is run on them, so an epoch costs little more than training
-    each sample's one encoder, and a pass over train. Scores are not observed any more.
+    each sample's one encoder, and a pass over train. Scores are no longer observed.
     """
 
     kind: Literal["remix"] = "remix"

@@ -22,7 +22,7 @@ SHARE_JUDGED = 0.2
 
 @dataclass(frozen=True)
 class Smv(Method):
-    """Samples of which a modality contributes little are shown again with that modality alone.
+    """Samples to which a modality contributes little are shown again with that modality alone.
 
     A modality contributes its Shapley share of a game in which some modalities, the features of the others being zero,
     win their number if the fused prediction is right, else nothing. Copies add steps, which are counted.

@@ -122,7 +122,7 @@ class StrategyRun:
         context.state = moved(context.state, self.device)  # what is decided on the host, steps read on the device
 
     def shown(self, sequence: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the positions in train that the epoch shows where the schedule has `sequence`."""
+        """Return the positions in train that the epoch shows; the schedule's are `sequence`."""
         return sequence if self.arranged is None else self.arranged.positions
 
     @contextmanager
