@@ -52,8 +52,8 @@ def _val_cautions(comparison: Comparison) -> Iterator[str]:
     if gaps:
         yield (
             f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not judge what test asks. "
-            "Train and val probably share something that test does not have: speakers, videos or near-duplicates (name them in "
-            "the manifest's column `group`), or features from a model that was trained with the labels of both."
+            "Train and val probably share something that test does not have: speakers, videos or near-duplicates (name "
+            "them in the manifest's column `group`), or features from a model that was trained with the labels of both."
         )
     found = [entry[key]["test_acc"]["difference"] for entry in entries.values() for key, _ in ROLES if key in entry]
     accuracy, samples = means[comparison["baseline"]][0], comparison["val_samples"]

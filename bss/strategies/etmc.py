@@ -16,7 +16,7 @@ from bss.strategies.hooks import Context, Objective, Prediction, Seen, Setting, 
 class Etmc(Strategy):
     """Heads give evidence for classes, and say how unsure they are; Dempster's rule makes one opinion of all.
 
-    The fused head is one more view, which distinguishes ETMC from TMC. The losses are those of the views and of the whole.
+    The fused head is one more view, which TMC does not have. The losses are those of the views and of the whole.
     """
 
     kind: Literal["etmc"] = "etmc"
