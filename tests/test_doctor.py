@@ -130,7 +130,7 @@ def test_an_object_store_that_does_not_answer_or_refuses(capsys, strict_aws, mon
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """A machine with two GPUs, as far as torch.cuda tells; nothing may be computed on them."""
+    """A machine on which torch.cuda reports two GPUs; nothing may be computed on them."""
     import torch
 
     gpu = SimpleNamespace(name="Card H", total_memory=80 * GIB, major=9, minor=0)

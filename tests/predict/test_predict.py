@@ -174,7 +174,7 @@ def test_unimodal_heads_predict_from_what_is_there(predicted, tree, make_config,
     _, outputs = reference(run, store, store.rows("test"))
     saved = read_table(run / "predictions.parquet", "train")["predicted"].to_pylist()
     assert [row["predicted"] for row in predicted(run=run)] == [store.classes[i] for i in saved]
-    # The first three rows lack image, the next two image and audio.
+    # The first three rows have no image, the next two neither image nor audio.
     kept = [("audio", "vector")] * 3 + [("vector",)] * 2 + [MODALITIES] * 13
     rows = predicted(
         lambda rows: [

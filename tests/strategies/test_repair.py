@@ -64,7 +64,7 @@ def test_nothing_is_hidden_of_clean_data(seed):
 
 @pytest.mark.parametrize("sure", [0.0, 0.3])
 def test_a_modality_near_chance_is_left_alone(sure):
-    """Although 40 % of the other modality are of another class, which the weak one cannot tell."""
+    """Although 40 % of the other modality are of another class, which the weak one cannot detect."""
     labels = np.arange(600) % 6
     shown = np.stack([labels, labels], axis=1)
     shown[:240, 0] = (labels[:240] + 1) % 6
@@ -263,7 +263,7 @@ def test_without_such_a_strategy_nothing_is_recorded(trained):
 
 
 class FakeStore:
-    """Train has the rows 1 to 4, of which 1 and 2 are wrong."""
+    """Train has the rows 1 to 4; 1 and 2 are wrong."""
 
     modalities = ("audio", "video")
     ids = np.array(["v", "a", "b", "c", "d"])

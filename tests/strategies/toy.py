@@ -31,7 +31,7 @@ SGD = SgdConfig("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01)
 
 
 class Toy:
-    """What a training asks of `SplitData`; the first modality tells the class more clearly than the others."""
+    """The part of `SplitData` that a training uses; the first modality shows the class more clearly than the others."""
 
     device = torch.device("cpu")
     sample_bytes = 4 * WIDTH
