@@ -70,7 +70,7 @@ class Endpoint:
 
 
 def read_token(path: Path) -> str:
-    """Return the token in `path`; `BssError` if there is none."""
+    """Return the token in `path`; `BssError` if the file has none."""
     return _token(f"--token-file {path}", _read("--token-file", path))
 
 
@@ -137,7 +137,7 @@ def make_endpoint(
     """Return the endpoint `url` with what the options and the environment say of it.
 
     Without a token and cookies that is the token of the pod around this process, if it has one. Raises `BssError`
-    for a file that holds not what it should.
+    for a file with other content.
     """
     if not url.startswith(("http://", "https://")):
         raise BssError(f"--endpoint {url}: must begin with http:// or https://.")

@@ -117,5 +117,5 @@ def table_notes(name: str, protocol: str) -> list[str]:
 
 
 def left_out(dataset: Dataset, protocol: str, method: str) -> bool:
-    """Return whether `method` cannot be trained in `protocol` for want of a val split."""
+    """Return whether `method` cannot be trained in `protocol` because there is no val split."""
     return protocol == "published" and TABLE[method].reads_val and "val" not in dataset.counts

@@ -59,7 +59,7 @@ def resolve_config(
         ]
         if not tree["combinations"]:
             raise BssError(
-                "combinations: params.yaml lists none of the schedulers with one of the strategies that are asked for. "
+                "combinations: params.yaml lists none of the schedulers with one of the requested strategies. "
                 "List them, or set combinations=null, which trains every scheduler with every strategy."
             )
     if seeds:

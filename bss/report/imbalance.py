@@ -113,7 +113,7 @@ def _values(trial: Result, column: str) -> Floats:
 
 
 def _last(trial: Result, metric: Metric[Any], column: str) -> float:
-    """Return the final value, or the last one of an epoch; NaN if there is none."""
+    """Return the final value, or that of the last epoch; NaN without any."""
     if isinstance(metric, FinalMetric):
         return float(trial.metrics.get(column, np.nan))
     values = _values(trial, column)

@@ -24,7 +24,7 @@ class RepairedEpoch:
     labels: float
     """Of the samples of train: those without any loss, because the label is to blame."""
     precision: float | None
-    """Of what is hidden: truly wrong samples. None if the truth is unknown, or nothing is hidden."""
+    """Share of the hidden that is truly wrong. None if the truth is unknown, or nothing is hidden."""
     recall: float | None
     """Share of the truly wrong samples in which something is hidden. None if the truth is unknown or all clean."""
 

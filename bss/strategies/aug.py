@@ -112,7 +112,7 @@ class Aug(Strategy):
         return entropy(before + newest) + entropy(before) + left * entropy(newest)
 
     def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
-        """Leave new branches as they are, if they are not to learn."""
+        """Keep new branches unchanged if they must not learn."""
         if self.train_new or context.turn is None:
             return
         head: Any = gradients.modules["head", context.turn.encoders[0]]

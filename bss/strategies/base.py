@@ -64,7 +64,7 @@ class Strategy(ABC):
 
     @property
     def pretrained(self) -> bool:
-        """Whether its encoders begin as those of teachers, the ones that `taught` describes."""
+        """Whether its encoders start from those of the teachers that `taught` describes."""
         return False
 
     @property
@@ -73,7 +73,7 @@ class Strategy(ABC):
         return self.taught or self.pretrained
 
     def check(self, setting: Setting) -> None:  # noqa: B027
-        """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""
+        """Raise ``ValueError`` with `require` if the strategy does not support `setting`."""
 
     def weights(self, setting: Setting) -> Weights:
         """Return the weights of the loss if no plan gives others."""
@@ -88,9 +88,9 @@ class Strategy(ABC):
         return None
 
     def prediction(self, setting: Setting) -> Prediction | None:
-        """Return which logits make the prediction; None: those of network.prediction.
+        """Return the logits that make the prediction; None: those of network.prediction.
 
-        Logits that are not trained take no part.
+        Untrained logits take no part.
         """
         weights = self.weights(setting)
         if not weights.unimodal:
@@ -110,7 +110,7 @@ class Strategy(ABC):
         return bool(self.splits)
 
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
-        """Return what holds for the epoch, given the facts of each of `splits` if it `reads` them, else none.
+        """Return the plan of the epoch; `facts` are those of each of `splits`, empty unless it `reads` them.
 
         Called once before each epoch; weights in `modules` may be changed in place.
         """

@@ -27,7 +27,7 @@ class GBlending(Method):
     control = "weights.unimodal=4.0"
     steady = True
     every: int = 10
-    """Epochs between two estimates, at least 1; before the first one the weights are those of `loss`."""
+    """Epochs between two estimates, at least 1; before the first one `loss` sets the weights."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val")
     published: ClassVar = (1.0, 1.0)

@@ -94,7 +94,7 @@ class Remix(Method):
         return Arranged(sequence[order], kept[order])
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
-        """Return the features with means in the place of those that are not shown, if that is asked for."""
+        """Return the features, those that are not shown replaced by means if the parameters say so."""
         if self.absent == "zero":
             return None
         every = torch.ones_like(seen.labels, dtype=torch.bool)

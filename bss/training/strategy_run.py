@@ -55,7 +55,7 @@ class StrategyRun:
         teachers: MultiModalNetwork | None = None,
         labels: npt.NDArray[np.int64] = NONE,
     ) -> None:
-        """Start it; `labels` are those of train, which strategies need that judge its samples."""
+        """Start it; `labels` are those of train, for strategies that judge its samples."""
         assert (teachers is not None) == strategy.taught
         self.strategy, self.network, self.ranks, self.seed, self.teachers = strategy, network, ranks, seed, teachers
         self.device = next(network.parameters()).device
@@ -238,7 +238,7 @@ class StrategyRun:
         return {**found, "read": self.read, "observed": observed}
 
     def share(self) -> None:
-        """Exchange what the ranks have observed, before `state_dict`; they all call it together."""
+        """Exchange observations between the ranks, before `state_dict`. Collective."""
         if self.observed is not None:
             self.observed.share()
 

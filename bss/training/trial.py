@@ -150,7 +150,7 @@ def _final_metrics(
     train: SplitData,
     teachers: Teachers | None,
 ) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
-    """Evaluate the last network and the selected one, which is what remains.
+    """Evaluate the last network and the selected one, which is kept.
 
     Returns metrics.json, and each modality's contribution to the samples of train [n], empty unless imbalance is
     measured.
