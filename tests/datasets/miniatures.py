@@ -39,11 +39,6 @@ def copy_of(fixture: str) -> Any:
     return own
 
 
-def with_and_without_skipping(name: str, root: Path) -> tuple[Any, Any]:
-    """Return the small preset that refuses bad samples, and the one that skips them."""
-    return small_config(name, root), small_config(name, root, **SKIP)
-
-
 def prepared(config: Any, folder: Path) -> Store:
     """Prepare the data of `config` into `folder`/store; return the store."""
     prepare(config, Path(config.prepare.root), folder / "store")
@@ -95,3 +90,9 @@ def require_refused_then_skipped(
     assert not (folder / "store").exists()
     assert len(prepared(skipping, folder)) == left
     return (folder / "store" / "skipped.csv").read_text()
+
+
+def require_bad_samples(name: str, root: Path, folder: Path, problems: int, texts: Iterable[str], left: int) -> str:
+    """`require_refused_then_skipped` with the small preset of dataset `name`, by default and with skipping."""
+    configs = (small_config(name, root), small_config(name, root, **SKIP))
+    return require_refused_then_skipped(*configs, folder, problems, texts, left)

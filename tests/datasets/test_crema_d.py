@@ -101,8 +101,7 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(own, tmp_path):
     for image in (own / "Image-01-FPS" / "1003_IEO_SAD_XX").iterdir():
         image.unlink()
     names = ("1001_IEO_NEU_XX", "1002_IEO_HAP_XX", "1003_IEO_SAD_XX")
-    configs = miniatures.with_and_without_skipping("crema-d", own)
-    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, names, 45)
+    skipped = miniatures.require_bad_samples("crema-d", own, tmp_path, 3, names, 45)
     assert all(name in skipped for name in names)
 
 

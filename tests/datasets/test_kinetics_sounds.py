@@ -106,8 +106,7 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(own, tmp_path):
         image.unlink()
     texts = [f"train_wav/{name}.wav" for name in (no_sound, broken)]
     texts.append(f"train_img/Image-01-FPS/{no_frames}: a folder without images")
-    configs = miniatures.with_and_without_skipping("kinetics-sounds", own)
-    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, texts, 26)
+    skipped = miniatures.require_bad_samples("kinetics-sounds", own, tmp_path, 3, texts, 26)
     assert all(name in skipped for name in (no_sound, broken, no_frames))
 
 

@@ -93,8 +93,7 @@ test_every_stage_runs = miniatures.every_stage("sarcasm")
 def test_missing_and_broken_images_are_named_and_can_be_left_out(own, tmp_path):
     (own / "images" / "train2.jpg").unlink()
     (own / "images" / "5003.jpg").write_text("no image")
-    configs = miniatures.with_and_without_skipping("sarcasm", own)
-    miniatures.require_refused_then_skipped(*configs, tmp_path, 2, ("train-3", "train-4"), 24)
+    miniatures.require_bad_samples("sarcasm", own, tmp_path, 2, ("train-3", "train-4"), 24)
 
 
 @pytest.mark.parametrize(
