@@ -141,7 +141,7 @@ def prepare_quietly(config: Config, root: Path) -> Store:
 
 
 def plan_of(config: Config, name: str, samples: int) -> Plan:
-    """Return a plan of scheduler `name` with scores that tell nothing."""
+    """Return a plan of scheduler `name` with uninformative scores."""
     entry = config.schedule.schedulers[name]
     scores = None if entry.kind == "uniform" else np.random.default_rng(0).uniform(-1, 1, samples)
     return Plan(config_to_tree(entry), scores, "")

@@ -13,7 +13,7 @@ from benchmarks.gpu_setting import Setting
 from bss.config import Config
 from bss.data.store import Store
 from bss.launch.workers import jobs_at_a_time
-from bss.metrics.base import Task
+from bss.metrics.inputs import Task
 from bss.report.results import read_results
 from bss.report.statistics import paired_differences, t_interval
 from bss.stages.compare import compare

@@ -20,7 +20,7 @@ def tell_peak():
 import atexit
 atexit.register(tell_peak)
 """
-"""What the parent's getrusage tells of a child contains the parent's own memory, until the child's program starts."""
+"""The parent's getrusage of a child includes the parent's own memory until the child's program starts."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from bss.training.begin_epoch import plan_epoch
 from bss.training.distributed.ranks import ALONE
 from bss.training.flops import EpochFlops
 from bss.training.initial_network import initial_network
+from bss.training.network_parts import parameter_groups
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.state import TrainingState
 from bss.training.sequences import split_into_batches
@@ -65,7 +66,7 @@ class Training:
             taught = initial_network(config, store, 1, device).eval().requires_grad_(False)
             teachers = Teachers(taught, 0, 0, 0, 0.0)
         run = start_strategy(strategy, config, store, network, ALONE, 0, teachers)
-        optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
+        optimiser = make_optimiser(network, config.train.optimiser, None if run is None else parameter_groups(network))
         self.state = TrainingState(network, optimiser, sampler, ALONE, None, time.perf_counter(), run)
         self.flops, self.entry, self.epoch = EpochFlops(network, train), entry, 0
 

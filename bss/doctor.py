@@ -93,7 +93,7 @@ def _package(name: str) -> Finding:
 
 
 def _optional(name: str, extra: str) -> Finding:
-    """Say whether a package is installed; it is fine if not: what needs it asks for it."""
+    """Report whether a package is installed; a missing one is fine, because commands that need it say so."""
     try:
         return name, version(name), True
     except PackageNotFoundError:

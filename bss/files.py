@@ -215,10 +215,10 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def digest_file(path: Path, algorithm: str = "sha256") -> str:
-    """Return the digest of the file's bytes as hex."""
+def digest_file(path: Path) -> str:
+    """Return the sha256 of the file's bytes as hex."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_folder(path: Path) -> str:

@@ -70,7 +70,7 @@ class Endpoint:
 
 
 def read_token(path: Path) -> str:
-    """Return the token in `path`; `BssError` if there is none."""
+    """Return the token in `path`; `BssError` if the file has none."""
     return _token(f"--token-file {path}", _read("--token-file", path))
 
 
@@ -119,7 +119,7 @@ def _from_jar(path: Path, url: str) -> str:
     jar.add_cookie_header(request)  # without those that have expired
     header = request.get_header("Cookie")
     if header is None:
-        found = f"{known} cookies, of which {len(expired)} have expired" if known else "no cookies"
+        found = f"{known} cookies ({len(expired)} expired)" if known else "no cookies"
         raise BssError(f"--cookie-file {path}: has {found}, and none for {url}. Log in again and save its cookies.")
     return header
 
@@ -137,7 +137,7 @@ def make_endpoint(
     """Return the endpoint `url` with what the options and the environment say of it.
 
     Without a token and cookies that is the token of the pod around this process, if it has one. Raises `BssError`
-    for a file that holds not what it should.
+    for a file with other content.
     """
     if not url.startswith(("http://", "https://")):
         raise BssError(f"--endpoint {url}: must begin with http:// or https://.")

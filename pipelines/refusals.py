@@ -1,4 +1,4 @@
-"""What an endpoint says instead of an answer, and what to do about it, in one line."""
+"""Error answers of an endpoint, and what to do about them, in one line."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def _redirect(endpoint: "Endpoint", status: int, url: str, location: str) -> str
 
 
 def server_words(body: str) -> str:
-    """Return what a server says of an error, on one line: the message of its JSON, or its text if it is short."""
+    """Return a server's error on one line: the message of its JSON, or its text if it is short."""
     try:
         found = json.loads(body)
     except ValueError:

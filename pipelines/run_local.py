@@ -130,5 +130,5 @@ def _user(image: Any, root: Path) -> str:
 
 
 def secret_values() -> dict[str, str]:
-    """Return what a cluster's secret would hold of this environment, by the names that pods have it in."""
+    """Return the variables of this environment that a cluster's secret would hold, by their names in pods."""
     return {name: os.environ[key] for key, name in SECRET_VARIABLES.items() if key in os.environ}

@@ -1,4 +1,4 @@
-"""The steps of a run, as people know them, from the Argo workflow that the backend keeps of it.
+"""The steps of a run under the names users know, from its Argo workflow.
 
 The API's own list of tasks names every node of the workflow (`root`, `iteration-item`, drivers) and names neither
 which iteration one is of nor why it failed. The names are those of `backend/src/v2/compiler/argocompiler/dag.go` of
@@ -91,7 +91,7 @@ def read_workflow(manifest: str) -> Workflow | None:
 
 
 def iterations(config: Config) -> dict[str, list[str]]:
-    """Return what each iteration of a loop is for, in the order in which the pipeline fans out."""
+    """Return a label of each iteration of a loop, in the order in which the pipeline fans out."""
     trials = [f"{row.name} seed {seed}" for seed in config.seeds for row in combinations_of(config)]
     return {"measure": [f"seed {seed}" for seed in config.seeds], "train": trials}
 
@@ -150,7 +150,7 @@ def _state(workflow: Workflow, step: Node) -> str:
 
 
 def _newest_pod(workflow: Workflow, step: Node) -> Node:
-    """Return the node of a step's last try, or of what stands for its pod; empty before there is one."""
+    """Return the node of a step's last try, or its substitute; empty before the first."""
     executor = f"{step['name']}.executor"
     tries = [node for name, node in workflow.nodes.items() if name.startswith(f"{executor}(")]
     return max(tries, key=lambda node: _attempt(node["name"]), default=workflow.nodes.get(executor, {}))

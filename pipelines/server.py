@@ -39,7 +39,7 @@ class Server:
 
 
 def ask_server(endpoint: Endpoint) -> Server:
-    """Return what answers at `endpoint`; `BssError` if nobody does, or somebody else."""
+    """Return the server at `endpoint`; `BssError` if none answers, or another service does."""
     found = endpoint.get(HEALTH)
     # The UI answers for itself, with other names for what its API server has said.
     if found.get("apiServerReady") is False:

@@ -16,7 +16,7 @@ from pipelines.run_steps import Step, Workflow, find_failures, find_steps, read_
 POLL_SECONDS = 10.0
 """Between two looks at a run."""
 PATIENCE = 30
-"""Looks in a row that may fail before a run is given up; it continues by itself."""
+"""Consecutive failed requests before waiting ends; the run itself continues."""
 ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
 """Final state of a run to the exit status of `bss submit --wait`."""
 CONTACT_LOST = 3
@@ -27,7 +27,7 @@ SHOWN_FAILURES = 5
 
 
 class ContactLostError(BssError):
-    """A run that could not be looked at any more, and continues by itself."""
+    """A run that can no longer be watched; it continues on its own."""
 
 
 def wait(

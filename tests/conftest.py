@@ -39,7 +39,7 @@ def write_manifest(root: Path, rows: list[dict[str, str]]) -> Path:
 
 
 def make_rows(root: Path) -> list[dict[str, str]]:
-    """Write a tone, a picture and a vector per sample, each of which shows its class; return the rows."""
+    """Write a tone, a picture and a vector per sample, each showing its class; return the rows."""
     random = np.random.default_rng(0)
     rows = []
     for split, count in PER_SPLIT.items():

@@ -29,6 +29,13 @@ def shown(capsys, *options):
     return status, " ".join(capsys.readouterr().out.split())
 
 
+def require(capsys, expected, *texts, options=()):
+    """Assert the exit status, and that each of `texts` is printed."""
+    status, text = shown(capsys, *options)
+    assert status == expected
+    assert [one for one in texts if one not in text] == []
+
+
 def test_without_parameters_nothing_is_wrong(capsys):
     status, text = shown(capsys)
     assert status == 0
@@ -47,47 +54,32 @@ def test_packages_that_only_some_need_may_be_missing(capsys, monkeypatch):
 
     monkeypatch.setattr(doctor, "version", version)
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    status, text = shown(capsys)
-    assert status == 0
-    assert "ok kfp not installed; `pip install -c requirements.lock '.[kubeflow]'` in a clone adds it" in text
+    require(capsys, 0, "ok kfp not installed; `pip install -c requirements.lock '.[kubeflow]'` in a clone adds it")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    status, text = shown(capsys)
-    assert status == 1
-    assert "1 to fix: MLflow" in text
+    require(capsys, 1, "1 to fix: MLflow")
     monkeypatch.setattr(doctor, "REQUIRED", ("torch", "kfp"))
     assert "2 to fix: kfp, MLflow" in shown(capsys)[1]
 
 
 def test_parameters_that_were_asked_for_must_be_there(capsys):
     for options in (["--params", "params.yaml"], ["--set", "train.epochs=1"]):
-        status, text = shown(capsys, *options)
-        assert status == 1
-        assert "NO parameters params.yaml: cannot be read" in text
-        assert "1 to fix: parameters" in text
+        require(capsys, 1, "NO parameters params.yaml: cannot be read", "1 to fix: parameters", options=options)
 
 
 def test_a_tracking_server_in_the_environment_must_answer(capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    status, text = shown(capsys)
-    assert status == 1
-    assert "1 to fix: MLflow" in text
+    require(capsys, 1, "1 to fix: MLflow")
 
 
 def test_shared_memory(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=2 * GIB, free=GIB // 2))
     monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path)
     assert shown(capsys)[0] == 0
-    status, text = shown(capsys, "--need-shared-memory", "2")
-    assert status == 0
-    assert "2.00 GiB, 0.50 GiB free" in text
-    status, text = shown(capsys, "--need-shared-memory", "2.5")
-    assert status == 1
-    assert "needs 2.5 GiB" in text
+    require(capsys, 0, "2.00 GiB, 0.50 GiB free", options=["--need-shared-memory", "2"])
+    require(capsys, 1, "needs 2.5 GiB", options=["--need-shared-memory", "2.5"])
     monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path / "none")
-    status, text = shown(capsys)
-    assert status == 0
-    assert "none: does not exist" in text
+    require(capsys, 0, "none: does not exist")
     assert shown(capsys, "--need-shared-memory", "0.1")[0] == 1
     with pytest.raises(SystemExit):
         main(["doctor", "--need-shared-memory", "-1"])
@@ -96,21 +88,20 @@ def test_shared_memory(capsys, monkeypatch, tmp_path):
 
 @pytest.mark.process
 def test_the_object_store_of_the_environment_is_asked(capsys, aws):
-    status, text = shown(capsys)
-    assert status == 0
-    assert f"ok object store {aws} answers: credentials accepted" in text
+    require(capsys, 0, f"ok object store {aws} answers: credentials accepted")
 
 
 @pytest.mark.process
 def test_the_bucket_that_is_named_must_be_there(capsys, aws):
     boto3.Session().client("s3", region_name="us-east-1").create_bucket(Bucket="doctor")
-    status, text = shown(capsys, "--bucket", "s3://doctor/some/prefix")
-    assert status == 0
-    assert "s3://doctor/some/prefix can be listed" in text
-    status, text = shown(capsys, "--bucket", "s3://elsewhere")
-    assert status == 1
-    assert "s3://elsewhere: the object store has no such bucket" in text
-    assert "1 to fix: object store" in text
+    require(capsys, 0, "s3://doctor/some/prefix can be listed", options=["--bucket", "s3://doctor/some/prefix"])
+    require(
+        capsys,
+        1,
+        "s3://elsewhere: the object store has no such bucket",
+        "1 to fix: object store",
+        options=["--bucket", "s3://elsewhere"],
+    )
     assert shown(capsys, "--bucket", "elsewhere")[0] == 1
 
 
@@ -130,7 +121,7 @@ def test_an_object_store_that_does_not_answer_or_refuses(capsys, strict_aws, mon
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """A machine with two GPUs, as far as torch.cuda tells; nothing may be computed on them."""
+    """A machine on which torch.cuda reports two GPUs; nothing may be computed on them."""
     import torch
 
     gpu = SimpleNamespace(name="Card H", total_memory=80 * GIB, major=9, minor=0)
@@ -158,18 +149,14 @@ def params(tree, tmp_path):
 
 def test_each_gpu_is_named_and_the_network_of_the_parameters_is_deterministic(capsys, two_gpus, params):
     params()
-    status, text = shown(capsys)
-    assert status == 0
-    assert "found 2 GPUs" in text
     trains = "the network trains deterministically"
-    assert f"ok GPU 0 Card H, 80.0 GiB, compute capability 9.0; {trains}" in text
-    assert f"ok GPU 1 Card T, 16.0 GiB, compute capability 7.5; {trains}" in text
+    first = f"ok GPU 0 Card H, 80.0 GiB, compute capability 9.0; {trains}"
+    second = f"ok GPU 1 Card T, 16.0 GiB, compute capability 7.5; {trains}"
+    require(capsys, 0, "found 2 GPUs", first, second)
 
 
 def test_without_parameters_a_gpu_is_named_alone(capsys, two_gpus):
-    status, text = shown(capsys)
-    assert status == 0
-    assert "ok GPU 1 Card T, 16.0 GiB, compute capability 7.5 ok MLflow" in text
+    require(capsys, 0, "ok GPU 1 Card T, 16.0 GiB, compute capability 7.5 ok MLflow")
 
 
 def test_a_network_that_is_not_deterministic_is_reported_with_its_part(capsys, two_gpus, params, monkeypatch):
@@ -180,25 +167,28 @@ def test_a_network_that_is_not_deterministic_is_reported_with_its_part(capsys, t
     tree["network"]["encoders"]["audio"]["spectrogram"]["hop"] = 16  # 51 frames, 26 behind the convolution
     params().write_text(json.dumps(tree))
     operation = "network.encoders.audio: _adaptive_avg_pool2d_backward (torch.nn.AdaptiveAvgPool2d)"
-    status, text = shown(capsys)
-    assert status == 1
-    assert "NO GPU 0 Card H, 80.0 GiB, compute capability 9.0; the network does not train" in text
-    assert f"deterministically: {operation}; choose other layers, or set resources.deterministic to warn" in text
-    assert "2 to fix: GPU 0, GPU 1" in text
-    status, text = shown(capsys, "--set", "resources.deterministic=warn")
-    assert status == 0
-    assert f"deterministically: {operation}; two runs may differ" in text
-    status, text = shown(capsys, "--set", "resources.device=cpu")
-    assert status == 0
-    assert "compute capability 9.0; not used (resources.device: cpu)" in text
+    require(
+        capsys,
+        1,
+        "NO GPU 0 Card H, 80.0 GiB, compute capability 9.0; the network does not train",
+        f"deterministically: {operation}; choose other layers, or set resources.deterministic to warn",
+        "2 to fix: GPU 0, GPU 1",
+    )
+    require(
+        capsys,
+        0,
+        f"deterministically: {operation}; two runs may differ",
+        options=["--set", "resources.deterministic=warn"],
+    )
+    require(
+        capsys, 0, "compute capability 9.0; not used (resources.device: cpu)", options=["--set", "resources.device=cpu"]
+    )
 
 
 def test_features_have_a_shape_after_they_are_prepared(capsys, two_gpus, tree, tmp_path, small_store):
     tree["resources"] = {"device": "auto"}
     (tmp_path / "params.yaml").write_text(json.dumps(tree))
-    status, text = shown(capsys)
-    assert status == 0
-    assert "determinism cannot be checked before `bss prepare`" in text
+    require(capsys, 0, "determinism cannot be checked before `bss prepare`")
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "store").symlink_to(small_store)
     assert "the network trains deterministically" in shown(capsys)[1]
@@ -207,9 +197,7 @@ def test_features_have_a_shape_after_they_are_prepared(capsys, two_gpus, tree, t
 def test_a_workspace_with_which_nothing_is_deterministic(capsys, two_gpus, params, monkeypatch):
     params()
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":1:1")
-    status, text = shown(capsys)
-    assert status == 1
-    assert "CUBLAS_WORKSPACE_CONFIG=:1:1 makes training nondeterministic: unset it" in text
+    require(capsys, 1, "CUBLAS_WORKSPACE_CONFIG=:1:1 makes training nondeterministic: unset it")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""repairs.parquet: what a strategy hid of which samples of train, epoch by epoch."""
+"""repairs.parquet: what a strategy hid from training samples, epoch by epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bss.errors import BssError
 
 REPAIRS = "repairs.parquet"
 LABEL = -1
-"""Stands for a sample without any loss, because its label is to blame, where the number of a modality is asked."""
+"""In place of a modality's number: the label is to blame, so the sample has no loss."""
 Ints = npt.NDArray[np.int64]
 
 

@@ -46,7 +46,7 @@ def write_results(
     with whole_file(folder / ROWS) as file:
         _write_csv(file, columns)
     summary = _summary(config, store, rows, verdicts, columns)
-    summary["table"] = digest_file(folder / TABLE)  # a reader can tell whether both are of one audit
+    summary["table"] = digest_file(folder / TABLE)  # shows readers whether both are of one audit
     summary["page"] = write_page(config, store, summary, columns, folder)
     with whole_file(folder / SUMMARY) as file:
         write_json(file, summary)

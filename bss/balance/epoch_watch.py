@@ -1,4 +1,4 @@
-"""Warnings about epochs that end early or run backwards."""
+"""Warnings about epochs that end early, run backwards or are repeated."""
 
 import warnings
 
@@ -44,3 +44,12 @@ class EpochWatch:
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(message, stacklevel=STACKLEVEL)
+
+
+def warn_of_repeat(epoch: int) -> None:
+    """Warn that `epoch` is iterated a second time; called by the generator that a loader iterates."""
+    warnings.warn(
+        f"epoch {max(epoch, 0)} is iterated a second time, in the same order: call "
+        "sampler.set_epoch(epoch) before each epoch",
+        stacklevel=3,
+    )

@@ -1,4 +1,4 @@
-"""Epochs of fixed length, whatever the scheduler has opened."""
+"""Epochs of fixed length under any scheduler."""
 
 import numpy as np
 

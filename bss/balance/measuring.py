@@ -1,17 +1,96 @@
 """From observations to scores: what a sampler does when a measurement is due."""
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from bss.balance.checks import require
 from bss.balance.observations import Observations
 from bss.balance.schedulers import Scheduler
 from bss.balance.score import BalanceScore, Floats
+from bss.balance.sorting import Indices
 
 LEAST_OBSERVED = 0.9
 """If a smaller share of the samples is observed between two measurements, the indices may be wrong."""
 STACKLEVEL = 5
 """Stack level of the line that calls `set_epoch`, seen from `measured_scores`."""
+
+
+class Measuring:
+    """Measures the balance scores of n samples from the observations of training passes; with n = 0 it never does."""
+
+    def __init__(self, n: int, score: BalanceScore, scheduler: Scheduler, ranks: int) -> None:
+        self.n = n
+        self.observations = Observations(n, score.criteria)
+        self._score, self._scheduler, self._ranks = score, scheduler, ranks
+        self._shared = True  # whether all ranks have the same observations
+
+    def record(self, rows: Indices, values: Mapping[str, npt.ArrayLike | Tensor], epoch: int) -> None:
+        """Record criterion values ([k] each) of the samples `rows` [k], observed in `epoch`."""
+        if self.n:
+            self.observations.record(rows, values, epoch)
+            self._shared = self._ranks == 1
+
+    def share(self) -> None:
+        """Exchange observations between all ranks, which call it together."""
+        if self.n and self._ranks > 1:
+            self.observations.exchange()
+            self._shared = True
+
+    def measure_if_due(self, epoch: int, start_epoch: int, before: Floats | None) -> tuple[Floats, Floats] | None:
+        """Measure before `epoch` as `measured_scores` does, and forget the observations.
+
+        None if the scheduler, which starts at `start_epoch`, wants no measurement now, or nothing was observed. Raises
+        RuntimeError if there are no scores `before` either, or if the ranks cannot exchange observations.
+        """
+        every = self._scheduler.measures_every
+        due = before is None if every is None else (epoch - start_epoch) % every == 0
+        if not (due and self._scheduler.needs_scores and epoch >= max(1, start_epoch)):
+            return None
+        grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if grouped:
+            self.share()
+        if not self.observations.fresh:
+            if before is None:
+                raise RuntimeError(
+                    "no scores and nothing observed: call sampler.observe(index, logits, loss) after each "
+                    "batch, or pass scores="
+                )
+            return None
+        if self._ranks > 1 and not self.observations.seen.all() and not grouped:
+            raise RuntimeError(
+                f"{self._ranks} ranks without a process group: call torch.distributed.init_process_group, "
+                "or record() every sample on every rank"
+            )
+        found = measured_scores(self.observations, self._score, self._scheduler, before, epoch)
+        self.observations.clear()
+        self._shared = True
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the observations, and whether they are those of all ranks."""
+        values = {name: torch.tensor(column) for name, column in self.observations.values.items()}
+        return {"shared": self._shared, "values": values, "observed": torch.tensor(self.observations.epochs)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to a `state_dict`; other keys are ignored."""
+        for name, column in self.observations.values.items():
+            column[:] = state["values"][name]
+        self.observations.epochs[:] = state["observed"]
+        self._shared = bool(state["shared"])
+
+
+def given_scores(scores: npt.ArrayLike, n: int) -> Floats:
+    """Return a copy of `scores` as float64 [n]; raise ``ValueError`` unless it is n finite numbers."""
+    given = np.array(scores, dtype=np.float64)
+    right = f"{n} finite numbers, one per sample of this dataset"
+    require(given.shape == (n,) and bool(np.isfinite(given).all()), "scores", given.shape, right)
+    return given
 
 
 def measured_scores(

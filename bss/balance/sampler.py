@@ -14,25 +14,19 @@ from torch.utils.data import Sampler
 
 from bss.balance.checks import require, sample_indices
 from bss.balance.criteria import observed_criteria
-from bss.balance.epoch_watch import EpochWatch
-from bss.balance.fixed_length import fit_length
+from bss.balance.epoch_watch import EpochWatch, warn_of_repeat
 from bss.balance.loop_check import REPLACED, LoopCheck
-from bss.balance.measuring import measured_scores, refuse_partial
-from bss.balance.observations import Observations
+from bss.balance.measuring import Measuring, given_scores, refuse_partial
+from bss.balance.planner import Planner
 from bss.balance.position import position_for, steps_of
-from bss.balance.schedulers import Scheduler, Uniform
+from bss.balance.sampler_state import check_state, warn_if_partial
+from bss.balance.schedulers import Scheduler
 from bss.balance.score import BalanceScore, Floats
 from bss.balance.sharding import is_sharded_outside, processes
 from bss.balance.sorting import Indices
 
 READ_AHEAD = 1 << 16
 """Indices converted to Python integers per chunk: each takes several times its eight bytes."""
-
-STATE = (
-    *("rank", "ranks", "shared", "epoch", "position", "start_epoch"),
-    *("scores", "sequence", "values", "observed"),
-)
-"""Keys of a sampler's state, besides those that identify the sampler."""
 
 
 class SequenceSampler(Sampler[int]):
@@ -88,46 +82,29 @@ class SequenceSampler(Sampler[int]):
     ) -> None:
         if not isinstance(scheduler, Scheduler):
             raise TypeError(f"`scheduler` must be a Uniform(), Heuristic() or Learned(), but got: {scheduler!r}")
-        n, seed = whole_number(n), whole_number(seed)
-        require(n >= 1, "n", n, "at least 1")
-        require(seed >= 0, "seed", seed, "at least 0")
+        self._planner = Planner(n, scheduler, seed, labels, minimum, num_samples)
+        n = self._planner.n
         require(ranks >= 1 and 0 <= rank < ranks, "rank", rank, f"in [0, ranks = {ranks})")
         require(warmup_epochs >= 1, "warmup_epochs", warmup_epochs, "at least 1")
-        require(1 <= minimum <= n, "minimum", minimum, f"1 to the {n} samples: lower the batch size, or add data")
-        if num_samples is not None:
-            num_samples = whole_number(num_samples)
-            least = f"{minimum} to the {n} samples" + " (`minimum` is the least)" * (minimum > 1)
-            require(minimum <= num_samples <= n, "num_samples", num_samples, least)
-        self.n, self.scheduler, self.seed, self.num_samples = n, scheduler, seed, num_samples
-        self.score = score or BalanceScore()
-        self.minimum, self.rank, self.ranks = minimum, rank, ranks
-        self.labels = None if labels is None else np.asarray(labels)
-        if self.labels is not None:
-            require(self.labels.shape == (n,), "labels", self.labels.shape, f"one integer per sample, [{n}]")
-        else:
-            require(not scheduler.needs_labels, "labels", None, "given for a stratified ranking")
-        self.scores: Floats | None = None
+        self.n, self.scheduler, self.seed = n, scheduler, self._planner.seed
+        self.num_samples, self.minimum = self._planner.num_samples, minimum
+        self.score, self.rank, self.ranks = score or BalanceScore(), rank, ranks
+        self.scores: Floats | None = None if scores is None else given_scores(scores, n)
         """The current smoothed balance scores [n], or None before the first measurement."""
         self.measured: Floats | None = None
         """The last measurement before smoothing [n], NaN for unobserved samples."""
         self.start_epoch = 0 if scores is not None or not scheduler.needs_scores else warmup_epochs
         self.epoch = -1
-        self._measures = scheduler.measures_every is not None or (scheduler.needs_scores and scores is None)
-        self.observations = Observations(n if self._measures else 0, self.score.criteria)
+        measures = scheduler.measures_every is not None or (scheduler.needs_scores and scores is None)
+        self._measuring = Measuring(n if measures else 0, self.score, scheduler, ranks)
+        self.observations = self._measuring.observations
         """Empty if no measurement will ever be due."""
-        self._basis: Any = None  # what sequences are drawn from; None until computed from the current scores
-        self._shared = True  # whether all ranks have the same observations
         self._shown = False  # whether the current epoch was iterated to its end
         self._position = 0  # indices yielded in the current epoch
         self._resume_at = 0  # where the next iteration starts: at 0 unless a state was loaded
         self._watch = EpochWatch()
         self._loop = LoopCheck()
-        if scores is not None:
-            given = np.array(scores, dtype=np.float64)
-            right = f"{n} finite numbers, one per sample of this dataset"
-            require(given.shape == (n,) and bool(np.isfinite(given).all()), "scores", given.shape, right)
-            self.scores = given
-        self.sequence = self._fit(Uniform().sequence(n, 0, seed), 0)
+        self.sequence = self._planner.uniform(0)
         """The global sequence of the current epoch, int64; `Uniform`'s until `set_epoch` is called."""
 
     def set_epoch(self, epoch: int) -> None:
@@ -141,14 +118,16 @@ class SequenceSampler(Sampler[int]):
         require(epoch >= 0, "epoch", epoch, "at least 0")
         if epoch != self.epoch:
             self._watch.reached(self._position)
-            if self._measures and self.ranks == 1 < processes():
+            if self._measuring.n and self.ranks == 1 < processes():
                 refuse_partial(self.observations, self.epoch, len(np.unique(self.sequence[: self._watch.furthest])))
             if self.epoch >= 0:  # before the first epoch, a loader may be tried on a batch
                 self._watch.check(self.epoch, epoch, self._steps(), max(1, self.minimum // self.ranks))
-            if self._measuring_is_due(epoch):
-                self._measure(epoch)
+            found = self._measuring.measure_if_due(epoch, self.start_epoch, self.scores)
+            if found is not None:
+                self.scores, self.measured = found
+                self._planner.forget_scores()
             self.epoch = epoch
-            self.sequence = self._fit(self._plan(epoch), epoch)
+            self.sequence = self._planner.sequence(epoch, self.start_epoch, self.scores)
             self._resume_at = self._position = 0
             self._shown = False
 
@@ -173,7 +152,7 @@ class SequenceSampler(Sampler[int]):
         features : encoder features per modality, [batch, d]; for the criterion feature_similarity.
         gradient_magnitude : [batch]; for the criterion of that name.
         """
-        if self._measures:
+        if self._measuring.n:
             with torch.no_grad():
                 values = observed_criteria(self.score.criteria, logits, loss, features, gradient_magnitude)
             self.record(index, values)
@@ -203,18 +182,14 @@ class SequenceSampler(Sampler[int]):
         for name, column in values.items():
             found = np.shape(column)
             require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
-        if self._measures:
-            self.observations.record(rows, values, self.epoch)
-            self._shared = self.ranks == 1
+        self._measuring.record(rows, values, self.epoch)
 
     def share(self) -> None:
         """Exchange observations between all ranks. Collective: all ranks of the process group call it together.
 
         Called before `state_dict` inside an epoch, it makes the state of one rank valid for all.
         """
-        if self.ranks > 1 and self._measures:
-            self.observations.exchange()
-            self._shared = True
+        self._measuring.share()
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's indices of the current epoch, from the loaded position, if any.
@@ -228,11 +203,7 @@ class SequenceSampler(Sampler[int]):
                 stacklevel=2,
             )
         if self._shown:
-            warnings.warn(
-                f"epoch {max(self.epoch, 0)} is iterated a second time, in the same order: call "
-                "sampler.set_epoch(epoch) before each epoch",
-                stacklevel=2,
-            )
+            warn_of_repeat(self.epoch)
         self._watch.reached(self._position)
         start, self._resume_at = self._resume_at, 0
         self._position = start
@@ -280,14 +251,12 @@ class SequenceSampler(Sampler[int]):
             **self._identity(),
             "rank": self.rank,
             "ranks": self.ranks,
-            "shared": self._shared,
             "epoch": self.epoch,
             "position": min(position, self._steps()),
             "start_epoch": self.start_epoch,
             "scores": None if self.scores is None else torch.tensor(self.scores),
             "sequence": torch.tensor(self.sequence),
-            "values": {name: torch.tensor(column) for name, column in self.observations.values.items()},
-            "observed": torch.tensor(self.observations.epochs),
+            **self._measuring.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -299,27 +268,16 @@ class SequenceSampler(Sampler[int]):
         Raises ``ValueError`` if the state is invalid or belongs to another dataset, scheduler, seed or score.
         """
         state = {"num_samples": None, **state}  # states saved before the option existed
-        missing = [name for name in (*self._identity(), *STATE) if name not in state]
-        require(not missing, "state", sorted(state), f"what state_dict() returned, with {', '.join(missing)}")
-        for name, mine in self._identity().items():
-            if state[name] != mine:
-                raise ValueError(f"this state was saved with {name} = {state[name]!r}, but the sampler has {mine!r}")
+        check_state(state, self._identity())
         sequence = torch.as_tensor(state["sequence"]).clone().numpy()
         self._watch = EpochWatch()
         position = position_for(self.ranks, int(state["position"]), int(state["ranks"]), len(sequence))
-        if not state["shared"] and (state["rank"], state["ranks"]) != (self.rank, self.ranks):
-            warnings.warn(
-                f"this state holds only the observations of rank {state['rank']} of {state['ranks']}; scores of the "
-                "other samples will be stale: call sampler.share() on every rank before state_dict()",
-                stacklevel=2,
-            )
+        warn_if_partial(state, self.rank, self.ranks)
         self.epoch, self.start_epoch = int(state["epoch"]), int(state["start_epoch"])
         self.scores = None if state["scores"] is None else torch.as_tensor(state["scores"]).clone().numpy()
-        self.sequence = sequence
-        for name, column in self.observations.values.items():
-            column[:] = state["values"][name]
-        self.observations.epochs[:] = state["observed"]
-        self._basis, self._shown, self._shared = None, False, bool(state["shared"])
+        self._measuring.load_state_dict(state)
+        self._planner.forget_scores()
+        self.sequence, self._shown = sequence, False
         self._resume_at = self._position = position
 
     def _shown_at(self, places: Indices) -> Indices:
@@ -337,48 +295,3 @@ class SequenceSampler(Sampler[int]):
             "scheduler": {"name": type(self.scheduler).__name__, **asdict(self.scheduler)},
             "score": asdict(self.score),
         }
-
-    def _measuring_is_due(self, epoch: int) -> bool:
-        if not self.scheduler.needs_scores or epoch < max(1, self.start_epoch):
-            return False
-        every = self.scheduler.measures_every
-        return self.scores is None if every is None else (epoch - self.start_epoch) % every == 0
-
-    def _measure(self, epoch: int) -> None:
-        observations = self.observations
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            self.share()
-        if not observations.fresh:
-            if self.scores is None:
-                raise RuntimeError(
-                    "no scores and nothing observed: call sampler.observe(index, logits, loss) after each "
-                    "batch, or pass scores="
-                )
-            return
-        if self.ranks > 1 and not observations.seen.all() and not torch.distributed.is_initialized():
-            raise RuntimeError(
-                f"{self.ranks} ranks without a process group: call torch.distributed.init_process_group, "
-                "or record() every sample on every rank"
-            )
-        self.scores, self.measured = measured_scores(observations, self.score, self.scheduler, self.scores, epoch)
-        self._basis = None
-        observations.clear()
-        self._shared = True
-
-    def _fit(self, sequence: Indices, epoch: int) -> Indices:
-        if self.num_samples is None:
-            return sequence
-        return fit_length(sequence, self.num_samples, self.seed, epoch)
-
-    def _plan(self, epoch: int) -> Indices:
-        if epoch < self.start_epoch:
-            return Uniform().sequence(self.n, epoch, self.seed)
-        if self.scores is None and self.scheduler.needs_scores:
-            raise RuntimeError(f"epoch {epoch} follows the warm-up, but nothing was observed during the warm-up")
-        if self._basis is None:
-            self._basis = self.scheduler.basis(self.n, self.scores, self.seed, self.labels)
-            if (short := self.scheduler.too_few(self.n, self.minimum)) is not None:
-                name, value = short
-                least = f"the {self.minimum} samples that an epoch needs: lower `{name}` or the batch size"
-                require(False, name, value, f"small enough to leave {least}")
-        return self.scheduler.sequence(self._basis, epoch - self.start_epoch, self.seed, self.minimum)

@@ -45,7 +45,7 @@ def setting_of(config: "Config") -> Setting:
 
 
 def check_strategies(config: "Config", trained: Collection[str]) -> None:
-    """Check all names, which become folders and metric names, and that what is `trained` goes with other sections."""
+    """Check all names, which become folders and metric names, and that the `trained` ones fit the other sections."""
     require(bool(config.strategies), "strategies", {}, "one or more")
     setting = setting_of(config)
     for name, strategy in config.strategies.items():

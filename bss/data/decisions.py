@@ -157,7 +157,7 @@ def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
     if others:
         raise BssError(
             f"{path}: is about another dataset: {DATASET} is {others[0][:50]!r}, but this manifest's digest begins "
-            f"with {wanted}. Decide anew, or remove the column if every id still means the same sample."
+            f"with {wanted}. Review the samples again, or remove the column if every id still means the same sample."
         )
     return rows
 

@@ -38,8 +38,7 @@ DATASET = Dataset(
     honest="new splits",
     classes=6,
     counts={"train": 6698, "test": 744},
-    accuracy={"Concat": 63.31, "BSS-H": 80.78, "BSS-L": 82.80},
-    table={
+    accuracy={
         "concat": 63.31,
         "etmc": 65.86,
         "mses": 61.56,
@@ -54,6 +53,8 @@ DATASET = Dataset(
         "smv": 78.72,
         "mla": 79.43,
         "amss": 70.3,
+        "bss-h": 80.78,
+        "bss-l": 82.80,
     },
     options={
         "ogm": {"alpha": 0.8},

@@ -77,8 +77,7 @@ DATASET = Dataset(
     group="subject",
     classes=CLASSES,
     counts={"train": 1050, "test": 482},
-    accuracy={"Concat": 81.33, "BSS-H": 85.06, "BSS-L": 86.72},
-    table={
+    accuracy={
         "concat": 81.33,
         "etmc": 83.61,
         "mses": 81.12,
@@ -90,6 +89,8 @@ DATASET = Dataset(
         "smv": 83.52,
         "mla": 83.4,
         "amss": 84.64,
+        "bss-h": 85.06,
+        "bss-l": 86.72,
     },
     layout="""
 nvgesture_train_correct_v2.lst, nvgesture_test_correct_v2.lst

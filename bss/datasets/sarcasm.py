@@ -42,8 +42,7 @@ DATASET = Dataset(
     group="image",
     classes=2,
     counts={"train": 19816, "val": 2410, "test": 2409},
-    accuracy={"Concat": 82.86, "BSS-H": 84.41, "BSS-L": 85.01},
-    table={
+    accuracy={
         "concat": 82.86,
         "etmc": 83.69,
         "mses": 84.18,
@@ -58,6 +57,8 @@ DATASET = Dataset(
         "smv": 84.18,
         "mla": 84.26,
         "amss": 84.35,
+        "bss-h": 84.41,
+        "bss-l": 85.01,
     },
     options={"amss": {"temperature": 0.5}},
     layout="""

@@ -76,11 +76,11 @@ def table_parameters(name: str, protocol: str) -> Tree:
     baseline is the paper's Concat. Raises `BssError` for a dataset that the paper does not have.
     """
     dataset = find_dataset(name, "--table")
-    if not dataset.table:
-        known = ", ".join(other.name for other in all_datasets().values() if other.table)
+    if not dataset.accuracy:
+        known = ", ".join(other.name for other in all_datasets().values() if other.accuracy)
         raise BssError(f"--table: the paper's table does not have {name}; it has {known}.")
     tree = dataset_parameters(name, protocol, key="--table")
-    trained = [method for method in TABLE if method in dataset.table and not left_out(dataset, protocol, method)]
+    trained = [method for method in TABLE if method in dataset.accuracy and not left_out(dataset, protocol, method)]
     schedulers = [s for s in ("uniform", "random-ranking", "bss-h", "bss-l") if s in tree["schedule"]["schedulers"]]
     more: Tree = {
         "strategies": {method: merge(TABLE[method].strategy, dataset.options.get(method, {})) for method in trained},
@@ -98,17 +98,17 @@ def table_notes(name: str, protocol: str) -> list[str]:
         "The paper's table: test accuracies in %, at the best test epoch. All rows train here with BSS's settings.",
         "The paper does not say which of the other methods' numbers are reruns with these. What is known of theirs:",
     ]
-    for method in ("BSS-H", "BSS-L"):
-        lines.append(f"  {method.lower()} {dataset.accuracy[method]:.2f}")
+    for method in ("bss-h", "bss-l"):
+        lines.append(f"  {method} {dataset.accuracy[method]:.2f}")
     for method, listed in TABLE.items():
-        if method not in dataset.table:
+        if method not in dataset.accuracy:
             lines.append(f"  {method}: no number for this dataset")
             continue
         own = ", ".join(f"{key}: {value}" for key, value in dataset.options.get(method, {}).items())
         text = f"{listed.settings}; here with {own}" if own else listed.settings
         if left_out(dataset, protocol, method):
             text = "not trained in this protocol: it adapts on val, which the published splits do not have"
-        lines.append(f"  uniform+{method} {dataset.table[method]:.2f}: {text}")
+        lines.append(f"  uniform+{method} {dataset.accuracy[method]:.2f}: {text}")
     lines += [
         "The table's fusions are networks of their own: network.fusion.kind film (Affine), channel-exchange (Channel),",
         "ml-lstm, sum and weighted-sum (Weight), each in a params.yaml of its own.",
@@ -117,5 +117,5 @@ def table_notes(name: str, protocol: str) -> list[str]:
 
 
 def left_out(dataset: Dataset, protocol: str, method: str) -> bool:
-    """Return whether `method` cannot be trained in `protocol` for want of a val split."""
+    """Return whether `method` cannot be trained in `protocol` because there is no val split."""
     return protocol == "published" and TABLE[method].reads_val and "val" not in dataset.counts

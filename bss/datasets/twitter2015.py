@@ -46,8 +46,7 @@ DATASET = Dataset(
     group="image",
     classes=3,
     counts={"train": 3179, "val": 1122, "test": 1037},
-    accuracy={"Concat": 70.11, "BSS-H": 74.73, "BSS-L": 75.22},
-    table={
+    accuracy={
         "concat": 70.11,
         "etmc": 73.96,
         "mses": 71.84,
@@ -62,6 +61,8 @@ DATASET = Dataset(
         "smv": 74.28,
         "mla": 73.52,
         "amss": 75.12,
+        "bss-h": 74.73,
+        "bss-l": 75.22,
     },
     options={"amss": {"temperature": 0.5}},
     layout="""

@@ -56,8 +56,16 @@ DATASET = Dataset(
     group="YouTube video",
     classes=309,
     counts={"train": 168618, "test": 13954},
-    accuracy={"BSS-H": 51.61, "BSS-L": 52.80},
-    table={"ogm": 48.29, "agm": 47.11, "reconboost": 50.97, "mmpareto": 51.25, "smv": 50.31, "mla": 51.65},
+    accuracy={
+        "ogm": 48.29,
+        "agm": 47.11,
+        "reconboost": 50.97,
+        "mmpareto": 51.25,
+        "smv": 50.31,
+        "mla": 51.65,
+        "bss-h": 51.61,
+        "bss-l": 52.80,
+    },
     layout="""
 train.csv, test.csv          second field: class, third: clip; class names with commas in quotes; no header
                              or the official vggsound.csv, youtube_id,start,label,split; no header

@@ -37,8 +37,12 @@ def _entry(dataset: Dataset) -> dict[str, Any]:
         "honest": HONEST[dataset.honest],
         "networks": ", ".join(dict.fromkeys(map(_network, sections["network"]["encoders"].values()))) or "MLP",
         "training": f"{optimiser}, batch {_both(dataset, 'batch_size')}, {_both(dataset, 'epochs')} epochs",
-        "accuracy": [f"{dataset.accuracy[name]:.2f}" if name in dataset.accuracy else "-" for name in METHODS],
+        "accuracy": [_percent(dataset.accuracy.get(name.lower())) for name in METHODS],
     }
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.2f}"
 
 
 def _both(dataset: Dataset, key: str) -> str:

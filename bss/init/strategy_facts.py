@@ -103,7 +103,7 @@ FACTS: dict[str, Facts] = {
     "mbsd": Facts(
         "1",
         (f"74.86 / 68.82 / 49.48 ({BB})",),
-        ("BalanceBenchmark's divergence lacks a logarithm",),
+        ("BalanceBenchmark's divergence is missing a logarithm",),
     ),
     "mses": Facts(
         "1 or less, and an evaluation of val per epoch",
@@ -124,7 +124,7 @@ FACTS: dict[str, Facts] = {
         (f"66.59 / 66.56 ({BEST_TEST})", f"67.19 / 67.11 / 50.38 ({BB})"),
         (
             "prototypes are means of the training features of an epoch, without a pass of their own",
-            "the entropy term of the paper, which public code lacks, is not here",
+            "the entropy term of the paper is not implemented, as in public code",
         ),
     ),
     "smp": Facts(

@@ -6,7 +6,7 @@ from bss.init.yaml_style import flow_style
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the text of the file `template` in bss/init; a value that it needs and lacks is an error."""
+    """Return the text of the file `template` in bss/init; a missing value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("bss.init", ".")

@@ -19,7 +19,7 @@ SECRET_VARIABLES = {
     **{key: f"BSS_S3_{key.removeprefix('AWS_')}" for key in OBJECT_STORE},
     **{key: f"BSS_{key}" for key in MLFLOW_KEYS},
 }
-"""Keys of the secret, each of which may be left out, to the environment variables that pods have them in."""
+"""Keys of the secret, all optional, to the environment variables of pods."""
 OF_THE_PLUGIN = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_AUTH", *MLFLOW_KEYS)
 """What kfp's MLflow plugin sets in a pod; MLFLOW_RUN_ID always."""
 

@@ -59,7 +59,7 @@ def resolve_config(
         ]
         if not tree["combinations"]:
             raise BssError(
-                "combinations: params.yaml lists none of the schedulers with one of the strategies that are asked for. "
+                "combinations: params.yaml lists none of the schedulers with one of the requested strategies. "
                 "List them, or set combinations=null, which trains every scheduler with every strategy."
             )
     if seeds:
@@ -83,9 +83,9 @@ def config_for_pods(config: Config, gpus: int, nodes: int, audits: bool = False)
     without one, or the reverse.
     """
     if config.audit.enabled != audits:
-        has = "has" if audits else "lacks"
+        step = "the step audit" if audits else "no step audit"
         raise BssError(
-            f"audit.enabled: {str(config.audit.enabled).lower()}, but this pipeline {has} the step audit. Compile it "
+            f"audit.enabled: {str(config.audit.enabled).lower()}, but this pipeline has {step}. Compile it "
             "with these parameters, or use `bss submit`."
         )
     if (config.train.nodes > 1) != (nodes > 1):

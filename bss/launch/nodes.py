@@ -82,7 +82,7 @@ class Following:
         self.shown: dict[str, str] = {}
 
     def until_the_end(self, job: TrainJob) -> None:
-        """Return when the job is complete; raise `BssError` as soon as it cannot complete any more."""
+        """Return when the job is complete; raise `BssError` as soon as it can no longer complete."""
         failures, failed_at = 0, None
         while True:
             try:

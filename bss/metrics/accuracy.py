@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from bss.metrics.base import Predictions, SplitMetric
+from bss.metrics.base import SplitMetric
+from bss.metrics.inputs import Predictions
 
 
 def accuracy(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bss.metrics.base import Predictions, SplitMetric
+from bss.metrics.base import SplitMetric
+from bss.metrics.inputs import Predictions
 
 
 def mean_average_precision(

@@ -1,25 +1,23 @@
 """Metric: one entry from which history.csv, metrics.json, the report and MLflow follow; a kind per input.
 
-A kind is what a metric is computed from: the predictions on a split, the training of an epoch, or the balance of the
-modalities after it, or how they differ at some epochs. Another input is another field of these, or another kind.
+A kind is what a metric is computed from (`bss.metrics.inputs`): the predictions on a split, the training of an epoch,
+the balance of the modalities after it, or how they differ at some epochs.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from bss.balance.checks import require
-from bss.config.schema import EvaluationConfig
 from bss.errors import BssError
-from bss.lazy_torch import torch
+from bss.metrics.inputs import Balance, Imbalance, Predictions, Task, Trained
 
 MODALITY = "{modality}"
 """Stands for each modality in the name and the label of a metric that has a value per modality."""
@@ -29,85 +27,6 @@ RESERVED = ("val", "test", "last", "final")
 
 Number = int | float
 Input = TypeVar("Input")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network learns, by which a metric decides whether it applies."""
-
-    classes: int
-    modalities: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a network says of the n samples of a split."""
-
-    logits: npt.NDArray[np.float32]
-    """Summed logits, whose argmax is the prediction, [n, classes]."""
-    heads: dict[str, npt.NDArray[np.float32]]
-    """Logits of each modality's head, [n, classes]."""
-    labels: npt.NDArray[np.int64]
-    """[n], in 0 .. classes - 1."""
-    options: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The section `evaluation` of params.yaml."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training records of an epoch."""
-
-    learning_rate: float
-    loss: float
-    """Mean over the samples."""
-    fraction: float
-    """Share of the admitted samples that the scheduler opens, in (0, 1]."""
-    samples: int
-    steps: int
-    flops: int | None = None
-    """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks."""
-    hidden: float | None = None
-    """Share of the samples of train of which the strategy hides something; None for strategies that never do."""
-
-
-@dataclass(frozen=True)
-class Balance:
-    """How balanced the modalities are after an epoch."""
-
-    accuracies: dict[str, float]
-    """Of each modality's head on the watched split (val, or test if there is no val), in [0, 1]."""
-    scores: npt.NDArray[np.float64] | None
-    """Balance scores of the training samples that were in force; None if the scheduler needs none."""
-
-
-@dataclass(frozen=True)
-class HeadLosses:
-    """How the heads do on samples, the means by modality."""
-
-    loss: dict[str, float]
-    """Cross-entropy."""
-    confidence: dict[str, float]
-    """Probability of the label."""
-
-
-@dataclass(frozen=True)
-class Imbalance:
-    """How the modalities differ after an epoch, in eval mode on up to n evenly spaced samples of the watched split."""
-
-    features: dict[str, torch.Tensor]
-    """What heads and fusion take, float32 [n, width] per modality."""
-    labels: torch.Tensor
-    """int64 [n]."""
-    fuse: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
-    """The fusion head, or the heads together if they alone predict: features to logits [n, classes]."""
-    watched: HeadLosses
-    train: HeadLosses
-    """On as many samples of train, without augmentation."""
-    before: tuple[HeadLosses, HeadLosses] | None
-    """Train and watched at the measurement before; None at the first."""
-    gradient_norms: dict[str, float]
-    """Of the configured loss in each encoder's parameters, on one batch of train, the mean over its samples."""
-    random: np.random.Generator
 
 
 @dataclass(frozen=True)

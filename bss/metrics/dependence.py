@@ -1,7 +1,8 @@
 """Dependence: how much the fused prediction changes if a modality's features are those of other samples."""
 
 from bss.lazy_torch import torch
-from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
+from bss.metrics.base import ImbalanceMetric, Reading
+from bss.metrics.inputs import Imbalance
 from bss.strategies.mcr import dependence
 
 PERMUTATIONS = 8

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import bss.metrics
 from bss.discover import discover
 from bss.errors import BssError
-from bss.metrics.base import MODALITY, Input, Metric, Number, Task
+from bss.metrics.base import MODALITY, Input, Metric, Number
+from bss.metrics.inputs import Task
 
 Kind = TypeVar("Kind", bound=Metric[Any])
 

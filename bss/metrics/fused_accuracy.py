@@ -1,6 +1,7 @@
-"""Accuracy of what the fusion head makes of each modality alone, which papers often call its accuracy."""
+"""Accuracy of the fusion head on each modality alone, which papers often call the modality's accuracy."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
+from bss.metrics.base import ImbalanceMetric, Reading
+from bss.metrics.inputs import Imbalance
 from bss.strategies.shares import share_of
 
 

@@ -1,7 +1,8 @@
 """Accuracy of each modality's head alone."""
 
 from bss.metrics.accuracy import accuracy
-from bss.metrics.base import Predictions, Reading, SplitMetric
+from bss.metrics.base import Reading, SplitMetric
+from bss.metrics.inputs import Predictions
 
 
 def _compute(predictions: Predictions) -> dict[str, float]:

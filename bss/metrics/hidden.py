@@ -1,4 +1,4 @@
-"""Share of the samples of which a strategy that repairs hides something."""
+"""Share of the training samples in which a repairing strategy hides something."""
 
 from bss.metrics.base import TrainingMetric
 

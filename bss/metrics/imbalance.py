@@ -1,6 +1,7 @@
 """Imbalance: how far the modalities' contributions to the accuracy lie apart."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
+from bss.metrics.base import ImbalanceMetric, Reading
+from bss.metrics.inputs import Imbalance
 from bss.metrics.shapley import contributions, few
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from bss.metrics.base import Predictions, SplitMetric
+from bss.metrics.base import SplitMetric
+from bss.metrics.inputs import Predictions
 
 
 def macro_f1(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], predicted_too: bool = False) -> float:

@@ -1,6 +1,7 @@
 """Overfitting-to-generalisation ratio of each modality's head between two measurements (Wang et al., CVPR 2020)."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric, Reading
+from bss.metrics.base import ImbalanceMetric, Reading
+from bss.metrics.inputs import Imbalance
 
 LEAST = 1e-4
 """Change of the watched loss below which the ratio says nothing."""

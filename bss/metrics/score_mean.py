@@ -1,6 +1,7 @@
 """Mean balance score of the training samples."""
 
-from bss.metrics.base import Balance, BalanceMetric
+from bss.metrics.base import BalanceMetric
+from bss.metrics.inputs import Balance
 
 
 def _compute(balance: Balance) -> float | None:

@@ -1,6 +1,7 @@
 """Shapley contribution of each modality to the accuracy of the fusion head."""
 
-from bss.metrics.base import Imbalance, ImbalanceMetric, Reading, Task
+from bss.metrics.base import ImbalanceMetric, Reading
+from bss.metrics.inputs import Imbalance, Task
 from bss.strategies.shares import coalitions, fuse_part, shapley
 
 MOST = 5

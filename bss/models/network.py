@@ -159,7 +159,7 @@ class MultiModalNetwork(nn.Module):
         return Outputs(logits, self.fusion(active), features)
 
     def forward_rows(self, inputs: Mapping[str, Tensor], rows: Mapping[str, Tensor], kept: Tensor) -> Outputs:
-        """Run like `forward`, on samples of which some show one modality only.
+        """Run like `forward` on samples some of which show one modality only.
 
         Parameters
         ----------

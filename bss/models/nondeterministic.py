@@ -13,9 +13,6 @@ from typing import Any
 
 from torch import Tensor
 
-TORCH = "2.13"
-"""The torch release of that documentation; a test compares it with the installed one."""
-
 Arguments = Mapping[str, Any]
 """Arguments of a call, by the names in the operator's schema, with defaults filled in."""
 

@@ -25,7 +25,7 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 """Weight files in a folder or Hub repository; the first existing one is used."""
 
 UNUSED = ("mask_token", "masked_spec_embed")
-"""Parameters that only pretraining uses, and some files lack."""
+"""Parameters that only pretraining uses and that some files do not have."""
 
 
 def weights_of(config: NetworkConfig) -> dict[str, str]:

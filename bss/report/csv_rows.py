@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bss.metrics.base import EpochMetric, SplitMetric, Task
+from bss.metrics.base import EpochMetric, SplitMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Task
 from bss.report.comparison import ROLES, Comparison, Results
 
 

@@ -16,7 +16,7 @@ def difference_columns(comparison: Comparison) -> list[str]:
 
 
 def difference_table(comparison: Comparison) -> list[list[str]]:
-    """Return a row of texts per scheduler, reference and metric; ``-`` is what few seeds do not have."""
+    """Return a row of texts per scheduler, reference and metric; ``-`` if there are too few seeds."""
     return [_cells(row, comparison["correction"] == "max-t") for row in difference_rows(comparison)]
 
 
@@ -31,5 +31,5 @@ def _cells(row: dict[str, Any], corrected: bool) -> list[str]:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Return a number with so many digits after the point; ``-`` for None."""
+    """Return a number with `digits` after the point; ``-`` for None."""
     return "-" if value is None else f"{value:.{digits}f}"

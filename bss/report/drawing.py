@@ -21,7 +21,7 @@ PALETTE = (
     "#7b4fa3",
     "#b10026",
 )
-"""Distinguishable for colour-blind readers, as far as ten colours can be."""
+"""As distinguishable for colour-blind readers as ten colours can be."""
 PALETTE_DARK = (
     "#b4bcc6",
     "#f0b429",
@@ -108,7 +108,7 @@ def panels(
 
 
 def label_panels(drawn: list[Any], used: int, x: str, y: str, size: int) -> None:
-    """Clear the panels after the first `used`, and write what the axes are, once for all, in letters of `size`."""
+    """Clear the panels after the first `used`, and label the axes once for all panels, at font size `size`."""
     for axes in drawn[used:]:
         axes.set_axis_off()
     first = drawn[0]

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from bss.metrics.base import ImbalanceMetric, Metric, Reading, Series, Task
+from bss.metrics.base import ImbalanceMetric, Metric, Reading, Series
 from bss.metrics.final import FinalMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Task
 from bss.report.comparison import Results
 from bss.report.drawing import PALETTE, STYLES, axis_label, capitalised, label_panels, panels
 from bss.report.results import Result
@@ -18,7 +19,7 @@ CORRELATION = Reading(
     "score and contributions apart",
     "The rank correlation, over the training samples, of the balance score with how far apart the modalities' "
     "contributions to a sample lie. Below 0, balanced samples are those to which the modalities contribute alike; near "
-    "0, the score does not tell what the trained network does with a sample.",
+    "0, the score does not predict what the trained network does with a sample.",
 )
 COLUMNS = 2
 """Panels side by side, so that a drawing is as wide as a phone."""
@@ -112,7 +113,7 @@ def _values(trial: Result, column: str) -> Floats:
 
 
 def _last(trial: Result, metric: Metric[Any], column: str) -> float:
-    """Return the final value, or the last one of an epoch; NaN if there is none."""
+    """Return the final value, or that of the last epoch; NaN without any."""
     if isinstance(metric, FinalMetric):
         return float(trial.metrics.get(column, np.nan))
     values = _values(trial, column)

@@ -97,7 +97,7 @@ def effect_titles(comparison: Comparison) -> list[str]:
 
 
 def effect_texts(comparison: Comparison) -> list[list[str]]:
-    """Return `effect_rows` as texts; ``-`` is what few seeds do not have."""
+    """Return `effect_rows` as texts; ``-`` if there are too few seeds."""
     return [
         [
             *(row["scheduler"], row["strategy"], row["effect"], row["reference"], interval(row)),

@@ -8,8 +8,9 @@ from typing import Any
 
 from bss.config import Config, config_to_tree, flatten
 from bss.data.store import Store
-from bss.metrics.base import MODALITY, Metric, SplitMetric, Task
+from bss.metrics.base import MODALITY, Metric, SplitMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Task
 from bss.provenance import code_version
 from bss.report.audit import CONTRIBUTES, PICTURE, SOUND, kinds_of, measured_by, measurements, worst_samples
 from bss.report.before_after import decided_lines

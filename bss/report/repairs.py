@@ -1,4 +1,4 @@
-"""What strategies that repair have hidden, by epoch, and how much of it is truly wrong where the truth is known."""
+"""What strategies that repair have hidden, by epoch, and how much of it is truly wrong if the truth is known."""
 
 from dataclasses import dataclass
 
@@ -24,9 +24,9 @@ class RepairedEpoch:
     labels: float
     """Of the samples of train: those without any loss, because the label is to blame."""
     precision: float | None
-    """Of what is hidden: truly wrong samples. None if the truth is unknown, or nothing is hidden."""
+    """Share of the hidden that is truly wrong. None if the truth is unknown, or nothing is hidden."""
     recall: float | None
-    """Of the truly wrong samples: those of which something is hidden. None if the truth is unknown or all clean."""
+    """Share of the truly wrong samples in which something is hidden. None if the truth is unknown or all clean."""
 
 
 def repaired_epochs(results: Results, store: Store) -> dict[str, list[RepairedEpoch]]:
@@ -63,7 +63,7 @@ def repairs_table(found: dict[str, list[RepairedEpoch]]) -> PageTable:
 
 
 def _of_epoch(repairs: Repairs, epoch: int) -> tuple[Ints, int]:
-    """Return the rows in the store of which something is hidden in `epoch`, and for how many the label is to blame."""
+    """Return the store rows in which `epoch` hides something, and for how many the label is to blame."""
     places = np.flatnonzero(repairs.epoch == epoch)
     return repairs.index[places], sum(repairs.modality[place] is None for place in places)
 

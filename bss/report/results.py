@@ -10,9 +10,10 @@ from bss.config import Config
 from bss.config.combinations import PLAIN, Combination, combinations_of, epochs_of
 from bss.errors import BssError
 from bss.files import read_json
-from bss.metrics.base import Metric, SplitMetric, Task
+from bss.metrics.base import Metric, SplitMetric
 from bss.metrics.final import FinalMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Task
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,10 @@ def _val_cautions(comparison: Comparison) -> Iterator[str]:
     gaps = [f"{name} {100 * v:.1f} / {100 * t:.1f}" for name, (v, t) in means.items() if 100 * (v - t) >= FAR_ABOVE]
     if gaps:
         yield (
-            f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not judge what test asks. "
-            "Train and val probably share something that test lacks: speakers, videos or near-duplicates (name them in "
-            "the manifest's column `group`), or features from a model that was trained with the labels of both."
+            f"Validation accuracy is far above test accuracy ({', '.join(gaps)} %): val does not measure what test "
+            "does. Train and val probably share something that test does not have: speakers, videos or near-duplicates "
+            "(name them in the manifest's column `group`), or features from a model trained with the labels of "
+            "both."
         )
     found = [entry[key]["test_acc"]["difference"] for entry in entries.values() for key, _ in ROLES if key in entry]
     accuracy, samples = means[comparison["baseline"]][0], comparison["val_samples"]

@@ -1,4 +1,4 @@
-"""Decisions from an audit: what it is sure enough of, written for `bss prepare`."""
+"""Decisions from an audit that are certain enough, written for `bss prepare`."""
 
 from collections import Counter
 from pathlib import Path

@@ -12,7 +12,7 @@ from bss.console import make_console
 from bss.data.decisions import FILE, summarise
 from bss.data.store import Store
 from bss.files import digest_file, held, whole_folder, write_csv, write_json
-from bss.metrics.base import Task
+from bss.metrics.inputs import Task
 from bss.provenance import write_provenance
 from bss.report.before_after import MADE_BY, basis_of, before_after, read_before
 from bss.report.comparison import compare_results

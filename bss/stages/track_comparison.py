@@ -39,7 +39,7 @@ def log_comparison(
     audit: Mapping[str, Path],
     say: Say,
 ) -> None:
-    """Record the comparison in journals next to `runs`, and send them with what the trainings could not send.
+    """Record the comparison in journals next to `runs`, and send them with the unsent journals of the trainings.
 
     `records` maps `TrialId.path` to the record of each trial that has an MLflow run; `audit` are files of an audit of
     the same store, by name.

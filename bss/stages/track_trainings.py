@@ -102,7 +102,7 @@ def _to_be_resumed(runs: Path) -> list[str]:
 
 
 def start_run(task: Task, trial: Trial, data: Store, finished: bool) -> TrialRun | None:
-    """Open the MLflow run of a training on `data`, or continue that of one which was stopped."""
+    """Open the MLflow run of a training on `data`, or continue the run of a stopped one."""
     if task.execution is None:
         return None
     spool, dataset = spool_folder(task.runs), dataset_input(task.config, data)

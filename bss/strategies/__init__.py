@@ -1,6 +1,8 @@
 """Strategies: what changes a step of training besides the order of its samples. Needs torch, numpy and bss.balance."""
 
-from bss.strategies.base import (
+from bss.strategies.base import Method, Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import (
     ALL,
     Arranged,
     Context,
@@ -9,20 +11,17 @@ from bss.strategies.base import (
     Gradients,
     Group,
     Hidden,
-    Method,
     Mixed,
     Objective,
     Prediction,
     Seen,
     Setting,
     State,
-    Strategy,
     Taught,
     Turn,
     Weights,
-    weighted_loss,
 )
-from bss.strategies.draw import Draw
+from bss.strategies.losses import weighted_loss
 
 __all__ = [
     "ALL",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Group, Seen, Setting, State
+from bss.strategies.hooks import Context, Group, Seen, Setting, State
 
 Absent = Literal["zero", "mean"]
 """zero: what a rectifier makes of an input that is missing; mean: for encoders whose features are signed, such as BERT
@@ -28,7 +28,7 @@ def start_means(absent: Absent, setting: Setting, modules: Mapping[Group, torch.
 def running_means(context: Context, seen: Seen, shown: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the running mean [width] of each modality's features in `seen`, these included.
 
-    `shown` bool [batch] are the samples that show the modality; those of which a decision hides it do not count. A
+    `shown` bool [batch] are the samples that show the modality; those from which a decision hides it do not count. A
     modality that no sample shows keeps its mean, which is zero before the first. Each mean is over its weights' sum,
     so that the first ones count in full.
     """

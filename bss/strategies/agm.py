@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, Gradients, Group, Method, Objective, Seen, Setting, State, weighted_loss
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Gradients, Group, Objective, Seen, Setting, State
+from bss.strategies.losses import weighted_loss
 from bss.strategies.scaling import check_window, inside, scale, warning_of_adam
 from bss.strategies.shares import ADDITIVE, coalitions, fuse_some, mean_of_others, shapley, share_logits
 

@@ -7,7 +7,10 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, Gradients, Method, Seen, Setting, one_hot
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Gradients, Seen, Setting
+from bss.strategies.losses import one_hot
 from bss.strategies.shares import Source, check_source, logits_of
 
 
@@ -29,7 +32,7 @@ class Amss(Method):
     bounds: tuple[float, float] = (0.1, 0.9)
     """Least and greatest share of units that are drawn, in [0, 1]."""
     source: Source = "share"
-    """Which logits tell how far a modality is."""
+    """Logits that measure how far a modality has learned."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import (
     Context,
-    Draw,
     EpochPlan,
     Facts,
     Gradients,
@@ -19,7 +20,6 @@ from bss.strategies.base import (
     Seen,
     Setting,
     Split,
-    Strategy,
     Turn,
     Weights,
 )
@@ -112,7 +112,7 @@ class Aug(Strategy):
         return entropy(before + newest) + entropy(before) + left * entropy(newest)
 
     def after(self, context: Context, gathered: torch.Tensor | None, gradients: Gradients, draw: Draw) -> None:
-        """Leave new branches as they are, if they are not to learn."""
+        """Keep new branches unchanged if they must not learn."""
         if self.train_new or context.turn is None:
             return
         head: Any = gradients.modules["head", context.turn.encoders[0]]

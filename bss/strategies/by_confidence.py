@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Method, Seen, Setting
+from bss.strategies.base import Method
+from bss.strategies.hooks import Context, Seen, Setting
 from bss.strategies.scaling import inside, warning_of_adam
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of
 

@@ -8,7 +8,9 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Method, Objective, Seen, Setting, weighted_loss
+from bss.strategies.base import Method
+from bss.strategies.hooks import Context, Objective, Seen, Setting
+from bss.strategies.losses import weighted_loss
 from bss.strategies.shares import check_source, share_logits
 
 
@@ -26,7 +28,7 @@ class Cml(Method):
     strength: float = 0.1
     """Weight of the mean rise over the pairs, at least 0."""
     subsets: float = 1.0
-    """Weight of the mean cross-entropy of the subsets that lack a modality, at least 0."""
+    """Weight of the mean cross-entropy of the subsets without one of the modalities, at least 0."""
     over: Literal["samples", "batch"] = "samples"
     """samples: rises of each sample (paper); batch: of a part's sum, in which falls cancel rises (a toolkit's code)."""
 

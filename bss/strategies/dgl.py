@@ -7,7 +7,8 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import FUSION, Context, Group, Objective, Seen, Setting, Strategy, Weights
+from bss.strategies.base import Strategy
+from bss.strategies.hooks import FUSION, Context, Group, Objective, Seen, Setting, Weights
 from bss.strategies.shares import fuse_some
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Objective, Prediction, Seen, Setting, Strategy, Weights
+from bss.strategies.base import Strategy
+from bss.strategies.hooks import Context, Objective, Prediction, Seen, Setting, Weights
 from bss.strategies.surest import divergence
 
 

@@ -7,15 +7,16 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Objective, Prediction, Seen, Setting, Strategy, Weights
+from bss.strategies.base import Strategy
 from bss.strategies.evidence import alpha_of, combined, evidential_loss
+from bss.strategies.hooks import Context, Objective, Prediction, Seen, Setting, Weights
 
 
 @dataclass(frozen=True)
 class Etmc(Strategy):
     """Heads give evidence for classes, and say how unsure they are; Dempster's rule makes one opinion of all.
 
-    The fused head is one more view, which tells ETMC from TMC. The losses are those of the views and of the whole.
+    The fused head is one more view, which TMC does not have. The losses are those of the views and of the whole.
     """
 
     kind: Literal["etmc"] = "etmc"

@@ -8,19 +8,9 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    Context,
-    EpochPlan,
-    Facts,
-    Group,
-    Method,
-    Objective,
-    Seen,
-    Setting,
-    Split,
-    State,
-    weighted_loss,
-)
+from bss.strategies.base import Method
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Objective, Seen, Setting, Split, State
+from bss.strategies.losses import weighted_loss
 from bss.strategies.smp import check_until, waiting
 from bss.strategies.umt import feature_distance
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, EpochPlan, Facts, Group, Method, Setting, Split, State, Weights
+from bss.strategies.base import Method
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
 
 LEAST = 1e-4
 """Of the change of the overfitting, by whose square a gain is divided."""
@@ -26,7 +27,7 @@ class GBlending(Method):
     control = "weights.unimodal=4.0"
     steady = True
     every: int = 10
-    """Epochs between two estimates, at least 1; before the first one the weights are those of `loss`."""
+    """Epochs between two estimates, at least 1; before the first one `loss` sets the weights."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val")
     published: ClassVar = (1.0, 1.0)
@@ -51,7 +52,7 @@ class GBlending(Method):
         return context.epoch % self.every == 0
 
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
-        """Estimate the weights again where it is time."""
+        """Estimate the weights again if that is due."""
         state, names = context.state, context.setting.modalities
         if facts:
             now = {split: [f.fused_loss, *(f.loss[name] for name in names)] for split, f in facts.items()}

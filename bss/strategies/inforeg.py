@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, EpochPlan, Facts, Gradients, Group, Method, Seen, Setting, State
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Seen, Setting, State
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
 
 

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import ALL, Arranged, Seen, Setting, Weights, weighted_loss
+from bss.strategies.hooks import ALL, Arranged, Seen, Setting, Weights
+from bss.strategies.losses import weighted_loss
 
 
 def check_hiding(setting: Setting) -> None:

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Objective, Seen, Setting, Strategy, Weights
+from bss.strategies.base import Strategy
+from bss.strategies.hooks import Context, Objective, Seen, Setting, Weights
 
 FITTED = ((0, 50, 100, 150, 199), (0.2046, 0.4367, 0.5392, 0.8213, 0.9160))
 """Epochs of 200, and the authors' weight of classification there."""

@@ -10,7 +10,7 @@ from bss.strategies.base import Strategy
 
 @dataclass(frozen=True)
 class Longer(Strategy):
-    """What the operations of a strategy that costs more than plain training buy if they buy epochs instead.
+    """Plain training that spends the extra operations of a costlier strategy on more epochs.
 
     Its steps are those of plain training. Decays of the learning rate come later in proportion, the schedule's pacing
     keeps its epochs, and the checkpoint is selected as in any other training.

@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Method, Objective, Seen, weighted_loss
+from bss.strategies.base import Method
+from bss.strategies.hooks import Context, Objective, Seen
+from bss.strategies.losses import weighted_loss
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from bss.balance.checks import require
 from bss.errors import BssError
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, Group, Method, Objective, Seen, Setting, State, weighted_loss
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Group, Objective, Seen, Setting, State
 from bss.strategies.lfm import divergence
+from bss.strategies.losses import weighted_loss
 
 if TYPE_CHECKING:
     from bss.strategies.shares import Fuse

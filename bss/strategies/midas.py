@@ -8,19 +8,9 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    Context,
-    EpochPlan,
-    Facts,
-    Group,
-    Method,
-    Objective,
-    Seen,
-    Setting,
-    State,
-    Weights,
-    weighted_loss,
-)
+from bss.strategies.base import Method
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Objective, Seen, Setting, State, Weights
+from bss.strategies.losses import weighted_loss
 
 
 @dataclass(frozen=True)

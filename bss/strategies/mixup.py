@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bss.balance.checks import require
-from bss.strategies.base import Context, Draw, Mixed, Seen, Setting, Strategy, one_hot
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Mixed, Seen, Setting
+from bss.strategies.losses import one_hot
 
 
 @dataclass(frozen=True)

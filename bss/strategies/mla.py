@@ -8,19 +8,9 @@ from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    Context,
-    Draw,
-    Gradients,
-    Group,
-    Prediction,
-    Seen,
-    Setting,
-    State,
-    Strategy,
-    Turn,
-    Weights,
-)
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Gradients, Group, Prediction, Seen, Setting, State, Turn, Weights
 
 
 @dataclass(frozen=True)

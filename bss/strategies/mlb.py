@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, Gradients
 from bss.strategies.by_confidence import ByConfidence
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Gradients
 from bss.strategies.scaling import check_window, scale
 from bss.strategies.shares import Source, mean_of_others
 

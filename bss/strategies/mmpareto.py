@@ -7,19 +7,10 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    FUSION,
-    Context,
-    Draw,
-    Gradients,
-    Group,
-    Method,
-    Objective,
-    Seen,
-    Setting,
-    Weights,
-    weighted_loss,
-)
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import FUSION, Context, Gradients, Group, Objective, Seen, Setting, Weights
+from bss.strategies.losses import weighted_loss
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def _dot(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _stretch(plain: list[torch.Tensor], mixed: list[torch.Tensor]) -> torch.Tensor:
-    """Return by what `mixed` becomes as long as `plain`; 1 if it is at least so long, or zero."""
+    """Return the factor that makes `mixed` as long as `plain`; 1 if it is at least as long, or zero."""
     length, wanted = _dot(mixed, mixed).sqrt(), _dot(plain, plain).sqrt()
     tiny = torch.finfo(length.dtype).tiny
     return torch.where(length > 0, (wanted / length.clamp_min(tiny)).clamp_min(1), torch.ones_like(length))

@@ -9,7 +9,9 @@ from typing import Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, running_means, start_means
-from bss.strategies.base import Context, Draw, Group, Mixed, Seen, Setting, State, Strategy
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Group, Mixed, Seen, Setting, State
 from bss.strategies.keeping import check_hiding
 
 

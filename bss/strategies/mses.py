@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
+from bss.strategies.base import Strategy
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State
 
 
 @dataclass(frozen=True)

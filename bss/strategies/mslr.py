@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
+from bss.strategies.base import Strategy
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State
 
 REMEMBERED = 5
 """Accuracies that the current one is compared with."""
@@ -63,7 +64,7 @@ class Mslr(Strategy):
 
 
 def ratio_to_mean(accuracy: float, earlier: list[float]) -> float:
-    """Return `accuracy` over the mean of the `earlier` ones; 1 where there is none, or where it is 0."""
+    """Return `accuracy` over the mean of the `earlier` ones; 1 if there are none or their mean is 0."""
     mean = sum(earlier) / len(earlier) if earlier else 0.0
     return accuracy / mean if mean > 0 and accuracy > 0 else 1.0
 

@@ -8,7 +8,7 @@ from bss.strategies.base import Strategy
 
 @dataclass(frozen=True)
 class Plain(Strategy):
-    """Training with the loss of network.loss_weights; what the others are compared with."""
+    """Training with the loss of network.loss_weights; the reference for all others."""
 
     kind: Literal["none"] = "none"
 

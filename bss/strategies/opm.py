@@ -7,8 +7,11 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, Method, Mixed, Objective, Seen, Setting, weighted_loss
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Mixed, Objective, Seen, Setting
 from bss.strategies.keeping import check_hiding
+from bss.strategies.losses import weighted_loss
 from bss.strategies.scaling import check_window, inside
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
 
@@ -62,7 +65,7 @@ class Opm(Method):
         return Mixed(features, heads=False)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
-        """Return the loss; a sample of which nothing is left has no fused one."""
+        """Return the loss; a sample without any features left has no fused loss."""
         loss = weighted_loss(seen, context.weights)
         if not self._acts(context) or context.weights.fused is None:
             return [Objective(loss)]

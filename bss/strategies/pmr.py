@@ -8,21 +8,10 @@ from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    Context,
-    Draw,
-    EpochPlan,
-    Facts,
-    Gradients,
-    Group,
-    Method,
-    Objective,
-    Seen,
-    Setting,
-    State,
-    one_hot,
-    weighted_loss,
-)
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Objective, Seen, Setting, State
+from bss.strategies.losses import one_hot, weighted_loss
 from bss.strategies.scaling import check_window, inside
 
 
@@ -50,7 +39,7 @@ class Pmr(Method):
         check_window(self.window)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
-        """Return prototypes of zeros, of which none is known, and sums of the features of this epoch."""
+        """Return prototypes of zeros, all marked unknown, and sums of the features of this epoch."""
         heads: dict[str, Any] = {name: modules["head", name] for name in setting.modalities}
         zeros = {name: torch.zeros(classes, head.in_features) for name, head in heads.items()}
         sums = {name: x.clone() for name, x in zeros.items()}

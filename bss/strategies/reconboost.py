@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, EpochPlan, Facts, Group, Objective, Seen, Setting, Strategy, Turn, Weights
+from bss.strategies.base import Strategy
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Objective, Seen, Setting, Turn, Weights
 
 
 @dataclass(frozen=True)

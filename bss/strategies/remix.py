@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.balance.checks import require
+from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, running_means, start_means
-from bss.strategies.base import (
+from bss.strategies.base import Method
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import (
     Arranged,
     Context,
-    Draw,
     EpochPlan,
     Facts,
     Group,
-    Method,
     Mixed,
     Objective,
     Seen,
@@ -33,10 +34,10 @@ from bss.strategies.keeping import check_hiding, kept_loss
 
 @dataclass(frozen=True)
 class Remix(Method):
-    """After a warm-up each sample is trained with one modality only, of which its head is least sure.
+    """After a warm-up each sample is trained with one modality only: the one whose head is least sure of it.
 
     Batches are of one modality each, and no other encoder is run on them, so an epoch costs little more than training
-    each sample's one encoder, and a pass over train. Scores are not observed any more.
+    each sample's one encoder, and a pass over train. Scores are no longer observed.
     """
 
     kind: Literal["remix"] = "remix"
@@ -83,11 +84,7 @@ class Remix(Method):
         return torch.stack([sureness(logits) for logits in seen.logits.values()], dim=1)
 
     def arrange(
-        self,
-        context: Context,
-        sequence: npt.NDArray[np.int64],
-        measured: npt.NDArray[np.float64] | None,
-        random: np.random.Generator,
+        self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
     ) -> Arranged | None:
         """Give each sample its modality, and each modality its batches."""
         if measured is None:
@@ -97,7 +94,7 @@ class Remix(Method):
         return Arranged(sequence[order], kept[order])
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
-        """Return the features with means in the place of those that are not shown, if that is asked for."""
+        """Return the features, those that are not shown replaced by means if the parameters say so."""
         if self.absent == "zero":
             return None
         every = torch.ones_like(seen.labels, dtype=torch.bool)

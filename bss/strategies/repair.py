@@ -10,21 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.balance.checks import require
+from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
-from bss.strategies.base import (
-    ALL,
-    Arranged,
-    Context,
-    Draw,
-    Group,
-    Hidden,
-    Mixed,
-    Objective,
-    Seen,
-    Setting,
-    State,
-    Strategy,
-)
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import ALL, Arranged, Context, Group, Hidden, Mixed, Objective, Seen, Setting, State
 from bss.strategies.keeping import check_hiding, shown_loss
 
 if TYPE_CHECKING:
@@ -99,11 +89,7 @@ class Repair(Strategy):
         return torch.cat([logits.log_softmax(dim=1) for logits in seen.logits.values()], dim=1)
 
     def arrange(
-        self,
-        context: Context,
-        sequence: npt.NDArray[np.int64],
-        measured: npt.NDArray[np.float64] | None,
-        random: np.random.Generator,
+        self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
     ) -> Arranged | None:
         """Judge the samples; the schedule's sequence stays."""
         if measured is None or context.epoch < self.warm_up:

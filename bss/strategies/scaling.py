@@ -6,7 +6,7 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Gradients, Group, Setting
+from bss.strategies.hooks import Gradients, Group, Setting
 
 Scaled = Literal["all", "convolutions"]
 """Which of an encoder's gradients: all, or those of convolutions alone (4 or 5 dimensions), as in public code."""

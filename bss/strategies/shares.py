@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Method, Seen, Setting
+from bss.strategies.base import Method
+from bss.strategies.hooks import Seen, Setting
 
 if TYPE_CHECKING:
     Fuse = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]

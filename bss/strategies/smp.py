@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, EpochPlan, Facts, Group, Setting, Split, State, Strategy
+from bss.strategies.base import Strategy
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Smp(Strategy):
     """All modalities, weakest first; null: by the mean probability of the label in their heads on train, after
     `warm_up` epochs in which all train."""
     warm_up: int = 3
-    """Used where `order` is null, at least 1."""
+    """Used if `order` is null, at least 1."""
     until: tuple[float, ...] | None = None
     """Shares of the epochs at which one more encoder joins, one fewer than modalities; null: evenly up to half of the
     epochs, as the authors do with two."""

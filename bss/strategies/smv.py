@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.balance.checks import require
+from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
-from bss.strategies.base import Arranged, Context, Method, Objective, Seen, Setting
+from bss.strategies.base import Method
+from bss.strategies.hooks import Arranged, Context, Objective, Seen, Setting
 from bss.strategies.keeping import check_hiding, kept_loss, with_copies
 from bss.strategies.shares import sample_contributions
 
@@ -20,7 +22,7 @@ SHARE_JUDGED = 0.2
 
 @dataclass(frozen=True)
 class Smv(Method):
-    """Samples of which a modality contributes little are shown again with that modality alone.
+    """Samples to which a modality contributes little are shown again with that modality alone.
 
     A modality contributes its Shapley share of a game in which some modalities, the features of the others being zero,
     win their number if the fused prediction is right, else nothing. Copies add steps, which are counted.
@@ -58,11 +60,7 @@ class Smv(Method):
         return sample_contributions(seen)
 
     def arrange(
-        self,
-        context: Context,
-        sequence: npt.NDArray[np.int64],
-        measured: npt.NDArray[np.float64] | None,
-        random: np.random.Generator,
+        self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
     ) -> Arranged | None:
         """Add the copies; only samples that the schedule shows are copied."""
         if measured is None:

@@ -7,7 +7,10 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Context, Draw, Gradients, Objective, Seen, Setting, Strategy, Weights, weighted_loss
+from bss.strategies.base import Strategy
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Context, Gradients, Objective, Seen, Setting, Weights
+from bss.strategies.losses import weighted_loss
 from bss.strategies.scaling import scale, warning_of_adam
 
 

@@ -73,7 +73,7 @@ class TrialRun:
             self._log(shown_series(row), int(row["epoch"]))
 
     def log_system(self, values: dict[str, float]) -> None:
-        """Add a sample of the machine's use, finite numbers, as metrics of the next step; from one thread at a time."""
+        """Add a sample of the machine's use, finite numbers, as metrics of the next step. Not thread-safe."""
         self.journal.append("system", step=self._samples, values=values)
         self._samples += 1
 

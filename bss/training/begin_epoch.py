@@ -58,7 +58,7 @@ def _plan_strategy(
     splits: dict[str, SplitData],
     epoch: int,
 ) -> None:
-    """Let the strategy plan `epoch`, and count the samples of the passes that it asks for."""
+    """Let the strategy plan `epoch`, and count the samples of the passes that it requests."""
     run.read = 0
 
     def facts(split: str) -> Facts:
@@ -96,7 +96,7 @@ def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -
 
 
 def _of(state: TrainingState, splits: dict[str, SplitData], split: str) -> tuple[MultiModalNetwork, SplitData]:
-    """Return the network and the split whose facts are asked for."""
+    """Return the network and the split whose facts are requested."""
     if split != "teachers":
         return state.network, splits[split]
     assert state.strategy is not None

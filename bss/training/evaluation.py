@@ -3,8 +3,9 @@
 from typing import Literal
 
 from bss.config.schema import EvaluationConfig
-from bss.metrics.base import Number, Predictions, SplitMetric, Task
+from bss.metrics.base import Number, SplitMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Predictions, Task
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.predicting import predict

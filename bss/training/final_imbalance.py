@@ -125,7 +125,7 @@ def _features(seen: Seen) -> Tensor:
 
 
 def _by_modality(network: MultiModalNetwork, columns: Floats) -> dict[str, Floats]:
-    """Return the features [n, width] of each modality, which `columns` begin with."""
+    """Return the features [n, width] of each modality, the first of `columns`."""
     ends = np.cumsum([head.in_features for head in network.heads.values()])
     return dict(zip(network.heads, np.split(columns[:, : ends[-1]], ends[:-1], axis=1), strict=True))
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bss.balance.schedulers import Entry
 from bss.models.heads import Head
 from bss.models.network import MultiModalNetwork
-from bss.strategies.base import ALL, Arranged
+from bss.strategies.hooks import ALL, Arranged
 from bss.training.distributed.ranks import ALONE
 from bss.training.split_data import SplitData
 from bss.training.step import Step

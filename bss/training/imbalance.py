@@ -9,8 +9,9 @@ from torch import Tensor
 
 from bss.balance.draw import generator
 from bss.config.schema import EvaluationConfig
-from bss.metrics.base import HeadLosses, Imbalance, ImbalanceMetric, Number
+from bss.metrics.base import ImbalanceMetric, Number
 from bss.metrics.find import values_of
+from bss.metrics.inputs import HeadLosses, Imbalance
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.strategies import Seen
 from bss.training.distributed.ranks import Ranks

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bss.models.inputs.to_device import onto
 from bss.models.network import MultiModalNetwork, Outputs
-from bss.strategies.base import ALL, Arranged
+from bss.strategies.hooks import ALL, Arranged
 from bss.training.distributed.ranks import Ranks
 
 Indices = npt.NDArray[np.int64]

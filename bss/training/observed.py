@@ -44,7 +44,7 @@ class Observed:
         values[known], epochs[known] = together.cpu().numpy()[known], when.cpu().numpy()[known]
 
     def take(self) -> npt.NDArray[np.float64]:
-        """Return the values [n, width], NaN where nothing was observed, and begin again; all ranks call it together."""
+        """Return the values [n, width], NaN if nothing was observed, and forget them; all ranks call it together."""
         self.share()
         found = self._table.values[VALUES].copy()
         self._table.clear()
@@ -55,6 +55,6 @@ class Observed:
         return {"values": self._table.values[VALUES], "epochs": self._table.epochs}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go to where `state_dict` was taken."""
+        """Restore a `state_dict`."""
         self._table.values[VALUES][:] = np.asarray(saved["values"])
         self._table.epochs[:] = np.asarray(saved["epochs"])

@@ -1,4 +1,4 @@
-"""How pure the clusters of a modality's features are: whether its encoder separates the classes by itself."""
+"""How pure the clusters of a modality's features are: whether its encoder alone separates the classes."""
 
 import numpy as np
 import numpy.typing as npt

@@ -27,7 +27,7 @@ class Memory:
         self._copied: torch.cuda.Event | None = None
 
     def room(self, name: str, size: int) -> npt.NDArray[np.uint8]:
-        """Return at least `size` bytes for the modality `name`, as soon as nothing reads them any more."""
+        """Return at least `size` bytes for the modality `name`, once nothing reads them."""
         if self._copied is not None:
             self._copied.synchronize()
             self._copied = None

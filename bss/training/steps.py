@@ -117,8 +117,8 @@ def train_epoch(
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
     None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
-    step may overwrite; the losses are the configured ones, whatever `strategy` trains on, and samples of which it
-    hides a modality are left out. `graph` launches the steps it can. `done` is the number of batches already done and
+    step may overwrite; the losses are the configured ones, whatever `strategy` trains on, and samples with a
+    hidden modality are left out. `graph` launches the steps it can. `done` is the number of batches already done and
     the sum of this rank's losses in them; `after_step` is called after each batch with both. Dropout draws depend on
     `seed`, `epoch`, the step and the position in the batch; augmentation draws on `seed`, `epoch` and the sample.
 

@@ -1,6 +1,5 @@
 """A strategy at work: its state, the plan of the epoch, and its part of each step."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.balance.draw import generator
-from bss.models.heads import Head
-from bss.models.inputs.to_device import onto
+from bss.models.inputs.to_device import moved, onto
 from bss.models.network import IGNORED, MultiModalNetwork, Outputs
 from bss.strategies import (
     Arranged,
@@ -31,10 +29,10 @@ from bss.strategies import (
     Turn,
     Weights,
 )
-from bss.strategies.base import FUSION
 from bss.training.distributed.ranks import Ranks
 from bss.training.frozen import evaluating, parts_of, without_gradient
 from bss.training.kept_modalities import part_of, rows_to_encode
+from bss.training.network_parts import add_gradients, gradients_by_group, modules_of
 from bss.training.observed import Observed
 
 NONE = np.empty(0, dtype=np.int64)
@@ -57,7 +55,7 @@ class StrategyRun:
         teachers: MultiModalNetwork | None = None,
         labels: npt.NDArray[np.int64] = NONE,
     ) -> None:
-        """Start it; `labels` are those of train, which strategies need that judge its samples."""
+        """Start it; `labels` are those of train, for strategies that judge its samples."""
         assert (teachers is not None) == strategy.taught
         self.strategy, self.network, self.ranks, self.seed, self.teachers = strategy, network, ranks, seed, teachers
         self.device = next(network.parameters()).device
@@ -65,8 +63,7 @@ class StrategyRun:
         """What turns call; may be replaced by a compiled one."""
         self.step = 0
         """Of the epoch, from 0; what is drawn depends on it."""
-        # Made again when asked: batch normalisation inside them may be replaced.
-        state = _moved(strategy.start(setting, self.modules, network.classes), self.device)
+        state = moved(strategy.start(setting, self.modules, network.classes), self.device)
         self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
         self.context.labels = labels
         width = strategy.observes(setting, network.classes)
@@ -83,29 +80,11 @@ class StrategyRun:
 
     @property
     def modules(self) -> dict[Group, nn.Module]:
-        """The network's parts, by modality and not by the names of parameters."""
-        network, found = self.network, dict[Group, nn.Module]()
-        found |= {("encoder", name): module for name, module in network.encoders.items()}
-        found |= {("head", name): module for name, module in network.heads.items()}
-        return found | {FUSION: network.fusion}
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Return torch's parameter groups: one per part of the network, with the modality that it is of.
-
-        What several parts share belongs to no modality. Branches of heads are groups of their own: torch's fused SGD
-        wants the parameters of a group to get their first gradients in one step.
-        """
-        owners = Counter(p for part in self.modules.values() for p in part.parameters())
-        found = [{"params": [p for p, count in owners.items() if count > 1], "modality": ""}]
-        for (_, name), part in self.modules.items():
-            for piece in part.branches if isinstance(part, Head) else [part]:
-                found.append({"params": list(piece.parameters()), "modality": name})
-            if isinstance(part, Head):
-                found.append({"params": [p for p in part.last.parameters() if owners[p] == 1], "modality": name})
-        return [group for group in found if group["params"]]
+        """The network's parts; found again each time, because batch normalisation inside them may be replaced."""
+        return modules_of(self.network)
 
     def rate(self, group: dict[str, Any]) -> float:
-        """Return the factor of the learning rate of one of `groups` in this epoch."""
+        """Return the factor of the learning rate of one of `parameter_groups` in this epoch."""
         return self.context.plan.rates.get(group["modality"], 1.0)
 
     def begin_epoch(self, epoch: int, facts: Callable[[str], Facts]) -> None:
@@ -140,10 +119,10 @@ class StrategyRun:
             found = self.observed.take()
         random = generator(self.seed, "strategy arrangement", context.epoch)
         self.arranged = strategy.arrange(context, sequence, found, random)
-        context.state = _moved(context.state, self.device)  # what is decided on the host, steps read on the device
+        context.state = moved(context.state, self.device)  # what is decided on the host, steps read on the device
 
     def shown(self, sequence: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the positions in train that the epoch shows where the schedule has `sequence`."""
+        """Return the positions in train that the epoch shows; the schedule's are `sequence`."""
         return sequence if self.arranged is None else self.arranged.positions
 
     @contextmanager
@@ -226,11 +205,10 @@ class StrategyRun:
         for objective in self.strategy.objectives(self.context, seen):
             loss = objective.loss.sum() / (size / self.ranks.count)
             if objective.apart:
-                self._keep_apart(apart, self._gradients(loss, objective.updates))
+                self._keep_apart(apart, gradients_by_group(loss, self.modules, objective.updates))
                 apart += 1
             elif objective.updates is not None:
-                for group, found in self._gradients(loss, objective.updates).items():
-                    _add(self._trained(group), found)
+                add_gradients(loss, self.modules, objective.updates)
             else:
                 together = loss if together is None else loss + together
         if together is not None and together.requires_grad:
@@ -260,13 +238,13 @@ class StrategyRun:
         return {**found, "read": self.read, "observed": observed}
 
     def share(self) -> None:
-        """Exchange what the ranks have observed, before `state_dict`; they all call it together."""
+        """Exchange observations between the ranks, before `state_dict`. Collective."""
         if self.observed is not None:
             self.observed.share()
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Return to the state of `state_dict`."""
-        self.context.state, self.context.epoch = _moved(saved["state"], self.device), saved["epoch"]
+        self.context.state, self.context.epoch = moved(saved["state"], self.device), saved["epoch"]
         plan = saved["plan"]
         weights = None if plan["weights"] is None else Weights(*plan["weights"])
         frozen: Any = tuple(tuple(group) for group in plan["frozen"])
@@ -304,36 +282,9 @@ class StrategyRun:
             features = teachers.without_ignored(teachers.activate(teachers.encode(inputs)), ignored)
             return Taught(features, teachers.without_ignored(teachers.classify(features), ignored))
 
-    def _trained(self, group: Group) -> list[nn.Parameter]:
-        return [p for p in self.modules[group].parameters() if p.requires_grad]
-
-    def _gradients(self, loss: Tensor, updates: tuple[Group, ...] | None) -> dict[Group, list[Tensor]]:
-        """Return the gradients of `loss` by group, zeros for parameters that it does not depend on."""
-        groups = tuple(self.modules) if updates is None else updates
-        trained = {group: self._trained(group) for group in groups}
-        flat = [p for parameters in trained.values() for p in parameters]
-        found = iter(torch.autograd.grad(loss, flat, retain_graph=True, materialize_grads=True, allow_unused=True))
-        return {group: [next(found) for _ in parameters] for group, parameters in trained.items()}
-
     def _keep_apart(self, number: int, found: dict[Group, list[Tensor]]) -> None:
         if number == len(self._apart):
             self._apart.append(found)
             return
         for group, gradients in found.items():
             torch._foreach_add_(self._apart[number][group], gradients)
-
-
-def _add(parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    """Return `value` with its tensors on `device`."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _moved(item, device) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_moved(item, device) for item in value]
-    return value

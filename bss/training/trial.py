@@ -18,8 +18,9 @@ from bss.config.schema import Config
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import write_json
-from bss.metrics.base import Balance, BalanceMetric, SplitMetric, Trained, TrainingMetric
+from bss.metrics.base import BalanceMetric, SplitMetric, TrainingMetric
 from bss.metrics.find import metrics_of, values_of
+from bss.metrics.inputs import Balance, Trained
 from bss.models.network import Outputs, describe_network
 from bss.signals import finishing_steps
 from bss.strategies import Strategy
@@ -32,6 +33,7 @@ from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.network_parts import parameter_groups
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
@@ -103,7 +105,7 @@ def train_trial(
         run.encode = compiled(network.encode, device)
     graph = step_graph(config, device)
     flops = EpochFlops(network, train)
-    optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
+    optimiser = make_optimiser(network, config.train.optimiser, None if run is None else parameter_groups(network))
     state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)
     state.load()
     records = state.records
@@ -148,7 +150,7 @@ def _final_metrics(
     train: SplitData,
     teachers: Teachers | None,
 ) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
-    """Evaluate the last network and the selected one, which is what remains.
+    """Evaluate the last network and the selected one, which is kept.
 
     Returns metrics.json, and each modality's contribution to the samples of train [n], empty unless imbalance is
     measured.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bss.models.network import IGNORED, MultiModalNetwork, Outputs
 from bss.strategies import Turn
-from bss.strategies.base import FUSION
+from bss.strategies.hooks import FUSION
 from bss.training.frozen import evaluating
 from bss.training.step import Part, Passed, Step
 from bss.training.strategy_run import StrategyRun

@@ -1,4 +1,4 @@
-"""End a pipeline run, whatever its outcome."""
+"""End a pipeline run, successful or not."""
 
 from kfp import dsl
 from kfp.dsl import PipelineTaskFinalStatus

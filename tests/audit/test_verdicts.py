@@ -9,8 +9,8 @@ from bss.balance import audit
 from bss.balance.auditing import share
 
 
-def predictions(n=400, classes=5, seed=0):
-    random = np.random.default_rng(seed)
+def predictions():
+    n, classes, random = 400, 5, np.random.default_rng(0)
     labels = random.integers(0, classes, n)
     logits = {}
     for name in ("audio", "image"):

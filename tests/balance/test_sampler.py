@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from bss.balance import BalanceScore, Heuristic, Learned, Pacing, SequenceSampler, Uniform, WithIndex, smooth
-from bss.balance.sampler import STATE
+from bss.balance.sampler_state import STATE
 
 N = 37
 SCORES = np.linspace(1, -1, N)

@@ -130,7 +130,7 @@ import numpy as np, torch
 from bss.balance import Heuristic, Learned
 n = 10_000_000
 
-def peak():  # getrusage would tell that of the process which started this one, where it is larger
+def peak():  # getrusage would report that of the parent process if it is larger
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 torch.sort(torch.arange(10_000, 0, -1, dtype=torch.int32), stable=True)

@@ -51,7 +51,7 @@ def test_the_sum_of_parts_is_the_whole():
 
 @pytest.fixture
 def loud(own_root, tree, make_config):
-    """Sounds of which three exceed full scale, by 2, 2 and 1 values; one of them is in a skipped sample."""
+    """Sounds, three of which exceed full scale, by 2, 2 and 1 values; one of them is in a skipped sample."""
     root, rows = own_root
     for row, values in ((5, (1.25, -1.5, 1.0)), (40, (2.0, -2.0)), (60, (-2.0,))):
         sound = np.concatenate([np.zeros(100), values, np.full(5, 0.5)]).astype(np.float32)

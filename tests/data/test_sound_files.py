@@ -231,7 +231,7 @@ def test_a_header_that_declares_less_does_not_change_the_values(name, made, tmp_
     path.write_bytes(with_length(name, (made / name).read_bytes(), lambda length: length / 2))
     whole = decode(made / name, RATE)
     samples = compare(path, RATE, decoder=by_sox if name in BY_SOX else by_ffmpeg)
-    if MADE.get(name, ("codec",)) != () or name == "a.flac":  # compressed: the header is not what tells the end
+    if MADE.get(name, ("codec",)) != () or name == "a.flac":  # compressed: the end is not in the header
         assert samples == (None if name == "rf64.wav" else len(whole))
 
 

@@ -1,6 +1,7 @@
 """What the tests of all published datasets in miniature do and assert alike."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,6 @@ def copy_of(fixture: str) -> Any:
     return own
 
 
-def with_and_without_skipping(name: str, root: Path) -> tuple[Any, Any]:
-    """Return the small preset that refuses bad samples, and the one that skips them."""
-    return small_config(name, root), small_config(name, root, **SKIP)
-
-
 def prepared(config: Any, folder: Path) -> Store:
     """Prepare the data of `config` into `folder`/store; return the store."""
     prepare(config, Path(config.prepare.root), folder / "store")
@@ -59,6 +55,28 @@ def require_comparison(config: Any, folder: Path) -> Path:
     return report
 
 
+def every_stage(name: str) -> Any:
+    """Return a test of a module: all stages run on its fixture `published` with the small preset of dataset `name`."""
+
+    @pytest.mark.slow
+    def runs(published, tmp_path):
+        require_comparison(small_config(name, published), tmp_path)
+
+    return runs
+
+
+def require_published(
+    config: Any, folder: Path, capsys: Any, splits: dict[str, int], classes: tuple[str, ...], texts: Iterable[str]
+) -> Store:
+    """Prepare `config` in `folder`; assert the samples by split, the classes, and `texts` of the output."""
+    store = prepared(config, folder)
+    assert Counter(store.splits.tolist()) == splits
+    assert store.classes == classes
+    out = " ".join(capsys.readouterr().out.split())
+    assert [text for text in texts if text not in out] == []
+    return store
+
+
 def require_refused_then_skipped(
     config: Any, skipping: Any, folder: Path, problems: int, texts: Iterable[str], left: int
 ) -> str:
@@ -72,3 +90,9 @@ def require_refused_then_skipped(
     assert not (folder / "store").exists()
     assert len(prepared(skipping, folder)) == left
     return (folder / "store" / "skipped.csv").read_text()
+
+
+def require_bad_samples(name: str, root: Path, folder: Path, problems: int, texts: Iterable[str], left: int) -> str:
+    """`require_refused_then_skipped` with the small preset of dataset `name`, by default and with skipping."""
+    configs = (small_config(name, root), small_config(name, root, **SKIP))
+    return require_refused_then_skipped(*configs, folder, problems, texts, left)

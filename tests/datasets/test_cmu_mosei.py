@@ -86,17 +86,14 @@ def test_the_honest_split_leaves_out_a_video_that_test_has(published, tmp_path):
     assert "-vid_19" in videos["test"]
 
 
-@pytest.mark.slow
-def test_every_stage_runs_with_three_modalities(published, tmp_path):
-    miniatures.require_comparison(small_config("cmu-mosei", published), tmp_path)
+test_every_stage_runs_with_three_modalities = miniatures.every_stage("cmu-mosei")
 
 
 def test_missing_and_broken_features_are_named_and_can_be_left_out(published, tmp_path):
     (published / "vision" / "-vid_1_0.npy").unlink()
     (published / "audio" / "-vid_2_7.npy").write_bytes(b"\x93NUMPY")
     np.save(published / "text" / "-vid_3_0.npy", np.zeros((4, 6), dtype=np.float32))
-    configs = miniatures.with_and_without_skipping("cmu-mosei", published)
-    miniatures.require_refused_then_skipped(*configs, tmp_path, 3, ("-vid_1_0", "-vid_2_7", "-vid_3_0"), 37)
+    miniatures.require_bad_samples("cmu-mosei", published, tmp_path, 3, ("-vid_1_0", "-vid_2_7", "-vid_3_0"), 37)
 
 
 @pytest.mark.parametrize(

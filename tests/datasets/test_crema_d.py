@@ -1,7 +1,5 @@
 """CREMA-D in miniature: eight actors, each emotion, in both layouts, with real WAV, JPEG and FLV files."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 import soundfile
@@ -49,11 +47,10 @@ own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
-    store = miniatures.prepared(small_config("crema-d", published, "published"), tmp_path)
-    assert Counter(store.splits.tolist()) == {"train": 36, "test": 12}
-    assert store.classes == tuple(sorted(EMOTIONS))
-    out = " ".join(capsys.readouterr().out.split())
-    assert "train 36 of 6,698, test 12 of 744" in out
+    config, emotions = small_config("crema-d", published, "published"), tuple(sorted(EMOTIONS))
+    miniatures.require_published(
+        config, tmp_path, capsys, {"train": 36, "test": 12}, emotions, ["train 36 of 6,698, test 12 of 744"]
+    )
 
 
 def test_the_honest_split_has_every_actor_once_and_every_emotion_everywhere(published):
@@ -104,8 +101,7 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(own, tmp_path):
     for image in (own / "Image-01-FPS" / "1003_IEO_SAD_XX").iterdir():
         image.unlink()
     names = ("1001_IEO_NEU_XX", "1002_IEO_HAP_XX", "1003_IEO_SAD_XX")
-    configs = miniatures.with_and_without_skipping("crema-d", own)
-    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, names, 45)
+    skipped = miniatures.require_bad_samples("crema-d", own, tmp_path, 3, names, 45)
     assert all(name in skipped for name in names)
 
 

@@ -38,13 +38,11 @@ own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
-    store = miniatures.prepared(small_config("food-101", published, "published"), tmp_path)
-    assert Counter(store.splits.tolist()) == {"train": 30, "test": 12}
-    assert store.classes == DISHES
+    config, texts = small_config("food-101", published, "published"), ["train 30 of 67,972, test 12 of 22,716"]
+    store = miniatures.require_published(config, tmp_path, capsys, {"train": 30, "test": 12}, DISHES, texts)
     texts = store.read("text", np.array([1, 3]))
     assert words_of(texts[0]).startswith("a pie [UNK]")
     assert words_of(texts[1]) == ""  # no title: the marks alone
-    assert "train 30 of 67,972, test 12 of 22,716" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_honest_split_has_no_title_of_test_in_train(published, tmp_path):
@@ -59,16 +57,13 @@ def test_the_honest_split_has_no_title_of_test_in_train(published, tmp_path):
     assert counts["val"] >= 3
 
 
-@pytest.mark.slow
-def test_every_stage_runs(published, tmp_path):
-    miniatures.require_comparison(small_config("food-101", published), tmp_path)
+test_every_stage_runs = miniatures.every_stage("food-101")
 
 
 def test_missing_and_broken_images_are_named_and_can_be_left_out(own, tmp_path):
     (own / "images" / "train" / "owl_soup" / "owl_soup_2.jpg").unlink()
     (own / "images" / "test" / "waffles" / "waffles_101.jpg").write_text("<html>")
-    configs = miniatures.with_and_without_skipping("food-101", own)
-    miniatures.require_refused_then_skipped(*configs, tmp_path, 2, ("owl_soup_2", "waffles_101"), 37)
+    miniatures.require_bad_samples("food-101", own, tmp_path, 2, ("owl_soup_2", "waffles_101"), 37)
 
 
 @pytest.mark.parametrize(

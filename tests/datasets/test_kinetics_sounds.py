@@ -56,12 +56,9 @@ own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is(published, tmp_path, capsys):
-    store = miniatures.prepared(small_config("kinetics-sounds", published, "published"), tmp_path)
-    assert Counter(store.splits.tolist()) == {"train": 24, "test": 6}
-    assert store.classes == CLASSES
-    out = " ".join(capsys.readouterr().out.split())
-    assert "train 24 of 15,000, val 0 of 1,900, test 6 of 1,900" in out
-    assert "1 groups are in two splits (protocol published)" in out
+    texts = ["train 24 of 15,000, val 0 of 1,900, test 6 of 1,900", "1 groups are in two splits (protocol published)"]
+    config = small_config("kinetics-sounds", published, "published")
+    miniatures.require_published(config, tmp_path, capsys, {"train": 24, "test": 6}, CLASSES, texts)
 
 
 def test_the_honest_split_leaves_out_of_train_what_test_has_and_takes_val_from_train(published, tmp_path, capsys):
@@ -109,8 +106,7 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(own, tmp_path):
         image.unlink()
     texts = [f"train_wav/{name}.wav" for name in (no_sound, broken)]
     texts.append(f"train_img/Image-01-FPS/{no_frames}: a folder without images")
-    configs = miniatures.with_and_without_skipping("kinetics-sounds", own)
-    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, texts, 26)
+    skipped = miniatures.require_bad_samples("kinetics-sounds", own, tmp_path, 3, texts, 26)
     assert all(name in skipped for name in (no_sound, broken, no_frames))
 
 

@@ -42,12 +42,11 @@ own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is(published, tmp_path, capsys):
-    store = miniatures.prepared(small_config("sarcasm", published, "published"), tmp_path)
-    assert Counter(store.splits.tolist()) == {"train": 16, "val": 6, "test": 6}
-    assert store.classes == ("not sarcastic", "sarcastic")
+    config, classes = small_config("sarcasm", published, "published"), ("not sarcastic", "sarcastic")
+    splits, texts = {"train": 16, "val": 6, "test": 6}, ["train 16 of 19,816, val 6 of 2,410, test 6 of 2,409"]
+    store = miniatures.require_published(config, tmp_path, capsys, splits, classes, texts)
     assert store.labels[:4].tolist() == [0, 1, 0, 1]
     assert words_of(store.read("text", np.arange(1))[0]) == "the owl sees a cat bad"
-    assert "train 16 of 19,816, val 6 of 2,410, test 6 of 2,409" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(published, tmp_path):
@@ -88,16 +87,13 @@ def test_a_placeholder_in_all_splits_is_named_as_the_reason_and_may_be_listed(ow
     assert Counter(store.splits.tolist()) == {"train": 14, "val": 6, "test": 6}
 
 
-@pytest.mark.slow
-def test_every_stage_runs(published, tmp_path):
-    miniatures.require_comparison(small_config("sarcasm", published), tmp_path)
+test_every_stage_runs = miniatures.every_stage("sarcasm")
 
 
 def test_missing_and_broken_images_are_named_and_can_be_left_out(own, tmp_path):
     (own / "images" / "train2.jpg").unlink()
     (own / "images" / "5003.jpg").write_text("no image")
-    configs = miniatures.with_and_without_skipping("sarcasm", own)
-    miniatures.require_refused_then_skipped(*configs, tmp_path, 2, ("train-3", "train-4"), 24)
+    miniatures.require_bad_samples("sarcasm", own, tmp_path, 2, ("train-3", "train-4"), 24)
 
 
 @pytest.mark.parametrize(

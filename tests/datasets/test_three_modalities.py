@@ -18,7 +18,7 @@ from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.errors import BssError
 from bss.files import read_json
-from bss.metrics.base import Task
+from bss.metrics.inputs import Task
 from bss.report.results import read_results
 from bss.stages.prepare import prepare
 from bss.stages.schedule import schedule

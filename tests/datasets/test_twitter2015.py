@@ -1,7 +1,5 @@
 """Twitter-2015 in miniature: tweets with two targets each, real TSV files, JPEGs, and a small BERT tokenizer."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from small_training import small_config
@@ -40,11 +38,10 @@ own = miniatures.copy_of("published")
 
 
 def test_the_published_split_is_read_as_it_is(published, tmp_path, capsys):
-    store = miniatures.prepared(small_config("twitter2015", published, "published"), tmp_path)
-    assert Counter(store.splits.tolist()) == {"train": 18, "val": 9, "test": 9}
-    assert store.classes == ("negative", "neutral", "positive")
+    config, classes = small_config("twitter2015", published, "published"), ("negative", "neutral", "positive")
+    splits, texts = {"train": 18, "val": 9, "test": 9}, ["train 18 of 3,179, val 9 of 1,122, test 9 of 1,037"]
+    store = miniatures.require_published(config, tmp_path, capsys, splits, classes, texts)
     assert store.labels[:4].tolist() == [0, 1, 2, 0]
-    assert "train 18 of 3,179, val 9 of 1,122, test 9 of 1,037" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_target_stands_for_its_mark_and_a_quote_is_a_letter(published, tmp_path):
@@ -78,16 +75,13 @@ def test_the_honest_split_leaves_out_what_shares_an_image_with_a_later_split(pub
     assert "6 samples left out, because another split has their image" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.slow
-def test_every_stage_runs(published, tmp_path):
-    miniatures.require_comparison(small_config("twitter2015", published), tmp_path)
+test_every_stage_runs = miniatures.every_stage("twitter2015")
 
 
 def test_missing_and_broken_images_are_named_and_can_be_left_out(own, tmp_path):
     (own / "twitter2015_images" / "train_2.jpg").unlink()
     (own / "twitter2015_images" / "dev_2.jpg").write_bytes(b"\xff\xd8")
-    configs = miniatures.with_and_without_skipping("twitter2015", own)
-    miniatures.require_refused_then_skipped(*configs, tmp_path, 4, ("train-5", "train-6", "dev-5", "dev-6"), 26)
+    miniatures.require_bad_samples("twitter2015", own, tmp_path, 4, ("train-5", "train-6", "dev-5", "dev-6"), 26)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """UCF-101 in miniature: three classes, groups of two clips, real AVI files, flow computed or in .npy."""
 
 import shutil
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -58,11 +57,9 @@ def small(root, protocol="honest", **prepare_keys):
 
 
 def test_the_published_split_is_read_as_it_is_and_flow_is_computed(published, tmp_path, capsys):
-    store = miniatures.prepared(small(published, "published"), tmp_path)
-    assert Counter(store.splits.tolist()) == {"train": 12, "test": 6}
-    assert store.classes == CLASSES
+    config, texts = small(published, "published"), ["train 12 of 9,537, test 6 of 3,783"]
+    store = miniatures.require_published(config, tmp_path, capsys, {"train": 12, "test": 6}, CLASSES, texts)
     assert store.read("flow", np.arange(18)).shape == (18, 8, 2, 40, 40)
-    assert "train 12 of 9,537, test 6 of 3,783" in " ".join(capsys.readouterr().out.split())
     assert len((tmp_path / "store" / "files.sha256").read_text().splitlines()) == 18  # both from one file
 
 

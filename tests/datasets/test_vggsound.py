@@ -79,12 +79,9 @@ def test_both_tables_list_the_same_samples(published, official):
 
 
 def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
-    store = miniatures.prepared(small_config("vggsound", published, "published"), tmp_path)
-    assert Counter(store.splits.tolist()) == {"train": 24, "test": 6}
-    assert store.classes == CLASSES
-    out = " ".join(capsys.readouterr().out.split())
-    assert "train 24 of 168,618, test 6 of 13,954" in out
-    assert "1 groups are in two splits (protocol published)" in out
+    texts = ["train 24 of 168,618, test 6 of 13,954", "1 groups are in two splits (protocol published)"]
+    config = small_config("vggsound", published, "published")
+    miniatures.require_published(config, tmp_path, capsys, {"train": 24, "test": 6}, CLASSES, texts)
 
 
 def test_the_honest_split_leaves_out_of_train_the_videos_of_test(published, tmp_path):
@@ -132,8 +129,7 @@ def test_missing_and_broken_files_are_named_and_can_be_left_out(official, tmp_pa
         f"video video/{broken}.mp4: not a readable video file",
         f"audio video/{mute}.mp4: has no audio track",
     )
-    configs = miniatures.with_and_without_skipping("vggsound", root)
-    skipped = miniatures.require_refused_then_skipped(*configs, tmp_path, 3, texts, 26)
+    skipped = miniatures.require_bad_samples("vggsound", root, tmp_path, 3, texts, 26)
     assert all(name in skipped for name in (missing, broken, mute))
 
 

@@ -127,7 +127,7 @@ def options_exist(parser, words):
 
 
 def merged(tree, change):
-    """Return `tree` with the values of `change`; an empty mapping and one of named parts replace what is there."""
+    """Return `tree` with the values of `change`; an empty mapping and one of named parts replace the old value."""
     found = dict(tree)
     for key, value in change.items():
         replaces = not isinstance(value, dict) or not value or key in ("modalities", "encoders", "fusion")

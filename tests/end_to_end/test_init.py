@@ -34,7 +34,7 @@ def test_init_and_repro_are_all_that_own_data_needs(tmp_path):
     report = tmp_path / "outputs" / "report"
     compared = json.loads((report / "comparison.json").read_text())
     assert set(compared["schedulers"]) == {row.name for row in combinations_of(config)}
-    # Tones, stripes and vectors that tell the class: chance is a third.
+    # Tones, stripes and vectors that show the class: chance is a third.
     assert compared["schedulers"]["uniform"]["test_acc"]["mean"] > 0.8
     assert "data/pets" in (tmp_path / "dvc.lock").read_text()
     assert "Data and pipelines are up to date." in run(tmp_path, "dvc", "repro")

@@ -51,7 +51,7 @@ def receive(connection):
 
 
 class Server:
-    """The programs that run, each by the descriptor that tells its end."""
+    """The running programs, by the descriptor that signals their end."""
 
     def __init__(self, address):
         self.fixed = fixed(os.environ)  # before the libraries are imported, which set some

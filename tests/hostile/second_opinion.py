@@ -36,7 +36,7 @@ def _by_ffmpeg(data: bytes, demuxer: str):
             rgba = Image.fromarray(frame.to_ndarray(format="rgba"))
     finally:
         av.logging.set_level(None)
-    # Of a BMP that lacks bytes of its last row's padding it shifts all rows.
+    # It shifts all rows of a BMP whose last row is missing padding bytes.
     assert not any("not enough data" in text for _, _, text in complaints)
     return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
 

@@ -14,7 +14,7 @@ counts: Counter[tuple[str, str]] = Counter()
 
 
 def tried(kind: str, outcome: str, number: int = 1) -> None:
-    """Count `number` inputs of `kind`: refused, with a message that tells why, or read, as what it still is.
+    """Count `number` inputs of `kind`: refused, with a message that says why, or read correctly.
 
     What is read counts a second time, as compared, when its values are those of a second, independent reading.
     """

@@ -27,7 +27,7 @@ from bss.data.store import Store
 from bss.data.tables import open_table
 from bss.files import read_json
 from bss.inspect.command import inspect
-from bss.metrics.base import Task
+from bss.metrics.inputs import Task
 from bss.models.pretrained import find_weights, read_weights
 from bss.report.results import read_results
 from bss.report.terminal import show

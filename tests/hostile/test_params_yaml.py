@@ -35,7 +35,7 @@ BAD = {
     "a tag that makes objects": "train: !!python/object/apply:os.system [touch ran]\n",
     "a tag that is unknown": "train: !secret x\n",
     "bytes": "train: !!binary aGVsbG8=\n",
-    "a date that is none": "train: 2024-99-99\n",
+    "an impossible date": "train: 2024-99-99\n",
     "a date": "train: 2024-01-02\n",
     "a number of thousands of digits": "train: {epochs: " + "9" * 10_000 + "}\n",
     "a number that is too large": "train: {epochs: 1e999}\n",

@@ -261,7 +261,7 @@ def test_decoding_ends_at_every_limit(limit, value, kind, message, videos, tmp_p
 
 @pytest.mark.process
 def test_an_enormous_frame_is_refused_before_room_is_made_for_it(tmp_path):
-    """FFV1 and others tell the size in the container's header, which is as easily changed as any other number."""
+    """FFV1 and others state the size in the container's header, which is as easily corrupted as any other number."""
     write_video(tmp_path / "x.avi", grey_steps(2, 16, 16), codec="mjpeg")
     data = (tmp_path / "x.avi").read_bytes()
     place, judged = data.index(b"strf") + 12, Videos("video bombs", "avi", tmp_path)

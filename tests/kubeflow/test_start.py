@@ -138,7 +138,7 @@ def test_data_that_changed_since_the_run_started_is_refused():
 def test_an_audit_of_a_pipeline_without_that_step_is_refused_and_the_reverse():
     config = resolve_config(TEXT, ["audit.enabled=true"], [], [])
     assert config_for_pods(config, 0, 1, audits=True) == config
-    with pytest.raises(BssError, match=r"audit.enabled: true, but this pipeline lacks the step audit. Compile it"):
+    with pytest.raises(BssError, match=r"audit.enabled: true, but this pipeline has no step audit. Compile it"):
         config_for_pods(config, 0, 1)
     with pytest.raises(BssError, match=r"audit.enabled: false, but this pipeline has the step audit"):
         config_for_pods(resolve_config(TEXT, [], [], []), 0, 1, audits=True)

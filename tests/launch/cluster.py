@@ -1,4 +1,4 @@
-"""A cluster with the Kubeflow Trainer, as far as the Trainer's client can tell: its pods are processes.
+"""A fake cluster for the Kubeflow Trainer's client, whose pods are processes.
 
 It takes the place of the Kubernetes API that the client calls. What a TrainJob asks for runs as a cluster
 would run it: the command of the job with torchrun's PET_ variables, and the keys of a secret as files.

@@ -42,7 +42,7 @@ train_on_this_machine(trial, config, store, lambda row: print(row, flush=True))
 
 
 def changed(pipeline, **train):
-    """The pipeline's parameters with criteria of which each needs a path of its own, and `train` changed."""
+    """The pipeline's parameters with criteria that each need a code path of their own, and `train` changed."""
     tree = config_to_tree(pipeline[1])
     del tree["schedule"]["schedulers"]["bss-l-online"]  # gradients are not measured online
     tree["measure"]["score"]["criteria"] = ["feature_similarity", "gradient_magnitude"]

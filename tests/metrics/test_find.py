@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bss.errors import BssError
-from bss.metrics.base import Balance, BalanceMetric, Predictions, SplitMetric, Task, Trained, TrainingMetric
+from bss.metrics.base import BalanceMetric, SplitMetric, TrainingMetric
 from bss.metrics.find import all_metrics, check_names, metrics_of, values_of
+from bss.metrics.inputs import Balance, Predictions, Task, Trained
 
 TASK = Task(3, ("audio", "image"))
 LOGITS = np.array([[3, 1, 0], [0, 2, 1], [1, 0, 2], [2, 1, 0]], dtype=np.float32)

@@ -17,8 +17,9 @@ from bss.config import config_to_tree
 from bss.data.store import Store
 from bss.files import read_json
 from bss.metrics import fused_accuracy, overfitting, shapley
-from bss.metrics.base import HeadLosses, Imbalance, ImbalanceMetric, Task
+from bss.metrics.base import ImbalanceMetric
 from bss.metrics.find import metrics_of, values_of
+from bss.metrics.inputs import HeadLosses, Imbalance, Task
 from bss.tracking.columns import final_values
 from bss.training.distributed.ranks import ALONE
 from bss.training.final_imbalance import final_imbalance

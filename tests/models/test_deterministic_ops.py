@@ -18,7 +18,7 @@ from bss.models.average_pool import AveragePool
 from bss.models.deterministic_ops import Recorder, nondeterministic_operations
 from bss.models.encoders import i3d
 from bss.models.network import build_network, describe_network
-from bss.models.nondeterministic import NONDETERMINISTIC, TORCH
+from bss.models.nondeterministic import NONDETERMINISTIC
 from bss.training.distributed.batch_norm import GlobalBatchNorm
 from bss.training.evaluation import evaluate
 from bss.training.measuring import measure
@@ -141,7 +141,7 @@ def test_the_list_is_that_of_the_documentation_of_the_installed_torch():
     beginning, end = (documentation.rindex(text) for text in ("operations will throw a", "In addition, several"))
     named = re.findall(r"^ +\* :(?:class|func):`([\w.]+)`", documentation[beginning:end], re.MULTILINE)
     assert set(DOCUMENTED) == set(named)
-    assert torch.__version__.startswith(f"{TORCH}.")
+    assert torch.__version__.startswith("2.13."), "compare the list with the kernels' source too"
 
 
 @pytest.mark.parametrize("name", [*DOCUMENTED, "kthvalue", "index_reduce"])

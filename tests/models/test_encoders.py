@@ -127,7 +127,7 @@ def test_the_random_state_decides_the_weights(name):
         (VitConfig("vit"), (3, 224, 224), 85_798_656),
         (VitConfig("vit", pooler=True), (3, 224, 224), 86_389_248),
         (ClipImageConfig("clip-image"), (3, 224, 224), 87_849_216),
-        # CLIP ViT-B/32 has 151,277,313 parameters, of which one is the scale of the logits.
+        # CLIP ViT-B/32 has 151,277,313 parameters; one of them is the scale of the logits.
         (ClipTextConfig("clip-text"), (77,), 151_277_313 - 1 - 87_849_216),
     ],
 )

@@ -58,8 +58,8 @@ def network_of(encoder, seed):
     return config, build_network(describe_network(config, TwoModalities(encoder)), seed)
 
 
-def load(encoder, weights, seed=1):
-    config, network = network_of(replace(encoder, weights=str(weights)), seed)
+def load(encoder, weights):
+    config, network = network_of(replace(encoder, weights=str(weights)), seed=1)
     load_pretrained(network, config)
     return network
 

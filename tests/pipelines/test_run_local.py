@@ -19,7 +19,7 @@ def test_print_is_restored_where_steps_overlapped():
         second.__enter__()
         first.__exit__(None, None, None)
         second.__exit__(None, None, None)
-        assert builtins.print is not own  # kfp's fault that is mended here
+        assert builtins.print is not own  # kfp's bug that is fixed here
     assert builtins.print is own
 
 

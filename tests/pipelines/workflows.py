@@ -40,7 +40,7 @@ def put(nodes, name, kind, phase, **more):
 
 
 def step(name, phase, index=None, values=None, tries=("",), message="", started="", cached=False, place=None):
-    """The nodes of a step in `phase`: `tries` are the messages of its tries, of which the last has the phase.
+    """The nodes of a step in `phase`: `tries` are the messages of its tries; the last one has the phase.
 
     With an `index` it is that iteration of its loop; `values` are what its pod was started with.
     """

@@ -76,13 +76,13 @@ def trained(tree, make_config, store, folder):
     return folder / "runs" / "uniform" / "seed=0"
 
 
-def reference(run, store, rows, names=MODALITIES):
+def reference(run, store, rows):
     """The trained network on stored samples, by hand: unimodal logits and fused logits."""
     network = build_network(read_json(run / "network.json", "train"))
     network.load_state_dict(torch.load(run / "model.pt", weights_only=True))
     network.eval()
     raw = {}
-    for name in names:
+    for name in MODALITIES:
         found = store.read(name, rows)
         raw[name] = torch.from_numpy(getattr(found, "values", found))
         if name == "audio":
@@ -174,7 +174,7 @@ def test_unimodal_heads_predict_from_what_is_there(predicted, tree, make_config,
     _, outputs = reference(run, store, store.rows("test"))
     saved = read_table(run / "predictions.parquet", "train")["predicted"].to_pylist()
     assert [row["predicted"] for row in predicted(run=run)] == [store.classes[i] for i in saved]
-    # The first three rows lack image, the next two image and audio.
+    # The first three rows have no image, the next two neither image nor audio.
     kept = [("audio", "vector")] * 3 + [("vector",)] * 2 + [MODALITIES] * 13
     rows = predicted(
         lambda rows: [

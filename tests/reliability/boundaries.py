@@ -23,13 +23,13 @@ def make_clone(folder: Path, tree: dict) -> None:
     commit(folder, "project")
 
 
-def kill_at_every_boundary(tree: dict, folder: Path, stages: tuple[str, ...] = STAGES) -> int:
-    """Kill `dvc repro` where each of `stages` begins, in one clone; compare with another; return the kills."""
+def kill_at_every_boundary(tree: dict, folder: Path) -> int:
+    """Kill `dvc repro` where each stage begins, in one clone; compare with another; return the kills."""
     disturbed, right = folder / "disturbed", folder / "right"
     for clone in (disturbed, right):
         make_clone(clone, tree)
     run(right, "dvc", "repro")
-    for stage in stages:
+    for stage in STAGES:
         _kill_where_it_begins(disturbed, stage)
     run(disturbed, "dvc", "repro")
     assert "up to date" in run(disturbed, "dvc", "repro")
@@ -40,7 +40,7 @@ def kill_at_every_boundary(tree: dict, folder: Path, stages: tuple[str, ...] = S
     )
     for model in (right / "outputs/runs").rglob("model.pt"):
         assert digest_file(disturbed / model.relative_to(right)) == digest_file(model)
-    return len(stages)
+    return len(STAGES)
 
 
 def _kill_where_it_begins(clone: Path, stage: str) -> None:

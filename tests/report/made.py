@@ -7,8 +7,9 @@ import numpy as np
 
 from bss.config.combinations import Combination
 from bss.config.schema import CompareConfig
-from bss.metrics.base import ImbalanceMetric, Task
+from bss.metrics.base import ImbalanceMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Task
 from bss.report.comparison import compare_results
 from bss.report.results import Result
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from made import EPOCHS, add_imbalance, made_results
 
-from bss.metrics.base import ImbalanceMetric, Metric, Task
+from bss.metrics.base import ImbalanceMetric, Metric
 from bss.metrics.final import FinalMetric
 from bss.metrics.find import metrics_of
+from bss.metrics.inputs import Task
 from bss.report.imbalance import imbalance_part
 
 TASK = Task(3, ("audio", "video"))

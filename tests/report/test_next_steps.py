@@ -30,7 +30,7 @@ def difference(value, verdict="inconclusive"):
 
 
 def made(verdict="better", value=3.0, **observed):
-    """A comparison of which no rule has anything to say, with other observations."""
+    """A comparison to which no rule applies, with other observations."""
     facts = {
         "counts": {"train": 2000, "val": 1000, "test": 1000, "classes": 10},
         "test": number(80.0),

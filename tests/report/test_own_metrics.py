@@ -5,7 +5,8 @@ import re
 import pytest
 
 from bss.metrics import find
-from bss.metrics.base import BalanceMetric, SplitMetric, Task
+from bss.metrics.base import BalanceMetric, SplitMetric
+from bss.metrics.inputs import Task
 from bss.report.csv_rows import curve_rows
 from bss.report.plots import final_plot
 from bss.report.results import Result, epoch_names, final_names

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import small_tree
+from killed import Killed, killed_after_saving
 from ruamel.yaml import YAML
 
 from bss.artifacts.history import read_history
@@ -15,7 +16,7 @@ from bss.stages.compare import compare
 from bss.stages.schedule import schedule
 from bss.stages.sequence import check_sequence
 from bss.stages.train import train
-from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.resume.checkpoints import checkpoints_folder
 from bss.training.trial_spec import TrialId, all_trials, describe_trial, read_trial_plan, trial_parameters
 
 SAME = ("history.csv", "metrics.json", "model.pt", "network.json", "predictions.parquet", "sequences.parquet")
@@ -103,26 +104,15 @@ def test_a_strategy_decides_its_own_trainings_and_no_others(crossed, small_root,
 
 
 def test_a_stopped_training_with_a_strategy_resumes_to_the_same_bytes(
-    crossed, small_root, small_store, tmp_path, monkeypatch, pipeline
+    crossed, small_root, small_store, tmp_path, pipeline
 ):
     tree = crossed_tree(small_root)
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
-    config, save = config_from_tree(tree, "params.yaml"), Checkpoints.save
-
-    class Killed(BaseException):
-        pass
-
-    def save_and_end(self, state, steps):
-        save(self, state, steps)
-        if steps == 4:
-            raise Killed
-
+    config = config_from_tree(tree, "params.yaml")
     paths = (small_store, pipeline[0] / "scores", crossed[0] / "plans", tmp_path)
     trial = TrialId("bss-h", 0, "ogm")
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_end)
-        with pytest.raises(Killed):
-            train(config, *paths, [trial])
+    with killed_after_saving(lambda steps: steps == 4), pytest.raises(Killed):
+        train(config, *paths, [trial])
     assert not (tmp_path / trial.path).exists()
     assert list(checkpoints_folder(tmp_path / trial.path).iterdir())
     train(config, *paths, [trial])

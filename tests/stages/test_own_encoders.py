@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers as hf
 from conftest import small_tree
+from killed import Killed, killed_after_saving
 from trials import train_at
 
 from bss.config import config_from_tree
@@ -23,7 +24,6 @@ from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.training.evaluation import predict
 from bss.training.frozen_features import features_file, open_features, write_features
-from bss.training.resume.checkpoints import Checkpoints
 from bss.training.split_data import SplitData
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 from tests.models.own_modules import write_modules
@@ -210,28 +210,13 @@ def test_a_processor_that_disagrees_with_prepare_is_named_before_anything_is_com
     assert not (tmp_path / "scores").exists()
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def test_a_stopped_training_of_the_last_blocks_resumes_bit_for_bit(
-    trained, project, small_root, small_store, tmp_path, monkeypatch
-):
+def test_a_stopped_training_of_the_last_blocks_resumes_bit_for_bit(trained, project, small_root, small_store, tmp_path):
     tree = own_tree(small_root, project)
     tree["network"]["encoders"]["image"] |= {"trainable": "last:1", "learning_rate": 0.001}
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
     config, store = config_from_tree(tree, "params.yaml"), Store.open(small_store)
-    save = Checkpoints.save
-
-    def save_and_end(self, state, done):
-        save(self, state, done)
-        if done == 4:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_end)
-        with pytest.raises(Killed):
-            train_at(tmp_path / "stopped", config, store, project / "plans", "uniform", 0, lambda row: None)
+    with killed_after_saving(lambda done: done == 4), pytest.raises(Killed):
+        train_at(tmp_path / "stopped", config, store, project / "plans", "uniform", 0, lambda row: None)
     for name in ("stopped", "whole"):
         train_at(tmp_path / name, config, store, project / "plans", "uniform", 0, lambda row: None)
     for name in SAME:

@@ -260,7 +260,8 @@ def test_mlflow_has_it(project):
 
 def test_data_of_two_classes_do_not_have_it(project):
     script = (
-        "from bss.metrics.base import SplitMetric, Task\n"
+        "from bss.metrics.base import SplitMetric\n"
+        "from bss.metrics.inputs import Task\n"
         "from bss.metrics.find import metrics_of\n"
         "print([[m.name for m in metrics_of(SplitMetric, Task(n, ('audio',)))] for n in (2, 3)])"
     )

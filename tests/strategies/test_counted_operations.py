@@ -10,6 +10,7 @@ from bss.strategies.aug import Aug
 from bss.strategies.mses import Mses
 from bss.training.flops import EpochFlops
 from bss.training.head_facts import read_columns
+from bss.training.network_parts import parameter_groups
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
 
@@ -31,7 +32,7 @@ def after_each_epoch(strategy, data):
     """Train, and yield the run and the epoch after each."""
     network = network_for(strategy, TWO)
     run = start(strategy, network, epochs=EPOCHS)
-    optimiser = make_optimiser(network, SGD, run.groups())
+    optimiser = make_optimiser(network, SGD, parameter_groups(network))
     for epoch in range(EPOCHS):
         run.read = 0
         val = contradicting(data) if isinstance(strategy, Mses) else data

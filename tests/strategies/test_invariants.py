@@ -64,6 +64,7 @@ from bss.strategies.smv import Smv
 from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
 from bss.training.head_facts import read_columns
+from bss.training.network_parts import parameter_groups
 from bss.training.steps import make_optimiser, train_epoch
 
 ALL = (0.0, 1.0)
@@ -368,7 +369,7 @@ def test_scores_observe_the_clean_pass(case):
     seen = []
     run = start(CASES[case], network, data=data)
     for epoch in (0, 1):  # some act from the second epoch on
-        optimiser = make_optimiser(network, STILL, run.groups())
+        optimiser = make_optimiser(network, STILL, parameter_groups(network))
         run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
         run.arrange(np.arange(9), lambda measure: read_columns(network, data, measure, run.ranks))
         clean = copy.deepcopy(network).train()
@@ -401,7 +402,7 @@ def test_a_step_waits_for_no_result(case):
 
     network, data = network_for(CASES[case], TWO), toy_for(CASES[case], TWO)
     run = start(CASES[case], network, data=data)
-    optimiser = make_optimiser(network, STILL, run.groups())
+    optimiser = make_optimiser(network, STILL, parameter_groups(network))
     for epoch in (0, 1):
         run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
         run.arrange(np.arange(18), lambda measure: read_columns(network, data, measure, run.ranks))

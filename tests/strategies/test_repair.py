@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_tree
+from killed import Killed, killed_after_saving
 from toy import CLASSES, Toy, make_network, setting_for, start
 
 from bss.artifacts.plans import read_plan
@@ -34,9 +35,10 @@ def said_of(labels, classes, shown, sure=4.0, noise=1.0, seed=0):
     return logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
 
 
-def faulty(n=600, classes=6):
+def faulty():
     """Labels, and what each of two modalities shows: 60 times another in the second, 60 times another in both."""
-    labels = np.arange(n) % classes
+    classes = 6
+    labels = np.arange(600) % classes
     shown = np.stack([labels, labels], axis=1)
     shown[:60, 1] = (labels[:60] + 1 + np.arange(60) % (classes - 1)) % classes
     wrong = (labels[60:120] + 1 + np.arange(60) % (classes - 1)) % classes
@@ -62,7 +64,7 @@ def test_nothing_is_hidden_of_clean_data(seed):
 
 @pytest.mark.parametrize("sure", [0.0, 0.3])
 def test_a_modality_near_chance_is_left_alone(sure):
-    """Although 40 % of the other modality are of another class, which the weak one cannot tell."""
+    """Although 40 % of the other modality are of another class, which the weak one cannot detect."""
     labels = np.arange(600) % 6
     shown = np.stack([labels, labels], axis=1)
     shown[:240, 0] = (labels[:240] + 1) % 6
@@ -191,10 +193,6 @@ def test_parameters_out_of_range_are_refused(wrong):
         Repair(**wrong)
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def judged(said, labels):
     """Hide the picture, number 1, of samples of class 0, and leave out those of class 1 that are surest wrong."""
     modality = np.where(labels == 0, 1, NOTHING)
@@ -226,7 +224,7 @@ FILES = ("history.csv", "metrics.json", "model.pt", "predictions.parquet", "sequ
 
 
 @pytest.mark.parametrize("measuring", ["online", "full"])
-def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, small_store, tmp_path, monkeypatch):
+def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, small_store, tmp_path):
     strategy = Repair(measuring=measuring, warm_up=1)
     whole = trained(strategy)
     table = read_table(whole / REPAIRS, "train")
@@ -246,15 +244,8 @@ def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, 
     counts = np.bincount(table["epoch"].to_numpy(), minlength=len(shares))
     assert shares == pytest.approx((counts / len(rows)).tolist())
     assert shares[-1] > 0
-    settings, save = CheckpointsConfig(minutes=None, steps=1), Checkpoints.save
-
-    def save_and_end(self, state, steps):
-        save(self, state, steps)
-        if steps in (1, 4):
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_end)
+    settings = CheckpointsConfig(minutes=None, steps=1)
+    with killed_after_saving(lambda steps: steps in (1, 4)):
         for _ in range(2):
             with pytest.raises(Killed):
                 trained(strategy, Checkpoints(tmp_path / "checkpoints", "key", settings))
@@ -272,7 +263,7 @@ def test_without_such_a_strategy_nothing_is_recorded(trained):
 
 
 class FakeStore:
-    """Train has the rows 1 to 4, of which 1 and 2 are wrong."""
+    """Train has the rows 1 to 4; 1 and 2 are wrong."""
 
     modalities = ("audio", "video")
     ids = np.array(["v", "a", "b", "c", "d"])

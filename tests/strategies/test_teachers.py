@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import small_tree
+from killed import Killed, killed_after_saving
 from test_invariants import CASES
 from test_values import context_of, facts, seen_of
 from toy import CLASSES, Toy, make_network, setting_for, start, teachers_of, train
@@ -22,7 +23,7 @@ from bss.strategies.umt import Umt, feature_distance
 from bss.training import teachers as module
 from bss.training.distributed.ranks import ALONE
 from bss.training.initial_network import initial_network
-from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.resume.checkpoints import checkpoints_folder
 from bss.training.start_strategy import start_strategy
 from bss.training.teachers import TEACHERS, needed_teachers, teachers_for
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
@@ -94,10 +95,10 @@ def taught(pipeline, small_root, small_store, tmp_path_factory):
     return folder / "runs", config, paths
 
 
-def student(taught, row, runs=None):
-    found, config, (store, _, plans) = taught
+def student(taught, row):
+    runs, config, (store, _, plans) = taught
     data, trial = Store.open(store), TrialId(*row)
-    folder = (runs or found) / trial.path
+    folder = runs / trial.path
     return describe_trial(config, data, plans, trial, folder, read_trial_plan(config, data, plans, trial))
 
 
@@ -163,21 +164,11 @@ def test_a_pretrained_strategy_begins_with_the_encoders_of_the_teachers_and_does
     assert not ReconBoost().needs_teachers
 
 
-def test_a_stop_while_teachers_are_trained_or_learned_from_ends_with_the_same_bytes(taught, tmp_path, monkeypatch):
+def test_a_stop_while_teachers_are_trained_or_learned_from_ends_with_the_same_bytes(taught, tmp_path):
     runs, config, paths = taught
-    save = Checkpoints.save
-
-    class Killed(BaseException):
-        pass
-
-    def save_and_end(self, state, steps):
-        save(self, state, steps)
-        raise Killed
-
     often = replace(config, resources=replace(config.resources, checkpoints=CheckpointsConfig(minutes=None, steps=4)))
     (teachers,) = (runs / TEACHERS).iterdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_end)
+    with killed_after_saving(lambda steps: True):
         for _ in range(3):  # twice the teachers, once the student
             with pytest.raises(Killed):
                 train_stage(often, *paths, tmp_path / "runs", [UMT])

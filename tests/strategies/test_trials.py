@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import small_tree
+from killed import Killed, killed_after_saving
 from test_invariants import CASES, NEUTRAL
 
 from bss.artifacts.plans import read_plan
@@ -31,10 +32,6 @@ from bss.training.start_strategy import Teachers
 from bss.training.trial import train_trial
 
 SAME = ("history.csv", "metrics.json", "model.pt", "network.json", "predictions.parquet", "sequences.parquet")
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 @pytest.fixture
@@ -74,18 +71,10 @@ RESUMED = [name for name in CASES if name not in ("none", "gradients x3", "4 x u
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", RESUMED)
-def test_stopped_in_mid_epoch_it_ends_with_the_same_bytes(case, trained, tmp_path, monkeypatch):
+def test_stopped_in_mid_epoch_it_ends_with_the_same_bytes(case, trained, tmp_path):
     whole = trained(CASES[case])
     settings = CheckpointsConfig(minutes=None, steps=1)
-    save = Checkpoints.save
-
-    def save_and_end(self, state, steps):
-        save(self, state, steps)
-        if steps in (4, 8):
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_end)
+    with killed_after_saving(lambda steps: steps in (4, 8)):
         for _ in range(2):  # after the first step of the second epoch, and the second of the third
             with pytest.raises(Killed):
                 trained(CASES[case], Checkpoints(tmp_path / "checkpoints", "key", settings))

@@ -19,6 +19,7 @@ from bss.strategies.mla import Mla, without
 from bss.strategies.reconboost import ReconBoost, boosted
 from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
+from bss.training.network_parts import parameter_groups
 from bss.training.steps import make_optimiser, train_epoch
 
 TWO = ("audio", "video")
@@ -69,7 +70,7 @@ def test_heads_share_one_layer_and_narrower_features_are_projected():
 
 def test_every_parameter_has_one_group_whatever_heads_share():
     network = network_for(Aug(width=4, every=1), TWO)
-    groups = start(Aug(width=4, every=1), network).groups()
+    groups = parameter_groups(network)
     found = [id(p) for group in groups for p in group["params"]]
     assert sorted(found) == sorted(id(p) for p in network.parameters())
     shared = next(group for group in groups if any(p is network.heads["audio"].last.weight for p in group["params"]))
@@ -138,7 +139,7 @@ def test_restarted_parts_lose_their_momentum_once_before_the_epoch():
 
     network = make_network(TWO)
     run = start(Restarting(), network)
-    optimiser = make_optimiser(network, SGD, run.groups())
+    optimiser = make_optimiser(network, SGD, parameter_groups(network))
     for p in network.parameters():
         p.grad = torch.ones_like(p)
     for epoch in (0, 1):
@@ -189,7 +190,7 @@ def test_reconboost_alone_weighs_by_the_others_in_eval_and_jointly_learns_the_su
         expected = torch.autograd.grad(loss, parts, allow_unused=True)
         run = start(strategy, network)
         run.begin_epoch(epoch, lambda split: None)
-        made = make_optimiser(network, ONE, run.groups())
+        made = make_optimiser(network, ONE, parameter_groups(network))
         train_epoch(network, made, data, [np.arange(len(data))], seed=0, epoch=epoch, strategy=run)
         for p, right in zip(parts, expected, strict=True):
             assert (p.grad is None) == (right is None)
@@ -285,7 +286,7 @@ def test_each_encoder_runs_once_per_part_of_a_batch_and_so_does_a_teacher(strate
         encoders |= {("teacher", name): encoder for name, encoder in run.teachers.encoders.items()}
     for key, encoder in encoders.items():
         encoder.register_forward_hook(lambda *_, key=key: calls.append(key))
-    made = make_optimiser(network, SGD, run.groups())
+    made = make_optimiser(network, SGD, parameter_groups(network))
     batches = [np.arange(8), np.arange(8, 16), np.arange(16, 22)]
     for epoch in (0, 1):
         calls.clear()

@@ -17,6 +17,7 @@ from bss.strategies import Setting
 from bss.strategies.mses import Mses
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.head_facts import read_columns, read_facts
+from bss.training.network_parts import parameter_groups
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
@@ -30,7 +31,7 @@ SGD = SgdConfig("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01)
 
 
 class Toy:
-    """What a training asks of `SplitData`; the first modality tells the class more clearly than the others."""
+    """The part of `SplitData` that a training uses; the first modality shows the class more clearly than the others."""
 
     device = torch.device("cpu")
     sample_bytes = 4 * WIDTH
@@ -126,7 +127,7 @@ def facts_of(run, splits):
 def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epochs=EPOCHS, observe=None, optimiser=SGD):
     """Train; return the run, whose context has the state. `strategy` None: plain training."""
     run = None if strategy is None else start(strategy, network, ranks, epochs, data)
-    made = make_optimiser(network, optimiser, None if run is None else run.groups())
+    made = make_optimiser(network, optimiser, None if run is None else parameter_groups(network))
     for epoch in range(epochs):
         if run is not None:
             val = contradicting(data) if isinstance(strategy, Mses) else data

@@ -19,7 +19,7 @@ def free_port():
 
 
 def answers(process, port):
-    """Wait until a server answers; tell whether it does, rather than having ended (another process took its port)."""
+    """Wait until a server answers; return whether it does, or has ended because another process took its port."""
     for _ in range(3000):  # five minutes: importing MLflow alone takes one on a busy machine
         if process.poll() is not None:
             return False

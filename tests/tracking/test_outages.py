@@ -9,6 +9,7 @@ import time
 import mlflow
 import pytest
 from conftest import small_tree
+from killed import Killed
 from mlflow.entities import LoggedModelStatus
 from proxy import Proxy
 from servers import mlflow_server
@@ -209,10 +210,6 @@ def test_a_database_that_another_process_holds_holds_up_no_stage(work, tmp_path,
     assert len(unsent(spool_folder(runs))) == 2
     sync(runs)
     assert not spool_folder(runs).exists()
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize("moment", ["before the note", "before the call"])

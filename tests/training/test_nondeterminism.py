@@ -17,7 +17,7 @@ from bss.training.reproducible import make_reproducible
 
 
 class PutBackward(torch.autograd.Function):
-    """Does nothing but a put_ in its backward pass, of which a GPU would not know the order."""
+    """Only does a put_ in its backward pass, whose order is undefined on a GPU."""
 
     @staticmethod
     def forward(context, inputs):

@@ -13,6 +13,7 @@ from dataclasses import replace
 import mlflow
 import pytest
 from conftest import small_tree
+from killed import Killed, killed_after_saving
 from trials import train_at
 
 from bss.config import config_from_tree
@@ -52,22 +53,10 @@ def expected(pipeline):
     return lambda name: content(pipeline[0] / "runs" / name / "seed=0")
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-def run_until(setting, path, name, steps, monkeypatch):
+def run_until(setting, path, name, steps):
     """Train into `path` and end right after the checkpoint of `steps` steps."""
     config, store, plans = setting
-    save = Checkpoints.save
-
-    def save_and_end(self, state, done):
-        save(self, state, done)
-        if done >= steps:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_end)
+    with killed_after_saving(lambda done: done >= steps):
         rows = []
         try:
             train_at(path, config, store, plans, name, 0, rows.append)
@@ -87,10 +76,10 @@ def finish(setting, path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_stopped_after_any_step(name, setting, expected, tmp_path, monkeypatch):
+def test_stopped_after_any_step(name, setting, expected, tmp_path):
     for steps in range(1, STEPS + 1):
         path = tmp_path / f"{steps}" / "seed=0"
-        if run_until(setting, path, name, steps, monkeypatch):
+        if run_until(setting, path, name, steps):
             break
         assert not path.exists()
         assert finish(setting, path, name) == expected(name)
@@ -98,31 +87,31 @@ def test_stopped_after_any_step(name, setting, expected, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["bss-h", "bss-l-online"])
-def test_stopped_after_every_step(name, setting, expected, tmp_path, monkeypatch):
+def test_stopped_after_every_step(name, setting, expected, tmp_path):
     path = tmp_path / "seed=0"
     stops = 0
-    while not run_until(setting, path, name, 0, monkeypatch):
+    while not run_until(setting, path, name, 0):
         stops += 1
         assert stops <= STEPS
     assert stops >= 4
     assert content(path) == expected(name)
 
 
-def test_with_a_damaged_checkpoint_the_one_before_it_is_used(setting, expected, tmp_path, monkeypatch, capsys):
+def test_with_a_damaged_checkpoint_the_one_before_it_is_used(setting, expected, tmp_path, capsys):
     path = tmp_path / "seed=0"
-    run_until(setting, path, "bss-l-online", 5, monkeypatch)
+    run_until(setting, path, "bss-l-online", 5)
     newest = sorted(checkpoints_folder(path).glob("*.pt"))[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     assert finish(setting, path, "bss-l-online") == expected("bss-l-online")
     assert "damaged" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_checkpoints_of_other_parameters_are_not_used(setting, expected, small_root, tmp_path, monkeypatch):
+def test_checkpoints_of_other_parameters_are_not_used(setting, expected, small_root, tmp_path):
     path = tmp_path / "seed=0"
     tree = small_tree(small_root)
     tree["train"]["optimiser"]["learning_rate"] = 0.01
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
-    run_until((config_from_tree(tree, "params.yaml"), *setting[1:]), path, "uniform", 5, monkeypatch)
+    run_until((config_from_tree(tree, "params.yaml"), *setting[1:]), path, "uniform", 5)
     assert finish(setting, path, "uniform") == expected("uniform")
 
 
@@ -137,7 +126,7 @@ def test_checkpoints_of_earlier_code_are_reported_and_not_used(setting, expected
     with monkeypatch.context() as patch:
         patch.setattr("bss.training.trial_spec.code_digest", lambda stage: "earlier")
         patch.setattr(Checkpoints, "save", save_as_before)
-        run_until(setting, path, "uniform", 5, monkeypatch)
+        run_until(setting, path, "uniform", 5)
     assert finish(setting, path, "uniform") == expected("uniform")
     assert "made with other data, parameters or code; training starts from scratch" in capsys.readouterr().out
 

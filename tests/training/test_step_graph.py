@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import small_tree
-from test_resume import Killed, content
+from killed import Killed, killed_after_saving
+from test_resume import content
 from trials import train_at
 
 from bss.config.training import AdamConfig, TrainConfig
 from bss.data.store import Store
 from bss.stages import measure as measuring
 from bss.training import trial, uniform
-from bss.training.resume.checkpoints import Checkpoints
 from bss.training.step_graph import WARM_UP, StepGraph, step_graph
 
 BATCH = 14
@@ -138,24 +138,15 @@ def test_dropout_draws_in_a_recorded_step_what_it_draws_in_a_plain_one(
 
 
 def test_a_training_that_was_stopped_anywhere_ends_with_the_same_bits(
-    make_config, small_root, small_store, pipeline, tmp_path, monkeypatch, request
+    make_config, small_root, small_store, pipeline, tmp_path, request
 ):
     config, plans = config_for(make_config, small_root), pipeline[0] / "plans"
     plain = trained(config, small_store, plans, tmp_path / "plain")
     recorders = request.getfixturevalue("recorders")
-    save = Checkpoints.save
     for steps in (2, 5, 7, 8, 11):
         path = tmp_path / f"{steps}"
-
-        def save_and_end(self, state, done, steps=steps):
-            save(self, state, done)
-            if done >= steps:
-                raise Killed
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Checkpoints, "save", save_and_end)
-            with pytest.raises(Killed):
-                trained(config, small_store, plans, path)
+        with killed_after_saving(lambda done, steps=steps: done >= steps), pytest.raises(Killed):
+            trained(config, small_store, plans, path)
         assert trained(config, small_store, plans, path) == plain
     assert sum(recorder.replays for recorder in recorders) > 10
 
@@ -190,7 +181,7 @@ def test_a_step_that_cannot_be_recorded_is_reported_once_and_taken_plainly(
     assert trained(config, small_store, plans, tmp_path / "recorded") == refused
 
 
-def one_layer(sequence, graph, optimiser, layer, on_step=lambda number: None):
+def one_layer(sequence, graph, optimiser, layer):
     """Take a step per value of `sequence` that adds up what it sees; return what each step gave."""
 
     class Take:
@@ -209,8 +200,7 @@ def one_layer(sequence, graph, optimiser, layer, on_step=lambda number: None):
 
     seen = []
     with graph.epoch():
-        for number, value in enumerate(sequence):
-            on_step(number)
+        for value in sequence:
             part = ({"x": torch.full((2, 1), float(value))}, torch.full((2,), value))
             ((outputs, labels),) = graph.step(Take(), [2], iter([part]))
             seen.append((float(outputs.fused.sum()), labels.tolist()))

@@ -1,4 +1,4 @@
-"""Transfer small arrays to a device and back."""
+"""Transfer arrays and tensors to a device and back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +13,17 @@ def onto(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
     tensor = torch.from_numpy(array)
     # From pageable memory the copy would wait for all queued GPU work.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """Return `value`, a tensor or a nesting of dicts and lists, with its tensors on `device`."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: moved(item, device) for key, item in value.items()}
+    if isinstance(value, list):
+        return [moved(item, device) for item in value]
+    return value
 
 
 def read_later(tensor: Tensor) -> Callable[[], list[Any]]:

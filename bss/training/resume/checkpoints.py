@@ -94,7 +94,7 @@ class Checkpoints:
         return state
 
     def _latest_here(self) -> tuple[int, dict[str, Any] | None]:
-        """Return steps and content of the newest valid one on this disk; (-1, None) if there is none."""
+        """Return steps and content of the newest valid one on this disk; (-1, None) without any."""
         for path in reversed(self._found()):
             saved = _read(path)
             if saved is None:

@@ -104,7 +104,7 @@ class TrainingState:
     def after_step(self, step: int, loss: Tensor, stop_asked: bool, last: bool) -> None:
         """Save if that is due. If a rank was asked to stop, save and raise KeyboardInterrupt.
 
-        `step` counts the steps of the epoch that are done, of which this was the `last` or not; `loss` is the sum
+        `step` counts the finished steps of the epoch, `last` says whether this was its last; `loss` is the sum
         of this rank's losses in them. With several ranks it happens one step later, except for the last step.
         """
         steps = step + sum(row["schedule/steps"] for row in self.records.history)

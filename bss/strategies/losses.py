@@ -1,0 +1,30 @@
+"""Losses that several strategies share."""
+
+from __future__ import annotations
+
+from bss.lazy_torch import torch
+from bss.strategies.hooks import Seen, Weights
+
+
+def weighted_loss(seen: Seen, weights: Weights, label_smoothing: float = 0.0) -> torch.Tensor:
+    """Return the weighted sum of the cross-entropies of `seen`, float [batch]."""
+    targets = seen.labels if seen.targets is None else seen.targets
+
+    def entropy(logits: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+
+    fused = None if weights.fused is None else weights.fused * entropy(seen.fused)
+    if not weights.unimodal:
+        assert fused is not None
+        return fused
+    losses = {name: entropy(logits) for name, logits in seen.logits.items() if name in weights.unimodal}
+    if len(set(weights.unimodal.values())) == 1:  # the operations of `training_loss`, to the bit
+        unimodal = next(iter(weights.unimodal.values())) * torch.stack(list(losses.values())).sum(dim=0)
+    else:
+        unimodal = torch.stack([weights.unimodal[name] * loss for name, loss in losses.items()]).sum(dim=0)
+    return unimodal if fused is None else fused + unimodal
+
+
+def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return `labels` int64 [batch] as float32 [batch, classes]; torch's own would wait for the device."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.float32)
