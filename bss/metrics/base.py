@@ -7,7 +7,7 @@ modalities after it, or how they differ at some epochs. Another input is another
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from operator import attrgetter
@@ -20,6 +20,7 @@ from bss.balance.checks import require
 from bss.config.schema import EvaluationConfig
 from bss.errors import BssError
 from bss.lazy_torch import torch
+from bss.strategies.shares import fuse_part
 
 MODALITY = "{modality}"
 """Stands for each modality in the name and the label of a metric that has a value per modality."""
@@ -108,6 +109,17 @@ class Imbalance:
     gradient_norms: dict[str, float]
     """Of the configured loss in each encoder's parameters, on one batch of train, the mean over its samples."""
     random: np.random.Generator
+    _fused: dict[frozenset[str], torch.Tensor] = field(default_factory=dict)
+
+    def fused(self, present: Iterable[str]) -> torch.Tensor:
+        """Return the fused logits [n, classes] of some modalities, the features of all others being zero.
+
+        Each part is computed once, however many metrics ask for it.
+        """
+        part = frozenset(present)
+        if part not in self._fused:
+            self._fused[part] = fuse_part(self.features, self.fuse, part)
+        return self._fused[part]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Literal
@@ -68,13 +68,13 @@ def share_logits(seen: Seen) -> dict[str, torch.Tensor]:
 
     For concatenation that is ``W_m f_m + b / M``, so that the shares sum to the fused logits.
     """
-    return share_of(seen.features, seen.fuse)
+    return share_of(seen.features, lambda present: fuse_some(seen, present))
 
 
-def share_of(features: Mapping[str, torch.Tensor], fuse: Fuse) -> dict[str, torch.Tensor]:
-    """Return the same from features [batch, width] and the fusion head alone."""
-    rest = (1 - 1 / len(features)) * fuse_part(features, fuse, ())
-    return {name: fuse_part(features, fuse, (name,)) - rest for name in features}
+def share_of(names: Collection[str], fused: Callable[[tuple[str, ...]], torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the same of modalities `names`, from the fused logits of some of them, the others' features being zero."""
+    rest = (1 - 1 / len(names)) * fused(())
+    return {name: fused((name,)) - rest for name in names}
 
 
 def logits_of(seen: Seen, source: Source) -> dict[str, torch.Tensor]:
