@@ -27,10 +27,21 @@ def fuse_some(seen: Seen, present: Iterable[str]) -> torch.Tensor:
     return fuse_part(seen.features, seen.fuse, present)
 
 
-def fuse_part(features: Mapping[str, torch.Tensor], fuse: Fuse, present: Iterable[str]) -> torch.Tensor:
-    """Return the fused logits [batch, classes] of the modalities `present`, the features of all others being zero."""
+def fuse_part(
+    features: Mapping[str, torch.Tensor],
+    fuse: Fuse,
+    present: Iterable[str],
+    absent: Mapping[str, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Return the fused logits [batch, classes] of the modalities `present`.
+
+    The features of all others are those of `absent`, [width] per modality; None: zero.
+    """
     kept = set(present)
-    return fuse({name: x if name in kept else torch.zeros_like(x) for name, x in features.items()})
+    instead = {
+        name: torch.zeros_like(x) if absent is None else absent[name].expand_as(x) for name, x in features.items()
+    }
+    return fuse({name: x if name in kept else instead[name] for name, x in features.items()})
 
 
 def coalitions(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -50,14 +61,16 @@ def shapley(names: Iterable[str], value: Mapping[frozenset[str], torch.Tensor]) 
     return shares
 
 
-def sample_contributions(seen: Seen) -> torch.Tensor:
+def sample_contributions(seen: Seen, absent: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
     """Return what each modality contributes to the prediction of each sample, float64 [batch, M].
 
     Its Shapley share of a game in which some modalities, the features of the others being zero, win their number if
-    the fused prediction is right, else nothing (Wei et al., CVPR 2024). The shares of a sample sum to M or 0.
+    the fused prediction is right, else nothing (Wei et al., CVPR 2024). The shares of a sample sum to M or 0. `absent`
+    [width] per modality takes the place of the zeros.
     """
     names = list(seen.features)
-    fused = {frozenset(c): fuse_some(seen, c) for c in coalitions(names)} | {frozenset(names): seen.fused}
+    parts = {frozenset(c): fuse_part(seen.features, seen.fuse, c, absent) for c in coalitions(names)}
+    fused = parts | {frozenset(names): seen.fused}
     value = {c: len(c) * (z.argmax(dim=1) == seen.labels).double() for c, z in fused.items()}
     value[frozenset()] = torch.zeros_like(value[frozenset(names)])
     return torch.stack(list(shapley(names, value).values()), dim=1)

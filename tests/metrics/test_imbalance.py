@@ -35,6 +35,7 @@ from bss.balance.schedulers.uniform import UniformEntry as Uniform
 from bss.strategies.aug import Aug
 from bss.strategies.mla import Mla
 from bss.strategies.mmpareto import MmPareto
+from bss.strategies.opm import Opm
 from bss.strategies.remix import Remix
 from bss.strategies.smp import Smp
 
@@ -193,6 +194,17 @@ def test_flops_of_strategies_by_hand():
     run.read = 22
     forward = 2 * (2 * (30 + 24 + 12) + 24)
     assert flops(run, Uniform(), 0, 22) == 22 * (encoder + heads - of_inputs // 2 + forward)
+
+
+def test_flops_of_what_the_host_draws_are_those_of_the_expectation():
+    network, data = make_network(TWO), Toy(TWO)
+    plain = EpochFlops(network, data)(None, Uniform(), 0, 10)
+    # Where it acts, the fusion head runs on both features, on each and on none, and then on what is left.
+    acting = 2 * 4 * 8 * 3
+    for execute, window, expected in ((1.0, (0.0, 1.0), acting), (0.25, (0.0, 1.0), acting / 4), (1.0, (0.5, 1.0), 0)):
+        run = start(Opm(execute=execute, window=window), network)
+        run.begin_epoch(0, None)
+        assert EpochFlops(network, data)(run, Uniform(), 0, 10) == plain + 10 * expected
 
 
 def test_flops_of_turns_by_hand():
