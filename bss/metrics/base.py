@@ -66,7 +66,8 @@ class Trained:
     samples: int
     steps: int
     flops: int | None = None
-    """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks."""
+    """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks; without those
+    of teachers, which were trained before."""
     hidden: float | None = None
     """Share of the samples of train of which the strategy hides something; None for strategies that never do."""
 
