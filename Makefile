@@ -29,7 +29,7 @@ IMAGE ?= bss
 COMMIT = $(shell git rev-parse HEAD)$(shell git diff --quiet HEAD -- . || echo -modified)
 TAGGED = $(IMAGE):$(shell echo $(COMMIT) | sed -E 's/^(.{12})[0-9a-f]*/\1/')
 
-BENCHMARKS := balance_cost strategy_cost reference_loop data_path sequences growth overheads frozen_features
+BENCHMARKS := balance_cost strategy_cost reference_loop data_path sequences growth overheads frozen_features imbalance_cost
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run data-push data-pull ui test test-fast extras python-versions bench gpu reliability picture lint docs image kubeflow-local kubeflow-docker compiled

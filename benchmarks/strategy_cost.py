@@ -43,6 +43,7 @@ ACTING: dict[str, dict[str, Any]] = {
     "reconboost": {"alone": 1, "joint": 1},
     "relearning": {"every": 1},
     "remix": {"warm_up": 1},
+    "repair": {"warm_up": 1},
     "smp": {"warm_up": 1},
     "smv": {"warm_up": 1},
     "weights": {"encoder_gradients": 1.5},
@@ -94,7 +95,7 @@ def run(samples: int, repetitions: int, batch_size: int, channels: int, device: 
     make_reproducible()
     shape = replace(SHAPE, channels=channels)
     strategies = {strategy.kind: strategy(**ACTING.get(strategy.kind, {})) for strategy in find_strategies()}
-    kinds = [kind for kind, strategy in strategies.items() if kind == "none" or not strategy.plain]
+    kinds = list(strategies)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     flops: dict[str, list[float]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
@@ -103,6 +104,7 @@ def run(samples: int, repetitions: int, batch_size: int, channels: int, device: 
         config = make_config(root, shape, repetitions + 1, batch_size, uniform, device=device)
         store = prepare_quietly(config, root)
         trainings = {kind: Training(config, store, strategies[kind]) for kind in kinds}
+        epochs = {kind: training.config.train.epochs for kind, training in trainings.items()}
         for repetition in range(repetitions + 1):
             for kind in kinds if repetition % 2 == 0 else reversed(kinds):
                 spent, operations = trainings[kind]()
@@ -117,7 +119,9 @@ def run(samples: int, repetitions: int, batch_size: int, channels: int, device: 
             seconds[kind],
             seconds["none"],
             note=f"expected: {FACTS[kind].cost}; operations of the epoch, with the passes before it: "
-            f"x{np.mean(flops[kind]) / plain:.2f}" + (f"; {busy}" if kind == kinds[1] else ""),
+            f"x{np.mean(flops[kind]) / plain:.2f}"
+            + (f"; epochs: x{epochs[kind] / epochs['none']:g}" if epochs[kind] != epochs["none"] else "")
+            + (f"; {busy}" if kind == kinds[1] else ""),
         )
         for kind in kinds[1:]
     ]

@@ -3,6 +3,8 @@
     python -m benchmarks.strategy_matrix FOLDER                                         # the built-in data
     python -m benchmarks.strategy_matrix FOLDER --root DATA --fault contradicting-40    # other sounds and images
 
+    python -m benchmarks.strategy_matrix FOLDER --markdown                              # what a finished run found
+
 Writes FOLDER/params.yaml and runs the stages in FOLDER, with the learning rate tuned for uniform shuffling. If it is
 interrupted, it resumes: finished trainings are kept. They are made seed by seed, so that what there is can be compared.
 """
@@ -14,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.matrix_page import read_matrix
 from benchmarks.planted_faults import FAULTS, plant
 from benchmarks.record import PROJECT
 from bss.config.load import read_yaml
+from bss.errors import BssError
 from bss.init.yaml_style import block_style
 
 SCHEDULERS = ("uniform", "bss-h", "bss-l-online")
@@ -35,12 +39,15 @@ WITHOUT_HEADS = ("fused-only", "dgl")
 """Online scores come from the unimodal heads, which these do not train."""
 
 
-def parameters(root: str | None, seeds: int) -> dict[str, Any]:
+def parameters(root: str | None, seeds: int, epochs: int | None = None) -> dict[str, Any]:
     """Return the parameters of the built-in comparison with the matrix in place of its schedulers.
 
     `root` is a folder of other data with sounds and images, which become 14 x 14 pixels; None: the built-in data.
+    With other `epochs`, decays of the learning rate and the pacing take as large a share of them.
     """
     tree: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
+    if epochs is not None:
+        _stretch(tree, epochs)
     schedulers = tree["schedule"]["schedulers"]
     tree["schedule"]["schedulers"] = {name: schedulers[name] for name in SCHEDULERS}
     tree["strategies"] = {"none": {"kind": "none"}, **CONTROLS, **{name: {"kind": name} for name in STRATEGIES}}
@@ -60,6 +67,17 @@ def parameters(root: str | None, seeds: int) -> dict[str, Any]:
     return tree
 
 
+def _stretch(tree: dict[str, Any], epochs: int) -> None:
+    factor = epochs / tree["train"]["epochs"]
+    tree["train"]["epochs"] = epochs
+    decay = tree["train"]["decay"]
+    decay["at"] = list(dict.fromkeys(max(1, round(factor * at)) for at in decay["at"]))
+    for scheduler in tree["schedule"]["schedulers"].values():
+        pacing = scheduler.get("pacing", {})
+        if "grow_epochs" in pacing:
+            pacing["grow_epochs"] = max(1, round(factor * pacing["grow_epochs"]))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stages; return the exit status of the one that failed, or 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.strategy_matrix", description=__doc__)
@@ -67,8 +85,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, help="data to plant a fault in (default: the built-in data with theirs)")
     parser.add_argument("--fault", choices=[fault.name for fault in FAULTS], default="clean", help="to plant in --root")
     parser.add_argument("--seeds", type=int, default=8, help="default: 8")
+    parser.add_argument("--epochs", type=int, help="of each training (default: those of the built-in comparison)")
+    parser.add_argument("--markdown", action="store_true", help="print the matrix of a finished run, and train nothing")
     options = parser.parse_args(arguments)
     folder: Path = options.folder
+    if options.epochs is not None and options.epochs < 1:
+        parser.error(f"--epochs: must be at least 1, but is {options.epochs}")
+    if options.markdown:
+        try:
+            print(read_matrix(folder / "outputs" / "report"))
+        except BssError as error:
+            parser.error(str(error))
+        return 0
     folder.mkdir(parents=True, exist_ok=True)
     stages = [] if (folder / "outputs" / "store").is_dir() else ["prepare"]
     if options.root is None:
@@ -77,9 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (fault,) = (fault for fault in FAULTS if fault.name == options.fault)
         plant(options.root, fault, ("audio", "image"), folder / "data")
     params = folder / "params.yaml"
+    tree = parameters(None if options.root is None else "data", options.seeds, options.epochs)
     if not params.is_file():  # `bss tune --write` changes it
-        tree = parameters(None if options.root is None else "data", options.seeds)
         params.write_text(block_style(tree))
+    found, wanted = read_yaml(params)["train"]["epochs"], tree["train"]["epochs"]
+    if options.epochs is not None and found != wanted:
+        parser.error(f"--epochs: {params} was written for {found} epochs, not {wanted}. Name another folder.")
     by_seed = [f"train --seed {seed}" for seed in range(options.seeds)]
     for stage in [*stages, "tune --write", "measure", "schedule", *by_seed, "train", "compare"]:
         status = subprocess.run(["bss", *stage.split()], cwd=folder, check=False).returncode

@@ -1,7 +1,7 @@
 """Groups of trainings: each group is one pod and leaves one artifact."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,25 @@ def group_size(trials: int, asked: int, epoch_seconds: float | None, epochs: int
     return max(least, min(together, max(trials, 1)))
 
 
-def group_trials(trials: Sequence[dict[str, Any]], size: int, plans: Path) -> list[dict[str, Any]]:
-    """Write into `plans` which trainings are in which group, `size` in each, in order; return the groups.
+def group_trials(
+    trials: Sequence[dict[str, Any]], size: int, plans: Path, taught: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Write into `plans` which trainings are in which group, `size` or more in each, in order; return the groups.
 
+    Trainings of one seed whose strategies are `taught` need the same teachers. They share a group, the last of their
+    seed in it, so that no teachers are trained twice; only they make a group larger than `size`.
     ``group`` is the number, and ``digest`` covers all that its trainings take: Kubeflow compares values alone, and a
     list of all trainings may be longer than a value may be.
     """
-    groups = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
+    groups: list[list[dict[str, Any]]] = []
+    for seed in dict.fromkeys(trial["seed"] for trial in trials):
+        of_seed = [trial for trial in trials if trial["seed"] == seed]
+        students = [trial for trial in of_seed if trial.get("strategy") in taught]
+        units = [[trial] for trial in of_seed if trial not in students] + [students] * bool(students)
+        for unit in units:
+            if not groups or len(groups[-1]) >= size:
+                groups.append([])
+            groups[-1] += unit
     write_json(plans / GROUPS, {"groups": groups})
     return [{"group": number, "digest": digest_json(group)} for number, group in enumerate(groups)]
 

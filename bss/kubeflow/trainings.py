@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.config import Config
-from bss.config.combinations import PLAIN
+from bss.config.combinations import PLAIN, combinations_of, epochs_of
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json
@@ -53,6 +53,16 @@ def trial_config(plans: Path, scheduler: str, seed: int, digest: str, strategy: 
             f"{digest[:12]}: these plans belong to another run. Rerun the pipeline without its cache."
         )
     return config_from_part(part["parameters"])
+
+
+def most_epochs(config: Config) -> int:
+    """Return the epochs of the longest training of a run."""
+    return max(epochs_of(config, combination.strategy) for combination in combinations_of(config))
+
+
+def taught_strategies(config: Config) -> list[str]:
+    """Return the names of the strategies that need teachers."""
+    return [name for name, strategy in config.strategies.items() if strategy.needs_teachers]
 
 
 def without_tracking(config: Config) -> Config:

@@ -6,7 +6,7 @@ from bss.strategies.shares import share_of
 
 
 def _compute(imbalance: Imbalance) -> dict[str, float]:
-    shares = share_of(imbalance.features, imbalance.fuse)
+    shares = share_of(imbalance.features, imbalance.fused)
     return {name: float((z.argmax(dim=1) == imbalance.labels).float().mean()) for name, z in shares.items()}
 
 

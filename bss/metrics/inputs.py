@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bss.config.schema import EvaluationConfig
 from bss.lazy_torch import torch
+from bss.strategies.shares import fuse_part
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Trained:
     samples: int
     steps: int
     flops: int | None = None
-    """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks."""
+    """Floating-point operations of the steps and of passes for schedulers and strategies, over all ranks; without those
+    of teachers, which were trained before."""
     hidden: float | None = None
     """Share of the training samples in which the strategy hides something; None for strategies that never do."""
 
@@ -89,3 +91,14 @@ class Imbalance:
     gradient_norms: dict[str, float]
     """Of the configured loss in each encoder's parameters, on one batch of train, the mean over its samples."""
     random: np.random.Generator
+    _fused: dict[frozenset[str], torch.Tensor] = field(default_factory=dict)
+
+    def fused(self, present: Iterable[str]) -> torch.Tensor:
+        """Return the fused logits [n, classes] of some modalities, the features of all others being zero.
+
+        Each part is computed once, however many metrics ask for it.
+        """
+        part = frozenset(present)
+        if part not in self._fused:
+            self._fused[part] = fuse_part(self.features, self.fuse, part)
+        return self._fused[part]

@@ -2,7 +2,7 @@
 
 from bss.metrics.base import ImbalanceMetric, Reading
 from bss.metrics.inputs import Imbalance, Task
-from bss.strategies.shares import coalitions, fuse_part, shapley
+from bss.strategies.shares import coalitions, shapley
 
 MOST = 5
 """Modalities whose parts are all tried."""
@@ -15,7 +15,7 @@ def contributions(imbalance: Imbalance) -> dict[str, float]:
     """
     names, labels = list(imbalance.features), imbalance.labels
     parts = [*coalitions(names), tuple(names)]
-    fused = {frozenset(part): fuse_part(imbalance.features, imbalance.fuse, part) for part in parts}
+    fused = {frozenset(part): imbalance.fused(part) for part in parts}
     value = {part: (z.argmax(dim=1) == labels).double().mean() for part, z in fused.items()}
     value[frozenset()] = labels.bincount().max().double() / len(labels)
     return {name: float(share) for name, share in shapley(names, value).items()}

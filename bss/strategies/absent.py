@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bss.lazy_torch import torch
-from bss.strategies.hooks import Context, Group, Seen, Setting, State
+from bss.strategies.hooks import ALL, Context, Group, Mixed, Seen, Setting, State
 
 Absent = Literal["zero", "mean"]
 """zero: what a rectifier makes of an input that is missing; mean: for encoders whose features are signed, such as BERT
@@ -25,6 +25,26 @@ def start_means(absent: Absent, setting: Setting, modules: Mapping[Group, torch.
     return {"absent": means, "known": torch.zeros(len(means))}
 
 
+def known_means(context: Context) -> dict[str, torch.Tensor]:
+    """Return the running means [width] as they are, by modality; zeros before the first sample."""
+    known = context.state["known"].clamp_min(MOMENTUM)
+    return {name: mean / known[place] for place, (name, mean) in enumerate(context.state["absent"].items())}
+
+
+def means_for_hidden(context: Context, seen: Seen) -> Mixed | None:
+    """Return the features for the fusion head with running means where a sample does not show them, if any does not."""
+    every = torch.ones_like(seen.labels, dtype=torch.bool)
+    numbers = dict(zip(seen.features, range(len(seen.features)), strict=True))
+    shown = {
+        name: every if seen.kept is None else (seen.kept == ALL) | (seen.kept == number)
+        for name, number in numbers.items()
+    }
+    means = running_means(context, seen, shown)
+    if seen.kept is None:
+        return None
+    return Mixed({n: torch.where(shown[n][:, None], x, means[n]) for n, x in seen.features.items()}, heads=False)
+
+
 def running_means(context: Context, seen: Seen, shown: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the running mean [width] of each modality's features in `seen`, these included.
 
@@ -39,12 +59,11 @@ def running_means(context: Context, seen: Seen, shown: Mapping[str, torch.Tensor
     counts = torch.stack([mask.sum() for mask in masks.values()])
     total = context.total(torch.cat([*sums, counts]))
     *parts, counts = total.split([*(len(x) for x in sums), len(sums)])
-    state, found = context.state, {}
+    state = context.state
     known = torch.where(counts > 0, (1 - MOMENTUM) * state["known"] + MOMENTUM, state["known"])
     for place, (name, part) in enumerate(zip(masks, parts, strict=True)):
         old, count = state["absent"][name], counts[place]
         moved = (1 - MOMENTUM) * old + MOMENTUM * part / count.clamp_min(1)
         state["absent"][name] = torch.where(count > 0, moved, old)
-        found[name] = state["absent"][name] / known[place].clamp_min(MOMENTUM)
     state["known"] = known
-    return found
+    return known_means(context)

@@ -127,6 +127,13 @@ class Strategy(ABC):
         """Return a hashable value that changes when the steps' operations do for another reason than in `steady`."""
         return None if self.steady else context.epoch
 
+    def outcomes(self) -> list[tuple[float, Strategy]]:
+        """Return the strategies that a step may turn out to be by what the host draws, with their probabilities.
+
+        All steps of each have the same operations; an epoch counts the expectation.
+        """
+        return [(1.0, self)]
+
     def measures(self, context: Context) -> bool:
         """Return whether `arrange` needs what `measure` says before the epoch of `context`: a pass over train."""
         return False

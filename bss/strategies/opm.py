@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Method
+from bss.strategies.absent import Absent, running_means, start_means
+from bss.strategies.base import Method, Strategy
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, Mixed, Objective, Seen, Setting
+from bss.strategies.hooks import Context, Group, Mixed, Objective, Seen, Setting, State
 from bss.strategies.keeping import check_hiding
 from bss.strategies.losses import weighted_loss
 from bss.strategies.scaling import check_window, inside
@@ -26,6 +28,7 @@ class Opm(Method):
 
     kind: Literal["opm"] = "opm"
     control = "modality-dropout"
+    steady = True
     rate: float = 0.5
     """Probability that a sample loses the features of a modality that is barely surer, in [0, 1]."""
     strength: float = 0.5
@@ -36,6 +39,10 @@ class Opm(Method):
     """Where confidence is read: the modality's share of the fused logits (paper), or its head."""
     window: tuple[float, float] = (0.06, 1.0)
     """The part of the epochs in which it acts; the authors begin with epoch 6 of 100."""
+
+    absent: Absent = "zero"
+    """What takes the place of the features: zero, or the mean of the modality's features over the last parts of
+    batches, which is not scaled, for encoders whose features are signed (BERT, ViT)."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -49,9 +56,27 @@ class Opm(Method):
         check_source(setting, self.source, self)
         check_hiding(setting)
 
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
+        """Return the running means, if they are used."""
+        return start_means(self.absent, setting, modules)
+
+    def phase(self, context: Context) -> bool:
+        """Return whether it acts in the epoch of `context`."""
+        return self._acts(context)
+
+    def outcomes(self) -> list[tuple[float, Strategy]]:
+        """Return that it acts on a part of a batch, or does not."""
+        return [(self.execute, replace(self, execute=1.0)), (1 - self.execute, replace(self, execute=0.0))]
+
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
         """Return the features that are left for the fusion head."""
-        if not self._acts(context) or draw.host("execute").random() >= self.execute:
+        if not self._acts(context):
+            return None
+        instead = {name: torch.zeros_like(x[:1]) for name, x in seen.features.items()}
+        if self.absent == "mean":
+            every = torch.ones_like(seen.labels, dtype=torch.bool)
+            instead = running_means(context, seen, dict.fromkeys(seen.features, every))
+        if draw.host("execute").random() >= self.execute:
             return None
         with torch.no_grad():
             sums = context.total(confidence_sums(logits_of(seen, self.source), seen.labels))
@@ -59,15 +84,18 @@ class Opm(Method):
         drawn = draw.uniform("features", len(seen.features))
         factor = survivors_factor(rates, [x.shape[1] for x in seen.features.values()])
         features = {
-            name: torch.where((drawn[:, number] < rates[number])[:, None], torch.zeros_like(x), factor * x)
+            name: torch.where((drawn[:, number] < rates[number])[:, None], instead[name], factor * x)
             for number, (name, x) in enumerate(seen.features.items())
         }
         return Mixed(features, heads=False)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
-        """Return the loss; a sample without any features left has no fused loss."""
+        """Return the loss; a sample of which nothing is left has no fused one.
+
+        Means are left of every sample: no draw takes all of its modalities, as the least sure one is never drawn.
+        """
         loss = weighted_loss(seen, context.weights)
-        if not self._acts(context) or context.weights.fused is None:
+        if not self._acts(context) or context.weights.fused is None or self.absent == "mean":
             return [Objective(loss)]
         left = torch.stack([(x != 0).any(dim=1) for x in seen.features.values()]).any(dim=0)
         fused = weighted_loss(seen, replace(context.weights, unimodal={}))

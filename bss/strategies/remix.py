@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bss.balance.checks import require
 from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
-from bss.strategies.absent import Absent, running_means, start_means
+from bss.strategies.absent import Absent, means_for_hidden, start_means
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import (
@@ -94,16 +94,8 @@ class Remix(Method):
         return Arranged(sequence[order], kept[order])
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
-        """Return the features, those that are not shown replaced by means if the parameters say so."""
-        if self.absent == "zero":
-            return None
-        every = torch.ones_like(seen.labels, dtype=torch.bool)
-        numbers = dict(zip(seen.features, range(len(seen.features)), strict=True))
-        shown = {name: every if seen.kept is None else seen.kept == number for name, number in numbers.items()}
-        means = running_means(context, seen, shown)
-        if seen.kept is None:
-            return None
-        return Mixed({n: torch.where(shown[n][:, None], x, means[n]) for n, x in seen.features.items()}, heads=False)
+        """Return the features with means in the place of those that are not shown, if that is asked for."""
+        return None if self.absent == "zero" else means_for_hidden(context, seen)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss of what the samples show."""

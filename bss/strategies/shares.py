@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Literal
@@ -28,10 +28,21 @@ def fuse_some(seen: Seen, present: Iterable[str]) -> torch.Tensor:
     return fuse_part(seen.features, seen.fuse, present)
 
 
-def fuse_part(features: Mapping[str, torch.Tensor], fuse: Fuse, present: Iterable[str]) -> torch.Tensor:
-    """Return the fused logits [batch, classes] of the modalities `present`, the features of all others being zero."""
+def fuse_part(
+    features: Mapping[str, torch.Tensor],
+    fuse: Fuse,
+    present: Iterable[str],
+    absent: Mapping[str, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Return the fused logits [batch, classes] of the modalities `present`.
+
+    The features of all others are those of `absent`, [width] per modality; None: zero.
+    """
     kept = set(present)
-    return fuse({name: x if name in kept else torch.zeros_like(x) for name, x in features.items()})
+    instead = {
+        name: torch.zeros_like(x) if absent is None else absent[name].expand_as(x) for name, x in features.items()
+    }
+    return fuse({name: x if name in kept else instead[name] for name, x in features.items()})
 
 
 def coalitions(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -51,14 +62,16 @@ def shapley(names: Iterable[str], value: Mapping[frozenset[str], torch.Tensor]) 
     return shares
 
 
-def sample_contributions(seen: Seen) -> torch.Tensor:
+def sample_contributions(seen: Seen, absent: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
     """Return what each modality contributes to the prediction of each sample, float64 [batch, M].
 
     Its Shapley share of a game in which some modalities, the features of the others being zero, win their number if
-    the fused prediction is right, else nothing (Wei et al., CVPR 2024). The shares of a sample sum to M or 0.
+    the fused prediction is right, else nothing (Wei et al., CVPR 2024). The shares of a sample sum to M or 0. `absent`
+    [width] per modality takes the place of the zeros.
     """
     names = list(seen.features)
-    fused = {frozenset(c): fuse_some(seen, c) for c in coalitions(names)} | {frozenset(names): seen.fused}
+    parts = {frozenset(c): fuse_part(seen.features, seen.fuse, c, absent) for c in coalitions(names)}
+    fused = parts | {frozenset(names): seen.fused}
     value = {c: len(c) * (z.argmax(dim=1) == seen.labels).double() for c, z in fused.items()}
     value[frozenset()] = torch.zeros_like(value[frozenset(names)])
     return torch.stack(list(shapley(names, value).values()), dim=1)
@@ -69,13 +82,13 @@ def share_logits(seen: Seen) -> dict[str, torch.Tensor]:
 
     For concatenation that is ``W_m f_m + b / M``, so that the shares sum to the fused logits.
     """
-    return share_of(seen.features, seen.fuse)
+    return share_of(seen.features, lambda present: fuse_some(seen, present))
 
 
-def share_of(features: Mapping[str, torch.Tensor], fuse: Fuse) -> dict[str, torch.Tensor]:
-    """Return the same from features [batch, width] and the fusion head alone."""
-    rest = (1 - 1 / len(features)) * fuse_part(features, fuse, ())
-    return {name: fuse_part(features, fuse, (name,)) - rest for name in features}
+def share_of(names: Collection[str], fused: Callable[[tuple[str, ...]], torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the same of modalities `names`, from the fused logits of some of them, the others' features being zero."""
+    rest = (1 - 1 / len(names)) * fused(())
+    return {name: fused((name,)) - rest for name in names}
 
 
 def logits_of(seen: Seen, source: Source) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +12,10 @@ import numpy.typing as npt
 from bss.balance.checks import require
 from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
+from bss.strategies.absent import Absent, known_means, means_for_hidden, start_means
 from bss.strategies.base import Method
-from bss.strategies.hooks import Arranged, Context, Objective, Seen, Setting
+from bss.strategies.draw import Draw
+from bss.strategies.hooks import Arranged, Context, Group, Mixed, Objective, Seen, Setting, State
 from bss.strategies.keeping import check_hiding, kept_loss, with_copies
 from bss.strategies.shares import sample_contributions
 
@@ -41,6 +44,11 @@ class Smv(Method):
     keep_length: bool = False
     """True shows no more samples than the schedule does, with copies in place of its last ones."""
 
+    absent: Absent = "zero"
+    """What the fusion head takes for the features that a copy does not show, or that a part of the game lacks: zero, or
+    the mean of the modality's features over the last parts of batches, for encoders whose features are signed (BERT,
+    ViT)."""
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.warm_up >= 0, "warm_up", self.warm_up, "at least 0")
@@ -51,13 +59,17 @@ class Smv(Method):
         check_hiding(setting)
         require(len(setting.modalities) <= 5, "network.encoders", len(setting.modalities), "5 or fewer for smv")
 
+    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
+        """Return the running means, if they are used."""
+        return start_means(self.absent, setting, modules)
+
     def measures(self, context: Context) -> bool:
         """Before each epoch after the warm-up."""
         return context.epoch >= self.warm_up
 
     def measure(self, context: Context, seen: Seen) -> torch.Tensor:
         """Return the contributions, [batch, M]."""
-        return sample_contributions(seen)
+        return sample_contributions(seen, None if self.absent == "zero" else known_means(context))
 
     def arrange(
         self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
@@ -79,6 +91,10 @@ class Smv(Method):
         if not self.keep_length:
             return arranged
         return Arranged(arranged.positions[: len(sequence)], arranged.kept[: len(sequence)])
+
+    def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
+        """Return the features with means in the place of those that are not shown, if that is asked for."""
+        return None if self.absent == "zero" else means_for_hidden(context, seen)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss, for a copy of what it shows."""

@@ -8,8 +8,8 @@ from bss.metrics.find import metrics_of
 from bss.metrics.inputs import Predictions, Task
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.predicting import predict
-from bss.training.split_data import SplitData
+from bss.training.predicting import NONE, Read, predict_and_read
+from bss.training.split_data import Indices, SplitData
 
 
 def evaluate(
@@ -25,14 +25,27 @@ def evaluate(
     `options` say over which classes some of them are averaged; None: those that occur. At an "epoch" those that are
     for the "end" of training alone are left out. Raises `BssError` if a metric is not a finite number.
     """
+    return evaluate_and_read(network, data, split, NONE, ranks, options, when)[0]
+
+
+def evaluate_and_read(
+    network: MultiModalNetwork,
+    data: SplitData,
+    split: str,
+    chosen: Indices,
+    ranks: Ranks = ALONE,
+    options: EvaluationConfig | None = None,
+    when: Literal["epoch", "end"] = "end",
+) -> tuple[dict[str, Number | None], Read]:
+    """Return the same, and what the pass read of the samples at the ascending positions `chosen`."""
     task = task_of(network)
-    logits, heads = predict(network, data, ranks)
+    logits, heads, read = predict_and_read(network, data, chosen, ranks)
     predictions = Predictions(logits, heads, data.labels.cpu().numpy(), options or EvaluationConfig())
     values: dict[str, Number | None] = {}
     for metric in metrics_of(SplitMetric, task):
         if metric.per_epoch or when == "end":
             values |= metric.values(predictions, task.modalities, split)
-    return values
+    return values, read
 
 
 def task_of(network: MultiModalNetwork) -> Task:

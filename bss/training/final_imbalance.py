@@ -1,5 +1,6 @@
 """How the modalities of the trained network differ: linear probes, and contributions to each training sample."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,8 @@ from bss.strategies.shares import sample_contributions
 from bss.training.distributed.ranks import Ranks
 from bss.training.evaluation import task_of
 from bss.training.head_facts import read_columns
-from bss.training.imbalance import fusion_of, spaced
+from bss.training.imbalance import fusion_of
+from bss.training.predicting import Read, spaced
 from bss.training.split_data import Indices, SplitData
 
 MOST = 20_000
@@ -45,11 +47,11 @@ class FinalImbalance:
 
 
 def final_imbalance(
-    network: MultiModalNetwork, train: SplitData, scored: dict[str, SplitData], ranks: Ranks
+    network: MultiModalNetwork, train: SplitData, scored: dict[str, Read], ranks: Ranks
 ) -> FinalImbalance:
-    """Measure `network`: one pass over `train` and over each of `scored`, in eval mode without augmentation.
+    """Measure `network` by one pass over `train`, in eval mode without augmentation.
 
-    Collective: all ranks get the same.
+    `scored` are the `probed_samples` of the splits on which the probes are scored. Collective: all ranks get the same.
     """
     task, names = task_of(network), list(network.heads)
     counted = names if few(task) else []
@@ -58,7 +60,7 @@ def final_imbalance(
     def contributions_of(seen: Seen) -> Tensor:
         return sample_contributions(replace(seen, fuse=fuse, fused=fuse(seen.features)))
 
-    probed = spaced(len(train), MOST)
+    probed = probed_samples(train)
 
     def both(seen: Seen) -> Tensor:
         return torch.cat([_features(seen), contributions_of(seen)], dim=1)
@@ -78,16 +80,20 @@ def final_imbalance(
     if ranks.rank == 0:
         labels = _labels(train, probed)
         probes = {name: fit_probe(x, labels) for name, x in _by_modality(network, columns).items()}
-    for split, data in scored.items():
-        chosen = spaced(len(data), MOST)
-        features = _by_modality(network, read_columns(network, data, _features, ranks, chosen))
-        wanted, right = _labels(data, chosen), torch.zeros(len(names), dtype=torch.float64, device=train.device)
+    for split, read in scored.items():
+        wanted, right = read.labels.cpu().numpy(), torch.zeros(len(names), dtype=torch.float64, device=train.device)
         for place, name in enumerate(probes):
-            right[place] = float((probes[name](features[name]) == wanted).mean())
+            features = read.features[name].double().cpu().numpy()
+            right[place] = float((probes[name](features) == wanted).mean())
         ranks.add(right)  # all zero but on rank 0
         accuracy = dict(zip(names, right.tolist(), strict=True))
         metrics |= values_of(ProbeMetric, Probed(accuracy), task, split)
     return FinalImbalance(metrics, contributions)
+
+
+def probed_samples(data: SplitData) -> Indices:
+    """Return the positions in a split of the samples that the probes are fitted or scored on."""
+    return spaced(len(data), MOST)
 
 
 def contributions_table(store: Store, train: SplitData, contributions: dict[str, Floats]) -> dict[str, Any]:
@@ -103,21 +109,29 @@ def fit_probe(features: Floats, labels: Indices) -> Probe:
     inputs give the same bits.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     if len(np.unique(labels)) == 1:
         return lambda scored: np.full(len(scored), labels[0])
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)
-    with threadpool_limits(1):  # several threads add in the order in which they end
+    threads = _thread_pools()
+    with threads.limit(limits=1):  # several threads add in the order in which they end
         fitted = LogisticRegression(max_iter=ITERATIONS).fit((features - mean) / scale, labels)
 
     def predict(scored: Floats) -> Indices:
-        with threadpool_limits(1):
+        with threads.limit(limits=1):
             found: Indices = fitted.predict((scored - mean) / scale)
         return found
 
     return predict
+
+
+@functools.cache
+def _thread_pools() -> Any:
+    """Return the thread pools of the libraries that are loaded, which take long to find."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _features(seen: Seen) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bss.balance.schedulers import Entry
 from bss.models.heads import Head
 from bss.models.network import MultiModalNetwork
+from bss.strategies.base import Strategy
 from bss.strategies.hooks import ALL, Arranged
 from bss.training.distributed.ranks import ALONE
 from bss.training.split_data import SplitData
@@ -27,7 +28,8 @@ class EpochFlops:
     """Counts the operations of matrix products and convolutions, forward and backward, as torch's counter does.
 
     A rehearsal changes nothing: it runs on copies, and restores the generators. Steps that are the same in many epochs
-    are rehearsed in the first of them: plain ones, and those of a strategy as long as its plan and `phase` stay.
+    are rehearsed in the first of them: plain ones, and those of a strategy as long as its plan and `phase` stay. Where
+    the host draws what a step does (`Strategy.outcomes`), the expectation is counted, which no seed decides.
     """
 
     def __init__(self, network: MultiModalNetwork, train: SplitData) -> None:
@@ -65,12 +67,18 @@ class EpochFlops:
 
     def _step(self, run: StrategyRun | None, kept: int) -> int:
         """Return the operations of one sample that shows the modality of number `kept`, or `ALL`, in a step."""
+        outcomes = [(1.0, None)] if run is None else run.strategy.outcomes()
+        return round(sum(share * self._rehearse(run, kept, strategy) for share, strategy in outcomes if share))
+
+    def _rehearse(self, run: StrategyRun | None, kept: int, strategy: Strategy | None) -> int:
+        """Return the same, the strategy of `run` having turned out to be `strategy`."""
         rows = self._rows()
         devices = [self.train.device] if self.train.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             run = None if run is None else copy.deepcopy(run)
             network = copy.deepcopy(self.network) if run is None else run.network
-            if run is not None:
+            if run is not None and strategy is not None:
+                run.strategy = strategy
                 run.ranks, run.place, run.positions = ALONE, 0, rows
                 run.encode = network.encode  # a compiled one would still be the trained network's
                 run.arranged = Arranged(rows, np.full(len(rows), kept))

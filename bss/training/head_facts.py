@@ -53,7 +53,8 @@ def read_columns(
     """
     network.eval()
     positions = np.arange(len(data)) if chosen is None else chosen
-    batches = np.array_split(positions, len(batches_of_all(data)))
+    whole = len(batches_of_all(data))
+    batches = np.array_split(positions, max(1, whole * len(positions) // max(1, len(data))))
     places = np.array_split(np.arange(len(positions)), len(batches))
     shares = [ranks.share(batch) for batch in batches]  # so that each rank gets some of it
     columns: Tensor | None = None

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +17,7 @@ from bss.training.distributed.ranks import Ranks
 from bss.training.evaluation import task_of
 from bss.training.head_facts import read_columns
 from bss.training.measuring import BATCH
+from bss.training.predicting import Read, spaced
 from bss.training.resume.state import Row
 from bss.training.split_data import Indices, SplitData
 
@@ -33,7 +33,7 @@ def is_due(options: EvaluationConfig, epoch: int, epochs: int) -> bool:
 
 def imbalance_row(
     network: MultiModalNetwork,
-    watched: SplitData,
+    watched: Read,
     train: SplitData,
     history: list[Row],
     seed: int,
@@ -42,24 +42,28 @@ def imbalance_row(
 ) -> dict[str, Number | None]:
     """Return the metrics of imbalance after `epoch`, by their columns; `history` has the rows before it.
 
-    In eval mode, without augmentation, and with draws of its own: the measurement leaves the training as it was.
+    `watched` are the `watched_samples` of the watched split. In eval mode, without augmentation, and with draws of its
+    own: the measurement leaves the training as it was.
     """
     names = list(network.heads)
-    count = max(LEAST, len(train) // SHARE)
-    features, logits, labels = _read(network, watched, count, ranks)
-    _, train_logits, train_labels = _read(network, train, count, ranks)
+    train_losses = _train_losses(network, train, ranks)
     with torch.no_grad():
         given = Imbalance(
-            features,
-            labels,
+            watched.features,
+            watched.labels,
             fusion_of(network),
-            _losses(logits, labels),
-            _losses(train_logits, train_labels),
+            _losses(watched.logits, watched.labels),
+            train_losses,
             _before(history, names),
             _gradient_norms(network, train),
             generator(seed, "imbalance", epoch),
         )
         return values_of(ImbalanceMetric, given, task_of(network))
+
+
+def watched_samples(watched: SplitData, train: SplitData) -> Indices:
+    """Return the positions in the watched split of the samples that are measured."""
+    return spaced(len(watched), _count(train))
 
 
 def fusion_of(network: MultiModalNetwork) -> Callable[[Mapping[str, Tensor]], Tensor]:
@@ -78,26 +82,20 @@ def fusion_of(network: MultiModalNetwork) -> Callable[[Mapping[str, Tensor]], Te
     return predicted
 
 
-def spaced(samples: int, count: int) -> Indices:
-    """Return up to `count` evenly spaced positions of `samples`."""
-    return np.linspace(0, samples, min(count, samples), endpoint=False).astype(np.int64)
+def _count(train: SplitData) -> int:
+    return max(LEAST, len(train) // SHARE)
 
 
-def _read(
-    network: MultiModalNetwork, data: SplitData, count: int, ranks: Ranks
-) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Return features and logits [n, ...] per modality, and labels [n], of evenly spaced samples, on all ranks."""
-    chosen = spaced(len(data), count)
+def _train_losses(network: MultiModalNetwork, train: SplitData, ranks: Ranks) -> HeadLosses:
+    """Return how the heads do on evenly spaced samples of train, on all ranks."""
+    chosen, names = spaced(len(train), _count(train)), list(network.heads)
 
     def measure(seen: Seen) -> Tensor:
-        return torch.cat([*seen.features.values(), *seen.logits.values()], dim=1)
+        return torch.cat(list(seen.logits.values()), dim=1)
 
-    columns = torch.from_numpy(read_columns(network, data, measure, ranks, chosen)).float().to(data.device)
-    widths = [head.in_features for head in network.heads.values()]
-    parts = columns.split([*widths, *[network.classes] * len(widths)], dim=1)
-    names = list(network.heads)
-    features, logits = (dict(zip(names, of, strict=True)) for of in (parts[: len(names)], parts[len(names) :]))
-    return features, logits, data.labels[torch.from_numpy(chosen).to(data.device)]
+    columns = torch.from_numpy(read_columns(network, train, measure, ranks, chosen)).float().to(train.device)
+    labels = train.labels[torch.from_numpy(chosen).to(train.device)]
+    return _losses(dict(zip(names, columns.split(network.classes, dim=1), strict=True)), labels)
 
 
 def _losses(logits: dict[str, Tensor], labels: Tensor) -> HeadLosses:

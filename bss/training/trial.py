@@ -26,14 +26,15 @@ from bss.signals import finishing_steps
 from bss.strategies import Strategy
 from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.evaluation import evaluate, task_of
-from bss.training.final_imbalance import contributions_table, final_imbalance
+from bss.training.evaluation import evaluate, evaluate_and_read, task_of
+from bss.training.final_imbalance import contributions_table, final_imbalance, probed_samples
 from bss.training.flops import EpochFlops
 from bss.training.frozen_features import open_features
-from bss.training.imbalance import imbalance_row, is_due
+from bss.training.imbalance import imbalance_row, is_due, watched_samples
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.network_parts import parameter_groups
+from bss.training.predicting import NONE, Read
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
@@ -158,22 +159,27 @@ def _final_metrics(
     network, ranks = state.network, state.ranks
     last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
+    measured = config.evaluation.imbalance_every is not None
+    evaluated, read = {}, {}
+    for split, data in {**seen, "test": test}.items():
+        chosen = probed_samples(data) if measured else NONE
+        found, read[split] = evaluate_and_read(network, data, split, chosen, ranks, config.evaluation)
+        evaluated |= found
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
         **_cost(state.records, teachers),
-        **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
-        **evaluate(network, test, "test", ranks, config.evaluation),
+        **evaluated,
         **{
             f"last/test_{metric.name}": last[f"last/test/{metric.name}"]
             for metric in metrics_of(SplitMetric, task_of(network))
             if not metric.per_modality
         },
     }
-    if config.evaluation.imbalance_every is None:
+    if not measured:
         return metrics, {}
-    found = final_imbalance(network, train, {**seen, "test": test}, ranks)
-    return metrics | found.metrics, found.contributions
+    imbalance = final_imbalance(network, train, read, ranks)
+    return metrics | imbalance.metrics, imbalance.contributions
 
 
 def _cost(records: Records, teachers: Teachers | None) -> dict[str, int]:
@@ -267,11 +273,16 @@ def _epoch_metrics(
     network, ranks, epoch = state.network, state.ranks, state.position.epoch
     task, watched = task_of(network), next(iter(seen))
     evaluated: Row = {}
+    due = is_due(config.evaluation, epoch, config.train.epochs)
+    read: dict[str, Read] = {}
     for split, data in seen.items():
-        evaluated |= evaluate(network, data, split, ranks, config.evaluation, "epoch")
+        chosen = watched_samples(data, train) if due and split == watched else NONE
+        options = (ranks, config.evaluation, "epoch")
+        found, read[split] = evaluate_and_read(network, data, split, chosen, *options)
+        evaluated |= found
     balance = Balance({name: evaluated[f"{watched}/acc_{name}"] for name in network.heads}, state.sampler.scores)
     of_training, of_balance = values_of(TrainingMetric, trained, task), values_of(BalanceMetric, balance, task)
     row: Row = of_training | evaluated | of_balance
-    if is_due(config.evaluation, epoch, config.train.epochs):
-        row |= imbalance_row(network, seen[watched], train, state.records.history, seed, epoch, ranks)
+    if due:
+        row |= imbalance_row(network, read[watched], train, state.records.history, seed, epoch, ranks)
     return row

@@ -24,7 +24,8 @@ def schedule(
         parameters: The parameters that decide this step and the trainings, from the step start.
         store_digest: Digest of the store: another store is never taken from the cache.
         scores_digests: Digests of the scores: other scores are never taken from the cache.
-        trials_per_pod: Trainings in a group, which is a pod; 0 chooses from how long measuring took.
+        trials_per_pod: Trainings in a group, which is a pod; 0 chooses from how long measuring took. Students of the
+            same teachers share a group, which may be larger.
         store: The decoded samples.
         measured: The scores of each seed.
         scores: The scores of all seeds.
@@ -42,7 +43,7 @@ def schedule(
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_part
     from bss.kubeflow.summaries import plans_summary
-    from bss.kubeflow.trainings import list_trials
+    from bss.kubeflow.trainings import list_trials, most_epochs, taught_strategies
     from bss.stages.schedule import schedule as schedule_stage
 
     with plain_errors():
@@ -52,7 +53,7 @@ def schedule(
         Path(summary.path).write_text(plans_summary(folder), encoding="utf-8")
         trials = list_trials(config, Path(store.path), folder)
         epoch_seconds = max((part.metadata.get("epoch_seconds", 0) for part in measured), default=0)
-        size = group_size(len(trials), trials_per_pod, epoch_seconds or None, config.train.epochs)
-        groups = group_trials(trials, size, folder)
+        size = group_size(len(trials), trials_per_pod, epoch_seconds or None, most_epochs(config))
+        groups = group_trials(trials, size, folder, taught_strategies(config))
     plans.metadata.update(store_digest=store_digest, scores_digests=scores_digests)
     return groups

@@ -188,10 +188,21 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "-m bss.launch.rank_main --params params.yaml --store outputs/store --plans outputs/plans "
         "--scheduler bss-l --seed 0 --out outputs/runs/bss-l/seed=0": "test_two_nodes_without_the_trainer",
     },
-    "docs/strategies.md": dict.fromkeys(
-        ("bss tune --write", "bss tune --low 0.005 --high 0.02 --points 4 --epochs 12 --seed 0 --seed 1"),
-        NotRun("own test", "tests/stages/test_tune.py"),
-    ),
+    "docs/strategies.md": {
+        **dict.fromkeys(
+            ("bss tune --write", "bss tune --low 0.005 --high 0.02 --points 4 --epochs 12 --seed 0 --seed 1"),
+            NotRun("own test", "tests/stages/test_tune.py"),
+        ),
+        **dict.fromkeys(
+            (
+                "python -m benchmarks.strategy_matrix outputs/matrix",
+                "python -m benchmarks.strategy_matrix outputs/matrix-audio --root AVDIGITS --fault contradicting-40 "
+                "--epochs 48",
+                "python -m benchmarks.strategy_matrix outputs/matrix --markdown",
+            ),
+            NotRun("long", "tests/benchmarks/test_strategy_matrix.py"),
+        ),
+    },
     "docs/reliability.md": {"bss sync": "test_what_mlflow_did_not_get_is_sent_later"},
     "docs/tracking.md": {
         "pip install 'mlflow[auth]'": NETWORK,

@@ -12,7 +12,7 @@ from bss.errors import BssError
 from bss.files import digest_json, read_json
 from bss.kubeflow.groups import MOST_GROUPS, group_size, group_trials, read_group
 from bss.kubeflow.lists import LONGEST
-from bss.kubeflow.trainings import collect_trials, list_trials
+from bss.kubeflow.trainings import collect_trials, list_trials, most_epochs, taught_strategies
 from bss.stages.schedule import schedule
 from bss.training import trial_folder
 from components.train.component import train as train_step
@@ -57,6 +57,33 @@ def test_groups_hold_every_training_once_and_in_order(tmp_path):
     assert [group["group"] for group in groups] == [0, 1, 2, 3, 4]
     assert [trial for group in groups for trial in read_group(tmp_path, **group)] == listed
     assert [len(read_group(tmp_path, **group)) for group in groups] == [5, 5, 5, 5, 3]
+
+
+def test_students_of_a_seed_share_a_group_whatever_its_size(tmp_path):
+    rows = ["none", "umt", "ogm", "g2d"]
+    listed = [
+        {"scheduler": "uniform", "seed": s, "strategy": row, "digest": f"{row}{s}"} for s in (0, 1) for row in rows
+    ]
+
+    def grouped(size, taught):
+        groups = group_trials(listed, size, tmp_path, taught)
+        return [[trial["digest"] for trial in read_group(tmp_path, **group)] for group in groups]
+
+    taught = ["umt", "g2d"]
+    assert grouped(1, taught) == [["none0"], ["ogm0"], ["umt0", "g2d0"], ["none1"], ["ogm1"], ["umt1", "g2d1"]]
+    # A group of 3 takes the students of seed 0 as a whole; no more groups than without students.
+    assert grouped(3, taught) == [["none0", "ogm0", "umt0", "g2d0"], ["none1", "ogm1", "umt1", "g2d1"]]
+    assert grouped(8, taught) == [["none0", "ogm0", "umt0", "g2d0", "none1", "ogm1", "umt1", "g2d1"]]
+    assert grouped(3, []) == [["none0", "umt0", "ogm0"], ["g2d0", "none1", "umt1"], ["ogm1", "g2d1"]]
+
+
+def test_what_a_pod_trains_follows_from_the_strategies(tree, make_config):
+    strategies = {"longer": {"kind": "longer", "times": 2.5}, "umt": {"kind": "umt"}, "ogm": {"kind": "ogm"}}
+    tree |= {"strategies": strategies, "compare": {}, "combinations": ["uniform", "uniform+umt"]}
+    config = make_config(tree)
+    assert most_epochs(config) == config.train.epochs == 3  # longer is not trained
+    assert taught_strategies(config) == ["umt"]
+    assert most_epochs(make_config(tree | {"combinations": ["uniform", "uniform+longer"]})) == 8
 
 
 def test_a_seed_more_leaves_the_full_groups_as_they_are(tmp_path):

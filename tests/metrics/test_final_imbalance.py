@@ -15,12 +15,14 @@ from bss.report.contributions import mean_contributions, score_correlations
 from bss.strategies import Seen
 from bss.strategies.shares import sample_contributions
 from bss.training import final_imbalance as module
+from bss.training import measuring
 from bss.training.distributed.ranks import ALONE
 from bss.training.final_imbalance import contributions_table, final_imbalance, fit_probe
 from bss.training.imbalance import fusion_of
+from bss.training.predicting import predict, predict_and_read
 
 sys.path.append(str(Path(__file__).parents[1] / "strategies"))
-from toy import Toy, make_network
+from toy import Toy, make_network, read_of
 
 TWO = ("audio", "video")
 
@@ -67,7 +69,11 @@ def test_contributions_to_samples_by_hand():
 @pytest.fixture
 def measured():
     network, data = make_network(TWO), Toy(TWO)
-    return network, data, final_imbalance(network, data, {"val": data, "test": data}, ALONE)
+    return (
+        network,
+        data,
+        final_imbalance(network, data, {"val": read_of(network, data), "test": read_of(network, data)}, ALONE),
+    )
 
 
 def test_of_a_network(measured, monkeypatch):
@@ -86,10 +92,23 @@ def test_of_a_network(measured, monkeypatch):
         assert found.metrics[f"imbalance/probe_{name}"] == found.metrics[f"imbalance/val_probe_{name}"] == right
         assert right > 1 / 3
     monkeypatch.setattr(module, "MOST", 9)  # features of a few, contributions of all
-    some = final_imbalance(network, data, {"test": data}, ALONE)
+    some = final_imbalance(network, data, {"test": read_of(network, data)}, ALONE)
     for name in TWO:
         np.testing.assert_array_equal(some.contributions[name], found.contributions[name])
     assert "imbalance/val_probe_audio" not in some.metrics
+
+
+def test_evaluating_reads_some_samples_on_the_way(monkeypatch):
+    monkeypatch.setattr(measuring, "BATCH", 6)  # of 22 samples
+    network, data, chosen = make_network(TWO), Toy(TWO), np.array([0, 5, 6, 21])
+    scores, heads, read = predict_and_read(network, data, chosen)
+    assert read.labels.tolist() == data.labels[chosen].tolist()
+    with torch.no_grad():
+        features = network.activate(network.encode(data.inputs))
+    for name in TWO:
+        torch.testing.assert_close(read.features[name], features[name][chosen])
+        assert read.logits[name].numpy().tobytes() == heads[name][chosen].tobytes()
+    assert scores.tobytes() == predict(network, data)[0].tobytes()
 
 
 def test_where_the_heads_alone_predict_their_sum_takes_the_place_of_the_fusion_head():
@@ -101,7 +120,7 @@ def test_where_the_heads_alone_predict_their_sum_takes_the_place_of_the_fusion_h
         summed = lambda of: network.heads["audio"](of["audio"]) + network.heads["video"](of["video"])  # noqa: E731
         torch.testing.assert_close(fusion_of(network)(features), summed(features))
         expected = sample_contributions(Seen(features, {}, summed(features), data.labels, summed)).numpy()
-    found = final_imbalance(network, data, {"test": data}, ALONE).contributions
+    found = final_imbalance(network, data, {"test": read_of(network, data)}, ALONE).contributions
     np.testing.assert_array_equal(np.stack(list(found.values()), axis=1), expected)
     plain = make_network(TWO)
     assert fusion_of(plain) == plain.fuse

@@ -24,17 +24,19 @@ from bss.tracking.columns import final_values
 from bss.training.distributed.ranks import ALONE
 from bss.training.final_imbalance import final_imbalance
 from bss.training.flops import EpochFlops
-from bss.training.imbalance import imbalance_row, is_due, spaced
+from bss.training.imbalance import imbalance_row, is_due
+from bss.training.predicting import spaced
 from bss.training.trial import train_trial
 
 sys.path.append(str(Path(__file__).parents[1] / "strategies"))
-from toy import Toy, make_network, network_for, start
+from toy import Toy, make_network, network_for, read_of, start
 
 from bss.balance.schedulers.learned import LearnedEntry as Learned
 from bss.balance.schedulers.uniform import UniformEntry as Uniform
 from bss.strategies.aug import Aug
 from bss.strategies.mla import Mla
 from bss.strategies.mmpareto import MmPareto
+from bss.strategies.opm import Opm
 from bss.strategies.remix import Remix
 from bss.strategies.smp import Smp
 
@@ -120,12 +122,12 @@ def test_the_row_of_a_network_and_its_last_one(monkeypatch):
     network, data = make_network(TWO), Toy(TWO)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()
-    first = imbalance_row(network, data, data, [], 0, 3, ALONE)
+    first = imbalance_row(network, read_of(network, data), data, [], 0, 3, ALONE)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
-    assert first == imbalance_row(network, data, data, [], 0, 3, ALONE)
-    assert first != imbalance_row(network, data, data, [], 0, 4, ALONE)  # other permutations
+    assert first == imbalance_row(network, read_of(network, data), data, [], 0, 3, ALONE)
+    assert first != imbalance_row(network, read_of(network, data), data, [], 0, 4, ALONE)  # other permutations
     network.eval()
     outputs = network(data.inputs)
     for name in TWO:
@@ -141,7 +143,7 @@ def test_the_row_of_a_network_and_its_last_one(monkeypatch):
         assert first[f"imbalance/gradient_norm_{name}"] == pytest.approx(float(norm), rel=1e-5)
     history = [{"imbalance/head_loss_audio": 3.0, "imbalance/head_loss_video": 3.0}]
     history[0] |= {f"imbalance/train_head_loss_{name}": 2.0 for name in TWO}
-    later = imbalance_row(network, data, data, [*history, {"epoch": 1}], 0, 3, ALONE)
+    later = imbalance_row(network, read_of(network, data), data, [*history, {"epoch": 1}], 0, 3, ALONE)
     loss = first["imbalance/head_loss_audio"]  # train and watched are the same here: O falls from 1 to 0
     assert later["imbalance/overfitting_audio"] == pytest.approx(1 / abs(3 - loss))
 
@@ -149,13 +151,13 @@ def test_the_row_of_a_network_and_its_last_one(monkeypatch):
 @pytest.mark.parametrize("strategy", [Mla(), Aug(width=5, every=1)])
 def test_the_row_of_a_network_whose_heads_have_layers(strategy):
     network, data = network_for(strategy, TWO), Toy(TWO)
-    row = imbalance_row(network, data, data, [], 0, 0, ALONE)
+    row = imbalance_row(network, read_of(network, data), data, [], 0, 0, ALONE)
     network.eval()
     logits = network(data.inputs).logits["audio"].detach()
     assert row["imbalance/head_loss_audio"] == pytest.approx(
         float(torch.nn.functional.cross_entropy(logits, data.labels)), abs=1e-6
     )
-    assert set(final_imbalance(network, data, {"test": data}, ALONE).contributions) == set(TWO)
+    assert set(final_imbalance(network, data, {"test": read_of(network, data)}, ALONE).contributions) == set(TWO)
 
 
 def test_flops_of_a_plain_step_by_hand():
@@ -193,6 +195,17 @@ def test_flops_of_strategies_by_hand():
     run.read = 22
     forward = 2 * (2 * (30 + 24 + 12) + 24)
     assert flops(run, Uniform(), 0, 22) == 22 * (encoder + heads - of_inputs // 2 + forward)
+
+
+def test_flops_of_what_the_host_draws_are_those_of_the_expectation():
+    network, data = make_network(TWO), Toy(TWO)
+    plain = EpochFlops(network, data)(None, Uniform(), 0, 10)
+    # Where it acts, the fusion head runs on both features, on each and on none, and then on what is left.
+    acting = 2 * 4 * 8 * 3
+    for execute, window, expected in ((1.0, (0.0, 1.0), acting), (0.25, (0.0, 1.0), acting / 4), (1.0, (0.5, 1.0), 0)):
+        run = start(Opm(execute=execute, window=window), network)
+        run.begin_epoch(0, None)
+        assert EpochFlops(network, data)(run, Uniform(), 0, 10) == plain + 10 * expected
 
 
 def test_flops_of_turns_by_hand():

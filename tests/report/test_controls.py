@@ -36,6 +36,11 @@ def test_every_control_is_a_strategy_that_can_be_trained(entry):
         assert getattr(made, name) != getattr(control(), name)
 
 
+def test_every_strategy_has_a_control_but_those_that_plain_training_explains_most_simply():
+    controls = {"none", "weights", "longer", "mixup", "modality-dropout"}
+    assert {kind for kind, entry in KINDS.items() if entry.control is None} == {*controls, "relearning"}
+
+
 def test_a_control_is_of_the_kind_with_its_parameter_set():
     strategies = {
         "none": Plain(),

@@ -18,9 +18,10 @@ EPOCHS = 5
 GROWING = "aug that grows"
 ALL_CASES = {**CASES, GROWING: Aug(width=4, every=1, threshold=0.0)}
 REHEARSALS = {
-    "opm": EPOCHS,  # whether it does anything in a step is drawn
     **dict.fromkeys(("mses", "smp", "g2d", "g2d published"), 2),  # with frozen parts, and without
-    **dict.fromkeys(("reconboost", "reconboost agreement", "smv", "smv modality"), 3),  # each modality, and all
+    **dict.fromkeys(
+        ("reconboost", "reconboost agreement", "smv", "smv modality", "smv to means"), 3
+    ),  # each modality, and all
     **dict.fromkeys(("remix", "remix to means", "remix published"), 2),  # the warm-up, and one modality
     **dict.fromkeys(("pmr", "midas"), 2),  # the warm-up, and after it
     GROWING: EPOCHS,  # another branch in each

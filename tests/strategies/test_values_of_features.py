@@ -17,6 +17,7 @@ from bss.data.store import Modality
 from bss.errors import BssError
 from bss.models.network import MultiModalNetwork
 from bss.strategies import ALL, Arranged, Seen
+from bss.strategies.base import weighted_loss
 from bss.strategies.draw import Draw
 from bss.strategies.keeping import kept_loss, with_copies
 from bss.strategies.lfm import divergence
@@ -64,6 +65,27 @@ def test_opm_drops_the_surer_modality_of_drawn_samples_and_scales_what_is_left()
     assert not mixed.heads
 
 
+def test_opm_can_put_the_mean_in_the_place_of_features():
+    # Audio (3, 0) and (1, 4) has the mean (2, 2), which is not scaled.
+    seen = sum_seen([0, 0] * 50, audio=torch.tensor([[3.0, 0.0], [1.0, 4.0]] * 50), video=torch.full((100, 2), -1.0))
+    seen = replace(seen, logits={"audio": torch.tensor([[2.0, 0.0]] * 100), "video": torch.zeros(100, 2)})
+    strategy = Opm(source="heads", execute=1.0, window=(0.0, 1.0), absent="mean")
+    means = {"absent": dict.fromkeys(TWO, torch.zeros(2)), "known": torch.zeros(2)}
+    context = context_of(strategy, make_network(TWO), means)
+    mixed = strategy.mix(context, seen, draw(100))
+    zeros = replace(strategy, absent="zero").mix(context, seen, draw(100))
+    lost = (zeros.features["audio"] == 0).all(dim=1)
+    assert 0 < lost.sum() < 100
+    torch.testing.assert_close(mixed.features["audio"][lost], torch.full((int(lost.sum()), 2), 2.0))
+    torch.testing.assert_close(mixed.features["audio"][~lost], zeros.features["audio"][~lost])
+    # Means are left of a sample even if they are zero: its fused loss stays.
+    hidden = replace(seen, features={name: torch.zeros(100, 2) for name in TWO})
+    (objective,) = strategy.objectives(context, hidden)
+    fused = F.cross_entropy(hidden.fused, seen.labels, reduction="none")
+    assert torch.equal(objective.loss, weighted_loss(seen, context.weights))
+    assert (objective.loss > fused).all()
+
+
 def test_opm_leaves_out_the_fused_loss_of_a_sample_of_which_nothing_is_left():
     features = {"audio": torch.tensor([[0.0, 0.0], [1.0, 2.0]]), "video": torch.tensor([[0.0, 0.0], [0.0, 1.0]])}
     seen = sum_seen([0, 1], **features)
@@ -79,6 +101,24 @@ def test_smv():
     found = Smv().measure(context_of(Smv(), make_network(TWO)), seen)
     assert found.tolist() == [[1.5, 0.5]]
     assert copies(np.array([[1.5, 0.5], [1.0, 0.0], [-0.5, 1 / 3]])).tolist() == [[0, 1], [0, 2], [3, 2]]
+
+
+def test_smv_can_put_the_mean_in_the_place_of_features():
+    # With zeros audio alone says 0 and is right; with video's mean of (0, 4) beside it, it says 1. Video alone is wrong
+    # either way, and both are right: 2 is shared evenly.
+    seen = sum_seen([0], audio=torch.tensor([[3.0, 0.0]]), video=torch.tensor([[0.0, 1.0]]))
+    means = {"audio": torch.tensor([0.0, 0.05]), "video": torch.tensor([0.0, 0.4])}  # a tenth of the weight is known
+    strategy = Smv(absent="mean")
+    context = context_of(strategy, make_network(TWO), {"absent": means, "known": torch.tensor([0.1, 0.1])})
+    assert strategy.measure(context, seen).tolist() == [[1.0, 1.0]]
+    # A copy that shows audio alone gets video's mean, into which the sample that shows it goes: 0.9 x 0.1 of (0, 4) and
+    # 0.1 of (2, 0), over 0.19.
+    shown = sum_seen([0, 0], audio=torch.tensor([[3.0, 0.0], [5.0, 0.0]]), video=torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
+    mixed = strategy.mix(context, replace(shown, kept=torch.tensor([ALL, 0])), draw(2))
+    torch.testing.assert_close(mixed.features["audio"], shown.features["audio"])
+    right = torch.tensor([[2.0, 0.0], [0.1 * 2 / 0.19, 0.9 * 0.1 * 4 / 0.19]])
+    torch.testing.assert_close(mixed.features["video"], right)
+    assert not mixed.heads
 
 
 def test_smv_of_three_modalities_by_all_their_orders():

@@ -18,6 +18,7 @@ from bss.strategies.mses import Mses
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.head_facts import read_columns, read_facts
 from bss.training.network_parts import parameter_groups
+from bss.training.predicting import predict_and_read
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
@@ -91,6 +92,11 @@ def network_for(strategy, names, fusion=None):
     """Return the network of `make_network` with the heads that `strategy` wants, as a training has it."""
     changes = dict(strategy.network(setting_for(make_network(names, fusion))))
     return make_network(names, fusion, **changes | {"heads": HeadsConfig(**changes.get("heads", {}))})
+
+
+def read_of(network, data, chosen=None):
+    """Return what the pass that evaluates `data` reads of the samples `chosen`; None: of all."""
+    return predict_and_read(network, data, np.arange(len(data)) if chosen is None else chosen)[2]
 
 
 def setting_for(network, epochs=EPOCHS):
