@@ -35,6 +35,8 @@ from bss.data.store import SPLITS
 from bss.data.table_contents import PARTS_CURE, header_note
 from bss.errors import BssError, raise_problems
 
+MANIFEST_CURE = "Set prepare.manifest to the manifest's name inside {root}."
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -88,7 +90,7 @@ def read_manifest(
     "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are still raised.
     """
     path = root / name
-    files = manifest_files(root, name, links, f"Set prepare.manifest to the manifest's name inside {root}.")
+    files = manifest_files(root, name, links, MANIFEST_CURE.format(root=root))
     tables = read_tables(root, files, {*REQUIRED, "group", *modalities, *span_columns_of(modalities)})
     absent = ABSENT if files[0].suffix == ".tar" else EMPTY
     manifest = check_rows(path, tables.columns, tables.rows, modalities, on_bad, tables.faults, root, absent)

@@ -21,6 +21,8 @@ MAX_FILES = 100_000
 """Most files of one manifest: a pattern of a few letters may stand for any number."""
 IN_FOLDER = (".parquet", ".arrow", ".tar")
 """Files of a folder that is a manifest, by suffix: all of one kind."""
+LISTS = ("dataset_dict.json", "state.json")
+"""Files in which Hugging Face datasets list the splits and files that `save_to_disk` wrote."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -126,9 +128,10 @@ def _matching(root: Path, real: Path, name: str) -> list[str]:
 
 def _files_of_folder(folder: Path) -> list[Path]:
     """Return the files of a dataset in `folder`: those that its state.json lists, or all Parquet files or shards."""
-    if (folder / "dataset_dict.json").is_file():
-        return [file for split in _listed(folder / "dataset_dict.json") for file in _saved(folder / split)]
-    if (folder / "state.json").is_file():
+    splits, files = LISTS
+    if (folder / splits).is_file():
+        return [file for split in _listed(folder / splits) for file in _saved(folder / split)]
+    if (folder / files).is_file():
         return _saved(folder)
     found = [
         file
@@ -140,7 +143,7 @@ def _files_of_folder(folder: Path) -> list[Path]:
 
 def _saved(folder: Path) -> list[Path]:
     """Return the Arrow files of a split that `save_to_disk` wrote, without cached results beside them."""
-    files = [folder / name for name in _listed(folder / "state.json")]
+    files = [folder / name for name in _listed(folder / LISTS[1])]
     missing = [f"{file.name} not found" for file in files if not file.is_file()]
     raise_problems(str(folder), missing, "Its state.json names these files: copy the whole folder again.")
     return files
