@@ -81,7 +81,7 @@ def _init(options: argparse.Namespace) -> None:
     if options.manifest is not None:
         if str(options.manifest).startswith("s3:/"):
             raise BssError(
-                "--manifest: is on S3, and bss init looks into files on disk. Download the manifest with a few samples, "
+                "--manifest: is on S3, and bss init looks into files on disk. Download the manifest with some samples, "
                 "run it on those, then set prepare.root to s3://bucket/prefix in the params.yaml that it writes."
             )
         if any(value is not None for value in (options.root, options.protocol, options.method)):

@@ -19,8 +19,13 @@ from bss.errors import BssError, raise_problems
 
 MAX_FILES = 100_000
 """Most files of one manifest: a pattern of a few letters may stand for any number."""
-IN_FOLDER = (".parquet", ".arrow", ".tar")
-"""Files of a folder that is a manifest, by suffix: all of one kind."""
+PLAIN_SHARD = ".tar"
+SHARDS = (PLAIN_SHARD, ".tar.gz", ".tgz", ".tar.zst")
+"""Ends of the names of WebDataset shards."""
+OTHER_SHARDS = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4", ".tzst")
+"""Ends of the names of archives that are not read."""
+IN_FOLDER = (".parquet", ".arrow", *SHARDS, *OTHER_SHARDS)
+"""Files of a folder that is a manifest, by the end of their name: all of one kind."""
 LISTS = ("dataset_dict.json", "state.json")
 """Files in which Hugging Face datasets list the splits and files that `save_to_disk` wrote."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -41,8 +46,8 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
         limit = boundary(real, links)
         path = inside(real, name, limit)
         if path.is_file():
-            return [root / name]
-        if path.is_dir():
+            names = [name]
+        elif path.is_dir():
             found = _files_of_folder(path)
             if not found:
                 raise BssError(f"{root / name}: {PARTS_CURE}")
@@ -57,7 +62,9 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
         raise BssError(f"{root / name}: {error}.") from error
     except (BadSampleError, OSError) as error:  # leads out of the root, or is too long a name
         raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
-    suffixes = sorted({Path(found).suffix for found in names})
+    if others := [found for found in names if found.endswith(OTHER_SHARDS)]:
+        raise BssError(f"{root / others[0]}: shards are {', '.join(SHARDS)}. Unpack it, and pack it as one of these.")
+    suffixes = sorted({PLAIN_SHARD if is_shard(Path(found)) else Path(found).suffix for found in names})
     if len(suffixes) > 1:
         raise BssError(f"{root / name}: files of several kinds ({', '.join(suffixes)}). Name those of one kind.")
     order = {split: rank for rank, split in enumerate(SPLITS)}
@@ -68,6 +75,11 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
 def name_in(root: Path, file: Path) -> str:
     """Return the name of a manifest's file relative to the data root, with single slashes."""
     return Path(os.path.relpath(file, root)).as_posix()
+
+
+def is_shard(file: Path) -> bool:
+    """Return whether a file of a manifest is a WebDataset shard, by its name."""
+    return file.name.endswith(SHARDS)
 
 
 def is_pattern(name: str) -> bool:
@@ -136,7 +148,7 @@ def _files_of_folder(folder: Path) -> list[Path]:
     found = [
         file
         for file in folder.rglob("*")
-        if file.suffix in IN_FOLDER and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.name.endswith(IN_FOLDER) and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
     return sorted((file for file in found if file.is_file()), key=lambda file: natural_order(file.as_posix()))
 

@@ -12,7 +12,7 @@ from bss.config.modalities import TextKind
 from bss.config.schema import PrepareConfig
 from bss.data.embedded.rows import TABLES
 from bss.data.manifest import MANIFEST_CURE
-from bss.data.manifest_files import LISTS, manifest_files, name_in
+from bss.data.manifest_files import LISTS, is_shard, manifest_files, name_in
 from bss.data.read_csv import read_csv
 from bss.data.read_parquet import parquet_faults, read_parquet
 from bss.errors import BssError
@@ -87,7 +87,7 @@ def _values(file: Path, columns: list[str]) -> Iterator[str]:
     if file.suffix in TABLES:
         faults = parquet_faults(file)
         _, rows = read_parquet(file, [name for name in columns if name not in faults])
-    elif file.suffix == ".tar":
+    elif is_shard(file):
         return
     else:
         _, rows = read_csv(file, lambda *_: None)  # rows of a wrong width are reported when the manifest is checked
