@@ -85,6 +85,13 @@ def download_objects(url: str, objects: Mapping[str, StoredObject], names: Colle
             pass
 
 
+def upload_object(path: Path, url: str) -> None:
+    """Write the small file at `path` to `url` (s3://bucket/key)."""
+    bucket, key = split_url(url)
+    with explain(url):
+        connect().put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+
+
 def _require_space(url: str, size: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:

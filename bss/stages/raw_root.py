@@ -16,7 +16,7 @@ from bss.data.manifest_files import LISTS, is_shard, manifest_files, name_in
 from bss.data.read_csv import read_csv
 from bss.data.read_parquet import parquet_faults, read_parquet
 from bss.errors import BssError
-from bss.remote.s3_files import SCHEME, StoredObject, digest_listing, download_objects, list_objects
+from bss.remote.s3_files import SCHEME, StoredObject, digest_listing, download_objects, list_objects, upload_object
 
 
 @contextmanager
@@ -43,6 +43,22 @@ def raw_root(settings: PrepareConfig, digest: str | None = None) -> Iterator[Pat
             yield folder
         except BssError as error:
             raise BssError(str(error).replace(str(folder), url)) from error
+
+
+@contextmanager
+def edited(root: str, name: str) -> Iterator[Path]:
+    """Yield the file `name` of the raw data in `root` for reading and replacing; on S3 a copy, uploaded at the end."""
+    if not root.startswith(SCHEME):
+        yield Path(root) / name
+        return
+    url = root.rstrip("/")
+    with tempfile.TemporaryDirectory(prefix="bss-") as folder:
+        path = Path(folder) / name
+        objects = list_objects(url)
+        download_objects(url, objects, {name} & objects.keys(), Path(folder))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+        upload_object(path, f"{url}/{name}")
 
 
 def _download(settings: PrepareConfig, url: str, objects: Mapping[str, StoredObject], folder: Path) -> None:

@@ -12,7 +12,7 @@ from bss.data.store import Store
 from bss.remote import object_store, s3_files
 from bss.remote.s3_files import digest_listing, list_objects
 from bss.stages.prepare import prepare
-from bss.stages.raw_root import raw_root
+from bss.stages.raw_root import edited, raw_root
 
 pytestmark = pytest.mark.process
 
@@ -186,6 +186,16 @@ def test_the_listing_is_the_version_of_the_data(client, many):
         assert Path(root).name == "pets"
     assert not root.exists()
     assert "its objects have changed since this run started" in refused(raw_root(settings, digest).__enter__)
+
+
+def test_a_file_beside_the_data_is_edited_there(client, many, tmp_path):
+    for content, before in (("one", None), ("two", "one")):
+        with edited(f"{URL}/", "of/decisions.csv") as path:
+            assert (path.read_text() if path.exists() else None) == before
+            path.write_text(content)
+        assert client.get_object(Bucket="raw-data", Key="of/pets/of/decisions.csv")["Body"].read() == content.encode()
+    with edited(str(tmp_path), "decisions.csv") as path:
+        assert path == tmp_path / "decisions.csv"
 
 
 def test_too_small_a_disk_is_refused_before_anything_is_read(client, many, tmp_path, monkeypatch):
