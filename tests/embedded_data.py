@@ -78,7 +78,7 @@ def write_shard(path: Path, found: list[tuple[str, bytes]]) -> None:
             tar.addfile(info, io.BytesIO(data))
 
 
-def make_parameters(root: Path, manifest: str, modalities: dict = MODALITIES, **settings):
+def make_parameters(root: Path | str, manifest: str, modalities: dict = MODALITIES, **settings):
     """Return the config that prepares `modalities` from `manifest` in `root`; `settings` are of section prepare."""
     cnn = {"kind": "cnn", "channels": [4], "features": 8}
     sounds = {"audio": cnn | {"spectrogram": {"n_fft": 16, "hop": 8, "bands": 4}}}

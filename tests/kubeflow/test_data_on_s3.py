@@ -38,10 +38,8 @@ def local(aws, tmp_path):
 
 @pytest.fixture
 def params(tmp_path):
-    tree = config_to_tree(make_parameters(URL, "m.parquet"))
-    tree["prepare"]["root"] = URL
     path = tmp_path / "params.yaml"
-    path.write_text(json.dumps(tree))
+    path.write_text(json.dumps(config_to_tree(make_parameters(URL, "m.parquet"))))
     return path
 
 
