@@ -19,6 +19,7 @@ from bss.extras import install
 from bss.gpus import look_at_gpus
 from bss.provenance import code_version
 from bss.redact import redact
+from bss.remote.s3_files import SCHEME, list_objects
 from bss.tracking.destination import quiet_mlflow, tracking_uri, unreachable
 
 REQUIRED = (
@@ -169,6 +170,8 @@ def _object_store(bucket: str | None) -> Finding:
 def _data(config: Config) -> Finding:
     from bss.data.manifest_files import is_pattern, manifest_files
 
+    if config.prepare.root.startswith(SCHEME):
+        return _data_on_s3(config.prepare.root)
     manifest = Path(config.prepare.root) / config.prepare.manifest
     try:
         manifest_files(Path(config.prepare.root), config.prepare.manifest, config.prepare.links)
@@ -180,3 +183,10 @@ def _data(config: Config) -> Finding:
     else:
         return "data", str(manifest), True
     return "data", f"{manifest}: not found; set prepare.root and prepare.manifest", False
+
+
+def _data_on_s3(url: str) -> Finding:
+    try:
+        return "data", f"{url}: {len(list_objects(url))} objects", True
+    except BssError as error:
+        return "data", str(error), False

@@ -68,7 +68,7 @@ def build_pipeline(
             schedulers: Names of schedulers in the parameters; empty uses all.
             seeds: Seeds; empty uses those of the parameters.
             strategies: Names of strategies in the parameters, "none" for plain training; empty uses all.
-            data_repository: URL of a git repository with data under DVC; empty for the built-in data.
+            data_repository: URL of a git repository with data under DVC; empty for prepare.root on S3 or built-in data.
             data_revision: Branch, tag or commit; empty for the default branch.
             data_path: Folder in the repository.
             mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.

@@ -14,6 +14,7 @@ from bss.errors import BssError
 from bss.kubeflow.environment import SECRET_VARIABLES
 from bss.kubeflow.start import RESOLVED, resolve_config
 from bss.launch.pods import RUN_ID
+from bss.remote.s3_files import SCHEME
 from pipelines.cluster import Cluster, Retries
 from pipelines.containers import connect, find_image, run_container
 from pipelines.pipeline import build_pipeline
@@ -44,7 +45,8 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     config = resolve_config(*(arguments[name] for name in RESOLVED))
     if image is not None:
         # The steps need no network unless data or MLflow are remote: nothing is installed at run time.
-        offline = not arguments.get("data_repository") and address.startswith("sqlite:")
+        local_data = not arguments.get("data_repository") and not config.prepare.root.startswith(SCHEME)
+        offline = local_data and address.startswith("sqlite:")
         place = _docker(local, root, image, run_id, offline)
     else:
         place = _subprocess(local, run_id)

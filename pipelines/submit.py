@@ -11,6 +11,7 @@ from bss.config import Config
 from bss.errors import BssError
 from bss.kubeflow.start import RESOLVED, config_for_pods, resolve_config
 from bss.redact import redact
+from bss.remote.s3_files import SCHEME
 from pipelines.cluster import load_cluster
 from pipelines.compile import compile_pipeline
 from pipelines.endpoint import Endpoint
@@ -41,11 +42,11 @@ def run_arguments(
     repository, revision, path = data
     if bool(repository) != bool(path) or (revision and not repository):
         raise BssError("--data-repository and --data-path belong together; --data-revision needs both.")
-    if not repository and config.generate.digits is None:
+    if not repository and config.generate.digits is None and not config.prepare.root.startswith(SCHEME):
         raise BssError(
-            f"--data-repository: missing, and {params} generates no built-in data. The steps get data only from a git "
-            f"repository: add --data-repository URL --data-path {_suggested_path(config)}, and "
-            "--data-revision unless it is the default branch (docs/data.md)."
+            f"--data-repository: missing, and {params} generates no built-in data. The steps get data from S3, as "
+            "prepare.root: s3://bucket/prefix, or from a git repository: add --data-repository URL --data-path "
+            f"{_suggested_path(config)}, and --data-revision unless it is the default branch (docs/data.md)."
         )
     _require_no_secret("--data-repository", repository, "Give a URL from which the steps can clone without one.")
     _require_no_secret("--mlflow", mlflow_tracking_uri, "Put it into the secret, as MLFLOW_TRACKING_PASSWORD.")

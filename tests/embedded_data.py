@@ -60,6 +60,16 @@ def members(numbers=range(16)) -> list[tuple[str, bytes]]:
     return found
 
 
+def write_files(folder: Path) -> None:
+    """Write the samples as plain files with two CSV manifests, train and the rest."""
+    for i in range(16):
+        (folder / f"{i}.wav").write_bytes(sound(i))
+        (folder / f"{i}.png").write_bytes(picture(i))
+    rows = [f"s{i:02},{'cat' if i % 2 else 'dog'},{SPLITS[i]},{i}.wav,{i}.png\n" for i in range(16)]
+    for name, part in (("a.csv", rows[:8]), ("b.csv", rows[8:])):
+        (folder / name).write_text("id,label,split,audio,image\n" + "".join(part))
+
+
 def write_shard(path: Path, found: list[tuple[str, bytes]]) -> None:
     with tarfile.open(path, "w") as tar:
         for name, data in found:
@@ -68,7 +78,7 @@ def write_shard(path: Path, found: list[tuple[str, bytes]]) -> None:
             tar.addfile(info, io.BytesIO(data))
 
 
-def make_parameters(root: Path, manifest: str, modalities: dict = MODALITIES, **settings):
+def make_parameters(root: Path | str, manifest: str, modalities: dict = MODALITIES, **settings):
     """Return the config that prepares `modalities` from `manifest` in `root`; `settings` are of section prepare."""
     cnn = {"kind": "cnn", "channels": [4], "features": 8}
     sounds = {"audio": cnn | {"spectrogram": {"n_fft": 16, "hop": 8, "bands": 4}}}

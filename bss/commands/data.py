@@ -79,6 +79,11 @@ def _init(options: argparse.Namespace) -> None:
     from bss.init.command import init, init_dataset
 
     if options.manifest is not None:
+        if str(options.manifest).startswith("s3:/"):
+            raise BssError(
+                "--manifest: is on S3, and bss init looks into files on disk. Download the manifest with some samples, "
+                "run it on those, then set prepare.root to s3://bucket/prefix in the params.yaml that it writes."
+            )
         if any(value is not None for value in (options.root, options.protocol, options.method)):
             raise BssError("--root, --protocol and --method need --dataset; with --manifest, its folder is the root.")
         init(options.manifest, options.output, options.force, options.links)
@@ -98,9 +103,11 @@ def _presets(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     from bss.stages.prepare import prepare
+    from bss.stages.raw_root import raw_root
 
     config = load(options)
-    prepare(config, Path(config.prepare.root), options.store)
+    with raw_root(config.prepare) as root:
+        prepare(config, root, options.store)
     if options.features:
         from bss.training.frozen_features import write_features
 

@@ -58,7 +58,7 @@ class PrepareConfig:
     """What `bss prepare` decodes into the store."""
 
     root: str
-    """Folder of the raw data; DVC watches all of it."""
+    """Folder of the raw data, or s3://bucket/prefix; DVC watches all of it."""
     modalities: dict[str, ModalityKind]
     """Maps each modality (= column of the manifest) to how its files are decoded; two or more."""
     source: str | None = None

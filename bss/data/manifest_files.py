@@ -19,8 +19,15 @@ from bss.errors import BssError, raise_problems
 
 MAX_FILES = 100_000
 """Most files of one manifest: a pattern of a few letters may stand for any number."""
-IN_FOLDER = (".parquet", ".arrow", ".tar")
-"""Files of a folder that is a manifest, by suffix: all of one kind."""
+PLAIN_SHARD = ".tar"
+SHARDS = (PLAIN_SHARD, ".tar.gz", ".tgz", ".tar.zst")
+"""Ends of the names of WebDataset shards."""
+OTHER_SHARDS = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4", ".tzst")
+"""Ends of the names of archives that are not read."""
+IN_FOLDER = (".parquet", ".arrow", *SHARDS, *OTHER_SHARDS)
+"""Files of a folder that is a manifest, by the end of their name: all of one kind."""
+LISTS = ("dataset_dict.json", "state.json")
+"""Files in which Hugging Face datasets list the splits and files that `save_to_disk` wrote."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -39,8 +46,8 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
         limit = boundary(real, links)
         path = inside(real, name, limit)
         if path.is_file():
-            return [root / name]
-        if path.is_dir():
+            names = [name]
+        elif path.is_dir():
             found = _files_of_folder(path)
             if not found:
                 raise BssError(f"{root / name}: {PARTS_CURE}")
@@ -55,7 +62,9 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
         raise BssError(f"{root / name}: {error}.") from error
     except (BadSampleError, OSError) as error:  # leads out of the root, or is too long a name
         raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
-    suffixes = sorted({Path(found).suffix for found in names})
+    if others := [found for found in names if found.endswith(OTHER_SHARDS)]:
+        raise BssError(f"{root / others[0]}: shards are {', '.join(SHARDS)}. Unpack it, and pack it as one of these.")
+    suffixes = sorted({PLAIN_SHARD if is_shard(Path(found)) else Path(found).suffix for found in names})
     if len(suffixes) > 1:
         raise BssError(f"{root / name}: files of several kinds ({', '.join(suffixes)}). Name those of one kind.")
     order = {split: rank for rank, split in enumerate(SPLITS)}
@@ -66,6 +75,11 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
 def name_in(root: Path, file: Path) -> str:
     """Return the name of a manifest's file relative to the data root, with single slashes."""
     return Path(os.path.relpath(file, root)).as_posix()
+
+
+def is_shard(file: Path) -> bool:
+    """Return whether a file of a manifest is a WebDataset shard, by its name."""
+    return file.name.endswith(SHARDS)
 
 
 def is_pattern(name: str) -> bool:
@@ -126,21 +140,22 @@ def _matching(root: Path, real: Path, name: str) -> list[str]:
 
 def _files_of_folder(folder: Path) -> list[Path]:
     """Return the files of a dataset in `folder`: those that its state.json lists, or all Parquet files or shards."""
-    if (folder / "dataset_dict.json").is_file():
-        return [file for split in _listed(folder / "dataset_dict.json") for file in _saved(folder / split)]
-    if (folder / "state.json").is_file():
+    splits, files = LISTS
+    if (folder / splits).is_file():
+        return [file for split in _listed(folder / splits) for file in _saved(folder / split)]
+    if (folder / files).is_file():
         return _saved(folder)
     found = [
         file
         for file in folder.rglob("*")
-        if file.suffix in IN_FOLDER and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.name.endswith(IN_FOLDER) and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
     return sorted((file for file in found if file.is_file()), key=lambda file: natural_order(file.as_posix()))
 
 
 def _saved(folder: Path) -> list[Path]:
     """Return the Arrow files of a split that `save_to_disk` wrote, without cached results beside them."""
-    files = [folder / name for name in _listed(folder / "state.json")]
+    files = [folder / name for name in _listed(folder / LISTS[1])]
     missing = [f"{file.name} not found" for file in files if not file.is_file()]
     raise_problems(str(folder), missing, "Its state.json names these files: copy the whole folder again.")
     return files

@@ -59,6 +59,7 @@ def _data(config: "Config", options: argparse.Namespace) -> None:
     from bss.export.command import export_data
     from bss.export.subset import listed_ids, trimmed_ids
     from bss.files import digest_file
+    from bss.stages.raw_root import raw_root
     from bss.training.trial_spec import TrialId
 
     if options.where is not None and ("=" not in options.where or not (options.keep or options.drop)):
@@ -79,7 +80,8 @@ def _data(config: "Config", options: argparse.Namespace) -> None:
         chosen["trimmed by"] = {"scheduler": options.scheduler, "seed": options.seed}
     if dropped:
         ids = (set(Store.open(options.store).ids.tolist()) if ids is None else ids) - dropped
-    export_data(config, Path(config.prepare.root), options.store, options.form, options.to, ids, chosen)
+    with raw_root(config.prepare) as root:
+        export_data(config, root, options.store, options.form, options.to, ids, chosen)
 
 
 def _option(name: str) -> str:

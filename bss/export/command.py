@@ -7,6 +7,7 @@ from typing import Any
 
 from bss.config import Config
 from bss.console import make_console
+from bss.data.decisions import FILE
 from bss.data.decode.bad_sample import BadSampleError, named
 from bss.data.store import SPLITS
 from bss.errors import BssError, raise_problems
@@ -27,8 +28,9 @@ def export_data(
     """Write the samples `ids` of `store` (None: all) to `to` in the format `form`, atomically.
 
     `manifest` is a CSV file to put into `root`, with the splits of the store, and a .provenance.json beside it; the
-    other formats are new folders with a provenance.json, which hold the files themselves. `chosen` says for the
-    provenance how the ids were chosen. Raises `BssError` if `to` exists, if the data have changed since they were
+    other formats are new folders with a provenance.json, which hold the files themselves. Decisions to ignore a
+    modality, which no format can hold, are written as another decisions.csv. `chosen` says for the provenance how the
+    ids were chosen. Raises `BssError` if `to` exists, if the data have changed since they were
     prepared, and for files that the format cannot hold.
     """
     if form == "manifest":
@@ -44,11 +46,14 @@ def export_data(
     inputs = {"store": subset.store.digest, "ids": digest_json([sample.id for sample in subset.samples])}
     to.parent.mkdir(parents=True, exist_ok=True)
     if form == "manifest":
+        decisions = to.with_suffix(f".{FILE}")
+        _write_decisions(decisions, subset)
         with whole_file(to.with_suffix(".provenance.json")) as file:
             write_json(file, provenance("export data", inputs, parameters))
         with whole_file(to) as file:
             write_csv(file, [_row(subset, number) for number in range(len(subset.samples))])
     else:
+        decisions = to / FILE
         with held(to), whole_folder(to) as folder:
             try:
                 FOLDERS[form](folder, subset)
@@ -56,12 +61,29 @@ def export_data(
                 raise BssError(
                     f"{root}: a file changed during the export ({error}). Run `bss prepare` again."
                 ) from error
+            _write_decisions(folder / FILE, subset)
             write_provenance(folder, "export data", inputs, parameters)
     counts = Counter(sample.split for sample in subset.samples)
     shown = ", ".join(f"{split} {counts[split]}" for split in SPLITS if counts[split])
     make_console().print(
         f"Wrote {to}: {len(subset.samples)} of {len(subset.store)} samples ({shown}).", highlight=False, soft_wrap=True
     )
+    if subset.ignored:
+        tests = any(sample.split == "test" and sample.id in subset.ignored for sample in subset.samples)
+        make_console().print(
+            f"{len(subset.ignored)} of them ignore a modality, by {decisions}: set prepare.decisions to it"
+            f"{' and prepare.decide_test: true' if tests else ''} where they are prepared.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _write_decisions(path: Path, subset: Subset) -> None:
+    """Write what was decided to be ignored to `path`; nothing if there is no such decision."""
+    rows = [{"id": name, "decision": "ignore", "value": modality} for name, modality in subset.ignored.items()]
+    if rows:
+        with whole_file(path) as file:
+            write_csv(file, rows)
 
 
 def _require_files(subset: Subset, form: str) -> None:

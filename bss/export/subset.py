@@ -33,6 +33,8 @@ class Subset:
     root: Path
     links: Links
     kinds: Mapping[str, ModalityKind]
+    ignored: Mapping[str, str]
+    """The modality that was decided to be ignored, by id; samples without such a decision are absent."""
 
     def of_splits(self) -> Iterator[tuple[str, list[Sample]]]:
         """Yield each split with samples, and those."""
@@ -73,7 +75,8 @@ def select(config: Config, root: Path, store: Path, ids: Collection[str] | None)
     Raises `BssError` if the manifest or a file has changed since the store was prepared, or no sample is left.
     """
     data = Store.open(store)
-    manifest = check_manifest(config, root).manifest
+    checked = check_manifest(config, root)
+    manifest = checked.manifest
     by_id = {sample.id: sample for sample in manifest.samples}
     labels = [data.classes[label] for label in data.labels.tolist()]
     rows = list(zip(data.ids.tolist(), labels, data.splits.tolist(), strict=True))
@@ -87,7 +90,9 @@ def select(config: Config, root: Path, store: Path, ids: Collection[str] | None)
     if not kept:
         raise BssError(f"{store}: none of its samples is left to export.")
     kept.sort(key=lambda sample: SPLITS.index(sample.split))
-    subset = Subset(kept, manifest, data, root, config.prepare.links, config.prepare.modalities)
+    decided = zip(kept, checked.decided.ignored(kept), strict=True)
+    ignored = {sample.id: modality for sample, modality in decided if modality is not None}
+    subset = Subset(kept, manifest, data, root, config.prepare.links, config.prepare.modalities, ignored)
     _require_unchanged(subset)
     return subset
 

@@ -1,4 +1,4 @@
-"""The raw data of a pipeline run: a folder of a git repository, under DVC or not, or the built-in data."""
+"""The raw data of a pipeline run: a folder of a git repository, under DVC or not, objects on S3, or built-in data."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,12 +10,14 @@ from bss.errors import BssError
 from bss.files import digest_json
 from bss.redact import redact
 from bss.remote.fetch import DataVersion, fetch, locate
+from bss.remote.s3_files import SCHEME, digest_listing, list_objects
+from bss.stages.raw_root import raw_root
 
 BUILT_IN = "digits"
 
 
 def find_data(config: Config, repository: str, revision: str, path: str) -> DataVersion:
-    """Return the data version of a run; without a repository, the built-in data of `generate`.
+    """Return the data version of a run; without a repository, `prepare.root` on S3, else the data of `generate`.
 
     Raises `BssError` if it is unavailable.
     """
@@ -25,10 +27,13 @@ def find_data(config: Config, repository: str, revision: str, path: str) -> Data
         return locate(repository, revision, path.strip("/"))
     if revision or path:
         raise BssError("data_repository: missing, but data_revision or data_path is set. Set the git repository.")
+    if config.prepare.root.startswith(SCHEME):
+        url = config.prepare.root.rstrip("/")
+        return DataVersion("", "", url, digest_listing(list_objects(url)))
     if config.generate.digits is None:
         raise BssError(
             "data_repository: missing, and params.yaml generates no built-in data. Set a git repository with "
-            "data under DVC, its data_revision and data_path."
+            "data under DVC, its data_revision and data_path, or prepare.root=s3://bucket/prefix."
         )
     return DataVersion("", "", BUILT_IN, digest_json(config_to_tree(config.generate.digits)))
 
@@ -49,8 +54,13 @@ def data_tags(version: DataVersion, revision: str) -> dict[str, str]:
 def raw_data(config: Config, repository: str, revision: str, path: str, digest: str) -> Iterator[Path]:
     """Yield a temporary folder with the raw data, named like the data.
 
-    Raises `BssError` if it does not match `digest`: a branch or tag has moved since the run started.
+    Raises `BssError` if it does not match `digest`: since the run started, a branch or tag has moved, or objects on S3
+    have been written or deleted.
     """
+    if not repository and config.prepare.root.startswith(SCHEME):
+        with raw_root(config.prepare, digest) as folder:
+            yield folder
+        return
     version = find_data(config, repository, revision, path)
     if version.digest != digest:
         raise BssError(

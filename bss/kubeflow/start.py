@@ -10,6 +10,7 @@ from bss.config.combinations import PLAIN, combinations_of
 from bss.errors import BssError
 from bss.kubeflow.parameters import config_to_json, stage_part
 from bss.remote.fetch import DataVersion
+from bss.remote.s3_files import SCHEME
 from bss.training.reproducible import device_type
 
 RESOLVED = ("parameters", "overrides", "schedulers", "seeds", "strategies")
@@ -112,9 +113,10 @@ def config_for_pods(config: Config, gpus: int, nodes: int, audits: bool = False)
 def resolve(config: Config, version: DataVersion) -> Resolved:
     """Return the parameters of each step."""
     tree = config_to_tree(config)
-    # In every pod the data is in a folder of this name; its full path must not decide anything.
-    tree["prepare"]["root"] = Path(version.path).name
-    if version.repository:
+    on_s3 = version.path.startswith(SCHEME)
+    if not on_s3:  # in every pod the data is in a folder of this name; its full path must not decide anything
+        tree["prepare"]["root"] = Path(version.path).name
+    if version.repository or on_s3:
         tree["generate"] = {"digits": None}
     config = config_from_tree(tree, "params.yaml")
     steps = {stage: stage_part(config, stage) for stage in ("prepare", "audit", "schedule")}

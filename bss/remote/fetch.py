@@ -16,13 +16,13 @@ class DataVersion:
     """One version of a dataset."""
 
     repository: str
-    """URL or path of the git repository; empty for built-in data."""
+    """URL or path of the git repository; empty for data on S3 and built-in data."""
     commit: str
-    """The commit of its revision; empty for built-in data."""
+    """The commit of its revision; empty for data on S3 and built-in data."""
     path: str
-    """Folder in the repository, or name of the built-in data."""
+    """Folder in the repository, s3://bucket/prefix, or name of the built-in data."""
     digest: str
-    """DVC's digest of the folder, or a digest of its files' digests."""
+    """DVC's digest of the folder, or a digest of its files' digests; on S3 of their sizes and ETags."""
 
 
 def locate(repository: str, revision: str, path: str) -> DataVersion:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -21,6 +21,8 @@ from bss.errors import BssError, raise_problems
 from bss.files import digest_file, require_new, whole_folder
 from bss.redact import redact
 from bss.remote.transfer import TransferProgress
+
+T = TypeVar("T")
 
 MANIFEST = ".bss-folder.json"
 """Lists the files of an uploaded folder. Removed first and written last: without it, the folder does not exist."""
@@ -80,7 +82,7 @@ def upload_once(folder: Path, url: str, console: Console | None = None) -> None:
         try:
             client.head_object(Bucket=bucket, Key=prefix + MANIFEST)
         except Exception as error:
-            if _code(error) not in ("404", "NoSuchKey"):
+            if error_code(error) not in ("404", "NoSuchKey"):
                 raise
             _upload(client, folder, bucket, prefix, console)
 
@@ -97,7 +99,7 @@ def _upload(client: Any, folder: Path, bucket: str, prefix: str, console: Consol
             progress.add_file()
             return name, asdict(StoredFile(paths[name].stat().st_size, digest_file(paths[name])))
 
-        manifest = {"schema_version": SCHEMA_VERSION, "files": dict(_in_threads(upload, list(paths)))}
+        manifest = {"schema_version": SCHEMA_VERSION, "files": dict(in_threads(upload, list(paths)))}
         body = json.dumps(manifest, indent=1, sort_keys=True).encode()
         client.put_object(Bucket=bucket, Key=prefix + MANIFEST, Body=body)
 
@@ -141,13 +143,13 @@ def download_folder(url: str, folder: Path, console: Console | None = None) -> N
                         bucket, prefix + name, file, Callback=progress.add_bytes, Config=transfers()
                     )
                 except Exception as error:
-                    if _code(error) in ("404", "NoSuchKey"):
+                    if error_code(error) in ("404", "NoSuchKey"):
                         return f"{name}: missing"
                     raise
             progress.add_file()
             return _difference(name, path, files[name])
 
-        problems = [problem for problem in _in_threads(download, list(files)) if problem]
+        problems = [problem for problem in in_threads(download, list(files)) if problem]
         raise_problems(url, problems, "The uploaded folder was altered. Upload it again.")
 
 
@@ -167,7 +169,7 @@ def check_credentials() -> str:
         try:
             return f"credentials accepted, buckets: {len(connect().list_buckets()['Buckets'])}"
         except Exception as error:
-            if _code(error) == "AccessDenied":
+            if error_code(error) == "AccessDenied":
                 return "credentials accepted, but they may not list buckets; check one with --bucket"
             raise
 
@@ -203,12 +205,17 @@ def connect() -> Any:
 
 def read_object(client: Any, bucket: str, key: str) -> bytes:
     """Return the content of an object; retry if the transfer breaks off or stalls."""
-    from botocore.exceptions import HTTPClientError
+    return retried(lambda: bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read()))
+
+
+def retried(transfer: Callable[[], T]) -> T:
+    """Return the result of `transfer`, called again if it breaks off or stalls: boto3 retries requests, not bodies."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read())
-        except HTTPClientError:
+            return transfer()
+        except (HTTPClientError, IncompleteReadError):
             if attempt == ATTEMPTS:
                 raise
             time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
@@ -231,7 +238,7 @@ def explain(url: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code, text = _code(error), error.response["Error"].get("Message") or ""
+        code, text = error_code(error), error.response["Error"].get("Message") or ""
         if code in REFUSED:
             raise BssError(
                 f"{url}: the object store rejects the credentials ({code} {redact(text)}). Check AWS_ACCESS_KEY_ID and "
@@ -264,7 +271,7 @@ def _read_manifest(client: Any, bucket: str, prefix: str, url: str) -> dict[str,
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BssError(f"{url}: {MANIFEST} is damaged ({error!r}). Upload the folder again.") from error
     except Exception as error:
-        if _code(error) == "NoSuchKey":
+        if error_code(error) == "NoSuchKey":
             raise BssError(
                 f"{url}: no folder there, or its upload is unfinished ({MANIFEST} is written last)."
             ) from error
@@ -282,15 +289,15 @@ def _difference(name: str, path: Path, expected: StoredFile) -> str | None:
     return None if found == expected.sha256 else f"{name}: sha256 {found}, expected {expected.sha256}"
 
 
-def _code(error: Exception) -> str:
+def error_code(error: Exception) -> str:
     """Return the error code of the store's answer, or nothing for other errors."""
     response: dict[str, Any] = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def _in_threads(work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
+def in_threads(work: Callable[[str], Any], names: list[str], threads: int = FILES_AT_A_TIME) -> Iterator[Any]:
     """Yield `work` of each name in order; after an error, pending work is cancelled."""
-    executor = ThreadPoolExecutor(FILES_AT_A_TIME)
+    executor = ThreadPoolExecutor(threads)
     try:
         yield from executor.map(work, names)
     finally:

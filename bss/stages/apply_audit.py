@@ -9,6 +9,7 @@ from bss.config import Config
 from bss.console import make_console
 from bss.data.decisions import FILE, dataset_of, decided_rows, write_decisions
 from bss.data.store import Store
+from bss.stages.raw_root import edited
 
 
 def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None:
@@ -19,17 +20,18 @@ def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None
     """
     data = Store.open(store)
     _, table = read_results(folder, data)
-    path = Path(config.prepare.root) / (config.prepare.decisions or FILE)
+    root, name = config.prepare.root.rstrip("/"), config.prepare.decisions or FILE
     dataset = dataset_of(store)
-    kept = decided_rows(path, dataset) if path.is_file() else []
-    known = {name for name, _, _ in kept}
-    made = [d for d in decide(table.arrow.to_pylist(), above) if d[0] not in known]
-    write_decisions(path, [*kept, *made], dataset)
+    with edited(root, name) as path:
+        kept = decided_rows(path, dataset) if path.is_file() else []
+        known = {of for of, _, _ in kept}
+        made = [d for d in decide(table.arrow.to_pylist(), above) if d[0] not in known]
+        write_decisions(path, [*kept, *made], dataset)
     console = make_console()
     counts = Counter(kind for _, kind, _ in made)
     what = ", ".join(f"{counts[kind]} {kind}" for kind in ("drop", "relabel", "ignore") if counts[kind]) or "none"
     console.print(
-        f"audit: {path}: {what}, from {folder / TABLE} above {above:g}; {len(kept)} earlier decisions kept",
+        f"audit: {root}/{name}: {what}, from {folder / TABLE} above {above:g}; {len(kept)} earlier decisions kept",
         highlight=False,
         markup=False,
         soft_wrap=True,

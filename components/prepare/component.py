@@ -24,7 +24,7 @@ def prepare(
 
     Args:
         parameters: The parameters that decide this step, from the step start.
-        data_repository: URL of a git repository with data under DVC; empty for the built-in data.
+        data_repository: URL of a git repository with data under DVC; empty for prepare.root on S3 or built-in data.
         data_revision: Branch, tag or commit; empty for the default branch.
         data_path: Folder in the repository.
         data_digest: Digest of the data, from the step start: changed data is never taken from the cache.

@@ -265,6 +265,7 @@ TEXT_AND_IMAGE = {
 
 PARAMETERS: dict[tuple[str, str], dict] = {
     ("docs/own-data.md", "generate: {}"): {},
+    ("docs/own-data.md", "prepare:"): {},
     ("docs/datasets.md", "dataset: crema-d"): {},
     ("docs/multi-node.md", "train:"): {},
     ("docs/audit.md", "prepare:"): {},

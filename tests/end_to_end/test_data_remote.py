@@ -1,4 +1,4 @@
-"""`make data-push` and `make data-pull` with an object store, and objects that were damaged on the way."""
+"""`make data-push` and `make data-pull` with an object store, damaged objects, and raw data there."""
 
 import os
 import shutil
@@ -6,7 +6,12 @@ import subprocess
 
 import pytest
 from buckets import keys, temporary_bucket
-from clones import BIN, PROJECT, commit, forking_environment, run
+from clones import BIN, PROJECT, commit, forking_environment, run, write_params
+from embedded_data import make_parameters, members, prepared, write_shard
+
+from bss.config import config_to_tree
+from bss.data.store import Store
+from bss.init.project import write_project
 
 pytestmark = pytest.mark.process
 
@@ -109,3 +114,21 @@ def test_with_verify_dvc_itself_finds_a_damaged_object(origin, client):
     run(clone, "dvc", "remote", "modify", "--local", "store", "verify", "true")
     assert "failed to" in run(clone, "dvc", "pull", check=False).lower()
     assert not (clone / "data" / "a.bin").exists()
+
+
+def test_dvc_prepares_a_root_on_s3_and_again_if_an_object_changes(client, tmp_path):
+    url, local, project = "s3://shared/raw/birds", tmp_path / "birds", tmp_path / "project"
+    local.mkdir()
+    project.mkdir()
+    write_shard(local / "0.tar", members())
+    client.upload_file(str(local / "0.tar"), "shared", "raw/birds/0.tar")
+    write_project(project)
+    write_params(project, config_to_tree(make_parameters(url, "*.tar")) | {"generate": {}})
+    run(project, "git", "init", "-q")
+    run(project, "dvc", "init", "-q")
+    assert "read 1 files" in run(project, "dvc", "repro", "prepare")
+    assert f"path: {url}" in (project / "dvc.lock").read_text()
+    store = Store.open(project / "outputs" / "store")
+    assert store.digest == prepared(local, "*.tar", tmp_path / "local").digest
+    client.put_object(Bucket="shared", Key="raw/birds/unnamed.bin", Body=b"all objects below the root count")
+    assert "modified" in run(project, "dvc", "status", "prepare")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from conftest import small_tree, write_manifest
-from embedded_data import make_parameters, prepared, sound, table, write_table
+from embedded_data import make_parameters, prepared, sound, table, write_files, write_table
 from media import brightness, every_kind_sections, write_every_kind
 
 from bss.config import config_from_tree
@@ -80,6 +80,30 @@ def test_files_inside_a_table_are_exported_and_read_again(tmp_path):
         assert prepared(folder, manifest, tmp_path / "again").digest == store.digest, form
     with pytest.raises(BssError, match=r"32 problems\n  s00: audio m\.parquet::1/audio is inside another file"):
         exported(config, store.path, "manifest", tmp_path / "data" / "curated.csv")
+
+
+def test_what_an_audit_decided_is_exported_too(tmp_path, capsys):
+    root = tmp_path / "data"
+    root.mkdir()
+    write_files(root)
+    rows = ["s00,drop,", "s02,relabel,cat", "s03,ignore,audio", "s14,ignore,image"]
+    (root / "decisions.csv").write_text("\n".join(["id,decision,value", *rows]))
+    decided = {"decisions": "decisions.csv", "decide_test": True}
+    store = prepared(root, "{a,b}.csv", tmp_path / "store", **decided)
+    assert (len(store), store.classes[store.labels[1]]) == (15, "cat")
+    config = make_parameters(root, "{a,b}.csv", **decided)
+    exported(config, store.path, "manifest", root / "curated.csv")
+    again = {"decisions": "curated.decisions.csv", "decide_test": True}
+    assert prepared(root, "curated.csv", tmp_path / "again", **again).digest == store.digest
+    for form, manifest in FOLDERS.items():
+        folder = exported(config, store.path, form, tmp_path / form)
+        assert prepared(folder, manifest, tmp_path / "again", **decided).digest == store.digest, form
+    assert (
+        f"2 of them ignore a modality, by {folder}/decisions.csv: set prepare.decisions to it and "
+        "prepare.decide_test: true where they are prepared."
+    ) in capsys.readouterr().out
+    exported(config, store.path, "webdataset", tmp_path / "few", {"s01", "s08", "s12"})
+    assert not (tmp_path / "few" / "decisions.csv").exists()
 
 
 def test_videos_texts_and_parts_of_files_are_kept(tmp_path):

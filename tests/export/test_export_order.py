@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from bss.artifacts.scores import read_scores, scores_path
 from bss.cli import main
+from bss.config import config_from_tree
 from bss.data.store import Store
 from bss.data.tables import read_table
 
@@ -17,7 +18,6 @@ from bss.data.tables import read_table
 @pytest.fixture
 def command(pipeline, small_root, small_store, tmp_path):
     """Run `bss export` on the finished pipeline; a scheduler that trims a quarter is planned as well."""
-    from bss.config import config_from_tree
     from bss.stages.schedule import schedule
 
     folder, _ = pipeline
@@ -87,6 +87,35 @@ def test_trimmed_samples_are_left_out(command, pipeline, small_store, tmp_path):
     chosen = json.loads((to / "provenance.json").read_text())["parameters"]["chosen"]
     assert chosen["trimmed by"] == {"scheduler": "trimmed", "seed": 0}
     assert chosen["drop"]["where"] == "decision=drop"
+
+
+def test_what_a_plan_leaves_prepares_to_the_same_rows(command, small_store, own_root, tmp_path):
+    from bss.stages.prepare import prepare
+
+    root, _ = own_root
+    trimmed = ["--scheduler", "trimmed", "--seed", 0, "--set", f"prepare.root={root}"]
+    places = {
+        "manifest": (root / "curated.csv", root, "curated.csv"),
+        "webdataset": (tmp_path / "shards", tmp_path / "shards", "*.tar"),
+        "huggingface": (tmp_path / "hub", tmp_path / "hub", "."),
+    }
+    before, digests = Store.open(small_store), set()
+    rows = {name: row for row, name in enumerate(before.ids.tolist())}
+    for form, (to, data, manifest) in places.items():
+        assert command("data", "--as", form, "--to", to, *trimmed) == 0
+        tree = small_tree(data)
+        tree["prepare"]["manifest"] = manifest
+        prepare(config_from_tree(tree, "params.yaml"), data, tmp_path / form)
+        after = Store.open(tmp_path / form)
+        assert len(after) == len(before) - 12
+        same = [rows[name] for name in after.ids.tolist()]
+        assert after.splits.tolist() == before.splits[same].tolist()
+        assert after.labels.tolist() == before.labels[same].tolist()
+        for modality in ("audio", "image", "vector"):
+            for row, other in enumerate(same):
+                np.testing.assert_array_equal(after.sample(modality, row), before.sample(modality, other))
+        digests.add(after.digest)
+    assert len(digests) == 1
 
 
 @pytest.mark.parametrize(

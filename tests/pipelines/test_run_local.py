@@ -31,8 +31,9 @@ def test_own_data_without_a_repository_are_refused_before_anything_runs(root, pa
     printed, errors = capfd.readouterr()
     assert printed == ""
     assert errors.splitlines() == [
-        "bss: --data-repository: missing, and params.yaml generates no built-in data. The steps get data only from a "
-        f"git repository: add --data-repository URL --data-path {path}, and --data-revision unless it is the "
+        "bss: --data-repository: missing, and params.yaml generates no built-in data. The steps get data from S3, as "
+        "prepare.root: s3://bucket/prefix, or from a git repository: add "
+        f"--data-repository URL --data-path {path}, and --data-revision unless it is the "
         "default branch (docs/data.md)."
     ]
     assert not (tmp_path / "runs").exists()

@@ -11,8 +11,9 @@ from typing import Any
 from bss.data.decode.bad_sample import printable
 from bss.data.embedded.cells import Cells, schema_of
 from bss.data.embedded.contents import Contents, Member
+from bss.data.embedded.unpacked import Tars
 from bss.data.embedded.webdataset import read_shard
-from bss.data.manifest_files import name_in, split_in
+from bss.data.manifest_files import is_shard, name_in, split_in
 from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
 from bss.data.read_parquet import HUGGING_FACE, FileCells, file_columns, parquet_faults, read_parquet
 from bss.errors import raise_problems
@@ -62,7 +63,7 @@ def read_tables(root: Path, files: Sequence[Path], wanted: Collection[str] | Non
     none. Raises `BssError` for an unreadable file, and for files with different columns.
     """
     tables = Tables([], iter(()), Contents())
-    if files[0].suffix == ".tar":
+    if is_shard(files[0]):
         found = list(_shard_rows(root, files, wanted, tables))
         tables.columns = list(dict.fromkeys(["id", "split", *(name for _, row in found for name in row)]))
         tables.rows = ((number, dict.fromkeys(tables.columns, "") | row) for number, row in found)
@@ -125,10 +126,10 @@ def _number(before: int, number: int, file: str) -> int:
 
 
 def _shard_rows(root: Path, files: Sequence[Path], wanted: Collection[str] | None, tables: Tables) -> Iterator[Row]:
-    total = 0
+    total, tars = 0, Tars()
     for file in files:
         name = name_in(root, file)
-        for number, (key, row, problems) in enumerate(read_shard(file, name, wanted, tables.contents), 1):
+        for number, (key, row, problems) in enumerate(read_shard(file, name, wanted, tables.contents, tars), 1):
             total += 1
             at = Numbered(total, name, f"{number} of {name} (key {printable(key[:100])!r})")
             if problems:

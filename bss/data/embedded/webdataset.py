@@ -1,24 +1,26 @@
 """Tar shards as WebDataset writes them: the members of one sample follow each other and share the stem of their names.
 
 ``0012.jpg``, ``0012.cls`` and ``0012.json`` are one sample with the key 0012. An uncompressed tar file is an index by
-itself: one pass over its headers finds every member, and decoding reads each where it lies.
+itself: one pass over its headers finds every member, and decoding reads each where it lies. A compressed one is
+unpacked into a temporary file first.
 """
 
 import json
-import os
 import re
 import tarfile
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bss.data.decode.container import SUFFIXES as CONTAINERS
 from bss.data.decode.frame_source import IMAGE_SUFFIXES
 from bss.data.decode.sound_source import SOUND_SUFFIXES
 from bss.data.decode.text import MAX_BYTES as MAX_TEXT
 from bss.data.embedded.contents import Contents, Member, digests
+from bss.data.embedded.unpacked import Tars
+from bss.data.manifest_files import PLAIN_SHARD
 from bss.data.table_contents import held_instead
 from bss.errors import BssError
 
@@ -46,16 +48,14 @@ _COLUMNS = {
 class Shard:
     """A tar file whose members are read by number. Thread-safe."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, tars: Tars) -> None:
+        self.path, self.tars = path, tars
         self.spans: list[tuple[int, int]] = []
         """Offset and size in bytes of each member."""
 
     def read(self, position: int) -> bytes:
         """Return the bytes of a member."""
-        offset, size = self.spans[position]
-        with self.path.open("rb", buffering=0) as file:
-            return os.pread(file.fileno(), size, offset)
+        return self.tars.read(self.path, *self.spans[position])
 
 
 @dataclass
@@ -77,15 +77,15 @@ def column_of(extension: str) -> str:
 
 
 def read_shard(
-    path: Path, container: str, wanted: Collection[str] | None, contents: Contents
+    path: Path, container: str, wanted: Collection[str] | None, contents: Contents, tars: Tars
 ) -> Iterator[tuple[str, dict[str, str], list[str]]]:
     """Yield key, values by column and problems of each sample; files are added to `contents` under `container`.
 
     `wanted` are the columns to read, None for all. Label, split and group come from the .json member or from members
     of these names; the label of a sample without one in .json is in .cls. The id is the key unless the .json has one.
-    Raises `BssError` for a file that is no uncompressed tar file, and for one that is cut off within its first sample.
+    Raises `BssError` for a file that is no tar file, and for one that is cut off within its first sample.
     """
-    shard = Shard(path)
+    shard = Shard(path, tars)
     with ThreadPoolExecutor() as pool:
         for sample in _samples(path, shard):
             yield sample.key, _values(sample, shard, container, wanted, contents, pool), sample.problems
@@ -93,23 +93,24 @@ def read_shard(
 
 def _samples(path: Path, shard: Shard) -> list[Found]:
     samples: list[Found] = []
-    damage = ""
     try:
-        with tarfile.open(path, "r:") as tar:
+        with shard.tars.index(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # otherwise they stay in memory
                 if member.isreg() and (name := KEY.fullmatch(member.name)):
                     _add(samples, name[1], name[2], len(shard.spans))
                     shard.spans.append((member.offset_data, member.size))
-            end = tar.offset
-        damage = (
-            "" if _ends_at(path, end) else "the shard ends here without the mark of its end: it is cut off or damaged"
-        )
+            whole = _ends_at(file, tar.offset)
+        damage = "" if whole else "the shard ends here without the mark of its end: it is cut off or damaged"
     except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
         damage = f"the shard is cut off or damaged in or after this sample ({str(error)[:100]})"
+    if (cut := shard.tars.cut.get(path)) and len(samples) > 1:
+        damage = f"the shard is cut off in or after this sample: {cut}, and the last whole key is {samples[-2].key!r}"
     if damage and not samples:
-        held = held_instead(path)
-        why = held or "not an uncompressed tar file, or cut off in its first sample"
+        if path.name.endswith(PLAIN_SHARD):
+            why = held_instead(path) or "not an uncompressed tar file, or cut off in its first sample"
+        else:
+            why = "unpacked it is not a tar file, or it is cut off in its first sample"
         raise BssError(f"{path}: not a readable shard ({why}).")
     if damage:
         samples[-1].problems.append(f"{damage}; fetch it again")
@@ -130,14 +131,13 @@ def _add(samples: list[Found], key: str, extension: str, number: int) -> None:
     sample.members[column] = extension, number
 
 
-def _ends_at(path: Path, offset: int) -> bool:
+def _ends_at(file: IO[bytes], offset: int) -> bool:
     """Return whether the end-of-archive block, 512 zero bytes, is at `offset`.
 
     `tarfile` takes the end of the file, or a damaged header, for the end of the archive too.
     """
-    with path.open("rb") as file:
-        file.seek(offset)
-        block = file.read(tarfile.BLOCKSIZE)
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
     return len(block) == tarfile.BLOCKSIZE and not any(block)
 
 

@@ -6,7 +6,7 @@ import json
 
 import pyarrow as pa
 import pytest
-from embedded_data import FILE, members, picture, prepared, sound, table, write_shard, write_table
+from embedded_data import FILE, members, picture, prepared, sound, table, write_files, write_shard, write_table
 
 from bss.config.modalities import AudioKind, TextKind
 from bss.data.manifest import read_manifest
@@ -126,6 +126,18 @@ def test_keys_in_two_shards_are_reported_with_both_places(data, refused):
     ]
 
 
+def test_an_id_in_two_manifests_is_reported_with_both_places(data, refused):
+    write_table(data / "a.parquet", table(range(9)))
+    write_table(data / "b.parquet", table(range(8, 16)))
+    assert refused("{a,b}.parquet")[1:-1] == [
+        "  row 9 of a.parquet: id 's08' is not unique: the row differs from row 1 of b.parquet",
+        "  row 1 of b.parquet: id 's08' is not unique: the row differs from row 9 of a.parquet",
+    ]
+    write_files(data)
+    (data / "b.csv").write_text((data / "b.csv").read_text() + (data / "a.csv").read_text().splitlines()[3])
+    assert refused("{a,b}.csv")[1:-1] == ["  row 10 of b.csv: id 's02' is not unique: the row repeats row 4 of a.csv"]
+
+
 def test_missing_and_repeated_members_are_reported_by_key(data, refused, tmp_path):
     found = [entry for entry in members() if entry[0] not in ("s03.wav", "s04.cls")]
     found.insert(found.index(("s08.wav", sound(8))), ("s08.jpg", picture(8)))
@@ -187,6 +199,14 @@ def test_what_is_no_shard_or_no_set_of_files_is_refused(data, refused):
     assert refused("2.tar")[0].startswith("data/2.tar: not a readable shard (")
     assert refused("3.tar")[0].startswith("data/3.tar: has no sample.")
     assert refused("{0..5}.tar")[1:3] == ["  4.tar not found", "  5.tar not found"]
+    (data / "3.tar").rename(data / "6.tar")
+    assert refused("{0..6}.tar")[:5] == [
+        "data/{0..6}.tar: 3 problems",
+        "  3.tar not found",
+        "  4.tar not found",
+        "  5.tar not found",
+        "Correct the pattern in prepare.manifest, or fetch the files.",
+    ]
     assert refused("*.tgz")[1] == "  no file matches *.tgz"
     assert refused(".")[0] == "data: files of several kinds (.parquet, .tar). Name those of one kind."
     assert refused("{a,b}.parquet") == [

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from embedded_data import SPLITS, members, picture, prepared, sound, table, write_shard, write_table
+from embedded_data import SPLITS, members, picture, prepared, table, write_files, write_shard, write_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_shards import joined
@@ -17,16 +17,6 @@ from bss.errors import BssError
 def data(tmp_path):
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
-
-
-def write_files(folder):
-    """Write the samples as plain files with two CSV manifests, train and the rest."""
-    for i in range(16):
-        (folder / f"{i}.wav").write_bytes(sound(i))
-        (folder / f"{i}.png").write_bytes(picture(i))
-    rows = [f"s{i:02},{'cat' if i % 2 else 'dog'},{SPLITS[i]},{i}.wav,{i}.png\n" for i in range(16)]
-    for name, part in (("a.csv", rows[:8]), ("b.csv", rows[8:])):
-        (folder / name).write_text("id,label,split,audio,image\n" + "".join(part))
 
 
 def test_files_tables_and_shards_of_the_same_samples_give_one_store(data, tmp_path):
