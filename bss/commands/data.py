@@ -102,9 +102,12 @@ def _prepare(options: argparse.Namespace) -> None:
     config = load(options)
     prepare(config, Path(config.prepare.root), options.store)
     if options.features:
-        from bss.training.frozen_features import write_features
+        from bss.console import make_console
+        from bss.training.frozen_features import why_not_kept, write_features
 
         write_features(config, options.store)
+        for reason in why_not_kept(config):
+            make_console().print(f"features: {reason}.", highlight=False, markup=False, soft_wrap=True)
 
 
 def _inspect(options: argparse.Namespace) -> None:

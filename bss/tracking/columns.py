@@ -39,8 +39,9 @@ def _left_out(column: str) -> bool:
 
 
 def final_values(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what MLflow shows of metrics.json: ``test_<name>`` of each metric, ``val_acc``, and linear probes."""
+    """Return what MLflow shows of metrics.json: ``test_<name>`` of metrics, ``val_acc``, linear probes, parameters."""
     names = [metric.name for metric in metrics_of(SplitMetric) if metric.mlflow and not metric.per_modality]
     found = {f"test_{name}": metrics[f"test/{name}"] for name in names if f"test/{name}" in metrics}
     found |= {key: value for key, value in metrics.items() if key.startswith("imbalance/") and not _left_out(key)}
+    found |= {key: value for key, value in metrics.items() if key.startswith(("parameters/", "parameters_trained/"))}
     return found | ({"val_acc": metrics["val/acc"]} if "val/acc" in metrics else {})

@@ -32,6 +32,7 @@ from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.parameter_counts import parameter_counts
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
@@ -160,6 +161,7 @@ def _final_metrics(
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
         **_cost(state.records, teachers),
+        **parameter_counts(network),
         **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks, config.evaluation),
         **{
