@@ -260,7 +260,7 @@ def test_adapters_add_the_scaled_product_of_their_matrices_to_the_weights(models
     for key, value in plain.items():
         if ".base_layer.weight" in key:
             a, b = (weights[key.replace("base_layer", f"lora_{x}.default")] for x in "AB")
-            value += 6.0 / 2 * b @ a
+            value.add_(6.0 / 2 * b @ a)
     merged.encoders["thing"].model.model.load_state_dict({k.replace(".base_layer.", "."): v for k, v in plain.items()})
     with torch.no_grad():
         expected = merged.eval().encoders["thing"](inputs)
