@@ -17,6 +17,7 @@ EXTRAS = {
         *("scipy", "sklearn", "soundfile", "soxr", "threadpoolctl", "tokenizers", "transformers"),
     ),
     "video": ("av", "cv2"),
+    "lora": ("peft",),
     "tracking": ("mlflow", "pandas", "requests"),
     "s3": ("boto3", "botocore", "s3transfer"),
     "dvc": ("dvc", "dvc_data", "fsspec"),

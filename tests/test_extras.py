@@ -92,7 +92,10 @@ def test_development_includes_every_extra():
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("av.stream", "video"), ("mlflow", "tracking"), ("boto3", "s3"), ("dvc.repo", "dvc"), ("kfp.dsl", "kubeflow")],
+    [
+        *(("av.stream", "video"), ("peft", "lora"), ("mlflow", "tracking"), ("boto3", "s3"), ("dvc.repo", "dvc")),
+        ("kfp.dsl", "kubeflow"),
+    ],
 )
 def test_a_missing_module_is_named_with_its_extra(module, extra):
     message = not_installed(module)

@@ -109,9 +109,12 @@ def _prepare(options: argparse.Namespace) -> None:
     with raw_root(config.prepare) as root:
         prepare(config, root, options.store)
     if options.features:
-        from bss.training.frozen_features import write_features
+        from bss.console import make_console
+        from bss.training.frozen_features import why_not_kept, write_features
 
         write_features(config, options.store)
+        for reason in why_not_kept(config):
+            make_console().print(f"features: {reason}.", highlight=False, markup=False, soft_wrap=True)
 
 
 def _inspect(options: argparse.Namespace) -> None:

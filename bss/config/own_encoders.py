@@ -9,7 +9,7 @@ from bss.config.crop import Crop
 from bss.config.encoder_inputs import Normalisation, Spectrogram
 
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-TRAINABLE = re.compile(r"none|all|last:[1-9]\d*")
+TRAINABLE = re.compile(r"none|all|lora|last:[1-9]\d*")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,29 @@ class PythonConfig:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al., 2022), by the package peft; the model's own weights are frozen, in eval mode."""
+
+    r: int = 8
+    """Rank of the update of each weight."""
+    alpha: float = 8
+    """The update is scaled by alpha / r."""
+    dropout: float = 0.0
+    """Of the adapters' inputs."""
+    target_modules: tuple[str, ...] | Literal["all-linear"] | None = None
+    """Layers that get adapters, by the ends of their names; `all-linear`: all linear layers; null: peft's default for
+    the architecture, if it has one."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.r >= 1, "r", self.r, "at least 1")
+        require(self.alpha > 0, "alpha", self.alpha, "greater than 0")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        some = self.target_modules is None or (self.target_modules != () and all(self.target_modules))
+        require(some, "target_modules", self.target_modules, "names of layers, all-linear, or null")
+
+
+@dataclass(frozen=True)
 class HuggingfaceConfig:
     """A pretrained model that `transformers.AutoModel` loads; of several towers, the one of the modality's kind."""
 
@@ -61,7 +84,10 @@ class HuggingfaceConfig:
     """Features: the first token's vector, the mean over all tokens (of text, without padding; of a convolutional
     network, over the map), or the model's own pooled output."""
     trainable: str = "none"
-    """none: frozen, in eval mode, computed once per sample; last:N: the last N blocks and what follows them; all."""
+    """none: frozen, in eval mode, computed once per sample; last:N: the last N blocks and what follows them; all; lora:
+    low-rank adapters alone."""
+    lora: Lora | None = None
+    """Options of `trainable: lora`; null: their defaults."""
     features: int | None = None
     """Length of the feature vector, by a linear layer, which is always trained; null keeps the model's."""
     learning_rate: float | None = None
@@ -80,8 +106,9 @@ class HuggingfaceConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(bool(self.model.strip()), "model", self.model, "a folder or a name on the Hugging Face Hub")
-        right = "none, last:N with N at least 1, or all"
+        right = "none, last:N with N at least 1, all, or lora"
         require(TRAINABLE.fullmatch(self.trainable) is not None, "trainable", self.trainable, right)
+        require(self.lora is None or self.trainable == "lora", "lora", "given", f"null for trainable {self.trainable}")
         require(self.features is None or self.features >= 1, "features", self.features, "at least 1")
         _check_rate(self.learning_rate)
 

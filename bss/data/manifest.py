@@ -94,16 +94,19 @@ def read_manifest(
     tables = read_tables(root, files, {*REQUIRED, "group", *modalities, *span_columns_of(modalities)})
     absent = ABSENT if is_shard(files[0]) else EMPTY
     manifest = check_rows(path, tables.columns, tables.rows, modalities, on_bad, tables.faults, root, absent)
-    _require_texts(manifest, modalities, tables.contents)
+    require_texts(path, manifest.samples, modalities, tables.contents)
     return replace(manifest, files=files, contents=tables.contents)
 
 
-def _require_texts(manifest: Manifest, modalities: Mapping[str, ModalityKind], contents: Contents) -> None:
+def require_texts(
+    path: Path, samples: Sequence[Sample], modalities: Mapping[str, ModalityKind], contents: Contents
+) -> None:
+    """Raise `BssError` if a column of texts, in the manifest at `path`, holds files."""
     texts = [name for name, kind in modalities.items() if isinstance(kind, TextKind)]
     for name in texts:
-        if any(sample.files[name] in contents for sample in manifest.samples):
+        if any(sample.files.get(name) in contents for sample in samples):
             raise BssError(
-                f"{manifest.path}: {name} is of kind text, but its column holds files. Texts are columns of text, or "
+                f"{path}: {name} is of kind text, but its column holds files. Texts are columns of text, or "
                 ".txt members of shards; name another column."
             )
 

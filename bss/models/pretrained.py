@@ -18,6 +18,7 @@ from bss.models.encoders.i3d_names import rename_from_port
 from bss.models.encoders.torchvision_names import are_torchvision_names, rename_from_torchvision
 from bss.models.huggingface.backbone import build_model, encoder_part
 from bss.models.huggingface.files import digest_model, model_key, read_architecture, weight_files
+from bss.models.huggingface.lora import load_base
 from bss.models.network import MultiModalNetwork
 from bss.models.project_code import digest_source
 
@@ -162,7 +163,7 @@ def _load_model(network: MultiModalNetwork, encoder: HuggingfaceConfig, modality
     whole = build_model(encoder, read_architecture(encoder, modality), modality)
     part = encoder_part(whole, backbone.kind)
     _load_into(whole, weights, files[0], key, part, UNUSED + (("pooler",) if encoder.pooling != "pooler" else ()))
-    backbone.model.load_state_dict(part.state_dict())
+    load_base(backbone.model, part.state_dict())
 
 
 def _load_i3d(encoder: I3d, weights: dict[str, Tensor], path: Path, modality: str) -> None:

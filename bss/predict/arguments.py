@@ -18,7 +18,8 @@ def add_predict(add: Add) -> None:
         "--manifest",
         type=Path,
         required=True,
-        help="CSV or Parquet file with id, one column per modality (paths relative to its folder), and optional label",
+        help="CSV or Parquet file with id, one column per modality (paths relative to its folder, or the files "
+        "themselves), and optional label; also tar shards: a file, a folder, or a pattern such as '{000..099}.tar'",
     )
     sub.add_argument("--output", type=Path, default=PREDICTIONS, help=".csv or .parquet; default: %(default)s")
     sub.add_argument(

@@ -11,8 +11,9 @@ from rich.progress import Progress
 
 from bss.config.schema import Links
 from bss.console import make_console
-from bss.data.decode import BadSampleError, Decoded, Decoder, make_decoder
+from bss.data.decode import BadSampleError, Decoded, Decoder
 from bss.data.decode.altered import AlteredValues, count_altered, describe_altered
+from bss.data.embedded.temporary import make_decoders
 from bss.data.rows import Sample
 from bss.data.write_store import CHUNK, CHUNK_BYTES, Skipped, decode_sample
 from bss.errors import raise_problems
@@ -56,23 +57,22 @@ def predict(
 ) -> None:
     """Predict every sample of `manifest` with the network in `run`, and write one row each to `output`.
 
-    Paths in the manifest are relative to its folder. At most `CHUNK` samples are in memory. With `on_bad` "skip" the
-    unreadable samples are left out and listed next to `output`, in <name>.skipped.csv. Raises `BssError`,
-    without writing anything, for all problems of the manifest at once, then for all undecodable files. Code that the
-    network names is run only with `own_code`.
+    Paths in the manifest are relative to its folder; it may hold the files themselves, as for `bss prepare`. At most
+    `CHUNK` samples are in memory. With `on_bad` "skip" the unreadable samples are left out and listed next to `output`,
+    in <name>.skipped.csv. Raises `BssError`, without writing anything, for all problems of the manifest at once, then
+    for all undecodable files. Code that the network names is run only with `own_code`.
     """
     console = make_console()
     require_output(output, manifest)
     make_reproducible()
     trained = Trained(run, own_code)
     kinds = trained.preprocessing.modalities
-    new = read_new_samples(manifest, kinds, trained.classes, trained.needs_all, on_bad)
-    decoders = {
-        name: make_decoder(kind, manifest.parent, name, links, trained.preprocessing.tokenizers.get(name))
-        for name, kind in kinds.items()
-    }
+    new = read_new_samples(manifest, kinds, trained.classes, trained.needs_all, on_bad, links)
     tally = _Tally()
-    with open_output(output, output_columns(list(kinds), new.labelled)) as file:
+    with (
+        make_decoders(kinds, new.root, links, new.contents, trained.preprocessing.tokenizers) as decoders,
+        open_output(output, output_columns(list(kinds), new.labelled)) as file,
+    ):
         _predict_all(new.samples, decoders, trained, file, tally, on_bad, console)
         if on_bad == "error" or not tally.rows:
             problems = [f"row {s.sample.row} (id {s.sample.id}): {s.reason}" for s in tally.skipped]
@@ -144,7 +144,7 @@ def _columns(chunk: list[tuple[Sample, dict[str, Decoded]]], trained: Trained) -
 
 
 def _list_skipped(path: Path, new: NewSamples, tally: _Tally) -> None:
-    rows = [(row.id, row.row, "; ".join(row.problems)) for row in new.bad]
+    rows = [(row.id, row.row, row.reason) for row in new.bad]
     rows += [(s.sample.id, s.sample.row, s.reason) for s in tally.skipped]
     write_skipped(path, sorted(rows, key=row_number))
 

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from bss.config.modalities import ModalityKind
-from bss.data.manifest import read_rows, similar
-from bss.data.read_csv import WRONG_WIDTH_CURE, listed
+from bss.config.schema import Links
+from bss.data.embedded.contents import Contents
+from bss.data.embedded.rows import read_tables
+from bss.data.manifest import require_texts, similar
+from bss.data.manifest_files import is_pattern, manifest_files
+from bss.data.read_csv import listed
 from bss.data.rows import BadRow, Sample, repeated, sample_of_row, span_columns_of
 from bss.errors import BssError, raise_problems
 
@@ -24,26 +28,32 @@ class NewSamples:
     """The rows that were left out, in the manifest's order."""
     labelled: bool
     """Whether the manifest has a column of labels."""
+    root: Path
+    """The folder to which paths are relative."""
+    contents: Contents
+    """The files inside the manifest's files."""
 
 
 def read_new_samples(
-    path: Path, kinds: Mapping[str, ModalityKind], classes: Collection[str], needs_all: str, on_bad: OnBad
+    path: Path,
+    kinds: Mapping[str, ModalityKind],
+    classes: Collection[str],
+    needs_all: str,
+    on_bad: OnBad,
+    links: Links = "inside",
 ) -> NewSamples:
-    """Read a CSV or Parquet file with the columns id and one per modality, and label if labels are known.
+    """Read a manifest with the columns id and one per modality, and label if labels are known.
 
-    A modality's column may be missing and its cells empty, unless `needs_all` says why not; other columns, such as
-    split, are ignored. Raises `BssError` for an unreadable file, for a missing column and, unless `on_bad`
-    is "skip", for all bad rows at once: those that `bss prepare` rejects, and labels not in `classes`.
+    `path` is a file, or several as in `manifest_files`: a folder, or a pattern. A modality's column may be missing and
+    its cells empty, unless `needs_all` says why not; other columns, such as split, are ignored. Raises `BssError` for
+    an unreadable file, for a missing column and, unless `on_bad` is "skip", for all bad rows at once: those that
+    `bss prepare` rejects, and labels not in `classes`.
     """
-    if not path.is_file():
-        raise BssError(f"{path}: no such file. --manifest takes a CSV or Parquet file with the columns id and one "
-                       f"per modality ({', '.join(kinds)}).")  # fmt: skip
-    narrow: list[tuple[int, str]] = []
-    wanted = {"id", "label", *kinds, *span_columns_of(kinds)}
-    columns, rows = read_rows(path, wanted, lambda row, problem: narrow.append((row, problem)))
-    _require_columns(path, columns, kinds, needs_all)
-    samples, found = [], {}
-    for number, values in rows:
+    root, files = _files(path, kinds, links)
+    tables = read_tables(root, files, {"id", "label", *kinds, *span_columns_of(kinds)})
+    _require_columns(path, tables.columns, kinds, needs_all)
+    samples, found = [], dict[int, BadRow]()
+    for number, values in tables.rows:
         present = {name: kind for name, kind in kinds.items() if values.get(name, "").strip()}
         row = {name: value for name, value in values.items() if name in {"id", "label", *present}}
         row |= {name: values.get(name, "") for name in span_columns_of(present)}
@@ -52,7 +62,9 @@ def read_new_samples(
         samples.append(sample)
         if problems:
             found[number] = BadRow(number, sample.id, sample.label, "", problems)
-    found |= {row: BadRow(row, "", "", "", [f"{problem}. {WRONG_WIDTH_CURE}"]) for row, problem in narrow}
+    ids = {sample.row: sample.id for sample in samples} if tables.faults else {}
+    for number, more in tables.faults.items():
+        found.setdefault(number, BadRow(number, ids.get(number, ""), "", "", [])).problems.extend(more)
     if not samples and not found:
         raise BssError(f"{path}: has a header but no samples.")
     # Like `bss prepare`: to be skipped, a row must be bad independently of the others.
@@ -63,7 +75,23 @@ def read_new_samples(
     if on_bad == "error" or not samples:
         cure = "Fix these rows, or leave them out with --on-bad-sample skip."
         raise_problems(str(path), [line for row in bad for line in row.lines()], cure)
-    return NewSamples(samples, bad, "label" in columns)
+    require_texts(path, samples, kinds, tables.contents)
+    return NewSamples(samples, bad, "label" in tables.columns, root, tables.contents)
+
+
+def _files(path: Path, kinds: Mapping[str, ModalityKind], links: Links) -> tuple[Path, list[Path]]:
+    """Return the folder to which a manifest's paths are relative, and its files."""
+    if path.is_file():
+        return path.parent, [path]
+    if path.is_dir():
+        return path, manifest_files(path, ".", links)
+    if not is_pattern(str(path)):
+        raise BssError(
+            f"{path}: no such file. --manifest takes a CSV or Parquet file, a tar shard, or several (a pattern or a "
+            f"folder), with the columns id and one per modality ({', '.join(kinds)})."
+        )
+    plain = next(parent for parent in path.parents if not is_pattern(str(parent)))
+    return plain, manifest_files(plain, path.relative_to(plain).as_posix(), links)
 
 
 def _require_columns(path: Path, columns: list[str], kinds: Mapping[str, ModalityKind], needs_all: str) -> None:

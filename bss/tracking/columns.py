@@ -41,9 +41,11 @@ def _left_out(column: str) -> bool:
 def final_values(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return what MLflow shows of metrics.json.
 
-    That is ``test_<name>`` of each metric, ``val_acc``, linear probes, and the cost ``flops``, teachers included.
+    That is ``test_<name>`` of each metric, ``val_acc``, linear probes, numbers of parameters, and the cost
+    ``flops``, teachers included.
     """
     names = [metric.name for metric in metrics_of(SplitMetric) if metric.mlflow and not metric.per_modality]
     found = {f"test_{name}": metrics[f"test/{name}"] for name in names if f"test/{name}" in metrics}
     found |= {key: value for key, value in metrics.items() if key.startswith("imbalance/") and not _left_out(key)}
+    found |= {key: value for key, value in metrics.items() if key.startswith(("parameters/", "parameters_trained/"))}
     return found | {name: metrics[key] for name, key in (("val_acc", "val/acc"), ("flops", "flops")) if key in metrics}

@@ -43,6 +43,16 @@ def cacheable(config: Config) -> list[str]:
     ]
 
 
+def why_not_kept(config: Config) -> list[str]:
+    """Return a sentence about each encoder whose features `write_features` does not keep, or one about all of them."""
+    kept, reasons = cacheable(config), list[str]()
+    for name, encoder in config.network.encoders.items():
+        if isinstance(encoder, HuggingfaceConfig) and name not in kept:
+            changes = "its crop augments" if encoder.frozen else f"trainable is {encoder.trainable}"
+            reasons.append(f"those of {name} are not kept, because {changes}: they change while it trains")
+    return reasons if kept or reasons else ["no encoder is of kind huggingface with trainable: none, so none are kept"]
+
+
 def features_file(config: Config, store: Store, name: str) -> Path:
     """Return where the features of modality `name` are kept: its name is a digest of all that decides their bits."""
     encoder = config.network.encoders[name]

@@ -34,6 +34,7 @@ from bss.training.imbalance import imbalance_row, is_due, watched_samples
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.network_parts import parameter_groups
+from bss.training.parameter_counts import parameter_counts
 from bss.training.predicting import NONE, Read
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
@@ -169,6 +170,7 @@ def _final_metrics(
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
         **_cost(state.records, teachers),
+        **parameter_counts(network),
         **evaluated,
         **{
             f"last/test_{metric.name}": last[f"last/test/{metric.name}"]

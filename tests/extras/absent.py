@@ -7,7 +7,13 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 
-BROUGHT = {"jinja2": "torch", "docker": "mlflow", "pyyaml": "transformers", "cryptography": "mlflow"}
+BROUGHT = {
+    "accelerate": "peft",
+    "jinja2": "torch",
+    "docker": "mlflow",
+    "pyyaml": "transformers",
+    "cryptography": "mlflow",
+}
 """Packages that come with another one, which needs them too."""
 
 

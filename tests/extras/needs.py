@@ -32,6 +32,19 @@ shown = []
 """
 """What the README's loop takes as given."""
 SMALL = ("--set", "train.epochs=2", "--set", "seeds=[0,1]", "--set", "compare.resamples=1000")
+ADAPTERS = """
+import transformers
+
+from bss.config.own_encoders import Lora
+from bss.models.huggingface.lora import add_adapters
+
+sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+model = transformers.BertModel(transformers.BertConfig(vocab_size=9, **sizes))
+add_adapters(model.encoder, Lora(r=2, target_modules=("query",)), "text")
+for name, parameter in model.encoder.named_parameters():
+    if parameter.requires_grad:
+        print(name, list(parameter.shape))
+"""
 CLIP = """
 import av
 import numpy as np
@@ -127,6 +140,12 @@ def train(at: Environment) -> None:
     _names_extra(at.run("bss", "compile", where=at.project, code=1), "kubeflow")
 
 
+def lora(at: Environment) -> None:
+    """Adapters in a small model."""
+    (at.work / "adapters.py").write_text(ADAPTERS, encoding="utf-8")
+    require(at.run("python", "adapters.py"), "layer.0.attention.self.query.lora_A.default.weight [2, 8]")
+
+
 def video(at: Environment) -> None:
     """Films decoded to frames, and to optical flow."""
     (at.work / "films.py").write_text(CLIP, encoding="utf-8")
@@ -216,6 +235,7 @@ def dev(at: Environment) -> None:
 NEEDS: dict[str, Callable[[Environment], None]] = {
     "": nothing,
     "train": train,
+    "lora": lora,
     "video": video,
     "tracking": tracking,
     "s3": s3,

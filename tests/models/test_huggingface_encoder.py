@@ -1,5 +1,7 @@
 """Encoders of kind `huggingface`: features equal those of transformers called directly, and what is trained."""
 
+import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +11,11 @@ import transformers as hf
 
 from bss.balance.criteria import gradient_magnitude
 from bss.config.encoders import MlpConfig
-from bss.config.own_encoders import HuggingfaceConfig
+from bss.config.own_encoders import HuggingfaceConfig, Lora
 from bss.config.schema import NetworkConfig
 from bss.config.training import SgdConfig
 from bss.data.store import Modality
+from bss.errors import BssError
 from bss.models.deterministic_ops import nondeterministic_operations
 from bss.models.network import build_network, describe_network
 from bss.models.pretrained import load_pretrained
@@ -187,7 +190,10 @@ def test_every_operation_is_deterministic_on_gpus(models, name, trainable):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("trainable", ["none", "all"])
 def test_per_sample_gradients_are_those_of_a_backward_pass(models, name, trainable):
-    network = network_of(models, name, trainable=trainable)
+    check_per_sample_gradients(network_of(models, name, trainable=trainable), name)
+
+
+def check_per_sample_gradients(network, name):
     stored = {"thing": stored_samples(MODELS[name][1]), "other": torch.ones(3, 3)}
     network.eval()
     with torch.no_grad():
@@ -204,6 +210,108 @@ def test_per_sample_gradients_are_those_of_a_backward_pass(models, name, trainab
         grads = [p.grad for p in network.parameters() if p.grad is not None]
         norm = torch.stack([g.square().sum() for g in grads]).sum().sqrt()
         torch.testing.assert_close(found[i], norm, atol=1e-5, rtol=1e-3)
+
+
+ADAPTED = {"bert": None, "vit": ("q_proj", "v_proj"), "whisper": "all-linear", "clip-text": "all-linear"}
+
+
+def with_adapters(models, name, **keys):
+    """The network with adapters in `name`, which draws of the test have moved from 0."""
+    targets = ADAPTED[name]
+    network = network_of(models, name, trainable="lora", lora=Lora(r=2, alpha=6.0, target_modules=targets, **keys))
+    torch.manual_seed(5)
+    for key, parameter in network.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(parameter)
+    return network
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_adapters_start_as_the_model_and_only_they_learn(models, name):
+    stored = stored_samples(MODELS[name][1])
+    lora = Lora(r=2, dropout=0.5, target_modules=ADAPTED[name])
+    network = network_of(models, name, trainable="lora", lora=lora, features=5)
+    encoder = network.encoders["thing"].eval()
+    inputs = network.transform_one("thing", stored)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            encoder.encode(inputs), directly(name, models[name][1], stored, "mean"), atol=2e-5, rtol=1e-4
+        )
+    network.train()
+    encoder(inputs).square().sum().backward()
+    learning = {key for key, p in encoder.named_parameters() if p.grad is not None}
+    assert learning == {key for key, p in encoder.named_parameters() if p.requires_grad}
+    assert {"projection.weight", "projection.bias"} == {key for key in learning if ".lora_" not in key}
+    assert [key for key in learning if ".lora_A." in key]
+    dropping = [m.p for m in encoder.model.modules() if m.training and isinstance(m, torch.nn.Dropout)]
+    assert set(dropping) == {0.5}  # the adapters' own; the model's are 0.1
+
+
+@pytest.mark.parametrize("name", ["bert", "vit"])
+def test_adapters_add_the_scaled_product_of_their_matrices_to_the_weights(models, name):
+    network = with_adapters(models, name)
+    inputs = network.transform_one("thing", stored_samples(MODELS[name][1]))
+    model = network.encoders["thing"].eval().model.model
+    with torch.no_grad():
+        found = network.encoders["thing"](inputs)
+        weights = {key: value.clone() for key, value in model.state_dict().items()}
+    merged = network_of(models, name, trainable="all")
+    plain = {key: value for key, value in weights.items() if "lora_" not in key}
+    for key, value in plain.items():
+        if ".base_layer.weight" in key:
+            a, b = (weights[key.replace("base_layer", f"lora_{x}.default")] for x in "AB")
+            value.add_(6.0 / 2 * b @ a)
+    merged.encoders["thing"].model.model.load_state_dict({k.replace(".base_layer.", "."): v for k, v in plain.items()})
+    with torch.no_grad():
+        expected = merged.eval().encoders["thing"](inputs)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert (found - directly(name, models[name][1], stored_samples(MODELS[name][1]), "mean")).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["bert", "vit"])
+def test_the_per_sample_gradients_of_adapters_are_those_of_a_backward_pass(models, name):
+    check_per_sample_gradients(with_adapters(models, name), name)
+
+
+def test_adapters_are_in_network_json_and_every_operation_is_deterministic_on_gpus(models):
+    network = with_adapters(models, "vit")
+    config = config_of(models, "vit", trainable="lora", lora=Lora(r=2, alpha=6.0, target_modules=ADAPTED["vit"]))
+    store = SimpleNamespace(classes=("cat", "dog"), modalities=modalities_of("vit"))
+    description = json.loads(json.dumps(describe_network(config, store)))
+    description["network"]["encoders"]["thing"]["model"] = "gone"
+    again = build_network(description, 2)
+    again.load_state_dict(network.state_dict())
+    inputs = network.transform_one("thing", stored_samples(MODELS["vit"][1]))
+    with torch.no_grad():
+        assert torch.equal(network.eval().encoders["thing"](inputs), again.eval().encoders["thing"](inputs))
+    assert nondeterministic_operations(network, modalities_of("vit")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "message"),
+    [
+        (
+            "vit",
+            None,
+            r"null: peft has no default for vit\. Set it to .*: dense, fc1, fc2, .*v_proj\.",
+        ),
+        ("bert", ("nothing",), r"\['nothing'\]: Target modules .*nothing.* not found .* dense, key, query, value\."),
+        ("vit", ("layernorm",), r"\['layernorm'\]: .* Set it to all-linear"),
+    ],
+)
+def test_layers_that_cannot_have_adapters_are_named(models, name, targets, message):
+    with pytest.raises(BssError, match=r"^params\.yaml: network\.encoders\.thing\.lora\.target_modules: " + message):
+        network_of(models, name, trainable="lora", lora=Lora(target_modules=targets))
+
+
+def test_without_peft_the_message_names_the_extra(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(BssError) as caught:
+        network_of(models, "bert", trainable="lora")
+    assert str(caught.value) == (
+        "params.yaml: network.encoders.thing.trainable: lora: peft is not installed: run "
+        "`pip install -c requirements.lock '.[lora]'` in a clone."
+    )
 
 
 def test_the_learning_rate_of_the_model_is_its_own_and_that_of_its_linear_layer_the_common_one(models):

@@ -23,7 +23,7 @@ from bss.stages.measure import measure
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.training.evaluation import predict
-from bss.training.frozen_features import features_file, open_features, write_features
+from bss.training.frozen_features import cacheable, features_file, open_features, why_not_kept, write_features
 from bss.training.split_data import SplitData
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 from tests.models.own_modules import write_modules
@@ -165,7 +165,12 @@ def test_prediction_runs_code_only_if_it_may_and_then_repeats_the_test_split(tra
     run = project / "runs" / "uniform" / "seed=0"
     with pytest.raises(BssError, match=r"the encoder of `vector` runs own\.nets:net\. .* with --own-code"):
         Trained(run)
-    network, store = Trained(run, own_code=True).network, Store.open(small_store)
+    require_repeated(run, Store.open(small_store))
+
+
+def require_repeated(run, store):
+    """Require that the network that `run` holds predicts the test split as the training did."""
+    network = Trained(run, own_code=True).network
     scores, _ = predict(network, SplitData(store, "test", network, torch.device("cpu")))
     table = pyarrow.parquet.read_table(run / "predictions.parquet").to_pydict()
     assert scores.argmax(axis=1).tolist() == table["predicted"]
@@ -189,14 +194,22 @@ def test_features_that_are_not_finite_are_named_before_the_first_step(project, s
         measure(config_from_tree(tree, "params.yaml"), small_store, tmp_path / "scores")
 
 
-def test_an_augmenting_crop_keeps_no_features(trained, project, small_root):
+def test_an_augmenting_crop_and_adapters_keep_no_features(trained, project, small_root):
     tree = own_tree(small_root, project)
     tree["network"]["encoders"]["image"]["crop"] = {"height": 6, "width": 6}
     config = config_from_tree(tree, "params.yaml")
-    from bss.training.frozen_features import cacheable
-
     assert cacheable(trained) == ["audio", "image"]
+    assert why_not_kept(trained) == []
     assert cacheable(config) == ["audio"]
+    assert why_not_kept(config) == [
+        "those of image are not kept, because its crop augments: they change while it trains"
+    ]
+    tree["network"]["encoders"]["audio"]["trainable"] = "lora"
+    config = config_from_tree(tree, "params.yaml")
+    assert cacheable(config) == []
+    assert why_not_kept(config)[0] == (
+        "those of audio are not kept, because trainable is lora: they change while it trains"
+    )
 
 
 def test_a_processor_that_disagrees_with_prepare_is_named_before_anything_is_computed(
@@ -210,9 +223,16 @@ def test_a_processor_that_disagrees_with_prepare_is_named_before_anything_is_com
     assert not (tmp_path / "scores").exists()
 
 
-def test_a_stopped_training_of_the_last_blocks_resumes_bit_for_bit(trained, project, small_root, small_store, tmp_path):
+LAST = {"trainable": "last:1", "learning_rate": 0.001}
+LORA = {"trainable": "lora", "lora": {"r": 2, "dropout": 0.5, "target_modules": ["q_proj", "v_proj"]}}
+
+
+@pytest.mark.parametrize("keys", [LAST, LORA], ids=["last blocks", "adapters"])
+def test_a_stopped_training_of_a_part_of_a_model_resumes_bit_for_bit_and_predicts(
+    keys, trained, project, small_root, small_store, tmp_path
+):
     tree = own_tree(small_root, project)
-    tree["network"]["encoders"]["image"] |= {"trainable": "last:1", "learning_rate": 0.001}
+    tree["network"]["encoders"]["image"] |= keys
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
     config, store = config_from_tree(tree, "params.yaml"), Store.open(small_store)
     with killed_after_saving(lambda done: done == 4), pytest.raises(Killed):
@@ -221,9 +241,20 @@ def test_a_stopped_training_of_the_last_blocks_resumes_bit_for_bit(trained, proj
         train_at(tmp_path / name, config, store, project / "plans", "uniform", 0, lambda row: None)
     for name in SAME:
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    assert (tmp_path / "whole" / "model.pt").read_bytes() != (
-        project / "runs" / "uniform" / "seed=0" / "model.pt"
-    ).read_bytes()
+    run = tmp_path / "whole"
+    assert (run / "model.pt").read_bytes() != (project / "runs" / "uniform" / "seed=0" / "model.pt").read_bytes()
+    require_repeated(run, store)
+    base = hf.AutoModel.from_pretrained(project / "picture").state_dict()["layers.0.attention.q_proj.weight"]
+    weights = torch.load(run / "model.pt", weights_only=True)
+    prefix = "encoders.image.model.model.layers.0.attention.q_proj."
+    if keys is LORA:
+        assert torch.equal(weights[f"{prefix}base_layer.weight"], base)
+        assert weights[f"{prefix}lora_B.default.weight"].abs().max() > 0
+        metrics = read_json(run / "metrics.json", "train")
+        assert metrics["parameters_trained/image"] == 3 * 2 * (16 * 2 + 2 * 16)  # of two layers in each of three blocks
+        own = sum(x.numel() for x in hf.AutoModel.from_pretrained(project / "picture").parameters())
+        assert metrics["parameters/image"] == own + 384
+        assert metrics["parameters_trained/audio"] == 16 * 8 + 8  # the linear layer after a frozen model
 
 
 @pytest.mark.process

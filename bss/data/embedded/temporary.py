@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import get_ident
+from types import MappingProxyType
 
 from bss.config.modalities import ModalityKind, TextKind
 from bss.config.schema import Links
@@ -26,13 +27,17 @@ SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 @contextmanager
 def make_decoders(
-    kinds: Mapping[str, ModalityKind], root: Path, links: Links, contents: Contents
+    kinds: Mapping[str, ModalityKind],
+    root: Path,
+    links: Links,
+    contents: Contents,
+    tokenizers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[dict[str, Decoder]]:
     """Yield the decoder of each modality, as from `make_decoder`, for paths and for addresses in `contents`.
 
-    Thread-safe; temporary files exist only inside the block, one per thread.
+    `tokenizers` are saved ones, by modality. Thread-safe; temporary files exist only inside the block, one per thread.
     """
-    decoders = {name: make_decoder(kind, root, name, links) for name, kind in kinds.items()}
+    decoders = {name: make_decoder(kind, root, name, links, tokenizers.get(name)) for name, kind in kinds.items()}
     if not contents.members:
         yield decoders
         return

@@ -6,7 +6,7 @@ from bss.config.own_encoders import HuggingfaceConfig
 from bss.models.encoders.base import Encoder
 from bss.models.encoders.probe import probe
 from bss.models.encoders.transformer import Transformer
-from bss.models.huggingface.backbone import Backbone, frozen_modules, set_trainable
+from bss.models.huggingface.backbone import Backbone, evaluated_modules, set_trainable
 
 
 class PretrainedModel(Transformer):
@@ -16,18 +16,18 @@ class PretrainedModel(Transformer):
     """
 
     def __init__(self, config: HuggingfaceConfig, backbone: Backbone, sample: Tensor, modality: str) -> None:
-        set_trainable(backbone, config.trainable, modality)
+        set_trainable(backbone, config, modality)
         own = probe(backbone, backbone, sample, f"{backbone.key}: {config.model}")
         super().__init__(own, config.features)
         self.model = backbone
-        self._frozen = frozen_modules(backbone)
+        self._evaluated = evaluated_modules(backbone)
         self.train()
 
     def train(self, mode: bool = True) -> "PretrainedModel":
         """Set the mode of what is trained."""
         super().train(mode)
-        for module in self._frozen:
-            module.eval()
+        for module in self._evaluated:
+            module.training = False
         return self
 
     def encode_some(self, inputs: Tensor) -> Tensor:

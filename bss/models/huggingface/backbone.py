@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.config.own_encoders import HuggingfaceConfig
+from bss.config.own_encoders import HuggingfaceConfig, Lora
 from bss.errors import BssError
 from bss.models.encoders.base import frame_by_frame
 from bss.models.encoders.transformer import ATTENTION
 from bss.models.huggingface.files import Architecture, find_model, model_key
+from bss.models.huggingface.lora import adapter_modules, add_adapters
 
 TOWERS = {"image": "vision_model", "frames": "vision_model", "clip": "vision_model", "text": "text_model"}
 """The part of a model of several modalities that encodes one kind."""
@@ -141,8 +142,12 @@ def encoder_part(whole: Any, kind: str) -> nn.Module:
     return part
 
 
-def set_trainable(backbone: Backbone, trainable: str, modality: str) -> None:
-    """Let gradients reach what `trainable` says."""
+def set_trainable(backbone: Backbone, config: HuggingfaceConfig, modality: str) -> None:
+    """Let gradients reach what `config` says."""
+    trainable = config.trainable
+    if trainable == "lora":
+        add_adapters(backbone.model, config.lora or Lora(), modality)
+        return
     if trainable == "all":
         backbone.model.requires_grad_(True)
         return
@@ -163,13 +168,20 @@ def set_trainable(backbone: Backbone, trainable: str, modality: str) -> None:
         parameter.requires_grad_(id(parameter) in trained or (follows and id(parameter) not in own))
 
 
-def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """Return the modules of `model` that have parameters, none of them trained."""
-    return [
-        module
-        for module in model.modules()
-        if (parameters := list(module.parameters())) and not any(p.requires_grad for p in parameters)
-    ]
+def evaluated_modules(model: nn.Module) -> set[nn.Module]:
+    """Return the modules of `model` that stay in eval mode.
+
+    They are those that have parameters, none of them trained, with all in them; of a model with adapters, all but
+    these.
+    """
+    if adapters := adapter_modules(model):
+        return set(model.modules()) - set(adapters)
+    frozen = (m for m in model.modules() if any(True for _ in m.parameters()) and not _trained(m))
+    return {inner for module in frozen for inner in module.modules()}
+
+
+def _trained(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _blocks(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
