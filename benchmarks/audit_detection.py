@@ -31,10 +31,11 @@ from benchmarks.planted_faults import Fault, plant
 from benchmarks.record import PROJECT
 from benchmarks.repair_worth import MODALITIES, built_in
 from bss.audit.predictions import PREDICTION, Part, average
-from bss.audit.results import read_results
+from bss.audit.results import TABLE, read_results
 from bss.config import Config, config_from_tree
 from bss.config.load import apply_override, read_yaml
 from bss.data.store import Store
+from bss.data.tables import read_table
 from bss.data.truth import read_truth
 from bss.deciding import code_digest
 from bss.errors import BssError
@@ -122,8 +123,8 @@ class Cell:
         return digest_json([digest_file(self.root / "manifest.csv"), *decides])
 
     def _scores(self, data: Store, parts: list[Part]) -> dict[str, Any]:
-        summary, table = read_results(self.folder / "audit", data)
-        said = table.arrow.to_pydict()
+        summary, _ = read_results(self.folder / "audit", data)
+        said = read_table(self.folder / "audit" / TABLE, "audit").to_pydict()
         position = {name: row for row, name in enumerate(data.ids)}
         rows = np.array([position[name] for name in said["id"]])  # the most suspicious first
         truth = read_truth(self.folder / "data" / "truth.csv", said["id"])
