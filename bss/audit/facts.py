@@ -1,4 +1,4 @@
-"""Facts of single inputs that show that one carries nothing: level, spectral flatness, contrast, number of tokens.
+"""Facts of single inputs that show that one carries nothing: level, flatness, contrast, correlation, number of tokens.
 
 Pure functions of stored arrays. `emptiness` turns them into the probability that `bss.balance.audit` takes as evidence.
 """
@@ -23,11 +23,13 @@ LIMITS: dict[str, tuple[float, float]] = {
     "level_dbfs": (-60.0, -3.0),
     "flatness": (0.98, 0.005),
     "contrast": (0.01, -0.002),
+    "correlation": (2.0, -0.5),
     "spread": (1e-6, -2e-7),
     "tokens": (0.5, -0.1),
 }
 """For each fact the value at which an input is as likely empty as not, and the scale of the logistic around it: with a
-negative one lower values are emptier. 1 % of full scale is the contrast of a black picture with sensor noise."""
+negative one lower values are emptier. 1 % of full scale is the contrast of a black picture with sensor noise. Of 20
+pictures of white noise, 19 have a correlation within 2."""
 
 
 def level_dbfs(sound: Floats) -> float:
@@ -61,6 +63,23 @@ def flatness(sound: Floats) -> float:
 def contrast(pixels: npt.NDArray[np.uint8]) -> float:
     """Return the standard deviation of the values of one picture or clip, as a share of full scale, in [0, 0.5]."""
     return float(pixels.std(dtype=np.float64) / 255)
+
+
+def correlation(pixels: npt.NDArray[np.uint8]) -> float:
+    """Return by how many standard deviations the correlation of adjacent pixels differs from that of white noise.
+
+    `pixels` are those of one picture or clip, [..., channels, height, width]. The channels are averaged first, because
+    those of a grey picture are copies. White noise has a correlation of about 0, with the deviation 1 / sqrt(pairs of
+    pixels) (Moran, 1950, for a grid). A constant picture, and one of a single pixel, is 0.
+    """
+    grey = pixels.mean(axis=-3, dtype=np.float64)
+    centred = grey - grey.mean(axis=(-2, -1), keepdims=True)
+    power = np.square(centred).mean()
+    pairs = [centred[..., 1:] * centred[..., :-1], centred[..., 1:, :] * centred[..., :-1, :]]
+    count = sum(products.size for products in pairs)
+    if not count or not power > 1e-9:
+        return 0.0
+    return float(abs(sum(products.sum() for products in pairs)) / power / np.sqrt(count))
 
 
 def spread(values: npt.NDArray[Any]) -> float:
@@ -98,7 +117,7 @@ def _of_block(modality: Modality, stored: npt.NDArray[Any] | Sounds) -> Mapping[
         last = stored[np.arange(len(stored)), np.maximum(lengths, 1) - 1]
         return {"first": stored[:, 0], "last": last, "lengths": lengths}
     if stored.dtype == np.uint8:
-        return {"contrast": [contrast(sample) for sample in stored]}
+        return {"contrast": [contrast(sample) for sample in stored], "correlation": [correlation(s) for s in stored]}
     return {"spread": [spread(sample) for sample in stored]}
 
 

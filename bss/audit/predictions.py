@@ -27,6 +27,8 @@ from bss.training.uniform import train_uniformly
 
 KEY = "key.json"
 """File of a network's predictions that says what decided them."""
+PREDICTION = "network-prediction"
+"""Name of what the whole network predicts, kept beside its heads' logits for comparisons; no modality can have it."""
 Logits = dict[str, npt.NDArray[np.float32]]
 """By modality, [n, classes]."""
 
@@ -79,7 +81,7 @@ def predict_part(config: Config, store: Path, part: Part) -> float:
         train = SplitData(data, "train", network, device, rows=part.trains)
         count = config.audit.epochs
         train_uniformly(config, network, train, part.seed, count, lambda epoch: emit(part.seed, part.fold, epoch))
-        _, heads = predict(network, SplitData(data, "val", network, device, rows=part.predicts))
+        whole, heads = predict(network, SplitData(data, "val", network, device, rows=part.predicts))
     if not all(np.isfinite(logits).all() for logits in heads.values()):
         raise BssError(
             f"audit: seed {part.seed}, fold {part.fold}: the predictions are not finite. "
@@ -87,7 +89,7 @@ def predict_part(config: Config, store: Path, part: Part) -> float:
         )
     part.folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(part.folder) as folder:
-        for name, logits in heads.items():
+        for name, logits in {**heads, PREDICTION: whole}.items():
             np.save(folder / f"{name}.npy", logits)
         write_json(folder / KEY, {"key": part.key})
     labels = data.labels[part.predicts]

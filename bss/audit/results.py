@@ -39,7 +39,9 @@ def write_results(
 ) -> None:
     """Write the files about the samples at `rows` [n] of the store, which all but `duplicates` are about."""
     columns = _columns(store, rows, verdicts, facts, duplicates)
-    order = np.argsort(-np.nan_to_num(verdicts.log_odds, nan=-np.inf), kind="stable")
+    suspicion = np.nan_to_num(verdicts.log_odds, nan=-np.inf)
+    suspicion[columns["leakage"]] = np.maximum(suspicion[columns["leakage"]], 0.0)  # before all that is likely clean
+    order = np.argsort(-suspicion, kind="stable")
     columns = {name: [values[i] for i in order.tolist()] for name, values in columns.items()}
     with whole_file(folder / TABLE) as file:
         write_table(file, columns)

@@ -41,32 +41,40 @@ def audit(config: Config, store: Path, folder: Path) -> None:
             "set it above 0 for the audit."
         )
     console = make_console()
-    rows = np.arange(len(data))
-    labels, splits = data.labels, data.splits
-    trained = splits != "test"
+    rows = np.flatnonzero(np.isin(data.splits, config.audit.splits))
+    trained = data.splits != "test"
     with held(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        duplicates = _duplicates(config, data)
-        components = connected(data.groups, duplicates.partner)
-        audited = np.isin(splits, config.audit.splits)
-        parts = []
-        for seed in config.audit.seeds:
-            fold = assign_folds(labels, components, trained, config.audit.folds, seed)
-            for number in range(config.audit.folds):
-                trains, predicts = judged_by(fold, labels, trained, number)
-                predicts = predicts[audited[predicts]]
-                _require_a_batch(config, len(trains))
-                if len(predicts):
-                    parts.append(make_part(config, data, seed, number, trains, predicts, folder / PREDICTIONS))
+        duplicates = duplicates_of(config, data)
+        parts = networks_of(config, data, duplicates, folder)
         remove_others(folder / PREDICTIONS, parts)
         _predict(config, store, parts, console)
-        rows = np.flatnonzero(audited)
         logits = average(parts, list(data.modalities), rows, len(data.classes))
         facts = {name: facts_of(m, _blocks(data, name, rows)) for name, m in data.modalities.items()}
         empty = {name: emptiness(values) for name, values in facts.items()}
-        verdicts = judge(logits, labels[rows], empty, [trained[rows], ~trained[rows]])
+        verdicts = judge(logits, data.labels[rows], empty, [trained[rows], ~trained[rows]])
         write_results(config, data, rows, verdicts, facts, duplicates, folder, console)
         remove_note(folder)
+
+
+def networks_of(config: Config, data: Store, duplicates: Duplicates, folder: Path) -> list[Part]:
+    """Return the networks of an audit in `folder`, with what each trains on and predicts.
+
+    Raises `BssError` if train and val cannot be divided.
+    """
+    labels, trained = data.labels, data.splits != "test"
+    components = connected(data.groups, duplicates.partner)
+    audited = np.isin(data.splits, config.audit.splits)
+    parts = []
+    for seed in config.audit.seeds:
+        fold = assign_folds(labels, components, trained, config.audit.folds, seed)
+        for number in range(config.audit.folds):
+            trains, predicts = judged_by(fold, labels, trained, number)
+            predicts = predicts[audited[predicts]]
+            _require_a_batch(config, len(trains))
+            if len(predicts):
+                parts.append(make_part(config, data, seed, number, trains, predicts, folder / PREDICTIONS))
+    return parts
 
 
 def _require_a_batch(config: Config, samples: int) -> None:
@@ -77,7 +85,8 @@ def _require_a_batch(config: Config, samples: int) -> None:
         )
 
 
-def _duplicates(config: Config, data: Store) -> Duplicates:
+def duplicates_of(config: Config, data: Store) -> Duplicates:
+    """Return the duplicates among all samples of the store."""
     every = np.arange(len(data))
     places = list(zip(data.splits.tolist(), data.groups, strict=True))
     with one_thread():  # the number of threads would change the last bits

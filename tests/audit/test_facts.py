@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bss.audit.facts import contrast, count_tokens, emptiness, facts_of, flatness, level_dbfs, spread
+from bss.audit.facts import contrast, correlation, count_tokens, emptiness, facts_of, flatness, level_dbfs, spread
 from bss.data.sounds import Sounds
 from bss.data.store import Modality
 
@@ -41,6 +41,24 @@ def test_contrast_and_spread():
     assert spread(np.array([1, 3], dtype=np.float32)) == 1
 
 
+def test_pixels_of_white_noise_are_uncorrelated_and_those_of_pictures_are_not():
+    stripes = np.array([[[0, 255, 0, 255]] * 4], dtype=np.uint8)
+    # Centred -1 and 1: 12 pairs across are -1 each, 12 pairs down 1 each.
+    assert correlation(stripes) == 0
+    halves = np.array([[[0, 0, 255, 255]] * 4], dtype=np.uint8)
+    # Per row two pairs are 1 and one is -1: 4 in all across; 12 down.
+    assert correlation(halves) == pytest.approx(16 / np.sqrt(24))
+    checkers = np.array([[[0, 255], [255, 0]]], dtype=np.uint8)
+    assert correlation(checkers) == pytest.approx(4 / np.sqrt(4))  # as far from 0 as neighbours that are equal
+    assert correlation(np.repeat(halves, 3, axis=0)) == correlation(halves)  # grey as three equal channels
+    clip = np.stack([halves, halves])
+    assert correlation(clip) == pytest.approx(32 / np.sqrt(48))
+    assert correlation(np.full((1, 4, 4), 7, dtype=np.uint8)) == correlation(np.array([[[9]]], dtype=np.uint8)) == 0
+    random = np.random.default_rng(0)
+    noise = [correlation(random.integers(0, 256, (3, 28, 28), dtype=np.uint8)) for _ in range(400)]
+    assert np.mean(np.square(noise)) == pytest.approx(1, abs=0.15)  # in units of its own deviation
+
+
 def test_tokens_without_the_marks_that_all_texts_have():
     # [CLS] a b [SEP], [CLS] [SEP], [CLS] c [SEP]
     first, last, lengths = np.array([1, 1, 1]), np.array([2, 2, 2]), np.array([4, 2, 3])
@@ -68,6 +86,9 @@ def test_what_is_empty():
     assert silence > 0.98
     assert speech < 1e-5
     assert noise > 0.95
+    drowned, drawn = emptiness({"contrast": np.array([0.3, 0.3]), "correlation": np.array([0.5, 20])})
+    assert drowned > 0.95
+    assert drawn < 1e-5
     black, picture = emptiness({"contrast": np.array([0, 0.2])})
     assert black > 0.98
     assert picture < 1e-5

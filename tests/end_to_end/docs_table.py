@@ -129,6 +129,9 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "python -m benchmarks.repair_worth outputs/repair_worth": (
             NotRun("own test", "tests/benchmarks/test_repair_worth.py")
         ),
+        "python -m benchmarks.audit_detection outputs/audit_detection": (
+            NotRun("own test", "tests/benchmarks/test_audit_detection.py")
+        ),
     },
     "docs/predict.md": {
         "bss predict --run outputs/runs/bss-l/seed=0 --manifest data/new/manifest.csv --output predictions.csv": (

@@ -22,6 +22,7 @@ FACTS = {
     "level_dbfs": "{:.0f} dBFS",
     "flatness": "flatness {:.2f}",
     "contrast": "contrast {:.1%}",
+    "correlation": "correlation {:.1f} deviations",
     "spread": "spread {:.3g}",
     "tokens": "{:.0f} tokens",
 }
