@@ -26,7 +26,9 @@ class Deciding:
     """Keys of params.yaml such as ``train.epochs``."""
 
 
-STEP = tuple(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "drop_last", "optimiser", "precision"))
+STEP = tuple(
+    f"train.{key}" for key in ("accumulate", "batch_size", "clip", "compile", "drop_last", "optimiser", "precision")
+)
 """What decides a step of training: of a trial, and of the warm-up before measuring."""
 TRIAL = (
     *("evaluation", "network", "protocol"),

@@ -85,7 +85,7 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained; the warm-up of measuring uses the same batch size, optimiser and precision."""
+    """How the network is trained; the warm-up of measuring uses the same batch size, optimiser, clipping and precision."""
 
     optimiser: OptimiserConfig
     epochs: int = 30
@@ -94,6 +94,10 @@ class TrainConfig:
     """Samples per step, over all processes together; at least 2, and 2 per process."""
     decay: StepDecay = field(default_factory=StepDecay)
     """When the learning rate decays."""
+    clip: float | None = None
+    """Greatest norm of the gradient of all parameters together, above 0: a longer one is scaled down to it before the
+    update (gradient clipping), also in the warm-up. null: never. A strategy with several updates per batch has each
+    one clipped."""
     processes: int = 1
     """Processes (ranks) of one training on one machine, each with its own GPU if there are GPUs.
 
@@ -137,6 +141,7 @@ class TrainConfig:
         require(self.processes >= 1, "processes", self.processes, "at least 1")
         require(self.nodes >= 1, "nodes", self.nodes, "at least 1")
         require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
+        require(self.clip is None or self.clip > 0, "clip", self.clip, "null or greater than 0")
         parts = self.nodes * self.processes
         alone = "true or false with several processes or nodes"
         require(self.compile != "graphs" or parts == 1, "compile", self.compile, alone)

@@ -31,6 +31,8 @@ class Step:
     sharing_dropout: Callable[[int], AbstractContextManager[Any]]
     strategy: StrategyRun | None = None
     """None: training with the configured loss."""
+    clip: float | None = None
+    """Greatest norm of the gradient of all parameters together; None: any."""
 
     def __call__(self, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
         """Train on this rank's share of a batch, from `loaded`; its parts have `lengths` samples over all ranks.
@@ -45,8 +47,18 @@ class Step:
         ]
         if self.strategy is not None:
             self.strategy.finish_step()
-        self.optimiser.step()
+        self.update()
         return passed
+
+    def update(self) -> None:
+        """Update the weights by their gradients, clipped if that is asked for.
+
+        The gradients are those of the whole batch, the same on all ranks, and so is their norm. Nothing here waits for
+        the device.
+        """
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        self.optimiser.step()
 
     def _pass(self, inputs: Inputs, labels: Tensor, length: int, size: int, number: int, last: bool) -> Passed:
         if self.strategy is not None:

@@ -111,6 +111,7 @@ def train_epoch(
     accumulate: int = 1,
     graph: StepGraph | None = None,
     strategy: StrategyRun | None = None,
+    clip: float | None = None,
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
@@ -118,7 +119,7 @@ def train_epoch(
     None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
     step may overwrite; the losses are the configured ones, whatever `strategy` trains on, and samples of which it
-    hides a modality are left out. `graph` launches the steps it can. `done` is the number of batches already done and
+    hides a modality are left out. `graph` launches the steps it can. `clip` is the greatest norm of a step's gradient. `done` is the number of batches already done and
     the sum of this rank's losses in them; `after_step` is called after each batch with both. Dropout draws depend on
     `seed`, `epoch`, the step and the position in the batch; augmentation draws on `seed`, `epoch` and the sample.
 
@@ -134,7 +135,7 @@ def train_epoch(
     shares = [ranks.share(part) for parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     call = network if wrapped is None else wrapped
-    take = Step(network, call, optimiser, ranks, dropout_over(network, ranks), strategy)
+    take = Step(network, call, optimiser, ranks, dropout_over(network, ranks), strategy, clip)
     # A stopped training leaves no prefetching thread, not even to the garbage collector.
     with (
         dropout_of(seed, "training", epoch) as seed_step,

@@ -232,6 +232,7 @@ def _train_one_epoch(
             accumulate=config.train.accumulate,
             graph=graph,
             strategy=state.strategy,
+            clip=config.train.clip,
         )
     if not np.isfinite(loss):
         raise BssError(

@@ -123,8 +123,19 @@ def facts_of(run, splits):
     )
 
 
-def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epochs=EPOCHS, observe=None, optimiser=SGD):
-    """Train; return the run, whose context has the state. `strategy` None: plain training."""
+def train(
+    strategy,
+    network,
+    data,
+    ranks=ALONE,
+    accumulate=1,
+    batch_size=8,
+    epochs=EPOCHS,
+    observe=None,
+    optimiser=SGD,
+    **steps,
+):
+    """Train; return the run, whose context has the state. `strategy` None: plain training; `steps`: of `train_epoch`."""
     run = None if strategy is None else start(strategy, network, ranks, epochs, data)
     made = make_optimiser(network, optimiser, None if run is None else run.groups())
     for epoch in range(epochs):
@@ -140,7 +151,7 @@ def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epoc
             run.arrange(sequence, lambda measure: read_columns(network, data, measure, ranks))
             sequence = run.shown(sequence)
         batches = split_into_batches(sequence, batch_size)
-        settings = {"seed": 0, "epoch": epoch, "accumulate": accumulate, "strategy": run}
+        settings = {"seed": 0, "epoch": epoch, "accumulate": accumulate, "strategy": run, **steps}
         train_epoch(network, made, data, batches, observe, None, ranks, **settings)
     return run
 

@@ -97,9 +97,9 @@ def make_data(small_store, tree, make_config):
     return make
 
 
-def take_steps(network, data, accumulate=1, observe=None, batches=BATCHES):
+def take_steps(network, data, accumulate=1, observe=None, batches=BATCHES, **settings):
     optimiser = make_optimiser(network, SgdConfig("sgd", learning_rate=0.1, momentum=0.5))
-    return train_epoch(network, optimiser, data, batches, observe, seed=0, epoch=0, accumulate=accumulate)
+    return train_epoch(network, optimiser, data, batches, observe, seed=0, epoch=0, accumulate=accumulate, **settings)
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 5])
@@ -147,7 +147,7 @@ def test_a_step_waits_for_no_result(make_data):
         sampler.observe(index, outputs.logits, loss, features=outputs.features)
 
     with Waits() as waits:
-        take_steps(network, data, accumulate=2, observe=observe)
+        take_steps(network, data, accumulate=2, observe=observe, clip=0.1)
     assert waits.count == 1  # the loss, when the epoch is over
     assert len(sampler.observations._waiting) == 5
     assert sampler.observations.seen.sum() == len(np.concatenate(BATCHES))
