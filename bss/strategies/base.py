@@ -45,6 +45,8 @@ class Setting:
     ranks: int = 1
     compile: bool | str = False
     batch_size: int = 64
+    label_smoothing: float = 0.0
+    """That of `train.label_smoothing`."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,10 @@ class Seen:
     are zero."""
     positions: torch.Tensor | None = None
     """In train, int64 [batch], if the strategy is `placed`."""
+    label_smoothing: float = 0.0
+    """That of `train.label_smoothing`."""
+    class_weights: torch.Tensor | None = None
+    """Those of `train.class_weights`, float [classes]; None: all 1."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +242,9 @@ class Strategy(ABC):
     """
     plain: ClassVar[bool] = False
     """Whether its steps are those of plain training."""
+    weighted: ClassVar[bool] = False
+    """Whether `objectives`, if it has its own, takes every cross-entropy from `weighted_loss`, which smooths labels and
+    weighs classes. If not, train.label_smoothing and train.class_weights are refused with the strategy."""
     placed: ClassVar[bool] = False
     """Whether it needs `Seen.positions`."""
     clustered: ClassVar[bool] = False
@@ -256,6 +265,10 @@ class Strategy(ABC):
     def needs_teachers(self) -> bool:
         """Whether teachers are trained before it."""
         return self.taught or self.pretrained
+
+    def takes_targets(self) -> bool:
+        """Return whether smoothed labels and class weights reach its loss: all cross-entropies are `weighted_loss`."""
+        return self.plain or self.weighted or type(self).objectives is Strategy.objectives
 
     def check(self, setting: Setting) -> None:  # noqa: B027
         """Raise ``ValueError`` with `require` if the strategy does not go with `setting`."""
@@ -388,11 +401,14 @@ class Method(Strategy):
 
 
 def weighted_loss(seen: Seen, weights: Weights, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Return the weighted sum of the cross-entropies of `seen`, float [batch]."""
+    """Return the weighted sum of the cross-entropies of `seen`, float [batch]; smoothing of 0 is that of `seen`."""
     targets = seen.labels if seen.targets is None else seen.targets
+    smoothing = label_smoothing or seen.label_smoothing
 
     def entropy(logits: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+        return torch.nn.functional.cross_entropy(
+            logits, targets, seen.class_weights, reduction="none", label_smoothing=smoothing
+        )
 
     fused = None if weights.fused is None else weights.fused * entropy(seen.fused)
     if not weights.unimodal:

@@ -22,6 +22,7 @@ class Opm(Method):
     """
 
     kind: Literal["opm"] = "opm"
+    weighted = True
     control = "modality-dropout"
     rate: float = 0.5
     """Probability that a sample loses the features of a modality that is barely surer, in [0, 1]."""

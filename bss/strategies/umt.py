@@ -18,6 +18,7 @@ class Umt(Method):
     """
 
     kind: Literal["umt"] = "umt"
+    weighted = True
     control = "weights.fused=0.0"
     steady = True
     strength: float = 10.0

@@ -32,6 +32,7 @@ from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.learning_rate import learning_rate
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Records, Row, TrainingState
@@ -39,7 +40,8 @@ from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.start_strategy import Teachers, config_for, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
-from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
+from bss.training.steps import make_optimiser, settle_order_of_sums, train_epoch
+from bss.training.targets import Targets, targets_for
 from bss.training.trial_files import predictions_table, write_trial
 
 
@@ -77,10 +79,9 @@ def train_trial(
     train = SplitData(store, "train", network, device, features)
     measured = train.unaugmented() if entry.measures_by == "eval" else train
     # The honest protocol evaluates the test split once, after training.
-    selecting = "test" if config.protocol == "published" else "val"
     seen = {
         split: SplitData(store, split, network, device, features)
-        for split in dict.fromkeys(("val", selecting))
+        for split in dict.fromkeys(("val", _selecting(config)))
         if len(store.rows(split))
     }
     sampler = SequenceSampler(
@@ -94,7 +95,8 @@ def train_trial(
         rank=ranks.rank,
         ranks=ranks.count,
     )
-    run = start_strategy(strategy, config, store, network, ranks, seed, teachers)
+    targets = targets_for(config.train, store, device)
+    run = start_strategy(strategy, config, store, network, ranks, seed, teachers, targets)
     wrapped = ranks.wrap(network, averaging=run is None)
     settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile is True:
@@ -116,18 +118,15 @@ def train_trial(
                 measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
                 plan_epoch(state, {"train": train, **seen}, epoch)
             with state.saved_when_interrupted():
-                trained = _train_one_epoch(config, entry, state, wrapped, graph, train, flops, seed, asked_between)
+                given = (config, entry, state, wrapped, graph, train, flops, targets, seed, asked_between)
+                trained = _train_one_epoch(*given)
                 row = {
                     "epoch": epoch,
                     **_epoch_metrics(config, state, seen, train, trained, seed),
                     "schedule/digest": sequence_digest(train.rows[records.sequences[-1]]),
                 }
-            records.history.append(row)
             on_epoch(row)
-            selected_on = row[f"{selecting}/acc"]
-            if selected_on > state.best.accuracy:
-                state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
-            state.position = Position(epoch + 1)
+            _end_epoch(state, row, row[f"{_selecting(config)}/acc"])
     test = seen.get("test") or SplitData(store, "test", network, device, features)
     metrics, contributions = _final_metrics(config, state, seen, test, train, teachers)
     tables = {"predictions": predictions_table(network, store, test, ranks)}
@@ -138,6 +137,20 @@ def train_trial(
         write_trial(config, network, store, train.rows, description, metrics, records, tables, folder)
         write_json(folder / "timing.json", _seconds(state, teachers))
     return metrics, records.ranks
+
+
+def _selecting(config: Config) -> str:
+    """Return the split whose accuracy selects the epoch."""
+    return "test" if config.protocol == "published" else "val"
+
+
+def _end_epoch(state: TrainingState, row: Row, accuracy: float) -> None:
+    """Record the `row` of the epoch, and keep the network if its `accuracy` is the best so far."""
+    epoch = state.position.epoch
+    state.records.history.append(row)
+    if accuracy > state.best.accuracy:
+        state.best = Best(accuracy, epoch, copy.deepcopy(state.network.state_dict()))
+    state.position = Position(epoch + 1)
 
 
 def _final_metrics(
@@ -197,6 +210,7 @@ def _train_one_epoch(
     graph: StepGraph | None,
     train: SplitData,
     flops: EpochFlops,
+    targets: Targets,
     seed: int,
     asked_between: Callable[[], bool] | None,
 ) -> Trained:
@@ -205,11 +219,18 @@ def _train_one_epoch(
     `asked_between` returns whether a stop was requested, before this epoch too; None: this function checks itself.
     """
     epoch, sampler = state.position.epoch, state.sampler
-    rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate * group["factor"] * (1.0 if state.strategy is None else state.strategy.rate(group))
     shown = sampler.sequence if state.strategy is None else state.strategy.shown(sampler.sequence)
     batches = split_into_batches(shown, config.train.batch_size, config.train.drop_last)
+
+    def rate(step: int) -> float:
+        train = config.train
+        return learning_rate(train.optimiser, train.decay, train.epochs, epoch, step, len(batches))
+
+    def set_rates(step: int) -> None:
+        for group in state.optimiser.param_groups:
+            own = 1.0 if state.strategy is None else state.strategy.rate(group)
+            group["lr"] = rate(step) * group["factor"] * own
+
     observe = None
     if entry.measures_by == "online":
 
@@ -233,15 +254,17 @@ def _train_one_epoch(
             graph=graph,
             strategy=state.strategy,
             clip=config.train.clip,
+            before_step=set_rates,
+            targets=targets,
         )
     if not np.isfinite(loss):
         raise BssError(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "
-            f"train.optimiser.learning_rate ({rate:g})."
+            f"train.optimiser.learning_rate ({rate(len(batches) - 1):g})."
         )
     samples = sum(len(batch) for batch in batches)
     return Trained(
-        learning_rate=rate,
+        learning_rate=rate(len(batches) - 1),
         loss=loss,
         fraction=entry.fraction(epoch),
         samples=samples,

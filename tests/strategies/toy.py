@@ -135,7 +135,7 @@ def train(
     optimiser=SGD,
     **steps,
 ):
-    """Train; return the run, whose context has the state. `strategy` None: plain training; `steps`: of `train_epoch`."""
+    """Train; return the run, whose context has the state. `strategy` None: plain; `steps` go to `train_epoch`."""
     run = None if strategy is None else start(strategy, network, ranks, epochs, data)
     made = make_optimiser(network, optimiser, None if run is None else run.groups())
     for epoch in range(epochs):
