@@ -102,7 +102,7 @@ class TrainConfig:
     """Share of each target that is spread over all classes in the training loss, in [0, 1); scores, metrics and
     `train/loss` keep the labels. Refused with strategies whose loss does not follow it, and not in the warm-up."""
     class_weights: ClassWeights = None
-    """Factors of the training loss of each class's samples, such as `{rare: 5}`, where classes that are left out have 1;
+    """Factors of the training loss of each class's samples, such as `{rare: 5}`, where the others have 1;
     balanced: n / (classes x samples of the class). Like `label_smoothing` otherwise."""
     processes: int = 1
     """Processes (ranks) of one training on one machine, each with its own GPU if there are GPUs.

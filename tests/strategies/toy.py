@@ -20,6 +20,7 @@ from bss.training.head_facts import read_columns, read_facts
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
+from bss.training.targets import PLAIN
 
 torch.set_num_threads(1)  # as a training does
 
@@ -98,12 +99,12 @@ def setting_for(network, epochs=EPOCHS):
     return Setting(tuple(network.heads), kind, "sgd", epochs, weights.fused, weights.unimodal, batch_size=8)
 
 
-def start(strategy, network, ranks=ALONE, epochs=EPOCHS, data=None):
+def start(strategy, network, ranks=ALONE, epochs=EPOCHS, data=None, targets=PLAIN):
     setting = setting_for(network, epochs)
     strategy.check(setting)
     teachers = teachers_of(network) if strategy.taught else None
     labels = (Toy(setting.modalities) if data is None else data).labels.numpy()
-    return StrategyRun(strategy, setting, network, ranks, 0, teachers, labels)
+    return StrategyRun(strategy, setting, network, ranks, 0, teachers, labels, targets)
 
 
 def teachers_of(network):
@@ -136,7 +137,8 @@ def train(
     **steps,
 ):
     """Train; return the run, whose context has the state. `strategy` None: plain; `steps` go to `train_epoch`."""
-    run = None if strategy is None else start(strategy, network, ranks, epochs, data)
+    targets = steps.get("targets", PLAIN)
+    run = None if strategy is None else start(strategy, network, ranks, epochs, data, targets)
     made = make_optimiser(network, optimiser, None if run is None else run.groups())
     for epoch in range(epochs):
         if run is not None:
