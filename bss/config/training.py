@@ -104,6 +104,10 @@ class TrainConfig:
     class_weights: ClassWeights = None
     """Factors of the training loss of each class's samples, such as `{rare: 5}`, where the others have 1;
     balanced: n / (classes x samples of the class). Like `label_smoothing` otherwise."""
+    ema: float | None = None
+    """Decay per step of a moving average of the weights, such as 0.99, in (0, 1): the average is evaluated, selected
+    and saved, while training, scores and strategies see the weights themselves. Running statistics of batch
+    normalisation are averaged too. null: none."""
     processes: int = 1
     """Processes (ranks) of one training on one machine, each with its own GPU if there are GPUs.
 
@@ -152,6 +156,7 @@ class TrainConfig:
         alone = "true or false with several processes or nodes"
         require(self.compile != "graphs" or parts == 1, "compile", self.compile, alone)
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "null or in (0, 1)")
         if isinstance(self.decay, CosineDecay):
             each = "false or true with decay: cosine, whose rate changes in every step; a graph bakes it in"
             require(self.compile != "graphs", "compile", self.compile, each)

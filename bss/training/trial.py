@@ -18,15 +18,17 @@ from bss.config.schema import Config
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import write_json
-from bss.metrics.base import Balance, BalanceMetric, SplitMetric, Trained, TrainingMetric
-from bss.metrics.find import metrics_of, values_of
+from bss.metrics.base import Balance, BalanceMetric, Trained, TrainingMetric
+from bss.metrics.find import values_of
 from bss.models.network import Outputs, describe_network
 from bss.signals import finishing_steps
 from bss.strategies import Strategy
+from bss.training.averaged import Averaged
 from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.evaluation import evaluate, task_of
-from bss.training.final_imbalance import contributions_table, final_imbalance
+from bss.training.final_imbalance import contributions_table
+from bss.training.final_metrics import final_metrics, seconds_spent
 from bss.training.flops import EpochFlops
 from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due
@@ -35,7 +37,7 @@ from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.learning_rate import learning_rate
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
-from bss.training.resume.state import Best, Position, Records, Row, TrainingState
+from bss.training.resume.state import Best, Position, Row, TrainingState
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.start_strategy import Teachers, config_for, start_strategy
@@ -106,7 +108,8 @@ def train_trial(
     graph = step_graph(config, device)
     flops = EpochFlops(network, train)
     optimiser = make_optimiser(network, config.train.optimiser, None if run is None else run.groups())
-    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)
+    average = None if config.train.ema is None else Averaged(network, config.train.ema)
+    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run, average)
     state.load()
     records = state.records
     for row in records.history:
@@ -128,14 +131,14 @@ def train_trial(
             on_epoch(row)
             _end_epoch(state, row, row[f"{_selecting(config)}/acc"])
     test = seen.get("test") or SplitData(store, "test", network, device, features)
-    metrics, contributions = _final_metrics(config, state, seen, test, train, teachers)
+    metrics, contributions = final_metrics(config, state, seen, test, train, teachers)
     tables = {"predictions": predictions_table(network, store, test, ranks)}
     if contributions:
         tables["contributions"] = contributions_table(store, train, contributions)
     if folder is not None:
         description = describe_network(config.network, store)
         write_trial(config, network, store, train.rows, description, metrics, records, tables, folder)
-        write_json(folder / "timing.json", _seconds(state, teachers))
+        write_json(folder / "timing.json", seconds_spent(state, teachers))
     return metrics, records.ranks
 
 
@@ -149,57 +152,8 @@ def _end_epoch(state: TrainingState, row: Row, accuracy: float) -> None:
     epoch = state.position.epoch
     state.records.history.append(row)
     if accuracy > state.best.accuracy:
-        state.best = Best(accuracy, epoch, copy.deepcopy(state.network.state_dict()))
+        state.best = Best(accuracy, epoch, copy.deepcopy(state.evaluated.state_dict()))
     state.position = Position(epoch + 1)
-
-
-def _final_metrics(
-    config: Config,
-    state: TrainingState,
-    seen: dict[str, SplitData],
-    test: SplitData,
-    train: SplitData,
-    teachers: Teachers | None,
-) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
-    """Evaluate the last network and the selected one, which is what remains.
-
-    Returns metrics.json, and each modality's contribution to the samples of train [n], empty unless imbalance is
-    measured.
-    """
-    network, ranks = state.network, state.ranks
-    last = evaluate(network, test, "last/test", ranks, config.evaluation)
-    network.load_state_dict(state.best.weights)
-    metrics = {
-        "protocol": config.protocol,
-        "selected_epoch": state.best.epoch,
-        **_cost(state.records, teachers),
-        **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
-        **evaluate(network, test, "test", ranks, config.evaluation),
-        **{
-            f"last/test_{metric.name}": last[f"last/test/{metric.name}"]
-            for metric in metrics_of(SplitMetric, task_of(network))
-            if not metric.per_modality
-        },
-    }
-    if config.evaluation.imbalance_every is None:
-        return metrics, {}
-    found = final_imbalance(network, train, {**seen, "test": test}, ranks)
-    return metrics | found.metrics, found.contributions
-
-
-def _cost(records: Records, teachers: Teachers | None) -> dict[str, int]:
-    """Return the steps, samples and floating-point operations of all epochs, and of the teachers."""
-    columns = {"steps": "schedule/steps", "samples": "schedule/samples", "flops": "train/flops"}
-    own = {key: sum(row[column] for row in records.history) for key, column in columns.items()}
-    return {key: value + (getattr(teachers, key) if teachers else 0) for key, value in own.items()}
-
-
-def _seconds(state: TrainingState, teachers: Teachers | None) -> dict[str, float]:
-    """Return timing.json."""
-    own = {"seconds": state.seconds(), "measuring_seconds": state.records.measuring_seconds}
-    if teachers is None:
-        return own
-    return own | {"seconds": own["seconds"] + teachers.seconds, "teaching_seconds": teachers.seconds}
 
 
 def _train_one_epoch(
@@ -286,7 +240,7 @@ def _epoch_metrics(
 
     That is the first of `seen`.
     """
-    network, ranks, epoch = state.network, state.ranks, state.position.epoch
+    network, ranks, epoch = state.evaluated, state.ranks, state.position.epoch
     task, watched = task_of(network), next(iter(seen))
     evaluated: Row = {}
     for split, data in seen.items():

@@ -1,4 +1,4 @@
-"""Smoothed labels and weighted classes: in the training loss, not in what is observed, and refused where they cannot."""
+"""Smoothed labels and weighted classes act in the training loss and not in what scores observe."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ FOLLOW = {
         "ogm",
         "mlb",
         "agm",
-        "gblending",
+        "g-blending",
         "mslr",
         "mses",
         "smp",
