@@ -26,12 +26,14 @@ class Deciding:
     """Keys of params.yaml such as ``train.epochs``."""
 
 
-STEP = tuple(f"train.{key}" for key in ("accumulate", "batch_size", "compile", "drop_last", "optimiser", "precision"))
+STEP = tuple(
+    f"train.{key}" for key in ("accumulate", "batch_size", "clip", "compile", "drop_last", "optimiser", "precision")
+)
 """What decides a step of training: of a trial, and of the warm-up before measuring."""
 TRIAL = (
     *("evaluation", "network", "protocol"),
     *(f"measure.{key}" for key in ("batch_size", "order", "precision", "score")),
-    *(*STEP, "train.decay", "train.epochs"),
+    *(*STEP, *(f"train.{key}" for key in ("class_weights", "decay", "ema", "epochs", "label_smoothing"))),
 )
 """What decides a trial, besides its scheduler, its strategy, its seed and `tracking.sequences_mib`."""
 

@@ -53,15 +53,26 @@ def feature_similarity(features: Mapping[str, Tensor]) -> Tensor:
 
 
 def training_loss(
-    fused: Tensor, logits: Mapping[str, Tensor], labels: Tensor, fused_weight: float, unimodal_weight: float
+    fused: Tensor,
+    logits: Mapping[str, Tensor],
+    labels: Tensor,
+    fused_weight: float,
+    unimodal_weight: float,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Return the paper's l_total, float [batch].
 
     ``fused_weight * CE(fused) + unimodal_weight * sum of CE(modality)``; `fused` and each of
-    `logits` are [batch, classes]; `labels` are int64 [batch].
+    `logits` are [batch, classes]; `labels` are int64 [batch]. Smoothing in [0, 1) and `class_weights` [classes] are
+    those of torch's cross_entropy; scores are computed without either.
     """
-    unimodal = torch.stack([F.cross_entropy(z, labels, reduction="none") for z in logits.values()]).sum(dim=0)
-    return fused_weight * F.cross_entropy(fused, labels, reduction="none") + unimodal_weight * unimodal
+
+    def entropy(z: Tensor) -> Tensor:
+        return F.cross_entropy(z, labels, class_weights, reduction="none", label_smoothing=label_smoothing)
+
+    unimodal = torch.stack([entropy(z) for z in logits.values()]).sum(dim=0)
+    return fused_weight * entropy(fused) + unimodal_weight * unimodal
 
 
 def gradient_magnitude(

@@ -203,6 +203,8 @@ def merge(base: Any, over: Any) -> Any:
     """Merge `over` into `base`, table by table; other values are replaced as a whole."""
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
+    if "kind" in over and base and "kind" not in base:  # of the kind that needs no name, whose keys another lacks
+        return over
     return base | {key: merge(base[key], value) if key in base else value for key, value in over.items()}
 
 

@@ -41,13 +41,14 @@ def setting_of(config: "Config") -> Setting:
         config.train.processes * config.train.nodes,
         config.train.compile,
         config.train.batch_size,
+        config.train.label_smoothing,
     )
 
 
 def check_strategies(config: "Config", trained: Collection[str]) -> None:
     """Check all names, which become folders and metric names, and that the `trained` ones fit the other sections."""
     require(bool(config.strategies), "strategies", {}, "one or more")
-    setting = setting_of(config)
+    setting, weights = setting_of(config), config.train.class_weights
     for name, strategy in config.strategies.items():
         ok = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and name.lower() == name
         require(ok, "strategies", name, "a name of lower-case letters, digits, - and _")
@@ -56,6 +57,9 @@ def check_strategies(config: "Config", trained: Collection[str]) -> None:
         if not strategy.plain:
             wanted = "false or true for strategies that change steps, which CUDA graphs cannot record"
             require(setting.compile != "graphs", "train.compile", setting.compile, wanted)
+        own = f"left out with strategies.{name}: `{strategy.kind}` has a loss of its own, which does not follow it"
+        for key, value in (("label_smoothing", setting.label_smoothing or None), ("class_weights", weights)):
+            require(value is None or strategy.takes_targets(), f"train.{key}", value, own)
         try:
             strategy.check(setting)
         except ValueError as error:

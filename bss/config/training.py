@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from bss.balance.checks import require
+from bss.config.decay import CosineDecay, DecayConfig, StepDecay, stretched
 
 Precision = Literal["fp32", "bf16"]
 
@@ -17,6 +18,18 @@ def _no_number(value: Any) -> Any:
 
 
 Compile = Annotated[Literal[False, True, "graphs"], BeforeValidator(_no_number)]
+
+
+def _weights(value: Any) -> Any:
+    right = "null, balanced or a table of classes and weights above 0"
+    require(value is None or value == "balanced" or isinstance(value, dict), "class_weights", value, right)
+    for name, weight in value.items() if isinstance(value, dict) else ():
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        require(number and weight > 0, f"class_weights.{name}", weight, "a number above 0")
+    return value
+
+
+ClassWeights = Annotated[dict[str, float] | Literal["balanced"] | None, BeforeValidator(_weights)]
 
 RESOURCES = ("processes", "nodes")
 """Keys of `train` that choose hardware, not results. A run may resume with different values."""
@@ -71,29 +84,30 @@ OptimiserConfig = Annotated[SgdConfig | AdamConfig | AdamWConfig, Field(discrimi
 
 
 @dataclass(frozen=True)
-class StepDecay:
-    """The learning rate is multiplied by `factor` at the start of each epoch in `at` (counted from 0)."""
-
-    at: tuple[int, ...] = ()
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(all(epoch >= 1 for epoch in self.at), "at", self.at, "epochs of at least 1")
-        require(0 < self.factor <= 1, "factor", self.factor, "in (0, 1]")
-
-
-@dataclass(frozen=True)
 class TrainConfig:
-    """How the network is trained; the warm-up of measuring uses the same batch size, optimiser and precision."""
+    """How the network is trained; the warm-up of measuring has the same steps, at a constant rate."""
 
     optimiser: OptimiserConfig
     epochs: int = 30
     """Passes over the data, or over the part that the pacing has opened, at least 1."""
     batch_size: int = 64
     """Samples per step, over all processes together; at least 2, and 2 per process."""
-    decay: StepDecay = field(default_factory=StepDecay)
-    """When the learning rate decays."""
+    decay: DecayConfig = field(default_factory=StepDecay)
+    """How the learning rate decays: in steps, `{at: [...], factor: ...}`, or `{kind: cosine, ...}`."""
+    clip: float | None = None
+    """Greatest norm of the gradient of all parameters together, above 0: a longer one is scaled down to it before the
+    update (gradient clipping), also in the warm-up. null: never. A strategy with several updates per batch has each
+    one clipped."""
+    label_smoothing: float = 0.0
+    """Share of each target that is spread over all classes in the training loss, in [0, 1); scores, metrics and
+    `train/loss` keep the labels. Refused with strategies whose loss does not follow it, and not in the warm-up."""
+    class_weights: ClassWeights = None
+    """Factors of the training loss of each class's samples, such as `{rare: 5}`, where the others have 1;
+    balanced: n / (classes x samples of the class). Like `label_smoothing` otherwise."""
+    ema: float | None = None
+    """Decay per step of a moving average of the weights, such as 0.99, in (0, 1): the average is evaluated, selected
+    and saved, while training, scores and strategies see the weights themselves. Running statistics of batch
+    normalisation are averaged too. null: none."""
     processes: int = 1
     """Processes (ranks) of one training on one machine, each with its own GPU if there are GPUs.
 
@@ -137,9 +151,17 @@ class TrainConfig:
         require(self.processes >= 1, "processes", self.processes, "at least 1")
         require(self.nodes >= 1, "nodes", self.nodes, "at least 1")
         require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
+        require(self.clip is None or self.clip > 0, "clip", self.clip, "null or greater than 0")
         parts = self.nodes * self.processes
         alone = "true or false with several processes or nodes"
         require(self.compile != "graphs" or parts == 1, "compile", self.compile, alone)
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "null or in (0, 1)")
+        if isinstance(self.decay, CosineDecay):
+            each = "false or true with decay: cosine, whose rate changes in every step; a graph bakes it in"
+            require(self.compile != "graphs", "compile", self.compile, each)
+            warmup, fewer = self.decay.warmup_epochs, f"less than epochs ({self.epochs})"
+            require(warmup < self.epochs, "decay.warmup_epochs", warmup, fewer)
         least = 2 * parts * self.accumulate
         right = f"at least {least}, 2 for each of {self.nodes} x {self.processes} processes (nodes x processes)"
         right += f" and {self.accumulate} parts (accumulate)" * (self.accumulate > 1)
@@ -150,5 +172,4 @@ def with_epochs(train: TrainConfig, epochs: int) -> TrainConfig:
     """Return `train` with another number of epochs; decays of the learning rate move in proportion."""
     if epochs == train.epochs:
         return train
-    at = tuple(max(1, round(epoch * epochs / train.epochs)) for epoch in train.decay.at)
-    return replace(train, epochs=epochs, decay=replace(train.decay, at=tuple(dict.fromkeys(at))))
+    return replace(train, epochs=epochs, decay=stretched(train.decay, train.epochs, epochs))

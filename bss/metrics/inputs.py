@@ -40,6 +40,7 @@ class Trained:
     """What training records of an epoch."""
 
     learning_rate: float
+    """Of the last step."""
     loss: float
     """Mean over the samples."""
     fraction: float

@@ -1,4 +1,4 @@
-"""Learning rate of the epoch."""
+"""Learning rate of the last step of the epoch."""
 
 from bss.metrics.base import TrainingMetric
 

@@ -221,10 +221,13 @@ class MultiModalNetwork(nn.Module):
             return nullcontext()
         return torch.autocast(next(iter(tensors.values())).device.type, dtype=torch.bfloat16)
 
-    def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """Return each sample's training loss, float [batch]; `labels` are int64 [batch]."""
+    def loss(
+        self, outputs: Outputs, labels: Tensor, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+    ) -> Tensor:
+        """Return each sample's loss, float [batch]; `labels` are int64 [batch], the rest as for `training_loss`."""
         weights = self.config.loss_weights
-        return training_loss(outputs.fused, outputs.logits, labels, weights.fused, weights.unimodal)
+        given = (outputs.fused, outputs.logits, labels, weights.fused, weights.unimodal)
+        return training_loss(*given, label_smoothing, class_weights)
 
     def scores(self, outputs: Outputs) -> Tensor:
         """Return the logits, put together by network.prediction, whose argmax is the prediction, [batch, classes]."""

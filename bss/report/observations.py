@@ -39,7 +39,7 @@ def observe(config: Config, results: Results, scores: Floats, counts: dict[str, 
         "trimmed": trimmed(config, results),
         "training": {
             "epochs": config.train.epochs,
-            "decay_at": list(config.train.decay.at),
+            "decay_at": list(getattr(config.train.decay, "at", ())),
             "learning_rate": config.train.optimiser.learning_rate,
             "weight_decay": config.train.optimiser.weight_decay,
             "warmup_epochs": config.measure.warmup_epochs,

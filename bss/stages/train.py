@@ -25,6 +25,7 @@ from bss.training.distributed.ranks import require_gpus
 from bss.training.frozen_features import write_features
 from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.targets import targets_for
 from bss.training.teachers import TEACHERS, needed_teachers
 from bss.training.trial_folder import is_finished, train_into
 from bss.training.trial_spec import Trial, TrialId, all_trials, describe_trial, read_trial_plan
@@ -52,6 +53,7 @@ def train(
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
+    targets_for(config.train, data)  # before any training starts
     write_features(config, store)
     wanted = [
         describe_trial(config, data, plans, trial, runs / trial.path, read_trial_plan(config, data, plans, trial))

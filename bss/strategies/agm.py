@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bss.balance.checks import require
@@ -26,6 +26,7 @@ class Agm(Method):
     """
 
     kind: Literal["agm"] = "agm"
+    weighted = True
     control = "weights.encoder_gradients=1.5"
     alpha: float = 1.0
     """Strength, at least 0."""
@@ -66,7 +67,7 @@ class Agm(Method):
         parts = zip(shares.values(), factors, strict=True)
         fused = torch.stack([k * share + (1 - k) * share.detach() for share, k in parts]).sum(dim=0)
         # The value of `seen.fused`, to the bit; the sum of the shares differs from it by rounding.
-        same = Seen(seen.features, seen.logits, fused + (seen.fused - fused).detach(), seen.labels, seen.fuse)
+        same = replace(seen, fused=fused + (seen.fused - fused).detach())
         return [Objective(weighted_loss(same, context.weights))]
 
     def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:

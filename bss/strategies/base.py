@@ -51,6 +51,9 @@ class Strategy(ABC):
     """
     plain: ClassVar[bool] = False
     """Whether its steps are those of plain training."""
+    weighted: ClassVar[bool] = False
+    """Whether `objectives`, if it has its own, takes every cross-entropy from `weighted_loss`, which smooths labels and
+    weighs classes. If not, train.label_smoothing and train.class_weights are refused with the strategy."""
     placed: ClassVar[bool] = False
     """Whether it needs `Seen.positions`."""
     clustered: ClassVar[bool] = False
@@ -71,6 +74,10 @@ class Strategy(ABC):
     def needs_teachers(self) -> bool:
         """Whether teachers are trained before it."""
         return self.taught or self.pretrained
+
+    def takes_targets(self) -> bool:
+        """Return whether smoothed labels and class weights reach its loss: all cross-entropies are `weighted_loss`."""
+        return self.plain or self.weighted or type(self).objectives is Strategy.objectives
 
     def check(self, setting: Setting) -> None:  # noqa: B027
         """Raise ``ValueError`` with `require` if the strategy does not support `setting`."""

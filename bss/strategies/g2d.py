@@ -24,6 +24,7 @@ class G2d(Method):
     """
 
     kind: Literal["g2d"] = "g2d"
+    weighted = True
     control = "weights.encoder_gradients=0.5"
     steady = True
     features: float = 1.0

@@ -40,6 +40,8 @@ class Setting:
     ranks: int = 1
     compile: bool | str = False
     batch_size: int = 64
+    label_smoothing: float = 0.0
+    """That of `train.label_smoothing`."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,10 @@ class Seen:
     are zero."""
     positions: torch.Tensor | None = None
     """In train, int64 [batch], if the strategy is `placed`."""
+    label_smoothing: float = 0.0
+    """That of `train.label_smoothing`."""
+    class_weights: torch.Tensor | None = None
+    """Those of `train.class_weights`, float [classes]; None: all 1."""
 
 
 @dataclass(frozen=True)

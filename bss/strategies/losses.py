@@ -7,11 +7,14 @@ from bss.strategies.hooks import Seen, Weights
 
 
 def weighted_loss(seen: Seen, weights: Weights, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Return the weighted sum of the cross-entropies of `seen`, float [batch]."""
+    """Return the weighted sum of the cross-entropies of `seen`, float [batch]; smoothing of 0 is that of `seen`."""
     targets = seen.labels if seen.targets is None else seen.targets
+    smoothing = label_smoothing or seen.label_smoothing
 
     def entropy(logits: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+        return torch.nn.functional.cross_entropy(
+            logits, targets, seen.class_weights, reduction="none", label_smoothing=smoothing
+        )
 
     fused = None if weights.fused is None else weights.fused * entropy(seen.fused)
     if not weights.unimodal:

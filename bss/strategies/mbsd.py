@@ -18,6 +18,7 @@ class Mbsd(Method):
     """Where a head is right, the logits of all heads are drawn together, the more the more their sureness differs."""
 
     kind: Literal["mbsd"] = "mbsd"
+    weighted = True
     control = "weights.label_smoothing=0.1"
     steady = True
     strength: float = 1.0

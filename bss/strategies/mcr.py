@@ -27,6 +27,7 @@ class Mcr(Method):
     """
 
     kind: Literal["mcr"] = "mcr"
+    weighted = True
     control = "modality-dropout"
     steady = True
     strength: float = 0.01

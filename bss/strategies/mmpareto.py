@@ -21,6 +21,7 @@ class MmPareto(Method):
     """
 
     kind: Literal["mmpareto"] = "mmpareto"
+    weighted = True
     control = "weights.encoder_gradients=3.0"
     steady = True
     factor: float = 1.5

@@ -27,6 +27,7 @@ class Opm(Method):
     """
 
     kind: Literal["opm"] = "opm"
+    weighted = True
     control = "modality-dropout"
     steady = True
     rate: float = 0.5

@@ -20,6 +20,7 @@ class Umt(Method):
     """
 
     kind: Literal["umt"] = "umt"
+    weighted = True
     control = "weights.fused=0.0"
     steady = True
     strength: float = 10.0

@@ -23,6 +23,7 @@ class Weighted(Strategy):
     """
 
     kind: Literal["weights"] = "weights"
+    weighted = True
     steady = True
     fused: float | None = None
     """Weight of the fused cross-entropy; null: that of network.loss_weights."""
@@ -46,6 +47,9 @@ class Weighted(Strategy):
         weights = self.weights(setting)
         ok = weights.fused is not None or bool(weights.unimodal)
         require(ok, "fused", weights.fused, "above 0 where unimodal is 0")
+        once = self.label_smoothing == 0 or setting.label_smoothing == 0
+        right = f"0 with train.label_smoothing {setting.label_smoothing:g}, which smooths the labels of every row"
+        require(once, "label_smoothing", self.label_smoothing, right)
 
     def warning(self, setting: Setting) -> str | None:
         """Scaling gradients does next to nothing under Adam."""

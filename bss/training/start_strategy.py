@@ -12,6 +12,7 @@ from bss.strategies import Strategy
 from bss.strategies.weights import Weighted
 from bss.training.distributed.ranks import Ranks
 from bss.training.strategy_run import StrategyRun
+from bss.training.targets import PLAIN, Targets
 
 UNIMODAL = Weighted(fused=0.0, unimodal=1.0)
 """How teachers are trained: encoders and heads of all modalities in one network, with nothing between them."""
@@ -50,6 +51,7 @@ def start_strategy(
     ranks: Ranks,
     seed: int,
     teachers: Teachers | None = None,
+    targets: Targets = PLAIN,
 ) -> StrategyRun | None:
     """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs val and there is none.
 
@@ -67,4 +69,4 @@ def start_strategy(
         assert teachers is not None
         network.encoders.load_state_dict(teachers.network.encoders.state_dict())
     asked = teachers.network if strategy.taught and teachers is not None else None
-    return StrategyRun(strategy, setting, network, ranks, seed, asked, store.labels[store.rows("train")])
+    return StrategyRun(strategy, setting, network, ranks, seed, asked, store.labels[store.rows("train")], targets)

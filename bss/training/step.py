@@ -12,6 +12,7 @@ from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.distributed.ranks import Ranks
 from bss.training.split_data import Inputs
 from bss.training.strategy_run import StrategyRun
+from bss.training.targets import PLAIN, Targets
 
 Part = tuple[Inputs, Tensor]
 """Inputs and labels of one part of a batch."""
@@ -31,6 +32,10 @@ class Step:
     sharing_dropout: Callable[[int], AbstractContextManager[Any]]
     strategy: StrategyRun | None = None
     """None: training with the configured loss."""
+    clip: float | None = None
+    """Greatest norm of the gradient of all parameters together; None: any."""
+    targets: Targets = PLAIN
+    """Of the loss that is minimised without a strategy; a `strategy` has its own."""
 
     def __call__(self, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
         """Train on this rank's share of a batch, from `loaded`; its parts have `lengths` samples over all ranks.
@@ -45,8 +50,18 @@ class Step:
         ]
         if self.strategy is not None:
             self.strategy.finish_step()
-        self.optimiser.step()
+        self.update()
         return passed
+
+    def update(self) -> None:
+        """Update the weights by their gradients, clipped if that is asked for.
+
+        The gradients are those of the whole batch, the same on all ranks, and so is their norm. Nothing here waits for
+        the device.
+        """
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        self.optimiser.step()
 
     def _pass(self, inputs: Inputs, labels: Tensor, length: int, size: int, number: int, last: bool) -> Passed:
         if self.strategy is not None:
@@ -60,9 +75,11 @@ class Step:
         with self.ranks.adding_gradients(self.call, last=last):
             with self.sharing_dropout(length):
                 outputs = self.call(inputs)
-            loss = self.network.loss(outputs, labels)
+            loss = trained = self.network.loss(outputs, labels)
+            if self.targets != PLAIN:
+                trained = self.network.loss(outputs, labels, self.targets.label_smoothing, self.targets.class_weights)
             # The gradients are averaged over the ranks, whose shares may differ in size; one may be empty.
-            objective = loss.sum() / (size / self.ranks.count)
+            objective = trained.sum() / (size / self.ranks.count)
             penalty = self.network.fusion.penalty() if last else None
             (objective if penalty is None else objective + penalty).backward()
         return outputs.detached(), loss.detach()

@@ -1,4 +1,4 @@
-"""Training steps: optimiser, learning rate, one epoch over a sequence."""
+"""Training steps: optimiser, one epoch over a sequence."""
 
 import copy
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bss.config.training import AdamConfig, AdamWConfig, OptimiserConfig, StepDecay
+from bss.config.training import AdamConfig, AdamWConfig, OptimiserConfig
 from bss.models.encoders.pretrained_model import PretrainedModel
 from bss.models.encoders.python_module import PythonModule
 from bss.models.inputs.augmentation import Augmentation
@@ -22,6 +22,7 @@ from bss.training.split_data import SplitData
 from bss.training.step import Step
 from bss.training.step_graph import StepGraph
 from bss.training.strategy_run import StrategyRun
+from bss.training.targets import PLAIN, Targets
 from bss.training.turns import take_turns
 
 Indices = npt.NDArray[np.int64]
@@ -65,11 +66,6 @@ def _split_by_rate(group: dict[str, Any], rates: dict[nn.Parameter, float], comm
     return [{**group, "params": own, "lr": rate, "factor": rate / common} for rate, own in parts.items()]
 
 
-def learning_rate(config: OptimiserConfig, decay: StepDecay, epoch: int) -> float:
-    """Return the learning rate of `epoch` (from 0)."""
-    return config.learning_rate * decay.factor ** sum(epoch >= at for at in decay.at)
-
-
 def settle_order_of_sums(network: MultiModalNetwork, wrapped: nn.Module, data: SplitData, ranks: Ranks) -> None:
     """Pass a small batch through `wrapped` and back, with no update, so that all steps add gradients in one order.
 
@@ -111,16 +107,21 @@ def train_epoch(
     accumulate: int = 1,
     graph: StepGraph | None = None,
     strategy: StrategyRun | None = None,
+    clip: float | None = None,
+    before_step: Callable[[int], None] | None = None,
+    targets: Targets = PLAIN,
 ) -> float:
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
     None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
     loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
-    step may overwrite; the losses are the configured ones, whatever `strategy` trains on, and samples with a
-    hidden modality are left out. `graph` launches the steps it can. `done` is the number of batches already done and
-    the sum of this rank's losses in them; `after_step` is called after each batch with both. Dropout draws depend on
-    `seed`, `epoch`, the step and the position in the batch; augmentation draws on `seed`, `epoch` and the sample.
+        step may overwrite; the losses are the configured ones, whatever `strategy` and `targets` train on, and samples with a
+    hidden modality are left out. `graph` launches the steps it can. `clip` is the greatest norm of
+    a step's gradient. `done` is the number of batches already done and the sum of this rank's losses in them;
+    `after_step` is called after each batch with both, `before_step` before each with the number done. Dropout draws
+    depend on `seed`, `epoch`, the step and the position in the batch; augmentation draws on `seed`, `epoch` and the
+    sample.
 
     On a GPU the host runs ahead: nothing in a step waits for a result.
     """
@@ -134,7 +135,7 @@ def train_epoch(
     shares = [ranks.share(part) for parts in left for part in parts]
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     call = network if wrapped is None else wrapped
-    take = Step(network, call, optimiser, ranks, dropout_over(network, ranks), strategy)
+    take = Step(network, call, optimiser, ranks, dropout_over(network, ranks), strategy, clip, targets)
     # A stopped training leaves no prefetching thread, not even to the garbage collector.
     with (
         dropout_of(seed, "training", epoch) as seed_step,
@@ -144,6 +145,8 @@ def train_epoch(
     ):
         for step, parts in enumerate(left, first + 1):
             seed_step(step - 1)
+            if before_step is not None:
+                before_step(step - 1)
             turns = () if strategy is None else strategy.begin_step(step - 1, len(batches))
             lengths = [len(part) for part in parts]
             if turns and strategy is not None:

@@ -34,6 +34,7 @@ from bss.training.frozen import evaluating, parts_of, without_gradient
 from bss.training.kept_modalities import part_of, rows_to_encode
 from bss.training.network_parts import add_gradients, gradients_by_group, modules_of
 from bss.training.observed import Observed
+from bss.training.targets import PLAIN, Targets
 
 NONE = np.empty(0, dtype=np.int64)
 
@@ -54,11 +55,12 @@ class StrategyRun:
         seed: int,
         teachers: MultiModalNetwork | None = None,
         labels: npt.NDArray[np.int64] = NONE,
+        targets: Targets = PLAIN,
     ) -> None:
         """Start it; `labels` are those of train, for strategies that judge its samples."""
         assert (teachers is not None) == strategy.taught
         self.strategy, self.network, self.ranks, self.seed, self.teachers = strategy, network, ranks, seed, teachers
-        self.device = next(network.parameters()).device
+        self.device, self.targets = next(network.parameters()).device, targets
         self.encode: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = network.encode
         """What turns call; may be replaced by a compiled one."""
         self.step = 0
@@ -184,6 +186,8 @@ class StrategyRun:
             kept=mine,
             ignored=ignored,
             positions=onto(self.device, index) if self.strategy.placed else None,
+            label_smoothing=self.targets.label_smoothing,
+            class_weights=self.targets.class_weights,
         )
         self.place += length
         if self.observed is not None:

@@ -18,32 +18,35 @@ from bss.config.schema import Config
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import write_json
-from bss.metrics.base import BalanceMetric, SplitMetric, TrainingMetric
-from bss.metrics.find import metrics_of, values_of
+from bss.metrics.base import BalanceMetric, TrainingMetric
+from bss.metrics.find import values_of
 from bss.metrics.inputs import Balance, Trained
 from bss.models.network import Outputs, describe_network
 from bss.signals import finishing_steps
 from bss.strategies import Strategy
+from bss.training.averaged import Averaged
 from bss.training.begin_epoch import measure_if_due, plan_epoch
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.evaluation import evaluate, evaluate_and_read, task_of
-from bss.training.final_imbalance import contributions_table, final_imbalance, probed_samples
+from bss.training.evaluation import evaluate_and_read, task_of
+from bss.training.final_imbalance import contributions_table
+from bss.training.final_metrics import final_metrics, seconds_spent
 from bss.training.flops import EpochFlops
 from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due, watched_samples
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
+from bss.training.learning_rate import learning_rate
 from bss.training.network_parts import parameter_groups
-from bss.training.parameter_counts import parameter_counts
 from bss.training.predicting import NONE, Read
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
-from bss.training.resume.state import Best, Position, Records, Row, TrainingState
+from bss.training.resume.state import Best, Position, Row, TrainingState
 from bss.training.sequences import sequence_digest, split_into_batches
 from bss.training.split_data import SplitData
 from bss.training.start_strategy import Teachers, config_for, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
-from bss.training.steps import learning_rate, make_optimiser, settle_order_of_sums, train_epoch
+from bss.training.steps import make_optimiser, settle_order_of_sums, train_epoch
+from bss.training.targets import Targets, targets_for
 from bss.training.trial_files import predictions_table, write_trial
 
 
@@ -81,10 +84,9 @@ def train_trial(
     train = SplitData(store, "train", network, device, features)
     measured = train.unaugmented() if entry.measures_by == "eval" else train
     # The honest protocol evaluates the test split once, after training.
-    selecting = "test" if config.protocol == "published" else "val"
     seen = {
         split: SplitData(store, split, network, device, features)
-        for split in dict.fromkeys(("val", selecting))
+        for split in dict.fromkeys(("val", _selecting(config)))
         if len(store.rows(split))
     }
     sampler = SequenceSampler(
@@ -98,7 +100,8 @@ def train_trial(
         rank=ranks.rank,
         ranks=ranks.count,
     )
-    run = start_strategy(strategy, config, store, network, ranks, seed, teachers)
+    targets = targets_for(config.train, store, device)
+    run = start_strategy(strategy, config, store, network, ranks, seed, teachers, targets)
     wrapped = ranks.wrap(network, averaging=run is None)
     settle_order_of_sums(network, wrapped, train, ranks)
     if config.train.compile is True:
@@ -108,7 +111,8 @@ def train_trial(
     graph = step_graph(config, device)
     flops = EpochFlops(network, train)
     optimiser = make_optimiser(network, config.train.optimiser, None if run is None else parameter_groups(network))
-    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run)
+    average = None if config.train.ema is None else Averaged(network, config.train.ema)
+    state = TrainingState(network, optimiser, sampler, ranks, checkpoints, started, run, average)
     state.load()
     records = state.records
     for row in records.history:
@@ -120,83 +124,39 @@ def train_trial(
                 measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
                 plan_epoch(state, {"train": train, **seen}, epoch)
             with state.saved_when_interrupted():
-                trained = _train_one_epoch(config, entry, state, wrapped, graph, train, flops, seed, asked_between)
+                given = (config, entry, state, wrapped, graph, train, flops, targets, seed, asked_between)
+                trained = _train_one_epoch(*given)
                 row = {
                     "epoch": epoch,
                     **_epoch_metrics(config, state, seen, train, trained, seed),
                     "schedule/digest": sequence_digest(train.rows[records.sequences[-1]]),
                 }
-            records.history.append(row)
             on_epoch(row)
-            selected_on = row[f"{selecting}/acc"]
-            if selected_on > state.best.accuracy:
-                state.best = Best(selected_on, epoch, copy.deepcopy(network.state_dict()))
-            state.position = Position(epoch + 1)
+            _end_epoch(state, row, row[f"{_selecting(config)}/acc"])
     test = seen.get("test") or SplitData(store, "test", network, device, features)
-    metrics, contributions = _final_metrics(config, state, seen, test, train, teachers)
+    metrics, contributions = final_metrics(config, state, seen, test, train, teachers)
     tables = {"predictions": predictions_table(network, store, test, ranks)}
     if contributions:
         tables["contributions"] = contributions_table(store, train, contributions)
     if folder is not None:
         description = describe_network(config.network, store)
         write_trial(config, network, store, train.rows, description, metrics, records, tables, folder)
-        write_json(folder / "timing.json", _seconds(state, teachers))
+        write_json(folder / "timing.json", seconds_spent(state, teachers))
     return metrics, records.ranks
 
 
-def _final_metrics(
-    config: Config,
-    state: TrainingState,
-    seen: dict[str, SplitData],
-    test: SplitData,
-    train: SplitData,
-    teachers: Teachers | None,
-) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
-    """Evaluate the last network and the selected one, which is kept.
-
-    Returns metrics.json, and each modality's contribution to the samples of train [n], empty unless imbalance is
-    measured.
-    """
-    network, ranks = state.network, state.ranks
-    last = evaluate(network, test, "last/test", ranks, config.evaluation)
-    network.load_state_dict(state.best.weights)
-    measured = config.evaluation.imbalance_every is not None
-    evaluated, read = {}, {}
-    for split, data in {**seen, "test": test}.items():
-        chosen = probed_samples(data) if measured else NONE
-        found, read[split] = evaluate_and_read(network, data, split, chosen, ranks, config.evaluation)
-        evaluated |= found
-    metrics = {
-        "protocol": config.protocol,
-        "selected_epoch": state.best.epoch,
-        **_cost(state.records, teachers),
-        **parameter_counts(network),
-        **evaluated,
-        **{
-            f"last/test_{metric.name}": last[f"last/test/{metric.name}"]
-            for metric in metrics_of(SplitMetric, task_of(network))
-            if not metric.per_modality
-        },
-    }
-    if not measured:
-        return metrics, {}
-    imbalance = final_imbalance(network, train, read, ranks)
-    return metrics | imbalance.metrics, imbalance.contributions
+def _selecting(config: Config) -> str:
+    """Return the split whose accuracy selects the epoch."""
+    return "test" if config.protocol == "published" else "val"
 
 
-def _cost(records: Records, teachers: Teachers | None) -> dict[str, int]:
-    """Return the steps, samples and floating-point operations of all epochs, and of the teachers."""
-    columns = {"steps": "schedule/steps", "samples": "schedule/samples", "flops": "train/flops"}
-    own = {key: sum(row[column] for row in records.history) for key, column in columns.items()}
-    return {key: value + (getattr(teachers, key) if teachers else 0) for key, value in own.items()}
-
-
-def _seconds(state: TrainingState, teachers: Teachers | None) -> dict[str, float]:
-    """Return timing.json."""
-    own = {"seconds": state.seconds(), "measuring_seconds": state.records.measuring_seconds}
-    if teachers is None:
-        return own
-    return own | {"seconds": own["seconds"] + teachers.seconds, "teaching_seconds": teachers.seconds}
+def _end_epoch(state: TrainingState, row: Row, accuracy: float) -> None:
+    """Record the `row` of the epoch, and keep the network if its `accuracy` is the best so far."""
+    epoch = state.position.epoch
+    state.records.history.append(row)
+    if accuracy > state.best.accuracy:
+        state.best = Best(accuracy, epoch, copy.deepcopy(state.evaluated.state_dict()))
+    state.position = Position(epoch + 1)
 
 
 def _train_one_epoch(
@@ -207,6 +167,7 @@ def _train_one_epoch(
     graph: StepGraph | None,
     train: SplitData,
     flops: EpochFlops,
+    targets: Targets,
     seed: int,
     asked_between: Callable[[], bool] | None,
 ) -> Trained:
@@ -215,11 +176,18 @@ def _train_one_epoch(
     `asked_between` returns whether a stop was requested, before this epoch too; None: this function checks itself.
     """
     epoch, sampler = state.position.epoch, state.sampler
-    rate = learning_rate(config.train.optimiser, config.train.decay, epoch)
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate * group["factor"] * (1.0 if state.strategy is None else state.strategy.rate(group))
     shown = sampler.sequence if state.strategy is None else state.strategy.shown(sampler.sequence)
     batches = split_into_batches(shown, config.train.batch_size, config.train.drop_last)
+
+    def rate(step: int) -> float:
+        train = config.train
+        return learning_rate(train.optimiser, train.decay, train.epochs, epoch, step, len(batches))
+
+    def set_rates(step: int) -> None:
+        for group in state.optimiser.param_groups:
+            own = 1.0 if state.strategy is None else state.strategy.rate(group)
+            group["lr"] = rate(step) * group["factor"] * own
+
     observe = None
     if entry.measures_by == "online":
 
@@ -242,15 +210,18 @@ def _train_one_epoch(
             accumulate=config.train.accumulate,
             graph=graph,
             strategy=state.strategy,
+            clip=config.train.clip,
+            before_step=set_rates,
+            targets=targets,
         )
     if not np.isfinite(loss):
         raise BssError(
             f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "
-            f"train.optimiser.learning_rate ({rate:g})."
+            f"train.optimiser.learning_rate ({rate(len(batches) - 1):g})."
         )
     samples = sum(len(batch) for batch in batches)
     return Trained(
-        learning_rate=rate,
+        learning_rate=rate(len(batches) - 1),
         loss=loss,
         fraction=entry.fraction(epoch),
         samples=samples,
@@ -272,7 +243,7 @@ def _epoch_metrics(
 
     That is the first of `seen`.
     """
-    network, ranks, epoch = state.network, state.ranks, state.position.epoch
+    network, ranks, epoch = state.evaluated, state.ranks, state.position.epoch
     task, watched = task_of(network), next(iter(seen))
     evaluated: Row = {}
     due = is_due(config.evaluation, epoch, config.train.epochs)

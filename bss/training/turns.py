@@ -36,7 +36,7 @@ def take_turns(
                 run.backward(inputs, outputs, labels, number, length, sum(lengths), penalty)
                 seen[number - 1].append(outputs.detached())
             run.finish_step()
-        step.optimiser.step()
+        step.update()
     whole = [_together(network, outputs) for outputs in seen]
     return [(outputs, network.loss(outputs, labels)) for outputs, (_, labels) in zip(whole, parts, strict=True)]
 

@@ -30,8 +30,16 @@ def train_uniformly(
     for epoch in range(epochs):
         sequence = Uniform().sequence(len(data), epoch, seed)
         batches = split_into_batches(sequence, config.train.batch_size, config.train.drop_last)
-        parts = config.train.accumulate
         train_epoch(
-            network, optimiser, data, batches, wrapped=call, seed=seed, epoch=epoch, accumulate=parts, graph=graph
+            network,
+            optimiser,
+            data,
+            batches,
+            wrapped=call,
+            seed=seed,
+            epoch=epoch,
+            accumulate=config.train.accumulate,
+            graph=graph,
+            clip=config.train.clip,
         )
         on_epoch(epoch)

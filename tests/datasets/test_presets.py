@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from bss.config import config_from_tree
+from bss.config.decay import CosineDecay, StepDecay
 from bss.datasets.find import all_datasets
 from bss.errors import BssError
 
@@ -68,6 +69,11 @@ def test_the_training_is_that_of_the_script_for_each_method(name):
         weights = config.network.loss_weights
         assert (weights.fused, weights.unimodal) == ((0.1, 0.9) if crema else (1, 1))
         assert config.network.prediction == ("unimodal-heads" if crema else "all-heads")
+
+
+def test_another_kind_of_decay_takes_the_place_of_the_scripts():
+    assert preset("crema-d", train={"decay": {"kind": "cosine"}}).train.decay == CosineDecay("cosine")
+    assert preset("crema-d", train={"decay": {"at": [5]}}).train.decay == StepDecay((5,), FACTOR)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -15,8 +15,8 @@ from test_invariants import CASES, NEUTRAL
 from bss.artifacts.plans import read_plan
 from bss.config import config_to_tree
 from bss.config.combinations import strategy_warnings
+from bss.config.decay import StepDecay
 from bss.config.resources import CheckpointsConfig
-from bss.config.training import StepDecay
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.strategies.gblending import GBlending

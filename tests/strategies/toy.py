@@ -22,6 +22,7 @@ from bss.training.predicting import predict_and_read
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
+from bss.training.targets import PLAIN
 
 torch.set_num_threads(1)  # as a training does
 
@@ -105,12 +106,12 @@ def setting_for(network, epochs=EPOCHS):
     return Setting(tuple(network.heads), kind, "sgd", epochs, weights.fused, weights.unimodal, batch_size=8)
 
 
-def start(strategy, network, ranks=ALONE, epochs=EPOCHS, data=None):
+def start(strategy, network, ranks=ALONE, epochs=EPOCHS, data=None, targets=PLAIN):
     setting = setting_for(network, epochs)
     strategy.check(setting)
     teachers = teachers_of(network) if strategy.taught else None
     labels = (Toy(setting.modalities) if data is None else data).labels.numpy()
-    return StrategyRun(strategy, setting, network, ranks, 0, teachers, labels)
+    return StrategyRun(strategy, setting, network, ranks, 0, teachers, labels, targets)
 
 
 def teachers_of(network):
@@ -130,9 +131,21 @@ def facts_of(run, splits):
     )
 
 
-def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epochs=EPOCHS, observe=None, optimiser=SGD):
-    """Train; return the run, whose context has the state. `strategy` None: plain training."""
-    run = None if strategy is None else start(strategy, network, ranks, epochs, data)
+def train(
+    strategy,
+    network,
+    data,
+    ranks=ALONE,
+    accumulate=1,
+    batch_size=8,
+    epochs=EPOCHS,
+    observe=None,
+    optimiser=SGD,
+    **steps,
+):
+    """Train; return the run, whose context has the state. `strategy` None: plain; `steps` go to `train_epoch`."""
+    targets = steps.get("targets", PLAIN)
+    run = None if strategy is None else start(strategy, network, ranks, epochs, data, targets)
     made = make_optimiser(network, optimiser, None if run is None else parameter_groups(network))
     for epoch in range(epochs):
         if run is not None:
@@ -147,7 +160,7 @@ def train(strategy, network, data, ranks=ALONE, accumulate=1, batch_size=8, epoc
             run.arrange(sequence, lambda measure: read_columns(network, data, measure, ranks))
             sequence = run.shown(sequence)
         batches = split_into_batches(sequence, batch_size)
-        settings = {"seed": 0, "epoch": epoch, "accumulate": accumulate, "strategy": run}
+        settings = {"seed": 0, "epoch": epoch, "accumulate": accumulate, "strategy": run, **steps}
         train_epoch(network, made, data, batches, observe, None, ranks, **settings)
     return run
 

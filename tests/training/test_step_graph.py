@@ -92,6 +92,7 @@ CHANGES = {
     "adam": {"optimiser": AdamConfig("adam", learning_rate=0.01)},
     "bf16": {"precision": "bf16"},
     "accumulate": {"accumulate": 3},
+    "clip": {"clip": 0.1},
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bss.balance import Learned, SequenceSampler
-from bss.config.training import AdamConfig, AdamWConfig, SgdConfig, StepDecay
+from bss.config.training import AdamConfig, AdamWConfig, SgdConfig
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.training.distributed.ranks import Ranks, Vote
@@ -18,7 +18,7 @@ from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import measure
 from bss.training.sequences import count_steps, split_into_batches
 from bss.training.split_data import SplitData
-from bss.training.steps import learning_rate, make_optimiser, split_into_parts, train_epoch
+from bss.training.steps import make_optimiser, split_into_parts, train_epoch
 
 BATCHES = split_into_batches(np.random.default_rng(0).permutation(48)[:35], 16)
 
@@ -48,12 +48,6 @@ def test_drop_last_leaves_out_what_does_not_fill_a_batch_and_never_everything(n,
 
 def test_batches_of_one_stay_single():
     assert [batch.tolist() for batch in split_into_batches(np.array([4, 2, 9]), 1)] == [[4], [2], [9]]
-
-
-def test_the_learning_rate_falls_at_the_start_of_the_named_epochs():
-    decay = StepDecay(at=(2, 4), factor=0.1)
-    rates = [learning_rate(SgdConfig("sgd", learning_rate=1.0), decay, epoch) for epoch in range(6)]
-    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_the_optimiser_is_the_one_that_is_asked_for():
@@ -97,9 +91,9 @@ def make_data(small_store, tree, make_config):
     return make
 
 
-def take_steps(network, data, accumulate=1, observe=None, batches=BATCHES):
+def take_steps(network, data, accumulate=1, observe=None, batches=BATCHES, **settings):
     optimiser = make_optimiser(network, SgdConfig("sgd", learning_rate=0.1, momentum=0.5))
-    return train_epoch(network, optimiser, data, batches, observe, seed=0, epoch=0, accumulate=accumulate)
+    return train_epoch(network, optimiser, data, batches, observe, seed=0, epoch=0, accumulate=accumulate, **settings)
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 5])
@@ -147,7 +141,7 @@ def test_a_step_waits_for_no_result(make_data):
         sampler.observe(index, outputs.logits, loss, features=outputs.features)
 
     with Waits() as waits:
-        take_steps(network, data, accumulate=2, observe=observe)
+        take_steps(network, data, accumulate=2, observe=observe, clip=0.1)
     assert waits.count == 1  # the loss, when the epoch is over
     assert len(sampler.observations._waiting) == 5
     assert sampler.observations.seen.sum() == len(np.concatenate(BATCHES))

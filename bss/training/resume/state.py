@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bss.balance.sampler import SequenceSampler
 from bss.models.network import MultiModalNetwork
+from bss.training.averaged import Averaged
 from bss.training.distributed.ranks import Ranks, Vote
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.strategy_run import StrategyRun
@@ -74,14 +75,21 @@ class TrainingState:
         checkpoints: Checkpoints | None,
         started: float,
         strategy: StrategyRun | None = None,
+        average: Averaged | None = None,
     ) -> None:
         self.network, self.optimiser, self.sampler = network, optimiser, sampler
         self.ranks, self.checkpoints, self.strategy = ranks, checkpoints, strategy
+        self.average = average
         self.device = next(network.parameters()).device
         self.records, self.best, self.position = Records(), Best(), Position()
         self._started = started
         self._vote = Vote(ranks, self.device)
         self._trained: int | None = None
+
+    @property
+    def evaluated(self) -> MultiModalNetwork:
+        """The network that is evaluated and saved: the average, if there is one."""
+        return self.network if self.average is None else self.average.network
 
     def seconds(self) -> float:
         """Return the seconds spent on this training so far, over all its processes in turn."""
@@ -102,11 +110,13 @@ class TrainingState:
             raise
 
     def after_step(self, step: int, loss: Tensor, stop_asked: bool, last: bool) -> None:
-        """Save if that is due. If a rank was asked to stop, save and raise KeyboardInterrupt.
+        """Average the weights, and save if that is due. If a rank was asked to stop, save and raise KeyboardInterrupt.
 
         `step` counts the finished steps of the epoch, `last` says whether this was its last; `loss` is the sum
         of this rank's losses in them. With several ranks it happens one step later, except for the last step.
         """
+        if self.average is not None:
+            self.average.update()
         steps = step + sum(row["schedule/steps"] for row in self.records.history)
         if not self.records.ranks or self.records.ranks[-1][1] != self.ranks.count:
             self.records.ranks.append((steps - 1, self.ranks.count))
@@ -137,6 +147,7 @@ class TrainingState:
             "optimiser": self.optimiser.state_dict(),
             "sampler": self.sampler.state_dict(position=0),
             "strategy": None if self.strategy is None else self.strategy.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "records": {**vars(self.records), "seconds": self.seconds()},
             "best": vars(self.best),
             "position": {"epoch": self.position.epoch, "step": self.position.step},
@@ -155,6 +166,8 @@ class TrainingState:
         self.sampler.load_state_dict(state["sampler"])
         if self.strategy is not None:
             self.strategy.load_state_dict(state["strategy"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.records = Records(**_to_arrays(state["records"]))
         self.best = Best(**state["best"])
         losses = losses_for(state["losses"], self.ranks.count)

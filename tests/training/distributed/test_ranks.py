@@ -30,20 +30,22 @@ TRIALS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online",
 """What is trained with how many ranks; the trials of one rank are those of the fixture `pipeline`."""
 PARTS = (7, 0, 2, 1)
 """Samples per rank in the comparison of batch normalisations."""
+PARTWISE = {"accumulate": 2, "clip": 0.5}
+"""Shorter than the gradients of the steps."""
 
 
 def with_processes(config, processes):
     return replace(config, train=replace(config.train, processes=processes))
 
 
-def take_steps(network, data, ranks, accumulate=1):
+def take_steps(network, data, ranks, accumulate=1, clip=None):
     """Train on batches of 15, 15, 15 and 2; return which samples this rank took in each step or part of one."""
     taken = []
     batches = split_into_batches(np.random.default_rng(0).permutation(len(data))[:47], 15)
     wrapped = ranks.wrap(network)
     optimiser = make_optimiser(network, SgdConfig("sgd", learning_rate=0.1, momentum=0.5))
     observe = lambda i, *_: taken.append(i.tolist())  # noqa: E731
-    settings = {"seed": 0, "epoch": 0, "accumulate": accumulate}
+    settings = {"seed": 0, "epoch": 0, "accumulate": accumulate, "clip": clip}
     loss = train_epoch(network, optimiser, data, batches, observe, wrapped, ranks, **settings)
     return {"batches": [b.tolist() for b in batches], "taken": taken, "loss": loss, "weights": network.state_dict()}
 
@@ -79,7 +81,7 @@ def run_rank(rank, count, config, store_path, plans, folder):
     found["cached"] = take_steps(network, data, ranks)
     split_data.CACHE_BYTES = 0
     found["read"] = take_steps(*make_data(store, config), ranks)
-    found["parts"] = take_steps(*make_data(store, config), ranks, accumulate=2)
+    found["parts"] = take_steps(*make_data(store, config), ranks, **PARTWISE)
     if count == len(PARTS):
         layer = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
         share_batch_norm(layer)
@@ -143,7 +145,7 @@ def test_the_ranks_together_take_each_global_batch_in_order_even_one_smaller_tha
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("data", ["cached", "read", "parts"])
 def test_steps_are_those_of_one_process_and_the_same_bits_on_all_ranks(groups, count, data, pipeline, small_store):
-    alone = take_steps(*make_data(Store.open(small_store), pipeline[1]), ALONE, 2 if data == "parts" else 1)
+    alone = take_steps(*make_data(Store.open(small_store), pipeline[1]), ALONE, **PARTWISE if data == "parts" else {})
     first, *others = [part[data] for part in groups[count].found]
     assert first["loss"] == pytest.approx(alone["loss"], abs=1e-6)
     assert first["weights"].keys() == alone["weights"].keys()
