@@ -114,14 +114,13 @@ def train_epoch(
     """Train on the global `batches` (positions in `data`) in order; return the mean training loss per sample.
 
     Each rank takes its share of each batch's `accumulate` parts through `wrapped` (`Ranks.wrap` of `network`;
-    None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs,
-    loss)` is called for each part with the outputs and losses of the training pass itself, detached, which the next
-        step may overwrite; the losses are the configured ones, whatever `strategy` and `targets` train on, and samples with a
-    hidden modality are left out. `graph` launches the steps it can. `clip` is the greatest norm of
-    a step's gradient. `done` is the number of batches already done and the sum of this rank's losses in them;
-    `after_step` is called after each batch with both, `before_step` before each with the number done. Dropout draws
-    depend on `seed`, `epoch`, the step and the position in the batch; augmentation draws on `seed`, `epoch` and the
-    sample.
+    None: `network` itself); the update minimises the mean loss over the global batch. `observe(index, outputs, loss)`
+    is called for each part with the outputs and losses of the training pass itself, detached, which the next step may
+    overwrite; the losses are the configured ones, whatever `strategy` and `targets` train on, and samples with a hidden
+    modality are left out. `graph` launches the steps it can. `clip` is the greatest norm of a step's gradient. `done`
+    is the number of batches already done and the sum of this rank's losses in them; `after_step` is called after each
+    batch with both, `before_step` before each with the number done. Dropout draws depend on `seed`, `epoch`, the step
+    and the position in the batch; augmentation draws on `seed`, `epoch` and the sample.
 
     On a GPU the host runs ahead: nothing in a step waits for a result.
     """
