@@ -3,23 +3,16 @@
 from pathlib import Path
 
 from bss.datasets.dataset import Dataset, Row
-from bss.datasets.layout import first_there, read_table
+from bss.datasets.layout import read_table, sound_and_frames_of
 from bss.datasets.preset import CREMA_D_TRAINING, FIRST_FRAME, paper_preset, sound_and_frames
 
 
 def read(root: Path) -> list[Row]:
     """Return a row per clip of the published annotations; the group is the actor."""
-    sounds = first_there(root, "AudioWAV", "VideoFlash")
-    frames = first_there(root, "Image-01-FPS", "VideoFlash")
+    paths = sound_and_frames_of(root, "VideoFlash", ".flv")
     return [
-        {
-            "id": row["clip"],
-            "label": row["emotion"],
-            "split": split,
-            "group": row["clip"].split("_")[0],
-            "audio": f"{sounds}/{row['clip']}" + (".wav" if sounds == "AudioWAV" else ".flv"),
-            "video": f"{frames}/{row['clip']}" + ("" if frames == "Image-01-FPS" else ".flv"),
-        }
+        {"id": row["clip"], "label": row["emotion"], "split": split, "group": row["clip"].split("_")[0]}
+        | paths(row["clip"])
         for split in ("train", "test")
         for row in read_table(root, f"annotations/{split}.csv", ("clip", "emotion"))
     ]

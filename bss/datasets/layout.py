@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bss.data.decode.bad_sample import BadSampleError
@@ -19,6 +19,17 @@ def first_there(root: Path, *choices: str) -> str:
     if not root.is_dir():
         raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
     raise BssError(f"{root}: has none of {', '.join(choices)}. See docs/datasets.md for the expected layout.")
+
+
+def sound_and_frames_of(root: Path, videos: str, suffix: str) -> Callable[[str], dict[str, str]]:
+    """Return a function from a clip to the paths of its sound and frames, below `root`.
+
+    They are the extracted ones in AudioWAV and Image-01-FPS, or else the video in the folder `videos`. Raises
+    `BssError` if neither exists.
+    """
+    sounds, frames = (first_there(root, extracted, videos) for extracted in ("AudioWAV", "Image-01-FPS"))
+    of_sound, of_frames = (suffix if sounds == videos else ".wav"), (suffix if frames == videos else "")
+    return lambda clip: {"audio": f"{sounds}/{clip}{of_sound}", "video": f"{frames}/{clip}{of_frames}"}
 
 
 def read_lines(root: Path, name: str) -> list[tuple[int, str]]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bss.datasets.dataset import Dataset, Row
-from bss.datasets.layout import first_there, read_table, youtube_video
+from bss.datasets.layout import first_there, read_table, sound_and_frames_of, youtube_video
 from bss.datasets.preset import FIRST_FRAME, paper_preset, sgd, sound_and_frames
 from bss.errors import raise_problems
 
@@ -11,17 +11,9 @@ from bss.errors import raise_problems
 def read(root: Path) -> list[Row]:
     """Return a row per clip of train.csv and test.csv if they exist, otherwise of vggsound.csv."""
     clips = _published(root) if first_there(root, "train.csv", "vggsound.csv") == "train.csv" else _official(root)
-    sounds = first_there(root, "AudioWAV", "video")
-    frames = first_there(root, "Image-01-FPS", "video")
+    paths = sound_and_frames_of(root, "video", ".mp4")
     return [
-        {
-            "id": clip,
-            "label": label,
-            "split": split,
-            "group": youtube_video(clip),
-            "audio": f"{sounds}/{clip}" + (".wav" if sounds == "AudioWAV" else ".mp4"),
-            "video": f"{frames}/{clip}" + ("" if frames == "Image-01-FPS" else ".mp4"),
-        }
+        {"id": clip, "label": label, "split": split, "group": youtube_video(clip)} | paths(clip)
         for split, label, clip in clips
     ]
 
