@@ -158,7 +158,8 @@ def _final_metrics(
     last = evaluate(network, test, "last/test", ranks, config.evaluation)
     network.load_state_dict(state.best.weights)
     measured = config.evaluation.imbalance_every is not None
-    evaluated, read = {}, {}
+    evaluated: Row = {}
+    read: dict[str, Read] = {}
     for split, data in {**seen, "test": test}.items():
         chosen = probed_samples(data) if measured else NONE
         found, read[split] = evaluate_and_read(network, data, split, chosen, ranks, config.evaluation)
@@ -275,8 +276,7 @@ def _epoch_metrics(
     read: dict[str, Read] = {}
     for split, data in seen.items():
         chosen = watched_samples(data, train) if due and split == watched else NONE
-        options = (ranks, config.evaluation, "epoch")
-        found, read[split] = evaluate_and_read(network, data, split, chosen, *options)
+        found, read[split] = evaluate_and_read(network, data, split, chosen, ranks, config.evaluation, "epoch")
         evaluated |= found
     balance = Balance({name: evaluated[f"{watched}/acc_{name}"] for name in network.heads}, state.sampler.scores)
     of_training, of_balance = values_of(TrainingMetric, trained, task), values_of(BalanceMetric, balance, task)
