@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,7 +30,9 @@ def _measure(repetitions: int, every: int, folder: Path) -> list[Line]:
     plan = plan_of(config, "uniform", len(store.rows("train")))
     counted = {name: Counted(getattr(trial, name)) for name in ("imbalance_row", "final_imbalance")}
     in_epochs, at_end, rest = [], [], []
-    with patch.multiple(trial, **counted):
+    with ExitStack() as patches:
+        for name, call in counted.items():
+            patches.enter_context(patch.object(trial, name, call))
         for seed in range(repetitions):
             before = {name: call.seconds for name, call in counted.items()}
             started = time.process_time()

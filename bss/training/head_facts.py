@@ -12,7 +12,7 @@ from bss.models.inputs.to_device import onto
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Facts, Seen
 from bss.training.distributed.ranks import Ranks
-from bss.training.measuring import batches_of_all
+from bss.training.measuring import batches_of, batches_of_all
 from bss.training.purity import read_purity
 from bss.training.split_data import SplitData
 
@@ -53,8 +53,7 @@ def read_columns(
     """
     network.eval()
     positions = np.arange(len(data)) if chosen is None else chosen
-    whole = len(batches_of_all(data))
-    batches = np.array_split(positions, max(1, whole * len(positions) // max(1, len(data))))
+    batches = batches_of(data, positions)
     places = np.array_split(np.arange(len(positions)), len(batches))
     shares = [ranks.share(batch) for batch in batches]  # so that each rank gets some of it
     columns: Tensor | None = None

@@ -43,8 +43,13 @@ Batches = list[npt.NDArray[np.int64]]
 
 def batches_of_all(data: SplitData) -> Batches:
     """Return all positions in `data` as batches for a pass in eval mode."""
+    return batches_of(data, np.arange(len(data)))
+
+
+def batches_of(data: SplitData, positions: npt.NDArray[np.int64]) -> Batches:
+    """Return `positions` in `data`, in their order, as batches for a pass in eval mode."""
     size = max(1, min(BATCH, BATCH_BYTES[data.device.type] // max(1, data.sample_bytes)))
-    return np.array_split(np.arange(len(data)), -(-len(data) // size))
+    return np.array_split(positions, -(-len(positions) // size))
 
 
 def batches_in_train_mode(config: Config, samples: int, seed: int, epoch: int) -> Batches:

@@ -1,6 +1,7 @@
 """The predictions of a network on one split."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def predict_and_read(
     network.eval()
     scores = torch.zeros(len(data), network.classes, device=data.device)
     heads = {name: torch.zeros_like(scores) for name in network.heads}
-    widths = {name: head.in_features for name, head in network.heads.items()}
+    widths: dict[str, Any] = {name: head.in_features for name, head in network.heads.items()}
     features = {name: torch.zeros(len(chosen), width, device=data.device) for name, width in widths.items()}
     with torch.no_grad():
         batches = ranks.deal(batches_of_all(data))

@@ -250,8 +250,7 @@ def _epoch_metrics(
     read: dict[str, Read] = {}
     for split, data in seen.items():
         chosen = watched_samples(data, train) if due and split == watched else NONE
-        options = (ranks, config.evaluation, "epoch")
-        found, read[split] = evaluate_and_read(network, data, split, chosen, *options)
+        found, read[split] = evaluate_and_read(network, data, split, chosen, ranks, config.evaluation, "epoch")
         evaluated |= found
     balance = Balance({name: evaluated[f"{watched}/acc_{name}"] for name in network.heads}, state.sampler.scores)
     of_training, of_balance = values_of(TrainingMetric, trained, task), values_of(BalanceMetric, balance, task)
