@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from bss.config import config_from_tree
 from bss.config.own_encoders import HuggingfaceConfig
@@ -165,11 +165,13 @@ def test_what_a_model_does_not_have_is_named(name, keys, message, tmp_path):
         network_of({name: (tmp_path, None)}, name, **keys)
 
 
-def word_tokenizer(folder, words):
+def word_tokenizer(folder, words, lower_case=True):
     """Write a tokenizer that splits at spaces, with padding id 0."""
     vocabulary = {"[PAD]": 0, "[UNK]": 1} | {word: number for number, word in enumerate(words, 2)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if lower_case:
+        tokenizer.normalizer = normalizers.Lowercase()
     folder.mkdir(exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]"}
@@ -271,19 +273,27 @@ def test_texts_need_the_tokenizer_of_the_model(tmp_path):
     root.mkdir()
     word_tokenizer(root / "same", ["cat", "dog"])
     word_tokenizer(root / "other", ["dog", "cat"])
-    text = {"kind": "text", "tokens": 8}
+    text = {"kind": "text", "tokens": 8, "remove_punctuation": False}
 
     def check(tokenizer, **keys):
         check_agreement(config_with(root, {**text, "tokenizer": tokenizer, **keys}, {"model": str(model)}))
 
     check("same")
     check(str(model))
+    with pytest.raises(BssError, match=r"thing\.remove_punctuation: true, but .* texts as they are: set it to false"):
+        check("same", remove_punctuation=True)
     with pytest.raises(BssError, match=r"modalities\.thing\.tokenizer: other differs from the tokenizer of network"):
         check("other")
     with pytest.raises(BssError, match=r"modalities\.thing\.tokenizer: null learns a tokenizer, but .* needs its own"):
         check(None)
     settings = json.loads((model / "tokenizer_config.json").read_text())
     write(model, "tokenizer_config.json", settings | {"do_lower_case": False})
+    with pytest.raises(BssError, match=r"modalities\.thing\.lower_case: true, but the tokenizer of .* keeps the case"):
+        check("same")
+    check("same", lower_case=False)
+    write(model, "tokenizer_config.json", settings)
+    for folder in (model, root / "same"):
+        word_tokenizer(folder, ["cat", "dog"], lower_case=False)
     with pytest.raises(BssError, match=r"modalities\.thing\.lower_case: true, but the tokenizer of .* keeps the case"):
         check("same")
     check("same", lower_case=False)

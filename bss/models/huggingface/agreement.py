@@ -85,20 +85,30 @@ def _text(name: str, kind: TextKind, encoder: HuggingfaceConfig, root: Path) -> 
     key, where = f"prepare.modalities.{name}.tokenizer", f"network.encoders.{name}.model"
     if kind.tokenizer is None:
         return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {encoder.model}, or {CURE}"]
-    problems = []
-    folder = find_model(encoder, name)
-    settings = folder / "tokenizer_config.json"
-    if kind.lower_case and settings.is_file() and read_object(settings, model_key(name)).get("do_lower_case") is False:
-        problems.append(f"prepare.modalities.{name}.lower_case: true, but the tokenizer of {where} keeps the case")
-    if (kind.tokenizer, kind.revision) == (encoder.model, encoder.revision):
-        return problems
+    folder, settings = find_model(encoder, name), f"prepare.modalities.{name}"
+    problems = [
+        f"{settings}.{cleaned}: true, but {where} was made for texts as they are: set it to false, or {CURE}"
+        for cleaned in ("remove_punctuation", "letters_only")
+        if getattr(kind, cleaned)
+    ]
     if not root.is_dir():  # a pod that has the store alone
         return problems
-    own = replace(kind, tokenizer=str(folder.resolve()), revision=None)
+    plain = replace(kind, lower_case=False, remove_punctuation=False, letters_only=False, words=None)
     try:
-        same = Tokenizer(kind, root, name).save() == Tokenizer(own, root, name).save()
+        own = Tokenizer(replace(plain, tokenizer=str(folder.resolve()), revision=None), root, name)
+        same = (kind.tokenizer, kind.revision) == (encoder.model, encoder.revision)
+        same = same or Tokenizer(kind, root, name).save() == own.save()
     except BssError as error:
         raise BssError(f"params.yaml: {where}: its tokenizer cannot be compared with that of {key}: {error}") from error
+    if kind.lower_case and _keeps_case(own, folder, name):
+        problems.append(f"{settings}.lower_case: true, but the tokenizer of {where} keeps the case")
     if not same:
         problems.append(f"{key}: {kind.tokenizer} differs from the tokenizer of {where}: set it to {encoder.model}")
     return problems
+
+
+def _keeps_case(tokenizer: Tokenizer, folder: Path, name: str) -> bool:
+    settings = folder / "tokenizer_config.json"
+    if settings.is_file() and read_object(settings, model_key(name)).get("do_lower_case") is False:
+        return True
+    return not np.array_equal(tokenizer.encode("The Cat"), tokenizer.encode("the cat"))
