@@ -54,7 +54,7 @@ KINDS = {
 """The faults, and the kind that the audit should say."""
 OURS, COPIES, CLEANLAB = "audit", "copies", "cleanlab"
 COLUMNS = (OURS, COPIES, "loss", "similarity", "balance score", CLEANLAB)
-"""`audit` is the order of audit.csv, `copies` the similarity to the nearest duplicate."""
+"""`audit` is the order of audit.csv; `copies`, for duplicates alone, the similarity to the nearest one."""
 HEAD = [
     "fault",
     *COLUMNS,
@@ -151,7 +151,7 @@ class Cell:
         blamed = np.array([bool(name) for name in truth["modality"]])
         brier, bins = calibration(probability, faulty)
         return found | {
-            "columns": {name: worth(suspicion[name], faulty) for name in COLUMNS},
+            "columns": {name: worth(own, faulty) for name, own in suspicion.items() if copies or name != COPIES},
             "found": float(called[faulty].mean()),
             "kind": share_right(said["kind"], [kind] * len(rows), hits),
             "blame": share_right(said["blame"], truth["modality"], hits & blamed),
@@ -227,7 +227,8 @@ def line(fault: Fault, cell: dict[str, Any]) -> list[str]:
     def number(value: float | None, form: str = ".2f") -> str:
         return "" if value is None else format(value, form)
 
-    columns = [f"{number(own['ap'], '.3f')} / {number(own['precision'])}" for own in cell["columns"].values()]
+    found = cell["columns"]
+    columns = [f"{found[c]['ap']:.3f} / {found[c]['precision']:.2f}" if c in found else "" for c in COLUMNS]
     columns[-1] += f" ({cell['cleanlab']})"
     rest = [number(cell[name]) for name in ("found", "kind", "blame")]
     shares = [number(cell["faulty"] / cell["samples"], ".3f"), number(cell["estimated"], ".3f")]

@@ -46,11 +46,17 @@ def suspicions_of_cleanlab(
 
 
 def worth(suspicion: Floats, faulty: Bools) -> dict[str, float]:
-    """Return average precision, and precision among as many of the most suspicious samples as are faulty."""
+    """Return average precision, and precision among as many of the most suspicious samples as are faulty.
+
+    Of samples that are equally suspicious, those that are taken are a random draw: the precision is its mean.
+    """
     from sklearn.metrics import average_precision_score
 
-    first = np.argsort(-suspicion, kind="stable")[: int(faulty.sum())]
-    return {"ap": float(average_precision_score(faulty, suspicion)), "precision": float(faulty[first].mean())}
+    count = int(faulty.sum())
+    last = np.sort(suspicion)[-count]
+    above, equal = suspicion > last, suspicion == last
+    hits = faulty[above].sum() + (count - above.sum()) * faulty[equal].mean()
+    return {"ap": float(average_precision_score(faulty, suspicion)), "precision": float(hits / count)}
 
 
 def best_of(named: Mapping[str, Floats], faulty: Bools) -> tuple[str, Floats]:

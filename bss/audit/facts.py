@@ -22,13 +22,14 @@ WINDOW = 256
 LIMITS: dict[str, tuple[float, float]] = {
     "level_dbfs": (-60.0, -3.0),
     "flatness": (0.98, 0.005),
-    "contrast": (0.01, -0.002),
+    "contrast": (0.01, -0.001),
     "correlation": (2.0, -0.5),
-    "spread": (1e-6, -2e-7),
-    "tokens": (0.5, -0.1),
+    "spread": (1e-6, -1e-7),
+    "tokens": (0.5, -0.05),
 }
 """For each fact the value at which an input is as likely empty as not, and the scale of the logistic around it: with a
-negative one lower values are emptier. 1 % of full scale is the contrast of a black picture with sensor noise. Of 20
+negative one lower values are emptier. If 0 is emptiest, the scale is a tenth of the value: a constant input is empty
+beyond doubt, whatever its network predicts. 1 % of full scale is a black picture with sensor noise. Of 20
 pictures of white noise, 19 have a correlation within 2."""
 
 

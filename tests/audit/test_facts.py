@@ -86,6 +86,8 @@ def test_what_is_empty():
     assert silence > 0.98
     assert speech < 1e-5
     assert noise > 0.95
+    for fact, half in (("contrast", 0.01), ("spread", 1e-6), ("tokens", 0.5)):
+        assert emptiness({fact: np.array([0, half])}) == pytest.approx([1 / (1 + np.exp(-10)), 0.5])
     drowned, drawn = emptiness({"contrast": np.array([0.3, 0.3]), "correlation": np.array([0.5, 20])})
     assert drowned > 0.95
     assert drawn < 1e-5

@@ -112,6 +112,10 @@ def test_what_a_suspicion_is_worth():
     faulty = np.array([True, False, True, False])
     first, second = np.array([4.0, 3.0, 2.0, 1.0]), np.array([4.0, 1.0, 3.0, 2.0])
     assert worth(first, faulty) == {"ap": pytest.approx((1 + 2 / 3) / 2), "precision": 0.5}
+    assert worth(np.array([0.0, 1.0, 0.0, 0.0]), faulty) == {
+        "ap": pytest.approx(0.5),
+        "precision": pytest.approx(1 / 3),
+    }
     assert best_of({"first": first, "second": second}, faulty)[0] == "second"
     brier, bins = calibration(np.array([1.0, 0.05, 0.95, 0.15]), faulty)
     assert brier == pytest.approx((0.05**2 * 2 + 0.15**2) / 4)
