@@ -34,6 +34,7 @@ def final_metrics(
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
+        **({} if config.train.early_stopping is None else {"epochs": len(state.records.history)}),
         **_cost(state.records, teachers),
         **(evaluate(network, seen["val"], "val", ranks, config.evaluation) if "val" in seen else {}),
         **evaluate(network, test, "test", ranks, config.evaluation),
