@@ -33,7 +33,8 @@ STEP = tuple(
 TRIAL = (
     *("evaluation", "network", "protocol"),
     *(f"measure.{key}" for key in ("batch_size", "order", "precision", "score")),
-    *(*STEP, *(f"train.{key}" for key in ("class_weights", "decay", "ema", "epochs", "label_smoothing"))),
+    *STEP,
+    *(f"train.{key}" for key in ("class_weights", "decay", "early_stopping", "ema", "epochs", "label_smoothing")),
 )
 """What decides a trial, besides its scheduler, its strategy, its seed and `tracking.sequences_mib`."""
 

@@ -239,6 +239,10 @@ class Config:
         one_node = "false, because with train.nodes above 1 the process that logs does not train"
         bad_nodes = self.tracking.system_metrics and self.train.nodes > 1
         require(not bad_nodes, "tracking.system_metrics", True, one_node)
+        published = self.protocol == "published"
+        val = "null with protocol published, which selects on test and trains all epochs"
+        early = self.train.early_stopping
+        require(early is None or not published, "train.early_stopping", early, val)
         criteria = self.measure.score.criteria
         for name, entry in self.schedule.schedulers.items():
             online = entry.measures_by == "online"

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from bss.balance.checks import require
 from bss.config.decay import CosineDecay, DecayConfig, StepDecay, stretched
+from bss.config.early_stopping import EarlyStopping
 
 Precision = Literal["fp32", "bf16"]
 
@@ -108,6 +109,9 @@ class TrainConfig:
     """Decay per step of a moving average of the weights, such as 0.99, in (0, 1): the average is evaluated, selected
     and saved, while training, scores and strategies see the weights themselves. Running statistics of batch
     normalisation are averaged too. null: none."""
+    early_stopping: EarlyStopping | None = None
+    """End a training whose accuracy on val does not rise any more, `{patience: 5, min_delta: 0}`; null trains all
+    epochs. Schedules keep the clock of `epochs`. Only with protocol honest."""
     processes: int = 1
     """Processes (ranks) of one training on one machine, each with its own GPU if there are GPUs.
 

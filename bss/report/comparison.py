@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bss.config import Config
+from bss.config.combinations import combinations_of, epochs_of
 from bss.report.families import compare_family
 from bss.report.matrix import matrix_of
 from bss.report.results import Result
@@ -59,8 +60,18 @@ def compare_results(config: Config, results: Results, val_samples: int) -> Compa
         "correction": config.compare.correction,
         "margin": config.compare.margin,
         "schedulers": schedulers,
+        **({} if not (early := stopped_early(config, results)) else {"stopped_early": early}),
         **({} if matrix is None else {"matrix": matrix}),
     }
+
+
+def stopped_early(config: Config, results: Results) -> dict[str, int]:
+    """Return how many trainings of each row ended before their last epoch, for the rows that have any."""
+    found = {}
+    for row in combinations_of(config):
+        made = [trial.metrics["epochs"] for trial in results.get(row.name, []) if "epochs" in trial.metrics]
+        found[row.name] = sum(epochs < epochs_of(config, row.strategy) for epochs in made)
+    return {name: count for name, count in found.items() if count}
 
 
 def values(trials: list[Result], metric: str) -> npt.NDArray[np.float64]:

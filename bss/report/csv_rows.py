@@ -9,6 +9,7 @@ from bss.metrics.base import EpochMetric, SplitMetric
 from bss.metrics.find import metrics_of
 from bss.metrics.inputs import Task
 from bss.report.comparison import ROLES, Comparison, Results
+from bss.report.results import by_seed
 
 
 def curve_rows(results: Results, protocol: str, task: Task) -> list[dict[str, Any]]:
@@ -21,8 +22,8 @@ def curve_rows(results: Results, protocol: str, task: Task) -> list[dict[str, An
     for name, trials in results.items():
         split, history = trials[0].watched, trials[0].history
         series = [one for metric in metrics for one in metric.series(task.modalities, split) if one.column in history]
-        columns = {one.name: np.mean([trial.history[one.column] for trial in trials], axis=0) for one in series}
-        steps = np.cumsum(trials[0].history["schedule/steps"])
+        columns = {one.name: np.mean(by_seed(trials, one.column), axis=0) for one in series}
+        steps = np.cumsum(by_seed(trials, "schedule/steps")[0]).astype(np.int64)
         for epoch in range(len(steps)):
             means = {name: float(column[epoch]) for name, column in columns.items()}
             numbers = {name: None if isnan(mean) else mean for name, mean in means.items()}

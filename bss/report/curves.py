@@ -8,7 +8,7 @@ import numpy as np
 from bss.metrics.base import Metric, Series, SplitMetric
 from bss.report.comparison import Results
 from bss.report.drawing import axis_label, capitalised, colours, figure, legend, line_style, mark_series
-from bss.report.results import Result
+from bss.report.results import Result, by_seed
 from bss.report.statistics import Floats
 
 SPLITS = {"val": "validation", "test": "test"}
@@ -26,7 +26,7 @@ def curves_plot(results: Results, metric: Metric[Any], series: Series, against: 
         for place, (name, colour) in enumerate(colours(list(results)).items()):
             trials = results[name]
             mean, error = mean_curve(trials, metric, series)
-            steps = np.cumsum(trials[0].history["schedule/steps"])
+            steps = np.cumsum(trials[0].history["schedule/steps"])[: len(mean)]
             x = steps if against == "steps" else np.arange(1, len(mean) + 1)
             (line,) = axes.plot(x, mean, line_style(place), color=colour, label=name, linewidth=1.6)
             band = axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.12, linewidth=0)
@@ -50,7 +50,7 @@ def watched_label(results: Results, metric: Metric[Any], series: Series) -> str:
 
 def mean_curve(trials: list[Result], metric: Metric[Any], series: Series) -> tuple[Floats, Floats]:
     """Return the mean over seeds and its standard error, float64 [epochs] each, in the unit of plots."""
-    values = metric.factor * _values(trials, series.column)
+    values = metric.factor * by_seed(trials, series.column)
     return values.mean(axis=0), _standard_error(values)
 
 
@@ -83,16 +83,11 @@ def _standard_error(values: Floats) -> Floats:
     return error
 
 
-def _values(trials: list[Result], column: str) -> Floats:
-    """Return a column of history.csv, [seeds, epochs]."""
-    return np.array([trial.history[column] for trial in trials])
-
-
 def low_end(results: Results, column: str) -> float:
     """Return where the axis of accuracies starts, in %.
 
     It leaves out the steep first epochs, so that later differences are visible.
     """
-    means = [_values(trials, column).mean(axis=0) for trials in results.values()]
+    means = [by_seed(trials, column).mean(axis=0) for trials in results.values()]
     later = [mean[len(mean) // 5 :] for mean in means]
     return float(100 * min(mean.min() for mean in later) - 5)

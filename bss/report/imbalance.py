@@ -11,7 +11,7 @@ from bss.metrics.find import metrics_of
 from bss.metrics.inputs import Task
 from bss.report.comparison import Results
 from bss.report.drawing import PALETTE, STYLES, axis_label, capitalised, label_panels, panels
-from bss.report.results import Result
+from bss.report.results import Result, by_seed
 from bss.report.statistics import Floats
 from bss.report.tables import PageTable, page_table
 
@@ -123,7 +123,7 @@ def _last(trial: Result, metric: Metric[Any], column: str) -> float:
 
 def _curve(trials: list[Result], column: str) -> tuple[Floats, Floats]:
     """Return the epochs, from 1, in which some seed has a value, and the mean over those that have."""
-    values: Floats = np.array([_values(trial, column) for trial in trials])
+    values = by_seed(trials, column)
     known = np.isfinite(values).any(axis=0)
     mean: Floats = np.nanmean(values[:, known], axis=0)
     return np.flatnonzero(known).astype(np.float64) + 1, mean

@@ -25,7 +25,10 @@ def multiples_plot(results: Results, metric: Metric[Any], series: Series, baseli
     """
     what = watched_label(results, metric, series)
     curves = {name: mean_curve(trials, metric, series) for name, trials in results.items()}
-    means = np.array([mean for mean, _ in curves.values()])
+    means = np.full((len(curves), max(len(mean) for mean, _ in curves.values())), np.nan)  # some rows are shorter
+    for row, (mean, _) in zip(means, curves.values(), strict=True):
+        row[: len(mean)] = mean
+    low, high = np.nanmin(means, axis=0), np.nanmax(means, axis=0)
     epochs = np.arange(1, means.shape[1] + 1)
     names = names[:MOST_PANELS]
     columns = min(COLUMNS, len(names))
@@ -35,11 +38,12 @@ def multiples_plot(results: Results, metric: Metric[Any], series: Series, baseli
     with panels(2.0 * columns, height, label, rows, columns, share_x=True) as (drawn, finish):
         for axes, name in zip(drawn, names, strict=False):
             mean, error = curves[name]
-            axes.fill_between(epochs, means.min(axis=0), means.max(axis=0), color="#888888", alpha=0.15, linewidth=0)
-            axes.plot(epochs, curves[baseline][0], "--", color="#888888", linewidth=1)
+            own = epochs[: len(mean)]
+            axes.fill_between(epochs, low, high, color="#888888", alpha=0.15, linewidth=0)
+            axes.plot(epochs[: len(curves[baseline][0])], curves[baseline][0], "--", color="#888888", linewidth=1)
             if name != baseline:
-                axes.fill_between(epochs, mean - error, mean + error, color=PALETTE[2], alpha=0.25, linewidth=0)
-            axes.plot(epochs, mean, color=PALETTE[0 if name == baseline else 2], linewidth=1.6)
+                axes.fill_between(own, mean - error, mean + error, color=PALETTE[2], alpha=0.25, linewidth=0)
+            axes.plot(own, mean, color=PALETTE[0 if name == baseline else 2], linewidth=1.6)
             axes.set_title(name, loc="left", fontsize=8)
             axes.tick_params(labelsize=7)
         if metric.unit == "%" and metric.better == "higher":

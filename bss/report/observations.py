@@ -10,7 +10,7 @@ from bss.config import Config
 from bss.config.combinations import combinations_of
 from bss.report.comparison import Results, values
 from bss.report.families import compare_family
-from bss.report.results import Result
+from bss.report.results import Result, by_seed
 from bss.report.statistics import Floats, t_interval
 
 PARTS = 5
@@ -61,7 +61,7 @@ def rise(trials: list[Result]) -> dict[str, Any] | None:
 
     None with fewer than two epochs per fifth.
     """
-    curves = 100 * np.array([trial.history[f"{trial.watched}/acc"] for trial in trials])
+    curves = 100 * by_seed(trials, f"{trials[0].watched}/acc")
     length = curves.shape[1] // PARTS
     if length < 2:
         return None

@@ -39,7 +39,7 @@ def repaired_epochs(results: Results, store: Store) -> dict[str, list[RepairedEp
         paths = [trial.folder / REPAIRS for trial in trials]
         if all(path.exists() for path in paths):
             repairs = [read_repairs(path, rows, list(store.modalities)) for path in paths]
-            epochs = len(next(iter(trials[0].history.values())))
+            epochs = min(len(next(iter(trial.history.values()))) for trial in trials)
             found[name] = [_epoch([_of_epoch(r, epoch) for r in repairs], rows, wrong) for epoch in range(epochs)]
     return found
 

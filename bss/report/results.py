@@ -5,6 +5,9 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bss.artifacts.history import read_history
 from bss.config import Config
 from bss.config.combinations import PLAIN, Combination, combinations_of, epochs_of
@@ -31,6 +34,15 @@ class Result:
     def watched(self) -> str:
         """The split to watch during training: val, or test if there is no val (protocol published)."""
         return "val" if "val/acc" in self.history else "test"
+
+
+def by_seed(trials: list[Result], column: str) -> npt.NDArray[np.float64]:
+    """Return a column of history.csv, float64 [seeds, epochs]: the epochs that all trials have.
+
+    Trials that stop early are shorter. A mean over the others alone would be one of other seeds.
+    """
+    shortest = min(len(trial.history[column]) for trial in trials)
+    return np.array([trial.history[column][:shortest] for trial in trials], dtype=np.float64)
 
 
 def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Result]]:
@@ -67,7 +79,9 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
         )
     path = folder / "history.csv"
     epochs = epochs_of(config, trained.strategy)
-    if len(rows) != epochs:
+    early = config.train.early_stopping
+    complete = early is not None and early.stops(row.get("val/acc") or 0.0 for row in rows)
+    if len(rows) > epochs or (len(rows) < epochs and not complete):
         wanted = str(config.train.epochs)
         wanted += f", of which {trained.strategy} makes {epochs}" if epochs != config.train.epochs else ""
         raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {wanted}. {cure}")

@@ -29,6 +29,16 @@ def cautions(comparison: Comparison) -> list[str]:
         lines.append(
             f"Decisions changed samples of test ({counts}): comparable only with results on the same test samples."
         )
+    if early := comparison.get("stopped_early"):
+        entries, seeds = comparison["schedulers"], comparison["seeds"]
+        ended = ", ".join(
+            f"{name} {count} of {seeds} (mean of all: {entries[name]['epochs']['mean']:.1f} epochs)"
+            for name, count in early.items()
+        )
+        lines.append(
+            f"Trainings stopped early (train.early_stopping): {ended}. Steps and operations are those that were taken, "
+            "so rows differ in them, and curves end where the first seed of a row stopped."
+        )
     lines += before_cautions(comparison)
     seeds = comparison["seeds"]
     if seeds < FEWEST_SEEDS:

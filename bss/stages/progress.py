@@ -112,8 +112,11 @@ class TrainingProgress(EpochProgress):
     def done(self, trial: str, metrics: dict[str, Any], seconds: float | None) -> None:
         """Print the line of a finished training; `seconds` None means that it was finished before."""
         time_text = "kept from before" if seconds is None else f"{seconds:.1f} s"
-        if seconds is None:
-            self.bar.advance(self.task, self.epochs[trial])
+        epochs = self.epochs[trial]
+        made = metrics.get("epochs", epochs)
+        if made < epochs:
+            time_text += f", stopped after epoch {made}/{epochs}"
+        self.bar.advance(self.task, epochs if seconds is None else epochs - made)
         self.finish_job(f"{trial}: {_accuracies(metrics)} ({time_text})")
 
 

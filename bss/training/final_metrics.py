@@ -43,6 +43,7 @@ def final_metrics(
     metrics = {
         "protocol": config.protocol,
         "selected_epoch": state.best.epoch,
+        **({} if config.train.early_stopping is None else {"epochs": len(state.records.history)}),
         **_cost(state.records, teachers),
         **parameter_counts(network),
         **evaluated,

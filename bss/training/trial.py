@@ -120,6 +120,8 @@ def train_trial(
     # Ranks end together, after a step: a single interrupted rank would leave the others waiting for it.
     with nullcontext() if ranks.count == 1 else finishing_steps() as asked_between:
         for epoch in range(state.position.epoch, config.train.epochs):
+            if _stops(config, records.history):
+                break
             if state.position.step == 0:
                 measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
                 plan_epoch(state, {"train": train, **seen}, epoch)
@@ -148,6 +150,12 @@ def train_trial(
 def _selecting(config: Config) -> str:
     """Return the split whose accuracy selects the epoch."""
     return "test" if config.protocol == "published" else "val"
+
+
+def _stops(config: Config, history: list[Row]) -> bool:
+    """Return whether the training ends after the epochs in `history`; the same on all ranks, as their rows are."""
+    early = config.train.early_stopping
+    return early is not None and early.stops(row["val/acc"] for row in history)
 
 
 def _end_epoch(state: TrainingState, row: Row, accuracy: float) -> None:
@@ -244,9 +252,10 @@ def _epoch_metrics(
     That is the first of `seen`.
     """
     network, ranks, epoch = state.evaluated, state.ranks, state.position.epoch
-    task, watched = task_of(network), next(iter(seen))
+    history, task, watched = state.records.history, task_of(network), next(iter(seen))
     evaluated: Row = {}
-    due = is_due(config.evaluation, epoch, config.train.epochs)
+    # Whether early stopping makes this epoch the last one is known only after evaluation: what is due then is read too.
+    due = is_due(config.evaluation, epoch, config.train.epochs if config.train.early_stopping is None else epoch + 1)
     read: dict[str, Read] = {}
     for split, data in seen.items():
         chosen = watched_samples(data, train) if due and split == watched else NONE
@@ -255,6 +264,7 @@ def _epoch_metrics(
     balance = Balance({name: evaluated[f"{watched}/acc_{name}"] for name in network.heads}, state.sampler.scores)
     of_training, of_balance = values_of(TrainingMetric, trained, task), values_of(BalanceMetric, balance, task)
     row: Row = of_training | evaluated | of_balance
-    if due:
-        row |= imbalance_row(network, read[watched], train, state.records.history, seed, epoch, ranks)
+    epochs = epoch + 1 if _stops(config, [*history, row]) else config.train.epochs
+    if is_due(config.evaluation, epoch, epochs):
+        row |= imbalance_row(network, read[watched], train, history, seed, epoch, ranks)
     return row

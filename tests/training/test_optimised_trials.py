@@ -8,8 +8,12 @@ from test_resume import content, run_until
 from trials import train_at
 
 from bss.config import config_from_tree
+from bss.config.early_stopping import EarlyStopping
 from bss.data.store import Store
+from bss.errors import BssError
 from bss.files import read_json
+from bss.metrics.base import Task
+from bss.report.results import read_results
 from bss.stages.schedule import schedule
 
 OPTIONS = {
@@ -70,3 +74,26 @@ def test_averaging_changes_what_is_evaluated_and_saved_and_not_the_training(sett
     assert content(tmp_path / "seed=0")["model.pt"] != content(whole[0])["model.pt"]
     with_average, without = (read_json(path / "metrics.json", "test") for path in (whole[0], tmp_path / "seed=0"))
     assert with_average["steps"] == without["steps"] == 9
+
+
+def test_a_training_that_stops_early_counts_its_steps_resumes_and_is_a_result(
+    setting, whole, tmp_path, monkeypatch
+):
+    config, *rest = setting
+    never = EarlyStopping(patience=1, min_delta=100)  # no epoch rises by 100 points above the first
+    early = replace(config, train=replace(config.train, early_stopping=never), seeds=(0,))
+    path, stops = tmp_path / "uniform" / "seed=0", 0
+    while not run_until((early, *rest), path, "uniform", 0, monkeypatch):
+        stops += 1
+    assert stops == 6
+    straight = tmp_path / "straight" / "seed=0"
+    rows = trained(setting, straight, early_stopping=never)
+    assert rows == whole[1][:2]
+    assert content(straight) == content(path)
+    metrics = read_json(path / "metrics.json", "test")
+    assert (metrics["epochs"], metrics["steps"], metrics["samples"]) == (2, 6, 96)
+    task = Task(3, ("audio", "image", "vector"))
+    ((result,),) = read_results(early, tmp_path, task).values()
+    assert len(result.history["val/acc"]) == 2
+    with pytest.raises(BssError, match=r"has 2 epochs, but train\.epochs is 3"):
+        read_results(replace(config, seeds=(0,)), tmp_path, task)
