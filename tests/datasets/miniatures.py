@@ -1,5 +1,7 @@
 """What the tests of all published datasets in miniature do and assert alike."""
 
+import contextlib
+import io
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -26,6 +28,22 @@ def written_by(write: Callable[[Path], Any]) -> Any:
         return made
 
     return root
+
+
+def store_of(fixture: str, make_config: Callable[[Path], Any]) -> Any:
+    """Return a fixture of a module: the folder of the store of another's root, not to be changed, and what was printed.
+
+    `make_config` gets the root.
+    """
+
+    @pytest.fixture(scope="module")
+    def made(request, tmp_path_factory):
+        folder, printed = tmp_path_factory.mktemp("store"), io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            prepared(make_config(request.getfixturevalue(fixture)), folder)
+        return folder / "store", " ".join(printed.getvalue().split())
+
+    return made
 
 
 def copy_of(fixture: str) -> Any:

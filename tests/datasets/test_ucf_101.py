@@ -57,17 +57,21 @@ def small(root, protocol="honest", **prepare_keys):
     return small_config("ucf-101", root, protocol, val_share=0.5, **prepare_keys)
 
 
-def test_the_published_split_is_read_as_it_is_and_flow_is_computed(published, tmp_path, capsys):
-    store = miniatures.prepared(small(published, "published"), tmp_path)
+published_store = miniatures.store_of("published", lambda root: small(root, "published"))
+
+
+def test_the_published_split_is_read_as_it_is_and_flow_is_computed(published_store):
+    folder, printed = published_store
+    store = Store.open(folder)
     assert Counter(store.splits.tolist()) == {"train": 12, "test": 6}
     assert store.classes == CLASSES
     assert store.read("flow", np.arange(18)).shape == (18, 8, 2, 40, 40)
-    assert "train 12 of 9,537, test 6 of 3,783" in " ".join(capsys.readouterr().out.split())
-    assert len((tmp_path / "store" / "files.sha256").read_text().splitlines()) == 18  # both from one file
+    assert "train 12 of 9,537, test 6 of 3,783" in printed
+    assert len((folder / "files.sha256").read_text().splitlines()) == 18  # both from one file
 
 
-def test_the_frames_are_the_middle_ones_and_the_last_one_fills_up(published, tmp_path):
-    store = miniatures.prepared(small(published, "published"), tmp_path)
+def test_the_frames_are_the_middle_ones_and_the_last_one_fills_up(published_store):
+    store = Store.open(published_store[0])
     for i, (_, clip, frames) in enumerate(clips("train")):
         assert store.ids[i] == clip
         (stack,) = store.read("rgb", np.array([i]))

@@ -82,6 +82,7 @@ def test_files_inside_a_table_are_exported_and_read_again(tmp_path):
         exported(config, store.path, "manifest", tmp_path / "data" / "curated.csv")
 
 
+@pytest.mark.slow
 def test_videos_texts_and_parts_of_files_are_kept(tmp_path):
     root = tmp_path / "data"
     root.mkdir()
