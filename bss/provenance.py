@@ -53,8 +53,7 @@ def provenance(
     stage: str, inputs: dict[str, str], parameters: dict[str, Any], more: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return what `write_provenance` writes."""
-    libraries = {name: version(name) for name in ("numpy", "torch")}
-    environment = {"python": platform.python_version(), "machine": platform.machine(), **libraries}
+    environment = {"python": platform.python_version(), "machine": platform.machine(), **_libraries()}
     return {
         "schema_version": 1,
         "stage": stage,
@@ -64,6 +63,12 @@ def provenance(
         "environment": environment,
         **(more or {}),
     }
+
+
+@functools.cache
+def _libraries() -> dict[str, str]:
+    """Return the versions of the libraries that compute."""
+    return {name: version(name) for name in ("numpy", "torch")}
 
 
 def _git(*arguments: str) -> str:

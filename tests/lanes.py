@@ -4,6 +4,8 @@ In the fast lane a test that starts a process or opens a port fails, so the lane
 runs them: which of them imports a library first, and with it whatever the import starts, depends on the workers there.
 """
 
+import functools
+import gc
 import multiprocessing.util
 import re
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from bss.provenance import PACKAGE
 
@@ -26,6 +29,9 @@ FORBIDDEN = {
 }
 
 MARKED = re.compile(r"^pytestmark = (\[(.*, )?)?pytest\.mark\.(process|slow)\b", re.M)
+
+SHARED = re.compile(r"^def \w+\([^)]*\b(pipeline|database)\b", re.M)
+"""A test or fixture that uses what takes a worker seconds to make: the trained pipeline, or a database of MLflow."""
 
 # Files that take minutes, the longest first. They start first, or one of two workers would idle at the end.
 LONGEST = (
@@ -145,6 +151,30 @@ def is_marked(path: Path) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {f"tests/{path}": rank for rank, path in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the libraries, which stay: full collections took one second in 25."""
+    gc.collect()
+    gc.freeze()
+
+
+class OneWorkerForShared(LoadFileScheduling):
+    """Each file goes to one worker, and all files that use `SHARED` to the same one, which makes it once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "shared" if uses_shared(self.config.rootpath / file) else file
+
+
+@functools.cache
+def uses_shared(path: Path) -> bool:
+    return SHARED.search(path.read_text(encoding="utf-8")) is not None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling | None:
+    """Give the fast lane its scheduler. In the lane of all tests one worker would have too much of it to do."""
+    return OneWorkerForShared(config, log) if guard.strict and config.option.dist == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from lanes import LONGEST, guard, pytest_collection_modifyitems, pytest_ignore_collect
+from lanes import LONGEST, guard, pytest_collection_modifyitems, pytest_ignore_collect, uses_shared
 
 NOTHING = [sys.executable, "-c", ""]
 
@@ -80,6 +80,22 @@ def test_the_longest_files_come_first_and_all_else_stays_in_order():
     expected = [paths[3], paths[1], paths[0], paths[2]]
     assert [item.nodeid for item in items] == [f"{path}::{name}" for path in expected for name in ("test_2", "test_1")]
     assert all((Path(__file__).parent / path).is_file() for path in LONGEST)
+
+
+@pytest.mark.parametrize(
+    ("code", "shared"),
+    [
+        ("def test_it(pipeline): pass", True),
+        ("def test_it(\n    tmp_path, database, monkeypatch\n): pass", True),
+        ("@pytest.fixture\ndef runs(pipeline, tmp_path): pass", True),
+        ("def test_it(tmp_path):\n    pipeline = None", False),
+        ("def test_it(): pass\n# (pipeline)", False),
+    ],
+)
+def test_files_that_use_what_is_long_in_the_making_are_known(code, shared, tmp_path):
+    path = tmp_path / "test_a.py"
+    path.write_text(f"import pytest\n\n\n{code}\n")
+    assert uses_shared(path) is shared
 
 
 @pytest.mark.parametrize(

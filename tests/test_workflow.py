@@ -43,6 +43,7 @@ def test_help_lists_every_target_but_itself():
     assert listed == phony - {"help"}
 
 
+@pytest.mark.process
 def test_every_script_that_is_called_exists_and_runs_as_one():
     called = {path for line in commands() for path in re.findall(r"(?:^|source )(\.ci/[a-z]+)", line)}
     assert {PROJECT / path for path in called} == set(SCRIPTS)

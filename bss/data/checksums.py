@@ -15,6 +15,7 @@ from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import boundary, inside
 from bss.data.embedded.contents import Contents
+from bss.data.in_blocks import map_in_blocks
 from bss.data.rows import Sample
 from bss.errors import BssError
 from bss.files import digest_file
@@ -41,7 +42,7 @@ def write_checksums(
         named = {name for name in named if name not in contents} | set(contents.containers)
     files = sorted({file for name in named for file in _files_of(root, name, links)})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = dict(zip(files, pool.map(lambda name: digest_file(root / name), files), strict=True))
+        digests = dict(zip(files, map_in_blocks(pool, lambda name: digest_file(root / name), files), strict=True))
     with _open(path, "w") as out:
         out.writelines(_line(digest, name) for name, digest in digests.items())
     return digests

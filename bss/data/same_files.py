@@ -16,6 +16,7 @@ from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.frame_source import ImageFolder
 from bss.data.decode.paths import boundary, inside
 from bss.data.embedded.contents import Contents
+from bss.data.in_blocks import map_in_blocks
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
 from bss.errors import raise_problems
@@ -68,12 +69,13 @@ def file_keys(
     limit = boundary(real_root, links)
     distinct = sorted({*names, *of_root})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(distinct, pool.map(lambda name: _files_of(real_root, name, limit), distinct), strict=True))
+        files = map_in_blocks(pool, lambda name: _files_of(real_root, name, limit), distinct)
+        found = dict(zip(distinct, files, strict=True))
         missing = [f"{name!r} is not a file in {root}" for name in of_root if not found[name]]
         raise_problems("params.yaml: prepare.shared_files", missing, "Give paths relative to prepare.root.")
         items = _merged_links(found)
-        groups = [items] if items else []
-        for look in (_sizes, _blocks, _digest):
+        groups = _parted(items, map(_sizes, items))
+        for look in (_blocks, _digest):
             groups = [part for group in groups for part in _divided(group, look, pool)]
     keys = {name: posixpath.normpath(name) for name in distinct}
     for group in groups:
@@ -152,9 +154,14 @@ def _divided(group: list[_Item], look: Callable[[_Item], Hashable], pool: Thread
     """Partition a group of items by `look`, which is not called for a single item."""
     if len(group) < 2:
         return [group]
+    return _parted(group, map_in_blocks(pool, lambda item: _seen(item, look), group))
+
+
+def _parted(group: list[_Item], seen: Iterable[Hashable]) -> list[list[_Item]]:
+    """Partition a group of items by what was seen of each."""
     parts: dict[Hashable, list[_Item]] = {}
-    for item, seen in zip(group, pool.map(lambda item: _seen(item, look), group), strict=True):
-        parts.setdefault(seen, []).append(item)
+    for item, value in zip(group, seen, strict=True):
+        parts.setdefault(value, []).append(item)
     return list(parts.values())
 
 

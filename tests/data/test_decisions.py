@@ -1,6 +1,7 @@
 """Decisions: what they change, and a message for each way in which they can be wrong."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from bss.config import config_from_tree
 from bss.data.decisions import write_decisions
 from bss.data.store import Store
 from bss.errors import BssError
-from bss.files import digest_file, read_json
+from bss.files import digest_file, digest_folder, read_json
 from bss.models.network import IGNORED, build_network, describe_network
 from bss.stages.prepare import prepare
 from bss.training.split_data import SplitData
@@ -125,6 +126,15 @@ def test_an_ignored_modality_gives_no_features_no_logits_and_no_gradient(own_roo
     assert any((p.grad != 0).any() for p in network.encoders["audio"].parameters())
 
 
+@pytest.fixture(scope="module")
+def decided(small_data, tmp_path_factory):
+    """A root with decisions, and its prepared store; a refused prepare changes neither but decisions.csv."""
+    root = shutil.copytree(small_data[0], tmp_path_factory.mktemp("decided") / "pets")
+    write(root, DECIDED)
+    store = prepared(root, root.parent)
+    return root, store, digest_folder(store.path)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -153,14 +163,13 @@ def test_an_ignored_modality_gives_no_features_no_logits_and_no_gradient(own_roo
         ),
     ],
 )
-def test_wrong_decisions_are_one_message_and_change_nothing(own_root, tmp_path, rows, message):
-    root, _ = own_root
-    write(root, DECIDED)
-    before = prepared(root, tmp_path).digest
+def test_wrong_decisions_are_one_message_and_change_nothing(decided, rows, message):
+    root, before, files = decided
     write(root, rows)
     with pytest.raises(BssError, match=message):
-        prepared(root, tmp_path)
-    assert Store.open(tmp_path / "store").digest == before
+        prepared(root, root.parent)
+    assert Store.open(before.path).digest == before.digest
+    assert digest_folder(before.path) == files
 
 
 def test_decisions_of_another_dataset_are_refused(own_root, tmp_path):

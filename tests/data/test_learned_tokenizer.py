@@ -1,6 +1,7 @@
 """The tokenizer that is learned from the training texts, where none is named."""
 
 import json
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -50,16 +51,21 @@ def test_the_order_of_the_texts_does_not_matter_and_the_limit_holds(tmp_path):
     assert learn_tokenizer(TEXTS * 3, 265).get_vocab_size() == 265
 
 
-@settings(deadline=None)
-@given(st.text(max_size=200))
-def test_no_text_has_an_unknown_token_and_all_can_be_read_back(tmp_path_factory, text):
-    made = learn_tokenizer(TEXTS, 400)
-    made.encode_special_tokens = True  # as `split_special_tokens` sets it
-    import unicodedata
-
+@pytest.fixture(scope="module")
+def reversible():
+    """A learned tokenizer that takes marks in a text for text, and can decode."""
     from tokenizers.decoders import ByteLevel
 
+    made = learn_tokenizer(TEXTS, 400)
+    made.encode_special_tokens = True  # as `split_special_tokens` sets it
     made.decoder = ByteLevel()
+    return made
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200))
+def test_no_text_has_an_unknown_token_and_all_can_be_read_back(reversible, text):
+    made = reversible
     ids = made.encode(text).ids
     assert ids[0] == 1
     assert ids[-1] == 2

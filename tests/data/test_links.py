@@ -71,26 +71,26 @@ LAYOUTS = {"hugging face": hugging_face_snapshot, "git-annex": git_annex, "linke
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_links_out_of_the_root_are_refused_with_a_cure_that_works(layout, small_root, tmp_path):
+def test_links_out_of_the_root_are_refused_with_a_cure_that_works(layout, small_root, small_store, tmp_path):
     root, _ = LAYOUTS[layout](small_root, tmp_path)
     with pytest.raises(BssError, match=r"a link that leaves the data root, to .*set prepare.links: follow"):
         make_store(root, tmp_path / "refused")
-    plain = make_store(small_root, tmp_path / "plain")
+    plain = Store.open(small_store)
     followed = make_store(root, tmp_path / "followed", "follow")
     for name in ("audio", "image", "vector"):
         np.testing.assert_array_equal(values(followed, name), values(plain, name))
-    digests = {line.split()[0] for line in (tmp_path / "plain" / "files.sha256").read_text().splitlines()}
+    digests = {line.split()[0] for line in (small_store / "files.sha256").read_text().splitlines()}
     assert {line.split()[0] for line in (tmp_path / "followed" / "files.sha256").read_text().splitlines()} == digests
 
 
 @pytest.mark.parametrize("layout", ["hugging face", "git-annex"])
-def test_a_root_that_holds_the_links_targets_needs_no_setting(layout, small_root, tmp_path):
+def test_a_root_that_holds_the_links_targets_needs_no_setting(layout, small_root, small_store, tmp_path):
     root, whole = LAYOUTS[layout](small_root, tmp_path)
     below = root.relative_to(whole).as_posix()
     rows = [line.split(",") for line in (root / "manifest.csv").read_text().splitlines()]
     lines = [rows[0], *([*row[:4], *(f"{below}/{name}" for name in row[4:])] for row in rows[1:])]
     (whole / "manifest.csv").write_text("".join(",".join(row) + "\n" for row in lines))
-    plain, linked = make_store(small_root, tmp_path / "plain"), make_store(whole, tmp_path / "linked")
+    plain, linked = Store.open(small_store), make_store(whole, tmp_path / "linked")
     for name in ("audio", "image", "vector"):
         np.testing.assert_array_equal(values(linked, name), values(plain, name))
 

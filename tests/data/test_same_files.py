@@ -4,7 +4,7 @@ import unicodedata
 import numpy as np
 import pytest
 import soundfile
-from conftest import make_rows, small_tree, write_manifest
+from conftest import small_tree, write_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_shards import joined
@@ -165,11 +165,9 @@ def test_a_file_in_two_splits_is_named_with_a_row_of_each():
 
 
 @pytest.fixture
-def pets(tmp_path):
+def pets(own_root, tmp_path):
     """The small data; the root, its rows, and a function that prepares them after a change."""
-    root = tmp_path / "pets"
-    root.mkdir()
-    rows = make_rows(root)
+    root, rows = own_root
 
     def run(rows, protocol="honest", **settings):
         write_manifest(root, rows)

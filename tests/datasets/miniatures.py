@@ -1,5 +1,7 @@
 """What the tests of all published datasets in miniature do and assert alike."""
 
+import contextlib
+import io
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -27,6 +29,22 @@ def written_by(write: Callable[[Path], Any]) -> Any:
         return made
 
     return root
+
+
+def store_of(fixture: str, make_config: Callable[[Path], Any]) -> Any:
+    """Return a fixture of a module: the folder of the store of another's root, not to be changed, and what was printed.
+
+    `make_config` gets the root.
+    """
+
+    @pytest.fixture(scope="module")
+    def made(request, tmp_path_factory):
+        folder, printed = tmp_path_factory.mktemp("store"), io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            prepared(make_config(request.getfixturevalue(fixture)), folder)
+        return folder / "store", " ".join(printed.getvalue().split())
+
+    return made
 
 
 def copy_of(fixture: str) -> Any:
@@ -69,11 +87,18 @@ def require_published(
     config: Any, folder: Path, capsys: Any, splits: dict[str, int], classes: tuple[str, ...], texts: Iterable[str]
 ) -> Store:
     """Prepare `config` in `folder`; assert the samples by split, the classes, and `texts` of the output."""
-    store = prepared(config, folder)
+    prepared(config, folder)
+    return require_store(folder / "store", " ".join(capsys.readouterr().out.split()), splits, classes, texts)
+
+
+def require_store(
+    folder: Path, printed: str, splits: dict[str, int], classes: tuple[str, ...], texts: Iterable[str]
+) -> Store:
+    """Assert the samples by split and the classes of the store in `folder`, and `texts` of what was printed."""
+    store = Store.open(folder)
     assert Counter(store.splits.tolist()) == splits
     assert store.classes == classes
-    out = " ".join(capsys.readouterr().out.split())
-    assert [text for text in texts if text not in out] == []
+    assert [text for text in texts if text not in printed] == []
     return store
 
 

@@ -86,7 +86,7 @@ def test_the_raw_flash_videos_do_where_nothing_was_extracted(tmp_path):
     (root / "VideoFlash").mkdir()
     tone = (22050, 0.2 * np.sin(np.arange(22050) / 10).astype(np.float32)[None])
     for i, (clip, _) in enumerate(clips()):
-        frames = np.full((20, 32, 48, 3), 30 + 30 * (i % 6), dtype=np.uint8)
+        frames = np.full((10, 32, 48, 3), 30 + 30 * (i % 6), dtype=np.uint8)
         write_video(root / "VideoFlash" / f"{clip}.flv", frames, codec="flv", sound=tone, sound_codec="mp3")
     store = miniatures.prepared(small_config("crema-d", root), tmp_path)
     assert len(store) == 48

@@ -55,10 +55,12 @@ published = miniatures.written_by(write_published)
 own = miniatures.copy_of("published")
 
 
-def test_the_published_split_is_read_as_it_is(published, tmp_path, capsys):
+published_store = miniatures.store_of("published", lambda root: small_config("kinetics-sounds", root, "published"))
+
+
+def test_the_published_split_is_read_as_it_is(published_store):
     texts = ["train 24 of 15,000, val 0 of 1,900, test 6 of 1,900", "1 groups are in two splits (protocol published)"]
-    config = small_config("kinetics-sounds", published, "published")
-    miniatures.require_published(config, tmp_path, capsys, {"train": 24, "test": 6}, CLASSES, texts)
+    miniatures.require_store(*published_store, {"train": 24, "test": 6}, CLASSES, texts)
 
 
 def test_the_honest_split_leaves_out_of_train_what_test_has_and_takes_val_from_train(published, tmp_path, capsys):
@@ -84,8 +86,8 @@ def test_a_published_val_is_used_where_it_is_there(own, tmp_path):
         assert counts == {"train": train, "val": 6, "test": 6}
 
 
-def test_the_three_frames_are_the_middle_ones_of_three_parts_by_the_value_of_their_names(published, tmp_path):
-    store = miniatures.prepared(small_config("kinetics-sounds", published, "published"), tmp_path)
+def test_the_three_frames_are_the_middle_ones_of_three_parts_by_the_value_of_their_names(published_store):
+    store = Store.open(published_store[0])
     for i, (clip, _) in enumerate(clips("train")):
         (stack,) = store.read("video", np.flatnonzero(store.ids == f"train/{clip}"))
         wanted = ([0, 1, 2], [1, 3, 5], [1, 5, 9])[i % 3]  # of 3, 7 and 11 frames

@@ -94,18 +94,21 @@ def small(root, protocol="honest", compute=True, **prepare_keys):
     return config
 
 
-def test_the_published_split_has_labels_from_one_in_the_order_of_numbers(with_flow, tmp_path, capsys):
-    store = miniatures.prepared(small(with_flow, "published", compute=False), tmp_path)
+published_store = miniatures.store_of("with_flow", lambda root: small(root, "published", compute=False))
+
+
+def test_the_published_split_has_labels_from_one_in_the_order_of_numbers(published_store):
+    folder, printed = published_store
+    store = Store.open(folder)
     assert Counter(store.splits.tolist()) == {"train": 12, "test": 6}
     assert store.classes == ("2", "3", "10")
     assert store.ids[0] == "class_10/subject3_r0"
-    out = " ".join(capsys.readouterr().out.split())
-    assert "train 12 of 1,050, test 6 of 482" in out
-    assert "unused columns" not in out
+    assert "train 12 of 1,050, test 6 of 482" in printed
+    assert "unused columns" not in printed
 
 
-def test_each_sensor_is_read_from_its_own_part_of_its_file(with_flow, tmp_path):
-    store = miniatures.prepared(small(with_flow, "published", compute=False), tmp_path)
+def test_each_sensor_is_read_from_its_own_part_of_its_file(published_store):
+    store = Store.open(published_store[0])
     for i, (label, subject, color, depth) in enumerate(gestures("train")):
         assert store.ids[i] == f"class_{label:02d}/subject{subject}_r0"
         (rgb,), (near,) = (store.read(name, np.array([i])) for name in ("rgb", "depth"))

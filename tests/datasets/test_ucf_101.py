@@ -56,15 +56,18 @@ def small(root, protocol="honest", **prepare_keys):
     return small_config("ucf-101", root, protocol, val_share=0.5, **prepare_keys)
 
 
-def test_the_published_split_is_read_as_it_is_and_flow_is_computed(published, tmp_path, capsys):
-    config, texts = small(published, "published"), ["train 12 of 9,537, test 6 of 3,783"]
-    store = miniatures.require_published(config, tmp_path, capsys, {"train": 12, "test": 6}, CLASSES, texts)
+published_store = miniatures.store_of("published", lambda root: small(root, "published"))
+
+
+def test_the_published_split_is_read_as_it_is_and_flow_is_computed(published_store):
+    texts = ["train 12 of 9,537, test 6 of 3,783"]
+    store = miniatures.require_store(*published_store, {"train": 12, "test": 6}, CLASSES, texts)
     assert store.read("flow", np.arange(18)).shape == (18, 8, 2, 40, 40)
-    assert len((tmp_path / "store" / "files.sha256").read_text().splitlines()) == 18  # both from one file
+    assert len((published_store[0] / "files.sha256").read_text().splitlines()) == 18  # both from one file
 
 
-def test_the_frames_are_the_middle_ones_and_the_last_one_fills_up(published, tmp_path):
-    store = miniatures.prepared(small(published, "published"), tmp_path)
+def test_the_frames_are_the_middle_ones_and_the_last_one_fills_up(published_store):
+    store = Store.open(published_store[0])
     for i, (_, clip, frames) in enumerate(clips("train")):
         assert store.ids[i] == clip
         (stack,) = store.read("rgb", np.array([i]))

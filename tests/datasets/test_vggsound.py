@@ -11,6 +11,7 @@ from media import grey_steps, stamp, write_video
 from PIL import Image
 from small_training import small_config
 
+from bss.data.store import Store
 from bss.datasets.splits import honest_rows
 from bss.datasets.vggsound import DATASET
 from bss.errors import BssError
@@ -61,8 +62,7 @@ def write_official(root):
     write_table(root / "vggsound.csv", rows)
     for i, clip in enumerate(clips("train") + clips("test")):
         tone = 0.2 * np.sin(np.arange(16000) / (3 + i % 5)).astype(np.float32)[None]
-        frames = np.repeat(grey_steps(3), 4, axis=0)
-        write_video(root / "video" / f"{clip}.mp4", frames, rate=4, sound=(16000, tone))
+        write_video(root / "video" / f"{clip}.mp4", grey_steps(3), rate=1, sound=(16000, tone))
 
 
 published = miniatures.written_by(write_published)
@@ -78,10 +78,12 @@ def test_both_tables_list_the_same_samples(published, official):
     assert {row[1] for row in tables[0]} == set(CLASSES)
 
 
-def test_the_published_split_is_read_as_it_is_and_has_no_val(published, tmp_path, capsys):
+published_store = miniatures.store_of("published", lambda root: small_config("vggsound", root, "published"))
+
+
+def test_the_published_split_is_read_as_it_is_and_has_no_val(published_store):
     texts = ["train 24 of 168,618, test 6 of 13,954", "1 groups are in two splits (protocol published)"]
-    config = small_config("vggsound", published, "published")
-    miniatures.require_published(config, tmp_path, capsys, {"train": 24, "test": 6}, CLASSES, texts)
+    miniatures.require_store(*published_store, {"train": 24, "test": 6}, CLASSES, texts)
 
 
 def test_the_honest_split_leaves_out_of_train_the_videos_of_test(published, tmp_path):
@@ -95,8 +97,8 @@ def test_the_honest_split_leaves_out_of_train_the_videos_of_test(published, tmp_
     assert counts["val"] > 0
 
 
-def test_the_frame_is_the_middle_one_by_the_value_of_its_name(published, tmp_path):
-    store = miniatures.prepared(small_config("vggsound", published, "published"), tmp_path)
+def test_the_frame_is_the_middle_one_by_the_value_of_its_name(published_store):
+    store = Store.open(published_store[0])
     for i, clip in enumerate(clips("train")):
         frame = store.read("video", np.flatnonzero(store.ids == clip))
         assert frame.shape[1] == 1

@@ -1,6 +1,7 @@
 """Every fenced block of README.md and docs/*.md is run or has its reason, and every command in them exists."""
 
 import ast
+import functools
 import importlib.util
 import re
 import shlex
@@ -20,6 +21,10 @@ ASSIGNMENTS = re.compile(r"^(?:[A-Z_]+=\S*\s+)+")
 PLACEHOLDERS = {"<commit>": "0123456789ab"}
 
 
+bss_parser = functools.cache(_parser)
+dvc_parser = functools.cache(get_main_parser)
+
+
 def in_table(table, block):
     """Return the key of the block in a table by page and how the first line begins."""
     found = [key for key in table if key[0] == block.page and block.first_line.startswith(key[1])]
@@ -34,6 +39,7 @@ def shell_blocks(page):
     return [block for block in found if in_table(NO_COMMANDS, block) is None and block.text.strip() not in layouts]
 
 
+@functools.cache
 def all_commands():
     return [
         (page, block.line, command)
@@ -91,7 +97,7 @@ def test_a_command_of_bss_has_these_options(page, line, command):
     for part in re.split(r"\s&&\s", command):
         name, *arguments = shlex.split(part)
         if name == "bss":
-            _parser().parse_args(arguments)  # SystemExit if it does not
+            bss_parser().parse_args(arguments)  # SystemExit if it does not
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -104,9 +110,9 @@ def test_code_in_the_text_names_commands_targets_and_options_that_exist(page):
         if name == "make" and rest and rest.split()[0] not in targets:
             wrong.append(code)
         elif name == "bss" and rest:
-            wrong += [code] * (not options_exist(_parser(), rest.split()))
+            wrong += [code] * (not options_exist(bss_parser(), rest.split()))
         elif name == "dvc" and rest:
-            wrong += [code] * (not options_exist(get_main_parser(), rest.split()))
+            wrong += [code] * (not options_exist(dvc_parser(), rest.split()))
         elif name == "python" and (module := re.match(r"-m ([\w.]+)", rest)):
             wrong += [code] * (importlib.util.find_spec(module[1]) is None)
     assert not wrong

@@ -106,6 +106,7 @@ def test_what_an_audit_decided_is_exported_too(tmp_path, capsys):
     assert not (tmp_path / "few" / "decisions.csv").exists()
 
 
+@pytest.mark.slow
 def test_videos_texts_and_parts_of_files_are_kept(tmp_path):
     root = tmp_path / "data"
     root.mkdir()

@@ -135,7 +135,7 @@ def test_the_row_of_a_network_and_its_last_one(monkeypatch):
         loss = torch.nn.functional.cross_entropy(logits, data.labels)
         assert first[f"imbalance/head_loss_{name}"] == pytest.approx(loss.item(), abs=1e-6)
         sure = logits.softmax(dim=1)[torch.arange(len(data)), data.labels].mean()
-        assert first[f"imbalance/confidence_{name}"] == pytest.approx(float(sure), abs=1e-6)
+        assert first[f"imbalance/confidence_{name}"] == pytest.approx(float(sure.detach()), abs=1e-6)
         gradients = torch.autograd.grad(
             network.loss(network(data.inputs), data.labels).mean(), list(network.encoders[name].parameters())
         )

@@ -253,7 +253,7 @@ class Malicious:
         return Path.touch, (self.trace,)
 
 
-@pytest.mark.parametrize("write", [lambda x, path: path.write_bytes(pickle.dumps(x)), torch.save])
+@pytest.mark.parametrize("write", [lambda x, path: path.write_bytes(pickle.dumps(x, protocol=2)), torch.save])
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "weights.pt"])
 def test_a_malicious_file_is_refused_and_runs_nothing(write, name, tmp_path):
     write({"weight": Malicious(tmp_path / "ran")}, tmp_path / name)

@@ -321,6 +321,7 @@ def in_shards(tmp_path_factory):
     return tuple(yaml.safe_load_all(compile_pipeline(path, PARAMS)))
 
 
+@pytest.mark.slow
 def test_shards_are_prepared_in_parallel_and_joined(in_shards):
     found = all_tasks(in_shards)
     assert set(found) - {"shards", "steps", "measurings", "trainings"} == {*STEPS, "list-shards", "join-shards"}
@@ -333,6 +334,7 @@ def test_shards_are_prepared_in_parallel_and_joined(in_shards):
     assert measured == {"outputArtifactKey": "store", "producerTask": "join-shards"}
 
 
+@pytest.mark.slow
 def test_what_decides_a_shard_comes_with_it_as_values(in_shards):
     """Within a loop the local runners give no values of other steps, and an artifact would not decide anything."""
     found = all_tasks(in_shards)
@@ -349,6 +351,7 @@ def test_what_decides_a_shard_comes_with_it_as_values(in_shards):
         assert found[step]["cachingOptions"]["enableCache"]
 
 
+@pytest.mark.slow
 def test_the_pods_of_shards_ask_for_what_the_other_steps_do(in_shards):
     spec, platforms = in_shards
     json_format.ParseDict(spec, pipeline_pb.PipelineSpec())

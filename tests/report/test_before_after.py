@@ -134,6 +134,7 @@ def test_what_cannot_be_compared_is_one_message(small_root, stores, earlier, tmp
         read_before(tmp_path / "other.json", config_of(small_root, range(SEEDS)), stores[1])
 
 
+@pytest.mark.slow
 def test_the_command_shows_before_and_after_and_says_why_they_are_alike(
     pipeline, small_root, small_store, tmp_path, capsys
 ):

@@ -76,6 +76,7 @@ def faulty(tmp_path_factory):
     return root, config, store, folder
 
 
+@pytest.mark.slow
 def test_the_faults_are_found_and_named(faulty):
     _, _, _, folder = faulty
     by_id = {row["id"]: row for row in rows_of(folder)}
@@ -98,6 +99,7 @@ def test_the_faults_are_found_and_named(faulty):
     assert ranking[17] == "train-owl-7"  # a leak comes before all that is likely clean
 
 
+@pytest.mark.slow
 def test_the_table_is_complete_and_the_same_in_both_files(faulty):
     _, _, store, folder = faulty
     rows, table = rows_of(folder), read_table(folder / "audit.parquet", "audit").to_pylist()
@@ -113,6 +115,7 @@ def test_the_table_is_complete_and_the_same_in_both_files(faulty):
     assert all(row["class"] == labels[row["id"]] for row in rows)
 
 
+@pytest.mark.slow
 def test_the_summary_has_shares_with_intervals_and_provenance(faulty):
     _, _, store, folder = faulty
     summary = read_json(folder / "audit.json", "audit")
@@ -188,6 +191,7 @@ def test_no_network_sees_a_group_of_what_it_predicts_and_test_is_judged_without_
     assert len(rows) == 48 + 18
 
 
+@pytest.mark.slow
 def test_only_an_audit_of_the_same_store_is_given_on(faulty, small_store, tmp_path):
     _, _, store, folder = faulty
     names = ("audit.json", "audit.csv", "audit.parquet", "audit.html")
@@ -208,6 +212,7 @@ def test_more_folds_than_groups_and_heads_without_a_loss_are_errors(small_root, 
         audit(config_from_tree(tree, "params.yaml"), small_store, tmp_path / "audit")
 
 
+@pytest.mark.slow
 def test_applying_an_audit_writes_decisions_that_prepare_takes(faulty, tmp_path):
     root, config, store, folder = faulty
     apply_audit(config, store, folder, 0.5)
@@ -237,6 +242,7 @@ def test_applying_an_audit_writes_decisions_that_prepare_takes(faulty, tmp_path)
     path.unlink()
 
 
+@pytest.mark.slow
 def test_the_commands_audit_if_asked_or_enabled_and_write_decisions(faulty, tmp_path, monkeypatch, capsys):
     root, _, store, folder = faulty
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_invariants import CASES, TWO
+from test_invariants import CASES, FIRST, TWO
 from toy import SGD, Toy, contradicting, facts_of, mislabelled, network_for, start
 
 from bss.balance.schedulers.uniform import UniformEntry as Uniform
@@ -45,7 +45,14 @@ def after_each_epoch(strategy, data):
         yield run, epoch, sum(map(len, batches))
 
 
-@pytest.mark.parametrize("case", [name for name, strategy in ALL_CASES.items() if not strategy.plain])
+@pytest.mark.parametrize(
+    "case",
+    [
+        name if name in (GROWING, FIRST[strategy.kind]) else pytest.param(name, marks=pytest.mark.slow)
+        for name, strategy in ALL_CASES.items()
+        if not strategy.plain
+    ],
+)
 def test_reused_rehearsals_count_the_same(case, monkeypatch):
     data, flops, rehearsals = Toy(TWO), None, []
     step = EpochFlops._step

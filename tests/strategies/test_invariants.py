@@ -1,6 +1,7 @@
 """What holds for every strategy: each file of bss/strategies has its entries in CASES."""
 
 import copy
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -204,6 +205,21 @@ def weights_of(network):
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
+@functools.cache
+def trained(case):
+    """Return the network and the run of a training with two modalities, shared by tests that only read them."""
+    network = network_for(CASES[case], TWO)
+    return network, train(CASES[case], network, toy_for(CASES[case], TWO))
+
+
+@functools.cache
+def plainly_trained(names):
+    """Return the network of a plain training and its losses."""
+    network, losses = make_network(names), []
+    train(None, network, Toy(names), observe=lambda i, o, loss: losses.append(loss.tolist()))
+    return network, losses
+
+
 def assert_close(one, other, atol=1e-6):
     for name, value in weights_of(one).items():
         torch.testing.assert_close(value, other.state_dict()[name], atol=atol, rtol=1e-5)
@@ -231,21 +247,17 @@ def test_every_strategy_is_here():
 @pytest.mark.parametrize("case", NEUTRAL)
 @pytest.mark.parametrize("names", [TWO, THREE], ids=["two", "three"])
 def test_neutral_or_outside_its_window_it_is_plain_training_to_the_bit(case, names):
-    data, plain, other = Toy(names), make_network(names), make_network(names)
-    losses = {}
-    for key, strategy, network in (("plain", None, plain), ("neutral", NEUTRAL[case], other)):
-        losses[key] = []
-        train(strategy, network, data, observe=lambda i, o, loss, key=key: losses[key].append(loss.tolist()))
-    assert losses["plain"] == losses["neutral"]
+    (plain, expected), other, losses = plainly_trained(names), make_network(names), []
+    train(NEUTRAL[case], other, Toy(names), observe=lambda i, o, loss: losses.append(loss.tolist()))
+    assert losses == expected
     for name, value in plain.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
 
 
 @every
 def test_it_changes_training_or_is_a_control_that_need_not(case):
-    plain, other = network_for(CASES[case], TWO), network_for(CASES[case], TWO)
+    plain, (other, _) = network_for(CASES[case], TWO), trained(case)
     train(None, plain, toy_for(CASES[case], TWO))
-    train(CASES[case], other, toy_for(CASES[case], TWO))
     changed = any(not torch.equal(value, other.state_dict()[name]) for name, value in plain.state_dict().items())
     assert changed != CASES[case].plain
 
@@ -254,8 +266,7 @@ def test_it_changes_training_or_is_a_control_that_need_not(case):
 def test_parts_of_a_batch_add_up(case):
     if case in BY_PART:
         pytest.skip("acts by part")
-    whole, parts = network_for(CASES[case], TWO), network_for(CASES[case], TWO)
-    one = train(CASES[case], whole, toy_for(CASES[case], TWO))
+    (whole, one), parts = trained(case), network_for(CASES[case], TWO)
     other = train(CASES[case], parts, toy_for(CASES[case], TWO), accumulate=4)
     assert_close(whole, parts)
     assert_same_state(one.context.state, other.context.state, atol=1e-4)
@@ -267,8 +278,7 @@ def test_two_ranks_are_one(case):
         with pytest.raises(ValueError, match=r"train\.processes"):
             CASES[case].check(replace(setting_for(make_network(TWO)), ranks=2))
         return
-    alone = network_for(CASES[case], TWO)
-    run = train(CASES[case], alone, toy_for(CASES[case], TWO))
+    alone, run = trained(case)
     (first, one), (second, two) = train_on_ranks(CASES[case], TWO, 2)
     assert_close(alone, first)
     for name, value in first.state_dict().items():
