@@ -104,7 +104,8 @@ def require_texts(
     """Raise `BssError` if a column of texts, in the manifest at `path`, holds files."""
     texts = [name for name, kind in modalities.items() if isinstance(kind, TextKind)]
     for name in texts:
-        if any(sample.files.get(name) in contents for sample in samples):
+        files = [sample.files.get(name) for sample in samples]  # a modality may be missing in a sample
+        if any(file is not None and file in contents for file in files):
             raise BssError(
                 f"{path}: {name} is of kind text, but its column holds files. Texts are columns of text, or "
                 ".txt members of shards; name another column."
