@@ -12,9 +12,12 @@ from bss.errors import BssError
 from bss.files import digest_json, read_json
 from bss.kubeflow.groups import MOST_GROUPS, group_size, group_trials, read_group
 from bss.kubeflow.lists import LONGEST
+from bss.kubeflow.parameters import stage_part
 from bss.kubeflow.trainings import collect_trials, list_trials, most_epochs, taught_strategies
 from bss.stages.schedule import schedule
 from bss.training import trial_folder
+from bss.training.trial_spec import TrialId
+from components.schedule.component import schedule as schedule_step
 from components.train.component import train as train_step
 
 MAX_ARG_STRLEN = 32 * 4096
@@ -163,6 +166,31 @@ def test_two_thousand_trainings_fit_into_what_kubeflow_passes_on(tmp_path):
     assert len(argument_of_compare(MOST_GROUPS)) < MAX_ARG_STRLEN
     assert starts(argument_of_compare(MOST_GROUPS))
     assert not starts(argument_of_compare(2000))  # as an artifact each, they would not
+
+
+def test_the_step_schedule_groups_by_the_longest_training_and_by_teachers(
+    pipeline, small_store, tree, make_config, tmp_path
+):
+    strategies = {"longer": {"kind": "longer", "times": 2.5}, "umt": {"kind": "umt"}}
+    rows = ["uniform+umt", "uniform", "uniform+longer", "bss-h+umt"]
+    tree |= {"seeds": [0], "strategies": strategies, "combinations": rows, "compare": {}}
+    part = SimpleNamespace(path=str(pipeline[0] / "scores"), metadata={"epoch_seconds": 250})
+    plans = SimpleNamespace(path=str(tmp_path / "plans"), metadata={})
+    groups = schedule_step.python_func(
+        parameters=stage_part(make_config(tree), "schedule"),
+        store_digest="",
+        scores_digests=[],
+        trials_per_pod=0,
+        store=SimpleNamespace(path=str(small_store)),
+        measured=[part],
+        scores=SimpleNamespace(path=str(tmp_path / "scores")),
+        plans=plans,
+        summary=SimpleNamespace(path=str(tmp_path / "summary.md")),
+    )
+    listed = [read_group(tmp_path / "plans", **group) for group in groups]
+    found = [[TrialId(t["scheduler"], 0, t.get("strategy", "none")).row for t in group] for group in listed]
+    # A training of 8 epochs takes 2000 s, so that a pod trains one; of 3 epochs, all four would fit.
+    assert found == [["uniform"], ["uniform+longer"], ["uniform+umt", "bss-h+umt"]]
 
 
 def test_a_step_trains_the_teachers_of_a_seed_once(pipeline, small_store, tree, make_config, tmp_path, monkeypatch):
