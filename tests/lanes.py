@@ -155,7 +155,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the libraries, which stay: full collections took one second in 25."""
-    gc.collect()
     gc.freeze()
 
 
