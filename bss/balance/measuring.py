@@ -17,7 +17,7 @@ from bss.balance.sorting import Indices
 
 LEAST_OBSERVED = 0.9
 """If a smaller share of the samples is observed between two measurements, the indices may be wrong."""
-STACKLEVEL = 5
+STACKLEVEL = 4
 """Stack level of the line that calls `set_epoch`, seen from `measured_scores`."""
 
 
