@@ -23,6 +23,7 @@ LEFT_OUT = {
 WITH_DEFAULTS = {
     "network.agreement": "for prediction: surest alone",
     "network.heads": "linear heads by default: docs/networks.md",
+    "train.decay.kind": "step, which needs no name",
 }
 """Keys that neither file has."""
 
