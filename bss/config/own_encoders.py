@@ -56,7 +56,7 @@ class Lora:
     """The update is scaled by alpha / r."""
     dropout: float = 0.0
     """Of the adapters' inputs."""
-    target_modules: tuple[str, ...] | Literal["all-linear"] | None = None
+    target_modules: tuple[str, ...] | str | None = None
     """Layers that get adapters, by the ends of their names; `all-linear`: all linear layers; null: peft's default for
     the architecture, if it has one."""
 
@@ -65,8 +65,9 @@ class Lora:
         require(self.r >= 1, "r", self.r, "at least 1")
         require(self.alpha > 0, "alpha", self.alpha, "greater than 0")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
-        some = self.target_modules is None or (self.target_modules != () and all(self.target_modules))
-        require(some, "target_modules", self.target_modules, "names of layers, all-linear, or null")
+        named = isinstance(self.target_modules, tuple) and self.target_modules != () and all(self.target_modules)
+        fits = named or self.target_modules in (None, "all-linear")
+        require(fits, "target_modules", self.target_modules, "a list of names of layers, all-linear, or null")
 
 
 @dataclass(frozen=True)

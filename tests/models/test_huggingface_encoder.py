@@ -10,6 +10,7 @@ import torch
 import transformers as hf
 
 from bss.balance.criteria import gradient_magnitude
+from bss.config import config_from_tree
 from bss.config.encoders import MlpConfig
 from bss.config.own_encoders import HuggingfaceConfig, Lora
 from bss.config.schema import NetworkConfig
@@ -302,6 +303,22 @@ def test_adapters_are_in_network_json_and_every_operation_is_deterministic_on_gp
 def test_layers_that_cannot_have_adapters_are_named(models, name, targets, message):
     with pytest.raises(BssError, match=r"^params\.yaml: network\.encoders\.thing\.lora\.target_modules: " + message):
         network_of(models, name, trainable="lora", lora=Lora(target_modules=targets))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"lora": {"r": 0}}, r"\.lora: `r` must be at least 1, but got: 0"),
+        ({"lora": {"rank": 4}}, r"\.lora\.rank: unknown key; known keys of .*: r, alpha, dropout, target_modules"),
+        ({"lora": {"target_modules": "query"}}, r"\.lora: `target_modules` must be a list of .*, but got: 'query'"),
+        ({"trainable": "all", "lora": {}}, r": `lora` must be null for trainable all"),
+        ({"trainable": "adapters"}, r": `trainable` must be none, last:N with N at least 1, all, or lora"),
+    ],
+)
+def test_options_that_make_no_adapters_are_named(keys, message, tree):
+    tree["network"]["encoders"]["image"] = {"kind": "huggingface", "model": "vit", "trainable": "lora", **keys}
+    with pytest.raises(BssError, match=r"network\.encoders\.image" + message):
+        config_from_tree(tree, "params.yaml")
 
 
 def test_without_peft_the_message_names_the_extra(models, monkeypatch):
