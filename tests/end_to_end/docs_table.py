@@ -282,7 +282,6 @@ PARAMETERS: dict[tuple[str, str], dict] = {
         "text": {"kind": "text", "tokenizer": "tokenizer"},
         "image": {"kind": "image", "height": 224, "width": 224},
     },
-    ("docs/networks.md", "image: {kind: huggingface,"): {"image": {"kind": "image", "height": 224, "width": 224}},
     ("docs/networks.md", "image: {kind: python,"): {
         "image": {"kind": "image"},
         "audio": {"kind": "audio"},
