@@ -34,16 +34,10 @@ CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 15, 4
 BACKOFF_SECONDS = 0.5
 """Seconds before the first retry of an interrupted object; doubles with each further one."""
 REFUSED = frozenset(
-    {
-        "401",
-        "403",
-        "AccessDenied",
-        "ExpiredToken",
-        "Forbidden",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "SignatureDoesNotMatch",
-    }
+    (
+        *("401", "403", "AccessDenied", "ExpiredToken", "Forbidden"),
+        *("InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"),
+    )
 )
 """Error codes for unknown or unauthorised credentials."""
 

@@ -67,7 +67,7 @@ def _download(settings: PrepareConfig, url: str, objects: Mapping[str, StoredObj
         return
     files = _manifest(settings, url, objects, folder)
     download_objects(url, objects, files, folder)
-    below = defaultdict(list)
+    below: dict[str, list[str]] = defaultdict(list)
     for name in objects:
         below[posixpath.dirname(name)].append(name)
     kinds = settings.modalities
@@ -76,7 +76,7 @@ def _download(settings: PrepareConfig, url: str, objects: Mapping[str, StoredObj
     tokenizers = [kind.tokenizer for kind in kinds.values() if isinstance(kind, TextKind)]
     values |= {value for value in (settings.truth, settings.decisions, *settings.shared_files, *tokenizers) if value}
     named = {posixpath.normpath(value) for value in values}
-    found = {name for value in named for name in ([value] if value in objects else below.get(value, ()))}
+    found = {name for value in named for name in ([value] if value in objects else below.get(value, []))}
     download_objects(url, objects, found, folder)
 
 

@@ -8,6 +8,8 @@ from buckets import bucket_fixture
 from embedded_data import make_parameters, members, table, write_files, write_shard, write_table
 from refused import refused
 
+from bss.config.modalities import FramesKind, TextKind
+from bss.config.schema import PrepareConfig
 from bss.data.store import Store
 from bss.remote import object_store, s3_files
 from bss.remote.s3_files import digest_listing, list_objects
@@ -196,6 +198,18 @@ def test_a_file_beside_the_data_is_edited_there(client, many, tmp_path):
         assert client.get_object(Bucket="raw-data", Key="of/pets/of/decisions.csv")["Body"].read() == content.encode()
     with edited(str(tmp_path), "decisions.csv") as path:
         assert path == tmp_path / "decisions.csv"
+
+
+def test_folders_texts_and_tokenizers_are_read_and_nothing_else(client, tmp_path):
+    named = ["shots/a/1.png", "shots/a/2.png", "words/1.txt", "tokens/tokenizer.json", "truth.csv", "m.tsv"]
+    others = ["shots/a/deep/3.png", "shots/b/1.png", "words/2.txt", "tokens2/tokenizer.json", "n.tsv"]
+    for name in (*named, *others):
+        client.put_object(Bucket="raw-data", Key=f"of/pets/{name}", Body=b"id\tview\twords\n1\tshots/a/\twords/1.txt\n")
+    kinds = {"view": FramesKind("frames"), "words": TextKind("text", tokenizer="tokens", source="file")}
+    settings = PrepareConfig(URL, kinds, manifest="m.tsv", truth="truth.csv")
+    for wanted, found in ((settings, named), (replace(settings, source="a-published-dataset"), named + others)):
+        with raw_root(wanted) as root:
+            assert {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()} == set(found)
 
 
 def test_too_small_a_disk_is_refused_before_anything_is_read(client, many, tmp_path, monkeypatch):
