@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from bss.config import config_from_tree
@@ -24,6 +25,10 @@ os.environ["DVC_SYSTEM_CONFIG_DIR"] = str(Path(__file__).with_name("dvc_system")
 # What is compiled once is not compiled again in every process that a test starts.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# On a busy machine a test must not fail because it is slow.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 CLASSES = ("cat", "dog", "owl")
 PER_SPLIT = {"train": 16, "val": 6, "test": 6}
