@@ -76,9 +76,7 @@ def test_averaging_changes_what_is_evaluated_and_saved_and_not_the_training(sett
     assert with_average["steps"] == without["steps"] == 9
 
 
-def test_a_training_that_stops_early_counts_its_steps_resumes_and_is_a_result(
-    setting, whole, tmp_path, monkeypatch
-):
+def test_a_training_that_stops_early_counts_its_steps_resumes_and_is_a_result(setting, whole, tmp_path, monkeypatch):
     config, *rest = setting
     never = EarlyStopping(patience=1, min_delta=100)  # no epoch rises by 100 points above the first
     early = replace(config, train=replace(config.train, early_stopping=never), seeds=(0,))
