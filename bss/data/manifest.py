@@ -102,7 +102,7 @@ def require_texts(
     """Raise `BssError` if a column of texts, in the manifest at `path`, holds files."""
     texts = [name for name, kind in modalities.items() if isinstance(kind, TextKind)]
     for name in texts:
-        if any(sample.files.get(name) in contents for sample in samples):
+        if any(name in sample.files and sample.files[name] in contents for sample in samples):
             raise BssError(
                 f"{path}: {name} is of kind text, but its column holds files. Texts are columns of text, or "
                 ".txt members of shards; name another column."
