@@ -195,13 +195,18 @@ class _Model:
         return torch.stack(columns, dim=1) + self.shares.log_softmax(dim=0)
 
     def fit(self, logits: Tensor, labels: Tensor, odds: Tensor) -> None:
-        """Set shares and constants to their most probable values."""
+        """Set shares and constants to their most probable values.
+
+        A step that leaves the range of numbers, as predictions near chance may cause, ends the search at the best ones.
+        """
         fitted = [self.shares, self.temperatures, self.blind]
+        best, least = [parameter.clone() for parameter in fitted], torch.inf
         for parameter in fitted:
             parameter.requires_grad_()
         optimiser = torch.optim.LBFGS(fitted, max_iter=300, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
+            nonlocal best, least
             optimiser.zero_grad()
             evidence = self.joint(logits, labels, odds).logsumexp(dim=1).sum()
             prior = KNOWN_CLEAN * self.shares.log_softmax(dim=0)[0]
@@ -209,11 +214,13 @@ class _Model:
             prior = prior - ((self.blind - BLIND) / BLIND_DEVIATION).square().sum() / 2
             value = -(evidence + prior)
             value.backward()
+            if value < least:
+                best, least = [parameter.detach().clone() for parameter in fitted], value.item()
             return value
 
         optimiser.step(loss)
-        for parameter in fitted:
-            parameter.requires_grad_(False)
+        for parameter, values in zip(fitted, best, strict=True):
+            parameter.requires_grad_(False).copy_(values)
 
 
 def share(expected: float, n: int) -> dict[str, float]:

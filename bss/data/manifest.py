@@ -16,7 +16,7 @@ from bss.data.decode.paths import LinkOutsideError, boundary, inside
 from bss.data.embedded.contents import Contents
 from bss.data.embedded.rows import read_tables
 from bss.data.embedded.webdataset import ABSENT
-from bss.data.manifest_files import is_shard, manifest_files
+from bss.data.manifest_files import manifest_files
 from bss.data.read_csv import Row, listed, read_csv
 from bss.data.read_parquet import read_parquet
 from bss.data.rows import (
@@ -34,8 +34,6 @@ from bss.data.rows import (
 from bss.data.store import SPLITS
 from bss.data.table_contents import PARTS_CURE, header_note
 from bss.errors import BssError, raise_problems
-
-MANIFEST_CURE = "Set prepare.manifest to the manifest's name inside {root}."
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,9 @@ def read_manifest(
     "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are still raised.
     """
     path = root / name
-    files = manifest_files(root, name, links, MANIFEST_CURE.format(root=root))
+    files = manifest_files(root, name, links, f"Set prepare.manifest to the manifest's name inside {root}.")
     tables = read_tables(root, files, {*REQUIRED, "group", *modalities, *span_columns_of(modalities)})
-    absent = ABSENT if is_shard(files[0]) else EMPTY
+    absent = ABSENT if files[0].suffix == ".tar" else EMPTY
     manifest = check_rows(path, tables.columns, tables.rows, modalities, on_bad, tables.faults, root, absent)
     require_texts(path, manifest.samples, modalities, tables.contents)
     return replace(manifest, files=files, contents=tables.contents)
@@ -104,8 +102,7 @@ def require_texts(
     """Raise `BssError` if a column of texts, in the manifest at `path`, holds files."""
     texts = [name for name, kind in modalities.items() if isinstance(kind, TextKind)]
     for name in texts:
-        files = [sample.files.get(name) for sample in samples]  # a modality may be missing in a sample
-        if any(file is not None and file in contents for file in files):
+        if any(name in sample.files and sample.files[name] in contents for sample in samples):
             raise BssError(
                 f"{path}: {name} is of kind text, but its column holds files. Texts are columns of text, or "
                 ".txt members of shards; name another column."
