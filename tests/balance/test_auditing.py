@@ -150,6 +150,16 @@ def test_a_modality_near_chance_is_not_blamed():
     assert (result.probability > 0.5).mean() < 0.01
 
 
+def test_predictions_near_chance_have_finite_verdicts():
+    random = np.random.default_rng(20)
+    for scale in (0.001, 0.01, 0.1):
+        labels = random.integers(0, 10, 180)
+        near = {name: random.normal(size=(1, 10)) + scale * random.normal(size=(180, 10)) for name in "ab"}
+        found = audit(near, labels)
+        assert np.isfinite(found.probability).all()
+        assert min(found.temperatures.values()) > 0.01
+
+
 def test_emptiness_is_explained_by_the_input():
     logits, y, _, _ = drawn(3, sure=9.0)
     silent = np.zeros(len(y))
