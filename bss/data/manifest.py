@@ -16,7 +16,7 @@ from bss.data.decode.paths import LinkOutsideError, boundary, inside
 from bss.data.embedded.contents import Contents
 from bss.data.embedded.rows import read_tables
 from bss.data.embedded.webdataset import ABSENT
-from bss.data.manifest_files import manifest_files
+from bss.data.manifest_files import is_shard, manifest_files
 from bss.data.read_csv import Row, listed, read_csv
 from bss.data.read_parquet import read_parquet
 from bss.data.rows import (
@@ -34,6 +34,8 @@ from bss.data.rows import (
 from bss.data.store import SPLITS
 from bss.data.table_contents import PARTS_CURE, header_note
 from bss.errors import BssError, raise_problems
+
+MANIFEST_CURE = "Set prepare.manifest to the manifest's name inside {root}."
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ def read_manifest(
     "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are still raised.
     """
     path = root / name
-    files = manifest_files(root, name, links, f"Set prepare.manifest to the manifest's name inside {root}.")
+    files = manifest_files(root, name, links, MANIFEST_CURE.format(root=root))
     tables = read_tables(root, files, {*REQUIRED, "group", *modalities, *span_columns_of(modalities)})
-    absent = ABSENT if files[0].suffix == ".tar" else EMPTY
+    absent = ABSENT if is_shard(files[0]) else EMPTY
     manifest = check_rows(path, tables.columns, tables.rows, modalities, on_bad, tables.faults, root, absent)
     require_texts(path, manifest.samples, modalities, tables.contents)
     return replace(manifest, files=files, contents=tables.contents)
