@@ -13,7 +13,10 @@ from benchmarks.crema import plan_of
 from benchmarks.digits_tree import digits_config, prepare_digits
 from benchmarks.record import Benchmark, main
 from bss.data.store import Store
-from bss.training import trial
+from bss.training import final_metrics, trial
+
+MEASURING = {"imbalance_row": trial, "final_imbalance": final_metrics}
+"""Where what measures is called."""
 
 
 def run(repetitions: int, every: int, folder: str) -> list[Line]:
@@ -28,11 +31,11 @@ def _measure(repetitions: int, every: int, folder: Path) -> list[Line]:
     config = digits_config(folder, "cpu", f"evaluation.imbalance_every={every}")
     store = Store.open(prepare_digits(config, folder))
     plan = plan_of(config, "uniform", len(store.rows("train")))
-    counted = {name: Counted(getattr(trial, name)) for name in ("imbalance_row", "final_imbalance")}
+    counted = {name: Counted(getattr(module, name)) for name, module in MEASURING.items()}
     in_epochs, at_end, rest = [], [], []
     with ExitStack() as patches:
         for name, call in counted.items():
-            patches.enter_context(patch.object(trial, name, call))
+            patches.enter_context(patch.object(MEASURING[name], name, call))
         for seed in range(repetitions):
             before = {name: call.seconds for name, call in counted.items()}
             started = time.process_time()

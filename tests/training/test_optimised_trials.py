@@ -55,9 +55,9 @@ def whole(setting, tmp_path_factory):
     return path, trained(setting, path)
 
 
-def test_stopped_after_every_step_it_ends_with_the_same_bytes(setting, whole, tmp_path, monkeypatch):
+def test_stopped_after_every_step_it_ends_with_the_same_bytes(setting, whole, tmp_path):
     path, stops = tmp_path / "seed=0", 0
-    while not run_until(setting, path, "uniform", 0, monkeypatch):
+    while not run_until(setting, path, "uniform", 0):
         stops += 1
     assert stops == 9
     assert content(path) == content(whole[0])
@@ -76,12 +76,12 @@ def test_averaging_changes_what_is_evaluated_and_saved_and_not_the_training(sett
     assert with_average["steps"] == without["steps"] == 9
 
 
-def test_a_training_that_stops_early_counts_its_steps_resumes_and_is_a_result(setting, whole, tmp_path, monkeypatch):
+def test_a_training_that_stops_early_counts_its_steps_resumes_and_is_a_result(setting, whole, tmp_path):
     config, *rest = setting
     never = EarlyStopping(patience=1, min_delta=100)  # no epoch rises by 100 points above the first
     early = replace(config, train=replace(config.train, early_stopping=never), seeds=(0,))
     path, stops = tmp_path / "uniform" / "seed=0", 0
-    while not run_until((early, *rest), path, "uniform", 0, monkeypatch):
+    while not run_until((early, *rest), path, "uniform", 0):
         stops += 1
     assert stops == 6
     straight = tmp_path / "straight" / "seed=0"

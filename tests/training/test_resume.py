@@ -199,7 +199,7 @@ def test_killed_at_random_moments(start, pipeline, tmp_path):
 def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_path, monkeypatch):
     config, store, plans = setting
     config = replace(config, resources=replace(config.resources, checkpoints=CheckpointsConfig(minutes=None)))
-    train_epoch, evaluate, trained, stops = trial.train_epoch, trial.evaluate, [], iter([True, False] * 3)
+    train_epoch, evaluate, trained, stops = trial.train_epoch, trial.evaluate_and_read, [], iter([True, False] * 3)
 
     def count_steps(network, optimiser, data, batches, observe, wrapped, ranks, done, *rest, **named):
         trained.append(len(batches) - done[0])
@@ -211,7 +211,7 @@ def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_pat
         return evaluate(*arguments)
 
     monkeypatch.setattr(trial, "train_epoch", count_steps)
-    monkeypatch.setattr(trial, "evaluate", evaluate_unless_stopped)
+    monkeypatch.setattr(trial, "evaluate_and_read", evaluate_unless_stopped)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             train_at(tmp_path / "seed=0", config, store, plans, name, 0, lambda row: None)
