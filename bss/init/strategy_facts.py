@@ -5,6 +5,7 @@ from dataclasses import dataclass
 BEST_TEST = "best test epoch"
 BB = "BalanceBenchmark, selected on validation"
 RERUN = "rerun by the authors of MIDAS, selected on validation, three seeds"
+MATRIX = "[yes](strategy-matrix.md)"
 REPLICATION = "a replication with five seeds, plain training 61.59"
 
 
@@ -36,13 +37,16 @@ FACTS: dict[str, Facts] = {
             "`encoder_gradients: 3.0`",
             "ARL's public code never uses its weights: it is `unimodal: 4.0`",
         ),
+        measured=MATRIX,
     ),
     "longer": Facts(
         "1, and `times` as many steps",
         differences=("with more epochs the selection on val also has more checkpoints to choose from",),
     ),
-    "mixup": Facts("1", differences=("mixes features, so that it suits any kind of input; one process only",)),
-    "modality-dropout": Facts("1"),
+    "mixup": Facts(
+        "1", differences=("mixes features, so that it suits any kind of input; one process only",), measured=MATRIX
+    ),
+    "modality-dropout": Facts("1", measured=MATRIX),
     "ogm": Facts(
         "1",
         (
@@ -57,8 +61,9 @@ FACTS: dict[str, Facts] = {
             "their sum or their least",
             "for fusions that are not additive public code does nothing; here the share is that of any fusion",
         ),
+        measured=MATRIX,
     ),
-    "mlb": Facts("1", differences=("for more than two modalities: against the mean of the others",)),
+    "mlb": Facts("1", differences=("for more than two modalities: against the mean of the others",), measured=MATRIX),
     "agm": Facts(
         "1; fusions that are not additive run the fusion head once per part of the modalities",
         (
@@ -68,6 +73,7 @@ FACTS: dict[str, Facts] = {
         ),
         ("public code zeroes inputs; here features are zeroed, which costs no pass of an encoder",),
         modalities="any; 2 to 5 for a fusion that is not additive",
+        measured=MATRIX,
     ),
     "amss": Facts(
         "1",
@@ -79,6 +85,7 @@ FACTS: dict[str, Facts] = {
             "alone are "
             "masked",
         ),
+        measured=MATRIX,
     ),
     "g-blending": Facts(
         "1, and an evaluation of train every `every` epochs",
@@ -91,6 +98,7 @@ FACTS: dict[str, Facts] = {
             "the paper estimates from unimodal probe trainings; here from the heads of the network itself",
             "public code takes the absolute gain, which rewards a head that got worse; here such a head weighs 0",
         ),
+        measured=MATRIX,
     ),
     "lfm": Facts(
         "1",
@@ -99,6 +107,7 @@ FACTS: dict[str, Facts] = {
             "public code swaps the arguments of its divergence (`divergence: code`) and has no contrastive term",
             "its curve is a polynomial fitted to an earlier run (`schedule: fitted`); the learned schedule is not here",
         ),
+        measured=MATRIX,
     ),
     "mbsd": Facts(
         "1",
@@ -126,6 +135,7 @@ FACTS: dict[str, Facts] = {
             "prototypes are means of the training features of an epoch, without a pass of their own",
             "the entropy term of the paper is not implemented, as in public code",
         ),
+        measured=MATRIX,
     ),
     "smp": Facts(
         "1 or less: a frozen encoder has no backward pass",
@@ -140,6 +150,7 @@ FACTS: dict[str, Facts] = {
         "1",
         (f"77.48 to 78.12 / 74.78 to 76.28 ({BEST_TEST}; the same command twice is 1.2 points apart)",),
         ("with `through: heads` it is late fusion of independent networks",),
+        measured=MATRIX,
     ),
     "mmpareto": Facts(
         "1.67: a second backward pass",
@@ -149,6 +160,7 @@ FACTS: dict[str, Facts] = {
             f"65.51 ({REPLICATION})",
         ),
         ("public code compares lengths per tensor (`norm: tensor`), the paper per modality",),
+        measured=MATRIX,
     ),
     "opm": Facts(
         "1, and a pass of the fusion head per modality",
@@ -159,6 +171,7 @@ FACTS: dict[str, Facts] = {
             "that it reads "
             "again",
         ),
+        measured=MATRIX,
     ),
     "smv": Facts(
         "1 to 3: up to four copies for two modalities, each of one encoder; and an evaluation of train per epoch",
@@ -183,6 +196,7 @@ FACTS: dict[str, Facts] = {
             "classes",
             "scores are not observed after the warm-up: BSS-L online keeps those that it has",
         ),
+        measured=MATRIX,
     ),
     "midas": Facts(
         "1, and a pass of the fusion head per modality",
@@ -207,6 +221,7 @@ FACTS: dict[str, Facts] = {
         "1, and an optimiser step per modality",
         (f"79.43 / 70.04 / 51.65 ({BEST_TEST})", f"72.30 / 69.05 / 49.99 ({BB})"),
         ("public code never applies its projection: what was published is alternating training of one shared head",),
+        measured=MATRIX,
     ),
     "reconboost": Facts(
         "1 to 1.5, and with `teachers: pretrained` the training of the teachers",
