@@ -23,7 +23,7 @@ SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
 MOMENTS = {
     "a training step": ("bss.training.resume.state", "TrainingState.after_step", 5),
     "a checkpoint": ("bss.training.resume.checkpoints", "Checkpoints.save", 3),
-    "the evaluation at an epoch's end": ("bss.training.trial", "evaluate", 4),
+    "the evaluation at an epoch's end": ("bss.training.trial", "evaluate_and_read", 4),
     "measuring by a pass": ("bss.training.begin_epoch", "measure", 1),
     "writing the result": ("bss.training.trial_files", "write_json", 2),
     "the warm-up of measuring": ("bss.training.uniform", "train_epoch", 1),
