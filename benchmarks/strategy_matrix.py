@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.matrix_page import read_matrix
 from benchmarks.planted_faults import FAULTS, plant
 from benchmarks.record import PROJECT
+from bss.config.decay import StepDecay
 from bss.config.load import read_yaml
 from bss.errors import BssError
 from bss.init.yaml_style import block_style
@@ -68,14 +69,13 @@ def parameters(root: str | None, seeds: int, epochs: int | None = None) -> dict[
 
 
 def _stretch(tree: dict[str, Any], epochs: int) -> None:
-    factor = epochs / tree["train"]["epochs"]
+    before, decay = tree["train"]["epochs"], tree["train"]["decay"]
     tree["train"]["epochs"] = epochs
-    decay = tree["train"]["decay"]
-    decay["at"] = list(dict.fromkeys(max(1, round(factor * at)) for at in decay["at"]))
+    decay["at"] = list(StepDecay(tuple(decay["at"])).stretched(before, epochs).at)
     for scheduler in tree["schedule"]["schedulers"].values():
         pacing = scheduler.get("pacing", {})
         if "grow_epochs" in pacing:
-            pacing["grow_epochs"] = max(1, round(factor * pacing["grow_epochs"]))
+            pacing["grow_epochs"] = max(1, round(pacing["grow_epochs"] * epochs / before))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """How the learning rate changes while a network trains: `train.decay`."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Tag
 
@@ -20,6 +20,11 @@ class StepDecay:
         """Check the ranges."""
         require(all(epoch >= 1 for epoch in self.at), "at", self.at, "epochs of at least 1")
         require(0 < self.factor <= 1, "factor", self.factor, "in (0, 1]")
+
+    def stretched(self, before: int, after: int) -> Self:
+        """Return the decay of `before` epochs, moved in proportion to `after` epochs."""
+        at = tuple(max(1, round(epoch * after / before)) for epoch in self.at)
+        return replace(self, at=tuple(dict.fromkeys(at)))
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,10 @@ class CosineDecay:
         require(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "at least 0")
         require(0 <= self.final <= 1, "final", self.final, "in [0, 1]")
 
+    def stretched(self, before: int, after: int) -> Self:
+        """Return the decay of `before` epochs, moved in proportion to `after` epochs."""
+        return replace(self, warmup_epochs=self.warmup_epochs * after / before)
+
 
 Decay = StepDecay | CosineDecay
 
@@ -51,11 +60,3 @@ def _kind(value: Any) -> Any:
 
 
 DecayConfig = Annotated[Annotated[StepDecay, Tag("step")] | Annotated[CosineDecay, Tag("cosine")], Discriminator(_kind)]
-
-
-def stretched(decay: Decay, before: int, after: int) -> Decay:
-    """Return the `decay` of `before` epochs, moved in proportion to `after` epochs."""
-    if isinstance(decay, CosineDecay):
-        return replace(decay, warmup_epochs=decay.warmup_epochs * after / before)
-    at = tuple(max(1, round(epoch * after / before)) for epoch in decay.at)
-    return replace(decay, at=tuple(dict.fromkeys(at)))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from bss.balance.checks import require
-from bss.config.decay import CosineDecay, DecayConfig, StepDecay, stretched
+from bss.config.decay import CosineDecay, DecayConfig, StepDecay
 from bss.config.early_stopping import EarlyStopping
 
 Precision = Literal["fp32", "bf16"]
@@ -176,4 +176,4 @@ def with_epochs(train: TrainConfig, epochs: int) -> TrainConfig:
     """Return `train` with another number of epochs; decays of the learning rate move in proportion."""
     if epochs == train.epochs:
         return train
-    return replace(train, epochs=epochs, decay=stretched(train.decay, train.epochs, epochs))
+    return replace(train, epochs=epochs, decay=train.decay.stretched(train.epochs, epochs))

@@ -53,7 +53,9 @@ def group_trials(
     for seed in dict.fromkeys(trial["seed"] for trial in trials):
         of_seed = [trial for trial in trials if trial["seed"] == seed]
         students = [trial for trial in of_seed if trial.get("strategy") in taught]
-        units = [[trial] for trial in of_seed if trial not in students] + [students] * bool(students)
+        units = [[trial] for trial in of_seed if trial.get("strategy") not in taught]
+        if students:
+            units.append(students)
         for unit in units:
             if not groups or len(groups[-1]) >= size:
                 groups.append([])

@@ -18,14 +18,13 @@ def evaluate(
     split: str,
     ranks: Ranks = ALONE,
     options: EvaluationConfig | None = None,
-    when: Literal["epoch", "end"] = "end",
 ) -> dict[str, Number | None]:
     """Return the metrics of `bss.metrics` that are of a split, as ``<split>/<name>``.
 
-    `options` say over which classes some of them are averaged; None: those that occur. At an "epoch" those that are
-    for the "end" of training alone are left out. Raises `BssError` if a metric is not a finite number.
+    `options` say over which classes some of them are averaged; None: those that occur. Raises `BssError` if a metric
+    is not a finite number.
     """
-    return evaluate_and_read(network, data, split, NONE, ranks, options, when)[0]
+    return evaluate_and_read(network, data, split, NONE, ranks, options)[0]
 
 
 def evaluate_and_read(
@@ -37,7 +36,10 @@ def evaluate_and_read(
     options: EvaluationConfig | None = None,
     when: Literal["epoch", "end"] = "end",
 ) -> tuple[dict[str, Number | None], Read]:
-    """Return the same, and what the pass read of the samples at the ascending positions `chosen`."""
+    """Return the same, and what the pass read of the samples at the ascending positions `chosen`.
+
+    At an "epoch" the metrics that are for the "end" of training alone are left out.
+    """
     task = task_of(network)
     logits, heads, read = predict_and_read(network, data, chosen, ranks)
     predictions = Predictions(logits, heads, data.labels.cpu().numpy(), options or EvaluationConfig())

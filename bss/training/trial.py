@@ -192,9 +192,10 @@ def _train_one_epoch(
         return learning_rate(train.optimiser, train.decay, train.epochs, epoch, step, len(batches))
 
     def set_rates(step: int) -> None:
+        now = rate(step)
         for group in state.optimiser.param_groups:
             own = 1.0 if state.strategy is None else state.strategy.rate(group)
-            group["lr"] = rate(step) * group["factor"] * own
+            group["lr"] = now * group["factor"] * own
 
     observe = None
     if entry.measures_by == "online":
