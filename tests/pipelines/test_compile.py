@@ -509,6 +509,17 @@ def test_no_secret_and_no_place_of_this_machine_is_in_the_compiled_pipeline():
     assert "password:" not in text.lower()
 
 
+def test_an_earlier_report_is_given_to_the_first_step_and_to_compare_and_decides_no_other(compiled):
+    given = compiled[0]["root"]["inputDefinitions"]["parameters"]["before"]
+    assert (given["defaultValue"], given["isOptional"]) == ("", True)
+    takers = {
+        name: task["inputs"]["parameters"]["before"]["componentInputParameter"]
+        for name, task in all_tasks(compiled).items()
+        if "before" in task.get("inputs", {}).get("parameters", {})
+    }
+    assert takers == dict.fromkeys(("start", "compare"), "pipelinechannel--before")
+
+
 @pytest.mark.slow
 def test_with_audit_enabled_there_is_a_step_whose_table_the_comparison_takes(compiled):
     assert "audit" not in all_tasks(compiled)
