@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.detection_scores import (
     BINS,
@@ -131,7 +132,7 @@ class Cell:
         logits = average(parts, [*data.modalities, PREDICTION], rows, len(data.classes))
         fused, labels = logits.pop(PREDICTION), data.labels[rows]
         faulty = np.array([kind != "clean" for kind in truth["kind"]])
-        probability = np.array(said["probability"], dtype=np.float64)
+        probability = numbers(said["probability"], said["id"])
         copied = np.array([name is not None for name in said["duplicate_of"]])
         copies = self.fault.kind == "duplicate"
         called = copied if copies else probability > 0.5
@@ -159,6 +160,18 @@ class Cell:
             "bins": None if copies else bins,
             "estimated": summary["kinds"][kind]["share"],
         }
+
+
+def numbers(probability: Sequence[float | None], ids: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the probabilities as float64 [n]; raise `BssError` if one is None or NaN, of which nothing can be said."""
+    found = np.array(probability, dtype=np.float64)
+    missing = np.flatnonzero(np.isnan(found))
+    if len(missing):
+        raise BssError(
+            f"{len(missing)} of {len(found)} samples have no probability, such as {ids[missing[0]]}: the fit of the "
+            "audit has failed, or their class is in one fold alone. Nothing was measured."
+        )
+    return found
 
 
 def _judging() -> list[Path]:
@@ -210,7 +223,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shared = (tuple(options.seeds), tuple(options.overrides), not options.without_groups)
     cells = {}
     for fault in faults:
-        cells[fault] = Cell(root, fault, options.folder / fault.name, *shared).measured()
+        try:
+            cells[fault] = Cell(root, fault, options.folder / fault.name, *shared).measured()
+        except BssError as error:
+            parser.exit(1, f"audit_detection: {fault.name}: {error}\n")
         print(f"audit_detection: {fault.name}", flush=True)
     planted = {fault: cell for fault, cell in cells.items() if fault.share}
     if planted:

@@ -58,6 +58,7 @@ def build_pipeline(
         data_revision: str = "",
         data_path: str = "",
         mlflow_tracking_uri: str = "",
+        before: str = "",
     ) -> None:
         """Measure, schedule, train and compare.
 
@@ -72,6 +73,7 @@ def build_pipeline(
             data_revision: Branch, tag or commit; empty for the default branch.
             data_path: Folder in the repository.
             mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
+            before: Folder on S3 with the report of an earlier run, before decisions about samples; empty for none.
         """
         last = on(finish(mlflow_tracking_uri=mlflow_tracking_uri), cluster.light, image)
         last.set_caching_options(False)
@@ -91,6 +93,7 @@ def build_pipeline(
                     gpus=cluster.train.gpus,
                     nodes=nodes,
                     audits=audits,
+                    before=before,
                 ),
                 cluster.light,
                 image,
@@ -174,6 +177,7 @@ def build_pipeline(
                     scores=scores,
                     plans=plans,
                     models=dsl.Collected(trained.outputs["model"]),
+                    before=before,
                     **audited,
                 ),
                 cluster.others,

@@ -46,7 +46,7 @@ def run_local(arguments: Mapping[str, Any], root: Path, image: str | None = None
     if image is not None:
         # The steps need no network unless data or MLflow are remote: nothing is installed at run time.
         local_data = not arguments.get("data_repository") and not config.prepare.root.startswith(SCHEME)
-        offline = local_data and address.startswith("sqlite:")
+        offline = local_data and address.startswith("sqlite:") and not arguments.get("before")
         place = _docker(local, root, image, run_id, offline)
     else:
         place = _subprocess(local, run_id)

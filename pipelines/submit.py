@@ -29,6 +29,7 @@ def run_arguments(
     data: tuple[str, str, str],
     mlflow_tracking_uri: str,
     strategies: Sequence[str] = (),
+    before: str = "",
 ) -> dict[str, Any]:
     """Return the pipeline's parameters except the image; `data` is repository, revision and path.
 
@@ -60,6 +61,7 @@ def run_arguments(
         "data_revision": revision,
         "data_path": path,
         "mlflow_tracking_uri": mlflow_tracking_uri,
+        "before": before,
     }
 
 

@@ -19,9 +19,16 @@ QUIETEST = -120.0
 """Level of digital silence, dBFS."""
 WINDOW = 256
 """Samples per spectrum of the flatness."""
+OF_OVERLAP = (1 / 6) ** 2
+"""Correlation of the power of a frequency in two Hann windows that overlap by half (Welch, 1967)."""
+OF_NEIGHBOURS = ((2 / 3) ** 2, (1 / 6) ** 2)
+"""Correlation of the powers of neighbouring frequencies, and of those two apart, under a Hann window."""
+REMNANT = 0.01
+"""Power of an input under white noise of 20 dB more. It lowers the flatness by no more than this share: the geometric
+mean of a spectrum cannot fall if power is added, and the arithmetic mean rises by what is added."""
 LIMITS: dict[str, tuple[float, float]] = {
     "level_dbfs": (-60.0, -3.0),
-    "flatness": (0.98, 0.005),
+    "whiteness": (-4.0, 0.5),
     "contrast": (0.01, -0.001),
     "correlation": (2.0, -0.5),
     "spread": (1e-6, -1e-7),
@@ -30,7 +37,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 """For each fact the value at which an input is as likely empty as not, and the scale of the logistic around it: with a
 negative one lower values are emptier. If 0 is emptiest, the scale is a tenth of the value: a constant input is empty
 beyond doubt, whatever its network predicts. 1 % of full scale is a black picture with sensor noise. Of 20
-pictures of white noise, 19 have a correlation within 2."""
+pictures of white noise, 19 have a correlation within 2. Other facts are only shown."""
 
 
 def level_dbfs(sound: Floats) -> float:
@@ -43,22 +50,55 @@ def flatness(sound: Floats) -> float:
     """Return the spectral flatness of a sound [samples] relative to white noise: about 1 for that, near 0 for tones.
 
     The geometric over the arithmetic mean of Welch's power spectrum (Johnston, 1988), divided by what is expected for
-    white noise and as many windows: exp(digamma(k) - log(k)). Silence, and a sound of under 4 samples, is 1.
+    white noise and k independent windows: exp(digamma(k) - log(k)). Silence, and a sound of under 4 samples, is 1.
     """
     from scipy.signal import welch
     from scipy.special import digamma
 
-    window = min(WINDOW, len(sound))
+    window, windows, frequencies = _spectrum_of(len(sound))
     if window < 4:
         return 1.0
     _, power = welch(sound, nperseg=window, detrend="constant")
-    power = power[1:]  # without the constant part
+    power = power[1 : 1 + frequencies]
     mean = power.mean()
     if not mean > 0:
         return 1.0
-    windows = 1 + 2 * (len(sound) - window) // window  # they overlap by half
     of_noise = np.exp(digamma(windows) - np.log(windows))
     return float(np.exp(np.mean(np.log(np.maximum(power, 1e-12 * mean)))) / mean / of_noise)
+
+
+def flatness_deviation(samples: int) -> float:
+    """Return the standard deviation of the flatness of white noise of so many samples, at least 1.
+
+    The power at a frequency is gamma distributed with shape k, so that the variance of log(power) - power / mean is
+    trigamma(k) - 1 / k; to first order the logarithm of the flatness is the mean of that over the frequencies. That
+    it is quadratic in the power makes the correlation of neighbours that of the powers squared.
+    """
+    from scipy.special import polygamma
+
+    _, windows, frequencies = _spectrum_of(samples)
+    together = 1 + 2 * sum(correlation**2 for correlation in OF_NEIGHBOURS)
+    return float(np.sqrt((polygamma(1, windows) - 1 / windows) * together / frequencies))
+
+
+def _spectrum_of(samples: int) -> tuple[int, float, int]:
+    """Return the length of a window, as how many independent windows they count, and the number of frequencies.
+
+    Neither the constant part nor half the sample rate is among these: they vary more than the others.
+    """
+    window = min(WINDOW, samples)
+    count = 1 + 2 * (samples - window) // window  # they overlap by half
+    independent = count / (1 + 2 * OF_OVERLAP * (count - 1) / count)
+    return window, independent, max(1, (window - 1) // 2)
+
+
+def whiteness(flat: float, samples: int) -> float:
+    """Return by how many standard deviations the flatness `flat` of so many samples is above that of drowned inputs.
+
+    Zero is what white noise with `REMNANT` of something else has on average at least. White noise alone has more, the
+    longer it is; what is far below -3 is not white.
+    """
+    return (flat - (1 - REMNANT)) / flatness_deviation(samples)
 
 
 def contrast(pixels: npt.NDArray[np.uint8]) -> float:
@@ -112,7 +152,9 @@ def facts_of(modality: Modality, blocks: Iterable[npt.NDArray[Any] | Sounds]) ->
 def _of_block(modality: Modality, stored: npt.NDArray[Any] | Sounds) -> Mapping[str, Any]:
     if isinstance(stored, Sounds):
         sounds = [to_float(part).astype(np.float64) for part in np.split(stored.values, stored.ends[:-1])]
-        return {"level_dbfs": [level_dbfs(sound) for sound in sounds], "flatness": [flatness(s) for s in sounds]}
+        flat = [flatness(sound) for sound in sounds]
+        white = [whiteness(value, len(sound)) for value, sound in zip(flat, sounds, strict=True)]
+        return {"level_dbfs": [level_dbfs(sound) for sound in sounds], "flatness": flat, "whiteness": white}
     if modality.kind == "text":
         lengths = (stored != 0).sum(axis=1)
         last = stored[np.arange(len(stored)), np.maximum(lengths, 1) - 1]
@@ -126,6 +168,6 @@ def emptiness(facts: Mapping[str, Floats]) -> Floats:
     """Return the probability [n] that an input carries nothing: that of its most telling fact."""
     from scipy.special import expit
 
-    each = [expit((values - LIMITS[name][0]) / LIMITS[name][1]) for name, values in facts.items()]
+    each = [expit((facts[name] - limit) / scale) for name, (limit, scale) in LIMITS.items() if name in facts]
     most: Floats = np.max(each, axis=0)
     return most

@@ -55,6 +55,8 @@ def _run_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--data-revision", default="", help="branch, tag or commit")
     sub.add_argument("--data-path", default="", help="folder of the data in the repository")
+    earlier = "folder on S3 with the report of an earlier run, before decisions about samples"
+    sub.add_argument("--before", default="", metavar="URL", help=earlier)
     sub.add_argument("--mlflow", default="", metavar="URI", help="URL of the MLflow server")
 
 
@@ -70,7 +72,8 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
 
     data = (options.data_repository, options.data_revision, options.data_path)
     chosen = (options.scheduler, options.seed)
-    return run_arguments(options.params, options.overrides, *chosen, data, options.mlflow, options.strategy)
+    places = (data, options.mlflow)
+    return run_arguments(options.params, options.overrides, *chosen, *places, options.strategy, options.before)
 
 
 def _compile(options: argparse.Namespace) -> None:

@@ -50,6 +50,14 @@ def read_before(path: Path, config: Config, store: Store) -> Comparison:
 
     Raises `BssError` if it is not that, or has no scheduler or no seed of this one.
     """
+    found = read_comparable(path, config)
+    if found[MADE_BY].get("dataset") != dataset_of(store.path):
+        raise BssError(f"{path}: is a comparison on another dataset (the digests of the manifests differ).")
+    return found
+
+
+def read_comparable(path: Path, config: Config) -> Comparison:
+    """Return the same of whatever dataset: what can be checked before the data are prepared."""
     path = path / "comparison.json" if path.is_dir() else path
     if not path.is_file():
         raise BssError(f"{path}: no such file. --before takes the comparison.json of an earlier comparison.")
@@ -57,8 +65,6 @@ def read_before(path: Path, config: Config, store: Store) -> Comparison:
     basis = found.get(MADE_BY)
     if not isinstance(basis, dict) or not isinstance(basis.get("test_acc"), dict):
         raise BssError(f"{path}: has no accuracies of single seeds. Run `bss compare` again where it was made.")
-    if basis.get("dataset") != dataset_of(store.path):
-        raise BssError(f"{path}: is a comparison on another dataset (the digests of the manifests differ).")
     if found["protocol"] != config.protocol:
         raise BssError(f"{path}: has the protocol {found['protocol']}, but params.yaml {config.protocol}.")
     seeds = found["seed_numbers"]

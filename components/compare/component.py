@@ -19,6 +19,7 @@ def compare(
     page: Output[HTML],
     metrics: Output[Metrics],
     audit: Input[Dataset] = None,
+    before: str = "",
 ):
     """Compare the schedulers over the seeds, log data, scores, plans and the report to MLflow, and end its run.
 
@@ -34,6 +35,7 @@ def compare(
         page: The report page, shown in the Kubeflow UI.
         metrics: Mean test accuracy of each scheduler over the seeds, in percent.
         audit: The table of the audit, if the pipeline has that step.
+        before: Folder on S3 with the report of an earlier run, before decisions about samples; empty for none.
     """
     import json
     import shutil
@@ -41,6 +43,7 @@ def compare(
     from pathlib import Path
 
     from bss.data.store import Store
+    from bss.kubeflow.before import earlier_comparison
     from bss.kubeflow.data import data_tags
     from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import end_finished, open_or_find, tracking_address
@@ -66,7 +69,9 @@ def compare(
             journal.append("end", status=None)
             print(f"compare: {track_trials(config, opened, runs, execution)} trainings were reused")
         audited = None if audit is None else Path(audit.path)
-        compare_stage(config, Path(store.path), Path(scores.path), runs, Path(report.path), execution, audited)
+        places = (Path(store.path), Path(scores.path), runs, Path(report.path))
+        with earlier_comparison(before) as earlier:
+            compare_stage(config, *places, execution, audited, earlier)
         shutil.copy(Path(report.path) / "report.html", page.path)
         comparison = json.loads((Path(report.path) / "comparison.json").read_text(encoding="utf-8"))
         if execution is not None:

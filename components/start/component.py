@@ -22,6 +22,7 @@ def start(
     gpus: int,
     nodes: int,
     audits: bool,
+    before: str = "",
 ) -> NamedTuple(
     "Started",
     [
@@ -50,6 +51,7 @@ def start(
         gpus: GPUs of a training pod.
         nodes: The train.nodes that this pipeline was compiled for.
         audits: Whether it was compiled with the step audit.
+        before: Folder on S3 with the report of an earlier run, before decisions about samples; empty for none.
 
     Returns:
         As JSON: the parameters of the run (run) and of the steps (prepare, audit, schedule), and the version of the
@@ -58,16 +60,21 @@ def start(
     """
     import json
 
+    from bss.kubeflow.before import earlier_comparison
     from bss.kubeflow.data import data_tags, find_data
     from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
     from bss.kubeflow.measurings import list_measurings
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
+    from bss.report.before_after import read_comparable
 
     with plain_errors(), secret_environment(mlflow_tracking_uri):
         config = resolve_config(parameters, overrides, schedulers, seeds, strategies)
         config = config_for_pods(config, gpus, nodes, audits)
+        with earlier_comparison(before) as earlier:
+            if earlier is not None:
+                read_comparable(earlier, config)
         version = find_data(config, data_repository, data_revision, data_path)
         if config.tracking.enabled:
             name = version.path.rstrip("/").rpartition("/")[2]

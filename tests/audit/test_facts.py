@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from bss.audit.facts import contrast, correlation, count_tokens, emptiness, facts_of, flatness, level_dbfs, spread
+from bss.audit.facts import (
+    contrast,
+    correlation,
+    count_tokens,
+    emptiness,
+    facts_of,
+    flatness,
+    flatness_deviation,
+    level_dbfs,
+    spread,
+    whiteness,
+)
 from bss.data.sounds import Sounds
 from bss.data.store import Modality
 
@@ -33,6 +44,46 @@ def test_flatness_of_a_spectrum_with_two_levels():
     spectrum[len(spectrum) // 2 :] *= 10**-0.5
     sound = np.fft.irfft(spectrum)
     assert flatness(sound) == pytest.approx(np.sqrt(0.1) / 0.55, rel=0.02)
+
+
+def test_how_much_the_flatness_of_white_noise_varies():
+    # 256 samples are one window with 127 frequencies: trigamma(1) = pi^2 / 6, and correlations 4/9 and 1/36.
+    one = (np.pi**2 / 6 - 1) * (1 + 2 * (16 / 81 + 1 / 1296)) / 127
+    assert flatness_deviation(256) == pytest.approx(np.sqrt(one))
+    # 384 samples are two windows, with correlation 1/36: as many as 2 / (1 + 1/36) = 72/37 independent ones.
+    # trigamma(x) is the sum of 1 / (x + i)^2, whose rest after n terms is 1 / (x + n).
+    x, terms = 72 / 37, np.arange(100_000)
+    trigamma = np.sum(1 / (x + terms) ** 2) + 1 / (x + len(terms))
+    assert flatness_deviation(384) == pytest.approx(np.sqrt((trigamma - 1 / x) * 1.396605 / 127), rel=1e-5)
+    random = np.random.default_rng(0)
+    for samples in (2_400, 8_000):
+        flat = [flatness(random.normal(0, 0.1, samples)) for _ in range(400)]
+        assert np.std(flat) == pytest.approx(flatness_deviation(samples), rel=0.12)
+        assert np.mean(flat) == pytest.approx(1, abs=0.25 * flatness_deviation(samples))
+
+
+def test_whiteness_counts_deviations_from_drowned_sounds():
+    deviation = flatness_deviation(4_800)
+    assert whiteness(0.99, 4_800) == pytest.approx(0)
+    assert whiteness(0.99 - 4 * deviation, 4_800) == pytest.approx(-4)
+    probable = 1 / (1 + np.exp(-4))
+    assert emptiness({"whiteness": np.array([-6, -4, -2])}) == pytest.approx([1 - probable, 0.5, probable])
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 5])
+def test_a_tone_under_noise_of_20_db_more_is_white_and_under_as_much_noise_not(seconds):
+    random = np.random.default_rng(0)
+    samples = int(8_000 * seconds)
+    tone = np.sqrt(2) * np.sin(2 * np.pi * np.arange(samples) / 16)  # a power of 1, on a few frequencies
+
+    def empty(deviation):
+        sounds = [(tone + random.normal(0, deviation, samples)).astype(np.float32) / 100 for _ in range(20)]
+        stored = Sounds(np.concatenate(sounds), np.full(20, samples))
+        facts = facts_of(Modality("audio", (samples,), "float32", 8000, "pad"), [stored])
+        return emptiness({"whiteness": facts["whiteness"]})
+
+    assert empty(10).min() > 0.95
+    assert empty(1).max() < 1e-4
 
 
 def test_contrast_and_spread():
@@ -82,7 +133,7 @@ def test_facts_by_kind_and_in_blocks():
 
 
 def test_what_is_empty():
-    silence, speech, noise = emptiness({"level_dbfs": np.array([-120, -20, -3]), "flatness": np.array([1, 0.1, 1])})
+    silence, speech, noise = emptiness({"level_dbfs": np.array([-120, -20, -3]), "whiteness": np.array([4, -400, 0])})
     assert silence > 0.98
     assert speech < 1e-5
     assert noise > 0.95

@@ -15,6 +15,7 @@ from benchmarks.detection_scores import best_of, calibration, share_right, suspi
 from benchmarks.planted_faults import Fault, plant, with_altered_files
 from bss.config.schema import DigitsConfig
 from bss.data.builtin import digits
+from bss.errors import BssError
 
 ROWS = [
     {"id": str(i), "label": str(i % 4), "split": split, "group": "a", "audio": f"wav/{i}.wav", "image": f"png/{i}.png"}
@@ -132,6 +133,22 @@ def test_suspicions_of_training():
     assert found["loss"] == pytest.approx([-3 * np.log(0.9), -2 * np.log(0.9) - np.log(0.1)], rel=1e-5)
     assert found["similarity"] == pytest.approx([-1, -0.18 / 0.82], rel=1e-5)
     assert found["balance score"] == pytest.approx([-1, 1])
+
+
+def test_without_a_probability_nothing_is_measured(tmp_path, monkeypatch, capsys):
+    assert audit_detection.numbers([0.25, 1], ["a", "b"]).tolist() == [0.25, 1]
+    for missing in (None, float("nan")):
+        with pytest.raises(BssError, match=r"^1 of 3 samples have no probability, such as b: the fit"):
+            audit_detection.numbers([0.5, missing, 0], ["a", "b", "c"])
+
+    def measured(cell):
+        return {"clean_above": audit_detection.numbers([None], ["a"])[0]}
+
+    monkeypatch.setattr(audit_detection, "find_spec", lambda name: True)
+    monkeypatch.setattr(audit_detection.Cell, "measured", measured)
+    with pytest.raises(SystemExit, match="1"):
+        audit_detection.main([str(tmp_path), "--root", str(tmp_path), "--kinds", "clean"])
+    assert capsys.readouterr().err.startswith("audit_detection: clean: 1 of 1 samples have no probability, such as a:")
 
 
 @pytest.mark.slow

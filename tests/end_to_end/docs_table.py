@@ -170,6 +170,17 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "--ca-file authority.pem --image registry.example.org/team/bss:<commit> --wait": (
             NotRun("cluster", "tests/pipelines/test_endpoint.py")
         ),
+        "bss submit --endpoint http://localhost:8080 --image registry.example.org/team/bss:<commit> "
+        "--data-repository https://git.example.org/datasets.git --data-revision v3 --data-path data/birds "
+        "--set prepare.decisions=decisions.csv --before s3://bucket/v2/artifacts/bss/<run>/compare/<id>/report "
+        "--wait": NotRun("cluster", "tests/kubeflow/test_before.py"),
+        **dict.fromkeys(
+            (
+                "bss audit --store store --audit found --apply 0.9",
+                "bss audit --store store --audit found --set audit.page=file",
+            ),
+            NotRun("own test", "tests/kubeflow/test_audit_step.py"),
+        ),
         "make kubeflow-local": NotRun("long", "tests/end_to_end/test_three_ways.py"),
         "make kubeflow-docker": NotRun("docker", "tests/end_to_end/test_three_ways.py"),
         "bss run-local --set train.epochs=3 --scheduler uniform --scheduler random-ranking --seed 0": (

@@ -509,13 +509,28 @@ def test_no_secret_and_no_place_of_this_machine_is_in_the_compiled_pipeline():
     assert "password:" not in text.lower()
 
 
+def test_an_earlier_report_is_given_to_the_first_step_and_to_compare_and_decides_no_other(compiled):
+    given = compiled[0]["root"]["inputDefinitions"]["parameters"]["before"]
+    assert (given["defaultValue"], given["isOptional"]) == ("", True)
+    takers = {
+        name: task["inputs"]["parameters"]["before"]["componentInputParameter"]
+        for name, task in all_tasks(compiled).items()
+        if "before" in task.get("inputs", {}).get("parameters", {})
+    }
+    assert takers == dict.fromkeys(("start", "compare"), "pipelinechannel--before")
+
+
 @pytest.mark.slow
 def test_with_audit_enabled_there_is_a_step_whose_table_the_comparison_takes(compiled):
     assert "audit" not in all_tasks(compiled)
     config = load_config(BUILTIN, ["audit.enabled=true"])
-    found = all_tasks(tuple(yaml.safe_load_all(compile_pipeline(CLUSTER, config))))
+    spec, platforms = yaml.safe_load_all(compile_pipeline(CLUSTER, config))
+    found = all_tasks((spec, platforms))
     assert set(found) == {*all_tasks(compiled), "audit"}
     assert found["audit"]["cachingOptions"]["enableCache"]
+    outputs = spec["components"]["comp-audit"]["outputDefinitions"]["artifacts"]
+    kinds = {name: output["artifactType"]["schemaTitle"] for name, output in outputs.items()}
+    assert kinds == {"found": "system.Dataset", "page": "system.HTML", "summary": "system.Markdown"}
     inputs = found["audit"]["inputs"]
     assert inputs["artifacts"]["store"]["taskOutputArtifact"] == {
         "outputArtifactKey": "store", "producerTask": "prepare",

@@ -27,6 +27,7 @@ OPTIONS = """
 --set train.epochs=5 --seed 3 --scheduler uniform --scheduler random-ranking
 --experiment birds --run-name first --mlflow http://mlflow:5000
 --data-repository https://example.org/data.git --data-revision v1 --data-path data/birds
+--before s3://bucket/first/compare/report
 """
 
 
@@ -46,6 +47,7 @@ def test_a_run_is_submitted_with_its_parameters(capsys):
     assert given["parameters"] == (BUILTIN).read_text()
     assert (given["data_revision"], given["data_path"]) == ("v1", "data/birds")
     assert given["mlflow_tracking_uri"] == "http://mlflow:5000"
+    assert given["before"] == "s3://bucket/first/compare/report"
     assert body["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "bss"
     output = capsys.readouterr().out
     assert f"/#/runs/details/{RUN_ID}" in output
