@@ -60,10 +60,18 @@ FACTS: dict[str, Facts] = {
             "for more than two modalities a modality is compared with the mean of the others; public code divides by "
             "their sum or their least",
             "for fusions that are not additive public code does nothing; here the share is that of any fusion",
+            "`direction: strong` slows the modalities that are less sure instead, as PDMP strengthens the best one",
         ),
         measured=MATRIX,
     ),
-    "mlb": Facts("1", differences=("for more than two modalities: against the mean of the others",), measured=MATRIX),
+    "mlb": Facts(
+        "1",
+        differences=(
+            "for more than two modalities: against the mean of the others",
+            "`direction: strong` strengthens the surer modalities instead, as PDMP does with the best one",
+        ),
+        measured=MATRIX,
+    ),
     "agm": Facts(
         "1; fusions that are not additive run the fusion head once per part of the modalities",
         (

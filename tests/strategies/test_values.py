@@ -107,6 +107,20 @@ def test_mlb():
     torch.testing.assert_close(steeper, torch.tensor([0.678487, 1.924234]), atol=1e-6, rtol=0)
 
 
+def test_the_other_direction_favours_the_surer_modality():
+    slowed = Ogm(alpha=0.3, direction="strong")
+    torch.testing.assert_close(slowed.factors(torch.tensor([0.75, 0.5])), torch.tensor([1.0, 1 - math.tanh(0.45)]))
+    # Three: the others' means over each are 5 / 7.5, 6.75 / 4 and 5.75 / 6.
+    three = slowed.factors(torch.tensor([7.5, 4.0, 6.0]))
+    torch.testing.assert_close(three, torch.tensor([1.0, 1 - math.tanh(0.3 * 1.6875), 1.0]))
+    modulated = Mlb(alpha=1.0, beta=3.0, direction="strong")
+    # Ratios 1.5 and 2 / 3: 1 + 2 tanh(.5) and 1 - tanh(1 / 3).
+    found = modulated.factors(torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(found, torch.tensor([1.924234, 0.678487]), atol=1e-6, rtol=0)
+    for strategy in (slowed, modulated):
+        assert torch.equal(strategy.factors(torch.zeros(2))[:1] > 0, torch.tensor([True])), "finite at no confidence"
+
+
 def test_agm():
     found = factors(torch.tensor([0.5, 1.0]), torch.tensor([0.4, 0.6]), 1.0)
     torch.testing.assert_close(found, torch.tensor([0.652256, 1.236395]), atol=1e-6, rtol=0)
