@@ -65,6 +65,10 @@ class Facts:
     purity: dict[str, float] = field(default_factory=dict)
     """Share of the samples whose label is the most frequent in their cluster of the modality's features, if the
     strategy is `clustered`."""
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Of each class the sum of what heads and fusion take, float32 [classes, width], if the strategy is `averaging`."""
+    counts: torch.Tensor | None = None
+    """Of each class the number of samples, float32 [classes], if the strategy is `averaging`."""
 
 
 @dataclass(frozen=True)

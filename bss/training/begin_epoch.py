@@ -64,7 +64,7 @@ def _plan_strategy(
     def facts(split: str) -> Facts:
         network, data = _of(state, splits, split)
         run.read += len(data)
-        return read_facts(network, data, state.ranks, run.strategy.clustered)
+        return read_facts(network, data, state.ranks, run.strategy.clustered, run.strategy.averaging)
 
     def measured(measure: Callable[[Seen], Tensor]) -> npt.NDArray[np.float64]:
         run.read += len(splits["train"])

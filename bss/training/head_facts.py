@@ -11,20 +11,25 @@ from torch import Tensor
 from bss.models.inputs.to_device import onto
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Facts, Seen
+from bss.strategies.losses import one_hot
 from bss.training.distributed.ranks import Ranks
 from bss.training.measuring import batches_of, batches_of_all
 from bss.training.purity import read_purity
 from bss.training.split_data import SplitData
 
 
-def read_facts(network: MultiModalNetwork, data: SplitData, ranks: Ranks, clustered: bool = False) -> Facts:
+def read_facts(
+    network: MultiModalNetwork, data: SplitData, ranks: Ranks, clustered: bool = False, averaging: bool = False
+) -> Facts:
     """Return the facts of a split in eval mode, without augmentation, the same on all ranks, which share the pass.
 
-    `clustered` includes the purity of clusters, by a second pass.
+    `clustered` includes the purity of clusters, by a second pass; `averaging` the sums of the features of each class.
     """
     network.eval()
     names = list(network.heads)
     sums = torch.zeros(3 * len(names) + 1, dtype=torch.float64, device=data.device)
+    widths = [*(network.encoders[name].width for name in names), 1] if averaging else []
+    of_classes = [torch.zeros(network.classes, width, dtype=torch.float64, device=data.device) for width in widths]
     with torch.no_grad():
         for inputs, labels in data.batches(ranks.deal(batches_of_all(data))):
             outputs = network(inputs)
@@ -33,11 +38,24 @@ def read_facts(network: MultiModalNetwork, data: SplitData, ranks: Ranks, cluste
             fused = F.cross_entropy(outputs.fused, labels, reduction="none")
             columns = [*losses, *right, *(torch.exp(-loss) for loss in losses), fused]
             sums += torch.stack([column.double().sum() for column in columns])
+            if averaging:
+                shown = one_hot(labels, network.classes).T.double()
+                features = network.activate(outputs.features)
+                ones = torch.ones(len(labels), 1, dtype=torch.float64, device=data.device)
+                for summed, x in zip(of_classes, [*(features[name].double() for name in names), ones], strict=True):
+                    summed.add_(shown @ x)
     ranks.add(sums)
+    for summed in of_classes:
+        ranks.add(summed)
     means = (sums / len(data)).tolist()
     per_modality = [dict(zip(names, means[i * len(names) :], strict=False)) for i in range(3)]
     loss, accuracy, confidence = per_modality
-    return Facts(loss, means[-1], accuracy, confidence, read_purity(network, data, ranks) if clustered else {})
+    purity = read_purity(network, data, ranks) if clustered else {}
+    if not averaging:
+        return Facts(loss, means[-1], accuracy, confidence, purity)
+    *features_of_classes, counts = (summed.float() for summed in of_classes)
+    summed_features = dict(zip(names, features_of_classes, strict=True))
+    return Facts(loss, means[-1], accuracy, confidence, purity, summed_features, counts[:, 0])
 
 
 def read_columns(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from toy import CLASSES, SGD, Toy, make_network, setting_for, start, train
+from toy import CLASSES, SGD, Toy, facts_of, make_network, setting_for, start, train
 
 from bss.config.fusion import Gated
 from bss.strategies import Context, EpochPlan, Facts, Gradients, Seen
@@ -371,6 +371,49 @@ def test_pmr_keeps_means_of_the_features_of_each_class():
             right = x[data.labels == label].mean(dim=0)
             torch.testing.assert_close(run.context.state["prototypes"][name][label], right, atol=1e-5, rtol=1e-4)
     assert run.context.state["known"].all()
+
+
+def test_pmr_from_a_pass_has_the_means_of_all_samples_before_the_first_epoch():
+    from bss.strategies.pmr import Pmr
+
+    network, data = make_network(TWO), Toy(TWO)
+    features = network.eval().activate(network(data.inputs).features)
+    run = start(Pmr(prototypes="pass"), network)
+    run.begin_epoch(0, facts_of(run, {"train": data}))
+    state = run.context.state
+    for name, x in features.items():
+        right = torch.stack([x[data.labels == label].mean(dim=0) for label in range(CLASSES)])
+        torch.testing.assert_close(state["prototypes"][name], right, atol=1e-6, rtol=1e-5)
+    assert run.strategy.phase(run.context) == (True, False, False)
+    # 0.2 of the old ones and 0.8 of the new ones, which are twice as far from zero.
+    old = {name: x.clone() for name, x in state["prototypes"].items()}
+    for part in network.encoders.values():
+        part.layers[-1].weight.data.mul_(2)
+        part.layers[-1].bias.data.mul_(2)
+    run.begin_epoch(1, facts_of(run, {"train": data}))
+    for name, x in old.items():
+        torch.testing.assert_close(run.context.state["prototypes"][name], 1.8 * x, atol=1e-6, rtol=1e-5)
+
+
+def test_pmr_slows_the_best_modality_early_by_the_entropy_of_its_closeness():
+    from bss.strategies.pmr import Pmr
+
+    network = make_network(TWO)
+    prototypes = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    state = {"prototypes": dict.fromkeys(TWO, prototypes), "known": torch.tensor([True, True])}
+    features = {"audio": torch.zeros(1, 2), "video": torch.tensor([[3.0, 4.0]])}
+    seen = Seen(features, dict.fromkeys(TWO, torch.zeros(1, 2)), torch.zeros(1, 2), torch.tensor([0]), torch.clone)
+
+    def loss(epoch, **changes):
+        strategy = Pmr(entropy_window=(0.0, 0.5), **changes)
+        return float(strategy.objectives(context_of(strategy, network, state, epoch, 10), seen)[0].loss)
+
+    # Audio is sure of class 0 by .993307, video by .006693: video is behind by 1, and the entropy of audio is
+    # .0401796.
+    plain = 3 * math.log(2)
+    assert loss(1) == pytest.approx(plain + 5.00671535, abs=2e-6)
+    assert loss(1, entropy=2.0) == pytest.approx(plain + 5.00671535 - 2 * 0.0401796, abs=2e-6)
+    assert loss(5, entropy=2.0) == loss(5), "the entropy window has ended"
 
 
 def test_lfm():

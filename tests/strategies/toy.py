@@ -127,7 +127,7 @@ def facts_of(run, splits):
     return lambda split: (
         read_facts(run.teachers, splits["train"], run.ranks)
         if split == "teachers"
-        else read_facts(run.network, splits[split], run.ranks, run.strategy.clustered)
+        else read_facts(run.network, splits[split], run.ranks, run.strategy.clustered, run.strategy.averaging)
     )
 
 
