@@ -7,7 +7,7 @@ network trains is in `Context.state`. No hook may wait for the device in a step:
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -73,6 +73,11 @@ class Strategy(ABC):
         return False
 
     @property
+    def needs_val(self) -> bool:
+        """Whether it cannot do without a val split."""
+        return "val" in self.splits
+
+    @property
     def needs_teachers(self) -> bool:
         """Whether teachers are trained before it."""
         return self.taught or self.pretrained
@@ -124,6 +129,20 @@ class Strategy(ABC):
         Called once before each epoch; weights in `modules` may be changed in place.
         """
         return EpochPlan()
+
+    def adapts(self, context: Context) -> bool:
+        """Return whether `adapt` is to be called before the epoch of `context`."""
+        return False
+
+    def adapt(
+        self, context: Context, batches: Mapping[Split, Callable[[], Seen]], modules: Mapping[Group, torch.nn.Module]
+    ) -> None:
+        """Change the state by a drawn batch of train and one of val. Called after `plan`.
+
+        `batches` see them in eval mode without augmentation, with gradients, by the weights that are in `modules` at
+        that time; those must be the same before and after.
+        """
+        raise NotImplementedError
 
     def turns(self, context: Context) -> tuple[Turn, ...]:
         """Return the turns of a step, in order; none: one pass over everything, and one update.

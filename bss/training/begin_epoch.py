@@ -11,13 +11,16 @@ from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Entry
 from bss.config.schema import Config
 from bss.models.network import MultiModalNetwork
-from bss.strategies import Facts, Seen
+from bss.strategies import Facts, Seen, Split
 from bss.training.distributed.ranks import Ranks
-from bss.training.head_facts import read_columns, read_facts
+from bss.training.head_facts import drawn_batch, read_columns, read_facts
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.resume.state import Records, TrainingState
 from bss.training.split_data import SplitData
 from bss.training.strategy_run import StrategyRun
+
+PASSES = 3
+"""What a forward and a backward pass cost in forward passes."""
 
 
 def measure_if_due(
@@ -66,11 +69,17 @@ def _plan_strategy(
         run.read += len(data)
         return read_facts(network, data, state.ranks, run.strategy.clustered, run.strategy.averaging)
 
+    def batch(split: Split) -> Callable[[], Seen]:
+        see, size = drawn_batch(run.network, splits[split], run.context.setting.batch_size, (run.seed, split, epoch))
+        run.read += PASSES * size
+        return see
+
     def measured(measure: Callable[[Seen], Tensor]) -> npt.NDArray[np.float64]:
         run.read += len(splits["train"])
         return read_columns(run.network, splits["train"], measure, state.ranks)
 
     run.begin_epoch(epoch, facts)
+    run.adapt(batch)
     run.forget(state.optimiser)
     run.arrange(sequence, measured)
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bss.balance.draw import generator
 from bss.models.inputs.to_device import onto
-from bss.models.network import MultiModalNetwork
+from bss.models.network import IGNORED, MultiModalNetwork
 from bss.strategies import Facts, Seen
 from bss.strategies.losses import one_hot
 from bss.training.distributed.ranks import Ranks
@@ -56,6 +57,28 @@ def read_facts(
     *features_of_classes, counts = (summed.float() for summed in of_classes)
     summed_features = dict(zip(names, features_of_classes, strict=True))
     return Facts(loss, means[-1], accuracy, confidence, purity, summed_features, counts[:, 0])
+
+
+def drawn_batch(
+    network: MultiModalNetwork, data: SplitData, size: int, key: tuple[int, str, int]
+) -> tuple[Callable[[], Seen], int]:
+    """Return what passes a batch of a split through `network` in eval mode, with gradients, and the batch's size.
+
+    That is `size`, or that of the split if it is smaller. `key`, a seed, a name and an epoch, decides what is drawn;
+    every rank takes the whole batch.
+    """
+    seed, name, epoch = key
+    drawn = generator(seed, f"strategy batch of {name}", epoch).permutation(len(data))[:size]
+    ((inputs, labels),) = data.batches([drawn])
+
+    def see() -> Seen:
+        network.eval()
+        outputs = network(inputs).in_fp32()
+        features = network.activate(outputs.features)
+        ignored = inputs.get(IGNORED)
+        return Seen(features, outputs.logits, outputs.fused, labels, network.fuse, ignored=ignored)
+
+    return see, len(drawn)
 
 
 def read_columns(

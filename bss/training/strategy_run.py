@@ -24,6 +24,7 @@ from bss.strategies import (
     Group,
     Seen,
     Setting,
+    Split,
     Strategy,
     Taught,
     Turn,
@@ -95,6 +96,12 @@ class StrategyRun:
         splits: tuple[str, ...] = self.strategy.splits if self.strategy.reads(self.context) else ()
         read = {split: facts(split) for split in splits}
         self._follow(self.strategy.plan(self.context, read, self.modules))
+
+    def adapt(self, batch: Callable[[Split], Callable[[], Seen]]) -> None:
+        """Let the strategy adapt to drawn batches; `batch` gives what sees one of a split. All ranks call it."""
+        if self.strategy.adapts(self.context):
+            splits: tuple[Split, ...] = ("train", "val")
+            self.strategy.adapt(self.context, {split: batch(split) for split in splits}, self.modules)
 
     def forget(self, optimiser: torch.optim.Optimizer) -> None:
         """Drop the optimiser's state of what the plan restarts; called once, before the first step of the epoch."""

@@ -93,6 +93,7 @@ CASES = {
     "smp": Smp(warm_up=1),
     "mbsd": Mbsd(),
     "lfm": Lfm(),
+    "lfm learned": Lfm(schedule="learned", rate=20.0),
     "pmr": Pmr(window=ALL),
     "pmr by passes": Pmr(window=ALL, prototypes="pass", entropy=0.5, entropy_window=ALL),
     "amss": Amss(),

@@ -425,6 +425,46 @@ def test_lfm():
     assert [Lfm(schedule="linear").classification(e, 11) for e in (0, 5, 10)] == pytest.approx([0.2, 0.55, 0.9])
 
 
+def test_lfm_learns_its_weight_along_the_val_loss_after_one_step():
+    strategy = Lfm(schedule="learned", look_ahead=0.3, rate=0.7)
+    network = make_network(TWO).double().eval()
+    data = Toy(TWO)
+    data.inputs = {name: x.double() for name, x in data.inputs.items()}
+    start_of = {name: x.clone() for name, x in network.state_dict().items()}
+
+    def val_loss(weight):
+        one = seen_of(network, data)
+        p, q = (z.log_softmax(dim=1) for z in one.logits.values())
+        mean = F.cross_entropy(sum(one.logits.values()) / 2, one.labels)
+        loss = 2 * (weight * mean + (1 - weight) * divergence(p, q, "js").mean())
+        step = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+        with torch.no_grad():
+            for x, g in zip(network.parameters(), step, strict=True):
+                x.sub_(0 if g is None else 0.3 * g)
+            other = seen_of(network, data, range(9, 20))
+            found = F.cross_entropy(sum(other.logits.values()) / 2, other.labels)
+            network.load_state_dict(start_of)
+        return float(found)
+
+    slope = (val_loss(0.2046 + 1e-4) - val_loss(0.2046 - 1e-4)) / 2e-4
+    assert slope < 0, "more classification lowers the val loss"
+    batches = {"train": lambda: seen_of(network, data), "val": lambda: seen_of(network, data, range(9, 20))}
+    modules = {("encoder", name): network.encoders[name] for name in TWO}
+    modules |= {("head", name): network.heads[name] for name in TWO}
+    context = context_of(strategy, network, strategy.start(setting_for(network), modules, CLASSES), epoch=1)
+    strategy.adapt(context, batches, modules)
+    assert context.state["weight"] == pytest.approx(0.2046 - 0.7 * slope, rel=1e-6)
+    for name, x in network.state_dict().items():
+        assert torch.equal(x, start_of[name]), name
+    (objective,) = strategy.objectives(context, seen_of(network, data))
+    classified, apart = strategy.losses(seen_of(network, data))
+    weight = context.state["weight"]
+    torch.testing.assert_close(objective.loss, 2 * (weight * classified + (1 - weight) * apart))
+    assert not strategy.adapts(context_of(strategy, network, epoch=0))
+    assert strategy.needs_val
+    assert not Lfm().needs_val
+
+
 def test_mbsd():
     logits = {"audio": log(0.7, 0.3), "video": log(0.4, 0.6)}
     label = torch.tensor([0])

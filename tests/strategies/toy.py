@@ -16,7 +16,7 @@ from bss.models.network import MultiModalNetwork
 from bss.strategies import Setting
 from bss.strategies.mses import Mses
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.head_facts import read_columns, read_facts
+from bss.training.head_facts import drawn_batch, read_columns, read_facts
 from bss.training.network_parts import parameter_groups
 from bss.training.predicting import predict_and_read
 from bss.training.sequences import split_into_batches
@@ -131,6 +131,11 @@ def facts_of(run, splits):
     )
 
 
+def batch_of(run, splits):
+    """Return what draws a batch of a split."""
+    return lambda split: drawn_batch(run.network, splits[split], 8, (0, split, run.context.epoch))[0]
+
+
 def train(
     strategy,
     network,
@@ -152,6 +157,7 @@ def train(
             val = contradicting(data) if isinstance(strategy, Mses) else data
             splits = {"train": data, "val": mislabelled(data) if strategy.clustered else val}
             run.begin_epoch(epoch, facts_of(run, splits))
+            run.adapt(batch_of(run, splits))
             run.forget(made)
             for group in made.param_groups:
                 group["lr"] = optimiser.learning_rate * run.rate(group)
