@@ -96,14 +96,15 @@ FACTS: dict[str, Facts] = {
         measured=MATRIX,
     ),
     "g-blending": Facts(
-        "1, and an evaluation of train every `every` epochs",
+        "1, and an evaluation of train every `every` epochs; with `probe: train` 1 + 2 `probe_epochs` / `every`",
         (
             "64.65 / 67.10 (table of the BSS paper)",
             f"71.59 / 68.82 / 51.41 ({BB})",
             f"61.10 ({REPLICATION})",
         ),
         (
-            "the paper estimates from unimodal probe trainings; here from the heads of the network itself",
+            "the paper estimates from probe trainings (`probe: train`); by default here from the heads of the network "
+            "itself",
             "public code takes the absolute gain, which rewards a head that got worse; here such a head weighs 0",
         ),
         measured=MATRIX,

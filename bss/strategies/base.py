@@ -78,6 +78,11 @@ class Strategy(ABC):
         return "val" in self.splits
 
     @property
+    def probe_length(self) -> int:
+        """Epochs of the probe trainings whose facts it plans by, besides those of the network itself; 0: none."""
+        return 0
+
+    @property
     def needs_teachers(self) -> bool:
         """Whether teachers are trained before it."""
         return self.taught or self.pretrained

@@ -21,6 +21,8 @@ FUSION: Group = ("fusion", "")
 
 Split = Literal["train", "val", "teachers"]
 """Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
+PROBED = "probed "
+"""Before the name of a split: its facts after probe trainings."""
 Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence", "surest"]
 
 

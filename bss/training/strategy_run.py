@@ -30,6 +30,7 @@ from bss.strategies import (
     Turn,
     Weights,
 )
+from bss.strategies.hooks import PROBED
 from bss.training.distributed.ranks import Ranks
 from bss.training.frozen import evaluating, parts_of, without_gradient
 from bss.training.kept_modalities import part_of, rows_to_encode
@@ -94,6 +95,8 @@ class StrategyRun:
         """Plan `epoch`; `facts` reads those of a split. All ranks call it together."""
         self.context.epoch = epoch
         splits: tuple[str, ...] = self.strategy.splits if self.strategy.reads(self.context) else ()
+        if self.strategy.probe_length:
+            splits += tuple(PROBED + split for split in splits)
         read = {split: facts(split) for split in splits}
         self._follow(self.strategy.plan(self.context, read, self.modules))
 

@@ -87,6 +87,7 @@ CASES = {
     "mlb": Mlb(),
     "agm": Agm(window=ALL),
     "g-blending": GBlending(every=1),
+    "g-blending by probes": GBlending(every=2, probe="train", probe_epochs=1),
     "mslr": Mslr(),
     "mslr smooth": Mslr(mode="smooth", coefficients={"audio": 0.5}),
     "mses": Mses(patience=1, smoothing=0.0),

@@ -1,5 +1,6 @@
 """One value for each method, computed by hand or by another way."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -8,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from toy import CLASSES, SGD, Toy, facts_of, make_network, setting_for, start, train
 
+from bss.balance.draw import generator
+from bss.config.decay import StepDecay
 from bss.config.fusion import Gated
+from bss.config.training import TrainConfig
 from bss.strategies import Context, EpochPlan, Facts, Gradients, Seen
 from bss.strategies.absent import running_means, start_means
 from bss.strategies.agm import Agm, factors, shapley_logits
@@ -29,9 +33,13 @@ from bss.strategies.scaling import scaled
 from bss.strategies.shares import share_logits
 from bss.strategies.smp import Smp
 from bss.strategies.weights import Weighted
+from bss.training.distributed.ranks import ALONE
+from bss.training.probes import read_probes, train_probes
 
 TWO = ("audio", "video")
 CPU = torch.device("cpu")
+BY_HAND = {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.01}
+"""`SGD` in torch's terms."""
 
 
 def log(*values):
@@ -210,6 +218,63 @@ def test_g_blending_weighs_with_the_sum_of_its_first_weights():
         # All heads got worse: the weights stay.
         rising = Facts(dict.fromkeys(TWO, 2.0), 2.0, {}, {})
         assert strategy.plan(context, {"train": rising, "val": rising}, {}).weights == weights
+
+
+def test_g_blending_by_probes_weighs_at_once_by_what_each_probe_gained():
+    strategy = GBlending(probe="train", loss="published")
+    context = context_of(strategy, make_network(TWO), strategy.start(setting_for(make_network(TWO)), {}, CLASSES))
+
+    def same(loss):
+        return Facts(dict.fromkeys(TWO, loss), loss, {}, {})
+
+    probed_train = Facts({"audio": 0.8, "video": 0.4}, 0.6, {}, {})
+    probed_val = Facts({"audio": 1.0, "video": 0.8}, 0.9, {}, {})
+    found = {"train": same(1.0), "val": same(1.1), "probed train": probed_train, "probed val": probed_val}
+    weights = strategy.plan(context, found, {}).weights
+    assert weights.fused == pytest.approx(0.272727, abs=1e-5)
+    assert weights.unimodal == pytest.approx({"audio": 0.545455, "video": 0.181818}, abs=1e-5)
+    # The next estimate compares with the network itself, not with the last probes: audio alone gains now.
+    found |= {"train": probed_train, "val": probed_val, "probed val": Facts({"audio": 0.5, "video": 0.8}, 0.9, {}, {})}
+    weights = strategy.plan(context, found, {}).weights
+    assert (weights.fused, weights.unimodal) == (0.0, {"audio": pytest.approx(1.0), "video": 0.0})
+
+
+def test_probes_train_each_modality_alone_and_the_whole_by_the_fused_loss():
+    network, data = make_network(TWO), Toy(TWO)
+    before = copy.deepcopy(network.state_dict())
+    run = start(GBlending(probe="train"), network)
+    run.context.epoch = 1
+    config = TrainConfig(SGD, epochs=4, batch_size=8, decay=StepDecay(at=(2,), factor=0.1))
+    probes = train_probes(run, config, data, 2)
+    for name, x in network.state_dict().items():
+        assert torch.equal(x, before[name]), name
+
+    def by_hand(parts, loss_of):
+        own = make_network(TWO)
+        optimiser = torch.optim.SGD([p for part in parts(own) for p in part.parameters()], **BY_HAND)
+        for epoch, rate in ((1, 0.1), (2, 0.01)):
+            optimiser.param_groups[0]["lr"] = rate
+            order = generator(0, "strategy probe 1", epoch).permutation(len(data))
+            for batch in (order[:8], order[8:16], order[16:]):
+                inputs, labels = next(data.batches([batch]))
+                optimiser.zero_grad()
+                loss_of(own(inputs), labels).backward()
+                optimiser.step()
+        return own(data.inputs).detached()
+
+    for name in TWO:
+        alone = by_hand(
+            lambda own, name=name: (own.encoders[name], own.heads[name]),
+            lambda outputs, labels, name=name: F.cross_entropy(outputs.logits[name], labels),
+        )
+        right = float(F.cross_entropy(alone.logits[name], data.labels))
+        assert read_probes(probes, data, ALONE).loss[name] == pytest.approx(right, abs=1e-6)
+    fused = by_hand(
+        lambda own: (*own.encoders.values(), own.fusion),
+        lambda outputs, labels: F.cross_entropy(outputs.fused, labels),
+    )
+    right = float(F.cross_entropy(fused.fused, data.labels))
+    assert read_probes(probes, data, ALONE).fused_loss == pytest.approx(right, abs=1e-6)
 
 
 def test_mslr():
