@@ -17,6 +17,7 @@ from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import (
+    PROBED,
     Arranged,
     Context,
     EpochPlan,
@@ -127,6 +128,11 @@ class Strategy(ABC):
     def reads(self, context: Context) -> bool:
         """Return whether `plan` needs facts before the epoch of `context`: a pass over each of `splits`."""
         return bool(self.splits)
+
+    def wanted(self, context: Context) -> tuple[str, ...]:
+        """Return the keys of the facts that `plan` gets before the epoch of `context`: splits, also after probes."""
+        splits: tuple[str, ...] = self.splits if self.reads(context) else ()
+        return splits + tuple(PROBED + split for split in splits if self.probe_length)
 
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Return the plan of the epoch; `facts` are those of each of `splits`, empty unless it `reads` them.

@@ -68,10 +68,10 @@ class GBlending(Method):
         state, names = context.state, context.setting.modalities
         if facts:
             found = {split: [f.fused_loss, *(f.loss[name] for name in names)] for split, f in facts.items()}
-            now = {split: found[split] for split in self.splits}
+            now: dict[str, list[float]] = {"train": found["train"], "val": found["val"]}
             before = state["before"]
             if self.probe == "train":
-                before, now = now, {split: found[PROBED + split] for split in self.splits}
+                before, now = now, {split: found[PROBED + split] for split in now}
             if before is not None:
                 raw = gains_over_overfitting(before, now)
                 first = self.weights(context.setting)

@@ -1,6 +1,7 @@
 """How the heads do on one split: what strategies plan an epoch by."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,8 @@ def read_facts(
     network.eval()
     names = list(network.heads)
     sums = torch.zeros(3 * len(names) + 1, dtype=torch.float64, device=data.device)
-    widths = [*(network.encoders[name].width for name in names), 1] if averaging else []
+    encoders: dict[str, Any] = dict(network.encoders)
+    widths: list[int] = [*(encoders[name].width for name in names), 1] if averaging else []
     of_classes = [torch.zeros(network.classes, width, dtype=torch.float64, device=data.device) for width in widths]
     with torch.no_grad():
         for inputs, labels in data.batches(ranks.deal(batches_of_all(data))):
