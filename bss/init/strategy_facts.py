@@ -118,8 +118,8 @@ FACTS: dict[str, Facts] = {
             "its learned weight follows a mean over one parameter tensor, on a batch of train named val; here "
             "(`schedule: learned`) the derivative of the loss on a batch of val, over all parameters",
             "it needs a higher learning rate than plain training, because an encoder of two gets 0.2 to 0.9 times the "
-            "gradient of one cross-entropy instead of the sum of two: on the built-in data it is 2.0 points behind with "
-            "0.002 and level with 0.02, and another point behind without the alignment (two seeds)",
+            "gradient of one cross-entropy instead of the sum of two: on the built-in data it is 2.0 points behind "
+            "with 0.002 and level with 0.02, and another point behind without the alignment (two seeds)",
         ),
         measured=MATRIX,
     ),

@@ -91,10 +91,18 @@ class Lfm(Strategy):
         return [Objective(2 * (weight * classified + (1 - weight) * apart))]
 
     def losses(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean logits' cross-entropy and the heads' divergence, each [batch]."""
+        """Return the mean logits' cross-entropy and the heads' divergence, each [batch].
+
+        The divergence is the mean over the pairs of modalities that a sample shows; 0 if there is none.
+        """
         mean = torch.stack(list(seen.logits.values())).mean(dim=0)
         pairs = list(combinations([z.log_softmax(dim=1) for z in seen.logits.values()], 2))
-        apart = torch.stack([divergence(p, q, self.divergence) for p, q in pairs]).mean(dim=0)
+        found = torch.stack([divergence(p, q, self.divergence) for p, q in pairs])
+        if seen.ignored is None:
+            apart = found.mean(dim=0)
+        else:  # an ignored modality has logits of 0, to which the other's would be drawn
+            both = torch.stack([~(one | other) for one, other in combinations(seen.ignored.unbind(dim=1), 2)])
+            apart = torch.where(both, found, 0.0).sum(dim=0) / both.sum(dim=0).clamp_min(1)
         return torch.nn.functional.cross_entropy(mean, seen.labels, reduction="none"), apart
 
     def classification(self, epoch: int, epochs: int) -> float:

@@ -490,6 +490,19 @@ def test_lfm():
     assert [Lfm(schedule="linear").classification(e, 11) for e in (0, 5, 10)] == pytest.approx([0.2, 0.55, 0.9])
 
 
+def test_lfm_aligns_only_what_a_sample_shows():
+    p, q = log(0.8, 0.2).repeat(2, 1), log(0.4, 0.6).repeat(2, 1)
+    q[1] = 0  # as the logits of what is ignored are
+    labels, fused = torch.tensor([0, 0]), torch.zeros(2, 2)
+    ignored = torch.tensor([[False, False], [False, True]])
+    seen = Seen({}, {"audio": p, "video": q}, fused, labels, torch.clone, ignored=ignored)
+    torch.testing.assert_close(Lfm().losses(seen)[1], torch.tensor([0.0863046, 0.0]), atol=1e-6, rtol=0)
+    # Three, the last of which is ignored: the pair that is left alone counts.
+    logits = {"a": p[:1], "b": log(0.4, 0.6), "c": torch.zeros(1, 2)}
+    three = Seen({}, logits, fused[:1], labels[:1], torch.clone, ignored=torch.tensor([[False, False, True]]))
+    torch.testing.assert_close(Lfm().losses(three)[1], torch.tensor([0.0863046]), atol=1e-6, rtol=0)
+
+
 def test_lfm_learns_its_weight_along_the_val_loss_after_one_step():
     strategy = Lfm(schedule="learned", look_ahead=0.3, rate=0.7)
     network = make_network(TWO).double().eval()
