@@ -96,7 +96,8 @@ FACTS: dict[str, Facts] = {
         measured=MATRIX,
     ),
     "g-blending": Facts(
-        "1, and an evaluation of train every `every` epochs; with `probe: train` 1 + 2 `probe_epochs` / `every`",
+        "1, and an evaluation of train every `every` epochs; with `probe: train` 1 + 2 `probe_epochs` / `every`, and "
+        "three evaluations",
         (
             "64.65 / 67.10 (table of the BSS paper)",
             f"71.59 / 68.82 / 51.41 ({BB})",
