@@ -77,7 +77,7 @@ class Training:
         On a CPU they are seconds of computing, on a GPU of waiting.
         """
         state, train = self.state, self.splits["train"]
-        plan_epoch(state, self.splits, self.epoch)
+        plan_epoch(self.config.train, state, self.splits, self.epoch)
         sequence = state.sampler.sequence if state.strategy is None else state.strategy.shown(state.sampler.sequence)
         batches = split_into_batches(sequence, self.config.train.batch_size)
         clock = time.process_time if state.device.type == "cpu" else time.perf_counter  # others may use the processor

@@ -19,6 +19,7 @@ CITED = re.compile(r"(?P<name>.+?) \((?P<source>.+)\)(?P<rest>.*)", flags=re.S)
 
 HOOKS = {
     "plan": "weights, rates, freezing",
+    "adapt": "weights of the loss, by val",
     "arrange": "what is shown",
     "mix": "features",
     "objectives": "loss",

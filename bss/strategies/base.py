@@ -7,7 +7,7 @@ network trains is in `Context.state`. No hook may wait for the device in a step:
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import (
+    PROBED,
     Arranged,
     Context,
     EpochPlan,
@@ -58,6 +59,8 @@ class Strategy(ABC):
     """Whether it needs `Seen.positions`."""
     clustered: ClassVar[bool] = False
     """Whether it plans by the purity of clusters too."""
+    averaging: ClassVar[bool] = False
+    """Whether it plans by the features of each class too, as their sums and numbers."""
     steady: ClassVar[bool] = False
     """Whether all steps have the same operations as long as the plan's weights and frozen parts, what samples show, and
     the heads in use are the same. Then they are counted once; if not, in every epoch, unless `phase` says when."""
@@ -69,6 +72,16 @@ class Strategy(ABC):
     def pretrained(self) -> bool:
         """Whether its encoders start from those of the teachers that `taught` describes."""
         return False
+
+    @property
+    def needs_val(self) -> bool:
+        """Whether it cannot do without a val split."""
+        return "val" in self.splits
+
+    @property
+    def probe_length(self) -> int:
+        """Epochs of the probe trainings whose facts it plans by, besides those of the network itself; 0: none."""
+        return 0
 
     @property
     def needs_teachers(self) -> bool:
@@ -116,12 +129,31 @@ class Strategy(ABC):
         """Return whether `plan` needs facts before the epoch of `context`: a pass over each of `splits`."""
         return bool(self.splits)
 
+    def wanted(self, context: Context) -> tuple[str, ...]:
+        """Return the keys of the facts that `plan` gets before the epoch of `context`: splits, also after probes."""
+        splits: tuple[str, ...] = self.splits if self.reads(context) else ()
+        return splits + tuple(PROBED + split for split in splits if self.probe_length)
+
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Return the plan of the epoch; `facts` are those of each of `splits`, empty unless it `reads` them.
 
         Called once before each epoch; weights in `modules` may be changed in place.
         """
         return EpochPlan()
+
+    def adapts(self, context: Context) -> bool:
+        """Return whether `adapt` is to be called before the epoch of `context`."""
+        return False
+
+    def adapt(
+        self, context: Context, batches: Mapping[Split, Callable[[], Seen]], modules: Mapping[Group, torch.nn.Module]
+    ) -> None:
+        """Change the state by a drawn batch of train and one of val. Called after `plan`.
+
+        `batches` see them in eval mode without augmentation, with gradients, by the weights that are in `modules` at
+        that time; those must be the same before and after.
+        """
+        raise NotImplementedError
 
     def turns(self, context: Context) -> tuple[Turn, ...]:
         """Return the turns of a step, in order; none: one pass over everything, and one update.

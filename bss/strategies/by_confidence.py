@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
@@ -10,11 +10,15 @@ from bss.strategies.hooks import Context, Seen, Setting
 from bss.strategies.scaling import inside, warning_of_adam
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of
 
+Direction = Literal["weak", "strong"]
+"""Which modality learns more than without the method, relative to the others: the less sure, or the surer one."""
+
 
 class ByConfidence(Method):
     """Gathers summed confidences within `window`; the method's own fields are declared where their defaults are."""
 
     source: Source
+    direction: Direction
     window: tuple[float, float]
 
     def check(self, setting: Setting) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
+from bss.strategies.hooks import PROBED, Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
 
 LEAST = 1e-4
 """Of the change of the overfitting, by whose square a gain is divided."""
@@ -19,7 +19,7 @@ LEAST = 1e-4
 class GBlending(Method):
     """Weighs each cross-entropy by what it gained on val, over the square of how much more it overfits.
 
-    Both are read from the heads of the network itself every few epochs, instead of from unimodal probe trainings. The
+    Both are read every few epochs, from the heads of the network itself or from probe trainings of its copies. The
     weights keep their sum, so that the learning rate keeps its meaning.
     """
 
@@ -28,6 +28,12 @@ class GBlending(Method):
     steady = True
     every: int = 10
     """Epochs between two estimates, at least 1; before the first one `loss` sets the weights."""
+    probe: Literal["heads", "train"] = "heads"
+    """heads: what they gained since the last estimate; train: what copies of the network gain from here on, each
+    modality's trained alone and one by the fused loss, as published. Then the first estimate is before the first epoch,
+    and with `every` at least train.epochs the only one (offline)."""
+    probe_epochs: int = 10
+    """Length of the probe trainings, at least 1."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val")
     published: ClassVar = (1.0, 1.0)
@@ -35,6 +41,12 @@ class GBlending(Method):
     def __post_init__(self) -> None:
         """Check the range."""
         require(self.every >= 1, "every", self.every, "at least 1")
+        require(self.probe_epochs >= 1, "probe_epochs", self.probe_epochs, "at least 1")
+
+    @property
+    def probe_length(self) -> int:
+        """Epochs of the probe trainings."""
+        return self.probe_epochs if self.probe == "train" else 0
 
     def weights(self, setting: Setting) -> Weights:
         """Return the weights before the first estimate; those of the paper sum to 1."""
@@ -55,14 +67,18 @@ class GBlending(Method):
         """Estimate the weights again if that is due."""
         state, names = context.state, context.setting.modalities
         if facts:
-            now = {split: [f.fused_loss, *(f.loss[name] for name in names)] for split, f in facts.items()}
-            if state["before"] is not None:
-                raw = gains_over_overfitting(state["before"], now)
+            found = {split: [f.fused_loss, *(f.loss[name] for name in names)] for split, f in facts.items()}
+            now: dict[str, list[float]] = {"train": found["train"], "val": found["val"]}
+            before = state["before"]
+            if self.probe == "train":
+                before, now = now, {split: found[PROBED + split] for split in now}
+            if before is not None:
+                raw = gains_over_overfitting(before, now)
                 first = self.weights(context.setting)
                 total = (first.fused or 0.0) + sum(first.unimodal.values())
                 if sum(raw) > 0:
                     state["weights"] = [total * value / sum(raw) for value in raw]
-            state["before"] = now
+            state["before"] = now if self.probe == "heads" else None
         if state["weights"] is None:
             return EpochPlan()
         fused, *unimodal = state["weights"]

@@ -21,6 +21,8 @@ FUSION: Group = ("fusion", "")
 
 Split = Literal["train", "val", "teachers"]
 """Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
+PROBED = "probed "
+"""Before the name of a split: its facts after probe trainings."""
 Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence", "surest"]
 
 
@@ -65,6 +67,10 @@ class Facts:
     purity: dict[str, float] = field(default_factory=dict)
     """Share of the samples whose label is the most frequent in their cluster of the modality's features, if the
     strategy is `clustered`."""
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Of each class the sum of what heads and fusion take, float32 [classes, width], if the strategy is `averaging`."""
+    counts: torch.Tensor | None = None
+    """Of each class the number of samples, float32 [classes], if the strategy is `averaging`."""
 
 
 @dataclass(frozen=True)

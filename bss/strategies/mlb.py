@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.by_confidence import ByConfidence
+from bss.strategies.by_confidence import ByConfidence, Direction
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import Context, Gradients
 from bss.strategies.scaling import check_window, scale
-from bss.strategies.shares import Source, mean_of_others
+from bss.strategies.shares import Source, over_others, under_others
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Mlb(ByConfidence):
     """The largest factor, above 1; 2 is symmetrical."""
     source: Source = "heads"
     """Where confidence is read: the unimodal heads (paper), or the shares of the fused logits."""
+    direction: Direction = "weak"
+    """weak: strengthens the less sure modalities and slows the surer ones (paper); strong: the other way round."""
     window: tuple[float, float] = (0.0, 1.0)
     """The part of the epochs in which it acts."""
 
@@ -47,7 +49,7 @@ class Mlb(ByConfidence):
 
     def factors(self, confidence: torch.Tensor) -> torch.Tensor:
         """Return the factor of each modality, [M], from their (summed) confidences [M]."""
-        ratio = mean_of_others(confidence) / confidence.clamp_min(torch.finfo(confidence.dtype).tiny)
+        ratio = under_others(confidence) if self.direction == "weak" else over_others(confidence)
         change = torch.tanh(self.alpha * (ratio - 1))
         return 1 + torch.where(ratio > 1, (self.beta - 1) * change, change)
 

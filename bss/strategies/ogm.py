@@ -7,11 +7,11 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.by_confidence import ByConfidence
+from bss.strategies.by_confidence import ByConfidence, Direction
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import Context, Gradients
 from bss.strategies.scaling import Scaled, check_window, scale, scaled
-from bss.strategies.shares import Source, mean_of_others
+from bss.strategies.shares import Source, over_others, under_others
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Ogm(ByConfidence):
     """True: continuous at balance, ``1 - tanh(alpha * (ratio - 1))``; paper and code have ``ratio``."""
     source: Source = "share"
     """Where confidence is read: the modality's share of the fused logits (paper), or its head."""
+    direction: Direction = "weak"
+    """weak: slows the surer modalities (paper); strong: slows those that are less sure."""
     parameters: Scaled = "all"
     """Encoder gradients that are scaled; the authors' code scales those of convolutions."""
     window: tuple[float, float] = (0.0, 0.5)
@@ -55,7 +57,7 @@ class Ogm(ByConfidence):
 
     def factors(self, confidence: torch.Tensor) -> torch.Tensor:
         """Return the factor of each modality, [M], from their (summed) confidences [M]."""
-        ratio = confidence / mean_of_others(confidence)
+        ratio = over_others(confidence) if self.direction == "weak" else under_others(confidence)
         return torch.where(ratio > 1, 1 - torch.tanh(self.alpha * (ratio - 1 if self.smooth else ratio)), 1.0)
 
 

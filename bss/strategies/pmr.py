@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Objective, Seen, Setting, State
+from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Objective, Seen, Setting, Split, State
 from bss.strategies.losses import one_hot, weighted_loss
 from bss.strategies.scaling import check_window, inside
 
@@ -19,8 +19,8 @@ from bss.strategies.scaling import check_window, inside
 class Pmr(Method):
     """A modality whose features are further from their class prototypes than the best one's is drawn to them.
 
-    Prototypes are means of the features of the training passes, smoothed from epoch to epoch. The ratio of the
-    modalities is that of each part of a batch, over all ranks.
+    Prototypes are means of the features of each class, smoothed from epoch to epoch. The ratio of the modalities is
+    that of each part of a batch, over all ranks.
     """
 
     kind: Literal["pmr"] = "pmr"
@@ -30,13 +30,30 @@ class Pmr(Method):
     momentum: float = 0.2
     """Weight of the old prototypes against those of the last epoch, in [0, 1)."""
     window: tuple[float, float] = (0.0, 0.67)
-    """The part of the epochs in which it acts; the first has no prototypes."""
+    """The part of the epochs in which it acts; the first has no prototypes if they are `online`."""
+    prototypes: Literal["online", "pass"] = "online"
+    """online: of the features of the training passes of the last epoch; pass: of those in eval mode without
+    augmentation, by an evaluation of train before each epoch."""
+    entropy: float = 0.0
+    """Strength of the paper's entropy term, at least 0: the best modality's distribution over the prototypes is drawn
+    to uniform, as far as the last one is behind."""
+    entropy_window: tuple[float, float] = (0.0, 0.2)
+    """The part of the epochs in which the entropy term acts, inside `window`; the paper says: early."""
+
+    splits: ClassVar[tuple[Split, ...]] = ("train",)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.alpha >= 0, "alpha", self.alpha, "at least 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        require(self.entropy >= 0, "entropy", self.entropy, "at least 0")
         check_window(self.window)
+        check_window(self.entropy_window, "entropy_window")
+
+    @property
+    def averaging(self) -> bool:  # type: ignore[override]
+        """Whether prototypes come from a pass."""
+        return self.prototypes == "pass"
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return prototypes of zeros, all marked unknown, and sums of the features of this epoch."""
@@ -46,9 +63,15 @@ class Pmr(Method):
         known = torch.zeros(classes, dtype=torch.bool)
         return {"prototypes": zeros, "known": known, "sums": sums, "counts": torch.zeros(classes)}
 
+    def reads(self, context: Context) -> bool:
+        """Before each epoch until the window ends, if prototypes come from a pass."""
+        return self.averaging and context.epoch < self.window[1] * context.setting.epochs
+
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
-        """Move the prototypes to the means of the last epoch; a class that it did not show keeps its own."""
+        """Move the prototypes to the means of the pass or the last epoch; a class not shown keeps its own."""
         state = context.state
+        if facts:
+            state["sums"], state["counts"] = dict(facts["train"].sums), facts["train"].counts
         counts, known = state["counts"][:, None], state["known"][:, None]
         for name, old in state["prototypes"].items():
             new = state["sums"][name] / counts.clamp_min(1)
@@ -60,34 +83,39 @@ class Pmr(Method):
         return EpochPlan()
 
     def phase(self, context: Context) -> Any:
-        """Return whether there are prototypes to compare with, and whether features are still summed."""
-        epochs = context.setting.epochs
-        compared = context.epoch > 0 and inside(self.window, context.epoch, epochs)
-        return compared, context.epoch < self.window[1] * epochs
+        """Return whether there are prototypes to compare with, whether features are summed, whether entropy counts."""
+        epoch, epochs = context.epoch, context.setting.epochs
+        compared = (epoch > 0 or self.averaging) and inside(self.window, epoch, epochs)
+        summed = not self.averaging and epoch < self.window[1] * epochs
+        return compared, summed, compared and self.entropy > 0 and inside(self.entropy_window, epoch, epochs)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss, with that of the prototypes for the modalities behind."""
         loss = weighted_loss(seen, context.weights)
-        if context.epoch == 0 or not inside(self.window, context.epoch, context.setting.epochs):
+        compared, _, slowed = self.phase(context)
+        if not compared:
             return [Objective(loss)]
         state = context.state
         counted = state["known"][seen.labels].to(loss.dtype)
+        close = {name: closeness(x, state["prototypes"][name], state["known"]) for name, x in seen.features.items()}
         losses = {
-            name: counted
-            * torch.nn.functional.cross_entropy(
-                closeness(x, state["prototypes"][name], state["known"]), seen.labels, reduction="none"
-            )
-            for name, x in seen.features.items()
+            name: counted * torch.nn.functional.cross_entropy(x, seen.labels, reduction="none")
+            for name, x in close.items()
         }
         scores = context.total(torch.stack([(counted * torch.exp(-x)).sum() for x in losses.values()]))
         behind = (scores.max() / scores.clamp_min(torch.finfo(scores.dtype).tiny) - 1).clamp(0, 1)
         for weight, of_prototypes in zip(behind, losses.values(), strict=True):
             loss = loss + self.alpha * weight * of_prototypes
+        if slowed:
+            ahead = torch.where(scores == scores.max(), behind.max(), 0.0)
+            for weight, logits in zip(ahead, close.values(), strict=True):
+                loss = loss - self.entropy * weight * entropy_of(logits)
         return [Objective(loss)]
 
     def gather(self, context: Context, seen: Seen) -> torch.Tensor | None:
         """Return the sum of the features of each class and modality, and the counts of the classes."""
-        if context.epoch >= self.window[1] * context.setting.epochs:
+        _, summed, _ = self.phase(context)
+        if not summed:
             return None
         shown = one_hot(seen.labels, seen.fused.shape[1]).T
         return torch.cat([*((shown @ x).flatten() for x in seen.features.values()), shown.sum(dim=1)])
@@ -110,6 +138,12 @@ def closeness(features: torch.Tensor, prototypes: torch.Tensor, known: torch.Ten
     """
     distances = ((features[:, None] - prototypes).square().sum(dim=2) + 1e-12).sqrt()
     return torch.where(known, -distances, -1e9)
+
+
+def entropy_of(logits: torch.Tensor) -> torch.Tensor:
+    """Return the entropy of the softmax of `logits` [batch, classes] in nats, [batch]."""
+    log_p = logits.log_softmax(dim=1)
+    return -(log_p.exp() * log_p).sum(dim=1)
 
 
 ENTRY = Pmr

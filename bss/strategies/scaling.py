@@ -23,9 +23,9 @@ def scale(gradients: Gradients, group: Group, factor: torch.Tensor | float, whic
         gradient.mul_(factor)
 
 
-def check_window(window: tuple[float, float]) -> None:
-    """Require a part of the training: two shares of its epochs in order."""
-    require(0 <= window[0] <= window[1] <= 1, "window", list(window), "two shares of the epochs in [0, 1], in order")
+def check_window(window: tuple[float, float], key: str = "window") -> None:
+    """Require that the parameter `key` is a part of the training: two shares of its epochs in order."""
+    require(0 <= window[0] <= window[1] <= 1, key, list(window), "two shares of the epochs in [0, 1], in order")
 
 
 def inside(window: tuple[float, float], epoch: int, epochs: int) -> bool:

@@ -107,6 +107,16 @@ def mean_of_others(values: torch.Tensor) -> torch.Tensor:
     return (values.sum() - values) / (len(values) - 1)
 
 
+def over_others(values: torch.Tensor) -> torch.Tensor:
+    """Return each of `values` [M], at least 0, over the mean of the others, [M]."""
+    return values / mean_of_others(values).clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def under_others(values: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the others over each of `values` [M], at least 0, [M]."""
+    return mean_of_others(values) / values.clamp_min(torch.finfo(values.dtype).tiny)
+
+
 def check_source(setting: Setting, source: Source, method: Method) -> None:
     """Require logits that mean something: trained heads, or a fusion that zeroed features do not upset."""
     if source == "heads":

@@ -1,5 +1,6 @@
 """What happens before the first step of an epoch: scores measured again, the sequence, the strategy's plan."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -10,14 +11,20 @@ from torch import Tensor
 from bss.balance.sampler import SequenceSampler
 from bss.balance.schedulers import Entry
 from bss.config.schema import Config
+from bss.config.training import TrainConfig
 from bss.models.network import MultiModalNetwork
-from bss.strategies import Facts, Seen
+from bss.strategies import Facts, Seen, Split
+from bss.strategies.hooks import PROBED
 from bss.training.distributed.ranks import Ranks
-from bss.training.head_facts import read_columns, read_facts
+from bss.training.head_facts import drawn_batch, read_columns, read_facts
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
+from bss.training.probes import LOSSES, Probes, read_probes, train_probes
 from bss.training.resume.state import Records, TrainingState
 from bss.training.split_data import SplitData
 from bss.training.strategy_run import StrategyRun
+
+PASSES = 3
+"""What a forward and a backward pass cost in forward passes."""
 
 
 def measure_if_due(
@@ -52,6 +59,7 @@ def measure_if_due(
 
 
 def _plan_strategy(
+    config: TrainConfig,
     state: TrainingState,
     run: StrategyRun,
     sequence: npt.NDArray[np.int64],
@@ -61,28 +69,44 @@ def _plan_strategy(
     """Let the strategy plan `epoch`, and count the samples of the passes that it requests."""
     run.read = 0
 
+    @functools.cache
+    def probes() -> Probes:
+        epochs = run.strategy.probe_length
+        run.read += PASSES * len(LOSSES) * epochs * len(splits["train"])
+        return train_probes(run, config, splits["train"], epochs)
+
     def facts(split: str) -> Facts:
+        if split.startswith(PROBED):
+            data = splits[split.removeprefix(PROBED)]
+            run.read += len(LOSSES) * len(data)
+            return read_probes(probes(), data, state.ranks)
         network, data = _of(state, splits, split)
         run.read += len(data)
-        return read_facts(network, data, state.ranks, run.strategy.clustered)
+        return read_facts(network, data, state.ranks, run.strategy.clustered, run.strategy.averaging)
+
+    def batch(split: Split) -> Callable[[], Seen]:
+        see, size = drawn_batch(run.network, splits[split], run.context.setting.batch_size, (run.seed, split, epoch))
+        run.read += PASSES * size
+        return see
 
     def measured(measure: Callable[[Seen], Tensor]) -> npt.NDArray[np.float64]:
         run.read += len(splits["train"])
         return read_columns(run.network, splits["train"], measure, state.ranks)
 
     run.begin_epoch(epoch, facts)
+    run.adapt(batch)
     run.forget(state.optimiser)
     run.arrange(sequence, measured)
 
 
-def plan_epoch(state: TrainingState, splits: dict[str, SplitData], epoch: int) -> None:
+def plan_epoch(config: TrainConfig, state: TrainingState, splits: dict[str, SplitData], epoch: int) -> None:
     """Let the sampler and the strategy plan `epoch`; keep its sequence, and the scores behind it if they are new."""
     sampler, records, ranks = state.sampler, state.records, state.ranks
     sampler.set_epoch(epoch)
     sampler.sequence = ranks.agree(sampler.sequence, state.device)
     records.sequences.append(sampler.sequence)
     if state.strategy is not None:
-        _plan_strategy(state, state.strategy, sampler.sequence, splits, epoch)
+        _plan_strategy(config, state, state.strategy, sampler.sequence, splits, epoch)
         hidden = state.strategy.strategy.hides(state.strategy.context)
         if hidden is not None:
             records.hidden.append((hidden.positions, hidden.modality, hidden.probability))

@@ -1,6 +1,7 @@
 """How the heads do on one split: what strategies plan an epoch by."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,23 +9,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bss.balance.draw import generator
 from bss.models.inputs.to_device import onto
-from bss.models.network import MultiModalNetwork
+from bss.models.network import IGNORED, MultiModalNetwork
 from bss.strategies import Facts, Seen
+from bss.strategies.losses import one_hot
 from bss.training.distributed.ranks import Ranks
 from bss.training.measuring import batches_of, batches_of_all
 from bss.training.purity import read_purity
 from bss.training.split_data import SplitData
 
 
-def read_facts(network: MultiModalNetwork, data: SplitData, ranks: Ranks, clustered: bool = False) -> Facts:
+def read_facts(
+    network: MultiModalNetwork, data: SplitData, ranks: Ranks, clustered: bool = False, averaging: bool = False
+) -> Facts:
     """Return the facts of a split in eval mode, without augmentation, the same on all ranks, which share the pass.
 
-    `clustered` includes the purity of clusters, by a second pass.
+    `clustered` includes the purity of clusters, by a second pass; `averaging` the sums of the features of each class.
     """
     network.eval()
     names = list(network.heads)
     sums = torch.zeros(3 * len(names) + 1, dtype=torch.float64, device=data.device)
+    encoders: dict[str, Any] = dict(network.encoders)
+    widths: list[int] = [*(encoders[name].width for name in names), 1] if averaging else []
+    of_classes = [torch.zeros(network.classes, width, dtype=torch.float64, device=data.device) for width in widths]
     with torch.no_grad():
         for inputs, labels in data.batches(ranks.deal(batches_of_all(data))):
             outputs = network(inputs)
@@ -33,11 +41,46 @@ def read_facts(network: MultiModalNetwork, data: SplitData, ranks: Ranks, cluste
             fused = F.cross_entropy(outputs.fused, labels, reduction="none")
             columns = [*losses, *right, *(torch.exp(-loss) for loss in losses), fused]
             sums += torch.stack([column.double().sum() for column in columns])
+            if averaging:
+                shown = one_hot(labels, network.classes).T.double()
+                features = network.activate(outputs.features)
+                ones = torch.ones(len(labels), 1, dtype=torch.float64, device=data.device)
+                for summed, x in zip(of_classes, [*(features[name].double() for name in names), ones], strict=True):
+                    summed.add_(shown @ x)
     ranks.add(sums)
+    for summed in of_classes:
+        ranks.add(summed)
     means = (sums / len(data)).tolist()
     per_modality = [dict(zip(names, means[i * len(names) :], strict=False)) for i in range(3)]
     loss, accuracy, confidence = per_modality
-    return Facts(loss, means[-1], accuracy, confidence, read_purity(network, data, ranks) if clustered else {})
+    purity = read_purity(network, data, ranks) if clustered else {}
+    if not averaging:
+        return Facts(loss, means[-1], accuracy, confidence, purity)
+    *features_of_classes, counts = (summed.float() for summed in of_classes)
+    summed_features = dict(zip(names, features_of_classes, strict=True))
+    return Facts(loss, means[-1], accuracy, confidence, purity, summed_features, counts[:, 0])
+
+
+def drawn_batch(
+    network: MultiModalNetwork, data: SplitData, size: int, key: tuple[int, str, int]
+) -> tuple[Callable[[], Seen], int]:
+    """Return what passes a batch of a split through `network` in eval mode, with gradients, and the batch's size.
+
+    That is `size`, or that of the split if it is smaller. `key`, a seed, a name and an epoch, decides what is drawn;
+    every rank takes the whole batch.
+    """
+    seed, name, epoch = key
+    drawn = generator(seed, f"strategy batch of {name}", epoch).permutation(len(data))[:size]
+    ((inputs, labels),) = data.batches([drawn])
+
+    def see() -> Seen:
+        network.eval()
+        outputs = network(inputs).in_fp32()
+        features = network.activate(outputs.features)
+        ignored = inputs.get(IGNORED)
+        return Seen(features, outputs.logits, outputs.fused, labels, network.fuse, ignored=ignored)
+
+    return see, len(drawn)
 
 
 def read_columns(

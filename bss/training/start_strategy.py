@@ -59,7 +59,7 @@ def start_strategy(
     """
     if strategy is None or strategy.plain:
         return None
-    if "val" in strategy.splits and not len(store.rows("val")):
+    if strategy.needs_val and not len(store.rows("val")):
         raise BssError(
             f"{store.path}: has no val, which the strategy `{strategy.kind}` adapts its weights or rates on; the test "
             "split is never used for that. Give the manifest a val split and run `bss prepare` again."

@@ -24,6 +24,7 @@ from bss.strategies import (
     Group,
     Seen,
     Setting,
+    Split,
     Strategy,
     Taught,
     Turn,
@@ -91,9 +92,13 @@ class StrategyRun:
     def begin_epoch(self, epoch: int, facts: Callable[[str], Facts]) -> None:
         """Plan `epoch`; `facts` reads those of a split. All ranks call it together."""
         self.context.epoch = epoch
-        splits: tuple[str, ...] = self.strategy.splits if self.strategy.reads(self.context) else ()
-        read = {split: facts(split) for split in splits}
+        read = {split: facts(split) for split in self.strategy.wanted(self.context)}
         self._follow(self.strategy.plan(self.context, read, self.modules))
+
+    def adapt(self, batch: Callable[[Split], Callable[[], Seen]]) -> None:
+        """Let the strategy adapt to drawn batches; `batch` gives what sees one of a split. All ranks call it."""
+        if self.strategy.adapts(self.context):
+            self.strategy.adapt(self.context, {"train": batch("train"), "val": batch("val")}, self.modules)
 
     def forget(self, optimiser: torch.optim.Optimizer) -> None:
         """Drop the optimiser's state of what the plan restarts; called once, before the first step of the epoch."""

@@ -124,7 +124,7 @@ def train_trial(
                 break
             if state.position.step == 0:
                 measure_if_due(config, entry, network, measured, sampler, epoch, seed, records, ranks)
-                plan_epoch(state, {"train": train, **seen}, epoch)
+                plan_epoch(config.train, state, {"train": train, **seen}, epoch)
             with state.saved_when_interrupted():
                 given = (config, entry, state, wrapped, graph, train, flops, targets, seed, asked_between)
                 trained = _train_one_epoch(*given)

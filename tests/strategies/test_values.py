@@ -1,14 +1,18 @@
 """One value for each method, computed by hand or by another way."""
 
+import copy
 import math
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from toy import CLASSES, SGD, Toy, make_network, setting_for, start, train
+from toy import CLASSES, SGD, Toy, facts_of, make_network, setting_for, start, train
 
+from bss.balance.draw import generator
+from bss.config.decay import StepDecay
 from bss.config.fusion import Gated
+from bss.config.training import TrainConfig
 from bss.strategies import Context, EpochPlan, Facts, Gradients, Seen
 from bss.strategies.absent import running_means, start_means
 from bss.strategies.agm import Agm, factors, shapley_logits
@@ -29,9 +33,13 @@ from bss.strategies.scaling import scaled
 from bss.strategies.shares import share_logits
 from bss.strategies.smp import Smp
 from bss.strategies.weights import Weighted
+from bss.training.distributed.ranks import ALONE
+from bss.training.probes import read_probes, train_probes
 
 TWO = ("audio", "video")
 CPU = torch.device("cpu")
+BY_HAND = {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.01}
+"""`SGD` in torch's terms."""
 
 
 def log(*values):
@@ -105,6 +113,20 @@ def test_mlb():
     torch.testing.assert_close(found, torch.tensor([0.678487, 1.462117]), atol=1e-6, rtol=0)
     steeper = Mlb(alpha=1.0, beta=3.0).factors(torch.tensor([0.75, 0.5]))
     torch.testing.assert_close(steeper, torch.tensor([0.678487, 1.924234]), atol=1e-6, rtol=0)
+
+
+def test_the_other_direction_favours_the_surer_modality():
+    slowed = Ogm(alpha=0.3, direction="strong")
+    torch.testing.assert_close(slowed.factors(torch.tensor([0.75, 0.5])), torch.tensor([1.0, 1 - math.tanh(0.45)]))
+    # Three: the others' means over each are 5 / 7.5, 6.75 / 4 and 5.75 / 6.
+    three = slowed.factors(torch.tensor([7.5, 4.0, 6.0]))
+    torch.testing.assert_close(three, torch.tensor([1.0, 1 - math.tanh(0.3 * 1.6875), 1.0]))
+    modulated = Mlb(alpha=1.0, beta=3.0, direction="strong")
+    # Ratios 1.5 and 2 / 3: 1 + 2 tanh(.5) and 1 - tanh(1 / 3).
+    found = modulated.factors(torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(found, torch.tensor([1.924234, 0.678487]), atol=1e-6, rtol=0)
+    for strategy in (slowed, modulated):
+        assert torch.equal(strategy.factors(torch.zeros(2))[:1] > 0, torch.tensor([True])), "finite at no confidence"
 
 
 def test_agm():
@@ -196,6 +218,63 @@ def test_g_blending_weighs_with_the_sum_of_its_first_weights():
         # All heads got worse: the weights stay.
         rising = Facts(dict.fromkeys(TWO, 2.0), 2.0, {}, {})
         assert strategy.plan(context, {"train": rising, "val": rising}, {}).weights == weights
+
+
+def test_g_blending_by_probes_weighs_at_once_by_what_each_probe_gained():
+    strategy = GBlending(probe="train", loss="published")
+    context = context_of(strategy, make_network(TWO), strategy.start(setting_for(make_network(TWO)), {}, CLASSES))
+
+    def same(loss):
+        return Facts(dict.fromkeys(TWO, loss), loss, {}, {})
+
+    probed_train = Facts({"audio": 0.8, "video": 0.4}, 0.6, {}, {})
+    probed_val = Facts({"audio": 1.0, "video": 0.8}, 0.9, {}, {})
+    found = {"train": same(1.0), "val": same(1.1), "probed train": probed_train, "probed val": probed_val}
+    weights = strategy.plan(context, found, {}).weights
+    assert weights.fused == pytest.approx(0.272727, abs=1e-5)
+    assert weights.unimodal == pytest.approx({"audio": 0.545455, "video": 0.181818}, abs=1e-5)
+    # The next estimate compares with the network itself, not with the last probes: audio alone gains now.
+    found |= {"train": probed_train, "val": probed_val, "probed val": Facts({"audio": 0.5, "video": 0.8}, 0.9, {}, {})}
+    weights = strategy.plan(context, found, {}).weights
+    assert (weights.fused, weights.unimodal) == (0.0, {"audio": pytest.approx(1.0), "video": 0.0})
+
+
+def test_probes_train_each_modality_alone_and_the_whole_by_the_fused_loss():
+    network, data = make_network(TWO), Toy(TWO)
+    before = copy.deepcopy(network.state_dict())
+    run = start(GBlending(probe="train"), network)
+    run.context.epoch = 1
+    config = TrainConfig(SGD, epochs=4, batch_size=8, decay=StepDecay(at=(2,), factor=0.1))
+    probes = train_probes(run, config, data, 2)
+    for name, x in network.state_dict().items():
+        assert torch.equal(x, before[name]), name
+
+    def by_hand(parts, loss_of):
+        own = make_network(TWO)
+        optimiser = torch.optim.SGD([p for part in parts(own) for p in part.parameters()], **BY_HAND)
+        for epoch, rate in ((1, 0.1), (2, 0.01)):
+            optimiser.param_groups[0]["lr"] = rate
+            order = generator(0, "strategy probe 1", epoch).permutation(len(data))
+            for batch in (order[:8], order[8:16], order[16:]):
+                inputs, labels = next(data.batches([batch]))
+                optimiser.zero_grad()
+                loss_of(own(inputs), labels).backward()
+                optimiser.step()
+        return own(data.inputs).detached()
+
+    for name in TWO:
+        alone = by_hand(
+            lambda own, name=name: (own.encoders[name], own.heads[name]),
+            lambda outputs, labels, name=name: F.cross_entropy(outputs.logits[name], labels),
+        )
+        right = float(F.cross_entropy(alone.logits[name], data.labels))
+        assert read_probes(probes, data, ALONE).loss[name] == pytest.approx(right, abs=1e-6)
+    fused = by_hand(
+        lambda own: (*own.encoders.values(), own.fusion),
+        lambda outputs, labels: F.cross_entropy(outputs.fused, labels),
+    )
+    right = float(F.cross_entropy(fused.fused, data.labels))
+    assert read_probes(probes, data, ALONE).fused_loss == pytest.approx(right, abs=1e-6)
 
 
 def test_mslr():
@@ -359,6 +438,49 @@ def test_pmr_keeps_means_of_the_features_of_each_class():
     assert run.context.state["known"].all()
 
 
+def test_pmr_from_a_pass_has_the_means_of_all_samples_before_the_first_epoch():
+    from bss.strategies.pmr import Pmr
+
+    network, data = make_network(TWO), Toy(TWO)
+    features = network.eval().activate(network(data.inputs).features)
+    run = start(Pmr(prototypes="pass"), network)
+    run.begin_epoch(0, facts_of(run, {"train": data}))
+    state = run.context.state
+    for name, x in features.items():
+        right = torch.stack([x[data.labels == label].mean(dim=0) for label in range(CLASSES)])
+        torch.testing.assert_close(state["prototypes"][name], right, atol=1e-6, rtol=1e-5)
+    assert run.strategy.phase(run.context) == (True, False, False)
+    # 0.2 of the old ones and 0.8 of the new ones, which are twice as far from zero.
+    old = {name: x.clone() for name, x in state["prototypes"].items()}
+    for part in network.encoders.values():
+        part.layers[-1].weight.data.mul_(2)
+        part.layers[-1].bias.data.mul_(2)
+    run.begin_epoch(1, facts_of(run, {"train": data}))
+    for name, x in old.items():
+        torch.testing.assert_close(run.context.state["prototypes"][name], 1.8 * x, atol=1e-6, rtol=1e-5)
+
+
+def test_pmr_slows_the_best_modality_early_by_the_entropy_of_its_closeness():
+    from bss.strategies.pmr import Pmr
+
+    network = make_network(TWO)
+    prototypes = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    state = {"prototypes": dict.fromkeys(TWO, prototypes), "known": torch.tensor([True, True])}
+    features = {"audio": torch.zeros(1, 2), "video": torch.tensor([[3.0, 4.0]])}
+    seen = Seen(features, dict.fromkeys(TWO, torch.zeros(1, 2)), torch.zeros(1, 2), torch.tensor([0]), torch.clone)
+
+    def loss(epoch, **changes):
+        strategy = Pmr(entropy_window=(0.0, 0.5), **changes)
+        return float(strategy.objectives(context_of(strategy, network, state, epoch, 10), seen)[0].loss)
+
+    # Audio is sure of class 0 by .993307, video by .006693: video is behind by 1, and the entropy of audio is
+    # .0401796.
+    plain = 3 * math.log(2)
+    assert loss(1) == pytest.approx(plain + 5.00671535, abs=2e-6)
+    assert loss(1, entropy=2.0) == pytest.approx(plain + 5.00671535 - 2 * 0.0401796, abs=2e-6)
+    assert loss(5, entropy=2.0) == loss(5), "the entropy window has ended"
+
+
 def test_lfm():
     p, q = log(0.8, 0.2), log(0.4, 0.6)
     assert float(divergence(p, q, "js")) == pytest.approx(0.0863046, abs=1e-6)
@@ -366,6 +488,59 @@ def test_lfm():
     curve = [Lfm().classification(epoch, 200) for epoch in (0, 50, 100, 150, 199)]
     assert curve == pytest.approx([0.2046, 0.4367, 0.5392, 0.8213, 0.9160])
     assert [Lfm(schedule="linear").classification(e, 11) for e in (0, 5, 10)] == pytest.approx([0.2, 0.55, 0.9])
+
+
+def test_lfm_aligns_only_what_a_sample_shows():
+    p, q = log(0.8, 0.2).repeat(2, 1), log(0.4, 0.6).repeat(2, 1)
+    q[1] = 0  # as the logits of what is ignored are
+    labels, fused = torch.tensor([0, 0]), torch.zeros(2, 2)
+    ignored = torch.tensor([[False, False], [False, True]])
+    seen = Seen({}, {"audio": p, "video": q}, fused, labels, torch.clone, ignored=ignored)
+    torch.testing.assert_close(Lfm().losses(seen)[1], torch.tensor([0.0863046, 0.0]), atol=1e-6, rtol=0)
+    # Three, the last of which is ignored: the pair that is left alone counts.
+    logits = {"a": p[:1], "b": log(0.4, 0.6), "c": torch.zeros(1, 2)}
+    three = Seen({}, logits, fused[:1], labels[:1], torch.clone, ignored=torch.tensor([[False, False, True]]))
+    torch.testing.assert_close(Lfm().losses(three)[1], torch.tensor([0.0863046]), atol=1e-6, rtol=0)
+
+
+def test_lfm_learns_its_weight_along_the_val_loss_after_one_step():
+    strategy = Lfm(schedule="learned", look_ahead=0.3, rate=0.7)
+    network = make_network(TWO).double().eval()
+    data = Toy(TWO)
+    data.inputs = {name: x.double() for name, x in data.inputs.items()}
+    start_of = {name: x.clone() for name, x in network.state_dict().items()}
+
+    def val_loss(weight):
+        one = seen_of(network, data)
+        p, q = (z.log_softmax(dim=1) for z in one.logits.values())
+        mean = F.cross_entropy(sum(one.logits.values()) / 2, one.labels)
+        loss = 2 * (weight * mean + (1 - weight) * divergence(p, q, "js").mean())
+        step = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+        with torch.no_grad():
+            for x, g in zip(network.parameters(), step, strict=True):
+                x.sub_(0 if g is None else 0.3 * g)
+            other = seen_of(network, data, range(9, 20))
+            found = F.cross_entropy(sum(other.logits.values()) / 2, other.labels)
+            network.load_state_dict(start_of)
+        return float(found)
+
+    slope = (val_loss(0.2046 + 1e-4) - val_loss(0.2046 - 1e-4)) / 2e-4
+    assert slope < 0, "more classification lowers the val loss"
+    batches = {"train": lambda: seen_of(network, data), "val": lambda: seen_of(network, data, range(9, 20))}
+    modules = {("encoder", name): network.encoders[name] for name in TWO}
+    modules |= {("head", name): network.heads[name] for name in TWO}
+    context = context_of(strategy, network, strategy.start(setting_for(network), modules, CLASSES), epoch=1)
+    strategy.adapt(context, batches, modules)
+    assert context.state["weight"] == pytest.approx(0.2046 - 0.7 * slope, rel=1e-6)
+    for name, x in network.state_dict().items():
+        assert torch.equal(x, start_of[name]), name
+    (objective,) = strategy.objectives(context, seen_of(network, data))
+    classified, apart = strategy.losses(seen_of(network, data))
+    weight = context.state["weight"]
+    torch.testing.assert_close(objective.loss, 2 * (weight * classified + (1 - weight) * apart))
+    assert not strategy.adapts(context_of(strategy, network, epoch=0))
+    assert strategy.needs_val
+    assert not Lfm().needs_val
 
 
 def test_mbsd():

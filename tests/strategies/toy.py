@@ -10,15 +10,17 @@ from bss.config.encoders import MlpConfig
 from bss.config.fusion import Concatenation
 from bss.config.heads import HeadsConfig
 from bss.config.schema import NetworkConfig
-from bss.config.training import SgdConfig
+from bss.config.training import SgdConfig, TrainConfig
 from bss.data.store import Modality
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Setting
+from bss.strategies.hooks import PROBED
 from bss.strategies.mses import Mses
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.head_facts import read_columns, read_facts
+from bss.training.head_facts import drawn_batch, read_columns, read_facts
 from bss.training.network_parts import parameter_groups
 from bss.training.predicting import predict_and_read
+from bss.training.probes import read_probes, train_probes
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
@@ -124,11 +126,22 @@ def teachers_of(network):
 
 def facts_of(run, splits):
     """Return what reads the facts of a split."""
-    return lambda split: (
-        read_facts(run.teachers, splits["train"], run.ranks)
-        if split == "teachers"
-        else read_facts(run.network, splits[split], run.ranks, run.strategy.clustered)
-    )
+
+    def facts(split):
+        if split == "teachers":
+            return read_facts(run.teachers, splits["train"], run.ranks)
+        if split.startswith(PROBED):
+            config = TrainConfig(SGD, epochs=EPOCHS, batch_size=8)
+            probes = train_probes(run, config, splits["train"], run.strategy.probe_length)
+            return read_probes(probes, splits[split.removeprefix(PROBED)], run.ranks)
+        return read_facts(run.network, splits[split], run.ranks, run.strategy.clustered, run.strategy.averaging)
+
+    return facts
+
+
+def batch_of(run, splits):
+    """Return what draws a batch of a split."""
+    return lambda split: drawn_batch(run.network, splits[split], 8, (0, split, run.context.epoch))[0]
 
 
 def train(
@@ -152,6 +165,7 @@ def train(
             val = contradicting(data) if isinstance(strategy, Mses) else data
             splits = {"train": data, "val": mislabelled(data) if strategy.clustered else val}
             run.begin_epoch(epoch, facts_of(run, splits))
+            run.adapt(batch_of(run, splits))
             run.forget(made)
             for group in made.param_groups:
                 group["lr"] = optimiser.learning_rate * run.rate(group)
