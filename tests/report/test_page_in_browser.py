@@ -270,6 +270,17 @@ def test_sixty_rows_are_all_in_the_table_and_in_the_panels(tab, files):
     assert rows >= 60
 
 
+def test_the_differences_are_drawn_before_any_table(shown):
+    first, before_headings = shown[0].evaluate(
+        """(() => {
+          const figure = document.querySelector("figure"), heading = document.querySelector("h2");
+          return [figure.textContent, figure.compareDocumentPosition(heading) === Node.DOCUMENT_POSITION_FOLLOWING];
+        })()"""
+    )
+    assert "against uniform" in first
+    assert before_headings
+
+
 def test_the_matrix_sorts_by_a_strategys_accuracy(tab, files):
     page = opened(tab, files, "sixty", 1400)
     order, texts = sort_by(page, "Schedulers and strategies", "mlb")
