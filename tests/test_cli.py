@@ -69,6 +69,7 @@ def test_a_mistake_is_one_message_and_no_traceback(params, capsys, arguments, me
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_several_schedulers_and_seeds_are_trained_together(params):
     for command in (["prepare"], ["measure"], ["schedule"]):
         assert main([*command, "--set", "train.epochs=1", "--set", "seeds=[3, 4, 5]"]) == 0
@@ -127,6 +128,7 @@ def test_doctor_reports_what_is_present_and_what_is_missing(params, capsys):
     assert "unknown key" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_doctor_asks_the_tracking_server(params, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert main(["doctor", "--set", "tracking.enabled=true"]) == 1

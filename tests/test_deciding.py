@@ -87,6 +87,7 @@ def test_how_a_metric_is_shown_keeps_finished_trials(copy, old, new, stages):
     assert changed_stages(copy, "metrics/macro_f1.py", lambda text: text.replace(old, new)) == stages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "stages"),
     [

@@ -54,12 +54,14 @@ def imported(folder):
     return found - set(sys.stdlib_module_names) - {"bss", "components", "pipelines"}
 
 
+@pytest.mark.slow
 def test_every_import_belongs_to_one_extra():
     listed = [module for modules in EXTRAS.values() for module in modules]
     assert len(listed) == len(set(listed))
     assert imported("bss") | imported("pipelines") | imported("components") == {"numpy", "torch", *listed}
 
 
+@pytest.mark.slow
 def test_each_extra_requires_the_packages_that_it_is_named_for():
     distributions = packages_distributions()
     for extra, modules in EXTRAS.items():

@@ -155,6 +155,7 @@ def decided(page):
     return [(row["id"], row["decision"], row["value"]) for row in csv_of(page)]
 
 
+@pytest.mark.slow
 def test_a_page_in_a_folder_and_in_a_file_has_the_same_media_and_no_others_stay(data, tmp_path):
     _, tree, path = data
     store = Store.open(path)

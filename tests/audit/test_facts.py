@@ -46,6 +46,7 @@ def test_flatness_of_a_spectrum_with_two_levels():
     assert flatness(sound) == pytest.approx(np.sqrt(0.1) / 0.55, rel=0.02)
 
 
+@pytest.mark.slow
 def test_how_much_the_flatness_of_white_noise_varies():
     # 256 samples are one window with 127 frequencies: trigamma(1) = pi^2 / 6, and correlations 4/9 and 1/36.
     one = (np.pi**2 / 6 - 1) * (1 + 2 * (16 / 81 + 1 / 1296)) / 127

@@ -103,6 +103,7 @@ def drawn(seed, n=4000, classes=6, contradiction=0.0, label=0.0, sure=3.0, overc
     return logits, y, blamed, kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modalities", [2, 3])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
 @pytest.mark.parametrize("kind", ["contradiction", "label"])
@@ -142,6 +143,7 @@ def test_clean_predictions_flag_nothing_although_a_model_errs_and_is_sure_of_it(
     assert result.temperatures["m1"] == pytest.approx(3, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_modality_near_chance_is_not_blamed():
     logits, y, _, _ = drawn(7, sure=9.0)
     logits["m1"] = np.random.default_rng(8).normal(size=logits["m1"].shape)
@@ -173,6 +175,7 @@ def test_emptiness_is_explained_by_the_input():
     assert set(result.ranking()[:200]) == set(range(200))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(st.integers(0, 10_000))
 def test_the_order_of_samples_classes_and_modalities_is_of_no_matter(seed):

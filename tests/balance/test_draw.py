@@ -24,6 +24,7 @@ def frequencies(draws, orders):
     return np.array([found[order] for order in orders])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 2, 5), (0.1, 1, 1, 8)])
 def test_whole_permutations_follow_the_law_of_drawing_without_replacement(weights):
     orders = list(permutations(range(len(weights))))
@@ -34,6 +35,7 @@ def test_whole_permutations_follow_the_law_of_drawing_without_replacement(weight
     assert chisquare(frequencies(draws, orders), expected * len(draws)).pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probability", ["softmax", "shifted"])
 @pytest.mark.parametrize("order", ["balanced-first", "imbalanced-first"])
 def test_bss_l_draws_with_the_probabilities_it_says(probability, order):

@@ -94,6 +94,7 @@ def test_equal_scores_with_equal_ties_keep_their_order():
     np.testing.assert_array_equal(rank(scores, Halves()), [4, 1, 0, 2, 3, 5])
 
 
+@pytest.mark.slow
 def test_samples_of_one_score_come_in_any_order(by_cells):
     scores = np.array([0.5, 0.9, 0.5, 0.5, 0.1, 0.5])
     rankings = np.array([Heuristic().rank(scores, seed) for seed in range(6_000)])
@@ -104,6 +105,7 @@ def test_samples_of_one_score_come_in_any_order(by_cells):
     assert chisquare(counts).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_the_law_holds_for_the_sort_of_many(by_cells):
     scores = np.array([-1.0, -0.2, 0.4, 1.0])
     draws = np.array([Learned().sequence(scores, epoch, 9) for epoch in range(6_000)])

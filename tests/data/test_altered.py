@@ -62,6 +62,7 @@ def loud(own_root, tree, make_config):
     return root, rows, make_config(tree)
 
 
+@pytest.mark.slow
 def test_clipped_sounds_are_in_the_store_and_in_the_output(loud, tmp_path, capsys):
     root, rows, config = loud
     prepare(config, root, tmp_path / "store")
@@ -74,6 +75,7 @@ def test_clipped_sounds_are_in_the_store_and_in_the_output(loud, tmp_path, capsy
     assert expected in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [2, 7])
 def test_shards_count_the_same(loud, tmp_path, of):
     root, _, config = loud
@@ -86,6 +88,7 @@ def test_a_store_that_holds_no_changed_value_says_nothing(small_store):
     assert Store.open(small_store).altered == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged",
     [

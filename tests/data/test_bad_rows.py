@@ -189,6 +189,7 @@ def test_prepare_refuses_bad_rows_before_anything_is_decoded(damaged, tmp_path):
         prepare(config(root), root, tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_shards_with_bad_rows_are_joined_to_the_same_store(damaged, tmp_path):
     root, _ = damaged
     made = config(root, on_bad_sample="skip")

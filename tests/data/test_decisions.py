@@ -61,6 +61,7 @@ def test_each_decision_changes_its_sample_and_no_other(own_root, small_store, tm
     assert store.ignored(store.rows("test")) is None
 
 
+@pytest.mark.slow
 def test_they_are_recorded_and_change_the_digest(own_root, small_store, tmp_path):
     root, _ = own_root
     write(root, DECIDED)
@@ -76,6 +77,7 @@ def test_they_are_recorded_and_change_the_digest(own_root, small_store, tmp_path
     assert Store.open(small_store).digest != store.digest
 
 
+@pytest.mark.slow
 def test_val_is_the_same_with_and_without_decisions(own_root, tmp_path):
     root, rows = own_root
     write_manifest(root, [row | {"split": row["split"].replace("val", "train")} for row in rows])

@@ -252,6 +252,7 @@ def broken(folder):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_broken_files_are_named_by_what_is_wrong(tmp_path):
     for file, kind, message in broken(tmp_path):
@@ -272,6 +273,7 @@ def encoded(format):
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("format", ["NPY", "WAV", "FLAC", "PNG", "JPEG", "TIFF"])
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -107,6 +107,7 @@ def test_a_video_that_lies_on_its_side_is_turned_upright(tmp_path):
     assert np.abs(decoded.astype(int) - expected)[[4, 40]].max() < 12
 
 
+@pytest.mark.slow
 def test_broken_videos_and_folders_are_reported(tmp_path):
     for suffix, codec, _ in CONTAINERS:
         write_video(tmp_path / f"whole.{suffix}", grey_steps(20), codec=codec)
@@ -168,6 +169,7 @@ def test_frames_too_large_or_too_many_are_refused_before_they_fill_the_memory(tm
         decode(tmp_path / "a.mp4", frames())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "codec", "sound_codec"), CONTAINERS)
 def test_damaged_bytes_give_frames_or_a_bad_sample(tmp_path, suffix, codec, sound_codec):
     sound = (16_000, np.zeros((1, 16_000), dtype=np.float32))

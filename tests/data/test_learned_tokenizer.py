@@ -113,6 +113,7 @@ def own_texts(request, tmp_path):
     return config_from_tree(tree, "params.yaml"), root, rows
 
 
+@pytest.mark.slow
 def test_it_is_learned_from_train_alone_and_shards_make_the_same_store(own_texts, tmp_path):
     config, root, _ = own_texts
     prepare(config, root, tmp_path / "store")
@@ -133,6 +134,7 @@ def test_it_is_learned_from_train_alone_and_shards_make_the_same_store(own_texts
         join_shards(config, DATA, parts, tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_the_tokenizer_belongs_to_the_identity_of_the_store(own_texts, tmp_path):
     from bss.data.store import digest_store
 
@@ -146,6 +148,7 @@ def test_the_tokenizer_belongs_to_the_identity_of_the_store(own_texts, tmp_path)
     assert digest_store(tmp_path / "store", modalities) != before
 
 
+@pytest.mark.slow
 def test_init_names_no_tokenizer_and_the_network_takes_the_vocabulary_of_the_store(own_texts, tmp_path):
     from bss.models.network import build_network, describe_network
 

@@ -70,6 +70,7 @@ def linked_folder(data, tmp_path):
 LAYOUTS = {"hugging face": hugging_face_snapshot, "git-annex": git_annex, "linked folder": linked_folder}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_links_out_of_the_root_are_refused_with_a_cure_that_works(layout, small_root, small_store, tmp_path):
     root, _ = LAYOUTS[layout](small_root, tmp_path)

@@ -184,6 +184,7 @@ def last_in_test(rows):
     return rows[0], rows[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["the same path", "./", "a copy", "a symbolic link", "a hard link"])
 def test_an_own_manifest_with_a_file_in_two_splits_is_refused_by_name(pets, way, capsys):
     root, rows, run = pets

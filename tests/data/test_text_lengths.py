@@ -37,6 +37,7 @@ def test_a_chinese_text_has_a_token_per_letter(folder):
     assert np.count_nonzero(tokenizer.encode(CHINESE)) == 8
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(words=st.lists(st.sampled_from(["owl", "今", "?", "Owl", "unknown"]), max_size=30), tokens=st.integers(3, 40))
 def test_a_text_is_cut_exactly_where_it_has_more_tokens_than_are_stored(words, tokens, folder):
@@ -141,6 +142,7 @@ def test_init_says_how_many_texts_it_would_cut(texts, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_prepare_inspect_and_shards_say_how_many_texts_are_cut(texts, tmp_path, capsys):
     root, rows = texts
     made = config(root, 24)

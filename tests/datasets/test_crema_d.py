@@ -80,6 +80,7 @@ def test_every_stage_runs_in_both_protocols(published, tmp_path, protocol):
     assert header[1].split(",")[header[0].split(",").index("split")] == {"honest": "val", "published": "test"}[protocol]
 
 
+@pytest.mark.slow
 def test_the_raw_flash_videos_do_where_nothing_was_extracted(tmp_path):
     root = tmp_path / "raw"
     write_annotations(root)

@@ -97,6 +97,7 @@ def small(root, protocol="honest", compute=True, **prepare_keys):
 published_store = miniatures.store_of("with_flow", lambda root: small(root, "published", compute=False))
 
 
+@pytest.mark.slow
 def test_the_published_split_has_labels_from_one_in_the_order_of_numbers(published_store):
     folder, printed = published_store
     store = Store.open(folder)
@@ -117,6 +118,7 @@ def test_each_sensor_is_read_from_its_own_part_of_its_file(published_store):
         np.testing.assert_allclose(brightness(rgb), 100 + 4 * np.arange(color, color + 8), atol=3)
 
 
+@pytest.mark.slow
 def test_flow_is_that_of_the_line_where_it_is_there(with_flow, tmp_path):
     for protocol in ("published", "honest"):
         prepare(small(with_flow, protocol), with_flow, tmp_path / protocol)  # `compute` reads .npy files too
@@ -157,6 +159,7 @@ def test_every_stage_runs_with_three_modalities(with_flow, tmp_path):
     assert all(name in page for name in MODALITIES)
 
 
+@pytest.mark.slow
 def test_missing_and_broken_files_are_named_and_can_be_left_out(with_flow, tmp_path):
     root = shutil.copytree(with_flow, tmp_path / "NVGesture")
     missing, broken, short = (folder_of(*gesture[:2]) for gesture in gestures("train")[:3])

@@ -71,6 +71,7 @@ published = miniatures.written_by(write_published)
 official = miniatures.written_by(write_official)
 
 
+@pytest.mark.slow
 def test_both_tables_list_the_same_samples(published, official):
     facts = ("id", "label", "split", "group")
     tables = [[[row[fact] for fact in facts] for row in DATASET.read(root)] for root in (published, official)]

@@ -47,6 +47,7 @@ def without(ids):
     return {name for number, name in enumerate(ids) if number % 3} | {"train-cat-0", "train-dog-0", "train-owl-0"}
 
 
+@pytest.mark.slow
 def test_all_three_formats_of_a_subset_give_the_same_store(pets, tmp_path):
     config, root, store = pets
     kept = without(Store.open(store).ids.tolist())

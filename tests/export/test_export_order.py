@@ -89,6 +89,7 @@ def test_trimmed_samples_are_left_out(command, pipeline, small_store, tmp_path):
     assert chosen["drop"]["where"] == "decision=drop"
 
 
+@pytest.mark.slow
 def test_what_a_plan_leaves_prepares_to_the_same_rows(command, small_store, own_root, tmp_path):
     from bss.stages.prepare import prepare
 

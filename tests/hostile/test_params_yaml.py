@@ -64,6 +64,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_what_are_no_parameters_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -84,6 +85,7 @@ def test_a_folder_and_a_name_that_is_too_long_are_no_parameters(tmp_path):
         refused("params.yaml", lambda path=path: load_config(path), "cannot be read")
 
 
+@pytest.mark.slow
 @examples(60)
 @given(changes=damages)
 def test_damaged_parameters_are_refused_or_still_parameters(changes, tmp_path):
@@ -130,6 +132,7 @@ VALUES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @examples(300)
 @given(changes=st.lists(st.tuples(st.sampled_from(PATHS), VALUES), min_size=1, max_size=2))
 def test_parameters_with_values_of_another_kind_are_refused_or_still_parameters(changes):

@@ -170,6 +170,7 @@ def test_an_image_damaged_anywhere_is_refused_or_what_other_decoders_make_of_it(
     images.check(LEAST.get(format, 100), {"PNG": 11, "GIF": 2, "TIFF": 12}.get(format, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size")
 @pytest.mark.parametrize("format", IMAGES)
 def test_an_image_with_several_faults_is_refused_or_what_other_decoders_make_of_it(format, tmp_path):
@@ -271,6 +272,7 @@ def test_images_that_declare_enormous_sizes_are_refused_before_room_is_made_for_
         tried("image bombs", "refused")
 
 
+@pytest.mark.slow
 def test_a_png_whose_text_unpacks_to_gigabytes_is_refused(tmp_path):
     text = b"Comment\0\0" + zlib.compress(b"a" * (200 << 20), 9)
     extra = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))

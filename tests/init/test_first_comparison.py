@@ -44,6 +44,7 @@ def test_it_decides_with_about_forty_trainings(made):
     assert missing_controls(config.strategies, list(config.strategies)) == {}  # those left out are one line away
 
 
+@pytest.mark.slow
 def test_one_training_of_it_runs(made, small_root, tmp_path):
     config = load_config(made[1], ["train.epochs=1", "train.decay.at=[]"])
     prepare(config, small_root, tmp_path / "store")

@@ -90,6 +90,7 @@ def media_rows(root, count=40):
     return rows
 
 
+@pytest.mark.slow
 def test_every_form_of_media_is_distinguished_from_the_others(tmp_path, project):
     root = tmp_path / "media"
     root.mkdir()

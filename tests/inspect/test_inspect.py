@@ -133,6 +133,7 @@ def test_a_store_that_is_missing_is_one_message(tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.slow
 def test_many_classes_share_the_page(small_store):
     store = Store.open(small_store)
     assert [len(cards) for cards in contact_sheet(store).values()] == [4, 4, 4]

@@ -70,6 +70,7 @@ def test_a_run_that_no_step_has_ended_ends_as_the_pipeline_did(state, status, ad
     assert only_run(address).info.status == status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [*OF_THE_BACKEND, *OF_THE_LOCAL_RUNNER, "A_NEW_WORD"])
 def test_a_run_that_the_comparison_has_ended_stays_finished_whatever_the_backend_says(state, address, config):
     execution = open_or_find(config, "pets", address, {})
@@ -80,6 +81,7 @@ def test_a_run_that_the_comparison_has_ended_stays_finished_whatever_the_backend
     assert (only_run(address).info.status, only_run(address).info.end_time) == ("FINISHED", ended.end_time)
 
 
+@pytest.mark.slow
 def test_a_comparison_that_cannot_end_the_run_leaves_that_to_the_last_step(address, tree, make_config, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     config, strict = (make_config(tree | {"tracking": {"strict": strict}}) for strict in (False, True))

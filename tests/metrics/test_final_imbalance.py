@@ -40,6 +40,7 @@ def test_a_probe_finds_what_a_line_tells_apart_and_nothing_else():
     assert probe_accuracy(square, np.full(4, 2), square, np.array([2, 0, 1, 2])) == 0.5
 
 
+@pytest.mark.slow
 def test_a_probe_is_logistic_regression_by_another_solver():
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 60)

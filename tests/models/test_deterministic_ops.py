@@ -262,6 +262,7 @@ def test_the_gradients_by_which_graphs_are_searched_are_those_of_the_list():
     )
 
 
+@pytest.mark.slow
 def test_the_adaptive_pooling_of_torch_is_found_where_it_is_put_back(store):
     network = build(store, ALL, {"kind": "sum"})
     (place,) = (i for i, layer in enumerate(network.encoders["audio"].layers) if isinstance(layer, AveragePool))

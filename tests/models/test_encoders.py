@@ -91,6 +91,7 @@ def test_a_sample_alone_has_the_features_that_it_has_in_a_batch(case):
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::UserWarning")  # that an operation is slow because it has no rule for batches
 def test_per_sample_gradients_are_those_of_a_backward_pass_whatever_the_chunk(case):
     encoder, inputs = case
@@ -199,6 +200,7 @@ def test_i3d_halves_clips_as_published():
     assert shapes[-1] == (1024, 2, 2, 2)
 
 
+@pytest.mark.slow
 def test_i3d_averages_pairs_of_maps_or_the_first_ones():
     clips = random_inputs(2, 32, 3, 16, 16)  # 4 maps
     features = {}

@@ -95,6 +95,7 @@ POOLED += [("bert", "cls"), ("bert", "pooler"), ("vit", "cls"), ("vit", "pooler"
 POOLED += [("ast", "pooler"), ("convnext", "pooler"), ("dinov2", "cls")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "pooling"), POOLED)
 @pytest.mark.parametrize("trainable", ["none", "all"])
 def test_features_are_those_of_transformers_called_directly(models, name, pooling, trainable):
@@ -123,6 +124,7 @@ def test_a_frozen_model_is_in_eval_mode_gets_no_gradient_and_encodes_sample_by_s
     assert got == {"encoders.thing.projection.weight", "encoders.thing.projection.bias"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_trained_model_repeats_its_steps_and_every_trained_parameter_gets_a_gradient(models, name):
     network = network_of(models, name, trainable="all")
@@ -162,6 +164,7 @@ def test_the_last_blocks_and_what_follows_are_trained_and_the_rest_stays_in_eval
             assert module.training == any(p.requires_grad for p in own), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("trainable", ["none", "all"])
 def test_network_json_rebuilds_the_network_without_the_files(models, name, trainable):

@@ -263,6 +263,7 @@ def test_values_that_decoding_changed_are_reported(predicted, capsys):
     assert "Caution: audio: 800 values in 1 samples were clipped to [-1, 1]" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folder(tmp_path, make_config, tree, capsys):
     root = tmp_path / "birds"
     root.mkdir()

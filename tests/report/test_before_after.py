@@ -66,6 +66,7 @@ def earlier(small_root, stores, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_differences_are_paired_by_the_seeds_that_both_have(small_root, stores, earlier):
     root, _, decided, _ = stores
     seeds = [7, 2, 3, 4, 5, 6]

@@ -39,6 +39,7 @@ def test_there_is_none_if_nothing_was_measured():
     assert imbalance_part(results, results, TASK, None) is None
 
 
+@pytest.mark.slow
 def test_the_table_has_the_last_measurement_of_all_rows(results, part):
     assert [row[0] for row in part["table"].rows] == NAMES
     # Seeds differ by 0.01; the last measured epoch is number 23.
@@ -56,6 +57,7 @@ def test_the_table_has_the_last_measurement_of_all_rows(results, part):
     assert float(row["dependence_audio"]) == pytest.approx(first + 0.01)
 
 
+@pytest.mark.slow
 def test_a_row_without_a_value_has_a_dash_and_a_seed_without_one_does_not_count():
     results = add_imbalance(made_results(NAMES[:2], 2, TASK.modalities), TASK.modalities)
     key = "imbalance/overfitting_audio"

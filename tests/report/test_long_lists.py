@@ -80,6 +80,7 @@ def test_the_sentence_names_the_three_best(comparison):
     assert headline(comparison).startswith(expected)
 
 
+@pytest.mark.slow
 def test_the_forest_plot_has_a_row_for_each_and_stays_low(comparison):
     svg = forest_plot(comparison, "test_acc")
     texts = re.findall("<text[^>]*>(.*?)</text>", svg)

@@ -224,6 +224,7 @@ def test_at_most_five_are_shown_and_the_seeds_are_among_them():
     assert steps[-1].startswith("12 more seeds would probably decide bss-h: ")
 
 
+@pytest.mark.slow
 def test_dvc_and_bss_understand_every_command(tmp_path):
     from dvc.utils.hydra import apply_overrides
 

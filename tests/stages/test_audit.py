@@ -168,6 +168,7 @@ def test_a_stopped_audit_keeps_its_finished_networks(faulty, tmp_path, monkeypat
     assert (tmp_path / "audit" / "audit.parquet").read_bytes() == (folder / "audit.parquet").read_bytes()
 
 
+@pytest.mark.slow
 def test_no_network_sees_a_group_of_what_it_predicts_and_test_is_judged_without_being_trained_on(
     small_root, small_store, tmp_path, monkeypatch
 ):

@@ -46,6 +46,7 @@ def contents(trial):
     return {name: (trial / name).read_bytes() for name in SAME}
 
 
+@pytest.mark.slow
 def test_every_scheduler_is_trained_plainly_and_with_the_strategy(crossed):
     folder, config = crossed
     found = {path.relative_to(folder / "runs").as_posix() for path in (folder / "runs").glob("*/seed=*")}
@@ -53,6 +54,7 @@ def test_every_scheduler_is_trained_plainly_and_with_the_strategy(crossed):
     assert [trial.path for trial in all_trials(config)] == [f"{row}/seed={seed}" for seed in (0, 1) for row in ROWS]
 
 
+@pytest.mark.slow
 def test_plain_trainings_have_the_bytes_and_keys_of_a_run_without_strategies(crossed, pipeline):
     for row in ("uniform", "bss-h"):
         here, alone = (folder / "runs" / row / "seed=1" for folder in (crossed[0], pipeline[0]))
@@ -61,6 +63,7 @@ def test_plain_trainings_have_the_bytes_and_keys_of_a_run_without_strategies(cro
         assert (made["inputs"], made["parameters"]) == (other["inputs"], other["parameters"])
 
 
+@pytest.mark.slow
 def test_the_strategy_trains_other_weights_on_the_same_sequences(crossed):
     for row in ("uniform", "bss-h"):
         plain, ogm = (contents(crossed[0] / "runs" / name / "seed=0") for name in (row, f"{row}+ogm"))
@@ -71,12 +74,14 @@ def test_the_strategy_trains_other_weights_on_the_same_sequences(crossed):
     assert (made["scheduler_name"], made["strategy_name"], made["strategy"]["kind"]) == ("bss-h", "ogm", "ogm")
 
 
+@pytest.mark.slow
 def test_the_report_has_a_row_per_combination_each_compared_with_plain_uniform(crossed):
     found = read_json(crossed[0] / "report" / "comparison.json", "compare")["schedulers"]
     assert list(found) == ROWS
     assert [name for name in found if "vs_baseline" in found[name]] == ROWS[1:]
 
 
+@pytest.mark.slow
 def test_a_sequence_of_a_training_with_a_strategy_can_be_regenerated(crossed, small_store):
     folder, config = crossed
     check_sequence(config, small_store, folder / "plans", folder / "runs", "bss-h", 0, 1, "ogm")
@@ -92,6 +97,7 @@ def keys(config, store, plans):
     }
 
 
+@pytest.mark.slow
 def test_a_strategy_decides_its_own_trainings_and_no_others(crossed, small_root, small_store):
     folder, config = crossed
     tree = crossed_tree(small_root)
@@ -103,6 +109,7 @@ def test_a_strategy_decides_its_own_trainings_and_no_others(crossed, small_root,
     assert "strategy" not in trial_parameters(config, TrialId("uniform", 0))
 
 
+@pytest.mark.slow
 def test_a_stopped_training_with_a_strategy_resumes_to_the_same_bytes(
     crossed, small_root, small_store, tmp_path, pipeline
 ):
@@ -119,6 +126,7 @@ def test_a_stopped_training_with_a_strategy_resumes_to_the_same_bytes(
     assert contents(tmp_path / trial.path) == contents(crossed[0] / "runs" / trial.path)
 
 
+@pytest.mark.slow
 def test_the_command_trains_what_it_is_asked_for(crossed, small_root, small_store, pipeline, tmp_path, capsys):
     params, plans, runs = tmp_path / "params.yaml", crossed[0] / "plans", tmp_path / "runs"
     YAML(typ="safe", pure=True).dump(crossed_tree(small_root), params)

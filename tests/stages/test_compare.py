@@ -183,6 +183,7 @@ def test_scores_in_another_order_would_name_the_wrong_samples_and_are_refused(ow
         run()
 
 
+@pytest.mark.slow
 def test_measurements_that_are_cut_short_are_refused(own):
     folder, run = own
     path = folder / "runs" / "bss-l" / "seed=0" / "measurements.parquet"

@@ -71,6 +71,7 @@ def test_the_joined_store_is_to_the_byte_the_one_that_is_prepared_at_once(varied
     assert len(store.rows("val")) > 0
 
 
+@pytest.mark.slow
 def test_the_built_in_data_are_the_same_store_from_shards(tree, make_config, tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "SHARES", {"train": 100, "val": 50, "test": 47})
     digits.write_digits(DigitsConfig(), tmp_path / "digits")
@@ -108,6 +109,7 @@ def test_parts_that_are_missing_or_there_twice_are_named(parts, tmp_path):
     assert not (tmp_path / "joined").exists()
 
 
+@pytest.mark.slow
 def test_parts_of_other_data_or_of_another_number_of_shards_are_named(parts, varied, tmp_path):
     (zero, one, two), join = parts
     root, config = varied
@@ -206,6 +208,7 @@ def test_a_mistake_in_any_row_of_the_manifest_is_reported_by_every_shard(varied,
         prepare(config, root, tmp_path / "part", Shard(0, 3, DATA))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

@@ -87,6 +87,7 @@ def trained(project, small_root, small_store):
     return config
 
 
+@pytest.mark.slow
 def test_features_are_kept_beside_the_store_and_equal_those_of_the_network(trained, project, small_store):
     store = Store.open(small_store)
     features = open_features(trained, store)
@@ -101,6 +102,7 @@ def test_features_are_kept_beside_the_store_and_equal_those_of_the_network(train
     assert torch.equal(found["audio"], torch.from_numpy(features["audio"][store.rows("val")[index[0]]]))
 
 
+@pytest.mark.slow
 def test_results_are_the_same_bytes_without_kept_features(trained, project, small_store, tmp_path, monkeypatch):
     for stage in (measure_stage, train_stage):
         monkeypatch.setattr(stage, "write_features", lambda config, store: None)
@@ -227,6 +229,7 @@ LAST = {"trainable": "last:1", "learning_rate": 0.001}
 LORA = {"trainable": "lora", "lora": {"r": 2, "dropout": 0.5, "target_modules": ["q_proj", "v_proj"]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [LAST, LORA], ids=["last blocks", "adapters"])
 def test_a_stopped_training_of_a_part_of_a_model_resumes_bit_for_bit_and_predicts(
     keys, trained, project, small_root, small_store, tmp_path

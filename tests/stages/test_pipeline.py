@@ -202,6 +202,7 @@ def test_a_plan_of_another_dataset_or_of_other_parameters_is_refused(pipeline, s
         train(other, small_store, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "initial"),
     [
@@ -231,6 +232,7 @@ def test_what_is_said_of_steps_and_their_inputs_reaches_measuring_and_training(
         assert same == (name == "initial.parquet" and name not in other), file
 
 
+@pytest.mark.slow
 def test_the_precision_of_measuring_reaches_what_measures_and_nothing_else(pipeline, small_store, tmp_path):
     folder, _ = pipeline
 

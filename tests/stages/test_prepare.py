@@ -48,6 +48,7 @@ def test_every_sample_is_in_the_store_once_decoded(run):
     assert store.truth() is None
 
 
+@pytest.mark.slow
 def test_the_same_data_gives_the_same_bytes_from_any_folder(run, tmp_path, monkeypatch):
     run()
     first = digests(tmp_path / "store")
@@ -108,6 +109,7 @@ def test_skipping_may_not_empty_a_class(run):
         run(on_bad_sample="skip")
 
 
+@pytest.mark.slow
 def test_a_failed_preparation_keeps_the_store_that_was_there(run, tmp_path):
     before = run().digest
     (run.root / "train-cat-0.wav").write_bytes(b"")
@@ -215,6 +217,7 @@ def test_a_damaged_store_is_named(small_store, tmp_path, damage, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_kind_has_its_shape_and_type_in_the_store(tmp_path, make_config, tree):
     root = tmp_path / "birds"
     write_manifest(root, write_every_kind(root))

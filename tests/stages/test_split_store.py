@@ -38,6 +38,7 @@ def test_every_sample_is_the_same(split, small_store):
     assert len(array_files(split[0] / "audio.npy")) > 2
 
 
+@pytest.mark.slow
 def test_a_training_gives_the_same_bytes(split, pipeline, tmp_path):
     store, config = split
     folder = pipeline[0]
@@ -53,6 +54,7 @@ def test_a_training_gives_the_same_bytes(split, pipeline, tmp_path):
         assert trained == (folder / "runs" / "uniform" / "seed=0" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_shards_are_joined_to_the_same_files(split, small_root, tmp_path):
     store, config = split
     made = joined(config, small_root, tmp_path, 3)

@@ -47,6 +47,7 @@ def test_it_trains_uniform_shuffling_plainly_and_decays_move_with_the_epochs(sma
     assert plain_config(make_config(tree), None, (3,)).train.decay.at == (20, 30)
 
 
+@pytest.mark.slow
 def test_the_best_rate_on_val_is_set_and_nothing_else(params, small_store, tmp_path, capsys):
     folder, before = tmp_path / "tune", params.read_text()
     more = ("--low", "0.0001", "--high", "1000000", "--points", "3", "--epochs", "2", "--seed", "0", "--seed", "1")
@@ -74,6 +75,7 @@ def test_the_best_rate_on_val_is_set_and_nothing_else(params, small_store, tmp_p
     assert again == made
 
 
+@pytest.mark.slow
 def test_a_rate_at_the_edge_asks_for_a_wider_search(params, small_store, tmp_path, capsys):
     assert run(params, small_store, tmp_path / "tune", "--low", "1e-9", "--high", "1e-8", "--points", "2") == 0
     shown = capsys.readouterr().out

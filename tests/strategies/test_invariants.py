@@ -258,6 +258,7 @@ def test_neutral_or_outside_its_window_it_is_plain_training_to_the_bit(case, nam
         assert torch.equal(value, other.state_dict()[name]), name
 
 
+@pytest.mark.slow
 @every
 def test_it_changes_training_or_is_a_control_that_need_not(case):
     plain, (other, _) = network_for(CASES[case], TWO), trained(case)
@@ -266,6 +267,7 @@ def test_it_changes_training_or_is_a_control_that_need_not(case):
     assert changed != CASES[case].plain
 
 
+@pytest.mark.slow
 @every
 def test_parts_of_a_batch_add_up(case):
     if case in BY_PART:
@@ -276,6 +278,7 @@ def test_parts_of_a_batch_add_up(case):
     assert_same_state(one.context.state, other.context.state, atol=1e-4)
 
 
+@pytest.mark.slow
 @every
 def test_two_ranks_are_one(case):
     if case in ONE_RANK:
@@ -291,6 +294,7 @@ def test_two_ranks_are_one(case):
     assert_same_state(run.context.state, one.context.state, atol=1e-4)
 
 
+@pytest.mark.slow
 @every
 def test_renaming_and_reordering_permutes_the_results(case):
     """Names that occur in each other too; the order of summands differs, and so the last bits."""
@@ -309,6 +313,7 @@ def test_renaming_and_reordering_permutes_the_results(case):
     assert_close(renamed(one, names, fusion), other, atol=1e-5)
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("fusion", [None, Gated()], ids=["concatenation", "gated"])
 def test_three_modalities(case, fusion):
@@ -330,6 +335,7 @@ class Ignoring(Toy):
             yield inputs | {IGNORED: self.ignored[torch.from_numpy(np.asarray(index))]}, labels
 
 
+@pytest.mark.slow
 @every
 def test_what_decisions_ignore_has_no_influence(case):
     """Another input in its place gives the same weights, to the bit."""

@@ -223,6 +223,7 @@ def trained(pipeline, small_root, small_store, make_config, tmp_path, monkeypatc
 FILES = ("history.csv", "metrics.json", "model.pt", "predictions.parquet", "sequences.parquet", REPAIRS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measuring", ["online", "full"])
 def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, small_store, tmp_path):
     strategy = Repair(measuring=measuring, warm_up=1)

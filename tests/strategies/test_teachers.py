@@ -105,6 +105,7 @@ def student(taught, row):
 UMT, G2D, BOOST = ("bss-h", 0, "umt"), ("uniform", 0, "g2d"), ("uniform", 0, "boost")
 
 
+@pytest.mark.slow
 def test_one_training_teaches_all_rows_of_a_seed_and_is_that_of_independent_networks(taught):
     runs = taught[0]
     (folder,) = (runs / TEACHERS).iterdir()
@@ -164,6 +165,7 @@ def test_a_pretrained_strategy_begins_with_the_encoders_of_the_teachers_and_does
     assert not ReconBoost().needs_teachers
 
 
+@pytest.mark.slow
 def test_a_stop_while_teachers_are_trained_or_learned_from_ends_with_the_same_bytes(taught, tmp_path):
     runs, config, paths = taught
     often = replace(config, resources=replace(config.resources, checkpoints=CheckpointsConfig(minutes=None, steps=4)))

@@ -98,6 +98,7 @@ def test_an_experiment_whose_checkout_is_not_found_says_what_to_set(tmp_path, mo
     assert len(said) == 1
 
 
+@pytest.mark.slow
 def test_what_a_server_did_not_take_is_moved_to_the_checkout(tmp_path, monkeypatch):
     project = tmp_path / "project"
     clone = make_clone(project, "tmpab")

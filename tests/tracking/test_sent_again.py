@@ -46,6 +46,7 @@ def test_a_trial_that_resumes_stays_below_its_row(place):
     assert above("uniform seed=0") == "uniform"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "right"), [({}, "uniform"), ({"strategy": "ogm"}, "pipeline")])
 def test_a_new_trial_is_below_its_row_once_that_has_a_run(strategy, right, place):
     execution, spool, _, above = place

@@ -1,6 +1,7 @@
 """What MLflow gets of trainings with a strategy."""
 
 import mlflow
+import pytest
 from conftest import small_tree
 
 from bss.config import config_from_tree
@@ -8,6 +9,7 @@ from bss.stages.compare import compare
 from bss.stages.train import train
 
 
+@pytest.mark.slow
 def test_the_strategy_is_a_tag_a_parameter_and_part_of_names(
     database, pipeline, small_root, small_store, tmp_path, monkeypatch
 ):

@@ -153,6 +153,7 @@ def our_run(folder, name):
     return read_history(run / "history.csv"), [np.searchsorted(rows, sequence) for sequence in sequences]
 
 
+@pytest.mark.slow
 def test_bss_h_shows_the_same_subsets_with_the_same_losses(trained, script):
     variant, _, folder = trained
     model, optimiser, inputs, labels = script
@@ -189,6 +190,7 @@ def test_bss_l_measures_the_same_scores_with_the_same_losses(trained, script):
         assert (row["schedule/steps"], row["schedule/samples"]) == (steps, steps * BATCH)
 
 
+@pytest.mark.slow
 def test_the_orders_have_the_scripts_law(trained):
     variant, config, _ = trained
     scores, draws = np.array([0.9, 0.1, -0.4, -1.0]), 20_000

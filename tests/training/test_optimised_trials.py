@@ -55,6 +55,7 @@ def whole(setting, tmp_path_factory):
     return path, trained(setting, path)
 
 
+@pytest.mark.slow
 def test_stopped_after_every_step_it_ends_with_the_same_bytes(setting, whole, tmp_path):
     path, stops = tmp_path / "seed=0", 0
     while not run_until(setting, path, "uniform", 0):
@@ -76,6 +77,7 @@ def test_averaging_changes_what_is_evaluated_and_saved_and_not_the_training(sett
     assert with_average["steps"] == without["steps"] == 9
 
 
+@pytest.mark.slow
 def test_a_training_that_stops_early_counts_its_steps_resumes_and_is_a_result(setting, whole, tmp_path):
     config, *rest = setting
     never = EarlyStopping(patience=1, min_delta=100)  # no epoch rises by 100 points above the first

@@ -86,6 +86,7 @@ def test_stopped_after_any_step(name, setting, expected, tmp_path):
     assert steps >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bss-h", "bss-l-online"])
 def test_stopped_after_every_step(name, setting, expected, tmp_path):
     path = tmp_path / "seed=0"
@@ -97,6 +98,7 @@ def test_stopped_after_every_step(name, setting, expected, tmp_path):
     assert content(path) == expected(name)
 
 
+@pytest.mark.slow
 def test_with_a_damaged_checkpoint_the_one_before_it_is_used(setting, expected, tmp_path, capsys):
     path = tmp_path / "seed=0"
     run_until(setting, path, "bss-l-online", 5)
@@ -106,6 +108,7 @@ def test_with_a_damaged_checkpoint_the_one_before_it_is_used(setting, expected, 
     assert "damaged" in capsys.readouterr().out.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_parameters_are_not_used(setting, expected, small_root, tmp_path):
     path = tmp_path / "seed=0"
     tree = small_tree(small_root)
@@ -115,6 +118,7 @@ def test_checkpoints_of_other_parameters_are_not_used(setting, expected, small_r
     assert finish(setting, path, "uniform") == expected("uniform")
 
 
+@pytest.mark.slow
 def test_checkpoints_of_earlier_code_are_reported_and_not_used(setting, expected, tmp_path, monkeypatch, capsys):
     path = tmp_path / "seed=0"
     save = Checkpoints.save
@@ -195,6 +199,7 @@ def test_killed_at_random_moments(start, pipeline, tmp_path):
     assert not list((tmp_path / "runs").glob("*/.seed=*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bss-h", "bss-l-online"])
 def test_stopped_while_every_epoch_is_evaluated(name, setting, expected, tmp_path, monkeypatch):
     config, store, plans = setting

@@ -46,6 +46,7 @@ def collect(data, batches, augmentation=None):
     ]
 
 
+@pytest.mark.slow
 def test_what_stays_on_the_device_gives_the_same_bits_as_what_is_read(store, monkeypatch):
     found = {way: collect(make(store, way=way, monkeypatch=monkeypatch), BATCHES) for way in WAYS}
     for way in WAYS[1:]:
@@ -121,6 +122,7 @@ def test_modalities_that_are_stored_in_one_size_are_cut_alike(store):
     assert (scale > 0.6).all()  # vectors as long as the new pixels make them
 
 
+@pytest.mark.slow
 def test_evaluation_and_other_splits_are_not_augmented(store):
     train, val = make(store, CROP), make(store, CROP, "val")
     assert train._inputs is None

@@ -118,6 +118,7 @@ def test_recorded_steps_give_the_bits_of_plain_ones(
     assert recorder.replays > 0
 
 
+@pytest.mark.slow
 def test_dropout_draws_in_a_recorded_step_what_it_draws_in_a_plain_one(
     make_config, small_root, small_store, pipeline, tmp_path, request, monkeypatch
 ):
@@ -138,6 +139,7 @@ def test_dropout_draws_in_a_recorded_step_what_it_draws_in_a_plain_one(
     assert recorders[0].replays == 9 - WARM_UP
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_anywhere_ends_with_the_same_bits(
     make_config, small_root, small_store, pipeline, tmp_path, request
 ):
@@ -165,6 +167,7 @@ def test_the_warm_up_of_measuring_takes_recorded_steps(make_config, small_root, 
             assert values.tobytes() == recorded[timing][name].tobytes()
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_recorded_is_reported_once_and_taken_plainly(
     make_config, small_root, small_store, pipeline, tmp_path, recorders, monkeypatch, capsys
 ):

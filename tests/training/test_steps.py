@@ -171,6 +171,7 @@ def test_training_in_bf16_comes_to_the_same_accuracy(make_data, tree):
     assert accuracies["bf16"] == pytest.approx(accuracies["fp32"], abs=0.06)
 
 
+@pytest.mark.slow
 def test_compiled_steps_are_those_of_the_network_up_to_rounding(make_data, monkeypatch):
     # All but the C++ compiler, which takes half a minute for this network.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))

@@ -27,6 +27,7 @@ def zstd(content: bytes) -> bytes:
     return b"".join(pa.compress(part, codec="zstd", asbytes=True) for part in (content[:half], content[half:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "pack"), [("tar.gz", gzip.compress), ("tgz", gzip.compress), ("tar.zst", zstd)])
 def test_compressed_shards_give_the_store_of_plain_ones(suffix, pack, data, tmp_path, monkeypatch):
     monkeypatch.setattr(unpacked, "KEPT", 1)  # every shard is unpacked again

@@ -88,6 +88,7 @@ def test_cells_are_read_in_any_order(order, tmp_path_factory):
     assert [cells.read(row) for row in order] == [str(row).encode() for row in order]
 
 
+@pytest.mark.slow
 def test_a_large_table_is_never_in_memory_at_once(data):
     random = np.random.default_rng(0)
     files = [{"bytes": random.bytes(1 << 18), "path": None} for _ in range(640)]

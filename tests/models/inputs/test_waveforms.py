@@ -70,6 +70,7 @@ def random_values(count, dtype):
     return torch.randint(-(2**15), 2**15, (count,), generator=random).to(dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("short", ["pad", "tile"])
 @pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
 @settings(deadline=None)
