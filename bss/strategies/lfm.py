@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Strategy
 from bss.strategies.hooks import Context, Group, Objective, Seen, Setting, Split, State, Weights
+from bss.strategies.losses import mean_over_pairs
 
 FITTED = ((0, 50, 100, 150, 199), (0.2046, 0.4367, 0.5392, 0.8213, 0.9160))
 """Epochs of 200, and the authors' weight of classification there."""
@@ -96,13 +96,11 @@ class Lfm(Strategy):
         The divergence is the mean over the pairs of modalities that a sample shows; 0 if there is none.
         """
         mean = torch.stack(list(seen.logits.values())).mean(dim=0)
-        pairs = list(combinations([z.log_softmax(dim=1) for z in seen.logits.values()], 2))
-        found = torch.stack([divergence(p, q, self.divergence) for p, q in pairs])
-        if seen.ignored is None:
-            apart = found.mean(dim=0)
-        else:  # an ignored modality has logits of 0, to which the other's would be drawn
-            both = torch.stack([~(one | other) for one, other in combinations(seen.ignored.unbind(dim=1), 2)])
-            apart = torch.where(both, found, 0.0).sum(dim=0) / both.sum(dim=0).clamp_min(1)
+        apart = mean_over_pairs(
+            {name: z.log_softmax(dim=1) for name, z in seen.logits.items()},
+            seen.ignored,
+            lambda p, q: divergence(p, q, self.divergence),
+        )
         return torch.nn.functional.cross_entropy(mean, seen.labels, reduction="none"), apart
 
     def classification(self, epoch: int, epochs: int) -> float:

@@ -40,6 +40,11 @@ class Mslr(Strategy):
         for name in self.coefficients:
             require(name in setting.modalities, "coefficients", name, f"one of {list(setting.modalities)}")
 
+    @property
+    def needs_val(self) -> bool:
+        """Whether the rates follow accuracies on val."""
+        return self.mode == "dynamic"
+
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the last accuracies of each head: none."""
         return {"accuracies": {name: [] for name in setting.modalities}}

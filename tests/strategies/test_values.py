@@ -295,6 +295,8 @@ def test_mslr_smooth_ends_at_the_mean():
     rates = [strategy.plan(context_of(strategy, network, epoch=epoch), {}, {}).rates for epoch in (0, 1, 3)]
     assert [r["audio"] for r in rates] == pytest.approx([0.5, 0.75 - 0.25 * 2 / 3, 0.75])
     assert [r["video"] for r in rates] == pytest.approx([1.0, 0.75 + 0.25 * 2 / 3, 0.75])
+    assert Mslr().needs_val
+    assert not strategy.needs_val
 
 
 def test_rates_are_those_of_the_optimiser():
@@ -552,6 +554,11 @@ def test_mbsd():
     distance = ((math.log(0.7 / 0.4)) ** 2 + (math.log(0.3 / 0.6)) ** 2) / 2
     divergence = 0.7 * math.log(0.7 / 0.4) + 0.3 * math.log(0.3 / 0.6)
     assert float(distillation(logits, label)) == pytest.approx(0.3 * (distance + divergence), abs=1e-6)
+    # A third modality that the sample does not show changes nothing, and alone with it there is no pair.
+    logits["touch"] = torch.zeros(1, 2)
+    ignored = torch.tensor([[False, False, True]])
+    assert float(distillation(logits, label, ignored)) == pytest.approx(0.3 * (distance + divergence), abs=1e-6)
+    assert float(distillation(logits, label, torch.tensor([[False, True, True]]))) == 0
 
 
 def test_the_fused_loss_alone_leaves_the_heads_as_they_are():
