@@ -8,8 +8,7 @@ import torch
 from conftest import small_tree
 from killed import Killed, killed_after_saving
 from test_invariants import CASES
-from test_values import context_of, facts, seen_of
-from toy import CLASSES, Toy, make_network, setting_for, start, teachers_of, train
+from toy import CLASSES, Toy, context_of, facts, make_network, seen_of, setting_for, start, teachers_of, train
 
 from bss.config import config_from_tree
 from bss.config.resources import CheckpointsConfig

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_values import context_of, seen_of
-from toy import Toy, make_network, setting_for, start
+from toy import Toy, context_of, make_network, seen_of, setting_for, start
 
 from bss.models.predicted_logits import predicted_logits
 from bss.strategies import EpochPlan, Facts, Gradients

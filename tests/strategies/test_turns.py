@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_values import context_of, facts
-from toy import CLASSES, SGD, Toy, make_network, network_for, setting_for, start, train
+from toy import CLASSES, SGD, Toy, context_of, facts, make_network, network_for, setting_for, start, train
 
 from bss.config.heads import HeadsConfig
 from bss.models.heads import build_heads

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_values import CPU, TWO, context_of, log, seen_of
-from toy import CLASSES, SGD, Toy, make_network, setting_for, train
+from toy import CLASSES, CPU, SGD, TWO, Toy, context_of, log, make_network, seen_of, setting_for, train
 
 from bss.config.encoders import MlpConfig
 from bss.config.fusion import Concatenation

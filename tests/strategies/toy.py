@@ -13,7 +13,7 @@ from bss.config.schema import NetworkConfig
 from bss.config.training import SgdConfig, TrainConfig
 from bss.data.store import Modality
 from bss.models.network import MultiModalNetwork
-from bss.strategies import Setting
+from bss.strategies import Context, EpochPlan, Facts, Seen, Setting
 from bss.strategies.hooks import PROBED
 from bss.strategies.mses import Mses
 from bss.training.distributed.ranks import ALONE, Ranks
@@ -31,6 +31,8 @@ torch.set_num_threads(1)  # as a training does
 WRONG = {"samples": 120, "wrong": range(0, 120, 5), "clear": (4.0, 4.0)}
 
 WIDTH, CLASSES, SAMPLES, EPOCHS = 5, 3, 22, 4
+TWO = ("audio", "video")
+CPU = torch.device("cpu")
 SGD = SgdConfig("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01)
 
 
@@ -239,3 +241,24 @@ def renamed(network, names, fusion=None):
         other.heads[new].load_state_dict(network.heads[old].state_dict())
     other.fusion.head.load_state_dict(network.fusion.head.state_dict())
     return other
+
+
+def log(*values):
+    return torch.tensor([values]).log()
+
+
+def seen_of(network, data, rows=range(9)):
+    """Return what a strategy sees of some samples."""
+    inputs, labels = next(data.batches([list(rows)]))
+    outputs = network(inputs)
+    return Seen(network.activate(outputs.features), outputs.logits, outputs.fused, labels, network.fuse)
+
+
+def context_of(strategy, network, state=None, epoch=0, epochs=4):
+    setting = setting_for(network, epochs)
+    return Context(setting, state or {}, epoch, EpochPlan(), strategy.weights(setting), torch.clone)
+
+
+def facts(loss=None, accuracy=None, confidence=None):
+    zeros = dict.fromkeys(TWO, 0.0)
+    return Facts(loss or zeros, 0.0, accuracy or zeros, confidence or zeros)
