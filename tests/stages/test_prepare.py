@@ -139,7 +139,7 @@ def test_links_in_a_loop_and_impossible_names_are_bad_samples(run):
     with pytest.raises(BssError) as caught:
         run(rename)
     assert "2 problems" in str(caught.value)
-    assert "vector train-cat-0.npy: not a valid file name" in str(caught.value)
+    assert "vector train-cat-0.npy: a link that leads back to itself" in str(caught.value)
     assert "row 3 (id train-cat-1): audio a\\x00b: not a valid file name" in str(caught.value)
 
 

@@ -1,7 +1,9 @@
 """Resolve manifest paths: check links, and that the file exists."""
 
+import errno
 import os
 import re
+import stat
 from pathlib import Path
 
 from bss.config.schema import Links
@@ -11,6 +13,8 @@ from bss.data.dvc_objects import object_folders
 
 OBJECT = re.compile("[0-9a-f]{2}/[0-9a-f]{30}")
 """Path of a file in DVC's cache: its MD5."""
+
+LOOP = "a link that leads back to itself"
 
 
 class LinkOutsideError(BadSampleError):
@@ -35,7 +39,9 @@ def inside(root: Path, name: str, limit: Path | None = None) -> Path:
     path = root / name
     try:
         real = path.resolve()
-    except (OSError, RuntimeError, ValueError) as error:
+    except RuntimeError as error:  # since Python 3.13 a loop is found by `require_file` alone
+        raise BadSampleError(LOOP) from error
+    except (OSError, ValueError) as error:
         raise BadSampleError("not a valid file name") from error
     if not Path(os.path.normpath(path)).is_relative_to(root):
         raise BadSampleError("a path that leaves the data root")
@@ -55,11 +61,12 @@ def _is_dvc_object(path: Path) -> bool:
 def require_file(path: Path, root: Path) -> None:
     """Raise `BadSampleError` unless `path` is a non-empty file; the message suggests similar names in `root`."""
     try:
-        found = path.is_file()
-        empty = found and path.stat().st_size == 0
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise BadSampleError(f"not accessible ({error.strerror})") from error
-    if not found:
-        raise BadSampleError("a folder, not a file" if path.is_dir() else not_found(path, root))
-    if empty:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadSampleError(not_found(path, root)) from None
+    except OSError as error:  # also a name that is too long, a folder that may not be entered
+        raise BadSampleError(LOOP if error.errno == errno.ELOOP else f"not accessible ({error.strerror})") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BadSampleError("a folder, not a file" if stat.S_ISDIR(found.st_mode) else not_found(path, root))
+    if found.st_size == 0:
         raise BadSampleError("file is empty (its copy or download was cut off: fetch it again)")
