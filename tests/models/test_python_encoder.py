@@ -1,12 +1,15 @@
 """Encoders of kind `python`: the module of your own code, its source's digest, and every way it can be wrong."""
 
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+import bss
 from bss.balance.criteria import gradient_magnitude
 from bss.config.encoders import MlpConfig
 from bss.config.own_encoders import PythonConfig
@@ -64,6 +67,16 @@ def test_the_features_are_those_of_the_module_called_directly():
     assert torch.equal(encoder(inputs), plain(inputs))
     assert encoder.width == 5
     assert not encoder.linear
+
+
+def test_the_module_of_the_page_fits_the_parameters_of_the_page(project):
+    page = (Path(bss.__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r'```python\n("""Small networks.*?)```', page, flags=re.S)
+    assert "image: {kind: python, factory: mynets.small:net, arguments: {depth: 4}, width: 128}" in page
+    (project / "mynets").mkdir()
+    (project / "mynets" / "small.py").write_text(text, encoding="utf-8")
+    encoder = build(config_of("mynets.small:net", 128, arguments={"depth": 4}), 3, 16, 16)
+    assert encoder(torch.randn(2, 3, 16, 16)).shape == (2, 128)
 
 
 def test_a_linear_layer_follows_if_features_are_asked_for():
