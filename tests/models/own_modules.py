@@ -25,6 +25,10 @@ def net(inputs, width=5, spare=False):
     return Net(inputs, width, spare)
 
 
+def a_class():
+    return Net
+
+
 def no_module():
     return "a text"
 

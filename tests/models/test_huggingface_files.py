@@ -190,6 +190,8 @@ def config_with(root, modality, encoder):
 
 
 PICTURE = {"kind": "image", "height": 16, "width": 16}
+SOUND = {"kind": "audio", "sample_rate": 8000}
+SOUND_PROCESSOR = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
 
 
 @pytest.mark.parametrize(
@@ -238,18 +240,15 @@ PICTURE = {"kind": "image", "height": 16, "width": 16}
             VIDEO_PROCESSOR,
             None,
         ),
-        (
-            {"kind": "audio", "sample_rate": 8000},
-            {},
-            {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000},
-            r"prepare\.modalities\.thing\.sample_rate: 8000, but the processor of .* takes 16000 Hz",
-        ),
+        (SOUND, {}, SOUND_PROCESSOR, r"prepare\.modalities\.thing\.sample_rate: 8000, but the processor .* 16000 Hz"),
         (
             {"kind": "audio", "sample_rate": 16000},
             {},
             {"feature_extractor_type": "ClapFeatureExtractor"},
             r"network\.encoders\.thing\.model: its feature extractor is ClapFeatureExtractor; bss takes",
         ),
+        (PICTURE, {}, SOUND_PROCESSOR, r"network\.encoders\.thing\.model: it is a model of sounds .* is of kind image"),
+        ({"kind": "audio"}, {}, VIT_PROCESSOR, r"network\.encoders\.thing\.model: its .* is ViTImageProcessor; bss"),
         ({"kind": "audio"}, {}, None, r"network\.encoders\.thing\.model: has no preprocessor_config\.json, which says"),
     ],
 )

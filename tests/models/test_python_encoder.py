@@ -114,7 +114,12 @@ def test_it_gets_its_inputs_by_the_kind_of_the_modality(modality, keys, inputs, 
         (config_of("own.missing:net"), ".factory: own.missing:net: there is no module own.missing in "),
         (config_of("nowhere:net"), ".factory: nowhere:net: there is no module nowhere in "),
         (config_of("own.nets:absent"), ".factory: own.nets:absent: the module own.nets has no `absent`."),
-        (config_of("own.sizes:WIDTH"), ".factory: own.sizes:WIDTH: is a int, not a function that returns a module."),
+        (config_of("own.sizes:WIDTH"), ".factory: own.sizes:WIDTH: is of type int, not a function that returns a mod"),
+        (config_of("own.nets:convolution"), "has no `convolution`. Is it `convolutions`?"),
+        (
+            config_of("own.nets:a_class"),
+            ".factory: own.nets:a_class returns the class Net; it must return a torch.nn.M",
+        ),
         (config_of("own.nets:fails"), ".factory: own.nets:fails() raises ValueError: no such size"),
         (
             config_of("own.nets:no_module"),

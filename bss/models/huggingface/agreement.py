@@ -47,6 +47,8 @@ def _audio(name: str, kind: AudioKind, architecture: Architecture) -> list[str]:
 def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, architecture: Architecture) -> list[str]:
     assert isinstance(kind, ImageKind | FramesKind | ClipKind)
     found, key, problems = image_processing(architecture, name), f"network.encoders.{name}", list[str]()
+    if "sampling_rate" in (architecture["processor"] or {}):
+        return [f"{key}.model: it is a model of sounds by its processor, but {name} is of kind {kind.kind}"]
     if found is None:
         return [f"{key}.model: has no preprocessor_config.json to check prepare against: copy it there, or {CURE}"]
     if encoder.normalisation is not None:
@@ -54,7 +56,7 @@ def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, archite
         theirs = [values or neutral for values, neutral in ((found.mean, (0.0,)), (found.deviation, (1.0,)))]
         ours = [values or neutral for values, neutral in ((mine[0], (0.0,)), (mine[1], (1.0,)))]
         if not all(np.allclose(np.array(a), np.array(b), atol=1e-3) for a, b in zip(ours, theirs, strict=True)):
-            right = f"null, because the model's processor has mean {list(found.mean)} and {list(found.deviation)}"
+            right = f"null: the model's processor has mean {list(found.mean)} and deviation {list(found.deviation)}"
             problems.append(f"{key}.normalisation: {encoder.normalisation}; it should be {right}")
     size = kind if encoder.crop is None else encoder.crop
     where = f"prepare.modalities.{name}" if encoder.crop is None else f"{key}.crop"
