@@ -113,6 +113,10 @@ def _samples(path: Path, shard: Shard) -> list[Found]:
         else:
             why = "unpacked it is not a tar file, or it is cut off in its first sample"
         raise BssError(f"{path}: not a readable shard ({why}).")
+    if damage and len(samples) == 1:
+        raise BssError(
+            f"{path}: cut off or damaged in its first sample (key {samples[0].key[:100]!r}). Fetch it again."
+        )
     if damage:
         samples[-1].problems.append(f"{damage}; fetch it again")
     if not samples:
