@@ -1,5 +1,6 @@
 """Check that what `bss prepare` stores is what a pretrained model's own processor would give it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,9 +86,11 @@ def _frames(kind: ImageKind | FramesKind | ClipKind) -> int:
 
 def _text(name: str, kind: TextKind, encoder: HuggingfaceConfig, root: Path) -> list[str]:
     key, where = f"prepare.modalities.{name}.tokenizer", f"network.encoders.{name}.model"
-    if kind.tokenizer is None:
-        return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {encoder.model}, or {CURE}"]
     folder, settings = find_model(encoder, name), f"prepare.modalities.{name}"
+    local = folder == Path(encoder.model).expanduser()  # relative to the current folder, a tokenizer to the data
+    right = encoder.model if not local else os.path.relpath(folder, root) if root.is_dir() else str(folder.resolve())
+    if kind.tokenizer is None:
+        return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {right}, or {CURE}"]
     problems = [
         f"{settings}.{cleaned}: true, but {where} was made for texts as they are: set it to false, or {CURE}"
         for cleaned in ("remove_punctuation", "letters_only")
@@ -98,14 +101,14 @@ def _text(name: str, kind: TextKind, encoder: HuggingfaceConfig, root: Path) -> 
     plain = replace(kind, lower_case=False, remove_punctuation=False, letters_only=False, words=None)
     try:
         own = Tokenizer(replace(plain, tokenizer=str(folder.resolve()), revision=None), root, name)
-        same = (kind.tokenizer, kind.revision) == (encoder.model, encoder.revision)
+        same = not local and (kind.tokenizer, kind.revision) == (encoder.model, encoder.revision)
         same = same or Tokenizer(kind, root, name).save() == own.save()
     except BssError as error:
         raise BssError(f"params.yaml: {where}: its tokenizer cannot be compared with that of {key}: {error}") from error
     if kind.lower_case and _keeps_case(own, folder, name):
         problems.append(f"{settings}.lower_case: true, but the tokenizer of {where} keeps the case")
     if not same:
-        problems.append(f"{key}: {kind.tokenizer} differs from the tokenizer of {where}: set it to {encoder.model}")
+        problems.append(f"{key}: {kind.tokenizer} differs from the tokenizer of {where}: set it to {right}")
     return problems
 
 
