@@ -2,6 +2,7 @@
 
 import functools
 import multiprocessing
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -49,7 +50,9 @@ def test_parts_of_models_train_over_two_ranks_in_bf16_and_compiled_as_in_one_pro
     tree["schedule"]["schedulers"] = {"uniform": {"kind": "uniform"}}
     config = config_from_tree(tree, "params.yaml")
     schedule(config, small_store, tmp_path / "scores", tmp_path / "plans")
-    train_in_each_way(ALONE, config, small_store, tmp_path)
+    with warnings.catch_warnings(record=True) as seen:
+        train_in_each_way(ALONE, config, small_store, tmp_path)
+    assert not [str(warning.message) for warning in seen if "lru_cache" in str(warning.message)]
     multiprocessing.set_forkserver_preload(["torch._dynamo", "transformers", "bss.training.trial_folder"])
     arguments = (config, small_store, tmp_path)
     torch.multiprocessing.start_processes(train_as_rank, arguments, nprocs=2, start_method="forkserver")
