@@ -191,11 +191,11 @@ def test_trying_the_module_leaves_its_statistics_and_an_empty_share_is_fine():
     assert all(p.grad is not None and not p.grad.any() for p in plain.parameters())
 
 
-@pytest.mark.parametrize("norm", ["no affine", "synchronised"])
-def test_batch_normalisation_that_ranks_cannot_share_is_named(norm):
+@pytest.mark.parametrize("norm", ["no affine", "synchronised", "dropped"])
+def test_batch_normalisation_and_dropout_that_ranks_cannot_share_are_named(norm):
     require_shareable(build(config_of("own.nets:convolutions", 16)), KEY)
     encoder = build_without_probe(norm)
-    with pytest.raises(BssError, match=r"network\.encoders\.thing: 1 is a \w+ that several processes cannot share"):
+    with pytest.raises(BssError, match=r"network\.encoders\.thing: 1 is a \w+.* several processes cannot share"):
         require_shareable(encoder, KEY)
 
 
