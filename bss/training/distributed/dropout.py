@@ -77,5 +77,6 @@ def _ones_laid_out_like(inputs: Tensor, rows: int) -> Tensor:
     shape = (rows, *inputs.shape[1:])
     if inputs.is_contiguous():
         return inputs.new_ones(shape)
-    order = sorted(range(inputs.dim()), key=lambda dimension: -inputs.stride(dimension))
+    strides = inputs.stride()
+    order = sorted(range(inputs.dim()), key=lambda dimension: -strides[dimension])
     return inputs.new_ones([shape[d] for d in order]).permute([order.index(d) for d in range(len(order))])
