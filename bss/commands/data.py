@@ -106,6 +106,10 @@ def _prepare(options: argparse.Namespace) -> None:
     from bss.stages.raw_root import raw_root
 
     config = load(options)
+    if options.features:  # before the long decoding, to report mistakes early
+        from bss.models.huggingface.agreement import check_agreement
+
+        check_agreement(config)
     with raw_root(config.prepare) as root:
         prepare(config, root, options.store)
     if options.features:

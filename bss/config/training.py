@@ -137,7 +137,7 @@ class TrainConfig:
     compile: Compile = False
     """How to speed up training steps; evaluation and measuring run the network eagerly.
 
-    true: torch.compile, with a slow start and different rounding. graphs: on a GPU
+    true: torch.compile, with a slow start, different rounding and other draws of dropout. graphs: on a GPU
     each step is launched as one CUDA graph, for small networks whose kernels run faster than they launch; the
     last, smaller batch of an epoch is launched kernel by kernel. Needs one process; no effect on a CPU.
     """

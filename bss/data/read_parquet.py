@@ -184,7 +184,7 @@ def _why_no_text(kind: Any) -> str:
     if any(fits(inner) for fits in binary):
         return (
             f" is {inner}, which is neither text nor a path. If it holds text, cast it to string; if it holds "
-            "files, write each to disk and put its path into the column"
+            "files, make each a struct {bytes, path}, or write it to disk and put its path into the column"
         )
     if types.is_nested(inner):
         return f" is {_short(inner)}, not one value per row. Save arrays as .npy files and put their paths into it"

@@ -1,6 +1,7 @@
 """Your own code: the folder it is imported from, importing a function of it, and the digest of its source."""
 
 import ast
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -28,11 +29,13 @@ def load_factory(factory: str, key: str) -> Any:
     except AttributeError as error:
         if hasattr(sys.modules.get(module_name), name) or module_name not in sys.modules:
             raise BssError(f"{key}: {factory}: cannot be imported ({_why(error)}).") from error
-        raise BssError(f"{key}: {factory}: the module {module_name} has no `{name}`.") from error
+        close = difflib.get_close_matches(name, vars(sys.modules[module_name]), n=1)
+        hint = f" Is it `{close[0]}`?" if close else ""
+        raise BssError(f"{key}: {factory}: the module {module_name} has no `{name}`.{hint}") from error
     except Exception as error:  # the module's own code
         raise BssError(f"{key}: {factory}: cannot be imported ({_why(error)}).") from error
     if not callable(function):
-        raise BssError(f"{key}: {factory}: is a {type(function).__name__}, not a function that returns a module.")
+        raise BssError(f"{key}: {factory}: is of type {type(function).__name__}, not a function that returns a module.")
     return function
 
 

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 
 from bss.config import Config
 from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
@@ -18,7 +19,8 @@ def check_encoders(network: MultiModalNetwork, config: Config, store: Store) -> 
     """Raise `BssError`, which names the encoder, if one from outside cannot be trained as `config` says.
 
     It encodes the first two training samples: their features must be finite. Several ranks need batch normalisations
-    that can take statistics of all ranks. The random state and the network's buffers are as before.
+    that can take statistics of all ranks, and dropout whose draws they can share. The random state and the network's
+    buffers are as before.
     """
     outside = [n for n, e in config.network.encoders.items() if isinstance(e, PythonConfig | HuggingfaceConfig)]
     rows = store.rows("train")[:2]
@@ -31,8 +33,13 @@ def check_encoders(network: MultiModalNetwork, config: Config, store: Store) -> 
 
 
 def require_shareable(encoder: nn.Module, key: str) -> None:
-    """Raise `BssError` if a batch normalisation in `encoder` cannot use the statistics of all ranks."""
+    """Raise `BssError` if several ranks cannot share a batch normalisation or the draws of a dropout in `encoder`."""
     for name, module in encoder.named_modules():
+        if isinstance(module, _DropoutNd) and not isinstance(module, nn.Dropout) and module.p > 0:
+            raise BssError(
+                f"{key}: {name} is a {type(module).__name__}, whose draws several processes cannot share. Use "
+                "torch's Dropout, or set train.processes and train.nodes to 1."
+            )
         if not isinstance(module, _NormBase):
             continue
         plain = type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

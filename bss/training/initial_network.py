@@ -1,6 +1,7 @@
 """The network of a training before its first step."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,9 @@ from bss.errors import BssError
 from bss.models.network import MultiModalNetwork, build_network, describe_network, zeros_like_stored
 from bss.models.pretrained import load_pretrained
 from bss.training.check_encoders import check_encoders
+
+CACHED_IN_TRANSFORMERS = r"Dynamo detected a call to a `functools\.lru_cache`-wrapped function at 'fsdp\.py"
+"""A warning of the compiler about code that only asks what torch was built with, which never changes."""
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -75,5 +79,6 @@ def compiled(network: Call, device: torch.device) -> Call:
             f"params.yaml: train.compile: torch.compile does not work on this machine ({why[:200]}). Install a C++ "
             "compiler (g++), or set it to false."
         ) from error
+    warnings.filterwarnings("ignore", CACHED_IN_TRANSFORMERS)
     made: Call = torch.compile(network)  # type: ignore[assignment]
     return made

@@ -264,6 +264,7 @@ PYTHON: dict[tuple[str, str], str | NotRun] = {
     ("docs/sampler.md", "trainer = L.Trainer("): TRAINERS,
     ("docs/sampler.md", "loader = accelerator.prepare("): TRAINERS,
     ("docs/sampler.md", "class BalancedTrainer(Trainer):"): TRAINERS,
+    ("docs/networks.md", '"""Small networks of pictures'): NotRun("own test", "tests/models/test_python_encoder.py"),
     ("docs/pipeline.md", '"""Top-2 accuracy.'): NotRun("own test", "tests/stages/test_own_metric.py"),
 }
 """Python blocks by page and how their first line begins."""

@@ -25,6 +25,10 @@ def net(inputs, width=5, spare=False):
     return Net(inputs, width, spare)
 
 
+def a_class():
+    return Net
+
+
 def no_module():
     return "a text"
 
@@ -53,6 +57,7 @@ def convolutions(norm="plain"):
         "plain": nn.BatchNorm2d(4),
         "no affine": nn.BatchNorm2d(4, affine=False),
         "synchronised": nn.SyncBatchNorm(4),
+        "dropped": nn.Dropout2d(0.5),
     }[norm]
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), normalise, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
 """

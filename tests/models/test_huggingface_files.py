@@ -190,6 +190,8 @@ def config_with(root, modality, encoder):
 
 
 PICTURE = {"kind": "image", "height": 16, "width": 16}
+SOUND = {"kind": "audio", "sample_rate": 8000}
+SOUND_PROCESSOR = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
 
 
 @pytest.mark.parametrize(
@@ -197,12 +199,7 @@ PICTURE = {"kind": "image", "height": 16, "width": 16}
     [
         (PICTURE, {}, VIT_PROCESSOR, None),
         (PICTURE, {"normalisation": "imagenet"}, VIT_PROCESSOR, None),
-        (
-            PICTURE,
-            {"normalisation": "half"},
-            VIT_PROCESSOR,
-            r"network\.encoders\.thing\.normalisation: half; it",
-        ),
+        (PICTURE, {"normalisation": "half"}, VIT_PROCESSOR, r"network\.encoders\.thing\.normalisation: half; it"),
         (
             PICTURE | {"height": 32},
             {},
@@ -238,18 +235,15 @@ PICTURE = {"kind": "image", "height": 16, "width": 16}
             VIDEO_PROCESSOR,
             None,
         ),
-        (
-            {"kind": "audio", "sample_rate": 8000},
-            {},
-            {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000},
-            r"prepare\.modalities\.thing\.sample_rate: 8000, but the processor of .* takes 16000 Hz",
-        ),
+        (SOUND, {}, SOUND_PROCESSOR, r"prepare\.modalities\.thing\.sample_rate: 8000, but the processor .* 16000 Hz"),
         (
             {"kind": "audio", "sample_rate": 16000},
             {},
             {"feature_extractor_type": "ClapFeatureExtractor"},
             r"network\.encoders\.thing\.model: its feature extractor is ClapFeatureExtractor; bss takes",
         ),
+        (PICTURE, {}, SOUND_PROCESSOR, r"network\.encoders\.thing\.model: it is a model of sounds .* is of kind image"),
+        ({"kind": "audio"}, {}, VIT_PROCESSOR, r"network\.encoders\.thing\.model: its .* is ViTImageProcessor; bss"),
         ({"kind": "audio"}, {}, None, r"network\.encoders\.thing\.model: has no preprocessor_config\.json, which says"),
     ],
 )
@@ -266,7 +260,7 @@ def test_a_processor_that_disagrees_with_prepare_is_named_with_the_key(modality,
         check_agreement(config)
 
 
-def test_texts_need_the_tokenizer_of_the_model(tmp_path):
+def test_texts_need_the_tokenizer_of_the_model(tmp_path, monkeypatch):
     root, model = tmp_path / "data", tmp_path / "model"
     write(model, "config.json", {"model_type": "bert"})
     word_tokenizer(model, ["cat", "dog"])
@@ -275,16 +269,21 @@ def test_texts_need_the_tokenizer_of_the_model(tmp_path):
     word_tokenizer(root / "other", ["dog", "cat"])
     text = {"kind": "text", "tokens": 8, "remove_punctuation": False}
 
-    def check(tokenizer, **keys):
-        check_agreement(config_with(root, {**text, "tokenizer": tokenizer, **keys}, {"model": str(model)}))
+    def check(tokenizer, named=str(model), **keys):
+        check_agreement(config_with(root, {**text, "tokenizer": tokenizer, **keys}, {"model": named}))
 
     check("same")
     check(str(model))
+    check("../model")
+    monkeypatch.chdir(tmp_path)
+    word_tokenizer(root / "model", ["dog", "cat"])  # the tokenizer is relative to the data, the model is not
+    with pytest.raises(BssError, match=r"model differs from the tokenizer of .*\.model: set it to \.\./model\."):
+        check("model", "model")
     with pytest.raises(BssError, match=r"thing\.remove_punctuation: true, but .* texts as they are: set it to false"):
         check("same", remove_punctuation=True)
     with pytest.raises(BssError, match=r"modalities\.thing\.tokenizer: other differs from the tokenizer of network"):
         check("other")
-    with pytest.raises(BssError, match=r"modalities\.thing\.tokenizer: null learns a tokenizer, but .* needs its own"):
+    with pytest.raises(BssError, match=r"modalities\.thing\.tokenizer: null .* needs its own: set it to \.\./model,"):
         check(None)
     settings = json.loads((model / "tokenizer_config.json").read_text())
     write(model, "tokenizer_config.json", settings | {"do_lower_case": False})

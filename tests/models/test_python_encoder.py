@@ -1,12 +1,15 @@
 """Encoders of kind `python`: the module of your own code, its source's digest, and every way it can be wrong."""
 
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+import bss
 from bss.balance.criteria import gradient_magnitude
 from bss.config.encoders import MlpConfig
 from bss.config.own_encoders import PythonConfig
@@ -66,6 +69,16 @@ def test_the_features_are_those_of_the_module_called_directly():
     assert not encoder.linear
 
 
+def test_the_module_of_the_page_fits_the_parameters_of_the_page(project):
+    page = (Path(bss.__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r'```python\n("""Small networks.*?)```', page, flags=re.S)
+    assert "image: {kind: python, factory: mynets.small:net, arguments: {depth: 4}, width: 128}" in page
+    (project / "mynets").mkdir()
+    (project / "mynets" / "small.py").write_text(text, encoding="utf-8")
+    encoder = build(config_of("mynets.small:net", 128, arguments={"depth": 4}), 3, 16, 16)
+    assert encoder(torch.randn(2, 3, 16, 16)).shape == (2, 128)
+
+
 def test_a_linear_layer_follows_if_features_are_asked_for():
     encoder = build(config_of(features=3))
     inputs = torch.randn(4, 1, 6, 6)
@@ -101,7 +114,12 @@ def test_it_gets_its_inputs_by_the_kind_of_the_modality(modality, keys, inputs, 
         (config_of("own.missing:net"), ".factory: own.missing:net: there is no module own.missing in "),
         (config_of("nowhere:net"), ".factory: nowhere:net: there is no module nowhere in "),
         (config_of("own.nets:absent"), ".factory: own.nets:absent: the module own.nets has no `absent`."),
-        (config_of("own.sizes:WIDTH"), ".factory: own.sizes:WIDTH: is a int, not a function that returns a module."),
+        (config_of("own.sizes:WIDTH"), ".factory: own.sizes:WIDTH: is of type int, not a function that returns a mod"),
+        (config_of("own.nets:convolution"), "has no `convolution`. Is it `convolutions`?"),
+        (
+            config_of("own.nets:a_class"),
+            ".factory: own.nets:a_class returns the class Net; it must return a torch.nn.M",
+        ),
         (config_of("own.nets:fails"), ".factory: own.nets:fails() raises ValueError: no such size"),
         (
             config_of("own.nets:no_module"),
@@ -173,11 +191,11 @@ def test_trying_the_module_leaves_its_statistics_and_an_empty_share_is_fine():
     assert all(p.grad is not None and not p.grad.any() for p in plain.parameters())
 
 
-@pytest.mark.parametrize("norm", ["no affine", "synchronised"])
-def test_batch_normalisation_that_ranks_cannot_share_is_named(norm):
+@pytest.mark.parametrize("norm", ["no affine", "synchronised", "dropped"])
+def test_batch_normalisation_and_dropout_that_ranks_cannot_share_are_named(norm):
     require_shareable(build(config_of("own.nets:convolutions", 16)), KEY)
     encoder = build_without_probe(norm)
-    with pytest.raises(BssError, match=r"network\.encoders\.thing: 1 is a \w+ that several processes cannot share"):
+    with pytest.raises(BssError, match=r"network\.encoders\.thing: 1 is a \w+.* several processes cannot share"):
         require_shareable(encoder, KEY)
 
 

@@ -12,6 +12,7 @@ from conftest import small_tree
 from killed import Killed, killed_after_saving
 from trials import train_at
 
+from bss.cli import main
 from bss.config import config_from_tree
 from bss.data.store import Store
 from bss.errors import BssError
@@ -215,7 +216,7 @@ def test_an_augmenting_crop_and_adapters_keep_no_features(trained, project, smal
 
 
 def test_a_processor_that_disagrees_with_prepare_is_named_before_anything_is_computed(
-    project, small_root, small_store, tmp_path
+    project, small_root, small_store, tmp_path, capsys
 ):
     tree = own_tree(small_root, project)
     tree["prepare"]["modalities"]["audio"]["sample_rate"] = 8000
@@ -223,6 +224,11 @@ def test_a_processor_that_disagrees_with_prepare_is_named_before_anything_is_com
     with pytest.raises(BssError, match=message):
         measure(config_from_tree(tree, "params.yaml"), small_store, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
+    (tmp_path / "params.json").write_text(json.dumps(tree), encoding="utf-8")
+    arguments = ("--params", str(tmp_path / "params.json"), "--store", str(tmp_path / "store"))
+    assert main(["prepare", "--features", *arguments]) == 1
+    assert "but the processor of network.encoders.audio.model takes 4000 Hz" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
 
 
 LAST = {"trainable": "last:1", "learning_rate": 0.001}

@@ -115,6 +115,20 @@ def test_what_is_not_there_is_said_by_its_url(client, plain, tmp_path):
     )
 
 
+def test_a_shard_that_is_cut_off_is_said_by_its_url(client, many, tmp_path):
+    whole, key = (many / "001.tar").read_bytes(), {"Bucket": "raw-data", "Key": "of/pets/001.tar"}
+    config = make_parameters(many, "{000..001}.tar")
+    client.put_object(**key, Body=whole[:700])
+    assert refused(prepared_from, config, URL, tmp_path / "store") == (
+        f"{URL}/001.tar: cut off or damaged in its first sample (key 's07'). Fetch it again."
+    )
+    client.put_object(**key, Body=whole[: whole.index(b"s09.wav") + 600])
+    lines = refused(prepared_from, config, URL, tmp_path / "store").splitlines()
+    assert lines[0] == f"{URL}/{{000..001}}.tar: 1 problem"
+    assert lines[1].startswith("  row 3 of 001.tar (key 's09'): the shard is cut off or damaged in or after")
+    assert not (tmp_path / "store").exists()
+
+
 def test_who_may_not_read_is_told_which_url(client, many, strict_aws, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "unknown")
     message = refused(prepared_from, make_parameters(many, "000.tar"), URL, tmp_path / "store")

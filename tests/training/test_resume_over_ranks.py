@@ -13,6 +13,7 @@ import torch
 from conftest import small_tree
 from hypothesis import given
 from hypothesis import strategies as st
+from test_optimised_trials import OPTIONS
 from trials import train_at
 
 from bss.config import config_from_tree
@@ -36,6 +37,8 @@ CHAINS = [
     ("uniform", [(4, 5), (2, END)]),
 ]
 """Scheduler; ranks, and the steps after whose checkpoint rank 0 is killed. Epochs have 3 steps, of bss-h fewer."""
+EARLY = {"early_stopping": {"patience": 1, "min_delta": 100}}
+"""Ends a training after two epochs: none rises by 100 points above the first."""
 FILES = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
 PLANNED = ("epoch", "learning_rate", "schedule/fraction", "schedule/samples", "schedule/steps", "schedule/digest")
 
@@ -66,8 +69,9 @@ def train_by_turns(pipeline, small_root, small_store):
     tree = small_tree(small_root)
     tree["resources"]["checkpoints"] = {"minutes": None, "steps": 1}
 
-    def train(path: Path, name, turns):
+    def train(path: Path, name, turns, **options):
         path.parent.mkdir(parents=True, exist_ok=True)
+        tree["train"] |= options
         for count, kill_at in turns:
             tree["train"]["processes"] = count
             config = config_from_tree(tree, "params.yaml")
@@ -91,20 +95,25 @@ def history(folder):
         return list(csv.DictReader(file))
 
 
+def require_same_but_for_rounding(found, expected):
+    """Require what two trainings that differ only by the order of floating-point sums have in common."""
+    assert (found / "sequences.parquet").read_bytes() == (expected / "sequences.parquet").read_bytes()
+    for row, other in zip(history(found), history(expected), strict=True):
+        assert {key: row[key] for key in PLANNED} == {key: other[key] for key in PLANNED}
+        assert float(row["train/loss"]) == pytest.approx(float(other["train/loss"]), rel=1e-5)
+    weights, others = torch.load(found / "model.pt"), torch.load(expected / "model.pt")
+    assert list(weights) == list(others)
+    for key, value in weights.items():
+        torch.testing.assert_close(value, others[key], atol=2e-6, rtol=2e-6)
+    numbers, right = read_json(found / "metrics.json", "train"), read_json(expected / "metrics.json", "train")
+    assert {k: v for k, v in numbers.items() if "map" not in k} == {k: v for k, v in right.items() if "map" not in k}
+
+
 @pytest.mark.parametrize(("name", "turns"), CHAINS)
 def test_killed_and_gone_on_with_another_number_of_ranks(name, turns, train_by_turns, pipeline, tmp_path):
     never_stopped = pipeline[0] / "runs" / name / "seed=0"
     found = train_by_turns(tmp_path / "seed=0", name, turns)
-    assert (found / "sequences.parquet").read_bytes() == (never_stopped / "sequences.parquet").read_bytes()
-    for row, other in zip(history(found), history(never_stopped), strict=True):
-        assert {key: row[key] for key in PLANNED} == {key: other[key] for key in PLANNED}
-        assert float(row["train/loss"]) == pytest.approx(float(other["train/loss"]), rel=1e-5)
-    weights, others = torch.load(found / "model.pt"), torch.load(never_stopped / "model.pt")
-    assert list(weights) == list(others)
-    for key, value in weights.items():
-        torch.testing.assert_close(value, others[key], atol=2e-6, rtol=2e-6)
-    numbers, right = read_json(found / "metrics.json", "train"), read_json(never_stopped / "metrics.json", "train")
-    assert {k: v for k, v in numbers.items() if "map" not in k} == {k: v for k, v in right.items() if "map" not in k}
+    require_same_but_for_rounding(found, never_stopped)
     if (never_stopped / "measurements.parquet").exists():
         measured, expected = (read_table(f / "measurements.parquet", "train") for f in (found, never_stopped))
         assert measured["epoch"].to_pylist() == expected["epoch"].to_pylist()
@@ -120,6 +129,18 @@ def test_more_than_two_ranks_resume_bit_for_bit(train_by_turns, tmp_path):
     killed = train_by_turns(tmp_path / "killed" / "seed=0", "bss-l", [(4, 5), (4, END)])
     for name in (*FILES, "provenance.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_two_ranks_train_with_all_options_as_one_process_does_and_resume_bit_for_bit(train_by_turns, tmp_path):
+    turns = {"alone": [(1, END)], "whole": [(2, END)], "killed": [(2, 5), (2, END)]}
+    alone, whole, killed = (
+        train_by_turns(tmp_path / kind / "seed=0", "uniform", own, **OPTIONS, **EARLY) for kind, own in turns.items()
+    )
+    assert len(history(whole)) == 2
+    require_same_but_for_rounding(whole, alone)
+    for name in (*FILES, "provenance.json"):
+        if name != "measurements.parquet":
+            assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_what_is_left_after_the_last_step_is_the_same_bits_for_another_number_of_ranks(train_by_turns, tmp_path):

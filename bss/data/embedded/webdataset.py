@@ -109,9 +109,14 @@ def _samples(path: Path, shard: Shard) -> list[Found]:
     if damage and not samples:
         if path.name.endswith(PLAIN_SHARD):
             why = held_instead(path) or "not an uncompressed tar file, or cut off in its first sample"
+            why = why if path.stat().st_size else "it is empty, 0 bytes: fetch it again"
         else:
             why = "unpacked it is not a tar file, or it is cut off in its first sample"
         raise BssError(f"{path}: not a readable shard ({why}).")
+    if damage and len(samples) == 1:
+        raise BssError(
+            f"{path}: cut off or damaged in its first sample (key {samples[0].key[:100]!r}). Fetch it again."
+        )
     if damage:
         samples[-1].problems.append(f"{damage}; fetch it again")
     if not samples:

@@ -43,5 +43,6 @@ def _made(config: PythonConfig, key: str) -> nn.Module:
             f"{key}: {config.factory}({', '.join(config.arguments)}) raises {type(error).__name__}: {why}"
         ) from error
     if not isinstance(module, nn.Module):
-        raise BssError(f"{key}: {config.factory} returns {type(module).__name__}; it must return a torch.nn.Module.")
+        what = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
+        raise BssError(f"{key}: {config.factory} returns {what}; it must return a torch.nn.Module.")
     return module

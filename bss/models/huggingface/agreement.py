@@ -1,5 +1,6 @@
 """Check that what `bss prepare` stores is what a pretrained model's own processor would give it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def _audio(name: str, kind: AudioKind, architecture: Architecture) -> list[str]:
 def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, architecture: Architecture) -> list[str]:
     assert isinstance(kind, ImageKind | FramesKind | ClipKind)
     found, key, problems = image_processing(architecture, name), f"network.encoders.{name}", list[str]()
+    if "sampling_rate" in (architecture["processor"] or {}):
+        return [f"{key}.model: it is a model of sounds by its processor, but {name} is of kind {kind.kind}"]
     if found is None:
         return [f"{key}.model: has no preprocessor_config.json to check prepare against: copy it there, or {CURE}"]
     if encoder.normalisation is not None:
@@ -54,7 +57,7 @@ def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, archite
         theirs = [values or neutral for values, neutral in ((found.mean, (0.0,)), (found.deviation, (1.0,)))]
         ours = [values or neutral for values, neutral in ((mine[0], (0.0,)), (mine[1], (1.0,)))]
         if not all(np.allclose(np.array(a), np.array(b), atol=1e-3) for a, b in zip(ours, theirs, strict=True)):
-            right = f"null, because the model's processor has mean {list(found.mean)} and {list(found.deviation)}"
+            right = f"null: the model's processor has mean {list(found.mean)} and deviation {list(found.deviation)}"
             problems.append(f"{key}.normalisation: {encoder.normalisation}; it should be {right}")
     size = kind if encoder.crop is None else encoder.crop
     where = f"prepare.modalities.{name}" if encoder.crop is None else f"{key}.crop"
@@ -83,9 +86,11 @@ def _frames(kind: ImageKind | FramesKind | ClipKind) -> int:
 
 def _text(name: str, kind: TextKind, encoder: HuggingfaceConfig, root: Path) -> list[str]:
     key, where = f"prepare.modalities.{name}.tokenizer", f"network.encoders.{name}.model"
-    if kind.tokenizer is None:
-        return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {encoder.model}, or {CURE}"]
     folder, settings = find_model(encoder, name), f"prepare.modalities.{name}"
+    local = folder == Path(encoder.model).expanduser()  # relative to the current folder, a tokenizer to the data
+    right = encoder.model if not local else os.path.relpath(folder, root) if root.is_dir() else str(folder.resolve())
+    if kind.tokenizer is None:
+        return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {right}, or {CURE}"]
     problems = [
         f"{settings}.{cleaned}: true, but {where} was made for texts as they are: set it to false, or {CURE}"
         for cleaned in ("remove_punctuation", "letters_only")
@@ -96,14 +101,14 @@ def _text(name: str, kind: TextKind, encoder: HuggingfaceConfig, root: Path) -> 
     plain = replace(kind, lower_case=False, remove_punctuation=False, letters_only=False, words=None)
     try:
         own = Tokenizer(replace(plain, tokenizer=str(folder.resolve()), revision=None), root, name)
-        same = (kind.tokenizer, kind.revision) == (encoder.model, encoder.revision)
+        same = not local and (kind.tokenizer, kind.revision) == (encoder.model, encoder.revision)
         same = same or Tokenizer(kind, root, name).save() == own.save()
     except BssError as error:
         raise BssError(f"params.yaml: {where}: its tokenizer cannot be compared with that of {key}: {error}") from error
     if kind.lower_case and _keeps_case(own, folder, name):
         problems.append(f"{settings}.lower_case: true, but the tokenizer of {where} keeps the case")
     if not same:
-        problems.append(f"{key}: {kind.tokenizer} differs from the tokenizer of {where}: set it to {encoder.model}")
+        problems.append(f"{key}: {kind.tokenizer} differs from the tokenizer of {where}: set it to {right}")
     return problems
 
 

@@ -59,7 +59,7 @@ def _fetch(name: str, revision: str | None, pickle: bool, remote_code: bool, key
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, etag_timeout=10))
     except Exception as error:  # offline, no such repository or revision, no access: many types, of several packages
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:").removeprefix("Got: ")
         raise BssError(
             f"{key}: {name} is not a local folder and could not be fetched from the Hugging Face Hub ({why}). "
             "Without a network, save model and processor with save_pretrained into a folder and give that folder."

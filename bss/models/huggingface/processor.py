@@ -88,7 +88,8 @@ def make_extractor(architecture: Architecture, modality: str) -> Any:
         raise BssError(f"{key}: has no preprocessor_config.json, which says what it takes of a sound. Copy it there.")
     kind = processor.get("feature_extractor_type")
     if kind not in EXTRACTORS:
-        raise BssError(f"{key}: its feature extractor is {kind}; bss takes {', '.join(EXTRACTORS)}.")
+        own = kind or processor.get("image_processor_type")
+        raise BssError(f"{key}: its feature extractor is {own}; bss takes sounds with {', '.join(EXTRACTORS)}.")
     try:
         return getattr(transformers, kind).from_dict(processor)
     except Exception as error:  # damaged settings raise many types

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from bss.balance.draw import generator
+from bss.models.encoders.pretrained_model import PretrainedModel
+from bss.models.encoders.python_module import PythonModule
 from bss.training.distributed.ranks import Ranks
 
 
@@ -35,11 +37,16 @@ def dropout_of(seed: int, purpose: str, epoch: int) -> Iterator[Callable[[int], 
 def dropout_over(network: nn.Module, ranks: Ranks) -> Callable[[int], AbstractContextManager[Any]]:
     """Return a function that maps a global batch size to the context for a rank's forward pass.
 
-    In it, dropout draws what it would draw for the whole batch on one rank.
+    In it, dropout draws what it would draw for the whole batch on one rank. Encoders from outside may call torch's
+    function without a module of dropout.
     """
-    if ranks.count == 1 or not any(isinstance(m, nn.Dropout) and m.p > 0 for m in network.modules()):
+    if ranks.count == 1 or not any(map(_may_drop, network.modules())):
         return lambda size: nullcontext()
     return lambda size: _GlobalDropout(size, ranks)
+
+
+def _may_drop(module: nn.Module) -> bool:
+    return isinstance(module, PretrainedModel | PythonModule) or (isinstance(module, nn.Dropout) and module.p > 0)
 
 
 class _GlobalDropout(TorchFunctionMode):
@@ -60,6 +67,16 @@ class _GlobalDropout(TorchFunctionMode):
         if not training or p == 0 or share == 0:  # an empty share keeps nothing
             return F.dropout(inputs, p, training)
         rows = inputs.shape[0] // share
-        drawn = F.dropout(inputs.new_ones(self.size * rows, *inputs.shape[1:]), p)
+        drawn = F.dropout(_ones_laid_out_like(inputs, self.size * rows), p)
         mine = drawn.unflatten(0, (self.size, rows))[self.ranks.rank :: self.ranks.count].flatten(0, 1)
         return torch.where(mine != 0, inputs / (1 - p), torch.zeros_like(inputs))
+
+
+def _ones_laid_out_like(inputs: Tensor, rows: int) -> Tensor:
+    """Return ones [rows, ...] with the dimensions of `inputs` in their order in memory, in which dropout draws."""
+    shape = (rows, *inputs.shape[1:])
+    if inputs.is_contiguous():
+        return inputs.new_ones(shape)
+    strides = inputs.stride()
+    order = sorted(range(inputs.dim()), key=lambda dimension: -strides[dimension])
+    return inputs.new_ones([shape[d] for d in order]).permute([order.index(d) for d in range(len(order))])

@@ -196,8 +196,12 @@ def test_what_is_no_shard_or_no_set_of_files_is_refused(data, refused):
     write_table(data / "a.parquet", table())
     write_table(data / "b.parquet", {name: column for name, column in table().items() if name != "audio"})
     assert refused("1.tar") == ["data/1.tar: not a readable shard (it holds a gzip archive; unpack it: gunzip FILE)."]
-    assert refused("2.tar")[0].startswith("data/2.tar: not a readable shard (")
+    assert refused("2.tar") == ["data/2.tar: not a readable shard (it is empty, 0 bytes: fetch it again)."]
     assert refused("3.tar")[0].startswith("data/3.tar: has no sample.")
+    (data / "7.tar").write_bytes((data / "0.tar").read_bytes()[:700])  # all of s00.cls, and no more
+    first = ["data/7.tar: cut off or damaged in its first sample (key 's00'). Fetch it again."]
+    assert refused("7.tar") == first == refused("7.tar", on_bad_sample="skip")
+    (data / "7.tar").unlink()
     assert refused("{0..5}.tar")[1:3] == ["  4.tar not found", "  5.tar not found"]
     (data / "3.tar").rename(data / "6.tar")
     assert refused("{0..6}.tar")[:5] == [

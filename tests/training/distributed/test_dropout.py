@@ -1,10 +1,21 @@
+import functools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 from torch import nn
 
+from bss.config.encoders import MlpConfig
+from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
+from bss.config.schema import NetworkConfig
+from bss.data.store import Modality
+from bss.models.encoders.build import build_encoder
+from bss.models.network import build_network, describe_network
 from bss.training.distributed.dropout import dropout_of, dropout_over
 from bss.training.distributed.ranks import ALONE, Ranks
+from tests.models.small_models import AUDIO, WHISPER, stored_samples
 
 
 def steps_of(batches, seed, purpose, epoch, first=0):
@@ -82,6 +93,41 @@ def test_ranks_drop_what_one_rank_would(count, training):
         shares[:, rank::count] = passed_on(network, inputs, Ranks(rank, count))
     torch.testing.assert_close(shares, alone, atol=0, rtol=1e-6)
     assert training == bool(0.3 < (alone == 0).float().mean() < 0.7)
+
+
+def whisper(folder):
+    """The encoder of a trained Whisper, whose dropout is no module and gets a transposed tensor; and inputs."""
+    settings = hf.WhisperConfig(**WHISPER, dropout=0.4)
+    hf.AutoModel.from_config(settings).save_pretrained(folder)
+    hf.WhisperFeatureExtractor(feature_size=8, chunk_length=1).save_pretrained(folder)
+    encoders = {"thing": HuggingfaceConfig("huggingface", str(folder), trainable="all"), "other": MlpConfig("mlp")}
+    modalities = {"thing": AUDIO, "other": Modality("features", (3,), "float32")}
+    store = SimpleNamespace(classes=("cat", "dog"), modalities=modalities)
+    network = build_network(describe_network(NetworkConfig(encoders), store), 1)
+    return network.encoders["thing"], network.transform_one("thing", stored_samples(AUDIO, 7))
+
+
+def of_own_code(folder):
+    """A module that calls torch's function; and inputs."""
+
+    class Dropping(nn.Linear):
+        def forward(self, inputs):
+            return nn.functional.dropout(super().forward(inputs), 0.4, self.training)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bss.models.encoders.python_module.load_factory", lambda *_: functools.partial(Dropping, 5, 4))
+        return build_encoder(PythonConfig("python", "dropping:net", 4), torch.zeros(5), "thing"), torch.randn(7, 5)
+
+
+@pytest.mark.parametrize("made", [whisper, of_own_code])
+def test_ranks_drop_what_one_rank_would_without_a_module_of_dropout(made, tmp_path):
+    encoder, inputs = made(tmp_path)
+    assert not [m for m in encoder.modules() if isinstance(m, nn.Dropout) and m.p > 0]
+    with torch.no_grad():
+        alone = passed_on(encoder.train(), inputs, ALONE)
+        for rank in range(2):
+            torch.testing.assert_close(passed_on(encoder, inputs, Ranks(rank, 2)), alone[:, rank::2])
+    assert not torch.equal(alone[0], alone[1])
 
 
 def test_a_rank_without_a_sample_passes_on_what_its_encoder_makes_up():
