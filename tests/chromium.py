@@ -30,14 +30,14 @@ class Page:
         return self._call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def text_with(self, *wanted):
-        """Wait until the visible text holds each of `wanted`; return it, as it is after five minutes at the latest."""
-        text = ""
+        """Wait until the visible text holds each of `wanted`, five minutes at most; return it."""
         for _ in range(600):
             text = self.evaluate("document.body ? document.body.innerText : ''") or ""
-            if all(words in text for words in wanted):
-                break
+            missing = [words for words in wanted if words not in text]
+            if not missing:
+                return text
             time.sleep(0.5)
-        return text
+        raise AssertionError(f"the page does not show {missing}, but:\n{text}")
 
     def resize(self, width, height, phone=False, scale=1):
         size = {"width": width, "height": height, "deviceScaleFactor": scale}

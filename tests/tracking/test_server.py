@@ -60,7 +60,8 @@ def test_the_ui_answers_on_the_loopback_address_until_it_is_stopped(ui, number):
     process, address = ui
     process.send_signal(number)
     assert process.wait() == 0
-    with socket.socket() as probe:  # the server's workers have ended too: nobody holds the port
+    with socket.socket() as probe:  # the server's workers have ended too: nobody listens on the port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections may remain for a minute
         probe.bind(("127.0.0.1", int(address.rpartition(":")[2].strip("/"))))
     assert not answers(address)
 
