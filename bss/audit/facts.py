@@ -127,10 +127,10 @@ def correlation(pixels: npt.NDArray[np.uint8]) -> float:
 def noise(deviations: float, pairs: int) -> float:
     """Return the logarithm of how much likelier white noise than a picture has such a correlation of adjacent pixels.
 
-    `deviations` is that of `correlation`, `pairs` their number, at least 1. Noise with `REMNANT` of something else has a
-    correlation within that, and the normal deviation 1 / sqrt(pairs) beyond it. Pictures are smooth: theirs, in [0, 1],
-    is taken to have the density 2 r, and near 0, where chance decides, that at one deviation. So the correlation at
-    which both are as likely falls as pictures grow, and a few pixels prove little.
+    `deviations` is that of `correlation`, `pairs` their number, at least 1. Noise with `REMNANT` of something else has
+    a correlation within that, and the normal deviation 1 / sqrt(pairs) beyond it. Pictures are smooth: theirs, in
+    [0, 1], is taken to have the density 2 r, and near 0, where chance decides, that at one deviation. So the
+    correlation at which both are as likely falls as pictures grow, and a few pixels prove little.
     """
     beyond = max(0.0, deviations - REMNANT * np.sqrt(pairs))
     return float(np.log(pairs / max(1.0, deviations)) - (beyond**2 + np.log(2 * np.pi)) / 2)
