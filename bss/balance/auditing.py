@@ -12,7 +12,7 @@ The shares of the explanations and two constants of each modality (a temperature
 fitted together, by maximum a posteriori. Without the constants the errors of an overconfident model count as faults.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -28,8 +28,10 @@ Floats = npt.NDArray[np.float64]
 
 FITTED = 20_000
 """More samples than this do not make the shares and constants better; they are fitted to this many, evenly spread."""
+VALUES = 2_000_000
+"""Numbers (of samples, modalities and classes) whose likelihoods are computed at once: it bounds the memory."""
 CHUNK = 50_000
-"""Samples whose likelihoods are in memory at once."""
+"""The most samples of a part of the verdicts."""
 BLIND = -6.0
 """Prior mean of the log odds of a blind error: 0.25 %. Errors and contradictions look alike, so it must be small."""
 BLIND_DEVIATION = 0.5
@@ -45,6 +47,10 @@ Z = 1.959963984540054
 """97.5 % point of the normal distribution."""
 EVIDENCE = 1e-4
 """Probabilities of emptiness are kept this far from 0 and 1, so that no sample is decided by them alone."""
+
+
+Observed = tuple[Tensor, Tensor, Tensor]
+"""Of k samples: logits float64 [modalities, k, classes], labels int64 [k], log odds of emptiness float64 [empty, k]."""
 
 
 class Explanation(NamedTuple):
@@ -140,20 +146,24 @@ def audit(
         *(Explanation("empty", name) for name in evidence),
     )
     model = _Model(list(logits), list(evidence), np.bincount(y, minlength=classes), n)
-    z = torch.stack(list(logits.values()))
-    odds = torch.stack([*evidence.values()]) if evidence else torch.zeros(0, n, dtype=torch.float64)
-    labels_ = torch.from_numpy(y)
+    size = max(1, VALUES // (len(logits) * classes))
+
+    def observed(rows: npt.NDArray[np.int64]) -> Observed:
+        z = np.stack([values[rows] for values in logits.values()]).astype(np.float64, copy=False)
+        odds = np.stack([values[rows] for values in evidence.values()]) if evidence else np.zeros((0, len(rows)))
+        return torch.from_numpy(z), torch.from_numpy(y[rows]), torch.from_numpy(odds)
+
     with one_thread():
-        some = torch.linspace(0, n - 1, min(n, FITTED), dtype=torch.float64).round().long()
-        model.fit(z[:, some], labels_[some], odds[:, some])
-        parts = [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
-        joint = torch.cat([model.joint(z[:, part], labels_[part], odds[:, part]) for part in parts])
+        some = np.linspace(0, n - 1, min(n, FITTED)).round().astype(np.int64)
+        model.fit([observed(some[start : start + size]) for start in range(0, len(some), size)])
+        size, every = min(size, CHUNK), np.arange(n)
+        joint = torch.cat([model.joint(*observed(every[start : start + size])) for start in range(0, n, size)])
         log_odds = torch.logsumexp(joint[:, 1:], dim=1) - joint[:, 0]
     return Audit(
         explanations=explanations,
         posterior=joint.softmax(dim=1).numpy(),
         log_odds=log_odds.numpy(),
-        supported={name: values.argmax(dim=1).numpy() for name, values in logits.items()},
+        supported={name: values.argmax(axis=1) for name, values in logits.items()},
         shares=model.shares.log_softmax(dim=0).exp().numpy(),
         temperatures=dict(zip(logits, model.temperatures.exp().tolist(), strict=True)),
     )
@@ -194,8 +204,8 @@ class _Model:
         ]
         return torch.stack(columns, dim=1) + self.shares.log_softmax(dim=0)
 
-    def fit(self, logits: Tensor, labels: Tensor, odds: Tensor) -> None:
-        """Set shares and constants to their most probable values.
+    def fit(self, parts: Sequence[Observed]) -> None:
+        """Set shares and constants to their most probable values, given the arguments of `joint` in parts.
 
         A step that leaves the range of numbers, as predictions near chance may cause, ends the search at the best ones.
         """
@@ -208,12 +218,14 @@ class _Model:
         def loss() -> Tensor:
             nonlocal best, least
             optimiser.zero_grad()
-            evidence = self.joint(logits, labels, odds).logsumexp(dim=1).sum()
             prior = KNOWN_CLEAN * self.shares.log_softmax(dim=0)[0]
             prior = prior - (self.temperatures / TEMPERATURE_DEVIATION).square().sum() / 2
-            prior = prior - ((self.blind - BLIND) / BLIND_DEVIATION).square().sum() / 2
-            value = -(evidence + prior)
+            value = ((self.blind - BLIND) / BLIND_DEVIATION).square().sum() / 2 - prior
             value.backward()
+            for part in parts:  # each by itself, so that the graph of one is in memory
+                unlikely = -self.joint(*part).logsumexp(dim=1).sum()
+                unlikely.backward()
+                value = value.detach() + unlikely.detach()
             if value < least:
                 best, least = [parameter.detach().clone() for parameter in fitted], value.item()
             return value
@@ -231,11 +243,17 @@ def share(expected: float, n: int) -> dict[str, float]:
     return {"share": p, "low": max(0.0, low), "high": min(1.0, high)}
 
 
-def _checked_predictions(predictions: Mapping[str, npt.ArrayLike], probabilities: bool) -> dict[str, Tensor]:
-    """Return logits, float64 [n, classes] each, or raise ValueError."""
+def _checked_predictions(
+    predictions: Mapping[str, npt.ArrayLike], probabilities: bool
+) -> dict[str, npt.NDArray[np.floating]]:
+    """Return logits, float32 or float64 [n, classes] each, or raise ValueError; arrays of floats are not copied."""
     if len(predictions) < 2:
         raise ValueError(f"an audit needs predictions of two or more modalities, but got: {sorted(predictions)}")
-    arrays = {name: np.array(values, dtype=np.float64) for name, values in predictions.items()}
+    arrays = {name: np.asarray(values) for name, values in predictions.items()}
+    arrays = {
+        name: values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+        for name, values in arrays.items()
+    }
     shapes = {name: values.shape for name, values in arrays.items()}
     shape = next(iter(shapes.values()))
     if len(set(shapes.values())) > 1 or len(shape) != 2 or shape[0] < 1 or shape[1] < 2:
@@ -249,8 +267,8 @@ def _checked_predictions(predictions: Mapping[str, npt.ArrayLike], probabilities
             if wrong.any():
                 row = int(np.flatnonzero(wrong)[0])
                 raise ValueError(f"probabilities of {name} must sum to 1, but got: {values[row]} in row {row}")
-            arrays[name] = np.log(np.maximum(values, np.finfo(np.float32).tiny))
-    return {name: torch.from_numpy(values) for name, values in arrays.items()}
+            arrays[name] = np.log(np.maximum(values, np.finfo(np.float32).tiny, dtype=np.float64))
+    return arrays
 
 
 def _checked_labels(labels: npt.ArrayLike, n: int, classes: int) -> npt.NDArray[np.int64]:
@@ -264,7 +282,7 @@ def _checked_labels(labels: npt.ArrayLike, n: int, classes: int) -> npt.NDArray[
     return y.astype(np.int64)
 
 
-def _checked_evidence(empty: Mapping[str, npt.ArrayLike], logits: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+def _checked_evidence(empty: Mapping[str, npt.ArrayLike], logits: Mapping[str, object], n: int) -> dict[str, Floats]:
     """Return log odds float64 [n] for each modality of `empty`, or raise ValueError."""
     evidence = {}
     for name, values in empty.items():
@@ -273,5 +291,6 @@ def _checked_evidence(empty: Mapping[str, npt.ArrayLike], logits: Mapping[str, T
             raise ValueError(f"`empty` must name modalities of the predictions ({sorted(logits)}), but got: {name!r}")
         if q.shape != (n,) or not ((q >= 0) & (q <= 1)).all():
             raise ValueError(f"`empty` of {name} must be probabilities [{n}] in [0, 1], but got: shape {q.shape}")
-        evidence[name] = torch.from_numpy(q.clip(EVIDENCE, 1 - EVIDENCE)).logit()
+        q = q.clip(EVIDENCE, 1 - EVIDENCE)
+        evidence[name] = np.log(q / (1 - q))
     return evidence
