@@ -176,8 +176,8 @@ def numbers(probability: Sequence[float | None], ids: Sequence[str]) -> npt.NDAr
 
 def _judging() -> list[Path]:
     """Return the files that decide the verdicts on given predictions, and what they are worth."""
-    own = [PROJECT / "bss" / "balance" / "auditing.py", PROJECT / "benchmarks" / "detection_scores.py"]
-    return [*(PROJECT / "bss" / "audit").glob("*.py"), *own]
+    ours = [*(PROJECT / "bss" / "audit").glob("*.py"), *(PROJECT / "bss" / "balance").glob("audit*.py")]
+    return [*ours, PROJECT / "benchmarks" / "detection_scores.py"]
 
 
 def _key_in(path: Path) -> str | None:
