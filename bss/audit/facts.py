@@ -4,6 +4,7 @@ Pure functions of stored arrays. `emptiness` turns them into the probability tha
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ def flatness(sound: Floats) -> float:
     return float(np.exp(np.mean(np.log(np.maximum(power, 1e-12 * mean)))) / mean / of_noise)
 
 
+@lru_cache(maxsize=4096)  # most sounds of a dataset have a few lengths
 def flatness_deviation(samples: int) -> float:
     """Return the standard deviation of the flatness of white noise of so many samples, at least 1.
 
