@@ -8,7 +8,7 @@ interrupted, it loses one network at most, and other code of the verdicts needs 
 import argparse
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -56,18 +56,7 @@ KINDS = {
 OURS, COPIES, CLEANLAB = "audit", "copies", "cleanlab"
 COLUMNS = (OURS, COPIES, "loss", "similarity", "balance score", CLEANLAB)
 """`audit` is the order of audit.csv; `copies`, for duplicates alone, the similarity to the nearest one."""
-HEAD = [
-    "fault",
-    *COLUMNS,
-    "found",
-    "kind",
-    "blame",
-    "Brier",
-    "share: true",
-    "estimated",
-    "clean above 0.5, %",
-    "seconds",
-]
+VERDICTS = ["fault", "found", "kind", "blame", "Brier", "true share", "estimated", "clean above 0.5", "CPU seconds"]
 
 
 @dataclass(frozen=True)
@@ -176,8 +165,8 @@ def numbers(probability: Sequence[float | None], ids: Sequence[str]) -> npt.NDAr
 
 def _judging() -> list[Path]:
     """Return the files that decide the verdicts on given predictions, and what they are worth."""
-    own = [PROJECT / "bss" / "balance" / "auditing.py", PROJECT / "benchmarks" / "detection_scores.py"]
-    return [*(PROJECT / "bss" / "audit").glob("*.py"), *own]
+    ours = [*(PROJECT / "bss" / "audit").glob("*.py"), *(PROJECT / "bss" / "balance").glob("audit*.py")]
+    return [*ours, PROJECT / "benchmarks" / "detection_scores.py"]
 
 
 def _key_in(path: Path) -> str | None:
@@ -230,26 +219,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"audit_detection: {fault.name}", flush=True)
     planted = {fault: cell for fault, cell in cells.items() if fault.share}
     if planted:
-        print(markdown_table(HEAD, [line(fault, cell) for fault, cell in planted.items()]))
+        print(markdown_table(*ranks(planted)))
+        print(markdown_table(VERDICTS, [verdict(fault, cell) for fault, cell in planted.items()]))
         print(markdown_table(["probability", "samples", "mean", "faulty"], reliability(list(planted.values()))))
     if len(planted) < len(cells):
         clean = cells[faults[0]]
         print(f"clean: {100 * clean['clean_above']:.2f} % of {clean['samples']} samples above 0.5")
 
 
-def line(fault: Fault, cell: dict[str, Any]) -> list[str]:
-    """Return a row of the table; average precision and, after a slash, precision at the planted share."""
+def ranks(cells: Mapping[Fault, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of a table: average precision and, after a slash, precision at the planted share."""
+    shown = [name for name in COLUMNS if any(name in cell["columns"] for cell in cells.values())]
+    rows = []
+    for fault, cell in cells.items():
+        found = cell["columns"]
+        each = [f"{found[c]['ap']:.3f} / {found[c]['precision']:.2f}" if c in found else "" for c in shown]
+        rows.append([fault.name, *each, cell["cleanlab"]])
+    return ["fault", *shown, "which of cleanlab's"], rows
 
-    def number(value: float | None, form: str = ".2f") -> str:
+
+def verdict(fault: Fault, cell: dict[str, Any]) -> list[str]:
+    """Return the row of one fault in the table of `VERDICTS`."""
+
+    def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
-    found = cell["columns"]
-    columns = [f"{found[c]['ap']:.3f} / {found[c]['precision']:.2f}" if c in found else "" for c in COLUMNS]
-    columns[-1] += f" ({cell['cleanlab']})"
-    rest = [number(cell[name]) for name in ("found", "kind", "blame")]
-    shares = [number(cell["faulty"] / cell["samples"], ".3f"), number(cell["estimated"], ".3f")]
-    last = [number(100 * cell["clean_above"]), number(cell["seconds"], ".0f")]
-    return [fault.name, *columns, *rest, number(cell["brier"], ".4f"), *shares, *last]
+    right = [number(cell[name], ".1%") for name in ("found", "kind", "blame")]
+    shares = [number(value, ".1%") for value in (cell["faulty"] / cell["samples"], cell["estimated"])]
+    last = [number(cell["clean_above"], ".2%"), number(cell["seconds"], ".0f")]
+    return [fault.name, *right, number(cell["brier"], ".4f"), *shares, *last]
 
 
 def reliability(cells: list[dict[str, Any]]) -> list[list[str]]:

@@ -176,10 +176,8 @@ def nearest(descriptors: Sequence[Floats], place: Ints, near: float) -> tuple[In
     for start in range(0, n, TILE):
         for other in range(start, n, TILE):
             here, there = slice(start, min(start + TILE, n)), slice(other, min(other + TILE, n))
-            tile = torch.stack([x[here] @ x[there].T for x in rows]).amin(dim=0)
-            if start == other:
-                tile.fill_diagonal_(-1)
-            if not bool((tile >= near).any()):
+            tile = _similarities(rows, here, there, near)
+            if tile is None:
                 continue
             tile[tile < near] = -torch.inf
             tile += 3.0 * (places[here, None] != places[None, there])  # cosines span 2
@@ -192,3 +190,16 @@ def nearest(descriptors: Sequence[Floats], place: Ints, near: float) -> tuple[In
     similarity = (best - 3.0 * elsewhere).clamp(max=1.0).double().numpy()
     similarity[partner.numpy() < 0] = np.nan
     return partner.numpy(), similarity
+
+
+def _similarities(rows: Sequence[torch.Tensor], here: slice, there: slice, near: float) -> torch.Tensor | None:
+    """Return the similarities of the samples `here` and `there`, of a sample with itself -1; None if all are below."""
+    least: torch.Tensor | None = None
+    for x in rows:
+        own = x[here] @ x[there].T
+        if here == there:
+            own.fill_diagonal_(-1)
+        least = own if least is None else torch.minimum(least, own)
+        if least.max() < near:  # whatever the other modalities say
+            return None
+    return least

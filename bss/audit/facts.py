@@ -1,9 +1,10 @@
-"""Facts of single inputs that show that one carries nothing: level, flatness, contrast, correlation, number of tokens.
+"""Facts of single inputs that show that one carries nothing: level, flatness, contrast, noise, number of tokens.
 
 Pure functions of stored arrays. `emptiness` turns them into the probability that `bss.balance.audit` takes as evidence.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,20 @@ OF_NEIGHBOURS = ((2 / 3) ** 2, (1 / 6) ** 2)
 """Correlation of the powers of neighbouring frequencies, and of those two apart, under a Hann window."""
 REMNANT = 0.01
 """Power of an input under white noise of 20 dB more. It lowers the flatness by no more than this share: the geometric
-mean of a spectrum cannot fall if power is added, and the arithmetic mean rises by what is added."""
+mean of a spectrum cannot fall if power is added, and the arithmetic mean rises by what is added. It raises the
+correlation of adjacent pixels by no more than this."""
 LIMITS: dict[str, tuple[float, float]] = {
     "level_dbfs": (-60.0, -3.0),
     "whiteness": (-4.0, 0.5),
     "contrast": (0.01, -0.001),
-    "correlation": (2.0, -0.5),
+    "noise": (0.0, 1.0),
     "spread": (1e-6, -1e-7),
     "tokens": (0.5, -0.05),
 }
 """For each fact the value at which an input is as likely empty as not, and the scale of the logistic around it: with a
 negative one lower values are emptier. If 0 is emptiest, the scale is a tenth of the value: a constant input is empty
-beyond doubt, whatever its network predicts. 1 % of full scale is a black picture with sensor noise. Of 20
-pictures of white noise, 19 have a correlation within 2. Other facts are only shown."""
+beyond doubt, whatever its network predicts. 1 % of full scale is a black picture with sensor noise. `noise` is a
+logarithm of odds itself. Other facts are only shown."""
 
 
 def level_dbfs(sound: Floats) -> float:
@@ -67,6 +69,7 @@ def flatness(sound: Floats) -> float:
     return float(np.exp(np.mean(np.log(np.maximum(power, 1e-12 * mean)))) / mean / of_noise)
 
 
+@lru_cache(maxsize=4096)  # most sounds of a dataset have a few lengths
 def flatness_deviation(samples: int) -> float:
     """Return the standard deviation of the flatness of white noise of so many samples, at least 1.
 
@@ -116,11 +119,29 @@ def correlation(pixels: npt.NDArray[np.uint8]) -> float:
     grey = pixels.mean(axis=-3, dtype=np.float64)
     centred = grey - grey.mean(axis=(-2, -1), keepdims=True)
     power = np.square(centred).mean()
-    pairs = [centred[..., 1:] * centred[..., :-1], centred[..., 1:, :] * centred[..., :-1, :]]
-    count = sum(products.size for products in pairs)
+    count = pairs_of(pixels.shape)
     if not count or not power > 1e-9:
         return 0.0
-    return float(abs(sum(products.sum() for products in pairs)) / power / np.sqrt(count))
+    products = np.sum(centred[..., 1:] * centred[..., :-1]) + np.sum(centred[..., 1:, :] * centred[..., :-1, :])
+    return float(abs(products) / power / np.sqrt(count))
+
+
+def noise(deviations: float, pairs: int) -> float:
+    """Return the logarithm of how much likelier white noise than a picture has such a correlation of adjacent pixels.
+
+    `deviations` is that of `correlation`, `pairs` their number, at least 1. Noise with `REMNANT` of something else has
+    a correlation within that, and the normal deviation 1 / sqrt(pairs) beyond it. Pictures are smooth: theirs, in
+    [0, 1], is taken to have the density 2 r, and near 0, where chance decides, that at one deviation. So the
+    correlation at which both are as likely falls as pictures grow, and a few pixels prove little.
+    """
+    beyond = max(0.0, deviations - REMNANT * np.sqrt(pairs))
+    return float(np.log(pairs / max(1.0, deviations)) - (beyond**2 + np.log(2 * np.pi)) / 2)
+
+
+def pairs_of(shape: tuple[int, ...]) -> int:
+    """Return the number of pairs of adjacent pixels in a picture or clip of `shape` [..., channels, height, width]."""
+    height, width = shape[-2:]
+    return int(np.prod(shape[:-3])) * (height * (width - 1) + (height - 1) * width)
 
 
 def spread(values: npt.NDArray[Any]) -> float:
@@ -160,7 +181,9 @@ def _of_block(modality: Modality, stored: npt.NDArray[Any] | Sounds) -> Mapping[
         last = stored[np.arange(len(stored)), np.maximum(lengths, 1) - 1]
         return {"first": stored[:, 0], "last": last, "lengths": lengths}
     if stored.dtype == np.uint8:
-        return {"contrast": [contrast(sample) for sample in stored], "correlation": [correlation(s) for s in stored]}
+        related, pairs = [correlation(sample) for sample in stored], pairs_of(stored.shape[1:])
+        facts = {"contrast": [contrast(sample) for sample in stored], "correlation": related}
+        return facts | ({"noise": [noise(deviations, pairs) for deviations in related]} if pairs else {})
     return {"spread": [spread(sample) for sample in stored]}
 
 

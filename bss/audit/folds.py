@@ -30,6 +30,18 @@ def connected(groups: Sequence[str | None], partners: Ints) -> Ints:
     return first_of_each(keys)
 
 
+def independent(groups: Sequence[str | None], partners: Ints, trained: npt.NDArray[np.bool_], folds: int) -> Ints:
+    """Return the components to divide into `folds`, as `connected` does, int64 [n].
+
+    If duplicates join the groups of the samples `trained` bool [n] into fewer than that, the components are the groups
+    alone: then networks leave out the copies of what they predict.
+    """
+    components = connected(groups, partners)
+    if len(np.unique(components[trained])) >= folds:
+        return components
+    return connected(groups, np.full(len(partners), -1))
+
+
 def assign_folds(labels: Ints, components: Ints, trained: npt.NDArray[np.bool_], folds: int, seed: int) -> Ints:
     """Return the fold of each of n samples, int64 [n], stratified by label as well as the components allow.
 
@@ -64,12 +76,13 @@ def assign_folds(labels: Ints, components: Ints, trained: npt.NDArray[np.bool_],
     return fold
 
 
-def judged_by(fold: Ints, labels: Ints, trained: npt.NDArray[np.bool_], number: int) -> tuple[Ints, Ints]:
+def judged_by(fold: Ints, labels: Ints, trained: npt.NDArray[np.bool_], copies: Ints, number: int) -> tuple[Ints, Ints]:
     """Return what network `number` trains on and what it predicts, as positions int64 [k] and [m].
 
-    It predicts its own fold and the samples of no fold, but none whose label it has never seen: it would deny any.
+    It predicts its own fold and the samples of no fold, but none whose label it has never seen: it would deny any. It
+    trains on the others but those that share the value of `copies` int64 [n] with one of these.
     """
-    trains = np.flatnonzero(trained & (fold != number))
+    own = (fold == number) | (fold == ANY)
+    trains = np.flatnonzero(trained & (fold != number) & ~np.isin(copies, copies[own]))
     seen = np.isin(labels, np.unique(labels[trains]))
-    predicts = np.flatnonzero(seen & ((fold == number) | (fold == ANY)))
-    return trains, predicts
+    return trains, np.flatnonzero(seen & own)

@@ -6,21 +6,25 @@ f_c of class c among the labels, the likelihood of an explanation, relative to u
 - clean, every modality shows y:        prod over m of p_m(y) / f_y
 - contradiction, a shows another class: (1 - p_a(y)) / (1 - f_y), times p_m(y) / f_y of the other modalities
 - label, all show one class but not y:  sum over c != y of f_c / (1 - f_y) * prod over m of p_m(c) / f_c
-- empty, a carries nothing:             the odds that its input is empty, times p_m(y) / f_y of the other modalities
+- empty, a carries nothing:             how much likelier its input is if it is empty, times p_m(y) / f_y of the others
 
-The shares of the explanations and two constants of each modality (a temperature, and the rate of its blind errors) are
-fitted together, by maximum a posteriori. Without the constants the errors of an overconfident model count as faults.
+The shares of the explanations and a few constants of each modality (a temperature, the rate of its blind errors, and
+that of inputs that look empty and are not) are fitted together, by maximum a posteriori. Without the first two the
+errors of an overconfident model count as faults. Without the third pictures that look like noise do, such as radar
+images, although their predictions fit: what looks empty is empty as far as its predictions are at chance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from bss.balance.audit_arguments import checked_evidence, checked_labels, checked_predictions
 from bss.balance.one_thread import one_thread
 
 Kind = Literal["clean", "contradiction", "label", "empty"]
@@ -28,8 +32,10 @@ Floats = npt.NDArray[np.float64]
 
 FITTED = 20_000
 """More samples than this do not make the shares and constants better; they are fitted to this many, evenly spread."""
+VALUES = 2_000_000
+"""Numbers (of samples, modalities and classes) whose likelihoods are computed at once: it bounds the memory."""
 CHUNK = 50_000
-"""Samples whose likelihoods are in memory at once."""
+"""The most samples of a part of the verdicts."""
 BLIND = -6.0
 """Prior mean of the log odds of a blind error: 0.25 %. Errors and contradictions look alike, so it must be small."""
 BLIND_DEVIATION = 0.5
@@ -43,8 +49,13 @@ the shares must outweigh that of the temperatures.
 """
 Z = 1.959963984540054
 """97.5 % point of the normal distribution."""
-EVIDENCE = 1e-4
-"""Probabilities of emptiness are kept this far from 0 and 1, so that no sample is decided by them alone."""
+ALIKE = -9.21
+"""Prior mean of the log odds that an input looks empty and is not: 1e-4. No sample is decided by its looks alone."""
+ALIKE_DEVIATION = 1.0
+
+
+Observed = tuple[Tensor, Tensor, Tensor]
+"""Of k samples: logits float64 [modalities, k, classes], labels int64 [k], log odds of emptiness float64 [empty, k]."""
 
 
 class Explanation(NamedTuple):
@@ -129,10 +140,10 @@ def audit(
         Fewer than two modalities or classes, arrays of different lengths, values out of their range, or an unknown
         modality in `empty`. The message names the argument and the modality.
     """
-    logits = _checked_predictions(predictions, probabilities)
+    logits = checked_predictions(predictions, probabilities)
     n, classes = next(iter(logits.values())).shape
-    y = _checked_labels(labels, n, classes)
-    evidence = _checked_evidence(empty or {}, logits, n)
+    y = checked_labels(labels, n, classes)
+    evidence = checked_evidence(empty or {}, logits, n)
     explanations = (
         Explanation("clean", None),
         *(Explanation("contradiction", name) for name in logits),
@@ -140,20 +151,24 @@ def audit(
         *(Explanation("empty", name) for name in evidence),
     )
     model = _Model(list(logits), list(evidence), np.bincount(y, minlength=classes), n)
-    z = torch.stack(list(logits.values()))
-    odds = torch.stack([*evidence.values()]) if evidence else torch.zeros(0, n, dtype=torch.float64)
-    labels_ = torch.from_numpy(y)
+    size = max(1, VALUES // (len(logits) * classes))
+
+    def observed(rows: npt.NDArray[np.int64]) -> Observed:
+        z = np.stack([values[rows] for values in logits.values()]).astype(np.float64, copy=False)
+        odds = np.stack([values[rows] for values in evidence.values()]) if evidence else np.zeros((0, len(rows)))
+        return torch.from_numpy(z), torch.from_numpy(y[rows]), torch.from_numpy(odds)
+
     with one_thread():
-        some = torch.linspace(0, n - 1, min(n, FITTED), dtype=torch.float64).round().long()
-        model.fit(z[:, some], labels_[some], odds[:, some])
-        parts = [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
-        joint = torch.cat([model.joint(z[:, part], labels_[part], odds[:, part]) for part in parts])
+        some = np.linspace(0, n - 1, min(n, FITTED)).round().astype(np.int64)
+        model.fit([observed(some[start : start + size]) for start in range(0, len(some), size)])
+        size, every = min(size, CHUNK), np.arange(n)
+        joint = torch.cat([model.joint(*observed(every[start : start + size])) for start in range(0, n, size)])
         log_odds = torch.logsumexp(joint[:, 1:], dim=1) - joint[:, 0]
     return Audit(
         explanations=explanations,
         posterior=joint.softmax(dim=1).numpy(),
         log_odds=log_odds.numpy(),
-        supported={name: values.argmax(dim=1).numpy() for name, values in logits.items()},
+        supported={name: values.argmax(axis=1) for name, values in logits.items()},
         shares=model.shares.log_softmax(dim=0).exp().numpy(),
         temperatures=dict(zip(logits, model.temperatures.exp().tolist(), strict=True)),
     )
@@ -170,6 +185,7 @@ class _Model:
         self.shares = torch.tensor([3.0] + [0.0] * faults, dtype=torch.float64)  # before the softmax
         self.temperatures = torch.zeros(len(modalities), dtype=torch.float64)  # logarithms
         self.blind = torch.full((len(modalities),), BLIND, dtype=torch.float64)  # log odds
+        self.alike = torch.full((len(emptiness),), ALIKE, dtype=torch.float64)  # log odds
 
     def joint(self, logits: Tensor, labels: Tensor, odds: Tensor) -> Tensor:
         """Return log P(explanation, predictions) [n, explanations] up to a constant of each sample.
@@ -186,20 +202,22 @@ class _Model:
         clean = agrees.sum(dim=0)
         another = self.frequency.log() + relative.sum(dim=0)  # [n, classes]
         another = another.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
+        # How much likelier an input is if it is empty: of this ratio, `alike` is part of the denominator.
+        evidence = -torch.logaddexp(F.logsigmoid(-self.alike)[:, None] - odds, F.logsigmoid(self.alike)[:, None])
         columns = [
             clean,
             *(clean - agrees[m] + denies[m] for m in range(len(p))),
             another - torch.log1p(-self.frequency[labels]),
-            *(clean - agrees[m] + log_odds for m, log_odds in zip(self.empty, odds, strict=True)),
+            *(clean - agrees[m] + likelier for m, likelier in zip(self.empty, evidence, strict=True)),
         ]
-        return torch.stack(columns, dim=1) + self.shares.log_softmax(dim=0)
+        return torch.stack(columns, dim=1) + self.shares.log_softmax(dim=0) - evidence.sum(dim=0)[:, None]
 
-    def fit(self, logits: Tensor, labels: Tensor, odds: Tensor) -> None:
-        """Set shares and constants to their most probable values.
+    def fit(self, parts: Sequence[Observed]) -> None:
+        """Set shares and constants to their most probable values, given the arguments of `joint` in parts.
 
         A step that leaves the range of numbers, as predictions near chance may cause, ends the search at the best ones.
         """
-        fitted = [self.shares, self.temperatures, self.blind]
+        fitted = [self.shares, self.temperatures, self.blind, *([self.alike] if len(self.alike) else [])]
         best, least = [parameter.clone() for parameter in fitted], torch.inf
         for parameter in fitted:
             parameter.requires_grad_()
@@ -208,12 +226,15 @@ class _Model:
         def loss() -> Tensor:
             nonlocal best, least
             optimiser.zero_grad()
-            evidence = self.joint(logits, labels, odds).logsumexp(dim=1).sum()
             prior = KNOWN_CLEAN * self.shares.log_softmax(dim=0)[0]
             prior = prior - (self.temperatures / TEMPERATURE_DEVIATION).square().sum() / 2
             prior = prior - ((self.blind - BLIND) / BLIND_DEVIATION).square().sum() / 2
-            value = -(evidence + prior)
+            value = ((self.alike - ALIKE) / ALIKE_DEVIATION).square().sum() / 2 - prior
             value.backward()
+            for part in parts:  # each by itself, so that the graph of one is in memory
+                unlikely = -self.joint(*part).logsumexp(dim=1).sum()
+                unlikely.backward()
+                value = value.detach() + unlikely.detach()
             if value < least:
                 best, least = [parameter.detach().clone() for parameter in fitted], value.item()
             return value
@@ -229,49 +250,3 @@ def share(expected: float, n: int) -> dict[str, float]:
     middle, width = p + Z**2 / (2 * n), Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
     low, high = (float((middle + sign * width) / (1 + Z**2 / n)) for sign in (-1, 1))
     return {"share": p, "low": max(0.0, low), "high": min(1.0, high)}
-
-
-def _checked_predictions(predictions: Mapping[str, npt.ArrayLike], probabilities: bool) -> dict[str, Tensor]:
-    """Return logits, float64 [n, classes] each, or raise ValueError."""
-    if len(predictions) < 2:
-        raise ValueError(f"an audit needs predictions of two or more modalities, but got: {sorted(predictions)}")
-    arrays = {name: np.array(values, dtype=np.float64) for name, values in predictions.items()}
-    shapes = {name: values.shape for name, values in arrays.items()}
-    shape = next(iter(shapes.values()))
-    if len(set(shapes.values())) > 1 or len(shape) != 2 or shape[0] < 1 or shape[1] < 2:
-        raise ValueError(f"predictions must be [n, classes] of one shape, n >= 1 and classes >= 2, but got: {shapes}")
-    for name, values in arrays.items():
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-            raise ValueError(f"predictions of {name} must be finite, but got: {values[row]} in row {row}")
-        if probabilities:
-            wrong = (values.min(axis=1) < 0) | (np.abs(values.sum(axis=1) - 1) > 1e-3)
-            if wrong.any():
-                row = int(np.flatnonzero(wrong)[0])
-                raise ValueError(f"probabilities of {name} must sum to 1, but got: {values[row]} in row {row}")
-            arrays[name] = np.log(np.maximum(values, np.finfo(np.float32).tiny))
-    return {name: torch.from_numpy(values) for name, values in arrays.items()}
-
-
-def _checked_labels(labels: npt.ArrayLike, n: int, classes: int) -> npt.NDArray[np.int64]:
-    """Return labels as int64 [n] or raise ValueError."""
-    y = np.array(labels)
-    if y.shape != (n,) or not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"labels must be integers [{n}], as long as the predictions, but got: {y.dtype} {y.shape}")
-    if y.min() < 0 or y.max() >= classes:
-        row = int(np.flatnonzero((y < 0) | (y >= classes))[0])
-        raise ValueError(f"labels must be in [0, {classes}), but got: {y[row]} in row {row}")
-    return y.astype(np.int64)
-
-
-def _checked_evidence(empty: Mapping[str, npt.ArrayLike], logits: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
-    """Return log odds float64 [n] for each modality of `empty`, or raise ValueError."""
-    evidence = {}
-    for name, values in empty.items():
-        q = np.array(values, dtype=np.float64)
-        if name not in logits:
-            raise ValueError(f"`empty` must name modalities of the predictions ({sorted(logits)}), but got: {name!r}")
-        if q.shape != (n,) or not ((q >= 0) & (q <= 1)).all():
-            raise ValueError(f"`empty` of {name} must be probabilities [{n}] in [0, 1], but got: shape {q.shape}")
-        evidence[name] = torch.from_numpy(q.clip(EVIDENCE, 1 - EVIDENCE)).logit()
-    return evidence

@@ -8,7 +8,7 @@ import numpy as np
 
 from bss.audit.duplicates import Duplicates, Stored, find_duplicates
 from bss.audit.facts import emptiness, facts_of
-from bss.audit.folds import Ints, assign_folds, connected, judged_by
+from bss.audit.folds import Ints, assign_folds, connected, independent, judged_by
 from bss.audit.off import remove_note
 from bss.audit.predictions import Part, average, make_part, predict_part, remove_others
 from bss.audit.results import write_results
@@ -63,13 +63,14 @@ def networks_of(config: Config, data: Store, duplicates: Duplicates, folder: Pat
     Raises `BssError` if train and val cannot be divided.
     """
     labels, trained = data.labels, data.splits != "test"
-    components = connected(data.groups, duplicates.partner)
+    components = independent(data.groups, duplicates.partner, trained, config.audit.folds)
+    copies = connected([None] * len(data), duplicates.partner)
     audited = np.isin(data.splits, config.audit.splits)
     parts = []
     for seed in config.audit.seeds:
         fold = assign_folds(labels, components, trained, config.audit.folds, seed)
         for number in range(config.audit.folds):
-            trains, predicts = judged_by(fold, labels, trained, number)
+            trains, predicts = judged_by(fold, labels, trained, copies, number)
             predicts = predicts[audited[predicts]]
             _require_a_batch(config, len(trains))
             if len(predicts):

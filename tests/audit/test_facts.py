@@ -12,6 +12,8 @@ from bss.audit.facts import (
     flatness,
     flatness_deviation,
     level_dbfs,
+    noise,
+    pairs_of,
     spread,
     whiteness,
 )
@@ -29,8 +31,8 @@ def test_levels():
 
 def test_white_noise_is_flat_and_a_tone_is_not():
     random = np.random.default_rng(0)
-    noise = [flatness(random.normal(0, 0.1, samples)) for samples in (600, 4_800, 48_000)]
-    assert noise == pytest.approx([1, 1, 1], abs=0.06)
+    flat = [flatness(random.normal(0, 0.1, samples)) for samples in (600, 4_800, 48_000)]
+    assert flat == pytest.approx([1, 1, 1], abs=0.06)
     assert flatness(np.sin(2 * np.pi * np.arange(4_800) / 16)) < 1e-3
     assert flatness(np.zeros(4_800)) == 1
     assert flatness(np.ones(3)) == 1
@@ -107,8 +109,40 @@ def test_pixels_of_white_noise_are_uncorrelated_and_those_of_pictures_are_not():
     assert correlation(clip) == pytest.approx(32 / np.sqrt(48))
     assert correlation(np.full((1, 4, 4), 7, dtype=np.uint8)) == correlation(np.array([[[9]]], dtype=np.uint8)) == 0
     random = np.random.default_rng(0)
-    noise = [correlation(random.integers(0, 256, (3, 28, 28), dtype=np.uint8)) for _ in range(400)]
-    assert np.mean(np.square(noise)) == pytest.approx(1, abs=0.15)  # in units of its own deviation
+    drawn = [correlation(random.integers(0, 256, (3, 28, 28), dtype=np.uint8)) for _ in range(400)]
+    assert np.mean(np.square(drawn)) == pytest.approx(1, abs=0.15)  # in units of its own deviation
+
+
+def test_how_much_likelier_a_correlation_is_for_noise():
+    assert pairs_of((3, 2, 3)) == 7  # 2 in each of two rows, and 3 down
+    assert pairs_of((4, 1, 2, 3)) == 28
+    # Of 10,000 pairs a correlation of 0.03 is 3 deviations, the first of which the remnant explains. Its absolute value
+    # has a density of 2 * sqrt(10,000) * exp(-2) / sqrt(2 pi) for noise, and of 2 * 0.03 for pictures.
+    expected = 2 * 100 * np.exp(-2) / np.sqrt(2 * np.pi) / (2 * 0.03)
+    assert noise(3, 10_000) == pytest.approx(np.log(expected))
+    assert noise(0, 10_000) == noise(1, 10_000) == pytest.approx(np.log(10_000 / np.sqrt(2 * np.pi)))
+    one = facts_of(Modality("image", (3, 1, 1), "uint8"), [np.zeros((2, 3, 1, 1), dtype=np.uint8)])
+    assert list(one) == ["contrast", "correlation"]  # a single pixel has no neighbours
+
+
+@pytest.mark.parametrize(("size", "even", "found"), [(8, 2.5, 0.97), (16, 3.1, 0.99), (28, 3.6, 0.99), (128, 5.7, 1)])
+def test_noise_of_any_size_is_found_and_smooth_pictures_are_not_called_noise(size, even, found):
+    random = np.random.default_rng(size)
+    pairs = 2 * size * (size - 1)
+    assert noise(even - 0.1, pairs) > 0 > noise(even + 0.1, pairs)  # correlations from 0.24 down to 0.03
+
+    def empty(pictures):
+        stored = np.stack([np.rint(255 * (p - p.min()) / np.ptp(p)) for p in pictures]).astype(np.uint8)
+        facts = facts_of(Modality("image", (1, size, size), "uint8"), [stored])
+        return emptiness(facts)
+
+    whites = random.standard_normal((200, 1, size, size))
+    others = random.standard_normal((200, 1, size, size))
+    across = others + np.roll(others, 1, -1)
+    smooth = across + np.roll(across, 1, -2)  # sums of four: neighbours share two, a correlation of 1/2
+    assert (empty(whites) > 0.5).mean() >= found
+    assert (empty(whites + smooth / smooth.std() / 10) > 0.5).mean() >= found  # 20 dB above what it drowns
+    assert (empty(smooth) > 0.5).mean() <= 0.02
 
 
 def test_tokens_without_the_marks_that_all_texts_have():
@@ -140,8 +174,8 @@ def test_what_is_empty():
     assert noise > 0.95
     for fact, half in (("contrast", 0.01), ("spread", 1e-6), ("tokens", 0.5)):
         assert emptiness({fact: np.array([0, half])}) == pytest.approx([1 / (1 + np.exp(-10)), 0.5])
-    drowned, drawn = emptiness({"contrast": np.array([0.3, 0.3]), "correlation": np.array([0.5, 20])})
-    assert drowned > 0.95
+    drowned, drawn = emptiness({"contrast": np.array([0.3, 0.3]), "noise": np.array([6, -90])})
+    assert drowned > 0.99
     assert drawn < 1e-5
     black, picture = emptiness({"contrast": np.array([0, 0.2])})
     assert black > 0.98

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bss.audit.folds import ANY, assign_folds, connected, judged_by
+from bss.audit.folds import ANY, assign_folds, connected, independent, judged_by
 from bss.errors import BssError
 
 
@@ -18,6 +18,18 @@ def test_groups_and_duplicates_connect():
 
 def test_a_chain_of_a_group_and_a_duplicate_is_one_component():
     assert connected(["a", "a", None], np.array([-1, 2, 1])).tolist() == [0, 0, 0]
+
+
+def test_copies_that_join_all_groups_do_not_join_folds_but_stay_out_of_training():
+    groups, partners = ["a", "a", "b", "b", "c", "c"], np.array([-1, 2, 1, 4, 3, -1])
+    trained = np.ones(6, dtype=bool)
+    assert independent(groups, partners, trained, 1).tolist() == [0] * 6
+    components = independent(groups, partners, trained, 3)
+    assert components.tolist() == [0, 0, 2, 2, 4, 4]
+    copies = connected([None] * 6, partners)
+    trains, predicts = judged_by(np.array([0, 0, 1, 1, 2, 2]), np.zeros(6, dtype=int), trained, copies, 1)
+    assert predicts.tolist() == [2, 3]
+    assert trains.tolist() == [0, 5]  # 1 is a copy of 2, and 4 of 3
 
 
 @settings(max_examples=30, deadline=None)
@@ -57,9 +69,9 @@ def test_a_network_trains_on_the_other_folds_and_predicts_its_own_and_the_sample
     fold = np.array([0, 0, 1, 1, 0, ANY])
     labels = np.array([0, 1, 0, 1, 2, 1])
     trained = np.array([True] * 5 + [False])
-    trains, predicts = judged_by(fold, labels, trained, 0)
+    trains, predicts = judged_by(fold, labels, trained, np.arange(6), 0)
     assert trains.tolist() == [2, 3]
     assert predicts.tolist() == [0, 1, 5]  # 4 has a class that network 0 has never seen
-    trains, predicts = judged_by(fold, labels, trained, 1)
+    trains, predicts = judged_by(fold, labels, trained, np.arange(6), 1)
     assert trains.tolist() == [0, 1, 4]
     assert predicts.tolist() == [2, 3, 5]

@@ -36,7 +36,8 @@ def enumerated(p, y, frequency, shares, emptiness):
     for column, m in enumerate(empty, start=2 + modalities):
         q = emptiness[m]
         rest = np.prod([p[k, y] / frequency[y] for k in range(modalities) if k != m])
-        joint[column] = shares[column] * q / (1 - q) * rest
+        alike = 1 / (1 + np.exp(9.21))  # the prior mean of the rate of inputs that look empty and are not
+        joint[column] = shares[column] / ((1 - alike) * (1 - q) / q + alike) * rest
     return np.array(joint) / sum(joint)
 
 
@@ -173,6 +174,19 @@ def test_emptiness_is_explained_by_the_input():
     assert (result.probability[200:] > 0.5).mean() < 0.01
     assert result.share_of("empty") == pytest.approx(200 / len(y), rel=0.05)
     assert set(result.ranking()[:200]) == set(range(200))
+
+
+def test_what_looks_empty_is_empty_as_far_as_its_predictions_are_at_chance():
+    logits, y, _, _ = drawn(9, sure=9.0)
+    looks = np.zeros(len(y))
+    looks[:1200] = 0.9999
+    alike = audit(logits, y, empty={"m0": looks})  # a network reads all of them as well as the others
+    assert (alike.probability > 0.5).mean() < 0.01
+    assert alike.share_of("empty") < 0.01
+    logits["m0"][:400] = logits["m0"][0]  # a third of them carries nothing
+    some = audit(logits, y, empty={"m0": looks})
+    assert some.share_of("empty") == pytest.approx(0.1, rel=0.2)
+    assert (some.probability_of("empty")[400:] > 0.5).mean() < 0.02
 
 
 @pytest.mark.slow

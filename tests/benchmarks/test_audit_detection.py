@@ -162,6 +162,7 @@ def test_it_runs_and_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
     audit_detection.main(command)
     first = capsys.readouterr().out
     assert first.splitlines()[-1].startswith("clean: ")
+    assert first.count("\n| silenced-40 | ") == first.count("\n| duplicate-40 | ") == 2  # ranks, and verdicts
     silenced = json.loads((tmp_path / "kept" / "silenced-40" / "cell.json").read_text())
     assert (silenced["samples"], silenced["faulty"]) == (180, 72)
     assert silenced["columns"]["audit"]["ap"] > 0.9  # by the facts of the inputs, after one epoch
