@@ -37,6 +37,7 @@ MODALITIES = ("audio", "image")
 STRATEGIES = {
     "label-smoothing": {"kind": "weights", "label_smoothing": 0.1},
     "repair": {"kind": "repair"},
+    "repair-replace": {"kind": "repair", "how": "replace"},
 }
 ABOVE = 0.9
 """Probability above which `bss audit --apply` decides."""
@@ -60,6 +61,7 @@ ROWS = {
     "bss-h-trimmed": Row("bss-h-trimmed"),
     "label smoothing": Row(strategy="label-smoothing"),
     "repair": Row(strategy="repair"),
+    "repair, how: replace": Row(strategy="repair-replace"),
     APPLY: Row(decided=True),
 }
 
