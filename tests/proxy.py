@@ -98,7 +98,12 @@ class Proxy:
 
     def _serve(self, client):
         with self.lock:
-            self.open.add(client)
+            late = self.state == "refuse"  # it was accepted just before, and `_drop_all` did not see it
+            if not late:
+                self.open.add(client)
+        if late:
+            reset(client)
+            return
         server = None
         try:
             server = socket.create_connection(self.target, 5)

@@ -265,8 +265,11 @@ def test_with_strict_a_server_that_goes_away_ends_the_training(proxy, work, monk
     def log_epoch_and_wait(self, row):
         proxy.refuse()  # first: what is sent already would not fail any more
         log_epoch(self, row)
-        while not failed:
+        for _ in range(6000):
+            if failed:
+                return
             time.sleep(0.01)
+        pytest.fail("the sender did not report the refusal within a minute")
 
     failed = []
     work_error = sender.Sender._report
