@@ -59,8 +59,6 @@ class Strategy(ABC):
     """Whether it needs `Seen.positions`."""
     clustered: ClassVar[bool] = False
     """Whether it plans by the purity of clusters too."""
-    averaging: ClassVar[bool] = False
-    """Whether it plans by the features of each class too, as their sums and numbers."""
     steady: ClassVar[bool] = False
     """Whether all steps have the same operations as long as the plan's weights and frozen parts, what samples show, and
     the heads in use are the same. Then they are counted once; if not, in every epoch, unless `phase` says when."""
@@ -77,6 +75,11 @@ class Strategy(ABC):
     def needs_val(self) -> bool:
         """Whether it cannot do without a val split."""
         return "val" in self.splits
+
+    @property
+    def averaging(self) -> bool:
+        """Whether it plans by the features of each class too, as their sums and numbers."""
+        return False
 
     @property
     def probe_length(self) -> int:

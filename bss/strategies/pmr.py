@@ -51,7 +51,7 @@ class Pmr(Method):
         check_window(self.entropy_window, "entropy_window")
 
     @property
-    def averaging(self) -> bool:  # type: ignore[override]
+    def averaging(self) -> bool:
         """Whether prototypes come from a pass."""
         return self.prototypes == "pass"
 

@@ -30,9 +30,11 @@ def read_facts(
     network.eval()
     names = list(network.heads)
     sums = torch.zeros(3 * len(names) + 1, dtype=torch.float64, device=data.device)
-    encoders: dict[str, Any] = dict(network.encoders)
-    widths: list[int] = [*(encoders[name].width for name in names), 1] if averaging else []
-    of_classes = [torch.zeros(network.classes, width, dtype=torch.float64, device=data.device) for width in widths]
+    encoders: dict[str, Any] = dict(network.encoders) if averaging else {}
+    of_classes = {
+        name: torch.zeros(network.classes, encoder.width, dtype=torch.float64, device=data.device)
+        for name, encoder in encoders.items()
+    }
     with torch.no_grad():
         for inputs, labels in data.batches(ranks.deal(batches_of_all(data))):
             outputs = network(inputs)
@@ -44,11 +46,10 @@ def read_facts(
             if averaging:
                 shown = one_hot(labels, network.classes).T.double()
                 features = network.activate(outputs.features)
-                ones = torch.ones(len(labels), 1, dtype=torch.float64, device=data.device)
-                for summed, x in zip(of_classes, [*(features[name].double() for name in names), ones], strict=True):
-                    summed.add_(shown @ x)
+                for name, summed in of_classes.items():
+                    summed.add_(shown @ features[name].double())
     ranks.add(sums)
-    for summed in of_classes:
+    for summed in of_classes.values():
         ranks.add(summed)
     means = (sums / len(data)).tolist()
     per_modality = [dict(zip(names, means[i * len(names) :], strict=False)) for i in range(3)]
@@ -56,9 +57,9 @@ def read_facts(
     purity = read_purity(network, data, ranks) if clustered else {}
     if not averaging:
         return Facts(loss, means[-1], accuracy, confidence, purity)
-    *features_of_classes, counts = (summed.float() for summed in of_classes)
-    summed_features = dict(zip(names, features_of_classes, strict=True))
-    return Facts(loss, means[-1], accuracy, confidence, purity, summed_features, counts[:, 0])
+    counts = torch.bincount(data.labels, minlength=network.classes).float()
+    features_of_classes = {name: summed.float() for name, summed in of_classes.items()}
+    return Facts(loss, means[-1], accuracy, confidence, purity, features_of_classes, counts)
 
 
 def drawn_batch(

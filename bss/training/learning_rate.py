@@ -1,6 +1,10 @@
 """The learning rate of a step: a function of its place in the training alone, so that resuming needs no state."""
 
 import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
 
 from bss.config.decay import CosineDecay, Decay
 from bss.config.training import OptimiserConfig
@@ -18,3 +22,9 @@ def learning_rate(
         return rate * done / warmup
     progress = max(0.0, (epoch + step / steps - warmup) / (epochs - warmup))
     return rate * (decay.final + (1 - decay.final) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float, own: Callable[[dict[str, Any]], float]) -> None:
+    """Give each group of parameters `rate`, times the factor of its part of the network, times its `own`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["factor"] * own(group)

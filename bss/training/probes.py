@@ -12,7 +12,7 @@ from bss.strategies import Facts
 from bss.strategies.weights import Weighted
 from bss.training.distributed.ranks import Ranks
 from bss.training.head_facts import read_facts
-from bss.training.learning_rate import learning_rate
+from bss.training.learning_rate import learning_rate, set_learning_rate
 from bss.training.network_parts import parameter_groups
 from bss.training.sequences import split_into_batches
 from bss.training.split_data import SplitData
@@ -48,20 +48,21 @@ def train_probes(run: StrategyRun, config: TrainConfig, data: SplitData, epochs:
                 accumulate=config.accumulate,
                 strategy=own,
                 clip=config.clip,
-                before_step=_setter(optimiser, config, min(epoch, config.epochs - 1), len(batches)),
+                before_step=_setter(own, optimiser, config, min(epoch, config.epochs - 1), len(batches)),
                 targets=run.targets,
             )
         found.append(network)
     return found[0], found[1]
 
 
-def _setter(optimiser: torch.optim.Optimizer, config: TrainConfig, epoch: int, steps: int) -> Callable[[int], None]:
+def _setter(
+    run: StrategyRun, optimiser: torch.optim.Optimizer, config: TrainConfig, epoch: int, steps: int
+) -> Callable[[int], None]:
     """Return what sets the learning rates of a step of `epoch`."""
 
     def set_rates(step: int) -> None:
         rate = learning_rate(config.optimiser, config.decay, config.epochs, epoch, step, steps)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
+        set_learning_rate(optimiser, rate, run.rate)
 
     return set_rates
 

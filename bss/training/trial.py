@@ -35,7 +35,7 @@ from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due, watched_samples
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
-from bss.training.learning_rate import learning_rate
+from bss.training.learning_rate import learning_rate, set_learning_rate
 from bss.training.network_parts import parameter_groups
 from bss.training.predicting import NONE, Read
 from bss.training.reproducible import make_reproducible, resolve_device
@@ -192,10 +192,8 @@ def _train_one_epoch(
         return learning_rate(train.optimiser, train.decay, train.epochs, epoch, step, len(batches))
 
     def set_rates(step: int) -> None:
-        now = rate(step)
-        for group in state.optimiser.param_groups:
-            own = 1.0 if state.strategy is None else state.strategy.rate(group)
-            group["lr"] = now * group["factor"] * own
+        own = (lambda group: 1.0) if state.strategy is None else state.strategy.rate
+        set_learning_rate(state.optimiser, rate(step), own)
 
     observe = None
     if entry.measures_by == "online":
