@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bss.data.decode.contents import content_of
+from bss.data.raw_files import open_raw
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 MARKS = ("{", "[", "<", "version https://git-lfs", "/annex/objects/")
@@ -26,14 +27,14 @@ _CURES = {
 def held_instead(path: Path) -> str:
     """Return the content of the file at `path`, by its first bytes, and the fix; nothing if unknown."""
     try:
-        with path.open("rb") as file:
-            head = file.read(4096)
+        with open_raw(path) as file:
+            head = file.read(1 << 16)
         found = content_of(path)
     except OSError:
         return ""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "it holds text in UTF-16; save it as CSV UTF-8"
-    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") or (head.startswith(b"PK") and b"xl/" in path.read_bytes()):
+    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") or (head.startswith(b"PK") and b"xl/" in head):
         return f"it holds an Excel workbook; {_AS_CSV}"
     if found is None or not head:
         return ""

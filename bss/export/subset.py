@@ -14,11 +14,11 @@ from bss.data.decode.bad_sample import named
 from bss.data.decode.paths import boundary, inside, require_file
 from bss.data.decode.text import read_text
 from bss.data.manifest import Manifest, read_rows
+from bss.data.raw_files import digest_raw
 from bss.data.rows import Sample
 from bss.data.store import SPLITS, Store
 from bss.data.tables import open_table
 from bss.errors import BssError, raise_problems
-from bss.files import digest_file
 from bss.stages.prepare import check_manifest
 from bss.training.trial_spec import TrialId, read_trial_plan
 
@@ -108,7 +108,7 @@ def _require_unchanged(subset: Subset) -> None:
     problems = []
     for name in sorted(names):
         try:
-            same = digest_file(subset.root / name) == known[name]
+            same = digest_raw(subset.root / name) == known[name]
         except OSError as error:
             problems.append(f"{named(name)}: cannot be read ({error.strerror})")
         else:

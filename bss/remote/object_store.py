@@ -197,9 +197,9 @@ def connect() -> Any:
         raise BssError(f"AWS_ENDPOINT_URL: {redact(str(error))}. It must start with http:// or https://.") from error
 
 
-def read_object(client: Any, bucket: str, key: str) -> bytes:
-    """Return the content of an object; retry if the transfer breaks off or stalls."""
-    return retried(lambda: bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read()))
+def read_object(client: Any, bucket: str, key: str, **part: str) -> bytes:
+    """Return the content of an object, or a `part` of it; retry if the transfer breaks off or stalls."""
+    return retried(lambda: bytes(client.get_object(Bucket=bucket, Key=key, **part)["Body"].read()))
 
 
 def retried(transfer: Callable[[], T]) -> T:

@@ -1,7 +1,8 @@
 """The objects below an S3 prefix as files: listed with their versions, downloaded in parallel and checked."""
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -115,14 +116,21 @@ def _download(client: Any, at: tuple[str, str], wanted: StoredObject, path: Path
                 file.write(block)
                 progress.add_bytes(len(block))
 
-        try:
+        with one_version(f"{SCHEME}{bucket}/{key}"):
             retried(append_the_rest)
-        except Exception as error:
-            code = error_code(error)
-            if code in ("412", "PreconditionFailed"):
-                problem = "changed while the data were being read. Run the same command again when nobody writes them."
-            elif code in ("404", "NoSuchKey"):
-                problem = "was deleted while the data were being read. Run the same command again."
-            else:
-                raise
-            raise BssError(f"{SCHEME}{bucket}/{key}: {problem}") from error
+
+
+@contextmanager
+def one_version(url: str) -> Iterator[None]:
+    """Turn the answer that the object at `url` is no longer the version asked for into `BssError`."""
+    try:
+        yield
+    except Exception as error:
+        code = error_code(error)
+        if code in ("412", "PreconditionFailed"):
+            problem = "changed while the data were being read. Run the same command again when nobody writes them."
+        elif code in ("404", "NoSuchKey"):
+            problem = "was deleted while the data were being read. Run the same command again."
+        else:
+            raise
+        raise BssError(f"{url}: {problem}") from error

@@ -25,6 +25,7 @@ from bss.data.learned_tokenizers import learn_tokenizers
 from bss.data.manifest import Manifest, check_splits, find_table, groups_in_two_splits, read_manifest
 from bss.data.manifest_files import name_in
 from bss.data.preprocessing import write_preprocessing
+from bss.data.raw_files import digest_raw
 from bss.data.same_files import Keys, file_keys, file_modalities, files_in_two_splits, keys_of, named_files
 from bss.data.shards import Shard, write_part
 from bss.data.splits import carve_val
@@ -193,7 +194,7 @@ def digest_manifest(manifest: Manifest, root: Path, known: Mapping[str, str]) ->
     `known` are digests by name that need not be computed again.
     """
     names = {name_in(root, file): file for file in manifest.files}
-    digests = {name: known.get(name) or digest_file(file) for name, file in names.items()}
+    digests = {name: known.get(name) or digest_raw(file) for name, file in names.items()}
     return next(iter(digests.values())) if len(digests) == 1 else digest_json(digests)
 
 

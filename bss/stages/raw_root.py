@@ -2,20 +2,26 @@
 
 import posixpath
 import re
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from bss.config.modalities import TextKind
 from bss.config.schema import PrepareConfig
+from bss.console import make_console
 from bss.data.embedded.rows import TABLES
 from bss.data.manifest import MANIFEST_CURE
 from bss.data.manifest_files import LISTS, is_shard, manifest_files, name_in
+from bss.data.raw_files import distant_files
 from bss.data.read_csv import read_csv
 from bss.data.read_parquet import parquet_faults, read_parquet
 from bss.errors import BssError
+from bss.remote.object_blocks import object_blocks
 from bss.remote.s3_files import SCHEME, StoredObject, digest_listing, download_objects, list_objects, upload_object
 
 
@@ -24,9 +30,10 @@ def raw_root(settings: PrepareConfig, digest: str | None = None) -> Iterator[Pat
     """Yield the folder that holds the raw data of `settings`.
 
     For ``prepare.root: s3://bucket/prefix`` it is a temporary one, named like the prefix, with the manifest and all
-    objects that it or the parameters name; of a published dataset with all objects. Messages of a `BssError` in the
-    block name their URL. Raises `BssError` like `list_objects` and `download_objects`, for a manifest that cannot be
-    read, and with `digest` for objects whose `digest_listing` is another.
+    objects that it or the parameters name; of a published dataset with all objects. Tables and shards that are too
+    large for the disk stay on S3, where `bss.data.raw_files` reads them. Messages of a `BssError` in the block name
+    their URL. Raises `BssError` like `list_objects` and `download_objects`, for a manifest that cannot be read, and
+    with `digest` for objects whose `digest_listing` is another.
     """
     if not settings.root.startswith(SCHEME):
         yield Path(settings.root)
@@ -35,12 +42,18 @@ def raw_root(settings: PrepareConfig, digest: str | None = None) -> Iterator[Pat
     objects = list_objects(url)
     if digest not in (None, digest_listing(objects)):
         raise BssError(f"{url}: its objects have changed since this run started. Run it again.")
-    with tempfile.TemporaryDirectory(prefix="bss-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="bss-") as temporary, object_blocks(url, objects) as blocks:
         folder = Path(temporary).resolve() / posixpath.basename(url)
         try:
             folder.mkdir()
-            _download(settings, url, objects, folder)
-            yield folder
+            files = [] if settings.source is not None else _manifest(settings, url, objects, folder)
+            left = _too_large(url, objects, files, folder)
+            for name in left:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).touch()
+            with distant_files({folder / name: blocks.file(name) for name in left}):
+                _download(settings, url, objects, files, folder)
+                yield folder
         except BssError as error:
             raise BssError(str(error).replace(str(folder), url)) from error
 
@@ -61,11 +74,29 @@ def edited(root: str, name: str) -> Iterator[Path]:
         upload_object(path, f"{url}/{name}")
 
 
-def _download(settings: PrepareConfig, url: str, objects: Mapping[str, StoredObject], folder: Path) -> None:
+def _too_large(url: str, objects: Mapping[str, StoredObject], files: list[str], folder: Path) -> list[str]:
+    """Return the tables and shards among `files` if they would take more than half of the free disk, else none."""
+    found = [name for name in files if Path(name).suffix in TABLES or is_shard(Path(name))]
+    size, free = sum(objects[name].size for name in found), shutil.disk_usage(folder).free
+    if size <= free / 2:
+        return []
+    make_console().print(
+        f"{url}: its {len(found)} tables or shards of {decimal(size)} are read there: {folder.parents[1]} has "
+        f"{decimal(free)} free.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return found
+
+
+def _download(
+    settings: PrepareConfig, url: str, objects: Mapping[str, StoredObject], files: list[str], folder: Path
+) -> None:
+    """Download the manifest's `files` that are not in `folder`, and all other objects of the data."""
     if settings.source is not None:
         download_objects(url, objects, objects, folder)
         return
-    files = _manifest(settings, url, objects, folder)
     download_objects(url, objects, files, folder)
     below: dict[str, list[str]] = defaultdict(list)
     for name in objects:

@@ -1,8 +1,11 @@
 """Raw data on S3: the store is that of the same files on disk, and what is wrong there is said by its URL."""
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from buckets import bucket_fixture
 from embedded_data import make_parameters, members, table, write_files, write_shard, write_table
@@ -34,7 +37,24 @@ def prepared_from(config, url, store):
     """Prepare the store from `url`; return it, and the names of the files that were downloaded."""
     with raw_root(replace(config.prepare, root=url)) as root:
         prepare(config, root, store)
-        return Store.open(store), {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+        full = (path for path in root.rglob("*") if path.is_file() and path.stat().st_size)
+        return Store.open(store), {path.relative_to(root).as_posix() for path in full}
+
+
+@pytest.fixture
+def large_disk():
+    """A disk with space for everything."""
+    return True
+
+
+@pytest.fixture
+def small_disk(monkeypatch):
+    """A disk with no space for tables and shards, which are read where they lie, in small blocks."""
+    monkeypatch.setattr(
+        "bss.stages.raw_root.shutil", SimpleNamespace(disk_usage=lambda folder: SimpleNamespace(free=10))
+    )
+    monkeypatch.setattr("bss.remote.object_blocks.BLOCK", 700)
+    return False
 
 
 @pytest.fixture
@@ -46,6 +66,13 @@ def many(client, tmp_path):
     write_table(root / "hub" / "data" / "b.parquet", table(range(9, 16)))
     write_shard(root / "000.tar", members(range(7)))
     write_shard(root / "001.tar", members(range(7, 16)))
+    write_shard(tmp_path / "all.tar", members())
+    whole = (tmp_path / "all.tar").read_bytes()
+    (root / "packed.tar.gz").write_bytes(gzip.compress(whole))
+    (root / "packed.tar.zst").write_bytes(pa.compress(whole, codec="zstd", asbytes=True))
+    saved = pa.table(table())
+    with pa.OSFile(str(root / "saved.arrow"), "wb") as file, pa.ipc.new_stream(file, saved.schema) as stream:
+        stream.write_table(saved, 3)
     (root / "unnamed.bin").write_bytes(b"never read")
     put(client, root)
     return root
@@ -57,13 +84,18 @@ def many(client, tmp_path):
         ("hub", {"hub/data/a.parquet", "hub/data/b.parquet"}),
         ("{000..001}.tar", {"000.tar", "001.tar"}),
         ("./hub/data/*.parquet", {"hub/data/a.parquet", "hub/data/b.parquet"}),
+        ("saved.arrow", {"saved.arrow"}),
+        ("packed.tar.gz", {"packed.tar.gz"}),
+        ("packed.tar.zst", {"packed.tar.zst"}),
     ],
 )
-def test_tables_and_shards_on_s3_give_the_store_of_the_same_files(manifest, read, many, tmp_path):
+@pytest.mark.parametrize("disk", ["large", "small"])
+def test_tables_and_shards_on_s3_give_the_store_of_the_same_files(manifest, read, disk, many, tmp_path, request):
+    on_disk = request.getfixturevalue(f"{disk}_disk")
     config = make_parameters(many, manifest)
     prepare(config, many, tmp_path / "local")
     store, downloaded = prepared_from(config, URL, tmp_path / "store")
-    assert downloaded == read
+    assert downloaded == (read if on_disk else set())
     for path in (tmp_path / "local").iterdir():
         if path.name != "provenance.json":  # it names the time
             assert (store.path / path.name).read_bytes() == path.read_bytes(), path.name
@@ -115,7 +147,9 @@ def test_what_is_not_there_is_said_by_its_url(client, plain, tmp_path):
     )
 
 
-def test_a_shard_that_is_cut_off_is_said_by_its_url(client, many, tmp_path):
+@pytest.mark.parametrize("disk", ["large", "small"])
+def test_a_shard_that_is_cut_off_is_said_by_its_url(disk, client, many, tmp_path, request):
+    request.getfixturevalue(f"{disk}_disk")
     whole, key = (many / "001.tar").read_bytes(), {"Bucket": "raw-data", "Key": "of/pets/001.tar"}
     config = make_parameters(many, "{000..001}.tar")
     client.put_object(**key, Body=whole[:700])
@@ -138,7 +172,10 @@ def test_who_may_not_read_is_told_which_url(client, many, strict_aws, tmp_path, 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", strict_aws[1])
 
 
-def test_an_object_that_changes_while_it_is_read_is_refused(client, many, tmp_path, monkeypatch):
+@pytest.mark.parametrize("disk", ["large", "small"])
+def test_an_object_that_changes_while_it_is_read_is_refused(disk, client, many, tmp_path, monkeypatch, request):
+    request.getfixturevalue(f"{disk}_disk")
+
     def list_then(change):
         def listed(url):
             found = list_objects(url)
@@ -226,9 +263,18 @@ def test_folders_texts_and_tokenizers_are_read_and_nothing_else(client, tmp_path
             assert {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()} == set(found)
 
 
-def test_too_small_a_disk_is_refused_before_anything_is_read(client, many, tmp_path, monkeypatch):
+def test_too_small_a_disk_for_plain_files_is_refused_before_any_is_read(client, plain, tmp_path, monkeypatch):
+    put(client, plain)
     monkeypatch.setattr("bss.remote.s3_files.shutil.disk_usage", lambda folder: type("", (), {"free": 10}))
-    message = refused(prepared_from, make_parameters(many, "000.tar"), URL, tmp_path / "store")
-    size = (many / "000.tar").stat().st_size
+    message = refused(prepared_from, make_parameters(plain, "{a,b}.csv"), URL, tmp_path / "store")
+    size = sum((plain / name).stat().st_size for name in ("a.csv", "b.csv"))
     assert f"its files of {size:,} bytes are kept on disk" in message
     assert message.endswith("10 bytes free. Set TMPDIR to a folder on a larger disk.")
+
+
+def test_what_is_read_where_it_lies_is_said(client, many, small_disk, tmp_path, capsys):
+    with raw_root(replace(make_parameters(many, "00?.tar").prepare, root=URL)):
+        pass
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "are read there" in line)
+    assert line.startswith(f"{URL}: its 2 tables or shards of ")
+    assert line.endswith(" has 10 bytes free.")

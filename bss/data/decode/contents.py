@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bss.data.decode.bad_sample import BadSampleError, printable
+from bss.data.raw_files import open_raw
 
 HEAD = 512
 """Bytes to inspect."""
@@ -151,7 +152,7 @@ def require_text(path: Path) -> None:
 
 def content_of(path: Path) -> Content | None:
     """Return the file's content, None if its first bytes are unknown."""
-    with path.open("rb") as file:
+    with open_raw(path) as file:
         block = head = file.read(HEAD)
         while block and not any(block):
             block = file.read(CHUNK)

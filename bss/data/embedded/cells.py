@@ -2,38 +2,38 @@
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from bss.data.decode.bad_sample import BadSampleError
+from bss.data.raw_files import is_distant, open_raw
 
 WINDOW_BYTES = 8 << 20
 """Bytes of a batch, about."""
 WINDOW_ROWS = 128
 """Most rows of a batch."""
+DISTANT_BYTES = 1 << 20
+"""Bytes of a column read at once from a file that is not on the disk; it cannot be mapped."""
 KEPT_ROWS = 64
 """Rows behind the last one that stay in memory: threads ask for their rows in nearly ascending order."""
 
 
 def batch_rows(path: Path) -> int:
     """Return how many rows of a Parquet file make a batch of about `WINDOW_BYTES`."""
-    import pyarrow.parquet
-
-    metadata = pyarrow.parquet.read_metadata(path)
+    metadata = _metadata(path)
     size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     return max(1, min(WINDOW_ROWS, WINDOW_BYTES * metadata.num_rows // max(1, size)))
 
 
 def schema_of(path: Path) -> tuple[Any, int | None]:
     """Return the schema (``pyarrow.Schema``) of a Parquet or Arrow file, and its rows if the header has them."""
-    import pyarrow.parquet
-
     if path.suffix != ".arrow":
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             return file.schema_arrow, file.metadata.num_rows
-    with pyarrow.memory_map(str(path)) as file:
+    with _open_arrow(path) as file:
         return _open_ipc(file).schema, None
 
 
@@ -43,28 +43,21 @@ def table_batches(path: Path, names: list[str], first: int = 0, rows: int | None
     `rows` is the size of a batch of a Parquet file, None for about `WINDOW_BYTES`; Arrow files have batches of their
     own, and start at 0.
     """
-    import pyarrow.parquet
-
     if path.suffix == ".arrow":
         return 0, _arrow_batches(path, names)
-    metadata = pyarrow.parquet.read_metadata(path)
+    metadata = _metadata(path)
     starts = [0, *accumulate(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))]
     group = max((i for i, start in enumerate(starts[:-1]) if start <= first), default=0)
     return starts[group], _parquet_batches(path, names, range(group, metadata.num_row_groups), rows)
 
 
 def _parquet_batches(path: Path, names: list[str], groups: range, rows: int | None) -> Iterator[Any]:
-    import pyarrow.parquet
-
-    # Mapped and not buffered ahead, a page is in memory only decompressed. Writers make up to 1024 rows one page.
-    with pyarrow.parquet.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+    with _open_parquet(path) as file:
         yield from file.iter_batches(rows or batch_rows(path), list(groups), names)
 
 
 def _arrow_batches(path: Path, names: list[str]) -> Iterator[Any]:
-    import pyarrow
-
-    with pyarrow.memory_map(str(path)) as file:
+    with _open_arrow(path) as file:
         reader = _open_ipc(file)
         for number in range(getattr(reader, "num_record_batches", 1 << 62)):
             try:
@@ -72,6 +65,28 @@ def _arrow_batches(path: Path, names: list[str]) -> Iterator[Any]:
             except StopIteration:
                 return
             yield batch.select(names)
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Any]:
+    import pyarrow.parquet
+
+    # Mapped and not buffered ahead, a page is in memory only decompressed. Writers make up to 1024 rows one page.
+    how: dict[str, Any] = {"buffer_size": DISTANT_BYTES} if is_distant(path) else {"memory_map": True}
+    source = open_raw(path) if is_distant(path) else path
+    with pyarrow.parquet.ParquetFile(source, pre_buffer=False, **how) as file:
+        yield file
+
+
+def _metadata(path: Path) -> Any:
+    with _open_parquet(path) as file:
+        return file.metadata
+
+
+def _open_arrow(path: Path) -> Any:
+    import pyarrow
+
+    return pyarrow.PythonFile(open_raw(path)) if is_distant(path) else pyarrow.memory_map(str(path))
 
 
 def _open_ipc(file: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import IO, Any
 from weakref import finalize
 
 from bss.data.manifest_files import PLAIN_SHARD
+from bss.data.raw_files import open_raw, read_raw
 from bss.data.table_contents import held_instead
 from bss.errors import BssError
 from bss.full_disk import on_disk
@@ -40,7 +41,7 @@ class Tars:
         damaged: nothing then says which of its bytes are right.
         """
         if path.name.endswith(PLAIN_SHARD):
-            return path.open("rb")
+            return open_raw(path)
         with self._lock:
             file = os.fdopen(os.dup(self._unpacked(path).fileno()), "rb")
         file.seek(0)
@@ -49,8 +50,7 @@ class Tars:
     def read(self, path: Path, offset: int, size: int) -> bytes:
         """Return `size` bytes at `offset` of the tar file."""
         if path.name.endswith(PLAIN_SHARD):
-            with path.open("rb", buffering=0) as file:
-                return os.pread(file.fileno(), size, offset)
+            return read_raw(path, offset, size)
         with self._lock:  # no other thread may remove it meanwhile
             return os.pread(self._unpacked(path).fileno(), size, offset)
 
@@ -86,5 +86,5 @@ def _stream(path: Path) -> Any:
     if path.name.endswith(".zst"):
         import pyarrow
 
-        return pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
-    return gzip.open(path)
+        return pyarrow.CompressedInputStream(pyarrow.PythonFile(open_raw(path)), "zstd")
+    return gzip.open(open_raw(path))

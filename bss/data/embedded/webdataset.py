@@ -21,6 +21,7 @@ from bss.data.decode.text import MAX_BYTES as MAX_TEXT
 from bss.data.embedded.contents import Contents, Member, digests
 from bss.data.embedded.unpacked import Tars
 from bss.data.manifest_files import PLAIN_SHARD
+from bss.data.raw_files import read_raw
 from bss.data.table_contents import held_instead
 from bss.errors import BssError
 
@@ -109,7 +110,7 @@ def _samples(path: Path, shard: Shard) -> list[Found]:
     if damage and not samples:
         if path.name.endswith(PLAIN_SHARD):
             why = held_instead(path) or "not an uncompressed tar file, or cut off in its first sample"
-            why = why if path.stat().st_size else "it is empty, 0 bytes: fetch it again"
+            why = why if read_raw(path, 0, 1) else "it is empty, 0 bytes: fetch it again"
         else:
             why = "unpacked it is not a tar file, or it is cut off in its first sample"
         raise BssError(f"{path}: not a readable shard ({why}).")
