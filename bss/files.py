@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,9 @@ from typing import Any
 
 from bss.errors import BssError, shown
 from bss.full_disk import on_disk
+
+SYNCED_AT_ONCE = 16
+"""Files synced concurrently: a journalling file system commits them together, many times faster than one by one."""
 
 
 @contextmanager
@@ -71,9 +75,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def sync_tree(folder: Path) -> None:
     """Sync `folder` and all files and folders below it to disk."""
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            _sync_file(Path(parent, name))
+    walked = list(os.walk(folder, topdown=False))
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+        for _ in pool.map(_sync_file, (Path(parent, name) for parent, _, names in walked for name in names)):
+            pass
+    for parent, _, _ in walked:
         sync_folder(Path(parent))
 
 
