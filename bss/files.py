@@ -15,6 +15,7 @@ from typing import Any
 
 from bss.errors import BssError, shown
 from bss.full_disk import on_disk
+from bss.in_blocks import map_in_blocks
 
 SYNCED_AT_ONCE = 16
 """Files synced concurrently: a journalling file system commits them together, many times faster than one by one."""
@@ -77,8 +78,7 @@ def sync_tree(folder: Path) -> None:
     """Sync `folder` and all files and folders below it to disk."""
     walked = list(os.walk(folder, topdown=False))
     with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
-        for _ in pool.map(_sync_file, (Path(parent, name) for parent, _, names in walked for name in names)):
-            pass
+        map_in_blocks(pool, _sync_file, [Path(parent, name) for parent, _, names in walked for name in names])
     for parent, _, _ in walked:
         sync_folder(Path(parent))
 

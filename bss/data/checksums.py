@@ -15,10 +15,10 @@ from bss.config.schema import Links
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.paths import boundary, inside
 from bss.data.embedded.contents import Contents
-from bss.data.in_blocks import map_in_blocks
 from bss.data.raw_files import digest_raw, is_distant
 from bss.data.rows import Sample
 from bss.errors import BssError
+from bss.in_blocks import map_in_blocks
 
 
 def write_checksums(
@@ -41,12 +41,11 @@ def write_checksums(
     if contents is not None:
         named = {name for name in named if name not in contents} | set(contents.containers)
     files = sorted({file for name in named for file in _files_of(root, name, links)})
-    near, distant = ([name for name in files if is_distant(root / name) is far] for far in (False, True))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = dict(zip(near, map_in_blocks(pool, lambda name: digest_raw(root / name), near), strict=True))
-    digests |= {name: digest_raw(root / name) for name in distant}  # one by one: each is read ahead
+    one_by_one = any(is_distant(root / name) for name in files)  # each of them is read ahead
+    with ThreadPoolExecutor(1 if one_by_one else os.cpu_count()) as pool:
+        digests = dict(zip(files, map_in_blocks(pool, lambda name: digest_raw(root / name), files), strict=True))
     with _open(path, "w") as out:
-        out.writelines(_line(digests[name], name) for name in files)
+        out.writelines(_line(digest, name) for name, digest in digests.items())
     return digests
 
 

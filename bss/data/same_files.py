@@ -16,11 +16,11 @@ from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.frame_source import ImageFolder
 from bss.data.decode.paths import boundary, inside
 from bss.data.embedded.contents import Contents
-from bss.data.in_blocks import map_in_blocks
 from bss.data.rows import Sample
 from bss.data.store import SPLITS
 from bss.errors import raise_problems
 from bss.files import digest_file
+from bss.in_blocks import map_in_blocks
 
 BLOCK = 4096
 """Bytes compared at the start, middle and end of files of equal size, before they are read completely."""

@@ -28,13 +28,13 @@ def held_instead(path: Path) -> str:
     """Return the content of the file at `path`, by its first bytes, and the fix; nothing if unknown."""
     try:
         with open_raw(path) as file:
-            head = file.read(1 << 16)
+            head = file.read(4096)
         found = content_of(path)
     except OSError:
         return ""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "it holds text in UTF-16; save it as CSV UTF-8"
-    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") or (head.startswith(b"PK") and b"xl/" in head):
+    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") or (head.startswith(b"PK") and b"xl/" in path.read_bytes()):
         return f"it holds an Excel workbook; {_AS_CSV}"
     if found is None or not head:
         return ""

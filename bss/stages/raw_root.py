@@ -42,16 +42,12 @@ def raw_root(settings: PrepareConfig, digest: str | None = None) -> Iterator[Pat
     objects = list_objects(url)
     if digest not in (None, digest_listing(objects)):
         raise BssError(f"{url}: its objects have changed since this run started. Run it again.")
-    with tempfile.TemporaryDirectory(prefix="bss-") as temporary, object_blocks(url, objects) as blocks:
+    with tempfile.TemporaryDirectory(prefix="bss-") as temporary:
         folder = Path(temporary).resolve() / posixpath.basename(url)
         try:
             folder.mkdir()
             files = [] if settings.source is not None else _manifest(settings, url, objects, folder)
-            left = _too_large(url, objects, files, folder)
-            for name in left:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).touch()
-            with distant_files({folder / name: blocks.file(name) for name in left}):
+            with _too_large_left(url, objects, files, folder):
                 _download(settings, url, objects, files, folder)
                 yield folder
         except BssError as error:
@@ -74,12 +70,14 @@ def edited(root: str, name: str) -> Iterator[Path]:
         upload_object(path, f"{url}/{name}")
 
 
-def _too_large(url: str, objects: Mapping[str, StoredObject], files: list[str], folder: Path) -> list[str]:
-    """Return the tables and shards among `files` if they would take more than half of the free disk, else none."""
+@contextmanager
+def _too_large_left(url: str, objects: Mapping[str, StoredObject], files: list[str], folder: Path) -> Iterator[None]:
+    """In the block, leave tables and shards among `files` on S3 if they would take more than half of the free disk."""
     found = [name for name in files if Path(name).suffix in TABLES or is_shard(Path(name))]
     size, free = sum(objects[name].size for name in found), shutil.disk_usage(folder).free
     if size <= free / 2:
-        return []
+        yield
+        return
     make_console().print(
         f"{url}: its {len(found)} tables or shards of {decimal(size)} are read there: {folder.parents[1]} has "
         f"{decimal(free)} free.",
@@ -87,7 +85,11 @@ def _too_large(url: str, objects: Mapping[str, StoredObject], files: list[str], 
         markup=False,
         soft_wrap=True,
     )
-    return found
+    for name in found:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    with object_blocks(url, objects) as blocks, distant_files({folder / name: blocks.file(name) for name in found}):
+        yield
 
 
 def _download(

@@ -81,6 +81,14 @@ def test_few_blocks_stay_in_memory(client, monkeypatch):
             assert len(blocks._kept) <= object_blocks.KEPT
 
 
+def test_what_was_read_is_reported_now_and_then(stored, monkeypatch, capsys):
+    contents, _ = stored
+    monkeypatch.setattr(object_blocks, "LINE_SECONDS", 0.0)
+    path = Path("/nowhere/two")
+    assert read_raw(path, 0, 200) == contents[path]
+    assert capsys.readouterr().out.split() == ["reading:", "100", "bytes", "reading:", "200", "bytes"]
+
+
 def test_a_block_that_breaks_off_is_read_again(stored, monkeypatch):
     from botocore.exceptions import IncompleteReadError
     from botocore.response import StreamingBody

@@ -21,9 +21,8 @@ KEPT_ROWS = 64
 """Rows behind the last one that stay in memory: threads ask for their rows in nearly ascending order."""
 
 
-def batch_rows(path: Path) -> int:
+def _batch_rows(metadata: Any) -> int:
     """Return how many rows of a Parquet file make a batch of about `WINDOW_BYTES`."""
-    metadata = _metadata(path)
     size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     return max(1, min(WINDOW_ROWS, WINDOW_BYTES * metadata.num_rows // max(1, size)))
 
@@ -45,7 +44,8 @@ def table_batches(path: Path, names: list[str], first: int = 0, rows: int | None
     """
     if path.suffix == ".arrow":
         return 0, _arrow_batches(path, names)
-    metadata = _metadata(path)
+    with _open_parquet(path) as file:
+        metadata = file.metadata
     starts = [0, *accumulate(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))]
     group = max((i for i, start in enumerate(starts[:-1]) if start <= first), default=0)
     return starts[group], _parquet_batches(path, names, range(group, metadata.num_row_groups), rows)
@@ -53,7 +53,7 @@ def table_batches(path: Path, names: list[str], first: int = 0, rows: int | None
 
 def _parquet_batches(path: Path, names: list[str], groups: range, rows: int | None) -> Iterator[Any]:
     with _open_parquet(path) as file:
-        yield from file.iter_batches(rows or batch_rows(path), list(groups), names)
+        yield from file.iter_batches(rows or _batch_rows(file.metadata), list(groups), names)
 
 
 def _arrow_batches(path: Path, names: list[str]) -> Iterator[Any]:
@@ -72,15 +72,14 @@ def _open_parquet(path: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
     # Mapped and not buffered ahead, a page is in memory only decompressed. Writers make up to 1024 rows one page.
-    how: dict[str, Any] = {"buffer_size": DISTANT_BYTES} if is_distant(path) else {"memory_map": True}
-    source = open_raw(path) if is_distant(path) else path
-    with pyarrow.parquet.ParquetFile(source, pre_buffer=False, **how) as file:
+    distant = is_distant(path)
+    with pyarrow.parquet.ParquetFile(
+        open_raw(path) if distant else path,
+        memory_map=not distant,
+        buffer_size=DISTANT_BYTES if distant else 0,
+        pre_buffer=False,
+    ) as file:
         yield file
-
-
-def _metadata(path: Path) -> Any:
-    with _open_parquet(path) as file:
-        return file.metadata
 
 
 def _open_arrow(path: Path) -> Any:

@@ -67,7 +67,7 @@ class Tars:
     def _unpack(self, path: Path, target: IO[bytes]) -> None:
         with on_disk(Path(tempfile.gettempdir())):
             try:
-                with _stream(path) as stream:
+                with open_raw(path) as packed, _stream(path, packed) as stream:
                     while block := stream.read1(BLOCK):  # `read` would lose what comes just before a cut
                         target.write(block)
             except (EOFError, zlib.error, OSError) as error:
@@ -81,10 +81,10 @@ class Tars:
         target.flush()
 
 
-def _stream(path: Path) -> Any:
-    """Open the decompressed data of a shard."""
+def _stream(path: Path, packed: IO[bytes]) -> Any:
+    """Open the decompressed data of a shard, from its compressed ones."""
     if path.name.endswith(".zst"):
         import pyarrow
 
-        return pyarrow.CompressedInputStream(pyarrow.PythonFile(open_raw(path)), "zstd")
-    return gzip.open(open_raw(path))
+        return pyarrow.CompressedInputStream(pyarrow.PythonFile(packed), "zstd")
+    return gzip.open(packed)

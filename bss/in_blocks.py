@@ -15,10 +15,7 @@ PER_THREAD = 8
 
 
 def map_in_blocks(pool: ThreadPoolExecutor, call: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Return ``call(item)`` for each of `items`, in their order; the first exception is raised.
-
-    `pool` has a thread per processor.
-    """
+    """Return ``call(item)`` for each of `items`, in their order; the first exception is raised."""
     size = max(1, min(LARGEST, len(items) // (PER_THREAD * (os.cpu_count() or 1))))
     blocks = [items[start : start + size] for start in range(0, len(items), size)]
     return [result for done in pool.map(lambda block: [call(item) for item in block], blocks) for result in done]

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bss.data.in_blocks import map_in_blocks
+from bss.in_blocks import map_in_blocks
 
 
 # Four threads: fewer than 64 items are a task each, 133 are tasks of 133 // 32 = 4, and no task has more than 64.
