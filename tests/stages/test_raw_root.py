@@ -173,7 +173,19 @@ def test_who_may_not_read_is_told_which_url(client, many, strict_aws, tmp_path, 
 
 
 @pytest.mark.parametrize("disk", ["large", "small"])
-def test_an_object_that_changes_while_it_is_read_is_refused(disk, client, many, tmp_path, monkeypatch, request):
+@pytest.mark.parametrize(
+    ("manifest", "name"),
+    [
+        ("00?.tar", "001.tar"),
+        ("hub", "hub/data/b.parquet"),
+        ("saved.arrow", "saved.arrow"),
+        ("packed.tar.gz", "packed.tar.gz"),
+        ("packed.tar.zst", "packed.tar.zst"),
+    ],
+)
+def test_an_object_that_changes_while_it_is_read_is_refused(
+    manifest, name, disk, client, many, tmp_path, monkeypatch, request
+):
     request.getfixturevalue(f"{disk}_disk")
 
     def list_then(change):
@@ -184,8 +196,8 @@ def test_an_object_that_changes_while_it_is_read_is_refused(disk, client, many, 
 
         return listed
 
-    key = {"Bucket": "raw-data", "Key": "of/pets/001.tar"}
-    config = make_parameters(many, "*.tar")
+    key = {"Bucket": "raw-data", "Key": f"of/pets/{name}"}
+    config = make_parameters(many, manifest)
     for change, what in (
         (lambda: client.put_object(**key, Body=b"other"), "changed while the data were being read"),
         (lambda: client.delete_object(**key), "was deleted while the data were being read"),
@@ -193,7 +205,7 @@ def test_an_object_that_changes_while_it_is_read_is_refused(disk, client, many, 
         put(client, many)
         monkeypatch.setattr("bss.stages.raw_root.list_objects", list_then(change))
         message = refused(prepared_from, config, URL, tmp_path / "store")
-        assert message.startswith(f"{URL}/001.tar: {what}. Run the same command again")
+        assert message.startswith(f"{URL}/{name}: {what}. Run the same command again")
     assert not (tmp_path / "store").exists()
 
 
