@@ -102,7 +102,8 @@ def agreement(scores: Floats) -> float | None:
     ranks -= ranks.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(ranks, axis=1, keepdims=True)
     units = np.divide(ranks, norms, out=np.zeros_like(ranks), where=norms > 0)
-    return float(np.mean([units[a] @ units[b] for a, b in combinations(range(len(units)), 2)]))
+    # Not by `@`: the last digit of BLAS depends on the machine and its threads.
+    return float(np.mean([(units[a] * units[b]).sum() for a, b in combinations(range(len(units)), 2)]))
 
 
 def trimmed(config: Config, results: Results) -> list[dict[str, Any]]:
