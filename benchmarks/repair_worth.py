@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.repair_worth", description=__doc__)
     parser.add_argument("folder", type=Path, help="where data and trainings are kept")
     parser.add_argument("--root", type=Path, help="data to plant faults in; default: the built-in data, clean")
+    parser.add_argument("--without-groups", action="store_true", help="leave out the manifest's column group")
     parser.add_argument("--seeds", type=int, default=20, help="default: 20")
     parser.add_argument("--faults", nargs="+", choices=[f.name for f in FAULTS], default=[f.name for f in FAULTS])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[str, dict[str, list[dict[str, Any]]]] = {fault.name: {} for fault in wanted}
     for seed in range(options.seeds):  # so that an interruption leaves whole seeds
         for fault in wanted:
-            setting = Setting(root, fault, options.folder / fault.name, tuple(options.overrides), seed)
+            folder, groups = options.folder / fault.name, not options.without_groups
+            setting = Setting(root, fault, folder, tuple(options.overrides), seed, groups)
             for name in options.rows:
                 found[fault.name].setdefault(name, []).append(setting.trained(ROWS[name]))
                 print(f"repair_worth: {fault.name}, {name}, seed {seed}", flush=True)
@@ -107,6 +109,7 @@ class Setting:
     folder: Path
     overrides: tuple[str, ...]
     seed: int
+    groups: bool
 
     def config(self, row: Row = ROWS["uniform"], epochs: int | None = None, decisions: str | None = None) -> Config:
         """Return the parameters for a row; other `epochs` stretch the curriculum and the decay in proportion."""
@@ -134,7 +137,7 @@ class Setting:
         """Return the metrics of one training, which is made if it is missing."""
         with redirect_stdout(StringIO()):
             if not self.data.is_dir():
-                plant(self.root, self.fault, MODALITIES, self.data)
+                plant(self.root, self.fault, MODALITIES, self.data, self.groups)
             config = self.config(row)
             store = self._store("store", config)
             if row.decided:

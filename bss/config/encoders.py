@@ -22,6 +22,8 @@ class CnnConfig:
     """Channels of each 3 x 3 convolution; each halves height and width."""
     features: int = 64
     """Length of the feature vector."""
+    dropout: float = 0.0
+    """Of the pooled feature map while training, in [0, 1)."""
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
     crop: Crop | None = None
@@ -32,6 +34,7 @@ class CnnConfig:
         ok = len(self.channels) >= 1 and all(c >= 1 for c in self.channels)
         require(ok, "channels", self.channels, "one or more positive numbers")
         require(self.features >= 1, "features", self.features, "at least 1")
+        _check_dropout(self.dropout)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class MlpConfig:
     """Width of each hidden layer; may be empty."""
     features: int = 64
     """Length of the feature vector."""
+    dropout: float = 0.0
+    """Of the outputs of each hidden layer while training, in [0, 1)."""
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
 
@@ -52,6 +57,7 @@ class MlpConfig:
         """Check the ranges."""
         require(all(h >= 1 for h in self.hidden), "hidden", self.hidden, "positive numbers")
         require(self.features >= 1, "features", self.features, "at least 1")
+        _check_dropout(self.dropout)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class BertConfig:
         require(self.vocabulary is None or self.vocabulary >= 2, "vocabulary", self.vocabulary, "null or at least 2")
         require(self.positions >= 1, "positions", self.positions, "at least 1")
         _check_transformer(self.hidden, self.layers, self.heads, self.intermediate)
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        _check_dropout(self.dropout)
         _check_features(self.features)
 
 
@@ -185,7 +191,7 @@ class VitConfig:
         """Check the ranges."""
         require(self.patch >= 1, "patch", self.patch, "at least 1")
         _check_transformer(self.hidden, self.layers, self.heads, self.intermediate)
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        _check_dropout(self.dropout)
         _check_features(self.features)
 
 
@@ -272,6 +278,10 @@ EncoderConfig = Annotated[AnyEncoderConfig, Field(discriminator="kind")]
 
 FROM_TRANSFORMERS = ("resnet", "bert", "vit", "clip-image", "clip-text", "huggingface")
 """Kinds built with the transformers package."""
+
+
+def _check_dropout(dropout: float) -> None:
+    require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
 
 
 def _check_features(features: int | None) -> None:

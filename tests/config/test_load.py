@@ -123,6 +123,8 @@ def test_the_official_presets_are_what_the_scripts_do():
         ("network.encoders.image={kind: resnet, width: 0}", "network.encoders.image: `width` must be at least 1"),
         ("network.encoders.image={kind: vit, heads: 5}", "`hidden` must be a multiple of `heads` (5), but got: 768"),
         ("network.encoders.image={kind: vit, dropout: 1.0}", "`dropout` must be in [0, 1)"),
+        ("network.encoders.image={kind: cnn, dropout: 1.0}", "network.encoders.image: `dropout` must be in [0, 1)"),
+        ("network.encoders.image={kind: mlp, dropout: -0.1}", "network.encoders.image: `dropout` must be in [0, 1)"),
         (
             "network.encoders.image={kind: vit, layer: 3}",
             "network.encoders.image.layer: unknown key; did you mean `layers`?",

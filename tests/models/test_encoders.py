@@ -36,6 +36,8 @@ def random_inputs(*shape):
 CASES = {
     "mlp": (MlpConfig("mlp", (8,), 5), random_inputs(3, 4, 2)),
     "cnn": (CnnConfig("cnn", (4,), 5), random_inputs(3, 2, 9, 7)),
+    "mlp with dropout": (MlpConfig("mlp", (8,), 5, 0.5), random_inputs(3, 4, 2)),
+    "cnn with dropout": (CnnConfig("cnn", (4,), 5, 0.5), random_inputs(3, 2, 9, 7)),
     "resnet on spectrograms": (ResNetConfig("resnet", width=2), random_inputs(3, 1, 33, 20)),
     "resnet-50 on frames": (ResNetConfig("resnet", 50, width=1, features=5), random_inputs(3, 2, 3, 16, 16)),
     "i3d": (I3dConfig("i3d", features=5), random_inputs(3, 4, 2, 16, 16)),
@@ -89,6 +91,20 @@ def test_a_sample_alone_has_the_features_that_it_has_in_a_batch(case):
     together = encoder(inputs)
     alone = torch.cat([encoder(one[None]) for one in inputs])
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mlp with dropout", "cnn with dropout"])
+def test_dropout_zeroes_half_of_what_the_last_layer_reads_and_doubles_the_rest(name):
+    encoder, inputs = build(*CASES[name]), CASES[name][1]
+    *_, dropout, last = encoder.layers
+    read = []
+    last.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    encoder(inputs)
+    dropout.p = 0.0
+    encoder(inputs)
+    dropped, whole = read
+    assert ((dropped == 0) | (dropped == 2 * whole)).all()
+    assert 0.2 < (dropped == 0)[whole != 0].float().mean() < 0.8
 
 
 @pytest.mark.slow

@@ -46,6 +46,11 @@ def frame_by_frame(encode: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor
     return encoded.unflatten(0, inputs.shape[:2]).mean(dim=1)
 
 
+def dropout_layers(p: float) -> list[nn.Module]:
+    """Return the layers of dropout with probability `p`: none for 0, so that names of weights are those without it."""
+    return [nn.Dropout(p)] if p > 0 else []
+
+
 def require_shape(ok: bool, modality: str, kind: str, needs: str, shape: tuple[int, ...], cure: str = "") -> None:
     """Raise `BssError` if the inputs of `modality` do not fit an encoder of `kind`."""
     if not ok:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from bss.config.encoders import CnnConfig
 from bss.models.average_pool import AveragePool
-from bss.models.encoders.base import Encoder, require_shape
+from bss.models.encoders.base import Encoder, dropout_layers, require_shape
 
 POOLED = 4
 """Height and width to which larger feature maps are pooled."""
@@ -34,6 +34,7 @@ class Cnn(Encoder):
             *layers,
             nn.Identity() if pooled == (height, width) else AveragePool((height, width), pooled),
             nn.Flatten(),
+            *dropout_layers(config.dropout),
             nn.Linear(channels * pooled[0] * pooled[1], config.features),
         )
 

@@ -5,7 +5,7 @@ import math
 from torch import Tensor, nn
 
 from bss.config.encoders import MlpConfig
-from bss.models.encoders.base import Encoder
+from bss.models.encoders.base import Encoder, dropout_layers
 
 
 class Mlp(Encoder):
@@ -17,7 +17,7 @@ class Mlp(Encoder):
         width = math.prod(shape)
         layers: list[nn.Module] = [nn.Flatten(), nn.BatchNorm1d(width)]
         for hidden in config.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU()]
+            layers += [nn.Linear(width, hidden), nn.ReLU(), *dropout_layers(config.dropout)]
             width = hidden
         self.layers = nn.Sequential(*layers, nn.Linear(width, config.features))
 
