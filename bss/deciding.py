@@ -41,6 +41,7 @@ TRIAL = (
 DECIDING = {
     "prepare": Deciding("bss.stages.prepare", ("generate", "prepare", "protocol")),
     "audit": Deciding("bss.audit.predictions", ("audit", "network", *STEP)),
+    "features": Deciding("bss.training.frozen_features", ("network",)),
     "measure": Deciding("bss.stages.measure", ("measure", "network", "seeds", *STEP)),
     "schedule": Deciding(
         "bss.stages.schedule", ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs")
@@ -51,7 +52,7 @@ DECIDING = {
     ),
 }
 """By stage. `prepare` includes generating the built-in data; the code of `train` is that of one trial, the code of
-`audit` that of its networks."""
+`audit` that of its networks, and `features` are the kept features of frozen encoders."""
 
 INDIFFERENT = (
     *("bss.datasets", "bss.launch", "bss.remote", "bss.report", "bss.tracking"),
@@ -71,6 +72,12 @@ INDIFFERENT = (
 BY_FILE = ("bss.balance.schedulers", "bss.metrics", "bss.strategies")
 """Packages whose modules are discovered by file name."""
 
+DECIDING_CODE = "deciding_code"
+"""Key of provenance.json whose value is the `code_digest` of its stage."""
+
+ONE_EACH = ("bss.balance.schedulers", "bss.strategies")
+"""Those of `BY_FILE` of which a trial uses one module."""
+
 SHOWN = ("better", "digits", "dvc", "label", "plotted", "reading", "table", "unit")
 """Arguments of a `METRIC` that decide how the report shows it, and no result."""
 
@@ -88,20 +95,25 @@ def pick(tree: Tree, keys: Iterable[str]) -> Tree:
 
 
 @functools.cache
-def code_digest(stage: str, package: Path = PACKAGE) -> str:
+def code_digest(stage: str, package: Path = PACKAGE, used: tuple[str, ...] | None = None) -> str:
     """Return the sha256 of the code that decides `stage`, without its comments, docstrings and layout.
 
+    `used` is that of `deciding_modules`.
     It digests syntax trees, whose dump differs between minor versions of Python.
     """
     digest = hashlib.sha256()
-    for name in deciding_modules(stage, package):
+    for name in deciding_modules(stage, package, used):
         digest.update(json.dumps([name, _read(_file(name, package)).code]).encode())
     return digest.hexdigest()
 
 
 @functools.cache
-def deciding_modules(stage: str, package: Path = PACKAGE) -> tuple[str, ...]:
-    """Return the sorted names of the modules of `package` that decide `stage`."""
+def deciding_modules(stage: str, package: Path = PACKAGE, used: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Return the sorted names of the modules of `package` that decide `stage`.
+
+    `used` are the modules of `ONE_EACH` that one trial uses: the others there decide only if one of its modules imports
+    them. None: all of them decide.
+    """
     found: set[str] = set()
     left = [DECIDING[stage].entry]
     while left:
@@ -110,7 +122,9 @@ def deciding_modules(stage: str, package: Path = PACKAGE) -> tuple[str, ...]:
         if name in found or not file.is_file() or any(f"{name}.".startswith(f"{part}.") for part in INDIFFERENT):
             continue
         found.add(name)
-        if name in BY_FILE:
+        if name in ONE_EACH and used is not None:
+            left += (module for module in used if module.startswith(f"{name}."))
+        elif name in BY_FILE:
             left += (f"{name}.{module.stem}" for module in file.parent.glob("*.py"))
         left += _read(file).imports
         if "." in name:

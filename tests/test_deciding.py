@@ -14,6 +14,7 @@ from bss.deciding import DECIDING, INDIFFERENT, code_digest, deciding_modules, p
 PACKAGE = Path(bss.__file__).parent
 PROJECT = PACKAGE.parent
 STAGES = tuple(DECIDING)
+OF_DVC = tuple(stage for stage in STAGES if stage != "features")
 
 
 def stage_of(name):
@@ -112,6 +113,21 @@ def test_what_computes_the_result_does_not(copy, file, stages):
     assert stages <= changed_stages(copy, file, and_a_statement)
 
 
+def test_a_trial_is_decided_by_the_modules_of_its_own_scheduler_and_strategy(copy):
+    def digests(package, *used):
+        return [code_digest("train", package, used=modules) for modules in used]
+
+    ogm, smp, uniform = ("bss.strategies.ogm",), ("bss.strategies.smp",), ("bss.balance.schedulers.uniform",)
+    before = digests(PACKAGE, ogm, smp, uniform)
+    (copy / "strategies" / "new.py").write_text("NEW = 1\n")
+    (copy / "balance" / "schedulers" / "new.py").write_text("NEW = 1\n")
+    (copy / "strategies" / "ogm.py").write_text(and_a_statement((PACKAGE / "strategies" / "ogm.py").read_text()))
+    after = digests(copy, ogm, smp, uniform)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True]
+    assert "bss.strategies.by_confidence" in deciding_modules("train", used=ogm)  # which OGM imports
+    assert "bss.strategies.ogm" not in deciding_modules("audit", used=())
+
+
 def test_a_changed_name_of_a_module_is_a_change(copy):
     (copy / "balance" / "score.py").rename(copy / "balance" / "scores.py")
     assert code_digest("train", copy) != code_digest("train")
@@ -134,7 +150,7 @@ def test_what_is_left_out_is_there():
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", OF_DVC)
 def test_dvc_yaml_has_the_parameters(stage):
     generated = {"generate"} if stage == "prepare" else set()
     assert set(stage_of(stage)["params"]) | generated == set(DECIDING[stage].parameters)
@@ -144,7 +160,7 @@ RECORDED = {"train": {"bss/tracking", "bss/stages/track_trainings.py"}}
 """What decides the MLflow runs of a stage, and not its result."""
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", OF_DVC)
 def test_dvc_yaml_has_the_code(stage):
     """As files and folders whose bytes DVC compares: a comment starts a stage, which keeps its finished trials."""
     deps = {dep for dep in stage_of(stage)["deps"] if dep.startswith("bss/")} - RECORDED.get(stage, set())

@@ -64,7 +64,7 @@ def make_part(config: Config, store: Store, seed: int, fold: int, trains: Ints, 
         "trains": trains.tolist(),
         "predicts": predicts.tolist(),
         "store": store.digest,
-        "code": code_digest("audit"),
+        "code": code_digest("audit", used=()),
         "device": device_type(config),
         "weights": digest_weights(config.network),
     }

@@ -24,6 +24,7 @@ from bss.data.store import Store
 from bss.data.tables import read_table, write_table
 from bss.data.text_lengths import cut_notes, lengths_column
 from bss.data.write_store import write_header
+from bss.deciding import DECIDING_CODE, code_digest
 from bss.errors import BssError, raise_problems
 from bss.files import digest_file, digest_json, held, read_json, whole_folder
 from bss.provenance import provenance, write_provenance
@@ -84,7 +85,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         kinds = settings.modalities
         header = write_header(folder, stores[0].name, Counter(splits), classes, kinds, altered, sizes)
         inputs = {"files": digest_file(folder / "files.sha256"), **origin}
-        write_provenance(folder, "prepare", inputs, parameters_of(config))
+        write_provenance(folder, "prepare", inputs, parameters_of(config), {DECIDING_CODE: code_digest("prepare")})
     title = f"Store of {header['name']}: {len(header['classes'])} classes, joined from {len(parts)} shards"
     lengths = {
         name: samples[lengths_column(name)].to_pylist()
@@ -101,7 +102,7 @@ def _check_origin(config: Config, parts: Sequence[Part]) -> dict[str, str]:
     than `config`, or other code or libraries than the current ones.
     """
     expected = provenance("prepare", {}, parameters_of(config))
-    found = [read_json(part.path / "provenance.json", "prepare", {"inputs": dict, "code": dict}) for part in parts]
+    found = [read_json(part.path / "provenance.json", "prepare", {"inputs": dict}) for part in parts]
     names = ("manifest",) if config.prepare.decisions is None else ("manifest", "decisions")
     origins = [{name: str(record["inputs"].get(name)) for name in names} for record in found]
     problems = []
@@ -109,7 +110,7 @@ def _check_origin(config: Config, parts: Sequence[Part]) -> dict[str, str]:
         other = [
             key for key in ("parameters", "environment") if digest_json(record.get(key)) != digest_json(expected[key])
         ]
-        other += ["code"] * (record["code"].get("digest") != expected["code"]["digest"])
+        other += ["code"] * (record.get(DECIDING_CODE) != code_digest("prepare"))
         other += [name for name in names if origin[name] != origins[0][name]]
         if other:
             problems.append(f"{part.path}: made with different {', '.join(other)}")

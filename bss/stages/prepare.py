@@ -35,6 +35,7 @@ from bss.data.text_lengths import cut_notes, token_lengths, vocabularies
 from bss.data.truth import read_truth
 from bss.data.write_store import decode_into, write_header, write_samples
 from bss.datasets.read import Source, read_source, write_rows
+from bss.deciding import DECIDING_CODE, code_digest
 from bss.errors import BssError, raise_problems
 from bss.files import digest_file, digest_json, held, whole_folder
 from bss.provenance import write_provenance
@@ -113,7 +114,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
             checked.decided.write(folder / FILE, checked.original)
         name, sizes = root.resolve().name, vocabularies(kinds, root)
         header = write_header(folder, name, Counter(splits), manifest.classes, kinds, altered, sizes)
-        write_provenance(folder, "prepare", inputs, parameters_of(config))
+        write_provenance(folder, "prepare", inputs, parameters_of(config), {DECIDING_CODE: code_digest("prepare")})
     what = "Store" if shard is None else f"Shard {shard.number} of {shard.of} of the store"
     title = f"{what} of {header['name']}: {len(header['classes'])} classes, {checked.val_from}"
     print_store(console, title, header, len(skipped), [*checked.notes, *cut_notes(lengths, kinds)])

@@ -62,7 +62,7 @@ def features_file(config: Config, store: Store, name: str) -> Path:
         "store": store.digest,
         "files": digest_model(encoder, name)[f"weights_{name}"],
         "encoder": {key: tree[key] for key in DECIDES},
-        "code": code_digest("train"),
+        "code": code_digest("features", used=()),
         "device": describe_device(resolve_device(config.resources.device)),
         "versions": {package: version(package) for package in ("numpy", "torch", "transformers")},
     }

@@ -110,7 +110,7 @@ def describe_trial(config: Config, data: Store, plans: Path, trial: TrialId, fol
         "parameters": parameters,
         "store": data.digest,
         "plan": plan.digest,
-        "code": code_digest("train"),
+        "code": code_digest("train", used=_modules(config, trial)),
         "device": device_type(config),
         "weights": digest_weights(config.network),
     }
@@ -122,6 +122,13 @@ def describe_trial(config: Config, data: Store, plans: Path, trial: TrialId, fol
 
     decides["teachers"] = teachers_trial(config, data, described)[1].key
     return replace(described, key=digest_json(decides))
+
+
+def _modules(config: Config, trial: TrialId) -> tuple[str, ...]:
+    """Return the modules of the trial's scheduler and strategy: others may change without making it again."""
+    strategy = strategy_of(config, trial.strategy)
+    entries = (config.schedule.schedulers[trial.scheduler], *(() if strategy is None else (strategy,)))
+    return tuple(type(entry).__module__ for entry in entries)
 
 
 def require_same_plan(trial: Trial, plan: Plan) -> None:

@@ -128,7 +128,7 @@ def test_parts_made_with_other_parameters_manifest_code_or_libraries_are_named(p
     assert f"{two}: made with different parameters" in message
     assert "3 problems" in message
     record = read_json(one / "provenance.json", "prepare")
-    write_json(one / "provenance.json", record | {"code": {**record["code"], "digest": "0"}, "environment": {}})
+    write_json(one / "provenance.json", record | {"deciding_code": "0", "environment": {}})
     record["inputs"]["manifest"] = "0"
     write_json(two / "provenance.json", record)
     message = refused(join, [zero, one, two])
