@@ -7,6 +7,7 @@ from benchmarks.comparison import Line, interleave
 from benchmarks.process import run_python
 from benchmarks.record import Benchmark, main
 from bss.balance import Heuristic, Learned
+from bss.balance.sorting import stable_argsort
 
 MOST_CATEGORIES = 2**24
 """Of torch.multinomial."""
@@ -19,11 +20,17 @@ SORTING = "nine tenths of it are one radix sort, by a single thread; how that co
 PEAK = """
 import sys
 import numpy as np
+import torch
 from bss.balance import Heuristic, Learned
+from bss.balance.sorting import stable_argsort
 n = int(sys.argv[2])
 scores = np.random.default_rng(0).random(n)
 if sys.argv[1] == "permutation":
     Learned().sequence(scores, 0, 0)
+elif sys.argv[1] == "stable order":
+    stable_argsort(scores)
+elif sys.argv[1] == "stable order by torch.sort":
+    torch.sort(torch.from_numpy(scores), stable=True)
 else:
     Heuristic().rank(scores, 0)
 """
@@ -35,7 +42,7 @@ def run(sizes: tuple[int, ...], repetitions: int, threads: int) -> list[Line]:
     lines = []
     for n in sizes:
         lines += _of_size(n, repetitions if n <= FULL_REPETITIONS else 1)
-    for what in ("permutation", "ranking"):
+    for what in ("permutation", "ranking", "stable order", "stable order by torch.sort"):
         peak = run_python(PEAK, [what, max(sizes)]).peak_bytes / 1e9
         name = f"memory of a process with {max(sizes):,} scores and their {what}"
         lines.append(Line(name, [peak], unit="GB", at_most=8))
@@ -50,6 +57,8 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
         "permutation": lambda: Learned().sequence(scores, 0, 0),
         "ranking": lambda: Heuristic().rank(scores, 0),
         "torch.sort": lambda: torch.sort(keys),
+        "stable order": lambda: stable_argsort(scores),
+        "stable torch.sort": lambda: torch.sort(keys, stable=True),
         "copy": lambda: np.copyto(target, scores),
     }
     if n < MOST_CATEGORIES:
@@ -72,6 +81,12 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
         Line(
             f"ranking of {n:,} / torch.sort of float64", seconds["ranking"], seconds["torch.sort"], ratio="other / ours"
         ),
+        Line(
+            f"stable order of {n:,} / torch.sort(stable=True)",
+            seconds["stable order"],
+            seconds["stable torch.sort"],
+            ratio="other / ours",
+        ),
         Line(f"{what} / copying its 8 bytes a sample", permutation, seconds["copy"]),
     ]
 
@@ -79,7 +94,8 @@ def _of_size(n: int, repetitions: int) -> list[Line]:
 BENCHMARK = Benchmark(
     "sequences",
     "Sequences",
-    "BSS-L's weighted permutation (exact, in double precision) and BSS-H's ranking (ties at random) of n scores; "
+    "BSS-L's weighted permutation (exact, in double precision), BSS-H's ranking (ties at random) and the stable order "
+    "that both sort by, of n scores; "
     "torch.sort sorts n numbers of double precision. The last line of each size compares them with the memory "
     "bandwidth.",
     {"sizes": (10**6, 10**7, 16 * 10**6, 10**8), "repetitions": 5, "threads": 0},
