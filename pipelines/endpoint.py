@@ -79,7 +79,7 @@ def _token(source: str, text: str) -> str:
     if not token or any(character.isspace() for character in token):
         raise BssError(f"{source}: holds {'nothing' if not token else 'more than one word'}, not a token.")
     if not token.isascii():
-        raise BssError(f"{source}: holds letters that no token has, such as {_strange(token)!r}.")
+        raise BssError(f"{source}: contains characters that are invalid in a token, such as {_strange(token)!r}.")
     return token
 
 
@@ -167,7 +167,7 @@ def _authorities(option: Path | None, variables: Mapping[str, str]) -> Path | No
                 ssl.create_default_context(cafile=str(path))
             except OSError as error:  # ssl.SSLError too
                 what = "holds no certificate" if path.is_file() else "not a file"
-                cure = "Name the file with the certificate of your authority, in PEM."
-                raise BssError(f"{name} {path}: {what}. {cure}") from error
+                fix = "Name the file with the certificate of your authority, in PEM."
+                raise BssError(f"{name} {path}: {what}. {fix}") from error
             return path
     return None

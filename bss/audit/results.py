@@ -72,7 +72,7 @@ def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], Table]:
 
 
 def audit_files(folder: Path, store: Store) -> dict[str, Path]:
-    """Return the files of the audit in `folder` by name; none if it is not of `store`, or there is none.
+    """Return the files of the audit in `folder` by name. Empty if there is no audit, or if it belongs to another store.
 
     The page is among them if it is a single file of at most 48 MiB.
     """

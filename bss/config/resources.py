@@ -32,7 +32,7 @@ class CheckpointsConfig:
         require(self.steps is None or self.steps >= 1, "steps", self.steps, "null or at least 1")
         require(self.keep >= 1, "keep", self.keep, "at least 1")
         ok = self.store is None or S3_FOLDER.fullmatch(self.store) is not None
-        require(ok, "store", self.store, "null or a place on an object store, s3://bucket/prefix")
+        require(ok, "store", self.store, "null or an S3 URL, s3://bucket/prefix")
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,4 @@ class ResourcesConfig:
         """Check the ranges."""
         require(self.jobs is None or self.jobs >= 1, "jobs", self.jobs, "null or at least 1")
         ok = self.staging is None or S3_FOLDER.fullmatch(self.staging) is not None
-        require(ok, "staging", self.staging, "null or a place on an object store, s3://bucket/prefix")
+        require(ok, "staging", self.staging, "null or an S3 URL, s3://bucket/prefix")

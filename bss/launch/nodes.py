@@ -166,14 +166,14 @@ def _tail(log: str) -> str:
 
 
 def _take_home(trial: Trial, staging: Staging, job: str) -> None:
-    """Download the finished training; a job may look complete to the Trainer and not be."""
+    """Download the finished trial; the Trainer may report a job as complete that is not."""
     with whole_folder(trial.folder) as folder:
         try:
             download_folder(staging.result, folder, make_plain_console())
         except BssError as error:
-            raise BssError(f"the TrainJob {job} is complete, but its result cannot be had. {error}") from error
+            raise BssError(f"the TrainJob {job} finished, but its result cannot be downloaded. {error}") from error
         if not is_finished(folder, trial.key):
-            raise BssError(f"{staging.result}: is not the training that was asked for. Does another write there?")
+            raise BssError(f"{staging.result}: holds a different trial. Is another process writing to this URL?")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from bss.models.restricted import restricted
 from bss.training.measuring import BATCH, BATCH_BYTES
 from bss.training.reproducible import resolve_device
 
-CURE = "Rerun `bss train`."
+FIX = "Rerun `bss train`."
 
 
 class Trained:
@@ -127,7 +127,7 @@ def _preprocessing(folder: Path, modalities: dict[str, Modality]) -> Preprocessi
     kinds = {name: kind.kind for name, kind in preprocessing.modalities.items()}
     expected = {name: modality.kind for name, modality in modalities.items()}
     if kinds != expected:
-        raise BssError(f"{path}: damaged (decodes {kinds}, but network.json has {expected}). {CURE}")
+        raise BssError(f"{path}: damaged (decodes {kinds}, but network.json has {expected}). {FIX}")
     return preprocessing
 
 
@@ -139,10 +139,10 @@ def _network(folder: Path, description: dict[str, Any], device: torch.device) ->
         network.load_state_dict(weights)
         network.precision = made["parameters"]["train"]["precision"]
     except FileNotFoundError as error:
-        raise BssError(f"{folder / 'model.pt'}: not found. {CURE}") from error
+        raise BssError(f"{folder / 'model.pt'}: not found. {FIX}") from error
     except (BssError, MemoryError):
         raise
     except Exception as error:  # damaged files raise many types, of torch's and Python's
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BssError(f"{folder}: model.pt and network.json cannot be read ({why}). {CURE}") from error
+        raise BssError(f"{folder}: model.pt and network.json cannot be read ({why}). {FIX}") from error
     return network.eval()

@@ -64,7 +64,7 @@ def read_comparable(path: Path, config: Config) -> Comparison:
     found: Comparison = read_json(path, "compare", {"seed_numbers": list, "protocol": str})
     basis = found.get(MADE_BY)
     if not isinstance(basis, dict) or not isinstance(basis.get("test_acc"), dict):
-        raise BssError(f"{path}: has no accuracies of single seeds. Run `bss compare` again where it was made.")
+        raise BssError(f"{path}: has no per-seed accuracies. Rerun `bss compare` in the project that produced it.")
     if found["protocol"] != config.protocol:
         raise BssError(f"{path}: has the protocol {found['protocol']}, but params.yaml {config.protocol}.")
     seeds = found["seed_numbers"]

@@ -61,17 +61,17 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     command = f"`bss train --scheduler {trained.scheduler}{with_strategy} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
         raise BssError(f"{folder}: this training is missing. Run {command}.")
-    cure = f"`bss train` keeps finished trainings, so remove {folder}, then run {command}."
+    fix = f"`bss train` keeps finished trainings, so remove {folder}, then run {command}."
     try:
         metrics = read_json(folder / "metrics.json", "train")
         timing = read_json(folder / "timing.json", "train")
         rows = read_history(folder / "history.csv")
     except BssError as error:
-        raise BssError(f"{error} {cure}") from error
+        raise BssError(f"{error} {fix}") from error
     has_val = config.protocol == "honest" or (isinstance(metrics, dict) and "val/acc" in metrics)
     measured = config.evaluation.imbalance_every is not None
-    _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val, measured), cure)
-    _require_numbers(folder / "timing.json", timing, ["seconds"], cure)
+    _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val, measured), fix)
+    _require_numbers(folder / "timing.json", timing, ["seconds"], fix)
     if metrics.get("protocol") != config.protocol:
         raise BssError(
             f"{folder}: trained under protocol {metrics.get('protocol')}, but params.yaml has {config.protocol}. "
@@ -84,10 +84,10 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     if len(rows) > epochs or (len(rows) < epochs and not complete):
         wanted = str(config.train.epochs)
         wanted += f", of which {trained.strategy} makes {epochs}" if epochs != config.train.epochs else ""
-        raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {wanted}. {cure}")
+        raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {wanted}. {fix}")
     needed = epoch_names(task, "val" if has_val else "test")
     for epoch, row in enumerate(rows):
-        _require_numbers(f"{path}, epoch {epoch}", row, needed, cure)
+        _require_numbers(f"{path}, epoch {epoch}", row, needed, fix)
     columns = [column for column in rows[0] if column != "schedule/digest"]
     history = {column: [nan if row[column] is None else row[column] for row in rows] for column in columns}
     return Result(metrics, history, timing["seconds"], folder)
@@ -111,11 +111,11 @@ def epoch_names(task: Task, watched: str) -> list[str]:
     return [one.column for metric in every for one in metric.series(task.modalities, watched)]
 
 
-def _require_numbers(where: Path | str, values: Any, names: list[str], cure: str) -> None:
+def _require_numbers(where: Path | str, values: Any, names: list[str], fix: str) -> None:
     """Raise `BssError` unless `values` is a dictionary with a finite number under each of `names`."""
     if not isinstance(values, dict):
-        raise BssError(f"{where}: damaged (expected a JSON object, found a {type(values).__name__}). {cure}")
+        raise BssError(f"{where}: damaged (expected a JSON object, found a {type(values).__name__}). {fix}")
     for name in names:
         value = values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise BssError(f"{where}: {name} is {value!r}, not a number. {cure}")
+            raise BssError(f"{where}: {name} is {value!r}, not a number. {fix}")

@@ -15,7 +15,7 @@ from bss.config.modalities import TextKind
 from bss.config.schema import PrepareConfig
 from bss.console import make_console
 from bss.data.embedded.rows import TABLES
-from bss.data.manifest import MANIFEST_CURE
+from bss.data.manifest import MANIFEST_FIX
 from bss.data.manifest_files import LISTS, is_shard, manifest_files, name_in
 from bss.data.raw_files import distant_files
 from bss.data.read_csv import read_csv
@@ -79,8 +79,8 @@ def _too_large_left(url: str, objects: Mapping[str, StoredObject], files: list[s
         yield
         return
     make_console().print(
-        f"{url}: its {len(found)} tables or shards of {decimal(size)} are read there: {folder.parents[1]} has "
-        f"{decimal(free)} free.",
+        f"{url}: reading {len(found)} tables or shards ({decimal(size)}) directly from S3; {folder.parents[1]} has "
+        f"only {decimal(free)} free.",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -125,7 +125,7 @@ def _manifest(settings: PrepareConfig, url: str, objects: Mapping[str, StoredObj
             (names / name).parent.mkdir(parents=True, exist_ok=True)
             (names / name).touch()
         try:
-            files = manifest_files(names, settings.manifest, settings.links, MANIFEST_CURE.format(root=url))
+            files = manifest_files(names, settings.manifest, settings.links, MANIFEST_FIX.format(root=url))
         except BssError as error:
             raise BssError(str(error).replace(str(names), url)) from error
         return [name_in(names, file) for file in files]

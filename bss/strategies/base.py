@@ -44,7 +44,7 @@ class Strategy(ABC):
     kind: str
     """The name of the strategy in params.yaml: ``Literal["name"] = "name"``."""
     splits: ClassVar[tuple[Split, ...]] = ()
-    """Whose facts it plans by; never those of test."""
+    """Splits whose statistics `plan` uses; never test."""
     control: ClassVar[str | None] = None
     """The simplest thing that could explain its gain, ``kind`` or ``kind.parameter=value``; None: plain training.
 

@@ -21,8 +21,8 @@ PREFIX = "system/"
 def require_monitors(gpu: bool, say: Callable[[str], None]) -> None:
     """Raise `BssError` if psutil is missing; say so if what reads the GPU is missing, and `gpu` trains."""
     if find_spec("psutil") is None:
-        cure = "Run `pip install psutil`, or set it to false."
-        raise BssError(f"tracking.system_metrics: psutil is not installed. {cure}")
+        fix = "Run `pip install psutil`, or set it to false."
+        raise BssError(f"tracking.system_metrics: psutil is not installed. {fix}")
     if gpu and find_spec("pynvml") is None and find_spec("pyrsmi") is None:
         say("tracking.system_metrics: has nothing on GPUs without nvidia-ml-py. Run `pip install nvidia-ml-py`.")
 

@@ -20,7 +20,7 @@ from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
 
 LOSSES = (Weighted(fused=0.0, unimodal=1.0), Weighted(fused=1.0, unimodal=0.0))
-"""Of the two copies: those of the heads, which trains each modality's encoder and head alone, and the fused one."""
+"""Losses of the two probe networks: the unimodal losses, then the fused loss."""
 
 Probes = tuple[MultiModalNetwork, MultiModalNetwork]
 

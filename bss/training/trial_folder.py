@@ -42,9 +42,9 @@ def train_into(
 ) -> dict[str, Any]:
     """Run one trial by its plan and make its folder; return the content of metrics.json.
 
-    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. A trial that
-    was stopped resumes from its last checkpoint, also from one by another number of ranks, and `on_epoch` gets the
-    earlier rows too. Raises `BssError` if `plan` is another than the one of `trial`.
+    Collective. Only rank 0 writes and calls `on_epoch`. An interrupted trial resumes from its last checkpoint, even
+    with a different number of ranks; `on_epoch` then gets the earlier rows too. Raises `BssError` if `plan` is not
+    the plan of `trial`.
     """
     require_same_plan(trial, plan)
     path, key = trial.folder, trial.key

@@ -222,7 +222,8 @@ def test_a_proxy_that_gives_no_connection_is_named(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("token", "message"), [("a b", "KFP_TOKEN: holds more than one word"), ("tökén", "letters that no token has")]
+    ("token", "message"),
+    [("a b", "KFP_TOKEN: holds more than one word"), ("tökén", "contains characters that are invalid")],
 )
 def test_a_token_in_the_environment_is_checked(token, message, monkeypatch, capsys):
     monkeypatch.setenv("KFP_TOKEN", token)

@@ -141,7 +141,7 @@ def _loaded(content: bytes) -> dict[str, Any]:
     """Return the content of a checkpoint without unpickling; raise for anything but a training."""
     saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     if not (isinstance(saved, dict) and set(saved) == {"key", "state"} and isinstance(saved["state"], dict)):
-        raise ValueError("it does not hold a training")
+        raise ValueError("not a training checkpoint")
     return saved
 
 
