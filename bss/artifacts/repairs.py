@@ -57,7 +57,7 @@ def read_repairs(path: Path, rows: Ints, modalities: list[str]) -> Repairs:
     found = Repairs(table.whole_numbers("epoch"), table.whole_numbers("index"), table.optional_texts("modality"))
     if not set(found.index.tolist()) <= set(rows.tolist()) or not set(found.modality) <= {None, *modalities}:
         raise BssError(
-            f"{path}: names samples or modalities that train does not have. `bss train` keeps finished trainings, so "
+            f"{path}: names samples or modalities that train does not have. `bss train` keeps finished trials, so "
             f"remove {path.parent}, then rerun it."
         )
     return found

@@ -49,7 +49,7 @@ def strategy_of(config: "Config", name: str) -> Strategy | None:
 
 
 def epochs_of(config: "Config", name: str) -> int:
-    """Return how many epochs a training with the strategy called `name` has."""
+    """Return how many epochs a trial with the strategy called `name` has."""
     strategy = strategy_of(config, name)
     return config.train.epochs if strategy is None else strategy.total_epochs(config.train.epochs)
 

@@ -184,7 +184,7 @@ class TrackingConfig:
     null registers none. Best on val: the scheduler (and strategy) with the highest mean accuracy over seeds, and its
     best seed. That model is logged even if `models` leaves it out."""
     system_metrics: bool = False
-    """Log CPU, memory, disk, network and GPU use of the machine during each training, every 10 seconds."""
+    """Log CPU, memory, disk, network and GPU use of the machine during each trial, every 10 seconds."""
     sequences_mib: int = 64
     """Sequences are logged in full up to this size per run, otherwise as digests."""
     strict: bool = False

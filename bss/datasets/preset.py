@@ -28,7 +28,7 @@ def paper_preset(
     prediction: str = "all-heads",
     head_initialisation: str = "torch",
 ) -> Tree:
-    """Return the parameters of one of the paper's trainings, without those that depend on the protocol.
+    """Return the parameters of one of the paper's trials, without those that depend on the protocol.
 
     Batch size and epochs are those of the authors' script for BSS-H; by default those of most of its scripts.
     """

@@ -104,7 +104,7 @@ FACTS: dict[str, Facts] = {
             f"61.10 ({REPLICATION})",
         ),
         (
-            "the paper estimates from probe trainings (`probe: train`); by default here from the heads of the network "
+            "the paper estimates from probe runs (`probe: train`); by default here from the heads of the network "
             "itself",
             "public code takes the absolute gain, which rewards a head that got worse; here such a head weighs 0",
         ),

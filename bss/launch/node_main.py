@@ -1,4 +1,4 @@
-"""One rank of a training on several nodes: fetches the files, trains, and hands the result back.
+"""One rank of a trial on several nodes: fetches the files, trains, and hands the result back.
 
 The Kubeflow Trainer starts it on every node through torchrun, as many times as train.processes says. All
 messages go to its log (`bss.launch.node_log`): a `row` of history.csv per epoch by rank 0, or

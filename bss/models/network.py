@@ -251,7 +251,7 @@ def zeros_like_stored(modality: Modality) -> Tensor:
 def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
     """Return plain values from which `build_network` builds the same network (network.json).
 
-    They do not include pretrained weights: `bss.models.pretrained` loads those before a training starts.
+    They do not include pretrained weights: `bss.models.pretrained` loads those before a trial starts.
     """
     modalities = {name: {**asdict(m), "shape": list(m.shape)} for name, m in store.modalities.items()}
     models = {n: encoder for n, encoder in config.encoders.items() if isinstance(encoder, HuggingfaceConfig)}

@@ -1,4 +1,4 @@
-"""`bss predict`: decode the files of a new manifest like those of the training, and predict their labels."""
+"""`bss predict`: decode the files of a new manifest like those of the trial, and predict their labels."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

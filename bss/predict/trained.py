@@ -1,4 +1,4 @@
-"""Load a trained network with everything needed for prediction from its training's folder."""
+"""Load a trained network with everything needed for prediction from its trial's folder."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -24,7 +24,7 @@ FIX = "Rerun `bss train`."
 
 
 class Trained:
-    """The network of one training in eval mode, on a GPU if there is one."""
+    """The network of one trial in eval mode, on a GPU if there is one."""
 
     def __init__(self, folder: Path, own_code: bool = False) -> None:
         """Load it from `folder`, outputs/runs/<scheduler>/seed=<s>; raise `BssError` if anything there is wrong.
@@ -64,7 +64,7 @@ class Trained:
         """Return why `array` does not fit the network as a sample of the modality `name`, or nothing."""
         shape = self.modalities[name].shape
         if self.modalities[name].kind != "audio" and array.shape != shape:
-            return f"has shape {list(array.shape)}, the training's samples have {list(shape)}"
+            return f"has shape {list(array.shape)}, the trial's samples have {list(shape)}"
         known = getattr(self.network.config.encoders[name], "vocabulary", None)
         if self.modalities[name].kind == "text" and known is not None and array.max() >= known:
             return f"has token id {array.max()}, but the network knows {known}"
@@ -96,7 +96,7 @@ class Trained:
 
 def _description(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise BssError(f"{folder}: no such folder. --run needs the folder of one training, {_EXAMPLE}.")
+        raise BssError(f"{folder}: no such folder. --run needs the folder of one trial, {_EXAMPLE}.")
     if not (folder / "network.json").exists():
         raise BssError(f"{folder}: has no finished training (network.json). --run needs a folder such as {_EXAMPLE}.")
     return read_json(folder / "network.json", "train", {"network": dict, "modalities": dict, "classes": list})

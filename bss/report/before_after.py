@@ -128,7 +128,7 @@ def before_cautions(comparison: Comparison) -> list[str]:
     lines = []
     if found["test_changed"]:
         lines.append(
-            "Before and after have different test samples or labels: their difference is not one of the training alone."
+            "Before and after have different test samples or labels: their difference is not due to training alone."
         )
     if found["differ"]:
         lines.append(f"Before and after differ in more than decisions: {named(found['differ'], 6)}.")

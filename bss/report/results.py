@@ -1,4 +1,4 @@
-"""Read the results of the trainings strictly: a comparison must not use an incomplete training."""
+"""Read the results of the trials strictly: a comparison must not use an incomplete trial."""
 
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -21,7 +21,7 @@ from bss.metrics.inputs import Task
 
 @dataclass(frozen=True)
 class Result:
-    """One training."""
+    """One trial."""
 
     metrics: dict[str, Any]
     """metrics.json."""
@@ -48,7 +48,7 @@ def by_seed(trials: list[Result], column: str) -> npt.NDArray[np.float64]:
 def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Result]]:
     """Return the name of each combination of scheduler and strategy to its results on `task`, by ``config.seeds``.
 
-    Raises `BssError` naming a training that is missing, damaged, incomplete or of another protocol.
+    Raises `BssError` naming a trial that is missing, damaged, incomplete or of another protocol.
     """
     return {
         row.name: [_read_result(config, runs / row.name / f"seed={seed}", row, seed, task) for seed in config.seeds]
@@ -60,8 +60,8 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     with_strategy = "" if trained.strategy == PLAIN else f" --strategy {trained.strategy}"
     command = f"`bss train --scheduler {trained.scheduler}{with_strategy} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
-        raise BssError(f"{folder}: this training is missing. Run {command}.")
-    fix = f"`bss train` keeps finished trainings, so remove {folder}, then run {command}."
+        raise BssError(f"{folder}: this trial is missing. Run {command}.")
+    fix = f"`bss train` keeps finished trials, so remove {folder}, then run {command}."
     try:
         metrics = read_json(folder / "metrics.json", "train")
         timing = read_json(folder / "timing.json", "train")

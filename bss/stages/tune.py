@@ -27,7 +27,7 @@ KEY = "train.optimiser.learning_rate"
 
 @dataclass(frozen=True)
 class Tried:
-    """A learning rate, and how its trainings did."""
+    """A learning rate, and the results of its runs."""
 
     rate: float
     accuracies: tuple[float, ...]
@@ -54,7 +54,7 @@ def tune(
     """Train uniform shuffling plainly with each of `points` log-spaced rates from `low` to `high`; return the best.
 
     None: a tenth and ten times the configured rate; `epochs` None: as many as are configured, else decays move in
-    proportion; `seeds` None: the first. Finished trainings in `folder` are kept: an interrupted search resumes, and
+    proportion; `seeds` None: the first. Finished runs in `folder` are kept: an interrupted search resumes, and
     a finer or longer one adds to it. With `write` the rate is set in the file `params`. Raises `BssError`
     without a val split, with `epochs` below 1, or if every rate diverges.
     """

@@ -83,7 +83,7 @@ class Strategy(ABC):
 
     @property
     def probe_length(self) -> int:
-        """Epochs of the probe trainings whose facts it plans by, besides those of the network itself; 0: none."""
+        """Epochs of the probe runs whose facts it plans by, besides those of the network itself; 0: none."""
         return 0
 
     @property
@@ -125,7 +125,7 @@ class Strategy(ABC):
         return {}
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
-        """Return the state before the first epoch; tensors are moved to the device of the training."""
+        """Return the state before the first epoch; tensors are moved to the device of the trial."""
         return {}
 
     def reads(self, context: Context) -> bool:

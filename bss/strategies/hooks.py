@@ -22,13 +22,13 @@ FUSION: Group = ("fusion", "")
 Split = Literal["train", "val", "teachers"]
 """Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
 PROBED = "probed "
-"""Before the name of a split: its facts after probe trainings."""
+"""Before the name of a split: its facts after probe runs."""
 Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence", "surest"]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a training before it starts."""
+    """What is known of a trial before it starts."""
 
     modalities: tuple[str, ...]
     fusion: str

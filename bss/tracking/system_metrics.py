@@ -1,4 +1,4 @@
-"""What the machine does during a training: CPU, memory, disk, network and GPUs, by MLflow's own monitors.
+"""What the machine does during a trial: CPU, memory, disk, network and GPUs, by MLflow's own monitors.
 
 MLflow's `SystemMetricsMonitor` sends each sample to a server itself and ends when that does not answer
 (mlflow/system_metrics/system_metrics_monitor.py, `monitor`), so only its collectors are used, and samples go to the
@@ -31,7 +31,7 @@ def require_monitors(gpu: bool, say: Callable[[str], None]) -> None:
 def sampling(log: Callable[[dict[str, float]], None], seconds: float = SECONDS) -> Iterator[None]:
     """Give `log` the means over the last `seconds`, again and again during the block, and at its end if never before.
 
-    A thread does so. It ends quietly if `log` raises `BssError`: the training writes to the same disk and reports it.
+    A thread does so. It ends quietly if `log` raises `BssError`: the trial writes to the same disk and reports it.
     """
     done = threading.Event()
     thread = threading.Thread(target=_sample, args=(log, seconds, done), daemon=True, name="system-metrics")

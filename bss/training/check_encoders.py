@@ -1,4 +1,4 @@
-"""Check encoders from outside (kinds `python` and `huggingface`) before the first step of a training."""
+"""Check encoders from outside (kinds `python` and `huggingface`) before the first step of a trial."""
 
 import numpy as np
 import numpy.typing as npt

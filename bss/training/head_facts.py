@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bss.balance.draw import generator
-from bss.models.inputs.to_device import onto
+from bss.models.inputs.to_device import to_device
 from bss.models.network import IGNORED, MultiModalNetwork
 from bss.strategies import Facts, Seen
 from bss.strategies.losses import one_hot
@@ -108,7 +108,7 @@ def read_columns(
             found = measure(Seen(features, outputs.logits, outputs.fused, labels, network.fuse)).double()
             if columns is None:
                 columns = torch.zeros(len(positions), found.shape[1], dtype=torch.float64, device=data.device)
-            columns[onto(data.device, ranks.share(place))] = found
+            columns[to_device(data.device, ranks.share(place))] = found
     assert columns is not None
     ranks.add(columns)  # each row is zero on all ranks but one
     return columns.cpu().numpy()

@@ -43,7 +43,7 @@ def imbalance_row(
     """Return the metrics of imbalance after `epoch`, by their columns; `history` has the rows before it.
 
     `watched` are the `watched_samples` of the watched split. In eval mode, without augmentation, and with draws of its
-    own: the measurement leaves the training as it was.
+    own: the measurement leaves the trial as it was.
     """
     names = list(network.heads)
     train_losses = _train_losses(network, train, ranks)

@@ -1,4 +1,4 @@
-"""Probe trainings: copies of a network that train on one loss for a while, so that a strategy sees what each gives."""
+"""Probe runs: copies of a network that train on one loss for a while, so that a strategy sees what each gives."""
 
 import copy
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.balance.draw import generator
-from bss.models.inputs.to_device import moved, onto
+from bss.models.inputs.to_device import moved, to_device
 from bss.models.network import IGNORED, MultiModalNetwork, Outputs
 from bss.strategies import (
     Arranged,
@@ -40,7 +40,7 @@ from bss.training.targets import PLAIN, Targets
 
 
 class StrategyRun:
-    """`strategy` in one training of `network`, whose steps call `backward` per part of a batch, then `finish_step`.
+    """`strategy` in one trial of `network`, whose steps call `backward` per part of a batch, then `finish_step`.
 
     Gradients are averaged over the ranks here, and not by DistributedDataParallel, which wants a gradient of every
     parameter.
@@ -163,8 +163,10 @@ class StrategyRun:
         if kept is None:
             return call(inputs)
         rows = rows_to_encode(self.network, kept, self.ranks)
-        mine = onto(self.device, self.ranks.share(kept))
-        return self.network.forward_rows(inputs, {name: onto(self.device, index) for name, index in rows.items()}, mine)
+        mine = to_device(self.device, self.ranks.share(kept))
+        return self.network.forward_rows(
+            inputs, {name: to_device(self.device, index) for name, index in rows.items()}, mine
+        )
 
     def backward(
         self,
@@ -181,7 +183,7 @@ class StrategyRun:
         ignored = inputs.get(IGNORED)
         taught = self._taught({name: inputs[name] for name in features}, ignored)
         kept = part_of(self.arranged, self.place, length)
-        mine = None if kept is None else onto(self.device, self.ranks.share(kept))
+        mine = None if kept is None else to_device(self.device, self.ranks.share(kept))
         index = self.ranks.share(self.positions[self.place : self.place + length])
         seen = Seen(
             *(features, outputs.logits, outputs.fused, labels, self.network.fuse),
@@ -189,7 +191,7 @@ class StrategyRun:
             taught=taught,
             kept=mine,
             ignored=ignored,
-            positions=onto(self.device, index) if self.strategy.placed else None,
+            positions=to_device(self.device, index) if self.strategy.placed else None,
             label_smoothing=self.targets.label_smoothing,
             class_weights=self.targets.class_weights,
         )

@@ -34,6 +34,7 @@ def is_finished(folder: Path, key: str) -> bool:
         read_history(folder / "history.csv")
     except BssError:
         return False
+    # "cell" is the old word for trial; it stays, so that finished trials are still recognised.
     return bool(made["inputs"].get("cell") == key) and (folder / "model.pt").is_file()
 
 

@@ -31,7 +31,7 @@ def config_of(root, seeds, **changes):
 
 
 def compared(config, store, shift):
-    """A comparison of made-up trainings, each `shift[seed]` better than without."""
+    """A comparison of made-up trials, each `shift[seed]` better than without."""
     results = made_results(list(config.schedule.schedulers), SEEDS, store.modalities)
     for trials in results.values():
         trials[:] = [trials[seed] for seed in config.seeds]

@@ -37,7 +37,7 @@ def client(server, monkeypatch):
 
 @pytest.fixture
 def execute(pipeline, small_root, small_store, tmp_path):
-    """Train and compare into a folder of its own; return the folder of the trainings."""
+    """Train and compare into a folder of its own; return the folder of the trials."""
 
     def config(register, experiment, seeds, **tracking):
         tree = small_tree(small_root) | {"seeds": seeds, "compare": {"control": "control"}}

@@ -1,4 +1,4 @@
-"""Scheduler: the interface for samplers, plans and trainings; Entry: its form in params.yaml.
+"""Scheduler: the interface for samplers, plans and trials; Entry: its form in params.yaml.
 
 A scheduler holds parameters only, as a frozen dataclass. The same arguments give the same sequence on every machine;
 state that changes during training (re-measured scores) lives in the sampler.

@@ -17,7 +17,7 @@ MAX_BYTES = 16
 
 
 def tokenizer_folder(modality: str) -> str:
-    """Return the folder in a store, and in a training's results, that holds a modality's learned tokenizer."""
+    """Return the folder in a store, and in a trial's results, that holds a modality's learned tokenizer."""
     return f"{modality}.tokenizer"
 
 

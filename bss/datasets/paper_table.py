@@ -22,7 +22,7 @@ class Listed:
     strategy: Tree
     """As in params.yaml, where all datasets share it."""
     settings: str
-    """The training that its authors or a public reimplementation describe, as far as it is known."""
+    """The training setup that its authors or a public reimplementation describe, as far as it is known."""
     reads_val: bool = False
 
 
@@ -36,10 +36,10 @@ TABLE: dict[str, Listed] = {
     ),
     "g-blending": Listed(
         {"kind": "g-blending", "loss": "published"},
-        "the paper weighs by unimodal probe trainings; by the heads of the network here; optimiser and epochs unknown",
+        "the paper weighs by unimodal probe runs; by the heads of the network here; optimiser and epochs unknown",
         reads_val=True,
     ),
-    "domfn": Listed({"kind": "domfn"}, "eta and agreement are not published for these datasets; nor is the training"),
+    "domfn": Listed({"kind": "domfn"}, "eta and agreement are not published for these datasets, nor is the setup"),
     "ogm": Listed(
         {"kind": "ogm", "loss": "published"},
         "SGD 0.001, 100 epochs, decay at 70; alpha 0.8 on CREMA-D, 0.1 to 0.3 elsewhere",
