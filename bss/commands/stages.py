@@ -38,7 +38,7 @@ def add_stage_commands(add: Add) -> None:
     )
     sub.add_argument("--high", type=above_zero, metavar="RATE", help="highest rate (default: 10x the configured rate)")
     sub.add_argument("--points", type=int, default=5, help="log-spaced rates to try; default: %(default)s")
-    sub.add_argument("--epochs", type=int, help="epochs of each training (default: train.epochs)")
+    sub.add_argument("--epochs", type=int, help="epochs of each run (default: train.epochs)")
     sub.add_argument("--seed", type=int, action="append", help="train with this seed; repeatable (default: the first)")
     sub.add_argument("--write", action="store_true", help="set the best rate in the parameter file")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")

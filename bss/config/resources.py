@@ -51,7 +51,7 @@ class ResourcesConfig:
     mlp up to 8, one per 6 GiB of its memory and one per processor; on nodes one.
     """
     staging: str | None = None
-    """S3 URL, s3://bucket/prefix, through which the nodes of a training get their files.
+    """S3 URL, s3://bucket/prefix, through which the nodes of a trial get their files.
 
     Required if train.nodes is greater than 1. A trial's own files there are removed when it ends; the
     store, below `stores/<digest>`, stays for the next one.

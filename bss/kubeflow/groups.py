@@ -17,7 +17,7 @@ The step compare gets the artifacts of all of them in one argument of its comman
 takes no argument longer than 131,072 bytes (execve(2), MAX_ARG_STRLEN).
 """
 POD_SECONDS = 3600
-"""How long a pod should train, if the length of a training decides how many it trains."""
+"""How long a pod should train, if the length of a trial decides how many it trains."""
 
 
 def group_size(trials: int, asked: int, epoch_seconds: float | None, epochs: int) -> int:

@@ -40,7 +40,7 @@ def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]
 def trial_config(plans: Path, scheduler: str, seed: int, digest: str, strategy: str = PLAIN) -> Config:
     """Return the configuration of one trial from `list_trials`.
 
-    Raises `BssError` if `plans` has no such training, or one with a different digest.
+    Raises `BssError` if `plans` has no such trial, or one with a different digest.
     """
     parts = read_json(plans / TRIALS, "schedule")
     trial = TrialId(scheduler, seed, strategy)
@@ -56,7 +56,7 @@ def trial_config(plans: Path, scheduler: str, seed: int, digest: str, strategy: 
 
 
 def most_epochs(config: Config) -> int:
-    """Return the epochs of the longest training of a run."""
+    """Return the epochs of the longest trial of a run."""
     return max(epochs_of(config, combination.strategy) for combination in combinations_of(config))
 
 
@@ -101,20 +101,20 @@ def collect_trials(groups: Iterable[Path], runs: Path) -> None:
     for group in groups:
         trials = sorted(group.glob("*/seed=*"))
         if not trials:
-            raise BssError(f"{group}: not found, or has no training <scheduler>/seed=<s> in it.")
+            raise BssError(f"{group}: not found, or has no trial <scheduler>/seed=<s> in it.")
         for trial in trials:
             parameters = read_json(trial / "provenance.json", "train")["parameters"]
             strategy = parameters.get("strategy_name", PLAIN)
             found = TrialId(parameters["scheduler_name"], parameters["seed"], strategy)
             folder = runs / found.path
             if folder.exists():
-                raise BssError(f"{trial}: a second training of {found}.")
+                raise BssError(f"{trial}: a second trial of {found}.")
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.symlink_to(trial.resolve(), target_is_directory=True)
 
 
 def track_trials(config: Config, data: Store, runs: Path, execution: Execution) -> int:
-    """Make every collected training a child of this run's MLflow run; return the number logged here.
+    """Make every collected trial a child of this run's MLflow run; return the number logged here.
 
     Logged here are those that Kubeflow reused from an earlier run, whose MLflow run has them, and those that could not
     be logged because MLflow did not answer.

@@ -40,7 +40,7 @@ def await_killed_ranks(path: Path) -> None:
             while not _is_free(file):
                 if time.monotonic() > until:
                     raise BssError(
-                        f"{path}: orphaned processes of a killed training still work on it. Stop them; `fuser "
+                        f"{path}: orphaned processes of a killed trial still work on it. Stop them; `fuser "
                         f"{progress}` lists them."
                     )
                 time.sleep(POLL_SECONDS)

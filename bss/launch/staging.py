@@ -39,7 +39,7 @@ class NodeFiles:
 
 
 def staging_of(config: Config, data: Store, training: str, attempt: str) -> Staging:
-    """Return the URLs of one attempt at the training named `training`."""
+    """Return the URLs of one attempt at the trial named `training`."""
     assert config.resources.staging is not None
     root = config.resources.staging.rstrip("/")
     place = f"{root}/trainings/{training}"

@@ -168,7 +168,7 @@ def _work(work: Callable[..., Any], *job: Any) -> Any:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, so that a killed pipeline leaves no training running."""
+    """End this process when its parent is gone, so that a killed pipeline leaves no trial running."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

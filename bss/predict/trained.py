@@ -98,7 +98,7 @@ def _description(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise BssError(f"{folder}: no such folder. --run needs the folder of one trial, {_EXAMPLE}.")
     if not (folder / "network.json").exists():
-        raise BssError(f"{folder}: has no finished training (network.json). --run needs a folder such as {_EXAMPLE}.")
+        raise BssError(f"{folder}: has no finished trial (network.json). --run needs a folder such as {_EXAMPLE}.")
     return read_json(folder / "network.json", "train", {"network": dict, "modalities": dict, "classes": list})
 
 

@@ -85,7 +85,7 @@ def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
     palette = colours(matrix["strategies"])
     names = list(matrix["cells"])
     accuracy = [100 * comparison["schedulers"][name]["test_acc"]["mean"] for name in names]
-    label = "Test accuracy of each scheduler with each strategy against what a training costs, in seconds and in steps"
+    label = "Test accuracy of each scheduler with each strategy against what a trial costs, in seconds and in steps"
     with panels(10.5, 4.6, label, 1, 2) as (drawn, finish):
         for axes, (unit, cost) in zip(drawn, _costs(comparison, times).items(), strict=True):
             front = pareto_front(cost, accuracy)

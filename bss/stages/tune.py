@@ -31,11 +31,11 @@ class Tried:
 
     rate: float
     accuracies: tuple[float, ...]
-    """On val, at the selected epoch, by seed; empty if a training diverged."""
+    """On val, at the selected epoch, by seed; empty if a run diverged."""
 
     @property
     def accuracy(self) -> float:
-        """The mean; -1 if a training diverged."""
+        """The mean; -1 if a run diverged."""
         return float(np.mean(self.accuracies)) if self.accuracies else -1.0
 
 

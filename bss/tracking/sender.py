@@ -145,7 +145,7 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
     """
     refused: BssError | None = None
     chosen = [journal for journal in journals(spool) if only(journal)]
-    # The journal of a resumed training is older than the execution that it now belongs to.
+    # The journal of a resumed trial is older than the execution that it now belongs to.
     for journal in sorted(chosen, key=lambda journal: journal.read()[0][0].get("parent") is not None):
         try:
             replay.send(journal)

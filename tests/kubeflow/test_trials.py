@@ -93,7 +93,7 @@ def test_trainings_are_laid_out_as_the_stage_does(pipeline, tmp_path):
     collect_trials(groups, tmp_path / "runs")
     laid_out = {path.relative_to(tmp_path / "runs") for path in (tmp_path / "runs").glob("*/seed=*")}
     assert laid_out == {path.relative_to(folder / "runs") for path in (folder / "runs").glob("*/seed=*")}
-    with pytest.raises(BssError, match="a second training of"):
+    with pytest.raises(BssError, match="a second trial of"):
         collect_trials(groups[:1], tmp_path / "runs")
     shutil.rmtree(groups[0])
     with pytest.raises(BssError, match="not found"):

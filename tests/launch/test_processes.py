@@ -216,7 +216,7 @@ def test_ranks_that_do_not_end_are_reported(tmp_path, monkeypatch):
     (tmp_path / ".trial.scratch").mkdir()
     with (tmp_path / ".trial.scratch" / "progress").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        with pytest.raises(BssError, match="orphaned processes of a killed training still work on it"):
+        with pytest.raises(BssError, match="orphaned processes of a killed trial still work on it"):
             await_killed_ranks(tmp_path / "trial")
     await_killed_ranks(tmp_path / "trial")
     assert not list(tmp_path.iterdir())
