@@ -1,7 +1,7 @@
 """The one exception whose message is meant for the user."""
 
 LIMIT = 20
-"""Most problems listed in one message."""
+"""Maximum number of problems listed in one message."""
 
 
 class BssError(Exception):

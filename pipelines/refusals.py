@@ -26,7 +26,7 @@ class RefusedError(BssError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
-        """Of HTTP."""
+        """HTTP status."""
 
 
 def unreachable(endpoint: "Endpoint", error: Exception) -> BssError:

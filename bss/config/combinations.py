@@ -55,7 +55,7 @@ def epochs_of(config: "Config", name: str) -> int:
 
 
 def strategy_warnings(config: "Config") -> list[str]:
-    """Return what is probably not meant about the strategies that are trained."""
+    """Return warnings about settings of the trained strategies that are probably mistakes."""
     setting = setting_of(config)
     names = dict.fromkeys(combination.strategy for combination in combinations_of(config))
     trained = {name: strategy_of(config, name) for name in names}

@@ -19,7 +19,7 @@ Section = TypeVar("Section")
 MAX_BYTES = 1 << 18
 """Largest params.yaml."""
 MAX_VALUES = 100_000
-"""Most values in it, counted once per alias that repeats them."""
+"""Maximum number of values in it, counted once per alias that repeats them."""
 MAX_DEPTH = 50
 """Deepest nesting of tables and lists."""
 

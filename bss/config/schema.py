@@ -81,7 +81,7 @@ class PrepareConfig:
     decisions: str | None = None
     """What to do with single samples: CSV inside `root` (columns id, decision, value), as of `bss audit --apply`."""
     decide_test: bool = False
-    """Whether decisions may change samples of test; the report then says so."""
+    """Whether decisions may change test samples; the report then mentions it."""
     links: Links = "inside"
     """Symbolic links in the data: inside follows those that stay in `root` or lead into this project's DVC cache;
     follow follows all, so the data's author can make you read any file that you have access to."""

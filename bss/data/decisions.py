@@ -163,7 +163,7 @@ def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
 
 
 def _wrong_value(d: Decision, sample: Sample, classes: list[str], modalities: Collection[str]) -> str:
-    """Return what is wrong with the decision or value of a row, or nothing."""
+    """Return the problems with the decision or value of a row, if any."""
     if d.kind not in KINDS:
         return f"decision {d.kind[:200]!r} is not one of {', '.join(KINDS)}{similar(d.kind, list(KINDS))}"
     if d.kind in ("keep", "drop"):

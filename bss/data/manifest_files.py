@@ -18,7 +18,7 @@ from bss.data.table_contents import PARTS_FIX
 from bss.errors import BssError, raise_problems
 
 MAX_FILES = 100_000
-"""Most files of one manifest: a pattern of a few characters may stand for any number."""
+"""Maximum number of files of one manifest: a pattern of a few characters may stand for any number."""
 PLAIN_SHARD = ".tar"
 SHARDS = (PLAIN_SHARD, ".tar.gz", ".tgz", ".tar.zst")
 """Ends of the names of WebDataset shards."""

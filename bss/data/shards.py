@@ -20,7 +20,7 @@ class Shard:
     """One of several contiguous ranges of the manifest's samples; their sizes differ by at most one."""
 
     number: int
-    """Its number, from 0."""
+    """Number of the shard, from 0."""
     of: int
     """Number of shards; if it exceeds the number of samples, some are empty."""
     data: str

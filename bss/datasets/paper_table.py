@@ -66,7 +66,7 @@ TABLE: dict[str, Listed] = {
         "SGD 0.01, 80 epochs, decay at 60; NVGesture: 100 epochs, batch 4, other constants for three modalities",
     ),
 }
-"""By name of the strategy, in the order of the paper."""
+"""The paper's table, by name of the strategy, in its order."""
 
 
 def table_parameters(name: str, protocol: str) -> Tree:
@@ -92,7 +92,7 @@ def table_parameters(name: str, protocol: str) -> Tree:
 
 
 def table_notes(name: str, protocol: str) -> list[str]:
-    """Return what to know of each row: the paper's accuracy, and how its authors' settings differ."""
+    """Return a note per row: the paper's accuracy, and how its authors' settings differ."""
     dataset = find_dataset(name, "--table")
     lines = [
         "The paper's table: test accuracies in %, at the best test epoch. All rows train here with BSS's settings.",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bss.data.store import Store
 
 SAMPLES = 32
-"""Most samples of a timed step."""
+"""Maximum number of samples of a timed step."""
 STEPS = 4
 """Steps that are timed, after one that is not."""
 

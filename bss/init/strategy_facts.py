@@ -11,10 +11,10 @@ REPLICATION = "a replication with five seeds, plain training 61.59"
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one strategy, by its kind."""
+    """Facts about one strategy, by its kind."""
 
     cost: str
-    """Of a step, in forward and backward passes of all encoders; plain training is 1."""
+    """Cost of a step, in forward and backward passes of all encoders; plain training is 1."""
     published: tuple[str, ...] = ()
     """Accuracies on CREMA-D / Kinetics-Sounds / VGGSound in %, where known, with how they were selected."""
     differences: tuple[str, ...] = ()

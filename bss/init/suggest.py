@@ -39,7 +39,7 @@ class Suggestion:
     manifest: Manifest
     """The manifest, including the val split."""
     guesses: dict[str, Guess]
-    """By modality, in the manifest's order."""
+    """Guesses by modality, in the manifest's order."""
     carved: bool
     """Whether val is split off from train."""
     cautions: list[str]

@@ -134,7 +134,7 @@ def join_execution(config: Config, given: str) -> Execution | None:
 def end_finished(config: Config, execution: Execution) -> None:
     """End the MLflow run of this pipeline run as FINISHED, for the last step that its success needs.
 
-    If the server does not answer, a line says so and the step finish tries again; with tracking.strict it is
+    If the server does not answer, one line reports it and the step finish tries again; with tracking.strict it is
     raised as `BssError`.
     """
     try:

@@ -103,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def require_torchrun() -> None:
     """Raise `BssError` unless torchrun started this process."""
-    lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
-    if lacking:
-        raise BssError(f"{lacking[0]}: missing from the environment. Start `-m bss.launch.rank_main` with torchrun.")
+    missing = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
+    if missing:
+        raise BssError(f"{missing[0]}: missing from the environment. Start `-m bss.launch.rank_main` with torchrun.")
 
 
 def open_inputs(params: Path, store: Path, trial: TrialId) -> tuple[Config, Store]:

@@ -184,7 +184,7 @@ class MultiModalNetwork(nn.Module):
         return outputs.in_fp32()
 
     def activate(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return what heads and fusion take of the encoders' features."""
+        """Return the inputs of heads and fusion, made from the encoders' features."""
         return {name: self.encoders[name].activate(x) for name, x in features.items()}  # type: ignore[operator]
 
     def classify(self, active: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ class CachedObject(NamedTuple):
     """A file in the cache."""
 
     name: str
-    """Its path in this checkout."""
+    """Path in this checkout."""
     kind: str
     """DVC's name of its digest algorithm."""
     digest: str

@@ -79,7 +79,7 @@ def read_comparable(path: Path, config: Config) -> Comparison:
 
 
 def before_after(config: Config, before: Comparison, basis: dict[str, Any]) -> dict[str, Any]:
-    """Return what the decisions between `before` and the comparison with `basis` changed, in points of test accuracy.
+    """Return the effect of the decisions between `before` and the comparison with `basis`, in points of test accuracy.
 
     Per scheduler that both have: the means over the seeds that both have, and their differences paired by seed,
     decided as a family.
@@ -110,7 +110,7 @@ def before_after(config: Config, before: Comparison, basis: dict[str, Any]) -> d
 
 
 def decided_lines(comparison: Comparison) -> list[str]:
-    """Return what was decided about the samples of each split, and by which file."""
+    """Return the decisions about the samples of each split, and the file they come from."""
     counts: dict[str, dict[str, int]] = comparison.get("decisions", {})
     digest = comparison.get(MADE_BY, {}).get("decisions")
     if digest is None and not counts:

@@ -94,7 +94,7 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
 
 
 def final_names(task: Task, has_val: bool, measured: bool = False) -> list[str]:
-    """Return what each metrics.json must have of `task`; `measured`: with the imbalance of the trained network."""
+    """Return the metrics that each metrics.json must have for `task`; `measured`: with its imbalance."""
     names = ["selected_epoch", "steps", "samples", "flops"]
     splits = ("val", "test") if has_val else ("test",)
     for metric in metrics_of(SplitMetric, task):
@@ -106,7 +106,7 @@ def final_names(task: Task, has_val: bool, measured: bool = False) -> list[str]:
 
 
 def epoch_names(task: Task, watched: str) -> list[str]:
-    """Return what each history.csv must have of every epoch of `task`."""
+    """Return the metrics that each history.csv must have per epoch for `task`."""
     every = [metric for metric in metrics_of(Metric, task) if metric.in_every_epoch]
     return [one.column for metric in every for one in metric.series(task.modalities, watched)]
 

@@ -52,7 +52,7 @@ class Checked:
     """The checked manifest, before any file is decoded."""
 
     manifest: Manifest
-    """With a val split if the protocol needs one, and as decided."""
+    """The manifest, with a val split if the protocol needs one, after decisions."""
     original: Manifest
     """The same before the decisions."""
     decided: Decisions

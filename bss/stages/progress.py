@@ -100,7 +100,7 @@ class TrainingProgress(EpochProgress):
     def __init__(self, epochs: Mapping[str, int], console: Console) -> None:
         super().__init__("train", len(epochs), sum(epochs.values()), console)
         self.epochs = epochs
-        """Of each trial, by its name."""
+        """Number of epochs of each trial, by name."""
 
     def epoch(self, trial: str, row: dict[str, Any]) -> None:
         """Count one finished epoch."""

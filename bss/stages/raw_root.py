@@ -72,7 +72,7 @@ def edited(root: str, name: str) -> Iterator[Path]:
 
 @contextmanager
 def _too_large_left(url: str, objects: Mapping[str, StoredObject], files: list[str], folder: Path) -> Iterator[None]:
-    """In the block, leave tables and shards among `files` on S3 if they would take more than half of the free disk."""
+    """Within the block, leave tables and shards of `files` on S3 if they would fill more than half of the free disk."""
     found = [name for name in files if Path(name).suffix in TABLES or is_shard(Path(name))]
     size, free = sum(objects[name].size for name in found), shutil.disk_usage(folder).free
     if size <= free / 2:

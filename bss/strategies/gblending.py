@@ -12,7 +12,7 @@ from bss.strategies.base import Method
 from bss.strategies.hooks import PROBED, Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
 
 LEAST = 1e-4
-"""Of the change of the overfitting, by whose square a gain is divided."""
+"""Smallest change of the overfitting; a gain is divided by its square."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class Opm(Method):
 
 
 def survivors_factor(rates: torch.Tensor, widths: list[int]) -> torch.Tensor:
-    """Return what features that stay are multiplied by, 0-dimensional: 1 over the mean share of them that stays."""
+    """Return the factor of the features that stay, 0-dimensional: 1 over the mean share of them that stays."""
     lost = torch.stack([width * rate for width, rate in zip(widths, rates, strict=True)]).sum() / sum(widths)
     return 1 / (1 - lost).clamp_min(1e-3)
 

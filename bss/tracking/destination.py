@@ -122,7 +122,7 @@ def reason(error: Exception) -> str:
 
 
 def failure(error: Exception) -> tuple[str, str]:
-    """Return what went wrong with the server and the first thing to do about it."""
+    """Return what went wrong with the server, and the first remedy to try."""
     if isinstance(error, ModuleNotFoundError):
         return "cannot be used", "Install it"
     from requests.exceptions import SSLError

@@ -36,7 +36,7 @@ class Execution:
     tracking_uri: str
     experiment: str
     record: str
-    """Its name before MLflow gives it an id."""
+    """Name of the record before MLflow assigns an id."""
     name: str
     tags: dict[str, str] = field(default_factory=dict)
     """Tags of every run of the execution: image and Kubeflow run, if any."""
@@ -137,7 +137,7 @@ def write_tracking(runs: Path, execution: Execution, records: dict[str, str]) ->
 
 
 def read_tracking(runs: Path) -> tuple[Execution, dict[str, str]] | None:
-    """Return what `write_tracking` wrote, or None if the trials have no run."""
+    """Return the record of `write_tracking`, or None if the trials have no run."""
     if not (runs / TRACKING).is_file():
         return None
     known = read_json(runs / TRACKING, "train")

@@ -23,7 +23,7 @@ class Registration:
     """A version of a registered model to make."""
 
     name: str
-    """Of the registered model."""
+    """Name of the registered model."""
     description: str
     tags: dict[str, str]
 

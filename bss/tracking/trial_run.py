@@ -23,7 +23,7 @@ class ModelToLog:
 
     folder: Path
     input_example: dict[str, npt.NDArray[Any]]
-    """Per modality [2, *shape], as stored."""
+    """Inputs per modality, [2, *shape], as stored."""
 
 
 class TrialRun:

@@ -29,7 +29,7 @@ DECIDES = ("pooling", "normalisation", "crop")
 """Keys of an encoder that decide the features of its frozen model, besides the model's files."""
 
 Features = dict[str, npt.NDArray[np.float32]]
-"""By modality, [samples of the store, width], in the store's order."""
+"""Features by modality, [samples of the store, width], in the store's order."""
 
 
 def cacheable(config: Config) -> list[str]:

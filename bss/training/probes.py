@@ -58,7 +58,7 @@ def train_probes(run: StrategyRun, config: TrainConfig, data: SplitData, epochs:
 def _setter(
     run: StrategyRun, optimiser: torch.optim.Optimizer, config: TrainConfig, epoch: int, steps: int
 ) -> Callable[[int], None]:
-    """Return what sets the learning rates of a step of `epoch`."""
+    """Return a function that sets the learning rates of a step of `epoch`."""
 
     def set_rates(step: int) -> None:
         rate = learning_rate(config.optimiser, config.decay, config.epochs, epoch, step, steps)

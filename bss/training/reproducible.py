@@ -40,7 +40,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what determines the last bits of a result on `device`: its model, or the CPU kernels' instruction set."""
+    """Return the property of `device` that determines a result's last bits: GPU model, or CPU instruction set."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.backends.cpu.get_cpu_capability()}"

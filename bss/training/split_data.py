@@ -174,7 +174,7 @@ class SplitData:
 def what_stays(
     input_bytes: int, stored_bytes: int, augmented: bool, device: torch.device
 ) -> Literal["inputs", "stored", "nothing"]:
-    """Return what of a split stays on the device; on CPU not the stored samples, which the OS page cache holds."""
+    """Return what to keep of a split on the device; on CPU not the stored samples, which the OS page cache holds."""
     if not augmented and input_bytes <= CACHE_BYTES:
         return "inputs"
     return "stored" if device.type == "cuda" and stored_bytes <= CACHE_BYTES else "nothing"

@@ -64,7 +64,7 @@ class StrategyRun:
         self.encode: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = network.encode
         """What turns call; may be replaced by a compiled one."""
         self.step = 0
-        """Of the epoch, from 0; what is drawn depends on it."""
+        """Step of the epoch, from 0; random draws depend on it."""
         state = moved(strategy.start(setting, self.modules, network.classes), self.device)
         self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
         self.context.labels = labels
@@ -237,7 +237,7 @@ class StrategyRun:
         self._gathered, self._apart = None, []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides the steps that come next, besides the network and the optimiser."""
+        """Return the state that determines the next steps, besides the network and the optimiser."""
         plan = self.context.plan
         weights = None if plan.weights is None else [plan.weights.fused, dict(plan.weights.unimodal)]
         frozen = [list(group) for group in plan.frozen]

@@ -27,7 +27,7 @@ from bss.training.start_strategy import UNIMODAL, Teachers, config_for
 from bss.training.trial_spec import Trial, TrialId, describe_trial
 
 TEACHERS = ".teachers"
-"""In the folder of all trials, or beside a trial that is alone: a folder per seed, named by its key."""
+"""Folder in the folder of all trials, or next to a single trial, with a folder per seed, named by its key."""
 ROW = ("uniform", "teachers")
 
 

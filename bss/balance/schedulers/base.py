@@ -62,7 +62,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def basis(self, n: int, scores: Floats | None, seed: int, labels: npt.ArrayLike | None = None) -> Any:
-        """Return what `sequence` draws from, for `n` samples with these scores [n] (None without `needs_scores`).
+        """Return the basis from which `sequence` draws, for `n` samples with scores [n] (None without `needs_scores`).
 
         It is recomputed whenever the scores change.
         """

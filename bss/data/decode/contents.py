@@ -12,7 +12,7 @@ HEAD = 512
 CHUNK = 1 << 20
 """Chunk size in bytes for files that begin with zeros."""
 WORDS = 40
-"""Most characters of a text quoted in messages."""
+"""Maximum number of characters of a text quoted in messages."""
 
 
 class Content(NamedTuple):
@@ -169,7 +169,7 @@ def suffix_for(data: bytes) -> str:
 
 
 def _content_in(head: bytes) -> Content | None:
-    """Return what a file holds by its first `HEAD` bytes."""
+    """Return the kind of content of a file, judged by its first `HEAD` bytes."""
     marked = (content for at, mark, content in _MARKS if head[at : at + len(mark)] == mark)
     packets = len(head) > 376 and head[0] == head[188] == head[376] == 0x47
     return next(marked, _MPEG_TS if packets else _marked_text(head))

@@ -46,7 +46,7 @@ class Tables:
 
     columns: list[str]
     rows: Iterator[Row]
-    """With numbers that are unique and ascending over all files."""
+    """Rows with numbers that are unique and ascending over all files."""
     contents: Contents
     """The files inside; complete after the last row."""
     faults: dict[int, list[str]] = field(default_factory=dict)

@@ -65,7 +65,7 @@ class Found:
 
     key: str
     members: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """By column: the member's extension, and its number in the shard."""
+    """The member's extension and its number in the shard, by column."""
     problems: list[str] = field(default_factory=list)
 
 

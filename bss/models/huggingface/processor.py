@@ -19,20 +19,20 @@ EXTRACTORS = ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor", "ASTFeature
 
 @dataclass(frozen=True)
 class ImageProcessing:
-    """What a processor does to images."""
+    """How a processor treats images."""
 
     mean: tuple[float, ...]
-    """Of pixels in [0, 1], per channel; empty if it does not normalise."""
+    """Mean of pixels in [0, 1], per channel; empty if it does not normalise."""
     deviation: tuple[float, ...]
     height: int | None
-    """Of its output in pixels; None if any."""
+    """Height of its output in pixels; None if any."""
     width: int | None
     shortest: int | None
     """Pixels of the shorter side, if it fixes that alone."""
 
 
 def image_processing(architecture: Architecture, modality: str) -> ImageProcessing | None:
-    """Return what the model's processor does to images; None if the model has none.
+    """Return how the model's processor treats images; None if the model has no processor.
 
     Raises `BssError` if it scales pixels in another way than to [0, 1] first.
     """
