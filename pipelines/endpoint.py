@@ -102,7 +102,8 @@ def read_cookies(path: Path, url: str) -> str:
             "such as oauth2_proxy_kubeflow=..., or cookies in Netscape's format, as `curl --cookie-jar` writes them."
         )
     if not text.isascii():
-        raise BssError(f"--cookie-file {path}: holds letters that no cookie has, such as {_strange(text)!r}.")
+        strange = _strange(text)
+        raise BssError(f"--cookie-file {path}: contains characters that are invalid in a cookie, such as {strange!r}.")
     return "; ".join(pairs)
 
 
@@ -144,7 +145,7 @@ def make_endpoint(
     if redact(url) != url:
         raise BssError(f"--endpoint {redact(url)}: holds a password. Use --token-file or --cookie-file.")
     if "#" in url or "?" in url:
-        raise BssError(f"--endpoint {url}: leave out what begins with # or ?: it belongs to the UI.")
+        raise BssError(f"--endpoint {url}: remove the part that begins with # or ?; it belongs to the UI.")
     found = None if cookie_file or token_file else os.environ.get(TOKEN)
     token = _token(TOKEN, found) if found else None
     if not (token or cookie_file or token_file):

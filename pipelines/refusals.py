@@ -41,7 +41,7 @@ def unreachable(endpoint: "Endpoint", error: Exception) -> BssError:
         )
     if "ProxyError" in type(error).__name__ or "ProxyError" in reason:
         return BssError(
-            f"{endpoint.url}: the proxy that HTTP_PROXY or HTTPS_PROXY names gives no connection to it. Correct it, or "
+            f"{endpoint.url}: the proxy in HTTP_PROXY or HTTPS_PROXY cannot reach it. Correct it, or "
             "add the address to NO_PROXY."
         )
     if "SSLError" in type(error).__name__ or "[SSL" in reason:

@@ -101,7 +101,7 @@ def read_decisions(
         raise BssError(
             f"{path}: row {tests[0].row} and {len(tests) - 1} more change samples of test, which makes results "
             "incomparable with those on the original test split. Remove these rows, or set prepare.decide_test: true; "
-            "the report then says so."
+            "the report then mentions it."
         )
     found = Decisions(digest_file(path), {d.id: d for d in decisions})
     _require_some_left(path, manifest, found.applied_to(manifest))

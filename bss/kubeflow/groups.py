@@ -72,8 +72,8 @@ def read_group(plans: Path, group: int, digest: str) -> list[dict[str, Any]]:
     groups = read_json(plans / GROUPS, "schedule", {"groups": list})["groups"]
     if not 0 <= group < len(groups) or digest_json(groups[group]) != digest:
         raise BssError(
-            f"{plans / GROUPS}: has no group {group} of digest {digest[:12]}: these plans are of another run. Run the "
-            "pipeline without its cache."
+            f"{plans / GROUPS}: has no group {group} of digest {digest[:12]}: these plans belong to another run. "
+            "Rerun the pipeline without its cache."
         )
     found: list[dict[str, Any]] = groups[group]
     return found

@@ -175,7 +175,7 @@ def _pod_patch(asked: NodePods) -> Any:
 
 
 def _security_context(asked: NodePods) -> dict[str, Any] | None:
-    """Return the security context that Pod Security `restricted` demands of a container, as kfp does for its own pods."""
+    """Return the security context that Pod Security `restricted` demands of a container, as kfp adds to its own."""
     if asked.security_context is None:
         return None
     wanted = asked.security_context

@@ -80,7 +80,7 @@ def _check_code(trial: Trial, key: str) -> None:
         code = code_version()
         state = " with changes" if code["modified"] else ""
         raise BssError(
-            f"the image of the nodes has different code than their starter: commit {code['commit']}{state}. "
+            f"the nodes' image has different code than the process that starts them: commit {code['commit']}{state}. "
             "Build it from the same files (`make image`) and set BSS_IMAGE to it."
         )
 

@@ -49,7 +49,7 @@ def train(
     """
     data = Store.open(store)
     if config.protocol == "honest" and not len(data.rows("val")):
-        raise BssError(f"{store}: has no val, which protocol honest needs for selection. Rerun `bss prepare` with it.")
+        raise BssError(f"{store}: has no val split, which protocol honest needs for selection. Rerun `bss prepare`.")
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)

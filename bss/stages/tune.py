@@ -62,7 +62,7 @@ def tune(
         raise BssError(f"--epochs {epochs}: must be at least 1.")
     data = Store.open(store)
     if not len(data.rows("val")):
-        raise BssError(f"{store}: has no val, by which learning rates are compared; the test split is never used.")
+        raise BssError(f"{store}: has no val split to compare learning rates on; the test split is never used.")
     rate = config.train.optimiser.learning_rate
     rates = rate_grid(rate / 10 if low is None else low, rate * 10 if high is None else high, points)
     place = _place(params) if write else None

@@ -24,7 +24,7 @@ def require_monitors(gpu: bool, say: Callable[[str], None]) -> None:
         fix = "Run `pip install psutil`, or set it to false."
         raise BssError(f"tracking.system_metrics: psutil is not installed. {fix}")
     if gpu and find_spec("pynvml") is None and find_spec("pyrsmi") is None:
-        say("tracking.system_metrics: has nothing on GPUs without nvidia-ml-py. Run `pip install nvidia-ml-py`.")
+        say("tracking.system_metrics: cannot log GPUs without nvidia-ml-py. Run `pip install nvidia-ml-py`.")
 
 
 @contextmanager

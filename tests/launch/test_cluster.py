@@ -263,7 +263,7 @@ def cut(log):
 def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path):
     config = changed(pipeline, nodes=2)
     trial = replace(trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL), key="0" * 64)
-    with pytest.raises(BssError, match=r"node-\d: the image of the nodes has different code than their starter"):
+    with pytest.raises(BssError, match=r"node-\d: the nodes' image has different code than the process that starts"):
         train_on_nodes(trial, config, small_store, lambda row: None)
     assert cluster.jobs == {}
 

@@ -89,7 +89,7 @@ class CheckpointStore:
         try:
             remove_folder(self.url)
         except BssError as error:
-            self.say(f"{error}\nThe checkpoints of a finished training remain there.")
+            self.say(f"{error}\nThe checkpoints of a finished trial remain there.")
 
     def _names(self, client: Any) -> list[str]:
         pages = client.get_paginator("list_objects_v2")
