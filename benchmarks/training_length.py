@@ -20,7 +20,7 @@ SCHEDULERS = ("uniform", "random-ranking", "bss-h", "bss-h-trimmed", "bss-l", "b
 HEAD = ["epochs", "scheduler", "test accuracy, %", "vs uniform", "vs random ranking", "last epoch, %", "steps"]
 TEXT = """# How long to train
 
-The built-in data ([results.md](results.md)) with trainings of different lengths. The curriculum opens over the first
+The built-in data ([results.md](results.md)) with trials of different lengths. The curriculum opens over the first
 third of the epochs and the learning rate falls after two thirds, as in `params.yaml`; the warm-up of the score stays at
 three epochs. The schedulers of one length are compared together: five against each reference.
 """

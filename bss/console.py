@@ -10,7 +10,7 @@ from rich.text import Text
 PLAIN_WIDTH = 120
 """Width of tables that go to a file or a pipe."""
 LISTED = 30
-"""Most rows printed of a long table."""
+"""Maximum number of rows printed of a long table."""
 
 
 def make_console() -> Console:

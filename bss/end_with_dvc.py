@@ -19,7 +19,7 @@ VARIABLE = "DVC_STAGE"
 def end_with_dvc() -> None:
     """Send this process SIGTERM when the `dvc` that started it as a stage ends; otherwise do nothing.
 
-    A training then saves its state, as on any SIGTERM. Without Linux's /proc and pidfd nothing is watched.
+    A trial then saves its state, as on any SIGTERM. Without Linux's /proc and pidfd nothing is watched.
     """
     dvc = _find_dvc() if os.environ.get(VARIABLE) else None
     if dvc is None or not hasattr(os, "pidfd_open"):

@@ -1,7 +1,7 @@
 """The one exception whose message is meant for the user."""
 
 LIMIT = 20
-"""Most problems listed in one message."""
+"""Maximum number of problems listed in one message."""
 
 
 class BssError(Exception):
@@ -12,7 +12,7 @@ class BssError(Exception):
     """
 
 
-def raise_problems(source: str, problems: list[str], cure: str) -> None:
+def raise_problems(source: str, problems: list[str], fix: str) -> None:
     """Raise one `BssError` that lists up to 20 of `problems` and counts the rest; return if there are none."""
     if not problems:
         return
@@ -20,7 +20,7 @@ def raise_problems(source: str, problems: list[str], cure: str) -> None:
     lines += [f"  {problem}" for problem in problems[:LIMIT]]
     if len(problems) > LIMIT:
         lines.append(f"  ... and {len(problems) - LIMIT} more")
-    raise BssError("\n".join([*lines, cure]))
+    raise BssError("\n".join([*lines, fix]))
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LARGEST = 64
-"""Most items in a block."""
+"""Maximum number of items in a block."""
 PER_THREAD = 8
 """Blocks for each thread, unless they would be larger: items differ in cost, and no thread should wait for another."""
 

@@ -52,7 +52,7 @@ def write_provenance(
 def provenance(
     stage: str, inputs: dict[str, str], parameters: dict[str, Any], more: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return what `write_provenance` writes."""
+    """Return the content of the file that `write_provenance` writes."""
     environment = {"python": platform.python_version(), "machine": platform.machine(), **_libraries()}
     return {
         "schema_version": 1,

@@ -63,7 +63,7 @@ class Cluster:
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for a registry that requires a password."""
     parallel_trainings: int = 0
-    """Concurrent trainings, and before them measurings; 0 leaves the number to the cluster."""
+    """Concurrent trials, and before them measurements; 0 leaves the number to the cluster."""
     trials_per_pod: int = 1
     """Trainings that a pod trains one after the other; 0 chooses so that a pod trains about an hour, as measured."""
     prepare_shards: int = 1
@@ -74,7 +74,7 @@ class Cluster:
     measure: Pods = field(default_factory=Pods)
     """Measuring trains the warm-up network and passes over all training data; the audit has the same pod."""
     train: Pods = field(default_factory=Pods)
-    """Each training; on several nodes, the pod of each node."""
+    """Each trial; on several nodes, the pod of each node."""
     light: Pods = field(default_factory=lambda: Pods(cpu="500m", memory="1Gi"))
     """start and finish, which look and record and compute nothing."""
     others: Pods = field(default_factory=Pods)

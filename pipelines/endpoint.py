@@ -79,7 +79,7 @@ def _token(source: str, text: str) -> str:
     if not token or any(character.isspace() for character in token):
         raise BssError(f"{source}: holds {'nothing' if not token else 'more than one word'}, not a token.")
     if not token.isascii():
-        raise BssError(f"{source}: holds letters that no token has, such as {_strange(token)!r}.")
+        raise BssError(f"{source}: contains characters that are invalid in a token, such as {_strange(token)!r}.")
     return token
 
 
@@ -102,7 +102,8 @@ def read_cookies(path: Path, url: str) -> str:
             "such as oauth2_proxy_kubeflow=..., or cookies in Netscape's format, as `curl --cookie-jar` writes them."
         )
     if not text.isascii():
-        raise BssError(f"--cookie-file {path}: holds letters that no cookie has, such as {_strange(text)!r}.")
+        strange = _strange(text)
+        raise BssError(f"--cookie-file {path}: contains characters that are invalid in a cookie, such as {strange!r}.")
     return "; ".join(pairs)
 
 
@@ -144,7 +145,7 @@ def make_endpoint(
     if redact(url) != url:
         raise BssError(f"--endpoint {redact(url)}: holds a password. Use --token-file or --cookie-file.")
     if "#" in url or "?" in url:
-        raise BssError(f"--endpoint {url}: leave out what begins with # or ?: it belongs to the UI.")
+        raise BssError(f"--endpoint {url}: remove the part that begins with # or ?; it belongs to the UI.")
     found = None if cookie_file or token_file else os.environ.get(TOKEN)
     token = _token(TOKEN, found) if found else None
     if not (token or cookie_file or token_file):
@@ -167,7 +168,7 @@ def _authorities(option: Path | None, variables: Mapping[str, str]) -> Path | No
                 ssl.create_default_context(cafile=str(path))
             except OSError as error:  # ssl.SSLError too
                 what = "holds no certificate" if path.is_file() else "not a file"
-                cure = "Name the file with the certificate of your authority, in PEM."
-                raise BssError(f"{name} {path}: {what}. {cure}") from error
+                fix = "Name the file with the certificate of your authority, in PEM."
+                raise BssError(f"{name} {path}: {what}. {fix}") from error
             return path
     return None

@@ -126,7 +126,7 @@ def build_pipeline(
                 decides = {"parameters": started.outputs["audit"], "digest": store_digest}
                 audited["audit"] = on(audit(**decides, store=store), cluster.measure, image).outputs["found"]
             with dsl.ParallelFor(
-                started.outputs["Output"], name="measurings", parallelism=cluster.parallel_trainings
+                started.outputs["Output"], name="measurements", parallelism=cluster.parallel_trainings
             ) as one:
                 measured = on(
                     measure(parameters=one.parameters, digest=one.digest, store=store),
@@ -147,7 +147,7 @@ def build_pipeline(
             )
             scores, plans = scheduled.outputs["scores"], scheduled.outputs["plans"]
             with dsl.ParallelFor(
-                scheduled.outputs["Output"], name="trainings", parallelism=cluster.parallel_trainings
+                scheduled.outputs["Output"], name="trials", parallelism=cluster.parallel_trainings
             ) as one:
                 trained = on(
                     train(

@@ -26,7 +26,7 @@ class RefusedError(BssError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
-        """Of HTTP."""
+        """HTTP status."""
 
 
 def unreachable(endpoint: "Endpoint", error: Exception) -> BssError:
@@ -41,7 +41,7 @@ def unreachable(endpoint: "Endpoint", error: Exception) -> BssError:
         )
     if "ProxyError" in type(error).__name__ or "ProxyError" in reason:
         return BssError(
-            f"{endpoint.url}: the proxy that HTTP_PROXY or HTTPS_PROXY names gives no connection to it. Correct it, or "
+            f"{endpoint.url}: the proxy in HTTP_PROXY or HTTPS_PROXY cannot reach it. Correct it, or "
             "add the address to NO_PROXY."
         )
     if "SSLError" in type(error).__name__ or "[SSL" in reason:
@@ -65,9 +65,9 @@ def _describe(endpoint: "Endpoint", status: int, headers: Mapping[str, str], bod
     if status in REDIRECTS:
         return _redirect(endpoint, status, url, urljoin(url, headers.get("location") or ""))
     if html and status in (200, 401, 403) and LOGIN.search(body):
-        return f"shows a login page (status {status}). {_cure(endpoint)}"
+        return f"shows a login page (status {status}). {_fix(endpoint)}"
     if status == HTTPStatus.UNAUTHORIZED:
-        return f"{f'refuses {asked}' if asked else 'asks for a token'} (status 401). {_cure(endpoint)}{said}"
+        return f"{f'refuses {asked}' if asked else 'asks for a token'} (status 401). {_fix(endpoint)}{said}"
     if status == HTTPStatus.FORBIDDEN:
         return f"{'forbids this' if asked else 'forbids this without a token'} (status 403). {_rights(endpoint)}{said}"
     if words and status >= HTTPStatus.BAD_REQUEST and status != HTTPStatus.NOT_FOUND:
@@ -85,7 +85,7 @@ def _redirect(endpoint: "Endpoint", status: int, url: str, location: str) -> str
         better = location.removesuffix(url.removeprefix(endpoint.url))
         return f"has moved (status {status}). Use --endpoint {better}."
     place = f"{there.scheme}://{there.netloc}{there.path}"
-    return f"leads to a login page (status {status}, {place}). {_cure(endpoint)}"
+    return f"leads to a login page (status {status}, {place}). {_fix(endpoint)}"
 
 
 def server_words(body: str) -> str:
@@ -109,7 +109,7 @@ def _credentials(endpoint: "Endpoint") -> str:
     return "this token" if endpoint.token else ""
 
 
-def _cure(endpoint: "Endpoint") -> str:
+def _fix(endpoint: "Endpoint") -> str:
     if endpoint.cookie_file is not None:
         return (
             f"The session in {endpoint.cookie_file} has expired or is of another site: log in with a browser and "
@@ -128,6 +128,6 @@ def _cure(endpoint: "Endpoint") -> str:
 def _rights(endpoint: "Endpoint") -> str:
     who = _credentials(endpoint)
     if not who:
-        return _cure(endpoint)
+        return _fix(endpoint)
     where = f"in the namespace {endpoint.namespace}" if endpoint.namespace else "there; perhaps --namespace is missing"
     return f"The account of {who} is known but has no rights {where}: ask for the role kubeflow-edit."

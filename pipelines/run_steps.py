@@ -200,7 +200,7 @@ def _inputs(step: Node) -> dict[str, Any]:
 
 
 def _purpose(inputs: Mapping[str, Any]) -> str:
-    """Return what a step with these values is for: its trainings, its seed or its shard."""
+    """Return what a step with these values is for: its trials, its seed or its shard."""
     if "shards" in inputs and "shard" in inputs:
         return f"shard {int(inputs['shard']) + 1} of {int(inputs['shards'])}"
     trials = [one for one in (inputs, *_tables(inputs)) if "scheduler" in one and "seed" in one]

@@ -33,7 +33,7 @@ class Server:
     """What an installation says of itself."""
 
     tag: str
-    """Its version, such as 2.17.0; "" if it does not say."""
+    """Version, such as 2.17.0; "" if unknown."""
     multi_user: bool
     """Whether runs belong to the namespace of a profile."""
 

@@ -71,10 +71,10 @@ def _suggested_path(config: Config) -> str:
     return "data/birds" if root.is_absolute() or ".." in root.parts else shlex.quote(root.as_posix())
 
 
-def _require_no_secret(option: str, address: str, cure: str) -> None:
+def _require_no_secret(option: str, address: str, fix: str) -> None:
     """Raise `BssError` if `address` contains a password: everybody who sees a run sees its parameters."""
     if redact(address) != address and address.startswith("http"):
-        raise BssError(f"{option} {redact(address)}: contains a password, visible to all who see the run. {cure}")
+        raise BssError(f"{option} {redact(address)}: contains a password, visible to all who see the run. {fix}")
 
 
 def check_image(image: str) -> None:

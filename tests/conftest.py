@@ -175,7 +175,7 @@ def pipeline(small_root, small_store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """PyTorch computes with one thread, as in a training."""
+    """PyTorch computes with one thread, as in a trial."""
     import torch
 
     threads = torch.get_num_threads()
@@ -256,7 +256,7 @@ def strict_aws(aws, monkeypatch):
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """Give freed memory back after each file: a training has glibc keep it, and workers would grow to 2 GB."""
+    """Give freed memory back after each file: a trial has glibc keep it, and workers would grow to 2 GB."""
     if nextitem is None or nextitem.path != item.path:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -17,7 +17,7 @@ FORKS = Path(__file__).with_name("forks")
 
 LIBRARIES = (
     "torch",
-    "torch._dynamo",  # torch imports it in a training's first step
+    "torch._dynamo",  # torch imports it in a trial's first step
     "torch.distributed",
     "alembic.command",
     "dvc.api",

@@ -156,7 +156,7 @@ def test_dvc_yaml_has_the_parameters(stage):
     assert set(stage_of(stage)["params"]) | generated == set(DECIDING[stage].parameters)
 
 
-RECORDED = {"train": {"bss/tracking", "bss/stages/track_trainings.py"}}
+RECORDED = {"train": {"bss/tracking", "bss/stages/track_trials.py"}}
 """What decides the MLflow runs of a stage, and not its result."""
 
 

@@ -26,6 +26,6 @@ def read_contributions(trial: Path, store: Store) -> dict[str, npt.NDArray[np.fl
     if not np.array_equal(table.whole_numbers("index"), rows):
         raise BssError(
             f"{path}: its {len(table)} samples are not the {len(rows)} training samples of {store.path}. `bss train` "
-            f"keeps finished trainings, so remove {trial}, then rerun it."
+            f"keeps finished trials, so remove {trial}, then rerun it."
         )
     return {name: table.numbers(column) for name, column in columns.items()}

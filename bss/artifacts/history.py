@@ -1,4 +1,4 @@
-"""history.csv: one row per epoch of a training."""
+"""history.csv: one row per epoch of a trial."""
 
 import csv
 from pathlib import Path

@@ -12,7 +12,7 @@ from bss.errors import BssError
 
 REPAIRS = "repairs.parquet"
 LABEL = -1
-"""In place of a modality's number: the label is to blame, so the sample has no loss."""
+"""Stands in for a modality's number: the label is to blame, so the sample has no loss."""
 Ints = npt.NDArray[np.int64]
 
 
@@ -25,7 +25,7 @@ class Repairs:
     index: Ints
     """Row of the sample in the store, [k]."""
     modality: list[str | None]
-    """The one that was hidden; None if the label was to blame, [k]."""
+    """Hidden modality; None if the label was to blame, [k]."""
 
 
 def write_repairs(
@@ -52,12 +52,12 @@ def write_repairs(
 
 
 def read_repairs(path: Path, rows: Ints, modalities: list[str]) -> Repairs:
-    """Return what the file says about train, whose rows in the store are `rows`; raises `BssError` if it is damaged."""
+    """Return the file's content for train, whose rows in the store are `rows`; raises `BssError` if it is damaged."""
     table = open_table(path, "train", ("epoch", "index", "modality"))
     found = Repairs(table.whole_numbers("epoch"), table.whole_numbers("index"), table.optional_texts("modality"))
     if not set(found.index.tolist()) <= set(rows.tolist()) or not set(found.modality) <= {None, *modalities}:
         raise BssError(
-            f"{path}: names samples or modalities that train does not have. `bss train` keeps finished trainings, so "
+            f"{path}: names samples or modalities that train does not have. `bss train` keeps finished trials, so "
             f"remove {path.parent}, then rerun it."
         )
     return found

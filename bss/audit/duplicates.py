@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 Stored = npt.NDArray[Any] | Sounds
 
 DIMENSIONS = 256
-"""Of a descriptor; longer ones are projected at random. Of cosines near 1 that changes (1 - cosine^2) / 16 at most."""
+"""Length of a descriptor; longer ones are projected at random, which changes a cosine near 1 by (1 - cosine^2) / 16."""
 GRID = 16
 """Points of a descriptor along each axis of a spectrogram or picture."""
 FLOOR = 1e-3

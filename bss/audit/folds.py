@@ -77,10 +77,11 @@ def assign_folds(labels: Ints, components: Ints, trained: npt.NDArray[np.bool_],
 
 
 def judged_by(fold: Ints, labels: Ints, trained: npt.NDArray[np.bool_], copies: Ints, number: int) -> tuple[Ints, Ints]:
-    """Return what network `number` trains on and what it predicts, as positions int64 [k] and [m].
+    """Return the samples that network `number` trains on and predicts, as positions int64 [k] and [m].
 
-    It predicts its own fold and the samples of no fold, but none whose label it has never seen: it would deny any. It
-    trains on the others but those that share the value of `copies` int64 [n] with one of these.
+    It predicts its own fold and the samples of no fold. It skips samples whose class is absent from its training folds,
+    and trains on the remaining samples minus copies of those it predicts: samples with the same value in `copies`
+    int64 [n].
     """
     own = (fold == number) | (fold == ANY)
     trains = np.flatnonzero(trained & (fold != number) & ~np.isin(copies, copies[own]))

@@ -30,7 +30,7 @@ KEY = "key.json"
 PREDICTION = "network-prediction"
 """Name of what the whole network predicts, kept beside its heads' logits for comparisons; no modality can have it."""
 Logits = dict[str, npt.NDArray[np.float32]]
-"""By modality, [n, classes]."""
+"""Logits by modality, [n, classes]."""
 
 
 @dataclass(frozen=True)

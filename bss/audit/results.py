@@ -63,16 +63,16 @@ def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], Table]:
     """Return audit.json and the table of an audit of `store`; raise `BssError` if it is of another one or damaged."""
     summary = read_json(folder / SUMMARY, "audit", {"provenance": dict, "table": str})
     if summary["provenance"].get("inputs", {}).get("store") != store.digest:
-        raise BssError(f"{folder}: is an audit of another store than {store.path}. Run `bss audit` again.")
+        raise BssError(f"{folder}: is an audit of another store, not of {store.path}. Run `bss audit` again.")
     if not (folder / TABLE).is_file() or digest_file(folder / TABLE) != summary["table"]:
-        raise BssError(f"{folder / TABLE}: is not the table of {folder / SUMMARY}. Run `bss audit` again.")
+        raise BssError(f"{folder / TABLE}: does not belong to {folder / SUMMARY}. Run `bss audit` again.")
     of_verdict = ("kind", "probability", "blame", "suggested", "suggested_confidence")
     columns = ("id", "split", "class", *of_verdict, "duplicate_of", "leakage")
     return summary, open_table(folder / TABLE, "audit", columns)
 
 
 def audit_files(folder: Path, store: Store) -> dict[str, Path]:
-    """Return the files of the audit in `folder` by name; none if it is not of `store`, or there is none.
+    """Return the files of the audit in `folder` by name. Empty if there is no audit, or if it belongs to another store.
 
     The page is among them if it is a single file of at most 48 MiB.
     """

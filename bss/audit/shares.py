@@ -8,7 +8,7 @@ from bss.balance.auditing import share
 
 Columns = Mapping[str, Sequence[Any]]
 Shares = dict[str, dict[str, Any]]
-"""By kind: share, low, high (95 %), n samples that it is of, and how many of them are likely of that kind."""
+"""Per kind: share, low, high (95 %), number n of samples considered, and how many of them are likely of that kind."""
 MOST_LISTED = 10
 """Groups or classes in the terminal."""
 

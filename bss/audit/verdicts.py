@@ -32,7 +32,7 @@ class Verdicts:
     suggested_confidence: Floats
     """[n]: its probability if the label is wrong."""
     temperatures: list[dict[str, float]]
-    """Of each part that was fitted, by modality."""
+    """Temperatures by modality, one dict per part that was fitted."""
 
     @property
     def probability(self) -> Floats:

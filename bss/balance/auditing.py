@@ -55,7 +55,7 @@ ALIKE_DEVIATION = 1.0
 
 
 Observed = tuple[Tensor, Tensor, Tensor]
-"""Of k samples: logits float64 [modalities, k, classes], labels int64 [k], log odds of emptiness float64 [empty, k]."""
+"""k samples: logits float64 [modalities, k, classes], labels int64 [k], log odds of emptiness float64 [empty, k]."""
 
 
 class Explanation(NamedTuple):

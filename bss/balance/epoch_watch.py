@@ -28,7 +28,7 @@ class EpochWatch:
             self._warn(
                 "backwards",
                 f"the epoch goes back from {epoch} to {following}, but scores and observations do not. Make a new "
-                "SequenceSampler for a new training; after load_state_dict start the loop at sampler.epoch, and set "
+                "SequenceSampler for a new run; after load_state_dict start the loop at sampler.epoch, and set "
                 "a trainer to resume from the same epoch",
             )
         elif self.furthest and steps - self.furthest >= spare:

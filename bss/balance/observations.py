@@ -11,7 +11,7 @@ NEVER = -2
 """Epoch of an unobserved sample; -1 marks observations before the first `set_epoch`."""
 
 MOST_WAITING = 1 << 20
-"""Most pending numbers of a criterion: each takes several times its memory in the table."""
+"""Maximum number of pending numbers of a criterion: each takes several times its memory in the table."""
 
 
 class Observations:

@@ -50,9 +50,9 @@ def is_sharded_outside(ranks: int) -> bool:
 
 
 def _consumers(frame: FrameType | None) -> list[Any]:
-    """Return the objects that iterate something, or are Accelerate's, in `frame` and its callers.
+    """Collect iterators and Accelerate loaders from the call stack, starting at `frame`.
 
-    No others: looking at the variables of a frame keeps them alive as long as it runs, a training loop's batch too.
+    Nothing else: reading a frame's variables keeps them alive as long as it runs, a training loop's batch too.
     """
     found = []
     while frame is not None:

@@ -29,7 +29,7 @@ def add_data_commands(add: Add) -> None:
     )
     which.add_argument("--dataset", metavar="NAME", help="a published dataset, as listed by `bss presets`")
     sub.add_argument("--root", type=Path, help="folder of the published dataset")
-    sub.add_argument("--protocol", choices=("honest", "published"), help="of the published dataset; default: honest")
+    sub.add_argument("--protocol", choices=("honest", "published"), help="protocol of the dataset; default: honest")
     sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
     sub.add_argument("--output", type=Path, default=PARAMS, help="default: %(default)s")
     add_links(sub, "prepare.links; follow: also read files outside the folder through links. Default: %(default)s")
@@ -38,7 +38,7 @@ def add_data_commands(add: Add) -> None:
     sub.add_argument("name", nargs="?", help="print all parameters of this preset")
     sub.add_argument("--protocol", choices=("honest", "published"), default="honest", help="default: %(default)s")
     sub.add_argument("--method", choices=METHODS, help=METHOD_HELP)
-    sub.add_argument("--table", action="store_true", help="with the strategies that the paper compares with")
+    sub.add_argument("--table", action="store_true", help="include the strategies that the paper compares with")
     sub = add("prepare", _prepare, "stage 1: decode the data into a store")
     add_paths(sub, STORE)
     sub.add_argument(
@@ -81,7 +81,7 @@ def _init(options: argparse.Namespace) -> None:
     if options.manifest is not None:
         if str(options.manifest).startswith("s3:/"):
             raise BssError(
-                "--manifest: is on S3, and bss init looks into files on disk. Download the manifest with some samples, "
+                "--manifest: is on S3, but bss init needs files on disk. Download the manifest with some samples, "
                 "run it on those, then set prepare.root to s3://bucket/prefix in the params.yaml that it writes."
             )
         if any(value is not None for value in (options.root, options.protocol, options.method)):

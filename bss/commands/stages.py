@@ -33,10 +33,12 @@ def add_stage_commands(add: Add) -> None:
     sub.add_argument("--seed", type=int, action="append", help="train only this seed; repeatable")
     sub = add("tune", _tune, "search the learning rate for uniform shuffling on val, for all rows to share")
     add_paths(sub, STORE, TUNE)
-    sub.add_argument("--low", type=above_zero, metavar="RATE", help="least rate (default: a tenth of the configured)")
-    sub.add_argument("--high", type=above_zero, metavar="RATE", help="greatest rate (default: ten times it)")
+    sub.add_argument(
+        "--low", type=above_zero, metavar="RATE", help="lowest rate (default: a tenth of the configured rate)"
+    )
+    sub.add_argument("--high", type=above_zero, metavar="RATE", help="highest rate (default: 10x the configured rate)")
     sub.add_argument("--points", type=int, default=5, help="log-spaced rates to try; default: %(default)s")
-    sub.add_argument("--epochs", type=int, help="epochs of each training (default: train.epochs)")
+    sub.add_argument("--epochs", type=int, help="epochs of each run (default: train.epochs)")
     sub.add_argument("--seed", type=int, action="append", help="train with this seed; repeatable (default: the first)")
     sub.add_argument("--write", action="store_true", help="set the best rate in the parameter file")
     sub = add("compare", _compare, "stage 5: compare the schedulers over the seeds")
@@ -44,7 +46,7 @@ def add_stage_commands(add: Add) -> None:
     sub.add_argument("--before", type=Path, metavar="JSON", help="an earlier comparison.json, before decisions")
     sub = add("audit", _audit, "find wrong pairs, and which modality is to blame")
     add_paths(sub, STORE, AUDIT)
-    sub.add_argument("--if-enabled", action="store_true", help="audit nothing unless audit.enabled is true")
+    sub.add_argument("--if-enabled", action="store_true", help="do nothing unless audit.enabled is true")
     sub.add_argument(
         "--apply",
         type=probability,
@@ -80,7 +82,7 @@ def _train(options: argparse.Namespace) -> None:
         trials = [trial for trial in trials if not asked or getattr(trial, key) in asked]
     asked_for_some = any(getattr(options, key) for key in TrialId._fields)
     if not trials:
-        raise BssError(f"{options.params}: combinations has none of --scheduler with one of --strategy.")
+        raise BssError(f"{options.params}: no entry of `combinations` matches both --scheduler and --strategy.")
     train(config, options.store, options.scores, options.plans, options.runs, trials if asked_for_some else None)
 
 

@@ -28,7 +28,7 @@ class AuditConfig:
     """How audit.html holds pictures and sounds: in the one `file`, or in a `folder` media next to it, loaded when they
     are shown. auto: in the file if they take at most 24 MiB."""
     page_samples: int = 5000
-    """Most samples in the page, at least 1, the most suspicious first."""
+    """Maximum number of samples in the page, at least 1, the most suspicious first."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -49,13 +49,13 @@ def strategy_of(config: "Config", name: str) -> Strategy | None:
 
 
 def epochs_of(config: "Config", name: str) -> int:
-    """Return how many epochs a training with the strategy called `name` has."""
+    """Return how many epochs a trial with the strategy called `name` has."""
     strategy = strategy_of(config, name)
     return config.train.epochs if strategy is None else strategy.total_epochs(config.train.epochs)
 
 
 def strategy_warnings(config: "Config") -> list[str]:
-    """Return what is probably not meant about the strategies that are trained."""
+    """Return warnings about settings of the trained strategies that are probably mistakes."""
     setting = setting_of(config)
     names = dict.fromkeys(combination.strategy for combination in combinations_of(config))
     trained = {name: strategy_of(config, name) for name in names}

@@ -34,12 +34,12 @@ class Crop:
     flip: bool = True
     """While training, flip half of the samples left to right."""
     evaluation: Literal["whole", "centre"] = "whole"
-    """In evaluation: the whole, resized, or the centre part of `height` x `width`."""
+    """Evaluation uses the whole image, resized, or its centre part of `height` x `width`."""
     frames: int | None = None
-    """Of a clip or flow: this many consecutive frames, at a random start while training, otherwise the middle ones.
+    """Number of consecutive frames of a clip or flow, from a random start while training, otherwise the middle ones.
     Null takes all."""
     per_frame: bool = False
-    """Of frames: while training, draw part and flip per frame, not per sample."""
+    """For frames: while training, draw part and flip per frame, not per sample."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -1,4 +1,4 @@
-"""When a training ends before its last epoch: `train.early_stopping`."""
+"""When a trial ends before its last epoch: `train.early_stopping`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from bss.balance.checks import require
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """A training ends if its accuracy on val has not risen for a while."""
+    """A trial ends if its accuracy on val has not risen for a while."""
 
     patience: int
     """Epochs in a row without a rise after which it ends, at least 1."""
@@ -21,7 +21,7 @@ class EarlyStopping:
         require(self.min_delta >= 0, "min_delta", self.min_delta, "at least 0")
 
     def stops(self, accuracies: Iterable[float]) -> bool:
-        """Return whether a training whose epochs had these `accuracies` on val, in [0, 1], ends after the last."""
+        """Return whether a trial whose epochs had these `accuracies` on val, in [0, 1], ends after the last."""
         best, waited = float("-inf"), 0
         for accuracy in accuracies:
             rises = accuracy > best + self.min_delta / 100

@@ -23,11 +23,11 @@ class CnnConfig:
     features: int = 64
     """Length of the feature vector."""
     dropout: float = 0.0
-    """Of the pooled feature map while training, in [0, 1)."""
+    """Dropout rate on the pooled feature map while training, in [0, 1)."""
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
     crop: Crop | None = None
-    """Of images: augmentation and input size; null uses them as stored."""
+    """Augmentation and input size of images; null uses them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -49,7 +49,7 @@ class MlpConfig:
     features: int = 64
     """Length of the feature vector."""
     dropout: float = 0.0
-    """Of the outputs of each hidden layer while training, in [0, 1)."""
+    """Dropout rate on the outputs of each hidden layer while training, in [0, 1)."""
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
 
@@ -77,13 +77,13 @@ class ResNetConfig:
     features: int | None = None
     """Length of the feature vector, by a linear layer; null keeps the pooled channels (512 or 2048)."""
     normalisation: Normalisation = "imagenet"
-    """Of images, frames and clips."""
+    """Normalisation of images, frames and clips."""
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     spectrogram: Spectrogram | None = None
     """Needed for audio and only there."""
     crop: Crop | None = None
-    """Of images, frames, clips and flow: augmentation and the size of the input; null takes them as stored."""
+    """Augmentation and input size of images, frames, clips and flow; null uses them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -101,7 +101,7 @@ class I3dConfig:
     features: int | None = None
     """Length of the feature vector, by a linear layer; null keeps the 1024 pooled channels."""
     normalisation: Normalisation = "half"
-    """Of frames and clips."""
+    """Normalisation of frames and clips."""
     flow_limit: float = 20.0
     """Pixels; optical flow is cut to [-flow_limit, flow_limit] and divided by it."""
     batch_norm_momentum: float = 0.1
@@ -112,7 +112,7 @@ class I3dConfig:
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     crop: Crop | None = None
-    """Of frames, clips and flow: augmentation and the size of the input; null takes them as stored."""
+    """Augmentation and input size of frames, clips and flow; null uses them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -141,7 +141,7 @@ class BertConfig:
     positions: int = 512
     """Tokens of the longest text."""
     dropout: float = 0.1
-    """Of vectors and attention weights while training, in [0, 1)."""
+    """Dropout rate on vectors and attention weights while training, in [0, 1)."""
     features: int | None = None
     """Length of the feature vector, by a linear layer; null keeps the pooled output (`hidden`)."""
     weights: str | None = None
@@ -175,17 +175,17 @@ class VitConfig:
     intermediate: int = 3072
     """Width between the two linear layers of a block."""
     dropout: float = 0.0
-    """Of vectors and attention weights while training, in [0, 1)."""
+    """Dropout rate on vectors and attention weights while training, in [0, 1)."""
     pooler: bool = False
     """A linear layer and tanh on the class token, as in pretraining on ImageNet-21k."""
     features: int | None = None
     """Length of the feature vector, by a linear layer; null keeps `hidden`."""
     normalisation: Normalisation = "half"
-    """Of images, frames and clips."""
+    """Normalisation of images, frames and clips."""
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     crop: Crop | None = None
-    """Of images, frames and clips: augmentation and the size of the input; null takes them as stored."""
+    """Augmentation and input size of images, frames and clips; null uses them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -216,11 +216,11 @@ class ClipImageConfig:
     features: int = 512
     """Length of the feature vector: CLIP's projection."""
     normalisation: Normalisation = "clip"
-    """Of images, frames and clips."""
+    """Normalisation of images, frames and clips."""
     weights: str | None = None
     """Pretrained weights: a file, a folder, or a name on the Hugging Face Hub; null starts from scratch."""
     crop: Crop | None = None
-    """Of images, frames and clips: augmentation and the size of the input; null takes them as stored."""
+    """Augmentation and input size of images, frames and clips; null uses them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

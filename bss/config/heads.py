@@ -15,8 +15,8 @@ class HeadsConfig:
     hidden: int | None = None
     """Width of a layer with ReLU of each modality before that, at least 1; null: none."""
     branches: int = 1
-    """Most such layers side by side, whose logits are summed, at least 1. The first is in use from the start; the
-    strategy aug takes the others into use one by one."""
+    """Maximum number of such layers in parallel, whose logits are summed, at least 1. The first is used from the start;
+    the strategy aug adds the others one by one."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -19,7 +19,7 @@ Section = TypeVar("Section")
 MAX_BYTES = 1 << 18
 """Largest params.yaml."""
 MAX_VALUES = 100_000
-"""Most values in it, counted once per alias that repeats them."""
+"""Maximum number of values in it, counted once per alias that repeats them."""
 MAX_DEPTH = 50
 """Deepest nesting of tables and lists."""
 
@@ -95,7 +95,7 @@ def _require_small(value: Any, source: str) -> None:
     while level:
         found += len(level)
         if found > MAX_VALUES or depth > MAX_DEPTH:
-            raise BssError(f"{source}: more than {MAX_VALUES} values, or more than {MAX_DEPTH} tables in each other.")
+            raise BssError(f"{source}: more than {MAX_VALUES} values, or tables nested more than {MAX_DEPTH} deep.")
         level = list(islice((item for part in level for item in _items(part)), MAX_VALUES + 1))
         depth += 1
 

@@ -28,13 +28,13 @@ class PythonConfig:
     features: int | None = None
     """Length of the feature vector, by a linear layer; null keeps `width`."""
     learning_rate: float | None = None
-    """Of this encoder; null: train.optimiser.learning_rate. train.decay applies to it too."""
+    """Learning rate of this encoder; null: train.optimiser.learning_rate. train.decay applies to it too."""
     normalisation: Normalisation = "none"
-    """Of images, frames and clips; `none` keeps pixels in [0, 1]."""
+    """Normalisation of images, frames and clips; `none` keeps pixels in [0, 1]."""
     spectrogram: Spectrogram | None = None
-    """Of audio; null: the module takes waveforms in [-1, 1], [batch, samples]."""
+    """Spectrogram of audio; null: the module takes waveforms in [-1, 1], [batch, samples]."""
     crop: Crop | None = None
-    """Of images, frames, clips and flow: augmentation and the size of the input; null takes them as stored."""
+    """Augmentation and input size of images, frames, clips and flow; null uses them as stored."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -55,7 +55,7 @@ class Lora:
     alpha: float = 8
     """The update is scaled by alpha / r."""
     dropout: float = 0.0
-    """Of the adapters' inputs."""
+    """Dropout rate on the adapters' inputs."""
     target_modules: tuple[str, ...] | str | None = None
     """Layers that get adapters, by the ends of their names; `all-linear`: all linear layers; null: peft's default for
     the architecture, if it has one."""
@@ -92,11 +92,11 @@ class HuggingfaceConfig:
     features: int | None = None
     """Length of the feature vector, by a linear layer, which is always trained; null keeps the model's."""
     learning_rate: float | None = None
-    """Of this encoder; null: train.optimiser.learning_rate. train.decay applies to it too."""
+    """Learning rate of this encoder; null: train.optimiser.learning_rate. train.decay applies to it too."""
     normalisation: Normalisation | None = None
-    """Of images, frames and clips; null: that of the model's processor."""
+    """Normalisation of images, frames and clips; null: that of the model's processor."""
     crop: Crop | None = None
-    """Of images, frames and clips: augmentation and the size of the input; null takes them as stored."""
+    """Augmentation and input size of images, frames and clips; null uses them as stored."""
     preprocessing: Literal["checked", "unchecked"] = "checked"
     """checked: refuse sizes, rates, normalisation and tokens that differ from those of the model's processor."""
     pickle: bool = False

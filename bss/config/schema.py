@@ -81,7 +81,7 @@ class PrepareConfig:
     decisions: str | None = None
     """What to do with single samples: CSV inside `root` (columns id, decision, value), as of `bss audit --apply`."""
     decide_test: bool = False
-    """Whether decisions may change samples of test; the report then says so."""
+    """Whether decisions may change test samples; the report then mentions it."""
     links: Links = "inside"
     """Symbolic links in the data: inside follows those that stay in `root` or lead into this project's DVC cache;
     follow follows all, so the data's author can make you read any file that you have access to."""
@@ -184,7 +184,7 @@ class TrackingConfig:
     null registers none. Best on val: the scheduler (and strategy) with the highest mean accuracy over seeds, and its
     best seed. That model is logged even if `models` leaves it out."""
     system_metrics: bool = False
-    """Log CPU, memory, disk, network and GPU use of the machine during each training, every 10 seconds."""
+    """Log CPU, memory, disk, network and GPU use of the machine during each trial, every 10 seconds."""
     sequences_mib: int = 64
     """Sequences are logged in full up to this size per run, otherwise as digests."""
     strict: bool = False

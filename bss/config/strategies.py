@@ -29,7 +29,7 @@ else:
 
 
 def setting_of(config: "Config") -> Setting:
-    """Return what strategies need to know of a training with these parameters."""
+    """Return the facts about a trial with these parameters that strategies need."""
     weights = config.network.loss_weights
     return Setting(
         tuple(config.network.encoders),

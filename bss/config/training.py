@@ -110,20 +110,20 @@ class TrainConfig:
     and saved, while training, scores and strategies see the weights themselves. Running statistics of batch
     normalisation are averaged too. null: none."""
     early_stopping: EarlyStopping | None = None
-    """End a training whose accuracy on val does not rise any more, `{patience: 5, min_delta: 0}`; null trains all
+    """End a trial whose accuracy on val does not rise any more, `{patience: 5, min_delta: 0}`; null trains all
     epochs. Schedules keep the clock of `epochs`. Only with protocol honest."""
     processes: int = 1
-    """Processes (ranks) of one training on one machine, each with its own GPU if there are GPUs.
+    """Processes (ranks) of one trial on one machine, each with its own GPU if there are GPUs.
 
     They share every batch: batches, sequences and steps are those of one process. Gradients are those of
     the mean over the whole batch, batch normalisation uses statistics of the whole batch, dropout
     draws for the whole batch, and evaluation and measuring are sharded, so a result differs from that of one
     process only by the order of floating-point sums; the same number of processes gives the same bytes.
-    It does not identify a training: with another number, a finished one is kept and a stopped one resumes,
+    It does not identify a trial: with another number, a finished one is kept and a stopped one resumes,
     as its provenance.json records. Measuring's warm-up uses one process.
     """
     nodes: int = 1
-    """Machines of one training, through the Kubeflow Trainer; there are nodes x processes ranks, and it may resume
+    """Machines of one trial, through the Kubeflow Trainer; there are nodes x processes ranks, and it may resume
     with another number, like `processes`.
 
     Pods on a cluster, containers elsewhere; they get their files through resources.staging.

@@ -101,7 +101,7 @@ def read_decisions(
         raise BssError(
             f"{path}: row {tests[0].row} and {len(tests) - 1} more change samples of test, which makes results "
             "incomparable with those on the original test split. Remove these rows, or set prepare.decide_test: true; "
-            "the report then says so."
+            "the report then mentions it."
         )
     found = Decisions(digest_file(path), {d.id: d for d in decisions})
     _require_some_left(path, manifest, found.applied_to(manifest))
@@ -163,7 +163,7 @@ def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
 
 
 def _wrong_value(d: Decision, sample: Sample, classes: list[str], modalities: Collection[str]) -> str:
-    """Return what is wrong with the decision or value of a row, or nothing."""
+    """Return the problems with the decision or value of a row, if any."""
     if d.kind not in KINDS:
         return f"decision {d.kind[:200]!r} is not one of {', '.join(KINDS)}{similar(d.kind, list(KINDS))}"
     if d.kind in ("keep", "drop"):

@@ -32,10 +32,10 @@ from bss.data.rows import (
     split_meant,
 )
 from bss.data.store import SPLITS
-from bss.data.table_contents import PARTS_CURE, header_note
+from bss.data.table_contents import PARTS_FIX, header_note
 from bss.errors import BssError, raise_problems
 
-MANIFEST_CURE = "Set prepare.manifest to the manifest's name inside {root}."
+MANIFEST_FIX = "Set prepare.manifest to the manifest's name inside {root}."
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_manifest(
     "skip" bad rows are left out and listed in `Manifest.bad`; all other problems are still raised.
     """
     path = root / name
-    files = manifest_files(root, name, links, MANIFEST_CURE.format(root=root))
+    files = manifest_files(root, name, links, MANIFEST_FIX.format(root=root))
     tables = read_tables(root, files, {*REQUIRED, "group", *modalities, *span_columns_of(modalities)})
     absent = ABSENT if is_shard(files[0]) else EMPTY
     manifest = check_rows(path, tables.columns, tables.rows, modalities, on_bad, tables.faults, root, absent)
@@ -194,10 +194,10 @@ def check_splits(manifest: Manifest) -> None:
         for s in manifest.samples
         if s.label not in known
     ]
-    cure = "A class can only be learned from train: fix label or split."
+    fix = "A class can only be learned from train: fix label or split."
     if manifest.bad:
-        cure += f" {len(manifest.bad)} bad rows had been skipped, such as {manifest.bad[0].lines()[0]}."
-    raise_problems(str(manifest.path), problems, cure)
+        fix += f" {len(manifest.bad)} bad rows had been skipped, such as {manifest.bad[0].lines()[0]}."
+    raise_problems(str(manifest.path), problems, fix)
     gone = sorted({row.label for row in manifest.bad if row.split == "train"} - known - MISSING - {""})
     if gone:
         raise BssError(f"{manifest.path}: every train row of {', '.join(gone)} is bad and was skipped. Fix some.")
@@ -218,19 +218,19 @@ def groups_in_two_splits(manifest: Manifest) -> list[str]:
     ]
 
 
-def find_table(root: Path, name: str, cure: str, links: Links = "inside") -> Path:
-    """Return the file ``root / name``, inside `root` unless `links` may leave it; else raise `BssError` with `cure`."""
+def find_table(root: Path, name: str, fix: str, links: Links = "inside") -> Path:
+    """Return the file ``root / name``, inside `root` unless `links` may leave it; else raise `BssError` with `fix`."""
     try:
         if not root.is_dir():
             raise BssError(f"{root}: no such folder. Set prepare.root to the folder of your data.")
         real = root.resolve()
         if not inside(real, name, boundary(real, links)).is_file():
-            what = PARTS_CURE if (root / name).is_dir() else f"not found. {cure}"
+            what = PARTS_FIX if (root / name).is_dir() else f"not found. {fix}"
             raise BssError(f"{root / name}: {what}")
     except LinkOutsideError as error:
         raise BssError(f"{root / name}: {error}.") from error
     except (BadSampleError, OSError) as error:  # leads out of the root, or is too long a name
-        raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
+        raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {fix}") from error
     return root / name
 
 

@@ -14,11 +14,11 @@ from bss.data.decode.frame_source import natural_order
 from bss.data.decode.paths import LinkOutsideError, boundary, inside
 from bss.data.rows import SYNONYMS
 from bss.data.store import SPLITS
-from bss.data.table_contents import PARTS_CURE
+from bss.data.table_contents import PARTS_FIX
 from bss.errors import BssError, raise_problems
 
 MAX_FILES = 100_000
-"""Most files of one manifest: a pattern of a few letters may stand for any number."""
+"""Maximum number of files of one manifest: a pattern of a few characters may stand for any number."""
 PLAIN_SHARD = ".tar"
 SHARDS = (PLAIN_SHARD, ".tar.gz", ".tgz", ".tar.zst")
 """Ends of the names of WebDataset shards."""
@@ -31,7 +31,7 @@ LISTS = ("dataset_dict.json", "state.json")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
-def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "") -> list[Path]:
+def manifest_files(root: Path, name: str, links: Links = "inside", fix: str = "") -> list[Path]:
     """Return the files that the manifest ``root / name`` stands for, those of train before val and test.
 
     A name with braces or ``*?[`` that is not a file is a pattern: ``{000..099}.tar`` and ``{a,b}.csv`` list files that
@@ -50,18 +50,18 @@ def manifest_files(root: Path, name: str, links: Links = "inside", cure: str = "
         elif path.is_dir():
             found = _files_of_folder(path)
             if not found:
-                raise BssError(f"{root / name}: {PARTS_CURE}")
+                raise BssError(f"{root / name}: {PARTS_FIX}")
             names = [file.relative_to(real).as_posix() for file in found]
         elif is_pattern(name):
             names = _matching(root, real, name)
         else:
-            raise BssError(f"{root / name}: not found. {cure}")
+            raise BssError(f"{root / name}: not found. {fix}")
         for found_name in names:
             inside(real, found_name, limit)
     except LinkOutsideError as error:
         raise BssError(f"{root / name}: {error}.") from error
     except (BadSampleError, OSError) as error:  # leads out of the root, or is too long a name
-        raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {cure}") from error
+        raise BssError(f"{root / name}: {getattr(error, 'strerror', None) or error}. {fix}") from error
     if others := [found for found in names if found.endswith(OTHER_SHARDS)]:
         raise BssError(f"{root / others[0]}: shards are {', '.join(SHARDS)}. Unpack it, and pack it as one of these.")
     suffixes = sorted({PLAIN_SHARD if is_shard(Path(found)) else Path(found).suffix for found in names})

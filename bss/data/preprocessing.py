@@ -1,4 +1,4 @@
-"""How a store's samples were decoded; stored with it and its trainings so that new files are decoded identically."""
+"""How a store's samples were decoded; stored with it and its trials so that new files are decoded identically."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bss.errors import BssError
 from bss.files import read_json, write_json
 
 PREPROCESSING = "preprocessing.json"
-"""File in the folder of a store and of a training."""
+"""File in the folder of a store and of a trial."""
 
 
 @dataclass(frozen=True)

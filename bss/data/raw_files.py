@@ -27,7 +27,7 @@ _distant: dict[Path, DistantFile] = {}
 
 @contextmanager
 def distant_files(files: Mapping[Path, DistantFile]) -> Iterator[None]:
-    """In the block, let the functions below read `files` in place of the empty files at their paths."""
+    """Within the block, let the functions below read `files` in place of the empty files at their paths."""
     _distant.update(files)
     try:
         yield

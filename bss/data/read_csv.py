@@ -10,7 +10,7 @@ from bss.errors import BssError, raise_problems
 Row = tuple[int, dict[str, str]]
 """Row number in the file, and values."""
 
-WRONG_WIDTH_CURE = "If a value contains a comma, quote it"
+WRONG_WIDTH_FIX = "If a value contains a comma, quote it"
 
 
 def read_csv(path: Path, on_wrong_width: Callable[[int, str], None] | None = None) -> tuple[list[str], Iterator[Row]]:
@@ -67,7 +67,7 @@ def _rows(
             problems.append(f"row {number}: {problem}")
         else:
             on_wrong_width(number, problem)
-    raise_problems(str(path), problems, f"{WRONG_WIDTH_CURE}.")
+    raise_problems(str(path), problems, f"{WRONG_WIDTH_FIX}.")
 
 
 def require_distinct(path: Path, columns: list[str]) -> None:
@@ -77,6 +77,6 @@ def require_distinct(path: Path, columns: list[str]) -> None:
 
 
 def listed(columns: list[str]) -> str:
-    """Return column names for messages: the first 50, each cut at 100 letters."""
+    """Return column names for messages: the first 50, each cut at 100 characters."""
     shown = [name[:100] for name in columns[:50]]
     return f"{shown}" + f" and {len(columns) - 50} more" * (len(columns) > 50)

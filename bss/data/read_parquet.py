@@ -16,9 +16,9 @@ from bss.data.table_contents import held_instead
 from bss.errors import BssError
 
 MAX_ROWS = 10_000_000
-"""Most rows: a few bytes may decompress to any number."""
+"""Maximum number of rows: a few bytes may decompress to any number."""
 MAX_BYTES = 1 << 29
-"""Most bytes of the values that are read together."""
+"""Maximum number of bytes of the values that are read together."""
 BATCH_ROWS = 128
 HUGGING_FACE = b"huggingface"
 """Key of the schema's metadata under which Hugging Face datasets keep their features."""

@@ -109,7 +109,7 @@ def sample_of_row(
         path = PurePosixPath(value[modality])
         if path.is_absolute() or ".." in path.parts:
             problems.append(
-                f"{modality} {value[modality][:200]!r} is not a path inside the data root{_relative_cure(path, root)}"
+                f"{modality} {value[modality][:200]!r} is not a path inside the data root{_relative_fix(path, root)}"
             )
     files = {modality: value[modality] for modality in modalities}
     # Interned: millions of samples share a few texts.
@@ -117,7 +117,7 @@ def sample_of_row(
     return Sample(number, value["id"], label, split, group or None, files, spans or NO_SPANS), problems
 
 
-def _relative_cure(path: PurePosixPath, root: Path | None) -> str:
+def _relative_fix(path: PurePosixPath, root: Path | None) -> str:
     """Return a hint with the relative form of an absolute path inside `root`."""
     if root is None or ".." in path.parts or not path.is_absolute():
         return ""

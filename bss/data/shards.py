@@ -11,7 +11,7 @@ from bss.files import read_json, write_json
 
 PART = "part.json"
 """File that identifies a part of a store."""
-CURE = "Rerun the pipeline without its cache."
+FIX = "Rerun the pipeline without its cache."
 """The fix for parts that do not belong together."""
 
 
@@ -20,7 +20,7 @@ class Shard:
     """One of several contiguous ranges of the manifest's samples; their sizes differ by at most one."""
 
     number: int
-    """Its number, from 0."""
+    """Number of the shard, from 0."""
     of: int
     """Number of shards; if it exceeds the number of samples, some are empty."""
     data: str
@@ -63,7 +63,7 @@ def read_part(folder: Path) -> Part:
         sound = all(type(count) is int for count in found["counts"].values())
         require(sound, "counts", found["counts"], "whole numbers")
     except ValueError as error:
-        raise BssError(f"{folder / PART}: damaged ({error}). {CURE}") from error
+        raise BssError(f"{folder / PART}: damaged ({error}). {FIX}") from error
     return Part(folder, shard, found["counts"], found["bad_rows"])
 
 
@@ -82,5 +82,5 @@ def in_order(parts: Sequence[Part], data: str) -> list[Part]:
         for part in parts
         if part.shard.data != data
     ]
-    raise_problems("parts of the store", problems, CURE)
+    raise_problems("parts of the store", problems, FIX)
     return sorted(parts, key=lambda part: part.shard.number)

@@ -28,7 +28,7 @@ def carve_val(manifest: Manifest, share: float, files: Sequence[Collection[str]]
     groups = [sample.group for sample in train]
     folds = max(2, round(1 / share))
     impossible = f"{manifest.path}: cannot split off val from train"
-    cure = "Assign some samples to val in the manifest."
+    fix = "Assign some samples to val in the manifest."
     own = [[] if group is None else [("group", group)] for group in groups]
     first = first_of_each(own if files is None else [[*own[i], *files[row]] for i, row in enumerate(rows)])
     grouped = any(group is not None for group in groups) or bool((first != np.arange(len(train))).any())
@@ -36,14 +36,14 @@ def carve_val(manifest: Manifest, share: float, files: Sequence[Collection[str]]
     if grouped:
         folds = min(folds, len(set(members)))
         if folds < 2:
-            raise BssError(f"{impossible}: its groups and shared files form a single group. {cure}")
+            raise BssError(f"{impossible}: its groups and shared files form a single group. {fix}")
     # With fewer samples than folds, a class cannot have its share in val; with fewer folds than the share
     # requires, one rare class would move far more of all the others.
     rare = [f"{name!r} has {count}" for name, count in Counter(labels.tolist()).items() if count < folds]
     if rare:
         raise BssError(
             f"{impossible}: prepare.val_share {share} needs {folds} train samples of each class, but "
-            f"{', '.join(sorted(rare))}. {cure}"
+            f"{', '.join(sorted(rare))}. {fix}"
         )
     if grouped:
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=SEED)
@@ -53,6 +53,6 @@ def carve_val(manifest: Manifest, share: float, files: Sequence[Collection[str]]
     whole = set(labels)
     fitting = [part for part in parts if len(part) and set(np.delete(labels, part)) == whole]
     if not fitting:
-        raise BssError(f"{impossible}: a class would be missing. {cure}")
+        raise BssError(f"{impossible}: a class would be missing. {fix}")
     chosen = min(fitting, key=lambda part: abs(len(part) / len(train) - share))
     return manifest.with_splits({train[i].id: "val" for i in chosen})

@@ -223,9 +223,9 @@ def _read_header(path: Path) -> dict[str, Any]:
             f"{path}: schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}. "
             "Run `bss prepare` again."
         )
-    lacking = [key for key in ("name", "classes", "modalities", "digest", "altered") if key not in header]
-    if lacking:
-        raise BssError(f"{path}: missing {', '.join(lacking)}. Run `bss prepare` again.")
+    missing = [key for key in ("name", "classes", "modalities", "digest", "altered") if key not in header]
+    if missing:
+        raise BssError(f"{path}: missing {', '.join(missing)}. Run `bss prepare` again.")
     classes, modalities = header["classes"], header["modalities"]
     sound = isinstance(header["name"], str) and isinstance(header["digest"], str)
     sound &= isinstance(classes, list) and all(isinstance(name, str) for name in classes)

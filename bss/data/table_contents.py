@@ -10,13 +10,13 @@ from bss.data.raw_files import open_raw
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 MARKS = ("{", "[", "<", "version https://git-lfs", "/annex/objects/")
 """Beginnings of texts that are not a header."""
-PARTS_CURE = (
+PARTS_FIX = (
     "a folder, not a file. If it holds the parts of one table, join them: "
     "python -c \"import pandas; pandas.read_parquet('FOLDER').to_parquet('manifest.parquet')\""
 )
 
 _AS_CSV = "save its table as CSV UTF-8"
-_CURES = {
+_FIXES = {
     "a gzip archive": "unpack it: gunzip FILE",
     "a Parquet file": "name it .parquet",
     "JSON": "convert it: python -c \"import pandas; pandas.read_json('FILE', lines=True).to_csv('manifest.csv', "
@@ -38,7 +38,7 @@ def held_instead(path: Path) -> str:
         return f"it holds an Excel workbook; {_AS_CSV}"
     if found is None or not head:
         return ""
-    return f"it holds {found.name}; {_CURES.get(found.name, found.cure)}"
+    return f"it holds {found.name}; {_FIXES.get(found.name, found.fix)}"
 
 
 def header_note(columns: Sequence[str], missing: Collection[str]) -> str:

@@ -26,7 +26,7 @@ from bss.data.text_lengths import lengths_column
 from bss.files import write_json
 
 CHUNK = 256
-"""Most samples in memory at once."""
+"""Maximum number of samples in memory at once."""
 CHUNK_BYTES = 256 << 20
 """Size in bytes of the samples in memory at once, if fewer than `CHUNK` keep the processors busy."""
 

@@ -46,8 +46,8 @@ class Dataset:
     counts: dict[str, int] = field(default_factory=dict)
     """Published samples per split; empty if unknown."""
     accuracy: dict[str, float] = field(default_factory=dict)
-    """Maps bss-h, bss-l and the strategies of `bss.datasets.table` to their published test accuracies in percent (Guan
-    et al., IJCAI 2025, protocol published); empty if the paper does not have the dataset."""
+    """Maps bss-h, bss-l and the strategies of `bss.datasets.paper_table` to their published test accuracies in percent
+    (Guan et al., IJCAI 2025, protocol published); empty if the paper does not have the dataset."""
     options: dict[str, Tree] = field(default_factory=dict)
     """Maps such a strategy to what its authors, or public code, set for this dataset."""
     published: Tree = field(default_factory=dict)

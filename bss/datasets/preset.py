@@ -28,7 +28,7 @@ def paper_preset(
     prediction: str = "all-heads",
     head_initialisation: str = "torch",
 ) -> Tree:
-    """Return the parameters of one of the paper's trainings, without those that depend on the protocol.
+    """Return the parameters of one of the paper's trials, without those that depend on the protocol.
 
     Batch size and epochs are those of the authors' script for BSS-H; by default those of most of its scripts.
     """
@@ -104,7 +104,7 @@ def sgd(learning_rate: float) -> Tree:
 CREMA_D_TRAINING: Tree = {"optimiser": sgd(0.01)}
 """Also used for datasets that are not in the paper and are trained from scratch."""
 FINE_TUNING: Tree = {"optimiser": {"kind": "adam", "learning_rate": 0.00001, "weight_decay": 0.0001}}
-"""Of Sarcasm."""
+"""Optimiser of Sarcasm."""
 
 
 def video_clip(channels: int) -> Tree:

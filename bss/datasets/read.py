@@ -61,7 +61,7 @@ def read_source(
     if emptied:
         raise BssError(
             f"{root} ({dataset.title}): protocol honest leaves no sample in {' and '.join(sorted(emptied))}: each has "
-            f"a file or the {dataset.group} of another split. Is one file a placeholder of many? Then list it in "
+            f"a file or the {dataset.group} of another split. If a file is a placeholder for many, list it in "
             "prepare.shared_files; protocol: published keeps all samples."
         )
     columns = list(dict.fromkeys(column for row in rows for column in row))

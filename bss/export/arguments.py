@@ -18,16 +18,16 @@ def add_export(add: Add) -> None:
     sub = add("export", _export, "write a plan, a sequence or a curated subset for other trainers")
     sub.add_argument("what", choices=("plan", "sequence", "data"))
     sub.add_argument("--to", type=Path, required=True, metavar="PATH", help="file or new folder to write")
-    sub.add_argument("--scheduler", help="of the plan or sequence; for data: leave out the samples that it trims")
+    sub.add_argument("--scheduler", help="scheduler of the plan or sequence; for data: leave out what it trims")
     sub.add_argument("--seed", type=int)
-    sub.add_argument("--strategy", default="none", help="of the sequence's trial; default: %(default)s")
-    sub.add_argument("--epoch", type=int, help="of the sequence, counted from 0")
+    sub.add_argument("--strategy", default="none", help="strategy of the sequence's trial; default: %(default)s")
+    sub.add_argument("--epoch", type=int, help="epoch of the sequence, counted from 0")
     sub.add_argument("--as", choices=FORMATS, dest="form", help="format of the data")
     sub.add_argument("--keep", type=Path, metavar="FILE", help="CSV or Parquet file with the ids of the data to keep")
     sub.add_argument(
         "--drop", type=Path, metavar="FILE", help="CSV or Parquet file with the ids of the data to leave out"
     )
-    sub.add_argument("--where", metavar="COLUMN=VALUE", help="use only such rows of --keep or --drop")
+    sub.add_argument("--where", metavar="COLUMN=VALUE", help="use only the matching rows of --keep or --drop")
     add_paths(sub, STORE, PLANS, RUNS)
 
 

@@ -99,8 +99,8 @@ def _require_files(subset: Subset, form: str) -> None:
                 problems.append(f"{sample.id}: {modality} {named(value)} is inside another file")
             elif form != "manifest" and not inner and (subset.root / value).is_dir():
                 problems.append(f"{sample.id}: {modality} {named(value)} is a folder of images")
-    cure = "Export as webdataset or huggingface." if form == "manifest" else "Export as manifest, or convert to videos."
-    raise_problems(f"--as {form}", problems, cure)
+    fix = "Export as webdataset or huggingface." if form == "manifest" else "Export as manifest, or convert to videos."
+    raise_problems(f"--as {form}", problems, fix)
 
 
 def _row(subset: Subset, number: int) -> dict[str, str | int]:

@@ -12,7 +12,7 @@ from bss.export.subset import Subset
 FILE_BYTES = 500 << 20
 """Bytes of the samples of a file, at most, unless one has more: as `push_to_hub` cuts them."""
 GROUP_BYTES, GROUP_ROWS = 32 << 20, 100
-"""Most bytes and rows of a row group, unless one sample has more: what is in memory at once."""
+"""Maximum number of bytes and rows of a row group, unless one sample has more: what is in memory at once."""
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
 Row = dict[str, Any]

@@ -65,7 +65,7 @@ class Facts:
     frames: list[int] = field(default_factory=list)
     """Frames of each video, folder or flow."""
     shapes: list[tuple[int, ...]] = field(default_factory=list)
-    """Of each array."""
+    """Shape of each array."""
     texts: list[str] = field(default_factory=list)
     strange_files: Counter[str] = field(default_factory=Counter)
     """Number of files per suffix that no kind reads."""

@@ -7,7 +7,7 @@ from bss.config import config_from_tree, config_to_tree
 from bss.config.schema import Links
 from bss.datasets.dataset import Dataset
 from bss.datasets.find import dataset_parameters, find_dataset
-from bss.datasets.table import table_notes, table_parameters
+from bss.datasets.paper_table import table_notes, table_parameters
 from bss.errors import BssError
 from bss.init.yaml_style import block_style
 

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from bss.data.store import Store
 
 SAMPLES = 32
-"""Most samples of a timed step."""
+"""Maximum number of samples of a timed step."""
 STEPS = 4
 """Steps that are timed, after one that is not."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the trainings of a configuration take, from timed steps."""
+    """What the trials of a configuration take, from timed steps."""
 
     combinations: int
     seeds: int
     each: float
-    """Seconds of a training: its plain steps, and an evaluation of val per epoch."""
+    """Seconds of a trial: its plain steps, and an evaluation of val per epoch."""
     concurrent: int
     samples: int
     """Samples of a timed step."""
@@ -37,19 +37,19 @@ class Estimate:
 
     @property
     def trials(self) -> int:
-        """The number of trainings."""
+        """The number of trials."""
         return self.combinations * self.seeds
 
     @property
     def seconds(self) -> float:
-        """Seconds of all trainings; as many of them as run concurrently take as long as one."""
+        """Seconds of all trials; as many of them as run concurrently take as long as one."""
         return self.each * -(-self.trials // self.concurrent)
 
     def text(self) -> str:
         """Return the lines for the user, and what they do not contain."""
         at_once = f", {self.concurrent} at a time" if self.concurrent > 1 else ""
         return (
-            f"First comparison: {self.combinations} combinations x {self.seeds} seeds = {self.trials} trainings of "
+            f"First comparison: {self.combinations} combinations x {self.seeds} seeds = {self.trials} trials of "
             f"about {duration(self.each)} or more{at_once}: about {duration(self.seconds)}.\n"
             f"Estimated from {STEPS} plain training steps of {self.samples} samples and their evaluation, on this "
             f"machine ({self.device}) as busy as it is now. Not included: preparing the data, measuring scores, "
@@ -61,7 +61,7 @@ def estimate(config: Config, manifest: Manifest, root: Path) -> Estimate | None:
     """Return how long `config` trains on `manifest`, whose files are below `root`; None if too few files are readable.
 
     Decodes `SAMPLES` training samples into a temporary store and trains on them. Raises ModuleNotFoundError without
-    torch, and `BssError` if a training on this machine would.
+    torch, and `BssError` if a trial on this machine would.
     """
     from bss.data.store import Store
     from bss.launch.workers import jobs_at_a_time

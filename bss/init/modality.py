@@ -37,9 +37,9 @@ class Guess:
     """One modality of the new params.yaml."""
 
     kind: Tree
-    """Its entry in prepare.modalities."""
+    """The modality's entry in prepare.modalities."""
     encoder: Tree
-    """Its entry in network.encoders."""
+    """The modality's entry in network.encoders."""
     seen: str
     """The evidence for the kind."""
     caution: str = ""

@@ -11,10 +11,10 @@ REPLICATION = "a replication with five seeds, plain training 61.59"
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one strategy, by its kind."""
+    """Facts about one strategy, by its kind."""
 
     cost: str
-    """Of a step, in forward and backward passes of all encoders; plain training is 1."""
+    """Cost of a step, in forward and backward passes of all encoders; plain training is 1."""
     published: tuple[str, ...] = ()
     """Accuracies on CREMA-D / Kinetics-Sounds / VGGSound in %, where known, with how they were selected."""
     differences: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ FACTS: dict[str, Facts] = {
             f"61.10 ({REPLICATION})",
         ),
         (
-            "the paper estimates from probe trainings (`probe: train`); by default here from the heads of the network "
+            "the paper estimates from probe runs (`probe: train`); by default here from the heads of the network "
             "itself",
             "public code takes the absolute gain, which rewards a head that got worse; here such a head weighs 0",
         ),

@@ -39,7 +39,7 @@ class Suggestion:
     manifest: Manifest
     """The manifest, including the val split."""
     guesses: dict[str, Guess]
-    """By modality, in the manifest's order."""
+    """Guesses by modality, in the manifest's order."""
     carved: bool
     """Whether val is split off from train."""
     cautions: list[str]
@@ -159,8 +159,8 @@ def split_name(path: Path) -> tuple[Path, str]:
 
 def _table(root: Path, name: str, links: Links) -> tuple[list[str], list[Row], dict[str, str], Contents]:
     """Return the columns, the rows, why some columns, which the rows leave out, are not text, and the files inside."""
-    cure = f"Give a CSV or Parquet file with the columns {', '.join(REQUIRED)}, a dataset's folder, or a pattern."
-    files = manifest_files(root, name, links, cure)
+    fix = f"Give a CSV or Parquet file with the columns {', '.join(REQUIRED)}, a dataset's folder, or a pattern."
+    files = manifest_files(root, name, links, fix)
     tables = read_tables(root, files)  # rows that are too short or too long are listed with the other bad ones
     path, columns = root / name, tables.columns
     missing = [column for column in REQUIRED if column not in columns]

@@ -13,7 +13,7 @@ from bss.inspect.summary import text_lengths
 PER_CLASS = 4
 """Samples per class."""
 AT_MOST = 96
-"""Most samples in total; with many classes, fewer samples per class, then fewer classes."""
+"""Maximum number of samples in total; with many classes, fewer samples per class, then fewer classes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Part:
     address: str | None
     """A ``data:`` URL of its picture, or None."""
     text: str
-    """Its text, or the path it was decoded from."""
+    """The sample's text, or the path it was decoded from."""
 
 
 @dataclass(frozen=True)

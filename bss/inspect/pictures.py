@@ -19,7 +19,7 @@ LARGEST = 128
 SHOWN = 4
 """Frames shown per sample."""
 WINDOW = 256
-"""Most samples per column of a spectrogram."""
+"""Maximum number of samples per column of a spectrogram."""
 
 
 def picture(modality: Modality, sample: npt.NDArray[Any]) -> str | None:

@@ -33,7 +33,7 @@ class Summary:
     modalities: dict[str, list[str]]
     """Maps each modality to kind, shape of a sample, dtype, sample rate and total size."""
     groups: dict[str, GroupsOfSplit]
-    """By split; empty if no sample has a group."""
+    """Groups by split; empty if no sample has a group."""
     shared_groups: list[str]
     """Groups that are in more than one split."""
     truth: Counts

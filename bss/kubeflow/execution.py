@@ -1,6 +1,6 @@
 """The MLflow run shared by all steps of one pipeline run.
 
-Kubeflow reuses a training with the same inputs, so the id of the MLflow run cannot be one of them. The
+Kubeflow reuses a trial with the same inputs, so the id of the MLflow run cannot be one of them. The
 steps find it by the id of the pipeline run, which is in each pod's environment.
 """
 
@@ -113,10 +113,10 @@ def _find(address: str) -> tuple[Execution, str] | None:
 
 
 def join_execution(config: Config, given: str) -> Execution | None:
-    """Return the MLflow run of this pipeline run for a training; None if tracking is off.
+    """Return the MLflow run of this pipeline run for a trial; None if tracking is off.
 
     Also None, with a message, if the server does not answer or has no such run and tracking.strict is
-    false: the comparison logs such a training.
+    false: the comparison logs such a trial.
     """
     if not config.tracking.enabled:
         return None
@@ -134,7 +134,7 @@ def join_execution(config: Config, given: str) -> Execution | None:
 def end_finished(config: Config, execution: Execution) -> None:
     """End the MLflow run of this pipeline run as FINISHED, for the last step that its success needs.
 
-    If the server does not answer, a line says so and the step finish tries again; with tracking.strict it is
+    If the server does not answer, one line reports it and the step finish tries again; with tracking.strict it is
     raised as `BssError`.
     """
     try:

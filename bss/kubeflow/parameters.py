@@ -13,7 +13,7 @@ from bss.config.training import RESOURCES
 from bss.deciding import DECIDING, Tree, pick
 
 RANKS = tuple(f"train.{key}" for key in RESOURCES)
-"""Hardware of trainings: steps need it, and are not reused if it differs."""
+"""Hardware of trials: steps need it, and are not reused if it differs."""
 
 
 def config_to_json(config: Config) -> str:
@@ -29,7 +29,7 @@ def config_from_json(text: str) -> Config:
 def stage_part(config: Config, stage: str) -> str:
     """Return as JSON what decides `stage`: the parameters it reads and, if it runs networks, the device.
 
-    The plan of `schedule` lists the trainings, so its part includes that of `train`, with the names for which
+    The plan of `schedule` lists the trials, so its part includes that of `train`, with the names for which
     ``all`` in `combinations` stands.
     """
     keys = DECIDING[stage].parameters
@@ -52,9 +52,9 @@ def measuring_part(config: Config, seed: int) -> str:
 
 
 def trial_part(config: Config, scheduler: str, seed: int, strategy: str = PLAIN) -> str:
-    """Return as JSON what decides one training, without other schedulers, strategies and seeds.
+    """Return as JSON what decides one trial, without other schedulers, strategies and seeds.
 
-    It says whether this training's model is logged.
+    It says whether this trial's model is logged.
     """
     part = pick(config_to_tree(config), (*DECIDING["train"].parameters, *RANKS, f"schedule.schedulers.{scheduler}"))
     known = part.pop("strategies")

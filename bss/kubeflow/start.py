@@ -60,8 +60,8 @@ def resolve_config(
         ]
         if not tree["combinations"]:
             raise BssError(
-                "combinations: params.yaml lists none of the schedulers with one of the requested strategies. "
-                "List them, or set combinations=null, which trains every scheduler with every strategy."
+                "combinations: no entry in params.yaml matches both the requested schedulers and strategies. "
+                "Add one, or set combinations=null, which trains every scheduler with every strategy."
             )
     if seeds:
         # Kubeflow lists support only floating-point numbers.

@@ -1,1 +1,1 @@
-"""Start trainings: worker processes, ranks, nodes, and Kubeflow TrainJobs."""
+"""Start trials: worker processes, ranks, nodes, and Kubeflow TrainJobs."""

@@ -139,7 +139,7 @@ def _on_cluster(name: str, config: Config, image: str, arguments: Sequence[str],
 
 
 def _pod_patch(asked: NodePods) -> Any:
-    """Return what the pods of the runtime get besides: labels, shared memory, the secret, where they may run.
+    """Return additions to the runtime's pods: labels, shared memory, the secret, node selection.
 
     The Trainer does not support variables from a secret, so the secret is mounted as files.
     """
@@ -175,7 +175,7 @@ def _pod_patch(asked: NodePods) -> Any:
 
 
 def _security_context(asked: NodePods) -> dict[str, Any] | None:
-    """Return what Pod Security `restricted` demands of a container; kfp adds the same to its own."""
+    """Return the security context that Pod Security `restricted` demands of a container, as kfp adds to its own."""
     if asked.security_context is None:
         return None
     wanted = asked.security_context

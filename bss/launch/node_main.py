@@ -1,4 +1,4 @@
-"""One rank of a training on several nodes: fetches the files, trains, and hands the result back.
+"""One rank of a trial on several nodes: fetches the files, trains, and hands the result back.
 
 The Kubeflow Trainer starts it on every node through torchrun, as many times as train.processes says. All
 messages go to its log (`bss.launch.node_log`): a `row` of history.csv per epoch by rank 0, or
@@ -80,7 +80,7 @@ def _check_code(trial: Trial, key: str) -> None:
         code = code_version()
         state = " with changes" if code["modified"] else ""
         raise BssError(
-            f"the image of the nodes has different code than their starter: commit {code['commit']}{state}. "
+            f"the nodes' image has different code than the process that starts them: commit {code['commit']}{state}. "
             "Build it from the same files (`make image`) and set BSS_IMAGE to it."
         )
 

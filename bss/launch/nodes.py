@@ -1,4 +1,4 @@
-"""One training on several nodes: start it through the Kubeflow Trainer, follow it, and download its result."""
+"""One trial on several nodes: start it through the Kubeflow Trainer, follow it, and download its result."""
 
 import os
 import secrets
@@ -39,7 +39,7 @@ TAIL_LINES = 20
 
 
 def check_nodes(config: Config) -> None:
-    """Raise `BssError` for errors that can be detected before a training on several nodes starts."""
+    """Raise `BssError` for errors that can be detected before a trial on several nodes starts."""
     assert config.resources.staging is not None
     device_type(config)
     _image()
@@ -49,7 +49,7 @@ def check_nodes(config: Config) -> None:
 def train_on_nodes(trial: Trial, config: Config, store: Path, on_epoch: Callable[[Row], None]) -> None:
     """Run one trial over train.nodes x train.processes ranks and make its folder.
 
-    Always cleans up the job and the training's files on the object store; leftovers of a killed
+    Always cleans up the job and the trial's files on the object store; leftovers of a killed
     process are replaced by the next one.
     """
     training, attempt = _training_name(trial), secrets.token_hex(2)
@@ -121,7 +121,7 @@ class Following:
 
 
 def why(state: State, logs: dict[str, str]) -> str:
-    """Return why a training failed: a node's own message, the signal that ended a process, or the end of a log.
+    """Return why a trial failed: a node's own message, the signal that ended a process, or the end of a log.
 
     A node whose peer is gone reports a lost connection, so connection errors are checked last.
     """
@@ -166,19 +166,19 @@ def _tail(log: str) -> str:
 
 
 def _take_home(trial: Trial, staging: Staging, job: str) -> None:
-    """Download the finished training; a job may look complete to the Trainer and not be."""
+    """Download the finished trial; the Trainer may report a job as complete that is not."""
     with whole_folder(trial.folder) as folder:
         try:
             download_folder(staging.result, folder, make_plain_console())
         except BssError as error:
-            raise BssError(f"the TrainJob {job} is complete, but its result cannot be had. {error}") from error
+            raise BssError(f"the TrainJob {job} finished, but its result cannot be downloaded. {error}") from error
         if not is_finished(folder, trial.key):
-            raise BssError(f"{staging.result}: is not the training that was asked for. Does another write there?")
+            raise BssError(f"{staging.result}: holds a different trial. Is another process writing to this URL?")
 
 
 @contextmanager
 def _removed_at_the_end(job: TrainJob, staging: Staging) -> Iterator[None]:
-    """Delete the job and the training's files on the object store after the block, in any case."""
+    """Delete the job and the trial's files on the object store after the block, in any case."""
     try:
         yield
     except BaseException:
@@ -199,7 +199,7 @@ def _remove(job: TrainJob, staging: Staging) -> None:
 
 
 def _training_name(trial: Trial) -> str:
-    """Return a name that the same training gets again from the same pipeline run, or for the same folder."""
+    """Return a name that the same trial gets again from the same pipeline run, or for the same folder."""
     asked_by = os.environ.get(RUN_ID) or f"{socket.gethostname()}:{trial.folder.resolve()}"
     return f"bss-{digest_json([trial.key, asked_by])[:12]}"
 

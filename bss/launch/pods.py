@@ -1,4 +1,4 @@
-"""Pods of a cluster: their resource requests, and the settings the pipeline passes to its trainings."""
+"""Pods of a cluster: their resource requests, and the settings the pipeline passes to its trials."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from bss.errors import BssError
 RUN_ID = "BSS_KFP_RUN_ID"
 """Environment variable with the id of the Kubeflow run."""
 NODE_PODS = "BSS_NODE_PODS"
-"""Environment variable with `NodePods` as JSON, for a step that starts trainings on several nodes."""
+"""Environment variable with `NodePods` as JSON, for a step that starts trials on several nodes."""
 OBJECT_STORE = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"),
 )
@@ -87,7 +87,7 @@ class Pods:
     tolerations: tuple[Toleration, ...] = ()
     """Taints of the node that the pods accept."""
     labels: dict[str, str] = field(default_factory=dict)
-    """Labels of the pods, and of the TrainJob of a training on several nodes."""
+    """Labels of the pods, and of the TrainJob of a trial on several nodes."""
     annotations: dict[str, str] = field(default_factory=dict)
     """Annotations of the same."""
     timeout_minutes: int = 60
@@ -118,7 +118,7 @@ class Pods:
 
 @dataclass(frozen=True)
 class NodePods:
-    """Resources per node of a training on several nodes."""
+    """Resources per node of a trial on several nodes."""
 
     # Strict types; unknown keys are errors, here and in every section.
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}

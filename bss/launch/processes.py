@@ -1,4 +1,4 @@
-"""Start one training over several ranks, follow it, and stop it."""
+"""Start one trial over several ranks, follow it, and stop it."""
 
 import fcntl
 import json
@@ -29,7 +29,7 @@ PROGRESS = "progress"
 
 
 def await_killed_ranks(path: Path) -> None:
-    """Wait for orphaned ranks of the training at `path` to exit, then clean up after them.
+    """Wait for orphaned ranks of the trial at `path` to exit, then clean up after them.
 
     Orphaned ranks save their state and exit on their own. Raises `BssError` if they do not.
     """
@@ -40,7 +40,7 @@ def await_killed_ranks(path: Path) -> None:
             while not _is_free(file):
                 if time.monotonic() > until:
                     raise BssError(
-                        f"{path}: orphaned processes of a killed training still work on it. Stop them; `fuser "
+                        f"{path}: orphaned processes of a killed trial still work on it. Stop them; `fuser "
                         f"{progress}` lists them."
                     )
                 time.sleep(POLL_SECONDS)
@@ -125,7 +125,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _why(error: Path, output: Path, processes: int) -> str:
-    """Return why the training failed: a rank's own message, the signal that ended one, or a traceback."""
+    """Return why the trial failed: a rank's own message, the signal that ended one, or a traceback."""
     failure = read_json(error, "train")["message"] if error.is_file() else None
     if failure is not None:
         kind, _, message = str(failure["message"]).partition(": ")

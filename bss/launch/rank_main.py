@@ -1,8 +1,8 @@
-"""One rank of a training, started by torchrun on one machine or on several.
+"""One rank of a trial, started by torchrun on one machine or on several.
 
 ``torchrun --nnodes N --nproc-per-node P -m bss.launch.rank_main --params FILE --store DIR --plans DIR
 --scheduler NAME [--strategy NAME] --seed S --out DIR``, on every machine with the same arguments and the same files.
-N and P are `train.nodes` and `train.processes` of the parameters. Only rank 0 writes: the training's folder to
+N and P are `train.nodes` and `train.processes` of the parameters. Only rank 0 writes: the trial's folder to
 --out, atomically, and a row of history.csv per epoch, as a line of JSON, to --progress.
 """
 
@@ -87,7 +87,7 @@ def run_rank(work: Callable[[], None]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bss.launch.rank_main", description="One rank of a training, for torchrun.")
+    parser = argparse.ArgumentParser(prog="bss.launch.rank_main", description="One rank of a trial, for torchrun.")
     for name in ("params", "store", "plans", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     add_trial_arguments(parser)
@@ -103,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def require_torchrun() -> None:
     """Raise `BssError` unless torchrun started this process."""
-    lacking = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
-    if lacking:
-        raise BssError(f"{lacking[0]}: missing from the environment. Start `-m bss.launch.rank_main` with torchrun.")
+    missing = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in os.environ]
+    if missing:
+        raise BssError(f"{missing[0]}: missing from the environment. Start `-m bss.launch.rank_main` with torchrun.")
 
 
 def open_inputs(params: Path, store: Path, trial: TrialId) -> tuple[Config, Store]:

@@ -1,4 +1,4 @@
-"""Transfer files of a training to its nodes and back, through the object store of resources.staging."""
+"""Transfer files of a trial to its nodes and back, through the object store of resources.staging."""
 
 import shutil
 import time
@@ -17,16 +17,16 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Staging:
-    """The S3 URLs of one training."""
+    """The S3 URLs of one trial."""
 
     store: str
-    """The decoded samples, in a content-addressed folder; shared with other trainings."""
+    """The decoded samples, in a content-addressed folder; shared with other trials."""
     inputs: str
     """Parameters and plan."""
     result: str
-    """The finished training."""
+    """The finished trial."""
     training: str
-    """Contains the two above and those of earlier attempts; removed when the training ends."""
+    """Contains the two above and those of earlier attempts; removed when the trial ends."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class NodeFiles:
 
 
 def staging_of(config: Config, data: Store, training: str, attempt: str) -> Staging:
-    """Return the URLs of one attempt at the training named `training`."""
+    """Return the URLs of one attempt at the trial named `training`."""
     assert config.resources.staging is not None
     root = config.resources.staging.rstrip("/")
     place = f"{root}/trainings/{training}"

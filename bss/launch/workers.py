@@ -1,4 +1,4 @@
-"""Concurrent trainings, each in its own process."""
+"""Concurrent trials, each in its own process."""
 
 import multiprocessing
 import os
@@ -32,7 +32,7 @@ GPU_BYTES_EACH = 6 << 30
 def jobs_at_a_time(config: Config, processes: int) -> int:
     """Return how many jobs of `processes` processes run concurrently: resources.jobs, or what the machine allows.
 
-    By default jobs share a GPU only if all encoders are small, because one training leaves most of it idle; a larger
+    By default jobs share a GPU only if all encoders are small, because one trial leaves most of it idle; a larger
     network keeps it busy. Each job is a process, so their number changes no result.
     """
     if config.resources.jobs is not None:
@@ -168,7 +168,7 @@ def _work(work: Callable[..., Any], *job: Any) -> Any:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, so that a killed pipeline leaves no training running."""
+    """End this process when its parent is gone, so that a killed pipeline leaves no trial running."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -34,9 +34,9 @@ class Series:
     """One value per epoch or trial: a metric, or a metric of one modality."""
 
     column: str
-    """In history.csv and MLflow, and in metrics.json for a metric of a split."""
+    """Name in history.csv and MLflow, and in metrics.json for a metric of a split."""
     name: str
-    """In curves.csv; in comparison.json and comparison.csv behind ``test_``, ``val_`` and ``last_test_``."""
+    """Name in curves.csv; in comparison.json and comparison.csv behind ``test_``, ``val_`` and ``last_test_``."""
     label: str
 
 
@@ -45,9 +45,9 @@ class Reading:
     """How the report's part on imbalance presents a metric."""
 
     title: str
-    """Of its drawing and its columns, which have the names of the modalities beside it."""
+    """Title of the plot and of the table columns, which also name the modalities."""
     text: str
-    """What high and low values say, in plain words."""
+    """What high and low values mean, in plain words."""
 
 
 def always(task: Task) -> bool:
@@ -62,7 +62,7 @@ class Metric(Generic[Input]):
     name: str
     """Lower-case letters, digits and _; unique."""
     label: str
-    """In tables and plots."""
+    """Name in tables and plots."""
     compute: Callable[[Input], Number | Mapping[str, Number | None] | None]
     """A finite number, or modality to number if the name is with ``{modality}``."""
     better: Literal["higher", "lower"] | None = None
@@ -80,7 +80,7 @@ class Metric(Generic[Input]):
     applies: Callable[[Task], bool] = always
     """Whether a task has it."""
     reading: Reading | None = None
-    """In the report's part on imbalance; None: not there."""
+    """How the report's section on imbalance presents it; None leaves it out."""
 
     def __post_init__(self) -> None:
         """Check the name."""
@@ -108,7 +108,7 @@ class Metric(Generic[Input]):
         raise NotImplementedError
 
     def series(self, modalities: tuple[str, ...], split: str) -> list[Series]:
-        """Return what the metric has values of: itself, or one per modality."""
+        """Return the names of the metric's values: its own, or one per modality."""
         texts = (self.column(split), self.name, self.label)
         names = modalities if self.per_modality else ("",)
         return [Series(*(text.replace(MODALITY, name) for text in texts)) for name in names]
@@ -136,7 +136,7 @@ class Metric(Generic[Input]):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitMetric(Metric[Predictions]):
-    """Of a network's predictions on a split: in metrics.json, and after every epoch in history.csv."""
+    """Metric of a network's predictions on a split: in metrics.json, and after every epoch in history.csv."""
 
     better: Literal["higher", "lower"] | None = "higher"
     per_epoch: bool = True
@@ -158,12 +158,12 @@ class SplitMetric(Metric[Predictions]):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetric(Metric[Input]):
-    """Of an epoch as a whole, in history.csv."""
+    """Metric of a whole epoch, in history.csv."""
 
     group: ClassVar[str] = ""
     """Group of its column, if all metrics of a kind have one."""
     history: str = ""
-    """Its column there, such as ``train/loss``; "" is ``<group>/<name>``."""
+    """Column in history.csv, such as ``train/loss``; "" means ``<group>/<name>``."""
     optional: bool = False
     """Whether `compute` may return None, for an epoch that has no value."""
 
@@ -192,7 +192,7 @@ class EpochMetric(Metric[Input]):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingMetric(EpochMetric[Trained]):
-    """Of what training recorded in an epoch; the first columns of history.csv."""
+    """Metric of what training recorded in an epoch; the first columns of history.csv."""
 
     unit: str = ""
     plotted: bool = False
@@ -204,14 +204,14 @@ class TrainingMetric(EpochMetric[Trained]):
 
 
 class BalanceMetric(EpochMetric[Balance]):
-    """Of the balance of the modalities after an epoch; the last columns of history.csv."""
+    """Metric of the balance of the modalities after an epoch; the last columns of history.csv."""
 
     group = "balance"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImbalanceMetric(EpochMetric[Imbalance]):
-    """Of how the modalities differ; in history.csv at the epochs of evaluation.imbalance_every."""
+    """Metric of how the modalities differ; in history.csv at the epochs of evaluation.imbalance_every."""
 
     group = "imbalance"
 

@@ -13,7 +13,7 @@ class Probed:
     """What linear classifiers of single modalities, fitted on the frozen features of train, do on a split."""
 
     accuracy: dict[str, float]
-    """By modality, in [0, 1]."""
+    """Accuracy by modality, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Contributed:
     """What each modality contributes to the prediction of each training sample."""
 
     contributions: dict[str, npt.NDArray[np.float64]]
-    """By modality, [n]; see `bss.strategies.shares.sample_contributions`."""
+    """Contributions by modality, [n]; see `bss.strategies.shares.sample_contributions`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinalMetric(Metric[Input]):
-    """Of the network of the selected epoch."""
+    """Metric of the network of the selected epoch."""
 
     dvc: bool = False
     plotted: bool = False
@@ -42,11 +42,11 @@ class FinalMetric(Metric[Input]):
 
 
 class ContributionMetric(FinalMetric[Contributed]):
-    """Of the contributions to the training samples."""
+    """Metric of the contributions to the training samples."""
 
 
 class ProbeMetric(FinalMetric[Probed]):
-    """Of the linear probes on a split."""
+    """Metric of the linear probes on a split."""
 
     def column(self, split: str) -> str:
         """Return ``imbalance/<name>`` on test, ``imbalance/val_<name>`` on val."""

@@ -42,7 +42,7 @@ def check_names(found: Mapping[str, Metric[Any]]) -> None:
     """Raise `BssError` if two metrics of `found` (by file) could be taken for each other in a file's columns."""
     for file, metric in found.items():
         if metric.name in HEAD:
-            raise BssError(f"{file}: the name {metric.name} is that of a column which is no metric. Rename it.")
+            raise BssError(f"{file}: {metric.name} is already the name of a non-metric column. Rename it.")
         for other, known in found.items():
             names = ((metric.name, known.name), (metric.column("val"), known.column("val")))
             if other != file and any(_covers(pattern, name) for name, pattern in names):

@@ -1,6 +1,6 @@
 """FLOPs: the floating-point operations that an epoch's training took.
 
-Those of teachers belong to no epoch. The cost of a whole training, ``flops`` in metrics.json, MLflow and the report, is
+Those of teachers belong to no epoch. The cost of a whole trial, ``flops`` in metrics.json, MLflow and the report, is
 the sum over its epochs and its teachers' in full.
 """
 

@@ -23,7 +23,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says of the n samples of a split."""
+    """A network's predictions for the n samples of a split."""
 
     logits: npt.NDArray[np.float32]
     """Summed logits, whose argmax is the prediction, [n, classes]."""
@@ -40,7 +40,7 @@ class Trained:
     """What training records of an epoch."""
 
     learning_rate: float
-    """Of the last step."""
+    """Learning rate of the last step."""
     loss: float
     """Mean over the samples."""
     fraction: float
@@ -59,7 +59,7 @@ class Balance:
     """How balanced the modalities are after an epoch."""
 
     accuracies: dict[str, float]
-    """Of each modality's head on the watched split (val, or test if there is no val), in [0, 1]."""
+    """Accuracy of each head on the watched split (val, or test if there is no val), in [0, 1]."""
     scores: npt.NDArray[np.float64] | None
     """Balance scores of the training samples that were in force; None if the scheduler needs none."""
 
@@ -90,7 +90,7 @@ class Imbalance:
     before: tuple[HeadLosses, HeadLosses] | None
     """Train and watched at the measurement before; None at the first."""
     gradient_norms: dict[str, float]
-    """Of the configured loss in each encoder's parameters, on one batch of train, the mean over its samples."""
+    """Norm per encoder of the configured loss's gradient, on one batch of train, averaged over its samples."""
     random: np.random.Generator
     _fused: dict[frozenset[str], torch.Tensor] = field(default_factory=dict)
 

@@ -32,7 +32,7 @@ class Finding:
     operator: str
     """The aten operator, such as _adaptive_avg_pool2d_backward."""
     documented: tuple[str, ...]
-    """Its names in torch's documentation, if any."""
+    """Names of the operation in torch's documentation, if any."""
 
     def __str__(self) -> str:
         names = f" ({' or '.join(self.documented)})" if self.documented else ""

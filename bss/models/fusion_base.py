@@ -10,7 +10,7 @@ Features = Mapping[str, Tensor]
 """Float [batch, width] per modality, after ReLU if they come from a linear layer."""
 
 Encoders = Mapping[str, Encoder]
-"""Per modality; two or more."""
+"""Encoders by modality; two or more."""
 
 
 class Fusion(nn.Module):

@@ -184,7 +184,7 @@ class MultiModalNetwork(nn.Module):
         return outputs.in_fp32()
 
     def activate(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return what heads and fusion take of the encoders' features."""
+        """Return the inputs of heads and fusion, made from the encoders' features."""
         return {name: self.encoders[name].activate(x) for name, x in features.items()}  # type: ignore[operator]
 
     def classify(self, active: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -251,7 +251,7 @@ def zeros_like_stored(modality: Modality) -> Tensor:
 def describe_network(config: NetworkConfig, store: Store) -> dict[str, Any]:
     """Return plain values from which `build_network` builds the same network (network.json).
 
-    They do not include pretrained weights: `bss.models.pretrained` loads those before a training starts.
+    They do not include pretrained weights: `bss.models.pretrained` loads those before a trial starts.
     """
     modalities = {name: {**asdict(m), "shape": list(m.shape)} for name, m in store.modalities.items()}
     models = {n: encoder for n, encoder in config.encoders.items() if isinstance(encoder, HuggingfaceConfig)}

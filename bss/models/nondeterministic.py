@@ -22,7 +22,7 @@ class Nondeterministic:
     """One entry of the list."""
 
     documented: tuple[str, ...]
-    """Its names in the documentation; empty if only the kernel source mentions it."""
+    """Names of the operation in the documentation; empty if only the kernel source mentions it."""
     operators: tuple[str, ...]
     """The aten operators that raise, without overloads."""
     when: Callable[[Arguments], bool] = lambda arguments: True

@@ -11,9 +11,7 @@ PREDICTIONS = Path("predictions.csv")
 def add_predict(add: Add) -> None:
     """Add `bss predict` with `add`."""
     sub = add("predict", _predict, "predict new samples with a trained network", parameters=False)
-    sub.add_argument(
-        "--run", type=Path, required=True, metavar="DIR", help=f"one training: {RUNS}/<scheduler>/seed=<s>"
-    )
+    sub.add_argument("--run", type=Path, required=True, metavar="DIR", help=f"one trial: {RUNS}/<scheduler>/seed=<s>")
     sub.add_argument(
         "--manifest",
         type=Path,

@@ -1,4 +1,4 @@
-"""`bss predict`: decode the files of a new manifest like those of the training, and predict their labels."""
+"""`bss predict`: decode the files of a new manifest like those of the trial, and predict their labels."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from bss.predict.trained import Trained
 from bss.stages.prepare import row_number, write_skipped
 from bss.training.reproducible import make_reproducible
 
-CURE = "Fix these files, or leave out their samples with --on-bad-sample skip."
+FIX = "Fix these files, or leave out their samples with --on-bad-sample skip."
 
 
 class _Tally:
@@ -76,7 +76,7 @@ def predict(
         _predict_all(new.samples, decoders, trained, file, tally, on_bad, console)
         if on_bad == "error" or not tally.rows:
             problems = [f"row {s.sample.row} (id {s.sample.id}): {s.reason}" for s in tally.skipped]
-            raise_problems(str(manifest), problems, CURE)
+            raise_problems(str(manifest), problems, FIX)
     if on_bad == "skip":
         _list_skipped(output.with_suffix(".skipped.csv"), new, tally)
     _print(console, output, new, tally)

@@ -73,8 +73,8 @@ def read_new_samples(
     bad = [found[row] for row in sorted(found)]
     samples = [sample for sample in samples if sample.row not in found]
     if on_bad == "error" or not samples:
-        cure = "Fix these rows, or leave them out with --on-bad-sample skip."
-        raise_problems(str(path), [line for row in bad for line in row.lines()], cure)
+        fix = "Fix these rows, or leave them out with --on-bad-sample skip."
+        raise_problems(str(path), [line for row in bad for line in row.lines()], fix)
     require_texts(path, samples, kinds, tables.contents)
     return NewSamples(samples, bad, "label" in tables.columns, root, tables.contents)
 

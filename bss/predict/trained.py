@@ -1,4 +1,4 @@
-"""Load a trained network with everything needed for prediction from its training's folder."""
+"""Load a trained network with everything needed for prediction from its trial's folder."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -20,11 +20,11 @@ from bss.models.restricted import restricted
 from bss.training.measuring import BATCH, BATCH_BYTES
 from bss.training.reproducible import resolve_device
 
-CURE = "Rerun `bss train`."
+FIX = "Rerun `bss train`."
 
 
 class Trained:
-    """The network of one training in eval mode, on a GPU if there is one."""
+    """The network of one trial in eval mode, on a GPU if there is one."""
 
     def __init__(self, folder: Path, own_code: bool = False) -> None:
         """Load it from `folder`, outputs/runs/<scheduler>/seed=<s>; raise `BssError` if anything there is wrong.
@@ -64,7 +64,7 @@ class Trained:
         """Return why `array` does not fit the network as a sample of the modality `name`, or nothing."""
         shape = self.modalities[name].shape
         if self.modalities[name].kind != "audio" and array.shape != shape:
-            return f"has shape {list(array.shape)}, the training's samples have {list(shape)}"
+            return f"has shape {list(array.shape)}, the trial's samples have {list(shape)}"
         known = getattr(self.network.config.encoders[name], "vocabulary", None)
         if self.modalities[name].kind == "text" and known is not None and array.max() >= known:
             return f"has token id {array.max()}, but the network knows {known}"
@@ -96,9 +96,9 @@ class Trained:
 
 def _description(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise BssError(f"{folder}: no such folder. --run needs the folder of one training, {_EXAMPLE}.")
+        raise BssError(f"{folder}: no such folder. --run needs the folder of one trial, {_EXAMPLE}.")
     if not (folder / "network.json").exists():
-        raise BssError(f"{folder}: has no finished training (network.json). --run needs a folder such as {_EXAMPLE}.")
+        raise BssError(f"{folder}: has no finished trial (network.json). --run needs a folder such as {_EXAMPLE}.")
     return read_json(folder / "network.json", "train", {"network": dict, "modalities": dict, "classes": list})
 
 
@@ -127,7 +127,7 @@ def _preprocessing(folder: Path, modalities: dict[str, Modality]) -> Preprocessi
     kinds = {name: kind.kind for name, kind in preprocessing.modalities.items()}
     expected = {name: modality.kind for name, modality in modalities.items()}
     if kinds != expected:
-        raise BssError(f"{path}: damaged (decodes {kinds}, but network.json has {expected}). {CURE}")
+        raise BssError(f"{path}: damaged (decodes {kinds}, but network.json has {expected}). {FIX}")
     return preprocessing
 
 
@@ -139,10 +139,10 @@ def _network(folder: Path, description: dict[str, Any], device: torch.device) ->
         network.load_state_dict(weights)
         network.precision = made["parameters"]["train"]["precision"]
     except FileNotFoundError as error:
-        raise BssError(f"{folder / 'model.pt'}: not found. {CURE}") from error
+        raise BssError(f"{folder / 'model.pt'}: not found. {FIX}") from error
     except (BssError, MemoryError):
         raise
     except Exception as error:  # damaged files raise many types, of torch's and Python's
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BssError(f"{folder}: model.pt and network.json cannot be read ({why}). {CURE}") from error
+        raise BssError(f"{folder}: model.pt and network.json cannot be read ({why}). {FIX}") from error
     return network.eval()

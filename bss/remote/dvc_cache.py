@@ -24,7 +24,7 @@ class CachedObject(NamedTuple):
     """A file in the cache."""
 
     name: str
-    """Its path in this checkout."""
+    """Path in this checkout."""
     kind: str
     """DVC's name of its digest algorithm."""
     digest: str
@@ -54,11 +54,11 @@ def check_cache(folder: Path) -> None:
             if found != item.digest:
                 damaged.append(f"{item.name}: {item.path} has the md5 {found}")
                 item.path.unlink()
-    cure = (
+    fix = (
         "They were removed from the cache. `make data-pull` fetches them again; if they are damaged on the remote too, "
         "delete them there and run `dvc repro --force` to recreate them."
     )
-    raise_problems(str(folder), damaged, cure)
+    raise_problems(str(folder), damaged, fix)
 
 
 def _digest(item: CachedObject) -> str:
@@ -107,14 +107,14 @@ def _unshared_inputs(repo: "Repo") -> list[str]:
         if any(path.is_relative_to(out) or out.is_relative_to(path) for out in outputs):
             continue
         if not path.is_relative_to(root):
-            cure = "it is outside the repository, so every clone needs its own copy there."
+            fix = "it is outside the repository, so every clone needs its own copy there."
         elif repo.scm.is_tracked(str(path)):
             continue
         else:
             name = path.relative_to(root).as_posix()
-            cure = (
+            fix = (
                 f"neither DVC nor git tracks it, so other clones miss it. Run `dvc add {shlex.quote(name)}` in the "
                 f"checkout that has it, commit {shlex.quote(f'{name}.dvc')}, then `make data-push`."
             )
-        warnings[path] = f"Warning: {dependency.def_path}, read by the stage {dependency.stage.addressing}: {cure}"
+        warnings[path] = f"Warning: {dependency.def_path}, read by the stage {dependency.stage.addressing}: {fix}"
     return list(warnings.values())

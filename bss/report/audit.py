@@ -107,7 +107,7 @@ def _read_measurements(path: Path, rows: npt.NDArray[np.int64]) -> tuple[list[in
     if not whole:
         raise BssError(
             f"{path}: its {len(table)} rows do not have each of the store's {n} training samples once per measurement. "
-            f"`bss train` keeps finished trainings, so remove {path.parent}, then rerun it."
+            f"`bss train` keeps finished trials, so remove {path.parent}, then rerun it."
         )
     return table.whole_numbers("epoch")[::n].tolist(), table.numbers("score").reshape(-1, n)
 

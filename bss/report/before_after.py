@@ -64,7 +64,7 @@ def read_comparable(path: Path, config: Config) -> Comparison:
     found: Comparison = read_json(path, "compare", {"seed_numbers": list, "protocol": str})
     basis = found.get(MADE_BY)
     if not isinstance(basis, dict) or not isinstance(basis.get("test_acc"), dict):
-        raise BssError(f"{path}: has no accuracies of single seeds. Run `bss compare` again where it was made.")
+        raise BssError(f"{path}: has no per-seed accuracies. Rerun `bss compare` in the project that produced it.")
     if found["protocol"] != config.protocol:
         raise BssError(f"{path}: has the protocol {found['protocol']}, but params.yaml {config.protocol}.")
     seeds = found["seed_numbers"]
@@ -79,7 +79,7 @@ def read_comparable(path: Path, config: Config) -> Comparison:
 
 
 def before_after(config: Config, before: Comparison, basis: dict[str, Any]) -> dict[str, Any]:
-    """Return what the decisions between `before` and the comparison with `basis` changed, in points of test accuracy.
+    """Return the effect of the decisions between `before` and the comparison with `basis`, in points of test accuracy.
 
     Per scheduler that both have: the means over the seeds that both have, and their differences paired by seed,
     decided as a family.
@@ -110,7 +110,7 @@ def before_after(config: Config, before: Comparison, basis: dict[str, Any]) -> d
 
 
 def decided_lines(comparison: Comparison) -> list[str]:
-    """Return what was decided about the samples of each split, and by which file."""
+    """Return the decisions about the samples of each split, and the file they come from."""
     counts: dict[str, dict[str, int]] = comparison.get("decisions", {})
     digest = comparison.get(MADE_BY, {}).get("decisions")
     if digest is None and not counts:
@@ -128,7 +128,7 @@ def before_cautions(comparison: Comparison) -> list[str]:
     lines = []
     if found["test_changed"]:
         lines.append(
-            "Before and after have different test samples or labels: their difference is not one of the training alone."
+            "Before and after have different test samples or labels: their difference is not due to training alone."
         )
     if found["differ"]:
         lines.append(f"Before and after differ in more than decisions: {named(found['differ'], 6)}.")

@@ -66,7 +66,7 @@ def compare_results(config: Config, results: Results, val_samples: int) -> Compa
 
 
 def stopped_early(config: Config, results: Results) -> dict[str, int]:
-    """Return how many trainings of each row ended before their last epoch, for the rows that have any."""
+    """Return how many trials of each row ended before their last epoch, for the rows that have any."""
     found = {}
     for row in combinations_of(config):
         made = [trial.metrics["epochs"] for trial in results.get(row.name, []) if "epochs" in trial.metrics]

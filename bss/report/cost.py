@@ -34,7 +34,7 @@ def cost_titles() -> list[str]:
 
 
 def cost_rows(comparison: Comparison, times: dict[str, float]) -> list[dict[str, Any]]:
-    """Return a row per combination: mean accuracy in [0, 1], mean cost of a training, and its fronts.
+    """Return a row per combination: mean accuracy in [0, 1], mean cost of a trial, and its fronts.
 
     The cost is in seconds, steps and floating-point operations, these also as a multiple of the same scheduler's plain
     training; None if that was not trained.
@@ -85,7 +85,7 @@ def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
     palette = colours(matrix["strategies"])
     names = list(matrix["cells"])
     accuracy = [100 * comparison["schedulers"][name]["test_acc"]["mean"] for name in names]
-    label = "Test accuracy of each scheduler with each strategy against what a training costs, in seconds and in steps"
+    label = "Test accuracy of each scheduler with each strategy against what a trial costs, in seconds and in steps"
     with panels(10.5, 4.6, label, 1, 2) as (drawn, finish):
         for axes, (unit, cost) in zip(drawn, _costs(comparison, times).items(), strict=True):
             front = pareto_front(cost, accuracy)
@@ -108,7 +108,7 @@ def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
                     str(place), (cost[i], accuracy[i]), (-3, 7), textcoords="offset points", fontweight="bold"
                 )
             axes.margins(x=0.1, y=0.12)
-            axes.set_xlabel(f"{unit} per training")
+            axes.set_xlabel(f"{unit} per trial")
             if max(cost) > LOGARITHMIC * min(cost):
                 axes.set_xscale("log")
         drawn[0].set_ylabel("test accuracy, %")

@@ -42,7 +42,7 @@ def curves_plot(results: Results, metric: Metric[Any], series: Series, against: 
 
 
 def watched_label(results: Results, metric: Metric[Any], series: Series) -> str:
-    """Return what is plotted, such as ``validation accuracy``: a metric of a split is that of the watched one."""
+    """Return the name of the plotted quantity, such as ``validation accuracy`` (split metrics: the watched one)."""
     if isinstance(metric, SplitMetric):
         return f"{SPLITS[next(iter(results.values()))[0].watched]} {series.label}"
     return series.label

@@ -18,7 +18,7 @@ def matrix_of(config: Config, accuracies: dict[str, Floats], flops: dict[str, fl
 
     Each cell has what the order, the strategy and their interaction add, and what the strategy adds to its controls, in
     points (`factorial_differences`). The controls, by their kind of comparison and of what is missing, are those of
-    `bss.report.controls`, given the mean `flops` of a training of each row. The baseline scheduler is that of
+    `bss.report.controls`, given the mean `flops` of a trial of each row. The baseline scheduler is that of
     ``compare.baseline``. All cells of an effect are one family.
     """
     rows = {combination: accuracies[combination.name] for combination in combinations_of(config)}

@@ -11,7 +11,7 @@ from bss.report.wording import MOST_LISTED_NAMES, interval, more_seeds, points, 
 MOST_STEPS = 5
 """Steps that are shown."""
 MOST_LISTED = 64
-"""Most seeds in a suggested command."""
+"""Maximum number of seeds in a suggested command."""
 FAR_ABOVE = 10.0
 """From this many points of val above test accuracy, val does not predict test."""
 LARGEST_VAL = 0.5
@@ -259,7 +259,7 @@ RULES: tuple[Callable[[Comparison], str | None], ...] = (
     scores_without_order,
     unsteady_scores,
 )
-"""By urgency: what makes the numbers doubtful comes before what could improve them."""
+"""Ordered by urgency: doubts about the numbers come before what could improve them."""
 
 
 def _run(*settings: str) -> str:

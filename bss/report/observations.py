@@ -1,4 +1,4 @@
-"""What the trainings and the scores show besides the verdicts: the facts from which the next steps follow."""
+"""What the trials and the scores show besides the verdicts: the facts from which the next steps follow."""
 
 from dataclasses import asdict, replace
 from itertools import combinations

@@ -111,7 +111,7 @@ def render_page(
 
 
 def _matrix(comparison: Comparison, times: dict[str, float]) -> dict[str, Any]:
-    """Return what the page shows of schedulers x strategies."""
+    """Return the page's data on schedulers x strategies."""
     rows = matrix_rows(comparison, times)
     return {
         "rows": rows,

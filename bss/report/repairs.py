@@ -20,9 +20,9 @@ class RepairedEpoch:
     """Means over the seeds, as shares."""
 
     hidden: float
-    """Of the samples of train."""
+    """Share of the samples of train in which something is hidden."""
     labels: float
-    """Of the samples of train: those without any loss, because the label is to blame."""
+    """Share of the samples of train without any loss, because the label is to blame."""
     precision: float | None
     """Share of the hidden that is truly wrong. None if the truth is unknown, or nothing is hidden."""
     recall: float | None

@@ -1,4 +1,4 @@
-"""Read the results of the trainings strictly: a comparison must not use an incomplete training."""
+"""Read the results of the trials strictly: a comparison must not use an incomplete trial."""
 
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -21,7 +21,7 @@ from bss.metrics.inputs import Task
 
 @dataclass(frozen=True)
 class Result:
-    """One training."""
+    """One trial."""
 
     metrics: dict[str, Any]
     """metrics.json."""
@@ -48,7 +48,7 @@ def by_seed(trials: list[Result], column: str) -> npt.NDArray[np.float64]:
 def read_results(config: Config, runs: Path, task: Task) -> dict[str, list[Result]]:
     """Return the name of each combination of scheduler and strategy to its results on `task`, by ``config.seeds``.
 
-    Raises `BssError` naming a training that is missing, damaged, incomplete or of another protocol.
+    Raises `BssError` naming a trial that is missing, damaged, incomplete or of another protocol.
     """
     return {
         row.name: [_read_result(config, runs / row.name / f"seed={seed}", row, seed, task) for seed in config.seeds]
@@ -60,18 +60,18 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     with_strategy = "" if trained.strategy == PLAIN else f" --strategy {trained.strategy}"
     command = f"`bss train --scheduler {trained.scheduler}{with_strategy} --seed {seed}`"
     if not (folder / "metrics.json").is_file():
-        raise BssError(f"{folder}: this training is missing. Run {command}.")
-    cure = f"`bss train` keeps finished trainings, so remove {folder}, then run {command}."
+        raise BssError(f"{folder}: this trial is missing. Run {command}.")
+    fix = f"`bss train` keeps finished trials, so remove {folder}, then run {command}."
     try:
         metrics = read_json(folder / "metrics.json", "train")
         timing = read_json(folder / "timing.json", "train")
         rows = read_history(folder / "history.csv")
     except BssError as error:
-        raise BssError(f"{error} {cure}") from error
+        raise BssError(f"{error} {fix}") from error
     has_val = config.protocol == "honest" or (isinstance(metrics, dict) and "val/acc" in metrics)
     measured = config.evaluation.imbalance_every is not None
-    _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val, measured), cure)
-    _require_numbers(folder / "timing.json", timing, ["seconds"], cure)
+    _require_numbers(folder / "metrics.json", metrics, final_names(task, has_val, measured), fix)
+    _require_numbers(folder / "timing.json", timing, ["seconds"], fix)
     if metrics.get("protocol") != config.protocol:
         raise BssError(
             f"{folder}: trained under protocol {metrics.get('protocol')}, but params.yaml has {config.protocol}. "
@@ -84,17 +84,17 @@ def _read_result(config: Config, folder: Path, trained: Combination, seed: int, 
     if len(rows) > epochs or (len(rows) < epochs and not complete):
         wanted = str(config.train.epochs)
         wanted += f", of which {trained.strategy} makes {epochs}" if epochs != config.train.epochs else ""
-        raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {wanted}. {cure}")
+        raise BssError(f"{path}: has {len(rows)} epochs, but train.epochs is {wanted}. {fix}")
     needed = epoch_names(task, "val" if has_val else "test")
     for epoch, row in enumerate(rows):
-        _require_numbers(f"{path}, epoch {epoch}", row, needed, cure)
+        _require_numbers(f"{path}, epoch {epoch}", row, needed, fix)
     columns = [column for column in rows[0] if column != "schedule/digest"]
     history = {column: [nan if row[column] is None else row[column] for row in rows] for column in columns}
     return Result(metrics, history, timing["seconds"], folder)
 
 
 def final_names(task: Task, has_val: bool, measured: bool = False) -> list[str]:
-    """Return what each metrics.json must have of `task`; `measured`: with the imbalance of the trained network."""
+    """Return the metrics that each metrics.json must have for `task`; `measured`: with its imbalance."""
     names = ["selected_epoch", "steps", "samples", "flops"]
     splits = ("val", "test") if has_val else ("test",)
     for metric in metrics_of(SplitMetric, task):
@@ -106,16 +106,16 @@ def final_names(task: Task, has_val: bool, measured: bool = False) -> list[str]:
 
 
 def epoch_names(task: Task, watched: str) -> list[str]:
-    """Return what each history.csv must have of every epoch of `task`."""
+    """Return the metrics that each history.csv must have per epoch for `task`."""
     every = [metric for metric in metrics_of(Metric, task) if metric.in_every_epoch]
     return [one.column for metric in every for one in metric.series(task.modalities, watched)]
 
 
-def _require_numbers(where: Path | str, values: Any, names: list[str], cure: str) -> None:
+def _require_numbers(where: Path | str, values: Any, names: list[str], fix: str) -> None:
     """Raise `BssError` unless `values` is a dictionary with a finite number under each of `names`."""
     if not isinstance(values, dict):
-        raise BssError(f"{where}: damaged (expected a JSON object, found a {type(values).__name__}). {cure}")
+        raise BssError(f"{where}: damaged (expected a JSON object, found a {type(values).__name__}). {fix}")
     for name in names:
         value = values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise BssError(f"{where}: {name} is {value!r}, not a number. {cure}")
+            raise BssError(f"{where}: {name} is {value!r}, not a number. {fix}")

@@ -27,7 +27,7 @@ def cautions(comparison: Comparison) -> list[str]:
     if decided := comparison.get("decisions", {}).get("test"):
         counts = ", ".join(f"{count} {kind}" for kind, count in decided.items())
         lines.append(
-            f"Decisions changed samples of test ({counts}): comparable only with results on the same test samples."
+            f"Decisions changed test samples ({counts}): comparable only with results on the same test samples."
         )
     if early := comparison.get("stopped_early"):
         entries, seeds = comparison["schedulers"], comparison["seeds"]
@@ -36,7 +36,7 @@ def cautions(comparison: Comparison) -> list[str]:
             for name, count in early.items()
         )
         lines.append(
-            f"Trainings stopped early (train.early_stopping): {ended}. Steps and operations are those that were taken, "
+            f"Trials stopped early (train.early_stopping): {ended}. Steps and operations only count what was trained, "
             "so rows differ in them, and curves end where the first seed of a row stopped."
         )
     lines += before_cautions(comparison)

@@ -11,7 +11,7 @@ MOST_LISTED_NAMES = 6
 
 
 def more_seeds(comparison: Comparison, count: int) -> str:
-    """Return the command that runs the pipeline with `count` seeds; finished trainings are kept."""
+    """Return the command that runs the pipeline with `count` seeds; finished trials are kept."""
     seeds = list(comparison["seed_numbers"])
     unused = (seed for seed in range(len(seeds) + count) if seed not in comparison["seed_numbers"])
     seeds += [next(unused) for _ in range(count - len(seeds))]

@@ -37,8 +37,8 @@ def audit(config: Config, store: Path, folder: Path) -> None:
     data = Store.open(store)
     if config.network.loss_weights.unimodal == 0:
         raise BssError(
-            "params.yaml: network.loss_weights.unimodal: 0 trains no modality's own head, and the audit asks those: "
-            "set it above 0 for the audit."
+            "params.yaml: network.loss_weights.unimodal: is 0, so the unimodal heads are untrained. The audit needs "
+            "them; set it above 0."
         )
     console = make_console()
     rows = np.flatnonzero(np.isin(data.splits, config.audit.splits))

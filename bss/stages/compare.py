@@ -40,9 +40,9 @@ def compare(
     """Write comparison.json, the CSV files, times.json and report.html, and log them to MLflow.
 
     `dvc metrics` shows a row per file, so each scheduler has its own file in ``metrics/``.
-    They are added to the run `execution`; None uses the trainings' own, if any. So are the files of the audit in the
+    They are added to the run `execution`; None uses the trials' own, if any. So are the files of the audit in the
     folder `audit`, if it is one of this store. `before` is an earlier comparison.json of the same dataset, before
-    decisions about its samples. Raises `BssError` if a training is missing, damaged or was made under another
+    decisions about its samples. Raises `BssError` if a trial is missing, damaged or was made under another
     protocol, and if `before` cannot be compared.
     """
     data = Store.open(store)

@@ -19,7 +19,7 @@ from bss.data.decode.learned_tokenizer import FILES, copy_tokenizers, tokenizer_
 from bss.data.join_arrays import join_arrays, join_ends
 from bss.data.preprocessing import PREPROCESSING
 from bss.data.read_csv import read_csv
-from bss.data.shards import CURE, Part, in_order, read_part
+from bss.data.shards import FIX, Part, in_order, read_part
 from bss.data.store import Store
 from bss.data.tables import read_table, write_table
 from bss.data.text_lengths import cut_notes, lengths_column
@@ -55,7 +55,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
     skipped = [row for part in parts for row in _read_skipped(part.path / "skipped.csv")]
     skipped.sort(key=row_number)
     if len(skipped) + sum(map(len, stores)) != sum(counts.values()) + parts[0].bad_rows:
-        raise BssError(f"{WHERE}: do not have the {sum(counts.values())} samples of {manifest}. {CURE}")
+        raise BssError(f"{WHERE}: do not have the {sum(counts.values())} samples of {manifest}. {FIX}")
     filled = [part.path for part, opened in zip(parts, stores, strict=True) if len(opened)]
     if not filled:
         raise_bad_samples(manifest, skipped)
@@ -114,7 +114,7 @@ def _check_origin(config: Config, parts: Sequence[Part]) -> dict[str, str]:
         other += [name for name in names if origin[name] != origins[0][name]]
         if other:
             problems.append(f"{part.path}: made with different {', '.join(other)}")
-    raise_problems(WHERE, problems, CURE)
+    raise_problems(WHERE, problems, FIX)
     return origins[0]
 
 
@@ -124,22 +124,22 @@ def _check_contents(stores: Sequence[Store]) -> None:
     # The largest token differs between parts.
     shapes = {str({name: replace(m, largest=None) for name, m in s.modalities.items()}) for s in stores if len(s)}
     if len(named) > 1 or len(shapes) > 1:
-        raise BssError(f"{WHERE}: have different classes, or samples of different shapes. {CURE}")
+        raise BssError(f"{WHERE}: have different classes, or samples of different shapes. {FIX}")
     learned = [s.path / tokenizer_folder(name) / file for s in stores for name in s.modalities for file in FILES]
     found = {(path.parent.name, path.name, digest_file(path)) for path in learned if path.exists()}
     if len(found) > len({(name, file) for name, file, _ in found}):
-        raise BssError(f"{WHERE}: have learned different tokenizers. {CURE}")
+        raise BssError(f"{WHERE}: have learned different tokenizers. {FIX}")
 
 
 def _read_skipped(path: Path) -> list[tuple[str, int, str]]:
     """Return id, manifest row and problem of the samples that a shard left out."""
     columns, rows = read_csv(path)
     if columns != ["id", "row", "reason"]:
-        raise BssError(f"{path}: damaged (has the columns {columns}). {CURE}")
+        raise BssError(f"{path}: damaged (has the columns {columns}). {FIX}")
     try:
         return [(row["id"], int(row["row"]), row["reason"]) for _, row in rows]
     except ValueError as error:
-        raise BssError(f"{path}: damaged ({error}). {CURE}") from error
+        raise BssError(f"{path}: damaged ({error}). {FIX}") from error
 
 
 def _joined(paths: Sequence[Path]) -> dict[str, Any]:

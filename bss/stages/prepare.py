@@ -40,7 +40,7 @@ from bss.errors import BssError, raise_problems
 from bss.files import digest_file, digest_json, held, whole_folder
 from bss.provenance import write_provenance
 
-SHARED_FILES_CURE = (
+SHARED_FILES_FIX = (
     "A model that has seen a file has an easy test. Put all samples of a file into one split. List files that several "
     "splits may share, such as a silent sound used if none was recorded, in prepare.shared_files; "
     "protocol: published allows all files."
@@ -53,7 +53,7 @@ class Checked:
     """The checked manifest, before any file is decoded."""
 
     manifest: Manifest
-    """With a val split if the protocol needs one, and as decided."""
+    """The manifest, with a val split if the protocol needs one, after decisions."""
     original: Manifest
     """The same before the decisions."""
     decided: Decisions
@@ -140,9 +140,9 @@ def check_manifest(config: Config, root: Path) -> Checked:
     shared = groups_in_two_splits(manifest)
     shared_files = files_in_two_splits(manifest.samples, settings.modalities, keys)
     if config.protocol == "honest":
-        cure = "A model that has seen the group has an easy test. Split by group, or set protocol: published."
-        raise_problems(str(manifest.path), shared, cure)
-        raise_problems(str(manifest.path), shared_files, SHARED_FILES_CURE)
+        fix = "A model that has seen the group has an easy test. Split by group, or set protocol: published."
+        raise_problems(str(manifest.path), shared, fix)
+        raise_problems(str(manifest.path), shared_files, SHARED_FILES_FIX)
     truth = None
     if settings.truth is not None:  # read before the long decoding, to report mistakes early
         table = find_table(root, settings.truth, NO_TRUTH, settings.links)
@@ -243,8 +243,8 @@ def _decode(
 def raise_bad_samples(manifest: str, skipped: Iterable[tuple[str, int, str]]) -> None:
     """Raise `BssError` for bad samples (id, manifest row, problem); return if there are none."""
     problems = [f"row {row} (id {name}): {reason}" for name, row, reason in skipped]
-    cure = "Fix these files, or set prepare.on_bad_sample: skip to leave out their samples."
-    raise_problems(manifest, problems, cure)
+    fix = "Fix these files, or set prepare.on_bad_sample: skip to leave out their samples."
+    raise_problems(manifest, problems, fix)
 
 
 def check_what_is_left(

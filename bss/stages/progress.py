@@ -1,4 +1,4 @@
-"""Progress of many trainings or measurements: a bar on a terminal, otherwise lines."""
+"""Progress of many trials or measurements: a bar on a terminal, otherwise lines."""
 
 import time
 from collections.abc import Mapping
@@ -95,12 +95,12 @@ class AuditProgress(EpochProgress):
 
 
 class TrainingProgress(EpochProgress):
-    """Shows epochs as they finish and one line per finished training."""
+    """Shows epochs as they finish and one line per finished trial."""
 
     def __init__(self, epochs: Mapping[str, int], console: Console) -> None:
         super().__init__("train", len(epochs), sum(epochs.values()), console)
         self.epochs = epochs
-        """Of each training, by its name."""
+        """Number of epochs of each trial, by name."""
 
     def epoch(self, trial: str, row: dict[str, Any]) -> None:
         """Count one finished epoch."""
@@ -110,7 +110,7 @@ class TrainingProgress(EpochProgress):
         )
 
     def done(self, trial: str, metrics: dict[str, Any], seconds: float | None) -> None:
-        """Print the line of a finished training; `seconds` None means that it was finished before."""
+        """Print the line of a finished trial; `seconds` None means that it was finished before."""
         time_text = "kept from before" if seconds is None else f"{seconds:.1f} s"
         epochs = self.epochs[trial]
         made = metrics.get("epochs", epochs)

@@ -15,7 +15,7 @@ from bss.config.modalities import TextKind
 from bss.config.schema import PrepareConfig
 from bss.console import make_console
 from bss.data.embedded.rows import TABLES
-from bss.data.manifest import MANIFEST_CURE
+from bss.data.manifest import MANIFEST_FIX
 from bss.data.manifest_files import LISTS, is_shard, manifest_files, name_in
 from bss.data.raw_files import distant_files
 from bss.data.read_csv import read_csv
@@ -72,15 +72,15 @@ def edited(root: str, name: str) -> Iterator[Path]:
 
 @contextmanager
 def _too_large_left(url: str, objects: Mapping[str, StoredObject], files: list[str], folder: Path) -> Iterator[None]:
-    """In the block, leave tables and shards among `files` on S3 if they would take more than half of the free disk."""
+    """Within the block, leave tables and shards of `files` on S3 if they would fill more than half of the free disk."""
     found = [name for name in files if Path(name).suffix in TABLES or is_shard(Path(name))]
     size, free = sum(objects[name].size for name in found), shutil.disk_usage(folder).free
     if size <= free / 2:
         yield
         return
     make_console().print(
-        f"{url}: its {len(found)} tables or shards of {decimal(size)} are read there: {folder.parents[1]} has "
-        f"{decimal(free)} free.",
+        f"{url}: reading {len(found)} tables or shards ({decimal(size)}) directly from S3; {folder.parents[1]} has "
+        f"only {decimal(free)} free.",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -125,7 +125,7 @@ def _manifest(settings: PrepareConfig, url: str, objects: Mapping[str, StoredObj
             (names / name).parent.mkdir(parents=True, exist_ok=True)
             (names / name).touch()
         try:
-            files = manifest_files(names, settings.manifest, settings.links, MANIFEST_CURE.format(root=url))
+            files = manifest_files(names, settings.manifest, settings.links, MANIFEST_FIX.format(root=url))
         except BssError as error:
             raise BssError(str(error).replace(str(names), url)) from error
         return [name_in(names, file) for file in files]

@@ -15,7 +15,7 @@ from bss.report.comparison import Comparison, Results
 from bss.report.csv_rows import comparison_rows
 from bss.report.markdown import markdown_verdict
 from bss.report.results import Result
-from bss.stages.track_trainings import trained_model
+from bss.stages.track_trials import trained_model
 from bss.tracking.execution import Execution, continue_execution, dataset_input, log_report
 from bss.tracking.journal import spool_folder
 from bss.tracking.registry import Registration, log_registration
@@ -39,7 +39,7 @@ def log_comparison(
     audit: Mapping[str, Path],
     say: Say,
 ) -> None:
-    """Record the comparison in journals next to `runs`, and send them with the unsent journals of the trainings.
+    """Record the comparison in journals next to `runs`, and send them with the unsent journals of the trials.
 
     `records` maps `TrialId.path` to the record of each trial that has an MLflow run; `audit` are files of an audit of
     the same store, by name.
@@ -62,7 +62,7 @@ def log_comparison(
 
 
 def mean_seconds(trials: list[Result]) -> float:
-    """Return the mean length of the trainings in seconds."""
+    """Return the mean length of the trials in seconds."""
     return float(np.mean([trial.seconds for trial in trials]))
 
 
@@ -134,7 +134,7 @@ def _register(
 
 
 def _send(config: Config, runs: Path, execution: Execution, say: Say) -> None:
-    """Send what was recorded, and what the trainings could not send."""
+    """Send what was recorded, and what the trials could not send."""
     with ExitStack() as stack:
         try:
             stack.enter_context(held(spool_folder(runs)))

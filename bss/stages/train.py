@@ -17,7 +17,7 @@ from bss.launch.processes import await_killed_ranks, train_on_ranks
 from bss.launch.workers import emit, jobs_at_a_time, run_jobs
 from bss.stages.progress import TrainingProgress
 from bss.stages.schedule import require_a_batch
-from bss.stages.track_trainings import Task, log_history, model_to_log, start_run, tracked
+from bss.stages.track_trials import Task, log_history, model_to_log, start_run, tracked
 from bss.tracking.execution import TRACKING, Execution, write_tracking
 from bss.tracking.system_metrics import sampling
 from bss.tracking.trial_run import TrialRun
@@ -49,11 +49,11 @@ def train(
     """
     data = Store.open(store)
     if config.protocol == "honest" and not len(data.rows("val")):
-        raise BssError(f"{store}: has no val, which protocol honest needs for selection. Rerun `bss prepare` with it.")
+        raise BssError(f"{store}: has no val split, which protocol honest needs for selection. Rerun `bss prepare`.")
     require_a_batch(store, len(data.rows("train")), config.train.batch_size)
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
-    targets_for(config.train, data)  # before any training starts
+    targets_for(config.train, data)  # before any trial starts
     write_features(config, store)
     wanted = [
         describe_trial(config, data, plans, trial, runs / trial.path, read_trial_plan(config, data, plans, trial))
@@ -82,7 +82,7 @@ def train(
         each += f" on {config.train.nodes} nodes" if config.train.nodes > 1 else ""
         selected = "test (protocol published)" if config.protocol == "published" else "val"
         console.print(
-            f"train: {len(wanted)} trainings, {len(kept)} kept, {at_a_time} concurrent{each}, selected on {selected}"
+            f"train: {len(wanted)} trials, {len(kept)} kept, {at_a_time} concurrent{each}, selected on {selected}"
         )
         for text in strategy_warnings(config):
             console.print(f"Caution: {text}.", highlight=False, markup=False, soft_wrap=True)

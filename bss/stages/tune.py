@@ -27,15 +27,15 @@ KEY = "train.optimiser.learning_rate"
 
 @dataclass(frozen=True)
 class Tried:
-    """A learning rate, and how its trainings did."""
+    """A learning rate, and the results of its runs."""
 
     rate: float
     accuracies: tuple[float, ...]
-    """On val, at the selected epoch, by seed; empty if a training diverged."""
+    """On val, at the selected epoch, by seed; empty if a run diverged."""
 
     @property
     def accuracy(self) -> float:
-        """The mean; -1 if a training diverged."""
+        """The mean; -1 if a run diverged."""
         return float(np.mean(self.accuracies)) if self.accuracies else -1.0
 
 
@@ -54,7 +54,7 @@ def tune(
     """Train uniform shuffling plainly with each of `points` log-spaced rates from `low` to `high`; return the best.
 
     None: a tenth and ten times the configured rate; `epochs` None: as many as are configured, else decays move in
-    proportion; `seeds` None: the first. Finished trainings in `folder` are kept: an interrupted search resumes, and
+    proportion; `seeds` None: the first. Finished runs in `folder` are kept: an interrupted search resumes, and
     a finer or longer one adds to it. With `write` the rate is set in the file `params`. Raises `BssError`
     without a val split, with `epochs` below 1, or if every rate diverges.
     """
@@ -62,7 +62,7 @@ def tune(
         raise BssError(f"--epochs {epochs}: must be at least 1.")
     data = Store.open(store)
     if not len(data.rows("val")):
-        raise BssError(f"{store}: has no val, by which learning rates are compared; the test split is never used.")
+        raise BssError(f"{store}: has no val split to compare learning rates on; the test split is never used.")
     rate = config.train.optimiser.learning_rate
     rates = rate_grid(rate / 10 if low is None else low, rate * 10 if high is None else high, points)
     place = _place(params) if write else None

@@ -25,7 +25,7 @@ class Amss(Method):
     control = "weights.encoder_gradients=0.5"
     steady = True
     temperature: float = 0.2
-    """Of the shares of units by modality, above 0; the authors take 0.2 for audio and video, 0.5 for text and image."""
+    """Temperature of the shares of units, above 0; the authors take 0.2 for audio and video, 0.5 for text and image."""
     weighing: Literal["none", "code", "unbiased"] = "none"
     """What the gradients of the drawn units are divided by: nothing (AMSS), their probability plus one over the number
     of units (AMSS+ in public code), or the expected number of times that a unit is drawn."""

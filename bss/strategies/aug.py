@@ -36,12 +36,12 @@ class Aug(Strategy):
     control = "weights.fused=0.0"
     steady = True
     width: int = 256
-    """Of a branch, at least 1."""
+    """Width of a branch, at least 1."""
     every: int | None = None
     """Epochs after which a head may grow, at least 1; null: a tenth of the training (the authors, of 200)."""
     compare: Literal["difference", "ratio"] = "difference"
-    """Of the mean probabilities of the label on train, the most to the least: the paper takes their difference, the
-    public code their ratio, less 1."""
+    """How the largest mean probability of the label on train is compared with the smallest: the paper uses their
+    difference, the public code their ratio minus 1."""
     threshold: float = 0.01
     """The head grows if that is above it; at least 0."""
     residual: float = 0.5

@@ -44,9 +44,9 @@ class Strategy(ABC):
     kind: str
     """The name of the strategy in params.yaml: ``Literal["name"] = "name"``."""
     splits: ClassVar[tuple[Split, ...]] = ()
-    """Whose facts it plans by; never those of test."""
+    """Splits whose statistics `plan` uses; never test."""
     control: ClassVar[str | None] = None
-    """The simplest thing that could explain its gain, ``kind`` or ``kind.parameter=value``; None: plain training.
+    """Simplest explanation of its gain, ``kind`` or ``kind.parameter=value``; None: plain training.
 
     Any strategy of that kind whose parameter differs from its default is such a control; the value is one to try.
     """
@@ -58,32 +58,32 @@ class Strategy(ABC):
     placed: ClassVar[bool] = False
     """Whether it needs `Seen.positions`."""
     clustered: ClassVar[bool] = False
-    """Whether it plans by the purity of clusters too."""
+    """Whether `plan` also needs the purity of clusters."""
     steady: ClassVar[bool] = False
     """Whether all steps have the same operations as long as the plan's weights and frozen parts, what samples show, and
     the heads in use are the same. Then they are counted once; if not, in every epoch, unless `phase` says when."""
     taught: ClassVar[bool] = False
-    """Whether it learns from teachers: the same encoders and heads, each modality's trained alone, with the same seed
-    and for as many epochs, in eval mode."""
+    """Whether it learns from teachers: unimodal networks with the same encoders and heads, trained with the same seed
+    for as many epochs, in eval mode."""
 
     @property
     def pretrained(self) -> bool:
-        """Whether its encoders start from those of the teachers that `taught` describes."""
+        """Whether its encoders start from those of teachers as described at `taught`."""
         return False
 
     @property
     def needs_val(self) -> bool:
-        """Whether it cannot do without a val split."""
+        """Whether it needs a val split."""
         return "val" in self.splits
 
     @property
     def averaging(self) -> bool:
-        """Whether it plans by the features of each class too, as their sums and numbers."""
+        """Whether `plan` also needs the sum of features and the number of samples per class."""
         return False
 
     @property
     def probe_length(self) -> int:
-        """Epochs of the probe trainings whose facts it plans by, besides those of the network itself; 0: none."""
+        """Epochs of the probe runs whose facts `plan` gets besides those of the network itself; 0: no probes."""
         return 0
 
     @property
@@ -107,7 +107,7 @@ class Strategy(ABC):
         return configured
 
     def warning(self, setting: Setting) -> str | None:
-        """Return why the strategy does next to nothing with `setting`, None if it is not known to."""
+        """Return why the strategy has hardly any effect with `setting`; None if no reason is known."""
         return None
 
     def prediction(self, setting: Setting) -> Prediction | None:
@@ -121,11 +121,11 @@ class Strategy(ABC):
         return "unimodal-heads" if weights.fused is None else None
 
     def network(self, setting: Setting) -> Mapping[str, Any]:
-        """Return what the method sets of the section network: keys to values, of `heads` to keys and values of it."""
+        """Return the keys of the section network that the method sets, with their values; `heads` maps to a dict."""
         return {}
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
-        """Return the state before the first epoch; tensors are moved to the device of the training."""
+        """Return the state before the first epoch; tensors are moved to the trial's device."""
         return {}
 
     def reads(self, context: Context) -> bool:
@@ -145,7 +145,7 @@ class Strategy(ABC):
         return EpochPlan()
 
     def adapts(self, context: Context) -> bool:
-        """Return whether `adapt` is to be called before the epoch of `context`."""
+        """Return whether to call `adapt` before the epoch of `context`."""
         return False
 
     def adapt(
@@ -170,20 +170,20 @@ class Strategy(ABC):
         return None if self.steady else context.epoch
 
     def outcomes(self) -> list[tuple[float, Strategy]]:
-        """Return the strategies that a step may turn out to be by what the host draws, with their probabilities.
+        """Return the variants of the strategy between which the host's random draws choose, with their probabilities.
 
-        All steps of each have the same operations; an epoch counts the expectation.
+        All steps of a variant have the same operations; an epoch counts their expectation.
         """
         return [(1.0, self)]
 
     def measures(self, context: Context) -> bool:
-        """Return whether `arrange` needs what `measure` says before the epoch of `context`: a pass over train."""
+        """Return whether `arrange` needs the values of `measure` before the epoch of `context`: a pass over train."""
         return False
 
     def observes(self, setting: Setting, classes: int) -> int:
-        """Return k if `arrange` needs what `measure` says of samples as the epoch before trained on them; 0: no need.
+        """Return k if `arrange` needs the values of `measure` as the previous epoch trained on the samples; else 0.
 
-        That is before the update by their batch, and costs no pass.
+        They are taken before the update on the sample's batch and cost no extra pass.
         """
         return 0
 
@@ -197,7 +197,7 @@ class Strategy(ABC):
     def arrange(
         self, context: Context, sequence: Indices, measured: Floats | None, random: np.random.Generator
     ) -> Arranged | None:
-        """Return what the epoch shows instead of the schedule's `sequence` of positions in train; None: just that.
+        """Return what the epoch shows instead of the schedule's `sequence` of positions in train; None keeps it.
 
         Called after `plan`; `measured` [n, k] is of all samples of train, NaN for those that were not observed, None if
         it neither `measures` now nor `observes`.
@@ -205,11 +205,11 @@ class Strategy(ABC):
         return None
 
     def hides(self, context: Context) -> Hidden | None:
-        """Return what the epoch hides from samples, to be recorded; called after `arrange`."""
+        """Return what the epoch hides from samples, for the records; called after `arrange`."""
         return None
 
     def mix(self, context: Context, seen: Seen, draw: Draw) -> Mixed | None:
-        """Return features in place of those seen, or None; scores observe the features as they were."""
+        """Return features that replace those seen, or None; scores observe the original features."""
         return None
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:

@@ -32,7 +32,7 @@ class G2d(Method):
     logits: float = 1.0
     """Weight of the divergence of the fused logits from each teacher's, at least 0."""
     temperature: float = 1.0
-    """Of that divergence, which is multiplied by its square; above 0."""
+    """Temperature of that divergence, which is multiplied by its square; above 0."""
     freeze: bool = True
     """Whether encoders wait until `until`, in the order of their teachers' mean probability of the label on train. They
     are frozen: the public code sets gradients of convolutions to zero, batch by batch, so that momentum moves them."""

@@ -12,14 +12,14 @@ from bss.strategies.base import Method
 from bss.strategies.hooks import PROBED, Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
 
 LEAST = 1e-4
-"""Of the change of the overfitting, by whose square a gain is divided."""
+"""Smallest change of the overfitting; a gain is divided by its square."""
 
 
 @dataclass(frozen=True)
 class GBlending(Method):
     """Weighs each cross-entropy by what it gained on val, over the square of how much more it overfits.
 
-    Both are read every few epochs, from the heads of the network itself or from probe trainings of its copies. The
+    Both are read every few epochs, from the heads of the network itself or from probe runs of its copies. The
     weights keep their sum, so that the learning rate keeps its meaning.
     """
 
@@ -33,7 +33,7 @@ class GBlending(Method):
     modality's trained alone and one by the fused loss, as published. Then the first estimate is before the first epoch,
     and with `every` at least train.epochs the only one (offline)."""
     probe_epochs: int = 10
-    """Length of the probe trainings, at least 1."""
+    """Length of the probe runs, at least 1."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train", "val")
     published: ClassVar = (1.0, 1.0)
@@ -45,7 +45,7 @@ class GBlending(Method):
 
     @property
     def probe_length(self) -> int:
-        """Epochs of the probe trainings."""
+        """Epochs of the probe runs."""
         return self.probe_epochs if self.probe == "train" else 0
 
     def weights(self, setting: Setting) -> Weights:

@@ -20,15 +20,15 @@ Group = tuple[Literal["encoder", "head", "fusion"], str]
 FUSION: Group = ("fusion", "")
 
 Split = Literal["train", "val", "teachers"]
-"""Whose facts a strategy may plan by; teachers: those of the teachers' heads on train."""
+"""Whose facts `plan` may use; teachers: those of the teachers' heads on train."""
 PROBED = "probed "
-"""Before the name of a split: its facts after probe trainings."""
+"""Prefix of a split's name: its facts after probe runs."""
 Prediction = Literal["all-heads", "unimodal-heads", "fused", "by-entropy", "evidence", "surest"]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a training before it starts."""
+    """Facts about a trial that are known before it starts."""
 
     modalities: tuple[str, ...]
     fusion: str
@@ -43,7 +43,7 @@ class Setting:
     compile: bool | str = False
     batch_size: int = 64
     label_smoothing: float = 0.0
-    """That of `train.label_smoothing`."""
+    """`train.label_smoothing`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Weights:
 
     fused: float | None
     unimodal: Mapping[str, float]
-    """By modality."""
+    """Weights of the unimodal cross-entropies, by modality."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Facts:
     """Share of the samples whose label is the most frequent in their cluster of the modality's features, if the
     strategy is `clustered`."""
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Of each class the sum of what heads and fusion take, float32 [classes, width], if the strategy is `averaging`."""
+    """Sum of the features per class, float32 [classes, width], if the strategy is `averaging`."""
     counts: torch.Tensor | None = None
-    """Of each class the number of samples, float32 [classes], if the strategy is `averaging`."""
+    """Number of samples per class, float32 [classes], if the strategy is `averaging`."""
 
 
 @dataclass(frozen=True)
@@ -82,24 +82,24 @@ class EpochPlan:
     rates: Mapping[str, float] = field(default_factory=dict)
     """Factor of the learning rate of a modality's encoder and head; 1 if left out."""
     frozen: tuple[Group, ...] = ()
-    """Get no gradient, so that neither momentum nor weight decay moves them; their batch normalisation is in eval."""
+    """Groups without gradient: neither momentum nor weight decay moves them; batch normalisation is in eval mode."""
     restarted: tuple[Group, ...] = ()
-    """Whose state in the optimiser (momentum, moments) is dropped before the epoch."""
+    """Groups whose optimiser state (momentum, moments) is reset before the epoch."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One of several updates by the same batch, each with passes of its own over the parts of the batch."""
+    """One of several updates on the same batch, each with its own passes over the parts of the batch."""
 
     encoders: tuple[str, ...]
-    """Those that run. What a strategy sees then has these modalities alone, and `Seen.fused` is NaN unless they are
-    all. Each modality belongs to one turn of a step or more; scores observe the first."""
+    """Encoders that run. The strategy then only sees these modalities, and `Seen.fused` is NaN unless they are all.
+    Each modality belongs to at least one turn of a step; scores observe the first."""
     updates: tuple[Group, ...]
-    """What learns. The rest gets no gradient, so that momentum and weight decay leave it alone, and is in eval."""
+    """Groups that learn. The rest is in eval mode and gets no gradient, so momentum and weight decay do not move it."""
 
 
 ALL = -1
-"""In place of a modality's number: all modalities."""
+"""Stands in for a modality's number: all modalities."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,14 @@ class Arranged:
     """What an epoch shows instead of the schedule's sequence, whose order it keeps."""
 
     positions: npt.NDArray[np.int64]
-    """Of samples in train, with copies, [k]."""
+    """Positions of samples in train, with copies, [k]."""
     kept: npt.NDArray[np.int64]
     """The number of the only modality that each shows, `ALL` for all of them, [k]."""
 
 
 @dataclass
 class Context:
-    """What all hooks get."""
+    """Argument of all hooks."""
 
     setting: Setting
     state: State
@@ -122,22 +122,22 @@ class Context:
     epoch: int
     plan: EpochPlan
     weights: Weights
-    """Of the loss, in this epoch."""
+    """Weights of the loss in this epoch."""
     total: Callable[[torch.Tensor], torch.Tensor]
     """Sums a tensor over the ranks, which must all call it. Not differentiable."""
     progress: float = 0.0
     """Share of the epoch's steps that are done, in [0, 1)."""
     turn: Turn | None = None
-    """The one that is being taken, if `Strategy.turns` has any."""
+    """The current turn, if `Strategy.turns` has any."""
     draw: Draw | None = None
-    """In `objectives`: the draws of the part."""
+    """Random draws of the part, in `objectives`."""
     labels: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    """Of the samples of train, [n]."""
+    """Labels of train, [n]."""
 
 
 @dataclass(frozen=True)
 class Taught:
-    """What the teachers say of the same inputs as in `Seen`, without gradient; float32."""
+    """Outputs of the teachers for the same inputs as in `Seen`, without gradient; float32."""
 
     features: dict[str, torch.Tensor]
     """[batch, width] per modality."""
@@ -150,7 +150,7 @@ class Seen:
     """One part of a batch after the forward pass; float32, with this rank's samples."""
 
     features: dict[str, torch.Tensor]
-    """What heads and fusion take, [batch, width] per modality."""
+    """Inputs of heads and fusion, [batch, width] per modality."""
     logits: dict[str, torch.Tensor]
     """Unimodal, [batch, classes] per modality."""
     fused: torch.Tensor
@@ -172,16 +172,16 @@ class Seen:
     """Which modalities decisions about the data hide, bool [batch, modalities]; None: none. Their features and logits
     are zero."""
     positions: torch.Tensor | None = None
-    """In train, int64 [batch], if the strategy is `placed`."""
+    """Positions in train, int64 [batch], if the strategy is `placed`."""
     label_smoothing: float = 0.0
-    """That of `train.label_smoothing`."""
+    """`train.label_smoothing`."""
     class_weights: torch.Tensor | None = None
-    """Those of `train.class_weights`, float [classes]; None: all 1."""
+    """`train.class_weights`, float [classes]; None: all 1."""
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """What takes the place of the features."""
+    """Replacement of the features."""
 
     features: dict[str, torch.Tensor]
     heads: bool
@@ -189,7 +189,7 @@ class Mixed:
     targets: torch.Tensor | None = None
     """Probabilities [batch, classes] in place of the labels; None keeps those."""
     ignored: torch.Tensor | None = None
-    """With `heads`: modalities whose logits are zero, bool [batch, modalities]; None: as in `Seen`."""
+    """Modalities whose logits are zero, with `heads`, bool [batch, modalities]; None: as in `Seen`."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,11 @@ class Hidden:
     """What a strategy takes from samples of train in an epoch, k cases."""
 
     positions: npt.NDArray[np.int64]
-    """In train, [k]."""
+    """Positions in train, [k]."""
     modality: npt.NDArray[np.int64]
     """The number of the one that is hidden, `ALL` if the sample has no loss, [k]."""
     probability: npt.NDArray[np.float64]
-    """That this is what is wrong with the sample, [k]."""
+    """Probability that this is what is wrong with the sample, [k]."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Gradients:
 
     modules: Mapping[Group, torch.nn.Module]
     apart: tuple[Mapping[Group, list[torch.Tensor]], ...] = ()
-    """Those of the objectives that are apart, in order; per group one tensor per parameter that is trained."""
+    """Gradients of the objectives that are apart, in order; per group one tensor per trained parameter."""
 
     def of(self, group: Group) -> list[torch.Tensor]:
         """Return the gradients of a group's parameters; one that has none is left out."""

@@ -28,7 +28,7 @@ class InfoReg(Method):
     threshold: float = 0.04
     """Growth of the mean trace, relative to it, above which a modality is held; the public code has 0.05."""
     strength: float = 0.95
-    """Of the pull at equal confidence, at least 0; the public code has 0.1 for video."""
+    """Strength of the pull at equal confidence, at least 0; the public code has 0.1 for video."""
     epochs: int = 10
     """Over which traces are averaged, those before the first being 0; at least 1."""
     source: Source = "share"

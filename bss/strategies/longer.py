@@ -13,7 +13,7 @@ class Longer(Strategy):
     """Plain training that spends the extra operations of a costlier strategy on more epochs.
 
     Its steps are those of plain training. Decays of the learning rate come later in proportion, the schedule's pacing
-    keeps its epochs, and the checkpoint is selected as in any other training.
+    keeps its epochs, and the checkpoint is selected as in any other trial.
     """
 
     kind: Literal["longer"] = "longer"

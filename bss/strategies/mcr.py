@@ -31,16 +31,16 @@ class Mcr(Method):
     control = "modality-dropout"
     steady = True
     strength: float = 0.01
-    """Of the game, at least 0."""
+    """Strength of the game, at least 0."""
     game: Literal["greedy", "independent", "collaborative"] = "greedy"
     """greedy: an encoder raises how much the prediction depends on its own features and lowers it for the others';
     independent: it raises its own alone; collaborative: all encoders raise it for all modalities."""
     permutations: int = 32
     """Over which a dependence is averaged, at least 1; the fusion head runs so often for every pair of modalities."""
     contrast: float = 1.0
-    """Of the supervised contrastive loss of the features, at least 0; other than 0 needs encoders of one width."""
+    """Weight of the supervised contrastive loss of the features, at least 0; above 0 needs encoders of one width."""
     temperature: float = 0.5
-    """Of that loss, above 0."""
+    """Temperature of that loss, above 0."""
 
     published: ClassVar = (1.0, 1.0)
 
@@ -79,7 +79,7 @@ class Mcr(Method):
         return [Objective(loss)]
 
     def regulariser(self, seen: Seen, draw: Draw) -> torch.Tensor:
-        """Return what the encoders lower in the game, [batch]."""
+        """Return the loss that the encoders minimise in the game, [batch]."""
         orders = draw.uniform("permutations", self.permutations).argsort(dim=0).T  # [permutations, batch]
         names = list(seen.features)
         if self.game == "collaborative":

@@ -28,7 +28,7 @@ class Midas(Method):
     strength: float = 1.0
     """Weight of the loss of misaligned features, at least 0; the authors take 5 on Kinetics-Sounds."""
     rate: float = 0.05
-    """By which the weaker modality's weight grows per step, at least 0."""
+    """Growth of the weaker modality's weight per step, at least 0."""
     hardness: Literal["clamp", "paper", "off"] = "clamp"
     """Weight of a row: the cosine of the features put in and those replaced; clamp: at least 0, paper: as it is."""
     warm_up: float = 0.1

@@ -25,7 +25,7 @@ class MmPareto(Method):
     control = "weights.encoder_gradients=3.0"
     steady = True
     factor: float = 1.5
-    """Of the combined gradient, above 0."""
+    """Factor of the combined gradient, above 0."""
     weighing: Literal["pareto", "equal"] = "pareto"
     """equal: both always weigh the same, the control."""
     norm: Literal["modality", "tensor"] = "modality"

@@ -91,9 +91,9 @@ class Opm(Method):
         return Mixed(features, heads=False)
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
-        """Return the loss; a sample of which nothing is left has no fused one.
+        """Return the loss. Samples whose features are all dropped get no fused loss.
 
-        Means are left of every sample: no draw takes all of its modalities, as the least sure one is never drawn.
+        With `absent: mean` no sample loses all features: the least sure modality is never drawn.
         """
         loss = weighted_loss(seen, context.weights)
         if not self._acts(context) or context.weights.fused is None or self.absent == "mean":
@@ -113,7 +113,7 @@ class Opm(Method):
 
 
 def survivors_factor(rates: torch.Tensor, widths: list[int]) -> torch.Tensor:
-    """Return what features that stay are multiplied by, 0-dimensional: 1 over the mean share of them that stays."""
+    """Return the factor of the features that stay, 0-dimensional: 1 over the mean share of them that stays."""
     lost = torch.stack([width * rate for width, rate in zip(widths, rates, strict=True)]).sum() / sum(widths)
     return 1 / (1 - lost).clamp_min(1e-3)
 

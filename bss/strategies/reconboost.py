@@ -48,7 +48,7 @@ class ReconBoost(Strategy):
 
     @property
     def pretrained(self) -> bool:
-        """Whether `teachers` says so."""
+        """Whether `teachers` is pretrained."""
         return self.teachers == "pretrained"
 
     def weights(self, setting: Setting) -> Weights:

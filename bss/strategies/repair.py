@@ -153,7 +153,7 @@ NOTHING = -2
 def judge(
     said: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return what to hide of each of n samples, and how probably that is what is wrong, [n] each.
+    """Return what to hide of each of n samples, and the probability that this is what is wrong, [n] each.
 
     That is the number of a modality, `ALL` where the label is to blame, or `NOTHING`. `said` [n, M, classes] are log
     probabilities, `labels` [n]. Modalities near chance are no witnesses; with fewer than two witnesses nothing is

@@ -24,7 +24,7 @@ def scale(gradients: Gradients, group: Group, factor: torch.Tensor | float, whic
 
 
 def check_window(window: tuple[float, float], key: str = "window") -> None:
-    """Require that the parameter `key` is a part of the training: two shares of its epochs in order."""
+    """Require that the parameter `key` is a window of the training: two shares of its epochs, in order."""
     require(0 <= window[0] <= window[1] <= 1, key, list(window), "two shares of the epochs in [0, 1], in order")
 
 

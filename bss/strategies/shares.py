@@ -63,7 +63,7 @@ def shapley(names: Iterable[str], value: Mapping[frozenset[str], torch.Tensor]) 
 
 
 def sample_contributions(seen: Seen, absent: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
-    """Return what each modality contributes to the prediction of each sample, float64 [batch, M].
+    """Return the contribution of each modality to the prediction of each sample, float64 [batch, M].
 
     Its Shapley share of a game in which some modalities, the features of the others being zero, win their number if
     the fused prediction is right, else nothing (Wei et al., CVPR 2024). The shares of a sample sum to M or 0. `absent`

@@ -20,7 +20,7 @@ from bss.strategies.keeping import check_hiding, kept_loss, with_copies
 from bss.strategies.shares import sample_contributions
 
 SHARE_JUDGED = 0.2
-"""Of the samples, whose mean contributions decide at the level of modalities; drawn with replacement."""
+"""Share of the samples whose mean contributions decide at the level of modalities; drawn with replacement."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""MLflow: records of the trainings, their journal, and its upload."""
+"""MLflow: records of the trials, their journal, and its upload."""

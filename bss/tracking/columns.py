@@ -23,7 +23,7 @@ def shown_parameters(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_series(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what becomes a metric in MLflow of a row of history.csv, by its column."""
+    """Return the values of a row of history.csv that become metrics in MLflow, by column."""
     return {column: value for column, value in row.items() if column != "epoch" and not _left_out(column)}
 
 
@@ -39,7 +39,7 @@ def _left_out(column: str) -> bool:
 
 
 def final_values(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what MLflow shows of metrics.json.
+    """Return the values of metrics.json that MLflow shows.
 
     That is ``test_<name>`` of each metric, ``val_acc``, linear probes, numbers of parameters, and the cost
     ``flops``, teachers included.

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 LONGEST = 8000
-"""MLflow's limit for the value of a tag, in letters."""
+"""MLflow's limit for the value of a tag, in characters."""
 
 
 def description(text: str) -> str:

@@ -30,8 +30,8 @@ def warn_if_lost(say: Callable[[str], None]) -> None:
     """Warn if records go to the folder of a DVC experiment with unknown checkout."""
     if not os.environ.get("MLFLOW_TRACKING_URI") and is_lost(Path.cwd()):
         say(
-            f"MLflow: this DVC experiment runs in {Path.cwd()}, which DVC may delete with {DATABASE} in it, and the "
-            "its checkout was not found. Set MLFLOW_TRACKING_URI."
+            f"MLflow: this DVC experiment runs in {Path.cwd()}. DVC may delete that folder, {DATABASE} included, and "
+            "bss could not find the checkout that started it. Set MLFLOW_TRACKING_URI."
         )
 
 
@@ -105,16 +105,16 @@ def quiet_mlflow() -> None:
 
 def unreachable(uri: str, error: Exception) -> BssError:
     """Return the error for a tracking store that refuses the credentials, fails TLS or does not answer."""
-    what, cure = failure(error)
+    what, fix = failure(error)
     return BssError(
         f"MLflow at {redact(uri)} {what}: {reason(error)}\n"
-        f"{cure}, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
+        f"{fix}, correct MLFLOW_TRACKING_URI or unset it (records then go to mlflow.db here), or set "
         "tracking.enabled: false. With tracking.strict: false the work does not depend on it."
     )
 
 
 def reason(error: Exception) -> str:
-    """Return why `error` was raised in one line of at most 200 letters, without a password."""
+    """Return why `error` was raised in one line of at most 200 characters, without a password."""
     if isinstance(error, ModuleNotFoundError):
         return not_installed(error.name)
     # First redacted, then cut: a cut password is not recognised.
@@ -122,7 +122,7 @@ def reason(error: Exception) -> str:
 
 
 def failure(error: Exception) -> tuple[str, str]:
-    """Return what went wrong with the server and the first thing to do about it."""
+    """Return what went wrong with the server, and the first remedy to try."""
     if isinstance(error, ModuleNotFoundError):
         return "cannot be used", "Install it"
     from requests.exceptions import SSLError

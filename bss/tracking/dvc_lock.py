@@ -12,7 +12,7 @@ MAX_BYTES = 16 << 20
 def dvc_digest(lock: Path, root: str) -> str | None:
     """Return the digest of the data at `root` in dvc.lock, or None.
 
-    It is only a note about the data and must not stop a training: also None if the file is unreadable.
+    It is only a note about the data and must not stop a trial: also None if the file is unreadable.
     """
     try:
         if not lock.is_file() or lock.stat().st_size > MAX_BYTES:

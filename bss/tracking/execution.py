@@ -1,4 +1,4 @@
-"""The parent run of one pipeline execution: inputs before the trainings, and the report after them."""
+"""The parent run of one pipeline execution: inputs before the trials, and the report after them."""
 
 import getpass
 import json
@@ -24,7 +24,7 @@ from bss.tracking.journal import Journal, files_below
 from bss.tracking.view import KIND_TAG, SHARED_VIEW, VIEW, runs_view
 
 TRACKING = "mlflow.json"
-"""File in a folder of trainings that lists their runs."""
+"""File in a folder of trials that lists their runs."""
 TABLE = "schedulers.json"
 """Artifact of the parent run: every number of the comparison, a row per scheduler."""
 
@@ -36,7 +36,7 @@ class Execution:
     tracking_uri: str
     experiment: str
     record: str
-    """Its name before MLflow gives it an id."""
+    """Name of the record before MLflow assigns an id."""
     name: str
     tags: dict[str, str] = field(default_factory=dict)
     """Tags of every run of the execution: image and Kubeflow run, if any."""
@@ -92,7 +92,7 @@ def log_inputs(
     plans: Path,
     version: DataVersion | None = None,
 ) -> None:
-    """Record the inputs of the trainings: data, scores and plans.
+    """Record the inputs of the trials: data, scores and plans.
 
     `version` is the origin of the data; None uses its digest in dvc.lock.
     """
@@ -131,13 +131,13 @@ def log_report(
 
 
 def write_tracking(runs: Path, execution: Execution, records: dict[str, str]) -> None:
-    """Write the MLflow runs of the trainings in `runs` next to them; `records` has a name for each training."""
+    """Write the MLflow runs of the trials in `runs` next to them; `records` has a name for each trial."""
     values = {**vars(execution), "tracking_uri": redact(execution.tracking_uri)}
     write_json(runs / TRACKING, {"execution": values, "records": records})
 
 
 def read_tracking(runs: Path) -> tuple[Execution, dict[str, str]] | None:
-    """Return what `write_tracking` wrote, or None if the trainings have no run."""
+    """Return the record of `write_tracking`, or None if the trials have no run."""
     if not (runs / TRACKING).is_file():
         return None
     known = read_json(runs / TRACKING, "train")

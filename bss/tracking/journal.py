@@ -1,6 +1,6 @@
 """The journal of an MLflow run: its records in order, written to this disk first.
 
-A training writes here and never waits for a server. `bss.tracking.replay` uploads it, now or days later.
+A trial writes here and never waits for a server. `bss.tracking.replay` uploads it, now or days later.
 """
 
 import errno
@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 
 def spool_folder(runs: Path) -> Path:
-    """Return the folder of the journals of the trainings in `runs`."""
+    """Return the folder of the journals of the trials in `runs`."""
     return runs.with_name(f"{runs.name}.mlflow")
 
 

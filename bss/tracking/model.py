@@ -23,7 +23,7 @@ def log_model(client: Any, run_id: str, folder: Path, input_example: dict[str, n
 
     `input_example` holds stored samples per modality, [2, *shape]. The model's code is a file of this package and
     its weights are read weights-only. A run has one model: logging it again completes an unfinished one.
-    Nothing of MLflow's global state is touched, and the network is not built, so that a training in this process
+    Nothing of MLflow's global state is touched, and the network is not built, so that a trial in this process
     is not disturbed.
     """
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus

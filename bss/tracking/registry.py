@@ -23,7 +23,7 @@ class Registration:
     """A version of a registered model to make."""
 
     name: str
-    """Of the registered model."""
+    """Name of the registered model."""
     description: str
     tags: dict[str, str]
 
@@ -55,7 +55,7 @@ def register(client: Any, run_id: str, registration: Registration) -> None:
     try:
         _register(client, run_id, registration)
     except Exception as error:
-        raise BssError(f"the model registry does not take {registration.name} ({reason(error)}).") from error
+        raise BssError(f"the model registry rejects {registration.name} ({reason(error)}).") from error
 
 
 def _register(client: Any, run_id: str, registration: Registration) -> None:

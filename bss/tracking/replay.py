@@ -16,7 +16,7 @@ RECORD_TAG = "bss.record"
 """Tag of every run: its name before MLflow assigned an id."""
 PARENT_TAG = "mlflow.parentRunId"
 METRICS = ("metrics", "system")
-"""Kinds of lines with metrics: of the training, and of the machine."""
+"""Kinds of lines with metrics: of the trial, and of the machine."""
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
 VALUE_LENGTH = 6000

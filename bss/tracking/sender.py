@@ -15,7 +15,7 @@ from bss.tracking.journal import Journal, journals, spool_folder, unsent
 from bss.tracking.replay import Replay, is_refused
 
 CYCLE_SECONDS = 10.0
-"""Seconds between uploads of metrics: live in a long training, one call in a short one."""
+"""Seconds between uploads of metrics: live in a long trial, one call in a short one."""
 PATIENCE_SECONDS, BYTES_PER_SECOND = 5.0, 1e6
 """Seconds a stage waits at its end for one answer of a server, plus time for the upload's size."""
 LOCAL_PATIENCE_SECONDS = 60.0
@@ -145,7 +145,7 @@ def send_all(spool: Path, replay: Replay, only: Callable[[Journal], bool]) -> No
     """
     refused: BssError | None = None
     chosen = [journal for journal in journals(spool) if only(journal)]
-    # The journal of a resumed training is older than the execution that it now belongs to.
+    # The journal of a resumed trial is older than the execution that it now belongs to.
     for journal in sorted(chosen, key=lambda journal: journal.read()[0][0].get("parent") is not None):
         try:
             replay.send(journal)

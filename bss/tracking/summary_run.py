@@ -19,7 +19,7 @@ class Summary:
     name: str
     """``bss-h``, or ``bss-h+ogm`` with a strategy."""
     metrics: dict[str, float]
-    """By the names of `summary_metrics`, those that the row has."""
+    """Metrics by the names of `summary_metrics`, those that the row has."""
     verdict: str | None
     """On the difference to the baseline; None of the baseline."""
     trials: list[str]

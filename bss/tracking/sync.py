@@ -12,15 +12,15 @@ from bss.tracking.sender import remove_empty, send_all
 
 
 def sync(runs: Path) -> None:
-    """Upload the journals of the trainings in `runs`; existing records are not changed.
+    """Upload the journals of the trials in `runs`; existing records are not changed.
 
     If killed at any moment and called again, nothing is missing or duplicated. Raises `BssError` if the
-    tracking store does not answer or rejects a record, or if a training is running in `runs`.
+    tracking store does not answer or rejects a record, or if a trial is running in `runs`.
     """
     console = make_console()
     spool = spool_folder(runs)
     if not runs.is_dir() and not spool.is_dir():
-        raise BssError(f"--runs {runs}: does not exist. Give the folder of the trainings, such as outputs/runs.")
+        raise BssError(f"--runs {runs}: does not exist. Give the folder of the trials, such as outputs/runs.")
     if not unsent(spool):
         console.print(f"sync: nothing to send, {spool} has no unsent runs", highlight=False, soft_wrap=True)
         return

@@ -1,4 +1,4 @@
-"""What the machine does during a training: CPU, memory, disk, network and GPUs, by MLflow's own monitors.
+"""What the machine does during a trial: CPU, memory, disk, network and GPUs, by MLflow's own monitors.
 
 MLflow's `SystemMetricsMonitor` sends each sample to a server itself and ends when that does not answer
 (mlflow/system_metrics/system_metrics_monitor.py, `monitor`), so only its collectors are used, and samples go to the
@@ -21,17 +21,17 @@ PREFIX = "system/"
 def require_monitors(gpu: bool, say: Callable[[str], None]) -> None:
     """Raise `BssError` if psutil is missing; say so if what reads the GPU is missing, and `gpu` trains."""
     if find_spec("psutil") is None:
-        cure = "Run `pip install psutil`, or set it to false."
-        raise BssError(f"tracking.system_metrics: psutil is not installed. {cure}")
+        fix = "Run `pip install psutil`, or set it to false."
+        raise BssError(f"tracking.system_metrics: psutil is not installed. {fix}")
     if gpu and find_spec("pynvml") is None and find_spec("pyrsmi") is None:
-        say("tracking.system_metrics: has nothing on GPUs without nvidia-ml-py. Run `pip install nvidia-ml-py`.")
+        say("tracking.system_metrics: cannot log GPUs without nvidia-ml-py. Run `pip install nvidia-ml-py`.")
 
 
 @contextmanager
 def sampling(log: Callable[[dict[str, float]], None], seconds: float = SECONDS) -> Iterator[None]:
     """Give `log` the means over the last `seconds`, again and again during the block, and at its end if never before.
 
-    A thread does so. It ends quietly if `log` raises `BssError`: the training writes to the same disk and reports it.
+    A thread does so. It ends quietly if `log` raises `BssError`: the trial writes to the same disk and reports it.
     """
     done = threading.Event()
     thread = threading.Thread(target=_sample, args=(log, seconds, done), daemon=True, name="system-metrics")

@@ -1,4 +1,4 @@
-"""The run of one training: scheduler and seed, a child of the execution's run."""
+"""The run of one trial: scheduler and seed, a child of the execution's run."""
 
 import secrets
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ class ModelToLog:
 
     folder: Path
     input_example: dict[str, npt.NDArray[Any]]
-    """Per modality [2, *shape], as stored."""
+    """Inputs per modality, [2, *shape], as stored."""
 
 
 class TrialRun:
-    """Records one training in its own journal, so processes do not interleave."""
+    """Records one trial in its own journal, so processes do not interleave."""
 
     def __init__(self, journal: Journal, record: str, logged_epochs: int = 0, samples: int = 0) -> None:
         self.journal, self.record = journal, record
@@ -56,7 +56,7 @@ class TrialRun:
 
     @classmethod
     def resume(cls, spool: Path, execution: Execution, journal_name: str) -> "TrialRun | None":
-        """Continue the run of a stopped training as a child of `execution`; None if it is gone."""
+        """Continue the run of a stopped trial as a child of `execution`; None if it is gone."""
         journal = Journal(spool / journal_name)
         lines = [record for record, _ in journal.read()]
         if not lines:

@@ -1,1 +1,1 @@
-"""One training: the loop, its steps, measuring and evaluation."""
+"""One trial: the loop, its steps, measuring and evaluation."""

@@ -46,7 +46,7 @@ class Averaged:
         self.started = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides the updates that come next."""
+        """Return the state that determines the next updates."""
         return {"weights": self.network.state_dict(), "started": self.started}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

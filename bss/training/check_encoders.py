@@ -1,4 +1,4 @@
-"""Check encoders from outside (kinds `python` and `huggingface`) before the first step of a training."""
+"""Check encoders from outside (kinds `python` and `huggingface`) before the first step of a trial."""
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,8 @@ def require_shareable(encoder: nn.Module, key: str) -> None:
     for name, module in encoder.named_modules():
         if isinstance(module, _DropoutNd) and not isinstance(module, nn.Dropout) and module.p > 0:
             raise BssError(
-                f"{key}: {name} is a {type(module).__name__}, whose draws several processes cannot share. Use "
-                "torch's Dropout, or set train.processes and train.nodes to 1."
+                f"{key}: {name} is a {type(module).__name__}; its random draws cannot be reproduced across processes. "
+                "Use torch's Dropout, or set train.processes and train.nodes to 1."
             )
         if not isinstance(module, _NormBase):
             continue
@@ -62,5 +62,6 @@ def _require_finite(network: MultiModalNetwork, store: Store, name: str, rows: n
     if not bool(torch.isfinite(features).all()):
         raise BssError(
             f"{key}: its features of the samples {' and '.join(map(repr, store.ids[rows].tolist()))} are not finite "
-            "numbers (NaN or infinity). Check what it divides by and takes logarithms of, and its weights."
+            "numbers (NaN or infinity). Check its weights, and look for division by zero or logarithms of "
+            "non-positive values."
         )

@@ -29,7 +29,7 @@ MOST = 20_000
 """Samples of each split whose features are kept for the probes; of more, evenly spaced ones."""
 
 ITERATIONS = 1000
-"""Most of a fit."""
+"""Maximum number of iterations of a fit."""
 
 Floats = npt.NDArray[np.float64]
 Probe = Callable[[Floats], Indices]
@@ -41,9 +41,9 @@ class FinalImbalance:
     """What is measured of the trained network."""
 
     metrics: dict[str, Number | None]
-    """By their keys in metrics.json."""
+    """Metrics by their keys in metrics.json."""
     contributions: dict[str, Floats]
-    """Of each modality to each sample of train, [n]; empty with too many modalities."""
+    """Contribution of each modality to each sample of train, [n]; empty with too many modalities."""
 
 
 def final_imbalance(

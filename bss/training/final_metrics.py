@@ -1,4 +1,4 @@
-"""What remains of a finished training: metrics.json, and what it took."""
+"""What remains of a finished trial: metrics.json, and what it took."""
 
 from typing import Any
 

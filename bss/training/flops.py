@@ -99,6 +99,6 @@ class EpochFlops:
 
 
 def _phase(run: StrategyRun) -> Hashable:
-    """Return what decides the operations of a step of this epoch, besides what samples show and the heads in use."""
+    """Return what determines a step's operations in this epoch, besides what samples show and the heads in use."""
     plan, weights = run.context.plan, run.context.weights
     return plan.frozen, weights.fused is None, tuple(weights.unimodal), run.strategy.phase(run.context)

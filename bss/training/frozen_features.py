@@ -29,7 +29,7 @@ DECIDES = ("pooling", "normalisation", "crop")
 """Keys of an encoder that decide the features of its frozen model, besides the model's files."""
 
 Features = dict[str, npt.NDArray[np.float32]]
-"""By modality, [samples of the store, width], in the store's order."""
+"""Features by modality, [samples of the store, width], in the store's order."""
 
 
 def cacheable(config: Config) -> list[str]:
@@ -85,7 +85,7 @@ def open_features(config: Config, store: Store) -> Features:
 def write_features(config: Config, path: Path) -> None:
     """Check the pretrained models of `config` against prepare, and keep the features that are not yet kept.
 
-    Trainings read them; without the files they compute the same numbers themselves. A folder that cannot be written
+    Trials read them; without the files they compute the same numbers themselves. A folder that cannot be written
     is no error for that reason. Raises `BssError` for a model that cannot be used, and for features that are not
     finite.
     """
@@ -115,7 +115,7 @@ def write_features(config: Config, path: Path) -> None:
         try:
             _save(file, np.concatenate(chunks))
         except PermissionError as error:
-            console.print(f"features: {file.parent}: not kept ({error.strerror}); trainings compute them themselves.")
+            console.print(f"features: {file.parent}: not kept ({error.strerror}); trials compute them themselves.")
 
 
 def _save(file: Path, features: npt.NDArray[np.float32]) -> None:

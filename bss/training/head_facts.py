@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bss.balance.draw import generator
-from bss.models.inputs.to_device import onto
+from bss.models.inputs.to_device import to_device
 from bss.models.network import IGNORED, MultiModalNetwork
 from bss.strategies import Facts, Seen
 from bss.strategies.losses import one_hot
@@ -65,7 +65,7 @@ def read_facts(
 def drawn_batch(
     network: MultiModalNetwork, data: SplitData, size: int, key: tuple[int, str, int]
 ) -> tuple[Callable[[], Seen], int]:
-    """Return what passes a batch of a split through `network` in eval mode, with gradients, and the batch's size.
+    """Return a function passing a batch of a split through `network` in eval mode with gradients, and the batch size.
 
     That is `size`, or that of the split if it is smaller. `key`, a seed, a name and an epoch, decides what is drawn;
     every rank takes the whole batch.
@@ -91,7 +91,7 @@ def read_columns(
     ranks: Ranks,
     chosen: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Return what `measure` says of each sample of a split, float64 [n, k], the same on all ranks, which share it.
+    """Return the values of `measure` for each sample of a split, float64 [n, k]. Ranks share the work.
 
     In eval mode and without augmentation; `chosen` positions in the split are all that is read, None: all of it.
     """
@@ -108,7 +108,7 @@ def read_columns(
             found = measure(Seen(features, outputs.logits, outputs.fused, labels, network.fuse)).double()
             if columns is None:
                 columns = torch.zeros(len(positions), found.shape[1], dtype=torch.float64, device=data.device)
-            columns[onto(data.device, ranks.share(place))] = found
+            columns[to_device(data.device, ranks.share(place))] = found
     assert columns is not None
     ranks.add(columns)  # each row is zero on all ranks but one
     return columns.cpu().numpy()

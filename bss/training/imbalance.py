@@ -22,7 +22,7 @@ from bss.training.resume.state import Row
 from bss.training.split_data import Indices, SplitData
 
 SHARE, LEAST = 8, 256
-"""Of the samples of train one in so many is read, but this many at the least, and as many of the watched split."""
+"""Measure one in `SHARE` samples of train, at least `LEAST`, and as many of the watched split."""
 
 
 def is_due(options: EvaluationConfig, epoch: int, epochs: int) -> bool:
@@ -43,7 +43,7 @@ def imbalance_row(
     """Return the metrics of imbalance after `epoch`, by their columns; `history` has the rows before it.
 
     `watched` are the `watched_samples` of the watched split. In eval mode, without augmentation, and with draws of its
-    own: the measurement leaves the training as it was.
+    own: the measurement leaves the trial as it was.
     """
     names = list(network.heads)
     train_losses = _train_losses(network, train, ranks)
@@ -67,7 +67,7 @@ def watched_samples(watched: SplitData, train: SplitData) -> Indices:
 
 
 def fusion_of(network: MultiModalNetwork) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """Return what makes one prediction of all features: the fusion head, or the heads if they alone predict.
+    """Return the function from all features to one prediction: the fusion head, or the heads if only they predict.
 
     In networks such as those of ReconBoost and MLA the fusion head is not trained, and would say nothing.
     """

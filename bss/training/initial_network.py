@@ -1,4 +1,4 @@
-"""The network of a training before its first step."""
+"""The network of a trial before its first step."""
 
 import functools
 import warnings

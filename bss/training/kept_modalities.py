@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from bss.models.inputs.to_device import onto
+from bss.models.inputs.to_device import to_device
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.strategies.hooks import ALL, Arranged
 from bss.training.distributed.ranks import Ranks
@@ -55,6 +55,6 @@ def observe_whole(
         observe(index, outputs, loss)
         return
     whole = np.flatnonzero(kept == ALL)
-    rows = onto(loss.device, whole)
+    rows = to_device(loss.device, whole)
     logits, features = ({name: x[rows] for name, x in of.items()} for of in (outputs.logits, outputs.features))
     observe(index[whole], Outputs(logits, outputs.fused[rows], features), loss[rows])

@@ -1,4 +1,4 @@
-"""The learning rate of a step: a function of its place in the training alone, so that resuming needs no state."""
+"""The learning rate of a step: a function of its place in the trial alone, so that resuming needs no state."""
 
 import math
 from collections.abc import Callable

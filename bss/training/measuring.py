@@ -29,14 +29,14 @@ from bss.training.sequences import split_into_batches
 from bss.training.split_data import Inputs, SplitData
 
 BATCH = 256
-"""Most samples per step of a pass in eval mode, where the batch does not influence results."""
+"""Maximum number of samples per step of a pass in eval mode, where the batch does not influence results."""
 
 BATCH_BYTES = {"cuda": 64 << 20, "cpu": 8 << 20}
-"""Most inputs per step of such a pass, unless one sample is larger: feature maps are many times as large, and a
-CPU gains nothing from more of them."""
+"""Maximum bytes of inputs per step of such a pass, unless one sample is larger: feature maps are many times as large,
+and a CPU gains nothing from larger steps."""
 
 GRADIENT_BYTES = 1 << 30
-"""Most per-sample gradients in memory at once, unless one sample's are larger."""
+"""Maximum bytes of per-sample gradients in memory at once, unless one sample's are larger."""
 
 Batches = list[npt.NDArray[np.int64]]
 

@@ -51,7 +51,7 @@ class Observed:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was observed; of all ranks after `share`."""
+        """Return the observations; those of all ranks after `share`."""
         return {"values": self._table.values[VALUES], "epochs": self._table.epochs}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

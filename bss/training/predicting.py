@@ -26,7 +26,7 @@ class Read:
     features: dict[str, Tensor]
     """What heads and fusion take, [k, width] per modality."""
     logits: dict[str, Tensor]
-    """Of the heads, [k, classes] per modality."""
+    """Logits of the heads, [k, classes] per modality."""
     labels: Tensor
     """int64 [k]."""
 

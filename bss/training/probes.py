@@ -1,4 +1,4 @@
-"""Probe trainings: copies of a network that train on one loss for a while, so that a strategy sees what each gives."""
+"""Probe runs: copies of a network that train on one loss for a while, so that a strategy sees what each gives."""
 
 import copy
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
 
 LOSSES = (Weighted(fused=0.0, unimodal=1.0), Weighted(fused=1.0, unimodal=0.0))
-"""Of the two copies: those of the heads, which trains each modality's encoder and head alone, and the fused one."""
+"""Losses of the two probe networks: the unimodal losses, then the fused loss."""
 
 Probes = tuple[MultiModalNetwork, MultiModalNetwork]
 
@@ -58,7 +58,7 @@ def train_probes(run: StrategyRun, config: TrainConfig, data: SplitData, epochs:
 def _setter(
     run: StrategyRun, optimiser: torch.optim.Optimizer, config: TrainConfig, epoch: int, steps: int
 ) -> Callable[[int], None]:
-    """Return what sets the learning rates of a step of `epoch`."""
+    """Return a function that sets the learning rates of a step of `epoch`."""
 
     def set_rates(step: int) -> None:
         rate = learning_rate(config.optimiser, config.decay, config.epochs, epoch, step, steps)

@@ -14,8 +14,7 @@ Item = TypeVar("Item")
 Batch = TypeVar("Batch")
 
 AHEAD = {"cuda": 4, "cpu": 2}
-"""Batches that are loaded while one is worked on, each by a thread of its own: of a GPU what is stored, of a CPU the
-inputs, which may be many times as large."""
+"""Prefetch depth, one thread per batch. On GPU we prefetch stored samples; on CPU the (larger) network inputs."""
 
 
 class Memory:

@@ -10,13 +10,13 @@ from bss.errors import BssError
 
 
 def make_reproducible(deterministic: Literal["error", "warn"] = "error") -> None:
-    """Make this process deterministic: one thread per training on CPU, deterministic kernels on GPU.
+    """Make this process deterministic: one thread per trial on CPU, deterministic kernels on GPU.
 
     `deterministic` applies to operations without one: raise torch's error, or warn. Call this before
     anything is computed on a GPU, because cuBLAS reads its variable only once.
 
-    Sums split over threads depend on the number of threads; so a training uses one thread,
-    and several trainings run concurrently.
+    Sums split over threads depend on the number of threads; so a trial uses one thread,
+    and several trials run concurrently.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)
@@ -40,14 +40,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what determines the last bits of a result on `device`: its model, or the CPU kernels' instruction set."""
+    """Return the property of `device` that determines a result's last bits: GPU model, or CPU instruction set."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def device_type(config: Config) -> str:
-    """Return cpu or cuda: the device type of a training of `config`, on all its nodes.
+    """Return cpu or cuda: the device type of a trial of `config`, on all its nodes.
 
     Raises `BssError` if this machine cannot know it, or a requested GPU is missing.
     """

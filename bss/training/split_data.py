@@ -14,7 +14,7 @@ from torch import Tensor
 from bss.data.sounds import Sounds
 from bss.data.store import Store
 from bss.models.inputs.augmentation import Augmentation
-from bss.models.inputs.to_device import onto
+from bss.models.inputs.to_device import to_device
 from bss.models.inputs.waveforms import place
 from bss.models.network import IGNORED, MultiModalNetwork
 from bss.training.read_ahead import Memory, read_ahead
@@ -85,7 +85,7 @@ class SplitData:
         if not indices:
             return
         # One copy for all steps: a copy per step would be one more operation for the host to launch.
-        positions = onto(self.device, np.concatenate(indices)).split([len(index) for index in indices])
+        positions = to_device(self.device, np.concatenate(indices)).split([len(index) for index in indices])
         with closing(self._batches(indices, positions, augmentation)) as batches:
             for (inputs, labels), where in zip(batches, positions, strict=True):
                 ignored = {} if self._ignored is None else {IGNORED: self._ignored[where]}
@@ -174,7 +174,7 @@ class SplitData:
 def what_stays(
     input_bytes: int, stored_bytes: int, augmented: bool, device: torch.device
 ) -> Literal["inputs", "stored", "nothing"]:
-    """Return what of a split stays on the device; on CPU not the stored samples, which the OS page cache holds."""
+    """Return what to keep of a split on the device; on CPU not the stored samples, which the OS page cache holds."""
     if not augmented and input_bytes <= CACHE_BYTES:
         return "inputs"
     return "stored" if device.type == "cuda" and stored_bytes <= CACHE_BYTES else "nothing"

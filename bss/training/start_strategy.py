@@ -23,7 +23,7 @@ class Teachers:
     """The teachers of one seed, and what they cost."""
 
     network: MultiModalNetwork
-    """In eval mode and without gradients; its encoders and heads are the teachers."""
+    """A network in eval mode, without gradients; its encoders and heads are the teachers."""
     steps: int
     samples: int
     flops: int

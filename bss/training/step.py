@@ -35,7 +35,7 @@ class Step:
     clip: float | None = None
     """Greatest norm of the gradient of all parameters together; None: any."""
     targets: Targets = PLAIN
-    """Of the loss that is minimised without a strategy; a `strategy` has its own."""
+    """Targets of the loss that is minimised without a strategy; a `strategy` has its own."""
 
     def __call__(self, lengths: Sequence[int], loaded: Iterator[Part]) -> list[Passed]:
         """Train on this rank's share of a batch, from `loaded`; its parts have `lengths` samples over all ranks.

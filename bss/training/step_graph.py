@@ -1,7 +1,7 @@
 """Training steps launched as one CUDA graph, for networks whose kernels run faster than they launch.
 
 Recording a graph runs nothing, so it changes no weight, statistic or generator. What must have run before (momentum,
-workspaces of libraries) comes from the steps themselves: the first few of a training are plain ones. What a graph bakes
+workspaces of libraries) comes from the steps themselves: the first few of a trial are plain ones. What a graph bakes
 in is checked: it is recorded again when the learning rate or the memory of the weights changes. Random numbers come
 from the default generator, which reads its seed when the graph is launched. See "CUDA Graphs" in PyTorch's notes on
 CUDA semantics.
@@ -77,7 +77,7 @@ class CudaRecorder:
 class StepGraph:
     """Takes steps with batches of `batch_size` samples from a recording, and all other steps plainly.
 
-    One object serves one training in one process. If recording fails, it warns, sets `failed`, and takes all steps
+    One object serves one trial in one process. If recording fails, it warns, sets `failed`, and takes all steps
     plainly.
     """
 

@@ -70,7 +70,7 @@ def settle_order_of_sums(network: MultiModalNetwork, wrapped: nn.Module, data: S
     """Pass a small batch through `wrapped` and back, with no update, so that all steps add gradients in one order.
 
     DistributedDataParallel rebuilds its buckets after its first backward pass, and the position in a
-    bucket determines the order in which gradients of more than two ranks are added. A training that resumes
+    bucket determines the order in which gradients of more than two ranks are added. A trial that resumes
     would repeat that first pass, unlike one that never stopped.
     """
     if ranks.count <= 2 or wrapped is network:  # which averages by itself, in one message
@@ -135,7 +135,7 @@ def train_epoch(
     loaded = data.batches(shares, Augmentation(seed, "training", epoch))
     call = network if wrapped is None else wrapped
     take = Step(network, call, optimiser, ranks, dropout_over(network, ranks), strategy, clip, targets)
-    # A stopped training leaves no prefetching thread, not even to the garbage collector.
+    # A stopped trial leaves no prefetching thread, not even to the garbage collector.
     with (
         dropout_of(seed, "training", epoch) as seed_step,
         closing(loaded),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.balance.draw import generator
-from bss.models.inputs.to_device import moved, onto
+from bss.models.inputs.to_device import moved, to_device
 from bss.models.network import IGNORED, MultiModalNetwork, Outputs
 from bss.strategies import (
     Arranged,
@@ -40,7 +40,7 @@ from bss.training.targets import PLAIN, Targets
 
 
 class StrategyRun:
-    """`strategy` in one training of `network`, whose steps call `backward` per part of a batch, then `finish_step`.
+    """`strategy` in one trial of `network`, whose steps call `backward` per part of a batch, then `finish_step`.
 
     Gradients are averaged over the ranks here, and not by DistributedDataParallel, which wants a gradient of every
     parameter.
@@ -64,7 +64,7 @@ class StrategyRun:
         self.encode: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = network.encode
         """What turns call; may be replaced by a compiled one."""
         self.step = 0
-        """Of the epoch, from 0; what is drawn depends on it."""
+        """Step of the epoch, from 0; random draws depend on it."""
         state = moved(strategy.start(setting, self.modules, network.classes), self.device)
         self.context = Context(setting, state, 0, EpochPlan(), strategy.weights(setting), self._total)
         self.context.labels = labels
@@ -163,8 +163,10 @@ class StrategyRun:
         if kept is None:
             return call(inputs)
         rows = rows_to_encode(self.network, kept, self.ranks)
-        mine = onto(self.device, self.ranks.share(kept))
-        return self.network.forward_rows(inputs, {name: onto(self.device, index) for name, index in rows.items()}, mine)
+        mine = to_device(self.device, self.ranks.share(kept))
+        return self.network.forward_rows(
+            inputs, {name: to_device(self.device, index) for name, index in rows.items()}, mine
+        )
 
     def backward(
         self,
@@ -181,7 +183,7 @@ class StrategyRun:
         ignored = inputs.get(IGNORED)
         taught = self._taught({name: inputs[name] for name in features}, ignored)
         kept = part_of(self.arranged, self.place, length)
-        mine = None if kept is None else onto(self.device, self.ranks.share(kept))
+        mine = None if kept is None else to_device(self.device, self.ranks.share(kept))
         index = self.ranks.share(self.positions[self.place : self.place + length])
         seen = Seen(
             *(features, outputs.logits, outputs.fused, labels, self.network.fuse),
@@ -189,7 +191,7 @@ class StrategyRun:
             taught=taught,
             kept=mine,
             ignored=ignored,
-            positions=onto(self.device, index) if self.strategy.placed else None,
+            positions=to_device(self.device, index) if self.strategy.placed else None,
             label_smoothing=self.targets.label_smoothing,
             class_weights=self.targets.class_weights,
         )
@@ -235,7 +237,7 @@ class StrategyRun:
         self._gathered, self._apart = None, []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides the steps that come next, besides the network and the optimiser."""
+        """Return the state that determines the next steps, besides the network and the optimiser."""
         plan = self.context.plan
         weights = None if plan.weights is None else [plan.weights.fused, dict(plan.weights.unimodal)]
         frozen = [list(group) for group in plan.frozen]

@@ -27,7 +27,7 @@ from bss.training.start_strategy import UNIMODAL, Teachers, config_for
 from bss.training.trial_spec import Trial, TrialId, describe_trial
 
 TEACHERS = ".teachers"
-"""In the folder of all trials, or beside a trial that is alone: a folder per seed, named by its key."""
+"""Folder in the folder of all trials, or next to a single trial, with a folder per seed, named by its key."""
 ROW = ("uniform", "teachers")
 
 
@@ -53,7 +53,7 @@ def teachers_trial(config: Config, data: Store, student: Trial) -> tuple[Config,
 
 
 def needed_teachers(config: Config, data: Store, students: Iterable[Trial]) -> list[Trial]:
-    """Return the trainings of the teachers that `students` need, each once."""
+    """Return the trials of the teachers that `students` need, each once."""
     found = [teachers_trial(config, data, student)[1] for student in students if _needs(config, student)]
     return list({trial.folder: trial for trial in found}.values())
 

@@ -1,4 +1,4 @@
-"""One training: a scheduler and a seed, from the plan to a folder of results."""
+"""One trial: a scheduler and a seed, from the plan to a folder of results."""
 
 import copy
 import time
@@ -68,7 +68,7 @@ def train_trial(
     `teachers` are those of a strategy that needs them; what they cost is counted too.
     `on_epoch` gets each row of history.csv as soon as it is complete. Returns the content of metrics.json and
     `Records.ranks`. Collective: all ranks must call it and get the same value; those with `folder` None write nothing.
-    With `checkpoints` the training resumes from the last one, made by any number of ranks, and
+    With `checkpoints` the trial resumes from the last one, made by any number of ranks, and
     ends as if it had never stopped: bit for bit if that number is the same, otherwise up to the order of
     floating-point sums. Raises `BssError` if the loss becomes non-finite, KeyboardInterrupt if it is stopped,
     after saving a checkpoint.
@@ -153,7 +153,7 @@ def _selecting(config: Config) -> str:
 
 
 def _stops(config: Config, history: list[Row]) -> bool:
-    """Return whether the training ends after the epochs in `history`; the same on all ranks, as their rows are."""
+    """Return whether the trial ends after the epochs in `history`; the same on all ranks, as their rows are."""
     early = config.train.early_stopping
     return early is not None and early.stops(row["val/acc"] for row in history)
 
@@ -223,7 +223,7 @@ def _train_one_epoch(
         )
     if not np.isfinite(loss):
         raise BssError(
-            f"the training loss is {loss} in epoch {epoch + 1}: the training has diverged. Lower "
+            f"the training loss is {loss} in epoch {epoch + 1}: the trial has diverged. Lower "
             f"train.optimiser.learning_rate ({rate(len(batches) - 1):g})."
         )
     samples = sum(len(batch) for batch in batches)

@@ -1,4 +1,4 @@
-"""The files of a finished training."""
+"""The files of a finished trial."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def write_trial(
     tables: dict[str, dict[str, Any]],
     folder: Path,
 ) -> None:
-    """Write the results of a training into `folder`; `tables` by the names of their Parquet files."""
+    """Write the results of a trial into `folder`; `tables` by the names of their Parquet files."""
     write_csv(folder / "history.csv", records.history)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "network.json", description)

@@ -34,6 +34,7 @@ def is_finished(folder: Path, key: str) -> bool:
         read_history(folder / "history.csv")
     except BssError:
         return False
+    # "cell" is the old word for trial; it stays, so that finished trials are still recognised.
     return bool(made["inputs"].get("cell") == key) and (folder / "model.pt").is_file()
 
 
@@ -42,9 +43,9 @@ def train_into(
 ) -> dict[str, Any]:
     """Run one trial by its plan and make its folder; return the content of metrics.json.
 
-    All of `ranks` call this together; rank 0 alone writes, and `on_epoch` gets the rows there alone. A trial that
-    was stopped resumes from its last checkpoint, also from one by another number of ranks, and `on_epoch` gets the
-    earlier rows too. Raises `BssError` if `plan` is another than the one of `trial`.
+    Collective. Only rank 0 writes and calls `on_epoch`. An interrupted trial resumes from its last checkpoint, even
+    with a different number of ranks; `on_epoch` then gets the earlier rows too. Raises `BssError` if `plan` is not
+    the plan of `trial`.
     """
     require_same_plan(trial, plan)
     path, key = trial.folder, trial.key

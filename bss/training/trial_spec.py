@@ -136,6 +136,6 @@ def require_same_plan(trial: Trial, plan: Plan) -> None:
     if plan.digest != trial.plan_digest:
         path = seed_path(trial.plans, trial.id.scheduler, trial.id.seed)
         raise BssError(
-            f"{path}: changed since this training was started (its plan is {plan.digest[:12]}, expected "
+            f"{path}: changed since this trial was started (its plan is {plan.digest[:12]}, expected "
             f"{trial.plan_digest[:12]}). Run `bss train` again."
         )

@@ -30,7 +30,7 @@ def compare(
         store: The decoded samples.
         scores: A row per training sample and seed.
         plans: A folder per scheduler.
-        models: All trainings, a group of them in each.
+        models: All trials, a group of them in each.
         report: Table, metrics and the page.
         page: The report page, shown in the Kubeflow UI.
         metrics: Mean test accuracy of each scheduler over the seeds, in percent.
@@ -49,7 +49,7 @@ def compare(
     from bss.kubeflow.execution import end_finished, open_or_find, tracking_address
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_json
-    from bss.kubeflow.trainings import collect_trials, track_trials
+    from bss.kubeflow.trials import collect_trials, track_trials
     from bss.remote.fetch import DataVersion
     from bss.stages.compare import compare as compare_stage
     from bss.tracking.execution import continue_execution, log_inputs
@@ -67,7 +67,7 @@ def compare(
             journal = continue_execution(spool_folder(runs), execution)
             log_inputs(journal, config, opened, Path(scores.path), Path(plans.path), version)
             journal.append("end", status=None)
-            print(f"compare: {track_trials(config, opened, runs, execution)} trainings were reused")
+            print(f"compare: {track_trials(config, opened, runs, execution)} trials were reused")
         audited = None if audit is None else Path(audit.path)
         places = (Path(store.path), Path(scores.path), runs, Path(report.path))
         with earlier_comparison(before) as earlier:

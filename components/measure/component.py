@@ -43,7 +43,7 @@ def measure(
         seconds = time.monotonic() - began
         Path(summary.path).write_text(scores_summary(folder), encoding="utf-8")
         of_scores = digest_folder(folder)
-    # Beside the scores, whose digest no time may change: it only decides how many trainings share a pod.
+    # Beside the scores, whose digest no time may change: it only decides how many trials share a pod.
     epoch_seconds = seconds / max(1, config.measure.warmup_epochs)
     scores.metadata.update(digest=of_scores, data_digest=digest, epoch_seconds=epoch_seconds)
     return (of_scores,)

@@ -18,32 +18,32 @@ def schedule(
     plans: Output[Dataset],
     summary: Output[Markdown],
 ) -> list:
-    """Turn the scores into a plan per scheduler and seed, and group the resulting trainings.
+    """Turn the scores into a plan per scheduler and seed, and group the resulting trials.
 
     Args:
-        parameters: The parameters that decide this step and the trainings, from the step start.
+        parameters: The parameters that decide this step and the trials, from the step start.
         store_digest: Digest of the store: another store is never taken from the cache.
         scores_digests: Digests of the scores: other scores are never taken from the cache.
-        trials_per_pod: Trainings in a group, which is a pod; 0 chooses from how long measuring took. Students of the
+        trials_per_pod: Trials in a group, which is a pod; 0 chooses from how long measuring took. Students of the
             same teachers share a group, which may be larger.
         store: The decoded samples.
         measured: The scores of each seed.
         scores: The scores of all seeds.
         plans: A folder per scheduler: parameters, pacing, and per seed the scores and ranks; cells.json, with what
-            decides each training, and groups.json, with the trainings of each group.
+            decides each trial, and groups.json, with the trials of each group.
         summary: Number of samples and steps per scheduler.
 
     Returns:
-        For each group its number and the digest of all that decides its trainings.
+        For each group its number and the digest of all that decides its trials.
     """
     from pathlib import Path
 
     from bss.kubeflow.groups import group_size, group_trials
-    from bss.kubeflow.measurings import join_scores
+    from bss.kubeflow.measurements import join_scores
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.parameters import config_from_part
     from bss.kubeflow.summaries import plans_summary
-    from bss.kubeflow.trainings import list_trials, most_epochs, taught_strategies
+    from bss.kubeflow.trials import list_trials, most_epochs, taught_strategies
     from bss.stages.schedule import schedule as schedule_stage
 
     with plain_errors():

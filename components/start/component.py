@@ -64,7 +64,7 @@ def start(
     from bss.kubeflow.data import data_tags, find_data
     from bss.kubeflow.environment import secret_environment
     from bss.kubeflow.execution import IMAGE_TAG, open_or_find, tracking_address
-    from bss.kubeflow.measurings import list_measurings
+    from bss.kubeflow.measurements import list_measurements
     from bss.kubeflow.messages import plain_errors
     from bss.kubeflow.start import config_for_pods, resolve, resolve_config
     from bss.report.before_after import read_comparable
@@ -81,7 +81,7 @@ def start(
             tags = {IMAGE_TAG: image, **data_tags(version, data_revision)}
             open_or_find(config, name, tracking_address(mlflow_tracking_uri), tags)
         resolved = resolve(config, version)
-        seeds_to_measure = list_measurings(resolved.config, version)
+        seeds_to_measure = list_measurements(resolved.config, version)
         print(f"data: {version.path} {version.commit} digest {version.digest}")
     return (
         resolved.parameters,

@@ -1,4 +1,4 @@
-"""Stage 4 as a Kubeflow component: a group of trainings."""
+"""Stage 4 as a Kubeflow component: a group of trials."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
@@ -22,15 +22,15 @@ def train(
 
     Args:
         group: Number of the group.
-        digest: Digest of its trainings' plans, parameters and data: others are never taken from the cache.
+        digest: Digest of its trials' plans, parameters and data: others are never taken from the cache.
         mlflow_tracking_uri: URL of the MLflow server; empty uses the secret's MLFLOW_TRACKING_URI.
         image: Image of the nodes if train.nodes is greater than 1.
         store: The decoded samples.
         scores: A row per training sample and seed.
-        plans: A folder per scheduler, and what decides each training.
-        model: A folder <scheduler>[+<strategy>]/seed=<s> for each training with weights, network, history, metrics,
+        plans: A folder per scheduler, and what decides each trial.
+        model: A folder <scheduler>[+<strategy>]/seed=<s> for each trial with weights, network, history, metrics,
             predictions, and the sequence of every epoch.
-        metrics: The numbers of each training's metrics.json.
+        metrics: The numbers of each trial's metrics.json.
     """
     import json
     import os
@@ -42,7 +42,7 @@ def train(
     from bss.kubeflow.execution import join_execution
     from bss.kubeflow.groups import read_group
     from bss.kubeflow.messages import plain_errors
-    from bss.kubeflow.trainings import share_teachers, take_trial, trial_config, without_tracking
+    from bss.kubeflow.trials import share_teachers, take_trial, trial_config, without_tracking
     from bss.stages.train import train as train_stage
     from bss.training.trial_spec import TrialId
 

@@ -73,7 +73,7 @@ def message(path, kind):
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("content", FOREIGN)
-def test_what_no_modality_is_read_from_is_named_with_its_cure(content, name, tmp_path):
+def test_what_no_modality_is_read_from_is_named_with_its_fix(content, name, tmp_path):
     data, found = FOREIGN[content]
     kind, what = READERS[name]
     (tmp_path / name).write_bytes(data)
@@ -126,7 +126,7 @@ def test_a_good_file_of_every_sort_is_known_by_its_bytes_with_the_name_to_give_i
             content = content_of(tmp_path / "x")
             assert content is not None, suffix
             assert content.family == family
-            assert f".{suffix}" in re.findall(r"\.\w+", content.cure)
+            assert f".{suffix}" in re.findall(r"\.\w+", content.fix)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_text_that_is_no_page_is_quoted(tmp_path):
         assert "does not exist" not in text
 
 
-def test_a_file_that_is_empty_is_reported_with_its_cure(tmp_path):
+def test_a_file_that_is_empty_is_reported_with_its_fix(tmp_path):
     for name, (kind, _) in READERS.items():
         (tmp_path / name).write_bytes(b"")
         assert message(tmp_path / name, kind) == f"file is empty {CUT}"

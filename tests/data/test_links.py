@@ -72,7 +72,7 @@ LAYOUTS = {"hugging face": hugging_face_snapshot, "git-annex": git_annex, "linke
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_links_out_of_the_root_are_refused_with_a_cure_that_works(layout, small_root, small_store, tmp_path):
+def test_links_out_of_the_root_are_refused_with_a_fix_that_works(layout, small_root, small_store, tmp_path):
     root, _ = LAYOUTS[layout](small_root, tmp_path)
     with pytest.raises(BssError, match=r"a link that leaves the data root, to .*set prepare.links: follow"):
         make_store(root, tmp_path / "refused")

@@ -96,7 +96,7 @@ def test_a_parquet_manifest_that_is_none_or_names_a_column_twice(tmp_path):
         (HEADER + 'a,x,train,g,"a.wav,a.png\n', ["not a valid CSV file"]),
     ],
 )
-def test_bad_manifests_name_row_and_cure(tmp_path, text, messages):
+def test_bad_manifests_name_row_and_fix(tmp_path, text, messages):
     said = refused(read, tmp_path, text)
     assert [message for message in messages if message not in said] == []
 

@@ -1,4 +1,4 @@
-"""Manifests as spreadsheets, exporters and scripts write them: read, or refused with the cause and the cure."""
+"""Manifests as spreadsheets, exporters and scripts write them: read, or refused with the cause and the fix."""
 
 import gzip
 import io
@@ -46,7 +46,7 @@ def test_tabs_are_read_by_suffix(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "cure"),
+    ("text", "fix"),
     [
         (GOOD.replace(",", ";"), "separated by semicolons: save it with commas."),
         (GOOD.replace(",", "\t"), "separated by tabs: save it with commas or name it .tsv."),
@@ -57,10 +57,10 @@ def test_tabs_are_read_by_suffix(tmp_path):
         ("#version,1,x,y,z\n" + GOOD, "remove the lines that begin with #."),
     ],
 )
-def test_a_header_that_cannot_be_read_is_reported_with_cause_and_cure(text, cure, tmp_path):
+def test_a_header_that_cannot_be_read_is_reported_with_cause_and_fix(text, fix, tmp_path):
     for message in refused(tmp_path, text):
         assert "missing columns" in message
-        assert cure in message
+        assert fix in message
 
 
 def workbook():

@@ -84,15 +84,15 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("column", "why", "cure"), REFUSED, ids=[str(entry[0].type) for entry in REFUSED])
-def test_what_is_no_text_is_refused_by_column_type_and_cure(column, why, cure, tmp_path):
+@pytest.mark.parametrize(("column", "why", "fix"), REFUSED, ids=[str(entry[0].type) for entry in REFUSED])
+def test_what_is_no_text_is_refused_by_column_type_and_fix(column, why, fix, tmp_path):
     path = write(tmp_path, x=column, y=pa.array(["fine"]))
     with pytest.raises(BssError) as caught:
         read_parquet(path, ["x", "y"])
     message = str(caught.value)
     assert message.startswith(f"{path}: column 'x' is ")
     assert why in message
-    assert cure in message
+    assert fix in message
     assert parquet_faults(path)["x"] in message
     # Nothing is read of a column that nothing needs.
     assert list(read_parquet(path, ["y"])[1]) == [(1, {"y": "fine"})]

@@ -28,7 +28,7 @@ def test_rows_come_in_the_order_of_the_ids(tmp_path, encoding):
         ("id,kind\na,clean\n", "has no row for 1 samples, such as ['b']"),
     ],
 )
-def test_a_bad_truth_file_names_row_and_cure(tmp_path, text, message):
+def test_a_bad_truth_file_names_row_and_fix(tmp_path, text, message):
     said = refused(read, tmp_path, text)
     assert message in said
     assert "truth.csv" in said

@@ -111,7 +111,7 @@ def test_killed_in_the_middle_of_training_it_goes_on_where_it_was(clone):
         if first.is_dir() and "\n39," in (first / "history.csv").read_text():
             break
         time.sleep(0.05)
-    # DVC alone: the training that it started ends by itself, and does not stand in the way of the next.
+    # DVC alone: the trial that it started ends by itself, and does not stand in the way of the next.
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     finished = {path.name: path.read_bytes() for path in first.iterdir()}

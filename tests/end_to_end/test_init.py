@@ -24,7 +24,7 @@ def test_init_and_repro_are_all_that_own_data_needs(tmp_path):
     commit(tmp_path, "project")
     output = run(tmp_path, "bss", "init", "--manifest", "data/pets/manifest.csv")
     assert "val split off from train" in output
-    assert "First comparison: 7 combinations x 6 seeds = 42 trainings" in output
+    assert "First comparison: 7 combinations x 6 seeds = 42 trials" in output
     params = tmp_path / "params.yaml"  # two seeds take a third of the time
     params.write_text(params.read_text().replace("seeds: [0, 1, 2, 3, 4, 5]", "seeds: [0, 1]"))
     output = run(tmp_path, "dvc", "repro")

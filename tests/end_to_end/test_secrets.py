@@ -86,7 +86,7 @@ def test_secrets_of_the_environment_are_in_nothing_that_is_written_or_printed(pr
         code, output = call(project, *command, MLFLOW_TRACKING_URI=server, AWS_ENDPOINT_URL=server)
         assert code != 0, (command, output)
         outputs.append(output)
-    # Without a server the records of a training may wait: it need not fail.
+    # Without a server the records of a trial may wait: it need not fail.
     outputs.append(call(project, "bss", "train", MLFLOW_TRACKING_URI=server)[1])
     for command in (("bss", "show"), ("bss", "compile", "--output", "compiled.yaml")):
         code, output = call(project, *command)

@@ -1,4 +1,4 @@
-"""The built-in data by `dvc repro`, as processes and in containers: the same trainings, to the bit."""
+"""The built-in data by `dvc repro`, as processes and in containers: the same trials, to the bit."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def clone(tmp_path_factory):
 
 
 def results(folders):
-    """The bytes of what each training left behind, by scheduler and seed."""
+    """The bytes of what each trial left behind, by scheduler and seed."""
     found = {}
     for folder in folders:
         parameters = json.loads((folder / "provenance.json").read_text())["parameters"]
@@ -80,7 +80,7 @@ def test_a_second_run_reuses_what_did_not_change(clone):
     executed = [line.split("'")[1] for line in output.splitlines() if "Executing task" in line]
     assert len(executed) == 3
     assert all(name in " ".join(executed) for name in ("start", "compare", "finish"))
-    assert "compare: 6 trainings were reused" in output
+    assert "compare: 6 trials were reused" in output
     client = mlflow.MlflowClient(f"sqlite:///{clone}/kubeflow/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == "digits"]
     runs = client.search_runs([experiment.experiment_id], max_results=100)

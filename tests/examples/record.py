@@ -33,7 +33,7 @@ OWN_SHARE = {"rank": RANK, "ranks": RANKS}
 
 
 class StoppedError(Exception):
-    """As if the training had been killed."""
+    """As if the trial had been killed."""
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def test_a_method_without_a_preset_is_refused(capsys):
     assert "--method needs the name of a preset" in capsys.readouterr().err
 
 
-def test_modalities_that_the_dataset_lacks_are_refused_with_the_cure():
+def test_modalities_that_the_dataset_lacks_are_refused_with_the_fix():
     tree = small_tree("crema-d", "x", {}, {"image": {"kind": "cnn"}})
     with pytest.raises(
         BssError, match=r"network\.encoders: image is not a modality of the dataset crema-d; .*bss init"

@@ -66,9 +66,9 @@ def test_the_time_is_that_of_timed_steps(made, small_root, monkeypatch):
     assert (counts["train"], counts["val"], made.config.train.epochs) == (48, 18, 24)
     assert found.each == pytest.approx(24 * (48 * 0.01 + 18 * 0.002))
     assert (found.samples, found.trials) == (made.config.train.batch_size, 42)
-    assert Estimate(7, 6, 2.0, 4, 32, "cpu").seconds == 22.0  # 42 trainings in 11 turns of 4
+    assert Estimate(7, 6, 2.0, 4, 32, "cpu").seconds == 22.0  # 42 trials in 11 turns of 4
     text = Estimate(7, 6, 200.0, 2, 32, "cpu, AVX2").text()
-    assert "7 combinations x 6 seeds = 42 trainings of about 3 minutes or more, 2 at a time: about 70 minutes" in text
+    assert "7 combinations x 6 seeds = 42 trials of about 3 minutes or more, 2 at a time: about 70 minutes" in text
     assert "4 plain training steps of 32 samples" in text
 
 

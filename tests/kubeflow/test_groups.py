@@ -1,4 +1,4 @@
-"""How many trainings share a pod, and how long what Kubeflow passes on is then."""
+"""How many trials share a pod, and how long what Kubeflow passes on is then."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from bss.files import digest_json, read_json
 from bss.kubeflow.groups import MOST_GROUPS, group_size, group_trials, read_group
 from bss.kubeflow.lists import LONGEST
 from bss.kubeflow.parameters import stage_part
-from bss.kubeflow.trainings import collect_trials, list_trials, most_epochs, taught_strategies
+from bss.kubeflow.trials import collect_trials, list_trials, most_epochs, taught_strategies
 from bss.stages.schedule import schedule
 from bss.training import trial_folder
 from bss.training.trial_spec import TrialId
@@ -33,7 +33,7 @@ def trials(count):
 @pytest.mark.parametrize(
     ("count", "asked", "epoch_seconds", "epochs", "size"),
     [
-        (72, 0, 0.5, 100, 72),  # 72 trainings of 50 s take an hour
+        (72, 0, 0.5, 100, 72),  # 72 trials of 50 s take an hour
         (72, 0, 1.0, 100, 36),
         (72, 0, 60.0, 100, 1),  # longer than an hour
         (72, 0, None, 100, 1),  # not measured
@@ -50,7 +50,7 @@ def test_a_pod_trains_about_an_hour_unless_asked_otherwise(count, asked, epoch_s
 
 def test_more_pods_than_the_comparison_can_take_are_refused_before_they_train():
     assert group_size(MOST_GROUPS, 1, None, 1) == 1
-    with pytest.raises(BssError, match="trials_per_pod: 1, but 129 trainings need at least 2 per pod"):
+    with pytest.raises(BssError, match="trials_per_pod: 1, but 129 trials need at least 2 per pod"):
         group_size(MOST_GROUPS + 1, 1, None, 1)
 
 
@@ -160,7 +160,7 @@ def test_two_thousand_trainings_fit_into_what_kubeflow_passes_on(tmp_path):
     size = group_size(2000, 0, 60.0, 100)
     groups = group_trials(trials(2000), size, tmp_path)
     assert len(groups) == 125
-    assert len(json.dumps(groups)) < LONGEST  # the list over which the trainings fan out
+    assert len(json.dumps(groups)) < LONGEST  # the list over which the trials fan out
     argument = argument_of_compare(len(groups))
     assert 90_000 < len(argument) < MAX_ARG_STRLEN  # 91,286 bytes: 661 for each artifact
     assert len(argument_of_compare(MOST_GROUPS)) < MAX_ARG_STRLEN
@@ -189,7 +189,7 @@ def test_the_step_schedule_groups_by_the_longest_training_and_by_teachers(
     )
     listed = [read_group(tmp_path / "plans", **group) for group in groups]
     found = [[TrialId(t["scheduler"], 0, t.get("strategy", "none")).row for t in group] for group in listed]
-    # A training of 8 epochs takes 2000 s, so that a pod trains one; of 3 epochs, all four would fit.
+    # A trial of 8 epochs takes 2000 s, so that a pod trains one; of 3 epochs, all four would fit.
     assert found == [["uniform"], ["uniform+longer"], ["uniform+umt", "bss-h+umt"]]
 
 

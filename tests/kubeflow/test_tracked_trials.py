@@ -10,7 +10,7 @@ from bss.data.store import Store
 from bss.files import digest_json
 from bss.kubeflow.execution import RUN_ID, end, find_execution, join_execution, open_or_find
 from bss.kubeflow.parameters import config_to_json
-from bss.kubeflow.trainings import collect_trials, take_trial, track_trials, without_tracking
+from bss.kubeflow.trials import collect_trials, take_trial, track_trials, without_tracking
 from bss.remote.fetch import DataVersion
 from bss.stages.compare import compare
 from bss.stages.train import train
@@ -23,7 +23,7 @@ NOBODY = "http://127.0.0.1:9"
 
 @pytest.fixture
 def step(pipeline, tree, make_config, small_store, tmp_path, monkeypatch):
-    """Run one training as the component does, with the MLflow server `address`; return the artifact's folder."""
+    """Run one trial as the component does, with the MLflow server `address`; return the artifact's folder."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv(RUN_ID, "run-1")

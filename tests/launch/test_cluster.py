@@ -239,7 +239,7 @@ def test_a_job_that_looks_complete_without_a_result_is_no_training(
     cluster.start_pod = ended
     config, plans = changed(pipeline, nodes=2), pipeline[0] / "plans"
     trial = trial_at(tmp_path / "runs" / "trial", config, small_store, plans, *TRIAL)
-    with pytest.raises(BssError, match=r"bss-.* is complete, but its result cannot be had\. .*no folder there"):
+    with pytest.raises(BssError, match=r"bss-.* finished, but its result cannot be downloaded\. .*no folder there"):
         train_on_nodes(trial, config, small_store, lambda row: None)
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -263,7 +263,7 @@ def cut(log):
 def test_other_code_in_the_image_is_said(cluster, bucket, pipeline, small_store, tmp_path):
     config = changed(pipeline, nodes=2)
     trial = replace(trial_at(tmp_path / "trial", config, small_store, pipeline[0] / "plans", *TRIAL), key="0" * 64)
-    with pytest.raises(BssError, match=r"node-\d: the image of the nodes has different code than their starter"):
+    with pytest.raises(BssError, match=r"node-\d: the nodes' image has different code than the process that starts"):
         train_on_nodes(trial, config, small_store, lambda row: None)
     assert cluster.jobs == {}
 
@@ -308,8 +308,8 @@ def test_what_is_missing_is_said_before_anything_starts(bucket, pipeline, monkey
     ("staging", "message"),
     [
         (None, r"`resources.staging` must be s3://bucket/prefix, because train.nodes is 2"),
-        ("s3://bucket", "resources: `staging` must be null or a place on an object store"),
-        ("/mnt/shared", "resources: `staging` must be null or a place on an object store"),
+        ("s3://bucket", "resources: `staging` must be null or an S3 URL"),
+        ("/mnt/shared", "resources: `staging` must be null or an S3 URL"),
     ],
 )
 def test_the_place_of_the_nodes_files_is_asked_for(staging, message, pipeline):

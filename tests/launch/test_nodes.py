@@ -121,14 +121,14 @@ def test_two_nodes_train_as_two_processes_do_and_leave_only_the_result(bucket, p
     digests = [[row["schedule/digest"] for row in read_history(place / "history.csv")] for place in (trial, alone)]
     assert digests[0] == digests[1]
     assert [row["epoch"] for row, _ in rows] == [0, 1, 2]
-    assert not rows[0][1]  # the row arrived while the training ran
+    assert not rows[0][1]  # the row arrived while the trial ran
     assert {path.name for path in trial.iterdir()} == {path.name for path in alone.iterdir()}
     assert {path.name for path in trial.parent.iterdir()} == {"seed=0"}
     assert keys(bucket, "nodes")
     assert all(key.startswith("test/stores/") for key in keys(bucket, "nodes"))
     # The stage keeps what is whole, and the store is on the object store already.
     train(changed(pipeline, nodes=2), small_store, folder / "scores", folder / "plans", runs, [TRIAL])
-    assert "1 trainings, 1 kept, 1 concurrent with 2 processes each on 2 nodes" in capsys.readouterr().out
+    assert "1 trials, 1 kept, 1 concurrent with 2 processes each on 2 nodes" in capsys.readouterr().out
 
 
 @in_containers

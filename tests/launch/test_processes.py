@@ -107,14 +107,14 @@ def test_a_finished_training_is_kept_whatever_the_number_of_processes_and_nodes(
     before = digest_folder(trained / "bss-l")
     for change, more in (({"processes": 2}, " with 2 processes each"), ({"processes": 1}, ""), ({"nodes": 2}, "")):
         train(changed(pipeline, **change), *arguments)
-        assert f"1 trainings, 1 kept, 1 concurrent{more}" in capsys.readouterr().out
+        assert f"1 trials, 1 kept, 1 concurrent{more}" in capsys.readouterr().out
     assert digest_folder(trained / "bss-l") == before
     with pytest.raises(BssError, match="BSS_IMAGE: not set"):
         train(changed(pipeline, nodes=2), *arguments[:-1], [("uniform", 0)])
 
 
 def on_two_machines(config, pipeline, small_store, tmp_path, scheduler, *options):
-    """Start a rank on each of two machines; return both, the training's folder, and the file with its epochs."""
+    """Start a rank on each of two machines; return both, the trial's folder, and the file with its epochs."""
     write_json(tmp_path / "params.yaml", config_to_tree(config))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -216,7 +216,7 @@ def test_ranks_that_do_not_end_are_reported(tmp_path, monkeypatch):
     (tmp_path / ".trial.scratch").mkdir()
     with (tmp_path / ".trial.scratch" / "progress").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        with pytest.raises(BssError, match="orphaned processes of a killed training still work on it"):
+        with pytest.raises(BssError, match="orphaned processes of a killed trial still work on it"):
             await_killed_ranks(tmp_path / "trial")
     await_killed_ranks(tmp_path / "trial")
     assert not list(tmp_path.iterdir())

@@ -100,7 +100,7 @@ def test_columns_that_would_be_read_as_others_are_refused(history):
         ("acc", "accuracy", r"own\.py: acc can be read as acc of known\.py"),
         ("acc_best", "best", r"own\.py: acc_best can be read as acc_\{modality\} of heads\.py"),
         ("acc_own_{modality}", "{modality}", r"acc_own_\{modality\} can be read as acc_\{modality\} of heads\.py"),
-        ("epoch", "epoch", r"own\.py: the name epoch is that of a column which is no metric"),
+        ("epoch", "epoch", r"own\.py: epoch is already the name of a non-metric column"),
     ],
 )
 def test_names_that_could_be_taken_for_each_other_are_refused(name, label, message):

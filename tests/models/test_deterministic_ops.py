@@ -213,7 +213,7 @@ def names_of_nondeterministic_gradients():
 
 @pytest.fixture(autouse=True)
 def torch_raises_nothing_itself():
-    """A training of an earlier test in this process has left torch's own mode at "error"."""
+    """A trial of an earlier test in this process has left torch's own mode at "error"."""
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("default")
     yield

@@ -308,7 +308,7 @@ def test_what_decides_a_reused_step_is_a_value_never_an_artifact_alone(compiled)
 
 def test_seeds_are_measured_in_parallel_and_planning_collects_them(compiled):
     found = all_tasks(compiled)
-    assert found["measurings"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--start-Output"
+    assert found["measurements"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--start-Output"
     measured = found["schedule"]["inputs"]["artifacts"]["measured"]["taskOutputArtifact"]
     assert measured["producerTask"].startswith("for-loop")
 
@@ -324,13 +324,13 @@ def in_shards(tmp_path_factory):
 @pytest.mark.slow
 def test_shards_are_prepared_in_parallel_and_joined(in_shards):
     found = all_tasks(in_shards)
-    assert set(found) - {"shards", "steps", "measurings", "trainings"} == {*STEPS, "list-shards", "join-shards"}
+    assert set(found) - {"shards", "steps", "measurements", "trials"} == {*STEPS, "list-shards", "join-shards"}
     assert found["list-shards"]["inputs"]["parameters"]["shards"]["runtimeValue"]["constant"] == 3
     assert found["shards"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--list-shards-Output"
     parts = found["join-shards"]["inputs"]["artifacts"]["parts"]["taskOutputArtifact"]
     assert parts["producerTask"].startswith("for-loop")
     # Everything behind it reads the joined store.
-    measured = found["measurings"]["inputs"]["artifacts"]["pipelinechannel--join-shards-store"]["taskOutputArtifact"]
+    measured = found["measurements"]["inputs"]["artifacts"]["pipelinechannel--join-shards-store"]["taskOutputArtifact"]
     assert measured == {"outputArtifactKey": "store", "producerTask": "join-shards"}
 
 
@@ -367,7 +367,7 @@ def test_the_pods_of_shards_ask_for_what_the_other_steps_do(in_shards):
 
 def test_trainings_fan_out_and_the_comparison_collects_them(compiled):
     found = all_tasks(compiled)
-    assert found["trainings"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--schedule-Output"
+    assert found["trials"]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--schedule-Output"
     models = found["compare"]["inputs"]["artifacts"]["models"]["taskOutputArtifact"]
     assert models["producerTask"].startswith("for-loop")
 
@@ -388,7 +388,7 @@ def test_other_settings_reach_the_pods(tmp_path):
     assert train["secretAsEnv"][0]["secretName"] == "mine"
     accelerator = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]
     assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("amd.com/gpu", "8")
-    assert all_tasks((spec, platforms))["trainings"]["iteratorPolicy"]["parallelismLimit"] == 4
+    assert all_tasks((spec, platforms))["trials"]["iteratorPolicy"]["parallelismLimit"] == 4
     assert "retryPolicy" not in all_tasks((spec, platforms))["train"]
 
 

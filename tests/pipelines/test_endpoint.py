@@ -184,8 +184,8 @@ def test_a_security_context_needs_a_newer_server(tmp_path, capsys):
     ("url", "message"),
     [
         ("http://me:s3cret@h", "--endpoint http://***@h: holds a password. Use --token-file or --cookie-file."),
-        ("http://h/pipeline/#/runs", "--endpoint http://h/pipeline/#/runs: leave out what begins with # or ?"),
-        ("http://h/_/pipeline/?ns=team", "leave out what begins with # or ?"),
+        ("http://h/pipeline/#/runs", "--endpoint http://h/pipeline/#/runs: remove the part that begins with # or ?"),
+        ("http://h/_/pipeline/?ns=team", "remove the part that begins with # or ?"),
     ],
 )
 def test_an_address_with_more_than_the_endpoint_is_refused(url, message, capsys):
@@ -218,11 +218,12 @@ def test_a_proxy_that_gives_no_connection_is_named(monkeypatch, capsys):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     assert submit("http://kubeflow.example.org") == 1
-    assert "the proxy that HTTP_PROXY or HTTPS_PROXY names gives no connection" in capsys.readouterr().err
+    assert "the proxy in HTTP_PROXY or HTTPS_PROXY cannot reach it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("token", "message"), [("a b", "KFP_TOKEN: holds more than one word"), ("tökén", "letters that no token has")]
+    ("token", "message"),
+    [("a b", "KFP_TOKEN: holds more than one word"), ("tökén", "contains characters that are invalid")],
 )
 def test_a_token_in_the_environment_is_checked(token, message, monkeypatch, capsys):
     monkeypatch.setenv("KFP_TOKEN", token)

@@ -1,4 +1,4 @@
-"""A stopped step, such as a preempted pod, saves its training, and the next attempt resumes from there."""
+"""A stopped step, such as a preempted pod, saves its trial, and the next attempt resumes from there."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from buckets import bucket_fixture, keys
 from kfp.local.subprocess_task_handler import replace_python_executable
 
 from bss.kubeflow.groups import group_trials
-from bss.kubeflow.trainings import list_trials
+from bss.kubeflow.trials import list_trials
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from pipelines.containers import connect
@@ -77,7 +77,7 @@ def step(container, pipeline, tree, make_config, small_store, tmp_path):
 
 
 def results(folder):
-    """The bytes of the training in `folder`, which is its own or that of its group."""
+    """The bytes of the trial in `folder`, which is its own or that of its group."""
     folder = next(folder.glob("*/seed=*"), folder)
     return {name: (folder / name).read_bytes() for name in RESULTS}
 

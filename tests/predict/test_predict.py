@@ -1,4 +1,4 @@
-"""`bss predict`: the test samples' own files give the training's own predictions, and bad rows are reported."""
+"""`bss predict`: the test samples' own files give the trial's own predictions, and bad rows are reported."""
 
 import csv
 import re
@@ -244,7 +244,7 @@ def test_every_bad_file_is_reported_at_once_and_skipped_on_demand(predicted, tmp
     message = refused(predicted)
     assert "row 4 (id test-cat-2): audio test-cat-2.wav: file is empty" in message
     assert "row 9 (id test-dog-1): image test-dog-1.png: file not found" in message
-    assert "vector test-dog-3.npy: has shape [6], the training's samples have [5]" in message
+    assert "vector test-dog-3.npy: has shape [6], the trial's samples have [5]" in message
     assert "--on-bad-sample skip" in message
     assert not predicted.output.exists()
     capsys.readouterr()
@@ -269,7 +269,7 @@ def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folde
     root.mkdir()
     rows = write_every_kind(root)
     shutil.rmtree(root / "tokenizer")
-    write_tokenizer(root / "tokenizer", ["owl", "cat", "jay"])  # no text of the training has the last
+    write_tokenizer(root / "tokenizer", ["owl", "cat", "jay"])  # no text of the trial has the last
     write_manifest(root, rows)
     tree |= every_kind_sections(root)
     tree["network"]["encoders"]["words"] = {"kind": "bert", "hidden": 8, "layers": 1, "heads": 2, "intermediate": 16}
@@ -300,8 +300,8 @@ def test_every_kind_of_file_is_decoded_as_the_store_was_without_the_stores_folde
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (shutil.rmtree, r"no such folder\. --run needs the folder of one training"),
-        (lambda run: (run / "network.json").unlink(), "has no finished training"),
+        (shutil.rmtree, r"no such folder\. --run needs the folder of one trial"),
+        (lambda run: (run / "network.json").unlink(), "has no finished trial"),
         (lambda run: (run / "model.pt").unlink(), r"model\.pt: not found\. Rerun `bss train`"),
         (lambda run: (run / "model.pt").write_bytes(b"PK"), r"model\.pt and network\.json cannot be read"),
         (

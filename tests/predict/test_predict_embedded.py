@@ -19,7 +19,7 @@ NEW = range(4, 14)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a training on the small samples."""
+    """The folder of a trial on the small samples."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "data").mkdir()
     write_table(folder / "data" / "m.parquet", table())

@@ -18,7 +18,7 @@ from bss.config import Config, config_from_tree
 from bss.files import digest_file, digest_folder, read_json
 
 RESULT = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
-"""What a training leaves that is the same every time; measurements.parquet too where there is one."""
+"""What a trial leaves that is the same every time; measurements.parquet too where there is one."""
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
 MOMENTS = {
     "a training step": ("bss.training.resume.state", "TrainingState.after_step", 5),
@@ -58,7 +58,7 @@ def forking():
 
 
 def kill_campaign(tree: dict, store: Path, folder: Path, kills: int, seed: int = 0) -> Counter[str]:
-    """Kill measuring and trainings until `kills` have been killed; return how many at which moment.
+    """Kill measuring and trials until `kills` have been killed; return how many at which moment.
 
     Every run resumes until it ends, and is compared with an undisturbed one. Raises `AssertionError` if
     a byte differs or something is left behind.

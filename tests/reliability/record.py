@@ -41,7 +41,7 @@ HOSTILE = "tests/hostile"
 
 
 def soak_tree(tree: dict, seeds: int) -> dict:
-    """Return parameters for five trainings per seed in two processes, with MLflow."""
+    """Return parameters for five trials per seed in two processes, with MLflow."""
     return reliable_tree(tree) | {
         "seeds": list(range(seeds)),
         "measure": {"warmup_epochs": 0},
@@ -141,7 +141,7 @@ def _soak_table(growth: Growth) -> list[str]:
         f"| file handles | {growth.last.handles} | {growth.handles:+.3f} |",
         f"| threads | {growth.last.threads} | {growth.threads:+.3f} |",
     ]
-    head = f"| {growth.trainings} trainings in one process tree | at the end | growth per training |"
+    head = f"| {growth.trials} trials in one process tree | at the end | growth per trial |"
     return ["", head, "| --- | ---: | ---: |", *rows]
 
 

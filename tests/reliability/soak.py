@@ -1,4 +1,4 @@
-"""Many short trainings in one process tree: memory, file handles and threads do not grow."""
+"""Many short trials in one process tree: memory, file handles and threads do not grow."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ if __name__ == "__main__":
 DONE = re.compile(r"\[ *\d+/\d+\] .*: val .* test ")
 PAGE_KIB = 4
 WARM_UP = 0.3
-"""Share of the trainings that come before the line is fitted."""
+"""Share of the trials that come before the line is fitted."""
 KIB_PER_TRAINING, HANDLES_PER_TRAINING, THREADS_PER_TRAINING = 100.0, 0.05, 0.02
 """What the fitted line may rise by at most, over all processes of the tree together."""
 
@@ -39,13 +39,13 @@ class Usage(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """Slopes of the fitted lines, per training, and what was used at the end."""
+    """Slopes of the fitted lines, per trial, and what was used at the end."""
 
     kib: float
     handles: float
     threads: float
     last: Usage
-    trainings: int
+    trials: int
 
 
 def soak(params: Path, store: Path, folder: Path) -> Growth:
@@ -66,10 +66,10 @@ def soak(params: Path, store: Path, folder: Path) -> Growth:
 
 def fit(usages: list[Usage]) -> Growth:
     """Return the slopes of the lines through `usages` behind the warm-up."""
-    # The workers of the pool end one by one with the last trainings.
+    # The workers of the pool end one by one with the last trials.
     steady = np.array(usages[int(WARM_UP * len(usages)) : -4], dtype=float)
     slopes: npt.NDArray[np.float64] = np.polyfit(np.arange(len(steady)), steady, 1)[0]
-    return Growth(*(float(slope) for slope in slopes), last=usages[-5], trainings=len(usages))
+    return Growth(*(float(slope) for slope in slopes), last=usages[-5], trials=len(usages))
 
 
 def check(growth: Growth) -> None:

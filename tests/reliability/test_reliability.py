@@ -24,7 +24,7 @@ def test_many_trainings_in_one_tree_do_not_grow(database, small_root, small_stor
     params = tmp_path / "params.json"
     params.write_text(json.dumps(config_to_tree(config_from_tree(soak_tree(small_tree(small_root), 6), "params.yaml"))))
     growth = soak(params, small_store, tmp_path)
-    assert growth.trainings == 30
+    assert growth.trials == 30
     assert growth.handles <= 0.5
     assert growth.threads <= 0.2
 

@@ -1,4 +1,4 @@
-"""Results of trainings that nobody ran, with curves, for reports of any size."""
+"""Results of trials that nobody ran, with curves, for reports of any size."""
 
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace

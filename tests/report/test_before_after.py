@@ -31,7 +31,7 @@ def config_of(root, seeds, **changes):
 
 
 def compared(config, store, shift):
-    """A comparison of made-up trainings, each `shift[seed]` better than without."""
+    """A comparison of made-up trials, each `shift[seed]` better than without."""
     results = made_results(list(config.schedule.schedulers), SEEDS, store.modalities)
     for trials in results.values():
         trials[:] = [trials[seed] for seed in config.seeds]
@@ -111,7 +111,7 @@ def test_a_changed_test_split_and_other_parameters_are_cautions(small_root, stor
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.pop("basis"), "has no accuracies of single seeds"),
+        (lambda c: c.pop("basis"), "has no per-seed accuracies"),
         (lambda c: c["basis"].update(dataset="0" * 64), "is a comparison on another dataset"),
         (lambda c: c.update(protocol="published"), "has the protocol published, but params.yaml honest"),
         (lambda c: c.update(seed_numbers=list(range(10, 18))), r"has the seeds \[10, .*nothing can be paired"),

@@ -134,7 +134,7 @@ def test_plain_training_at_equal_compute_is_advised_where_it_is_missing():
         "`dvc exp run -S '++strategies.longer.kind=longer' -S '++strategies.longer.times=1.85' "
         "-S '++combinations=[uniform,uniform+smv,uniform+longer]'`"
     )
-    # One that is too short keeps its name and its trainings.
+    # One that is too short keeps its name and its trials.
     observed = {"names": ["smv", "longer"], "combinations": ["uniform", "uniform+smv", "uniform+longer"]}
     assert rules.missing_budget(comparison | {"observed": observed}).endswith(
         "`dvc exp run -S '++strategies.longer-2.kind=longer' -S '++strategies.longer-2.times=1.85' "

@@ -163,5 +163,5 @@ def test_costs_and_fronts(comparison):
     ]
     svg = cost_plot(comparison, times)
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert {"seconds per training", "steps per training", "test accuracy, %", "none", "ogm", "bss-l"} <= set(texts)
+    assert {"seconds per trial", "steps per trial", "test accuracy, %", "none", "ogm", "bss-l"} <= set(texts)
     assert texts.count("1") >= 2  # the front is numbered in both

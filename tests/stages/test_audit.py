@@ -209,7 +209,7 @@ def test_more_folds_than_groups_and_heads_without_a_loss_are_errors(small_root, 
         audit(config_for(small_root, folds=7), small_store, tmp_path / "audit")
     tree = small_tree(small_root)
     tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
-    with pytest.raises(BssError, match=r"loss_weights.unimodal: 0 trains no modality's own head"):
+    with pytest.raises(BssError, match=r"loss_weights.unimodal: is 0, so the unimodal heads are untrained"):
         audit(config_from_tree(tree, "params.yaml"), small_store, tmp_path / "audit")
 
 
@@ -238,7 +238,7 @@ def test_applying_an_audit_writes_decisions_that_prepare_takes(faulty, tmp_path)
     labels = dict(zip(after.ids.tolist(), after.labels.tolist(), strict=True))
     assert [after.classes[labels[f"train-cat-{i}"]] for i in range(4)] == ["owl", "cat", "cat", "cat"]
     # The audit is of the store before the decisions.
-    with pytest.raises(BssError, match=r"is an audit of another store than .*Run `bss audit` again"):
+    with pytest.raises(BssError, match=r"is an audit of another store, not of .*Run `bss audit` again"):
         apply_audit(config_from_tree(tree, "params.yaml"), tmp_path / "store", folder, 0.5)
     path.unlink()
 
@@ -314,4 +314,4 @@ def test_the_report_says_what_was_decided_in_test(pipeline, own_root, tmp_path):
     comparison = read_json(folder / "report" / "comparison.json", "compare")
     assert not any("Decisions" in line for line in cautions(comparison))
     (line,) = [line for line in cautions(comparison | {"decisions": decided}) if "Decisions" in line]
-    assert line.startswith("Decisions changed samples of test (1 drop): comparable only with")
+    assert line.startswith("Decisions changed test samples (1 drop): comparable only with")

@@ -1,4 +1,4 @@
-"""Schedulers x strategies through the stages: folders, keys, plain trainings untouched, and what is refused."""
+"""Schedulers x strategies through the stages: folders, keys, plain trials untouched, and what is refused."""
 
 import pytest
 from conftest import small_tree

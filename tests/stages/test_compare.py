@@ -162,7 +162,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_training_is_named_with_its_cure(own, damage):
+def test_a_damaged_training_is_named_with_its_fix(own, damage):
     folder, run = own
     trial = folder / "runs" / "bss-l" / "seed=1"
     break_it, message = DAMAGES[damage]

@@ -172,7 +172,7 @@ def test_prediction_runs_code_only_if_it_may_and_then_repeats_the_test_split(tra
 
 
 def require_repeated(run, store):
-    """Require that the network that `run` holds predicts the test split as the training did."""
+    """Require that the network that `run` holds predicts the test split as the trial did."""
     network = Trained(run, own_code=True).network
     scores, _ = predict(network, SplitData(store, "test", network, torch.device("cpu")))
     table = pyarrow.parquet.read_table(run / "predictions.parquet").to_pydict()

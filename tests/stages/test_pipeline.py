@@ -157,7 +157,7 @@ def test_finished_trainings_are_kept_and_only_what_changed_is_trained(
     config = config_from_tree(tree, "params.yaml")
     schedule(config, small_store, folder / "scores", tmp_path / "plans")
     train(config, small_store, folder / "scores", tmp_path / "plans", runs)
-    assert "10 trainings, 8 kept" in capsys.readouterr().out
+    assert "10 trials, 8 kept" in capsys.readouterr().out
     assert read_json(marked, "train")["seconds"] == 123.0
     assert not (runs / "official-l").exists()
 
@@ -287,7 +287,7 @@ def test_a_missing_training_and_one_of_another_protocol_are_named(pipeline, smal
             tmp_path / "r",
         )
     shutil.rmtree(runs / "bss-h" / "seed=1")
-    with pytest.raises(BssError, match=r"this training is missing\. Run `bss train --scheduler bss-h --seed 1`"):
+    with pytest.raises(BssError, match=r"this trial is missing\. Run `bss train --scheduler bss-h --seed 1`"):
         compare(config, small_store, folder / "scores", runs, tmp_path / "r")
     (runs / "uniform" / "seed=0" / "metrics.json").write_text("{")
     with pytest.raises(BssError, match=r"metrics\.json: damaged"):

@@ -287,6 +287,6 @@ def test_too_small_a_disk_for_plain_files_is_refused_before_any_is_read(client, 
 def test_what_is_read_where_it_lies_is_said(client, many, small_disk, tmp_path, capsys):
     with raw_root(replace(make_parameters(many, "00?.tar").prepare, root=URL)):
         pass
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "are read there" in line)
-    assert line.startswith(f"{URL}: its 2 tables or shards of ")
-    assert line.endswith(" has 10 bytes free.")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "directly from S3" in line)
+    assert line.startswith(f"{URL}: reading 2 tables or shards (")
+    assert line.endswith(" has only 10 bytes free.")

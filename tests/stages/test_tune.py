@@ -96,7 +96,7 @@ def test_no_epochs_are_not_the_configured_ones(params, small_store, tmp_path, ca
 def test_without_val_it_is_refused(small_root, small_store, make_config, tmp_path, monkeypatch):
     rows = Store.rows
     monkeypatch.setattr(Store, "rows", lambda self, split: rows(self, "train")[: 0 if split == "val" else None])
-    with pytest.raises(BssError, match="has no val, by which learning rates are compared; the test split is never"):
+    with pytest.raises(BssError, match="has no val split to compare learning rates on; the test split is never"):
         tune(make_config(small_tree(small_root)), tmp_path / "p", small_store, tmp_path / "tune")
 
 

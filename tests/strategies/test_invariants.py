@@ -211,7 +211,7 @@ def weights_of(network):
 
 @functools.cache
 def trained(case):
-    """Return the network and the run of a training with two modalities, shared by tests that only read them."""
+    """Return the network and the run of a trial with two modalities, shared by tests that only read them."""
     network = network_for(CASES[case], TWO)
     return network, train(CASES[case], network, toy_for(CASES[case], TWO))
 

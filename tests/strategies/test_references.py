@@ -49,7 +49,7 @@ class Reference:
 
 
 def batches(data):
-    """Yield epoch, step in it, inputs and labels, as the training of toy.py orders them."""
+    """Yield epoch, step in it, inputs and labels, as the trial of toy.py orders them."""
     for epoch in range(EPOCHS):
         order = torch.from_numpy(np.random.default_rng(epoch).permutation(SAMPLES))
         for step, index in enumerate(order.split(BATCH)):

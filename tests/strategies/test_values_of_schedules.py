@@ -168,7 +168,7 @@ def test_mses_stops_after_its_patience_and_restores_the_best_weights_of_that_mod
     for epoch, loss in enumerate([1.0, 0.8, 0.85, 0.9, 0.95]):
         with torch.no_grad():
             for p in network.parameters():
-                p.add_(1)  # the training of this epoch
+                p.add_(1)  # the trial of this epoch
         if epoch == 1:
             at_best = {name: p.clone() for name, p in network.named_parameters()}
         plan = strategy.plan(context, {"val": facts(loss={"audio": loss, "video": 1 - epoch / 10})}, modules)

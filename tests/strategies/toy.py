@@ -26,7 +26,7 @@ from bss.training.steps import make_optimiser, train_epoch
 from bss.training.strategy_run import StrategyRun
 from bss.training.targets import PLAIN
 
-torch.set_num_threads(1)  # as a training does
+torch.set_num_threads(1)  # as a trial does
 
 WRONG = {"samples": 120, "wrong": range(0, 120, 5), "clear": (4.0, 4.0)}
 
@@ -37,7 +37,7 @@ SGD = SgdConfig("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01)
 
 
 class Toy:
-    """The part of `SplitData` that a training uses; the first modality shows the class more clearly than the others."""
+    """The part of `SplitData` that a trial uses; the first modality shows the class more clearly than the others."""
 
     device = torch.device("cpu")
     sample_bytes = 4 * WIDTH
@@ -94,7 +94,7 @@ def make_network(names, fusion=None, **changes):
 
 
 def network_for(strategy, names, fusion=None):
-    """Return the network of `make_network` with the heads that `strategy` wants, as a training has it."""
+    """Return the network of `make_network` with the heads that `strategy` wants, as a trial has it."""
     changes = dict(strategy.network(setting_for(make_network(names, fusion))))
     return make_network(names, fusion, **changes | {"heads": HeadsConfig(**changes.get("heads", {}))})
 

@@ -37,7 +37,7 @@ def client(server, monkeypatch):
 
 @pytest.fixture
 def execute(pipeline, small_root, small_store, tmp_path):
-    """Train and compare into a folder of its own; return the folder of the trainings."""
+    """Train and compare into a folder of its own; return the folder of the trials."""
 
     def config(register, experiment, seeds, **tracking):
         tree = small_tree(small_root) | {"seeds": seeds, "compare": {"control": "control"}}
@@ -107,7 +107,7 @@ def test_a_registry_that_does_not_answer_costs_the_registration_alone(client, ex
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_REGISTRY_URI", f"http://127.0.0.1:{free_port()}")
         runs = execute("later", "no-registry")
-        assert "the model registry does not take later" in capsys.readouterr().out.replace("\n", " ")
+        assert "the model registry rejects later" in capsys.readouterr().out.replace("\n", " ")
         experiment = client.get_experiment_by_name("no-registry").experiment_id
         found = client.search_runs([experiment])
         assert {run.info.status for run in found} == {"FINISHED"}
@@ -115,7 +115,7 @@ def test_a_registry_that_does_not_answer_costs_the_registration_alone(client, ex
         assert len(client.search_logged_models([experiment])) == 1
         (journal,) = unsent(spool_folder(runs))
         assert [line["op"] for line, _ in journal.read()] == ["continue", "model", "register", "end"]
-        with pytest.raises(BssError, match="MLflow rejects it: the model registry does not take later"):
+        with pytest.raises(BssError, match="MLflow rejects it: the model registry rejects later"):
             sync(runs)
     sync(runs)
     assert client.get_model_version_by_alias("later", "best").version == "1"
@@ -125,7 +125,7 @@ def test_a_registry_that_does_not_answer_costs_the_registration_alone(client, ex
 
 def test_with_strict_it_fails_the_stage_and_says_what_refuses(client, execute, monkeypatch):
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(BssError, match="the model registry does not take strict") as caught:
+    with pytest.raises(BssError, match="the model registry rejects strict") as caught:
         execute("strict", "strict", strict=True)
     assert "does not answer" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""What the machine does during a training, as MLflow shows it."""
+"""What the machine does during a trial, as MLflow shows it."""
 
 import threading
 

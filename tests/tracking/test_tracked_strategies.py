@@ -1,4 +1,4 @@
-"""What MLflow gets of trainings with a strategy."""
+"""What MLflow gets of trials with a strategy."""
 
 import mlflow
 import pytest

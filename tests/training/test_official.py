@@ -64,7 +64,7 @@ def loss_of(logits, fused, labels):
 
 
 def script_scores(model, inputs, labels, mode, of_logits):
-    """The scripts' measuring: in dataset order, in batches of the training's size; then min-max over all samples."""
+    """The scripts' measuring: in dataset order, in batches of the trial's size; then min-max over all samples."""
     model.train(mode == "train")
     similarities, losses = [], []
     with torch.no_grad():
@@ -95,7 +95,7 @@ def script_epoch(model, optimiser, inputs, labels, order):
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def trained(request, small_root, tmp_path_factory):
-    """Our two trainings of two epochs; the variant, the configuration, and the folder with what they left."""
+    """Our two trials of two epochs; the variant, the configuration, and the folder with what they left."""
     folder = tmp_path_factory.mktemp("official")
     measuring, learned = VARIANTS[request.param]
     tree = small_tree(small_root)
@@ -146,7 +146,7 @@ def script(trained):
 
 
 def our_run(folder, name):
-    """History and sequences, as positions in the training split, of one of our trainings."""
+    """History and sequences, as positions in the training split, of one of our trials."""
     run = folder / "runs" / name / "seed=0"
     rows = Store.open(folder / "store").rows("train")
     sequences = read_table(run / "sequences.parquet", "train")["sequence"].to_pylist()

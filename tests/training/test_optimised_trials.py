@@ -1,4 +1,4 @@
-"""Whole trainings with clipping, a cosine, smoothed labels, class weights and averaged weights, and their resuming."""
+"""Whole trials with clipping, a cosine, smoothed labels, class weights and averaged weights, and their resuming."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def trained(setting, path, **train):
 
 @pytest.fixture(scope="module")
 def whole(setting, tmp_path_factory):
-    """The folder and the rows of a training that never stopped."""
+    """The folder and the rows of a trial that never stopped."""
     path = tmp_path_factory.mktemp("whole") / "seed=0"
     return path, trained(setting, path)
 

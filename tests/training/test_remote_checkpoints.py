@@ -1,4 +1,4 @@
-"""Checkpoints on an object store: a training with a fresh disk resumes where the old one ended."""
+"""Checkpoints on an object store: a trial with a fresh disk resumes where the old one ended."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A training that was stopped and started again ends as one that never stopped, bit for bit."""
+"""A trial that was stopped and started again ends as one that never stopped, bit for bit."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 SAME = ("metrics.json", "history.csv", "sequences.parquet", "predictions.parquet", "model.pt", "provenance.json")
 SCHEDULERS = ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l")
 STEPS = 9
-"""Each of the small trainings has 3 epochs of 3 steps, the curriculum fewer."""
+"""Each of the small trials has 3 epochs of 3 steps, the curriculum fewer."""
 
 
 def content(folder):
@@ -49,7 +49,7 @@ def setting(pipeline, small_root, small_store, make_config):
 
 @pytest.fixture
 def expected(pipeline):
-    """What the trainings that never stopped left behind."""
+    """What the trials that never stopped left behind."""
     return lambda name: content(pipeline[0] / "runs" / name / "seed=0")
 
 

@@ -38,7 +38,7 @@ CHAINS = [
 ]
 """Scheduler; ranks, and the steps after whose checkpoint rank 0 is killed. Epochs have 3 steps, of bss-h fewer."""
 EARLY = {"early_stopping": {"patience": 1, "min_delta": 100}}
-"""Ends a training after two epochs: none rises by 100 points above the first."""
+"""Ends a trial after two epochs: none rises by 100 points above the first."""
 FILES = ("history.csv", "metrics.json", "model.pt", "sequences.parquet", "measurements.parquet", "predictions.parquet")
 PLANNED = ("epoch", "learning_rate", "schedule/fraction", "schedule/samples", "schedule/steps", "schedule/digest")
 
@@ -96,7 +96,7 @@ def history(folder):
 
 
 def require_same_but_for_rounding(found, expected):
-    """Require what two trainings that differ only by the order of floating-point sums have in common."""
+    """Require what two trials that differ only by the order of floating-point sums have in common."""
     assert (found / "sequences.parquet").read_bytes() == (expected / "sequences.parquet").read_bytes()
     for row, other in zip(history(found), history(expected), strict=True):
         assert {key: row[key] for key in PLANNED} == {key: other[key] for key in PLANNED}

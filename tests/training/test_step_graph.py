@@ -57,7 +57,7 @@ class StandIn:
 
 @pytest.fixture
 def recorders(monkeypatch):
-    """The stand-ins of the trainings that were started since."""
+    """The stand-ins of the trials that were started since."""
     made, optimisers = [], []
     make_optimiser = trial.make_optimiser
 

@@ -15,7 +15,7 @@ from bss.data.tables import open_table
 Address = dict[str, str]
 """Suffix (.webp or .wav) to address of a picture or sound."""
 Addresses = Mapping[int, Mapping[str, Address]]
-"""By row of the store and modality."""
+"""Media by row of the store and modality."""
 LEAST = 0.005
 """Least probability of an explanation that is shown."""
 FACTS = {

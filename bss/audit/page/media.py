@@ -21,9 +21,9 @@ LARGEST_FRAME = 160
 TINY = 64
 """Pictures up to this size are stored without loss: their pixels are looked at one by one."""
 QUALITY = 80
-"""Of larger ones, as WebP counts it, up to 100."""
+"""WebP quality of larger pictures, up to 100."""
 FRAMES = 16
-"""Most frames of a loop, spread evenly over the stored ones."""
+"""Maximum number of frames of a loop, spread evenly over the stored ones."""
 LOOP_MS = 2000
 """Length of a loop in milliseconds; the store does not know the frame rate."""
 SECONDS = 10.0
@@ -32,7 +32,7 @@ TYPES = {".webp": "image/webp", ".wav": "audio/wav"}
 
 
 def media_of(modality: Modality, sample: npt.NDArray[Any]) -> Media:
-    """Return what shows a stored sample: a picture or a loop of its frames, and its sound; nothing of a text."""
+    """Return the media of a stored sample: a picture or a loop of its frames, and its sound; none for a text."""
     frames = _frames(modality, sample)
     found: Media = {}
     if frames is not None:

@@ -22,9 +22,9 @@ PAGE = "audit.html"
 MEDIA = "media"
 """Folder of pictures and sounds, below that of the audit."""
 FILE_BYTES = 24 << 20
-"""Most bytes of media that `page: auto` puts into the file."""
+"""Maximum number of bytes of media that `page: auto` puts into the file."""
 MOST_ROWS = 200
-"""Of a table by group or class."""
+"""Longest table by group or class, in rows."""
 SCRIPTS = ("decisions.js", "filters.js", "cards.js", "relabel.js", "page.js")
 """One script, in this order."""
 

@@ -1,4 +1,4 @@
-"""Scheduler: the interface for samplers, plans and trainings; Entry: its form in params.yaml.
+"""Scheduler: the interface for samplers, plans and trials; Entry: its form in params.yaml.
 
 A scheduler holds parameters only, as a frozen dataclass. The same arguments give the same sequence on every machine;
 state that changes during training (re-measured scores) lives in the sampler.
@@ -62,7 +62,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def basis(self, n: int, scores: Floats | None, seed: int, labels: npt.ArrayLike | None = None) -> Any:
-        """Return what `sequence` draws from, for `n` samples with these scores [n] (None without `needs_scores`).
+        """Return the basis from which `sequence` draws, for `n` samples with scores [n] (None without `needs_scores`).
 
         It is recomputed whenever the scores change.
         """

@@ -40,7 +40,7 @@ class Altered:
 
 
 AlteredValues = dict[str, dict[str, Altered]]
-"""By modality and alteration; only those that occurred."""
+"""Altered values by modality and kind of alteration; only those that occurred."""
 
 
 def together(alterations: Iterable[Alteration]) -> tuple[Alteration, ...]:

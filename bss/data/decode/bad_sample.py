@@ -9,11 +9,11 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 MAX_PIXELS = 89_478_485
-"""Most pixels of one image or frame before resizing: Pillow's decompression-bomb limit."""
+"""Maximum number of pixels of one image or frame before resizing: Pillow's decompression-bomb limit."""
 
 
 MAX_NUMBERS = 1 << 28
-"""Most numbers in one array of features: 1 GiB as float32."""
+"""Maximum number of numbers in one array of features: 1 GiB as float32."""
 
 
 class BadSampleError(Exception):

@@ -19,13 +19,13 @@ DECLARES_DURATION = frozenset({"mov", "matroska"})
 SLACK = 0.5
 """Seconds by which a file may be shorter than declared, besides 1 %: its last packet may have no duration."""
 MAX_FRAMES = 1_000_000
-"""Most frames of one video: eleven hours at 25 per second. More means a damaged or hostile file."""
+"""Maximum number of frames of one video: eleven hours at 25 per second. More means a damaged or hostile file."""
 MAX_DECODED = 1 << 40
-"""Most pixels in all frames of one video: six hours of 1920 x 1080 at 25 per second."""
+"""Maximum number of pixels in all frames of one video: six hours of 1920 x 1080 at 25 per second."""
 MAX_SAMPLES = 1 << 33
-"""Most samples per channel of one sound track: two days at 48 kHz."""
+"""Maximum number of samples per channel of one sound track: two days at 48 kHz."""
 MAX_PACKETS = 1 << 23
-"""Most packets of one file, with or without frames."""
+"""Maximum number of packets of one file, with or without frames."""
 
 
 def decode_track(

@@ -12,7 +12,7 @@ HEAD = 512
 CHUNK = 1 << 20
 """Chunk size in bytes for files that begin with zeros."""
 WORDS = 40
-"""Most characters of a text quoted in messages."""
+"""Maximum number of characters of a text quoted in messages."""
 
 
 class Content(NamedTuple):
@@ -22,7 +22,7 @@ class Content(NamedTuple):
     """Completes "the file holds ...", such as "a PNG image"."""
     family: str
     """sound, video, image or array; absent for a placeholder of a file stored elsewhere; otherwise empty."""
-    cure: str
+    fix: str
     """What to do if the modality needs something else."""
 
 
@@ -125,10 +125,10 @@ def require_content(path: Path, what: str, accepted: str, near: str = "") -> Non
     found = content_of(path)
     if found is None or found.family == accepted:
         return
-    if found.family == near and path.suffix.lower() in re.findall(r"\.\w+", found.cure):  # its suffix is right
+    if found.family == near and path.suffix.lower() in re.findall(r"\.\w+", found.fix):  # its suffix is right
         return
-    cure = found.cure if found.family in ("", "absent", near) else f"that is for {_READ_AS[found.family]}"
-    raise BadSampleError(f"not a readable {what}: it holds {found.name} ({cure})")
+    fix = found.fix if found.family in ("", "absent", near) else f"that is for {_READ_AS[found.family]}"
+    raise BadSampleError(f"not a readable {what}: it holds {found.name} ({fix})")
 
 
 def unreadable(path: Path, what: str, accepted: str, why: str, near: str = "") -> BadSampleError:
@@ -147,7 +147,7 @@ def require_text(path: Path) -> None:
     """Raise `BadSampleError` if the file is a placeholder for a text file; text may begin with any other bytes."""
     found = content_of(path)
     if found is not None and found.family == "absent":
-        raise BadSampleError(f"not a readable text file: it holds {found.name} ({found.cure})")
+        raise BadSampleError(f"not a readable text file: it holds {found.name} ({found.fix})")
 
 
 def content_of(path: Path) -> Content | None:
@@ -164,12 +164,12 @@ def content_of(path: Path) -> Content | None:
 def suffix_for(data: bytes) -> str:
     """Return the suffix of files with such contents, such as .png; empty if the first bytes are unknown."""
     found = _content_in(data[:HEAD])
-    suffixes = re.findall(r"^name it (\.\w+)", found.cure) if found is not None else []
+    suffixes = re.findall(r"^name it (\.\w+)", found.fix) if found is not None else []
     return suffixes[0] if suffixes else ""
 
 
 def _content_in(head: bytes) -> Content | None:
-    """Return what a file holds by its first `HEAD` bytes."""
+    """Return the kind of content of a file, judged by its first `HEAD` bytes."""
     marked = (content for at, mark, content in _MARKS if head[at : at + len(mark)] == mark)
     packets = len(head) > 376 and head[0] == head[188] == head[376] == 0x47
     return next(marked, _MPEG_TS if packets else _marked_text(head))

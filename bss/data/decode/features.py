@@ -13,7 +13,7 @@ from bss.data.decode.contents import unreadable
 from bss.data.decode.rounding import as_type, coarse
 
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-"""By format version; version 3 is for field names, which arrays of numbers do not have."""
+"""Readers by format version; version 3 is for field names, which arrays of numbers do not have."""
 _HEADER = Lock()
 """NumPy parses a header as a Python literal, and CPython 3.11's parser counts the depth of all threads in one variable:
 two headers at once occasionally raise "AST constructor recursion depth mismatch" for valid files."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats to open, whatever the file name. Others run programs (EPS) or accept any bytes as an image."""
 MAX_SCANS = 32
-"""Most scans of a progressive JPEG of the largest size; smaller ones may have more. About ten are normal."""
+"""Maximum number of scans of a progressive JPEG of the largest size; smaller ones may have more. Ten are normal."""
 
 
 class Size(Protocol):

@@ -13,11 +13,11 @@ MARKS = ("[PAD]", "[CLS]", "[SEP]")
 MIN_COUNT = 2
 """Pairs that occur less often are not merged."""
 MAX_BYTES = 16
-"""Most bytes of one token, so that a repeated sentence without spaces does not become one."""
+"""Maximum number of bytes of one token, so that a repeated sentence without spaces does not become one."""
 
 
 def tokenizer_folder(modality: str) -> str:
-    """Return the folder in a store, and in a training's results, that holds a modality's learned tokenizer."""
+    """Return the folder in a store, and in a trial's results, that holds a modality's learned tokenizer."""
     return f"{modality}.tokenizer"
 
 

@@ -10,11 +10,11 @@ from urllib.parse import unquote
 from bss.data.decode.bad_sample import printable
 
 MAX_NAMES = 200_000
-"""Most entries of a folder; larger ones are not searched."""
+"""Maximum number of entries of a folder; larger ones are not searched."""
 MAX_FOLDERS = 200
-"""Most folders of the root to search for a file named without its folder."""
+"""Maximum number of folders of the root to search for a file named without its folder."""
 SHOWN = 3
-"""Most names in a message."""
+"""Maximum number of names in a message."""
 _SORTS = (
     {
         "wav",

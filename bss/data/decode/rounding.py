@@ -23,7 +23,7 @@ def as_type(numbers: npt.NDArray[Any], dtype: type[np.floating[Any]]) -> npt.NDA
 
 
 def coarse(numbers: npt.NDArray[Any], stored: npt.NDArray[Any]) -> tuple[Alteration, ...]:
-    """Return what `numbers` lost in `stored`, their copy in a shorter floating-point type.
+    """Return the precision that `numbers` lost in `stored`, their copy in a shorter floating-point type.
 
     Counts numbers so large that the type has steps of 2 or more, and those that became 0. The type's relative
     rounding of all numbers in between is not an alteration.

@@ -26,7 +26,7 @@ BLOCK = 65_536
 MAX_RATE = 768_000
 """Largest plausible sample rate in Hz."""
 UNKNOWN_SIZE = 0x7FFF0000
-"""In bytes; programs write this or more while the length is still unknown."""
+"""Bytes; programs write this or more while the length is still unknown."""
 SOUND_SUFFIXES: dict[str, tuple[str, ...]]
 SOUND_SUFFIXES = {".aac": ("aac",), ".mka": ("matroska,webm",), ".weba": ("matroska,webm",), ".wma": ("asf",)}
 """Audio-only files that libsndfile cannot read, with FFmpeg's format names."""

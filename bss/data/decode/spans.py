@@ -11,7 +11,7 @@ from bss.data.decode.bad_sample import BadSampleError
 Indices = npt.NDArray[np.int64]
 
 MAX_MOMENTS = 10_000_000
-"""Most sampling points: four days at 25 per second."""
+"""Maximum number of sampling points: four days at 25 per second."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bss.data.raw_files import is_distant, open_raw
 WINDOW_BYTES = 8 << 20
 """Bytes of a batch, about."""
 WINDOW_ROWS = 128
-"""Most rows of a batch."""
+"""Maximum number of rows of a batch."""
 DISTANT_BYTES = 1 << 20
 """Bytes of a column read at once from a file that is not on the disk; it cannot be mapped."""
 KEPT_ROWS = 64

@@ -28,7 +28,7 @@ class Member:
     source: Source
     position: int
     name: str
-    """Its own name, such as the path in a Hugging Face struct; empty if it has none."""
+    """The file's own name, such as the path in a Hugging Face struct; empty if it has none."""
     digest: bytes | None
     """sha256 of its bytes; None if there are none."""
 

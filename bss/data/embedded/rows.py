@@ -14,7 +14,7 @@ from bss.data.embedded.contents import Contents, Member
 from bss.data.embedded.unpacked import Tars
 from bss.data.embedded.webdataset import read_shard
 from bss.data.manifest_files import is_shard, name_in, split_in
-from bss.data.read_csv import WRONG_WIDTH_CURE, Row, listed, read_csv
+from bss.data.read_csv import WRONG_WIDTH_FIX, Row, listed, read_csv
 from bss.data.read_parquet import HUGGING_FACE, FileCells, file_columns, parquet_faults, read_parquet
 from bss.errors import raise_problems
 
@@ -46,7 +46,7 @@ class Tables:
 
     columns: list[str]
     rows: Iterator[Row]
-    """With numbers that are unique and ascending over all files."""
+    """Rows with numbers that are unique and ascending over all files."""
     contents: Contents
     """The files inside; complete after the last row."""
     faults: dict[int, list[str]] = field(default_factory=dict)
@@ -88,10 +88,10 @@ def _columns_of(root: Path, files: Sequence[Path]) -> list[str]:
         for file, found in zip(files[1:], others, strict=True)
         if set(found) != set(columns)
     ]
-    cure = (
+    fix = (
         f"Files read as one table need the columns of the first, {name_in(root, files[0])}: {listed(sorted(columns))}."
     )
-    raise_problems(str(root), problems, cure)
+    raise_problems(str(root), problems, fix)
     return columns
 
 
@@ -116,7 +116,7 @@ def _table_rows(root: Path, files: Sequence[Path], wanted: Collection[str] | Non
                 yield _number(before, number, name if len(files) > 1 else ""), row
             for number, problem in narrow:
                 at = _number(before, number, name if len(files) > 1 else "")
-                tables.faults.setdefault(at, []).append(f"{problem}. {WRONG_WIDTH_CURE}")
+                tables.faults.setdefault(at, []).append(f"{problem}. {WRONG_WIDTH_FIX}")
             before += max([last, *(number for number, _ in narrow)])
 
 

@@ -32,13 +32,13 @@ class Tars:
         self._open = ExitStack()
         finalize(self, self._open.close)
         self.cut: dict[Path, str] = {}
-        """Why the data of a compressed shard end too early, for those that were opened."""
+        """Opened compressed shards that end too early, and why."""
 
     def index(self, path: Path) -> IO[bytes]:
         """Return the tar file to be read by one thread; the caller closes it.
 
-        Of a compressed one that is cut off it is what was there, and `cut` says so. Raises `BssError` for one that is
-        damaged: nothing then says which of its bytes are right.
+        A truncated archive yields the part that could be decompressed, and is recorded in `cut`. Raises `BssError` for
+        a damaged one: there is no telling which of its bytes are right.
         """
         if path.name.endswith(PLAIN_SHARD):
             return open_raw(path)

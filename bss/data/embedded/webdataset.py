@@ -65,7 +65,7 @@ class Found:
 
     key: str
     members: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """By column: the member's extension, and its number in the shard."""
+    """The member's extension and its number in the shard, by column."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -131,8 +131,8 @@ def _add(samples: list[Found], key: str, extension: str, number: int) -> None:
     sample, column = samples[-1], column_of(extension)
     if column in sample.members:
         other = sample.members[column][0]
-        cure = f"name each <key>.<modality>.<suffix>, such as {Path(key).name}.left.png"
-        several = f"has the members .{other} and .{extension} for {column}: {cure}"
+        fix = f"name each <key>.<modality>.<suffix>, such as {Path(key).name}.left.png"
+        several = f"has the members .{other} and .{extension} for {column}: {fix}"
         sample.problems.append(f"has two members .{extension}" if other == extension else several)
     sample.members[column] = extension, number
 

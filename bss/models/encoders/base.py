@@ -51,12 +51,12 @@ def dropout_layers(p: float) -> list[nn.Module]:
     return [nn.Dropout(p)] if p > 0 else []
 
 
-def require_shape(ok: bool, modality: str, kind: str, needs: str, shape: tuple[int, ...], cure: str = "") -> None:
+def require_shape(ok: bool, modality: str, kind: str, needs: str, shape: tuple[int, ...], fix: str = "") -> None:
     """Raise `BssError` if the inputs of `modality` do not fit an encoder of `kind`."""
     if not ok:
         raise BssError(
             f"params.yaml: network.encoders.{modality}.kind: `{kind}` needs inputs {needs}, "
-            f"but `{modality}` has shape {list(shape)}{cure}."
+            f"but `{modality}` has shape {list(shape)}{fix}."
         )
 
 

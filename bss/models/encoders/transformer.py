@@ -25,7 +25,7 @@ class Transformer(Encoder):
 
 
 def library_sizes(config: BertConfig | ClipImageConfig | ClipTextConfig | VitConfig) -> dict[str, Any]:
-    """Return what all configurations of the library's transformers have, by the library's names."""
+    """Return the settings that all transformer configurations of the library share, by the library's names."""
     return {
         "hidden_size": config.hidden,
         "num_hidden_layers": config.layers,

@@ -15,7 +15,7 @@ from bss.models.huggingface.files import Architecture, find_model, model_key, re
 from bss.models.huggingface.processor import image_processing, make_extractor
 from bss.models.inputs.transform import MEAN_AND_DEVIATION
 
-CURE = "set preprocessing to unchecked to train on other inputs than the model was made for"
+FIX = "set preprocessing to unchecked to train on other inputs than the model was made for"
 
 
 def check_agreement(config: Config) -> None:
@@ -51,7 +51,7 @@ def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, archite
     if "sampling_rate" in (architecture["processor"] or {}):
         return [f"{key}.model: it is a model of sounds by its processor, but {name} is of kind {kind.kind}"]
     if found is None:
-        return [f"{key}.model: has no preprocessor_config.json to check prepare against: copy it there, or {CURE}"]
+        return [f"{key}.model: has no preprocessor_config.json to check prepare against: copy it there, or {FIX}"]
     if encoder.normalisation is not None:
         mine = MEAN_AND_DEVIATION[encoder.normalisation]
         theirs = [values or neutral for values, neutral in ((found.mean, (0.0,)), (found.deviation, (1.0,)))]
@@ -68,7 +68,7 @@ def _pictures(name: str, kind: ModalityKind, encoder: HuggingfaceConfig, archite
         fits, right = right_size == (size.height, size.width), f"{right_size[0]} x {right_size[1]} pixels"
     if not fits:
         have = f"{size.height} x {size.width}"
-        problems.append(f"{where}: {have} pixels, but the processor of {key}.model gives {right}; change it, or {CURE}")
+        problems.append(f"{where}: {have} pixels, but the processor of {key}.model gives {right}; change it, or {FIX}")
     channels = architecture["model"].get("num_channels", 3)
     if kind.channels != channels:
         problems.append(f"prepare.modalities.{name}.channels: {kind.channels}, but {key}.model takes {channels}")
@@ -90,9 +90,9 @@ def _text(name: str, kind: TextKind, encoder: HuggingfaceConfig, root: Path) -> 
     local = folder == Path(encoder.model).expanduser()  # relative to the current folder, a tokenizer to the data
     right = encoder.model if not local else os.path.relpath(folder, root) if root.is_dir() else str(folder.resolve())
     if kind.tokenizer is None:
-        return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {right}, or {CURE}"]
+        return [f"{key}: null learns a tokenizer, but {where} needs its own: set it to {right}, or {FIX}"]
     problems = [
-        f"{settings}.{cleaned}: true, but {where} was made for texts as they are: set it to false, or {CURE}"
+        f"{settings}.{cleaned}: true, but {where} was made for texts as they are: set it to false, or {FIX}"
         for cleaned in ("remove_punctuation", "letters_only")
         if getattr(kind, cleaned)
     ]

@@ -67,7 +67,7 @@ def _fetch(name: str, revision: str | None, pickle: bool, remote_code: bool, key
 
 
 def read_architecture(encoder: HuggingfaceConfig, modality: str) -> Architecture:
-    """Return what rebuilds the model of `encoder`; raises `BssError` if it needs remote code without leave."""
+    """Return everything needed to rebuild the model of `encoder`; raises `BssError` if it needs remote code."""
     folder, key = find_model(encoder, modality), model_key(modality)
     model = read_object(folder / "config.json", key)
     if "auto_map" in model and not encoder.remote_code:

@@ -10,7 +10,7 @@ from bss.errors import BssError
 from bss.extras import not_installed
 
 BASE, ADAPTER = ".base_layer.", "lora_"
-"""In names within an adapted model: a layer's own weights, and what peft adds to it."""
+"""Parts of names in an adapted model: a layer's own weights, and what peft adds to it."""
 
 
 def add_adapters(model: nn.Module, lora: Lora, modality: str) -> None:

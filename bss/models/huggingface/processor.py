@@ -19,20 +19,20 @@ EXTRACTORS = ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor", "ASTFeature
 
 @dataclass(frozen=True)
 class ImageProcessing:
-    """What a processor does to images."""
+    """How a processor treats images."""
 
     mean: tuple[float, ...]
-    """Of pixels in [0, 1], per channel; empty if it does not normalise."""
+    """Mean of pixels in [0, 1], per channel; empty if it does not normalise."""
     deviation: tuple[float, ...]
     height: int | None
-    """Of its output in pixels; None if any."""
+    """Height of its output in pixels; None if any."""
     width: int | None
     shortest: int | None
     """Pixels of the shorter side, if it fixes that alone."""
 
 
 def image_processing(architecture: Architecture, modality: str) -> ImageProcessing | None:
-    """Return what the model's processor does to images; None if the model has none.
+    """Return how the model's processor treats images; None if the model has no processor.
 
     Raises `BssError` if it scales pixels in another way than to [0, 1] first.
     """
@@ -85,7 +85,10 @@ def make_extractor(architecture: Architecture, modality: str) -> Any:
 
     processor, key = architecture["processor"], model_key(modality)
     if processor is None:
-        raise BssError(f"{key}: has no preprocessor_config.json, which says what it takes of a sound. Copy it there.")
+        raise BssError(
+            f"{key}: preprocessor_config.json is missing; it defines the audio preprocessing. Copy it into the model "
+            "folder."
+        )
     kind = processor.get("feature_extractor_type")
     if kind not in EXTRACTORS:
         own = kind or processor.get("image_processor_type")
@@ -104,7 +107,7 @@ def normalisation_of(encoder: HuggingfaceConfig, architecture: Architecture, mod
     found = image_processing(architecture, modality)
     if found is None:
         raise BssError(
-            f"{model_key(modality)}: has no preprocessor_config.json, which says how pixels are normalised. Copy it "
-            f"there, or set network.encoders.{modality}.normalisation, and preprocessing to unchecked."
+            f"{model_key(modality)}: preprocessor_config.json is missing; it defines how pixels are normalised. Copy "
+            f"it into the model folder, or set network.encoders.{modality}.normalisation and preprocessing: unchecked."
         )
     return found

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bss.config.crop import Crop
 from bss.models.inputs.augmentation import AREA, FIRST, FLIP, LEFT, RATIO, TOP, of_each_frame
-from bss.models.inputs.to_device import onto
+from bss.models.inputs.to_device import to_device
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class Cropped(nn.Module):
             return resized
         _, _, height, width, flipped, _ = parts.T
         speed = np.stack([crop.width / width * (1 - 2 * flipped), crop.height / height], axis=1)
-        return resized * onto(images.device, speed.astype(np.float32))[:, None, :, None, None]
+        return resized * to_device(images.device, speed.astype(np.float32))[:, None, :, None, None]
 
     def _drawn(self, drawn: Floats) -> Floats:
         """Return top, left, height, width, flip, and first frame of each crop, [batch, 6]."""
@@ -87,7 +87,7 @@ def resize_one_by_one(images: Tensor, parts: Floats, crop: Crop) -> Tensor:
 
 def resize_in_one(images: Tensor, parts: Floats, crop: Crop) -> Tensor:
     """Return the `parts` [batch, 6] of `images`, resized in float32 by two multiplications with matrices."""
-    top, left, height, width, flipped, first = onto(images.device, parts).unbind(dim=1)
+    top, left, height, width, flipped, first = to_device(images.device, parts).unbind(dim=1)
     if crop.frames is not None:
         frames = first.long()[:, None] + torch.arange(crop.frames, device=images.device)
         images = images[torch.arange(len(images), device=images.device)[:, None], frames]

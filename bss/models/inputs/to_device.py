@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def onto(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
+def to_device(device: torch.device, array: npt.NDArray[Any]) -> Tensor:
     """Return `array` on `device`, without waiting for the GPU."""
     tensor = torch.from_numpy(array)
     # From pageable memory the copy would wait for all queued GPU work.

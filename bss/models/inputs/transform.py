@@ -28,7 +28,7 @@ MEAN_AND_DEVIATION: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ..
     "half": ((0.5,), (0.5,)),
     "none": ((), ()),
 }
-"""Of pixels in [0, 1], per channel or for all."""
+"""Mean and deviation of pixels in [0, 1], per channel or for all."""
 
 
 class LogSpectrogram(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bss.data.sounds import FULL_SCALE, Sounds
 from bss.data.store import Store
-from bss.models.inputs.to_device import onto
+from bss.models.inputs.to_device import to_device
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PlacedSounds:
 
 def place(sounds: Sounds) -> PlacedSounds:
     """Return `sounds` of a tensor with their positions on its device, without waiting for a GPU."""
-    starts, lengths = onto(sounds.values.device, np.stack([sounds.ends - sounds.lengths, sounds.lengths]))
+    starts, lengths = to_device(sounds.values.device, np.stack([sounds.ends - sounds.lengths, sounds.lengths]))
     return PlacedSounds(sounds.values, starts, lengths)
 
 

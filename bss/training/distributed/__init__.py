@@ -1,1 +1,1 @@
-"""One training over several ranks: process group, and batch normalisation and dropout across ranks."""
+"""One trial over several ranks: process group, and batch normalisation and dropout across ranks."""

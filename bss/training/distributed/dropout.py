@@ -19,7 +19,7 @@ from bss.training.distributed.ranks import Ranks
 def dropout_of(seed: int, purpose: str, epoch: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that seeds torch's generators for a step; always restore them after the block.
 
-    Draws of earlier steps, of other trainings in this process or in other workers have no influence.
+    Draws of earlier steps, of other trials in this process or in other workers have no influence.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     # For GPUs that are not in use torch.manual_seed would format the stack, to seed them later.

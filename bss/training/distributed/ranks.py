@@ -1,4 +1,4 @@
-"""The ranks of one training: processes that share every batch and agree on everything else."""
+"""The ranks of one trial: processes that share every batch and agree on everything else."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.errors import BssError
-from bss.models.inputs.to_device import onto, read_later
+from bss.models.inputs.to_device import read_later, to_device
 from bss.signals import interruptions_wait
 from bss.training.distributed.batch_norm import share_batch_norm
 
@@ -84,7 +84,7 @@ class Ranks:
 
 
 ALONE = Ranks()
-"""A training in this process only."""
+"""A trial in this process only."""
 
 
 class Vote:
@@ -103,7 +103,7 @@ class Vote:
         if self._ranks.count == 1:
             return asked
         before = self._answer
-        counts = onto(self._device, np.array(asked, dtype=np.float32))
+        counts = to_device(self._device, np.array(asked, dtype=np.float32))
         self._ranks.add(counts)
         self._answer = read_later(counts)  # copied now: a later copy would wait for the steps in between
         answer = self._answer if now else before

@@ -1,1 +1,1 @@
-"""Resume after a stop: the state of a training, and its checkpoints on disk and on an object store."""
+"""Resume after a stop: the state of a trial, and its checkpoints on disk and on an object store."""

@@ -1,4 +1,4 @@
-"""Checkpoints of one training: written atomically, verified before use, the last few kept."""
+"""Checkpoints of one trial: written atomically, verified before use, the last few kept."""
 
 import hashlib
 import io
@@ -19,19 +19,19 @@ from bss.training.resume.remote_checkpoints import NAME, CheckpointStore
 
 
 def checkpoints_folder(trial: Path) -> Path:
-    """Return the folder of the checkpoints of the training whose own folder is `trial`."""
+    """Return the folder of the checkpoints of the trial whose own folder is `trial`."""
     return trial.with_name(f".{trial.name}.checkpoints")
 
 
 def checkpoint_store(key: str, config: CheckpointsConfig) -> CheckpointStore | None:
-    """Return the S3 URL of the training with digest `key`, or None without a store."""
+    """Return the S3 URL of the trial with digest `key`, or None without a store."""
     if config.store is None:
         return None
     return CheckpointStore(f"{config.store.rstrip('/')}/{key}", config.keep, _say)
 
 
 class Checkpoints:
-    """The checkpoints of one training in `folder`; `key` is the digest of everything that decides the training."""
+    """The checkpoints of one trial in `folder`; `key` is the digest of everything that decides the trial."""
 
     def __init__(self, folder: Path, key: str, config: CheckpointsConfig) -> None:
         self.folder, self.key, self.config = folder, key, config
@@ -39,7 +39,7 @@ class Checkpoints:
         self._last_time, self._last_steps = time.monotonic(), 0
 
     def due(self, steps: int) -> bool:
-        """Return whether a checkpoint is due after `steps` steps of the training."""
+        """Return whether a checkpoint is due after `steps` steps of the trial."""
         by_time = self.config.minutes is not None and time.monotonic() - self._last_time >= 60 * self.config.minutes
         by_steps = self.config.steps is not None and steps - self._last_steps >= self.config.steps
         return by_time or by_steps
@@ -77,9 +77,9 @@ class Checkpoints:
         self._last_time, self._last_steps = time.monotonic(), steps
 
     def latest(self) -> dict[str, Any] | None:
-        """Return the newest valid state of this training, or None; nothing in it is unpickled.
+        """Return the newest valid state of this trial, or None; nothing in it is unpickled.
 
-        Damaged ones are skipped with a message. Those of another training are removed. One on the object
+        Damaged ones are skipped with a message. Those of another trial are removed. One on the object
         store is used if it is newer; raises `BssError` if the store does not answer.
         """
         steps, saved = self._latest_here()
@@ -112,7 +112,7 @@ class Checkpoints:
             self.store.wait()
 
     def remove(self) -> None:
-        """Remove all checkpoints: the training is finished."""
+        """Remove all checkpoints: the trial is finished."""
         self._remove_here()
         if self.store is not None:
             self.store.remove()
@@ -138,10 +138,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _loaded(content: bytes) -> dict[str, Any]:
-    """Return the content of a checkpoint without unpickling; raise for anything but a training."""
+    """Return the content of a checkpoint without unpickling; raise for anything but a checkpoint."""
     saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     if not (isinstance(saved, dict) and set(saved) == {"key", "state"} and isinstance(saved["state"], dict)):
-        raise ValueError("it does not hold a training")
+        raise ValueError("not a training checkpoint")
     return saved
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on an object store: a training whose disk is lost resumes from there on another machine."""
+"""Checkpoints on an object store: a trial whose disk is lost resumes from there on another machine."""
 
 import hashlib
 import io
@@ -17,10 +17,10 @@ NOTE = "run.json"
 
 
 class CheckpointStore:
-    """The checkpoints of one training below `url`, s3://bucket/prefix; `say` gets a line if the store fails.
+    """The checkpoints of one trial below `url`, s3://bucket/prefix; `say` gets a line if the store fails.
 
     Each appears atomically under its own key. A separate thread uploads them one by one, and
-    a newer checkpoint replaces a pending one, so a training never waits for a slow store.
+    a newer checkpoint replaces a pending one, so a trial never waits for a slow store.
     """
 
     def __init__(self, url: str, keep: int, say: Callable[[str], None]) -> None:
@@ -82,14 +82,14 @@ class CheckpointStore:
             return note
 
     def remove(self) -> None:
-        """Remove all checkpoints. If the store fails, log it and leave them: no other training uses them."""
+        """Remove all checkpoints. If the store fails, log it and leave them: no other trial uses them."""
         with self._changed:
             self._waiting = None
         self.wait()
         try:
             remove_folder(self.url)
         except BssError as error:
-            self.say(f"{error}\nThe checkpoints of a finished training remain there.")
+            self.say(f"{error}\nThe checkpoints of a finished trial remain there.")
 
     def _names(self, client: Any) -> list[str]:
         pages = client.get_paginator("list_objects_v2")

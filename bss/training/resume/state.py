@@ -1,4 +1,4 @@
-"""The state of a training between two steps: enough to resume as if it had never stopped."""
+"""The state of a trial between two steps: enough to resume as if it had never stopped."""
 
 import io
 import time
@@ -36,7 +36,7 @@ class Records:
     """(positions in train, modality, probability) [k] each of what a strategy hid, one per epoch, if it hides any."""
     measuring_seconds: float = 0.0
     seconds: float = 0.0
-    """Seconds that earlier processes spent on this training."""
+    """Seconds that earlier processes spent on this trial."""
     ranks: list[tuple[int, int]] = field(default_factory=list)
     """(steps done, ranks for the following steps), for each change of the number of ranks."""
 
@@ -52,7 +52,7 @@ class Best:
 
 @dataclass
 class Position:
-    """Position of a training: `step` steps of `epoch` are done; if any, its sequence is planned."""
+    """Position of a trial: `step` steps of `epoch` are done; if any, its sequence is planned."""
 
     epoch: int = 0
     step: int = 0
@@ -61,9 +61,9 @@ class Position:
 
 
 class TrainingState:
-    """Everything that changes during a training, and its checkpoints; `save` and `load` are collective.
+    """Everything that changes during a trial, and its checkpoints; `save` and `load` are collective.
 
-    `checkpoints` None keeps none; `started` is when this process began with the training, by time.perf_counter.
+    `checkpoints` None keeps none; `started` is when this process began with the trial, by time.perf_counter.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class TrainingState:
         return self.network if self.average is None else self.average.network
 
     def seconds(self) -> float:
-        """Return the seconds spent on this training so far, over all its processes in turn."""
+        """Return the seconds spent on this trial so far, over all its processes in turn."""
         return self.records.seconds + time.perf_counter() - self._started
 
     @contextmanager

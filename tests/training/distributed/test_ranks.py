@@ -1,4 +1,4 @@
-"""Ranks that share a training, as real processes of a gloo group, against one process alone."""
+"""Ranks that share a trial, as real processes of a gloo group, against one process alone."""
 
 import csv
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The trainings of a run: fanned out after planning, collected for the comparison."""
+"""The trials of a run: fanned out after planning, collected for the comparison."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,20 +11,20 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import digest_json, read_json, write_json
 from bss.kubeflow.parameters import config_from_part, trial_part
-from bss.stages.track_trainings import log_finished
+from bss.stages.track_trials import log_finished
 from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
 from bss.tracking.journal import spool_folder, unsent
 from bss.training.teachers import TEACHERS
 from bss.training.trial_spec import TrialId, all_trials, read_trial_plan
 
-TRIALS = "cells.json"
-"""File among the plans with what decides each training."""
+TRIALS = "cells.json"  # the old word for trials; it stays, as finished steps that are reused have it
+"""File among the plans with what decides each trial."""
 
 
 def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]]:
-    """Write what decides each training to `plans` and return the trainings, one per seed, scheduler and strategy.
+    """Write what decides each trial to `plans` and return the trials, one per seed, scheduler and strategy.
 
-    ``digest`` covers everything a training uses from `store` and `plans`, including its parameters: Kubeflow
+    ``digest`` covers everything a trial uses from `store` and `plans`, including its parameters: Kubeflow
     compares values and artifact names, never contents, and long values are impractical.
     """
     data = Store.open(store)
@@ -38,15 +38,15 @@ def list_trials(config: Config, store: Path, plans: Path) -> list[dict[str, Any]
 
 
 def trial_config(plans: Path, scheduler: str, seed: int, digest: str, strategy: str = PLAIN) -> Config:
-    """Return the configuration of one training from `list_trials`.
+    """Return the configuration of one trial from `list_trials`.
 
-    Raises `BssError` if `plans` has no such training, or one with a different digest.
+    Raises `BssError` if `plans` has no such trial, or one with a different digest.
     """
     parts = read_json(plans / TRIALS, "schedule")
     trial = TrialId(scheduler, seed, strategy)
     part = parts.get(trial.path)
     if part is None:
-        raise BssError(f"{plans / TRIALS}: has no training of {trial.row} with seed {seed}, only {', '.join(parts)}.")
+        raise BssError(f"{plans / TRIALS}: has no trial of {trial.row} with seed {seed}, only {', '.join(parts)}.")
     if digest_json(part) != digest:
         raise BssError(
             f"{plans / TRIALS}: {trial.row} with seed {seed} is {digest_json(part)[:12]} there, expected "
@@ -56,7 +56,7 @@ def trial_config(plans: Path, scheduler: str, seed: int, digest: str, strategy: 
 
 
 def most_epochs(config: Config) -> int:
-    """Return the epochs of the longest training of a run."""
+    """Return the epochs of the longest trial of a run."""
     return max(epochs_of(config, combination.strategy) for combination in combinations_of(config))
 
 
@@ -66,19 +66,19 @@ def taught_strategies(config: Config) -> list[str]:
 
 
 def without_tracking(config: Config) -> Config:
-    """Return `config` for a training that is not logged to MLflow."""
+    """Return `config` for a trial that is not logged to MLflow."""
     return replace(config, tracking=replace(config.tracking, enabled=False))
 
 
 def share_teachers(runs: Path, shared: Path) -> None:
-    """Have the trainings in `runs`, which is new, look for their teachers in `shared`, and leave them there."""
+    """Have the trials in `runs`, which is new, look for their teachers in `shared`, and leave them there."""
     runs.mkdir()
     shared.mkdir(exist_ok=True)
     (runs / TEACHERS).symlink_to(shared.resolve(), target_is_directory=True)
 
 
 def take_trial(runs: Path, scheduler: str, seed: int, trial: Path, strategy: str = PLAIN) -> dict[str, Any]:
-    """Move the one training in `runs` to `trial`, with what MLflow knows of it beside it; return its metrics."""
+    """Move the one trial in `runs` to `trial`, with what MLflow knows of it beside it; return its metrics."""
     taken = TrialId(scheduler, seed, strategy).path
     folder = runs / taken
     tracking = read_tracking(runs)
@@ -94,27 +94,27 @@ def take_trial(runs: Path, scheduler: str, seed: int, trial: Path, strategy: str
 
 
 def collect_trials(groups: Iterable[Path], runs: Path) -> None:
-    """Link the trainings in the folders `groups` into the layout of the stage train, `TrialId.path`.
+    """Link the trials in the folders `groups` into the layout of the stage train, `TrialId.path`.
 
-    Raises `BssError` if a folder has no training, holds something else, or two trainings are the same one.
+    Raises `BssError` if a folder has no trial, holds something else, or two trials are the same one.
     """
     for group in groups:
         trials = sorted(group.glob("*/seed=*"))
         if not trials:
-            raise BssError(f"{group}: not found, or has no training <scheduler>/seed=<s> in it.")
+            raise BssError(f"{group}: not found, or has no trial <scheduler>/seed=<s> in it.")
         for trial in trials:
             parameters = read_json(trial / "provenance.json", "train")["parameters"]
             strategy = parameters.get("strategy_name", PLAIN)
             found = TrialId(parameters["scheduler_name"], parameters["seed"], strategy)
             folder = runs / found.path
             if folder.exists():
-                raise BssError(f"{trial}: a second training of {found}.")
+                raise BssError(f"{trial}: a second trial of {found}.")
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.symlink_to(trial.resolve(), target_is_directory=True)
 
 
 def track_trials(config: Config, data: Store, runs: Path, execution: Execution) -> int:
-    """Make every collected training a child of this run's MLflow run; return the number logged here.
+    """Make every collected trial a child of this run's MLflow run; return the number logged here.
 
     Logged here are those that Kubeflow reused from an earlier run, whose MLflow run has them, and those that could not
     be logged because MLflow did not answer.

@@ -5,7 +5,7 @@ import pytest
 
 from bss.errors import BssError
 from bss.kubeflow.parameters import config_from_part, stage_part
-from bss.kubeflow.trainings import collect_trials, list_trials, take_trial, trial_config
+from bss.kubeflow.trials import collect_trials, list_trials, take_trial, trial_config
 from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.training.trial_spec import TrialId, trial_parameters
@@ -13,7 +13,7 @@ from bss.training.trial_spec import TrialId, trial_parameters
 
 @pytest.fixture
 def planned(pipeline, small_store, tmp_path):
-    """Plans of one's own, the configuration as the step schedule gets it, and the trainings that it lists."""
+    """Plans of one's own, the configuration as the step schedule gets it, and the trials that it lists."""
     folder, config = pipeline
     plans = tmp_path / "plans"
     shutil.copytree(folder / "plans", plans)
@@ -73,13 +73,13 @@ def test_plans_of_another_run_are_refused(planned):
     plans, _, trials = planned
     with pytest.raises(BssError, match="these plans belong to another run"):
         trial_config(plans, trials[0]["scheduler"], trials[0]["seed"], "0" * 64)
-    with pytest.raises(BssError, match="has no training of uniform with seed 9"):
+    with pytest.raises(BssError, match="has no trial of uniform with seed 9"):
         trial_config(plans, "uniform", 9, "0" * 64)
 
 
 def test_trainings_are_laid_out_as_the_stage_does(pipeline, tmp_path):
     folder, config = pipeline
-    # Groups of two trainings each, and one of a single training.
+    # Groups of two trials each, and one of a single trial.
     sources = sorted((folder / "runs").glob("*/seed=*"))
     groups = []
     for number, source in enumerate(sources):
@@ -93,7 +93,7 @@ def test_trainings_are_laid_out_as_the_stage_does(pipeline, tmp_path):
     collect_trials(groups, tmp_path / "runs")
     laid_out = {path.relative_to(tmp_path / "runs") for path in (tmp_path / "runs").glob("*/seed=*")}
     assert laid_out == {path.relative_to(folder / "runs") for path in (folder / "runs").glob("*/seed=*")}
-    with pytest.raises(BssError, match="a second training of"):
+    with pytest.raises(BssError, match="a second trial of"):
         collect_trials(groups[:1], tmp_path / "runs")
     shutil.rmtree(groups[0])
     with pytest.raises(BssError, match="not found"):

@@ -22,7 +22,7 @@ class Listed:
     strategy: Tree
     """As in params.yaml, where all datasets share it."""
     settings: str
-    """The training that its authors or a public reimplementation describe, as far as it is known."""
+    """The training setup that its authors or a public reimplementation describe, as far as it is known."""
     reads_val: bool = False
 
 
@@ -36,10 +36,10 @@ TABLE: dict[str, Listed] = {
     ),
     "g-blending": Listed(
         {"kind": "g-blending", "loss": "published"},
-        "the paper weighs by unimodal probe trainings; by the heads of the network here; optimiser and epochs unknown",
+        "the paper weighs by unimodal probe runs; by the heads of the network here; optimiser and epochs unknown",
         reads_val=True,
     ),
-    "domfn": Listed({"kind": "domfn"}, "eta and agreement are not published for these datasets; nor is the training"),
+    "domfn": Listed({"kind": "domfn"}, "eta and agreement are not published for these datasets, nor is the setup"),
     "ogm": Listed(
         {"kind": "ogm", "loss": "published"},
         "SGD 0.001, 100 epochs, decay at 70; alpha 0.8 on CREMA-D, 0.1 to 0.3 elsewhere",
@@ -66,7 +66,7 @@ TABLE: dict[str, Listed] = {
         "SGD 0.01, 80 epochs, decay at 60; NVGesture: 100 epochs, batch 4, other constants for three modalities",
     ),
 }
-"""By name of the strategy, in the order of the paper."""
+"""The paper's table, by name of the strategy, in its order."""
 
 
 def table_parameters(name: str, protocol: str) -> Tree:
@@ -92,7 +92,7 @@ def table_parameters(name: str, protocol: str) -> Tree:
 
 
 def table_notes(name: str, protocol: str) -> list[str]:
-    """Return what to know of each row: the paper's accuracy, and how its authors' settings differ."""
+    """Return a note per row: the paper's accuracy, and how its authors' settings differ."""
     dataset = find_dataset(name, "--table")
     lines = [
         "The paper's table: test accuracies in %, at the best test epoch. All rows train here with BSS's settings.",

@@ -1,4 +1,4 @@
-"""The MLflow runs of the trainings: a parent run, opened and ended here, and one run per training."""
+"""The MLflow runs of the trials: a parent run, opened and ended here, and one run per trial."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +33,7 @@ class Task:
     store: Path
     runs: Path
     execution: Execution | None
-    """The parent MLflow run of the trainings; None without MLflow."""
+    """The parent MLflow run of the trials; None without MLflow."""
 
 
 def log_finished(
@@ -45,7 +45,7 @@ def log_finished(
     execution: Execution,
     replaces: str | None,
 ) -> str:
-    """Record the finished training in `folder` as a run of `execution`, in place of `replaces`; return its record."""
+    """Record the finished trial in `folder` as a run of `execution`, in place of `replaces`; return its record."""
     run = _new_run(spool, trial, trial_parameters(config, trial), execution, dataset_input(config, data), replaces)
     log_history(run, folder)
     run.finish(folder, read_json(folder / "metrics.json", "train"), model_to_log(config, data, folder, trial.seed))
@@ -53,7 +53,7 @@ def log_finished(
 
 
 def log_history(run: TrialRun, folder: Path) -> None:
-    """Log every epoch of the finished training in `folder`."""
+    """Log every epoch of the finished trial in `folder`."""
     for row in read_history(folder / "history.csv"):
         run.log_epoch(row)
 
@@ -62,7 +62,7 @@ def log_history(run: TrialRun, folder: Path) -> None:
 def tracked(
     config: Config, data: Store, scores: Path, plans: Path, runs: Path, given: Execution | None, console: Console
 ) -> Iterator[tuple[Execution | None, Callable[[], None]]]:
-    """Yield the parent run of the trainings and a function to call periodically; send their records meanwhile.
+    """Yield the parent run of the trials and a function to call periodically; send their records meanwhile.
 
     A run opened here ends with the block: FINISHED, FAILED on an error, KILLED on an interruption.
     """
@@ -96,13 +96,13 @@ def tracked(
 
 
 def _to_be_resumed(runs: Path) -> list[str]:
-    """Return the journals of stopped trainings with checkpoints."""
+    """Return the journals of stopped trials with checkpoints."""
     notes = (_read_note(path) for path in runs.glob(f"*/.seed=*/{TRACKING}"))
     return [note["journal"] for note in notes if note is not None]
 
 
 def start_run(task: Task, trial: Trial, data: Store, finished: bool) -> TrialRun | None:
-    """Open the MLflow run of a training on `data`, or continue the run of a stopped one."""
+    """Open the MLflow run of a trial on `data`, or continue the run of a stopped one."""
     if task.execution is None:
         return None
     spool, dataset = spool_folder(task.runs), dataset_input(task.config, data)
@@ -120,6 +120,7 @@ def start_run(task: Task, trial: Trial, data: Store, finished: bool) -> TrialRun
     run = _new_run(spool, trial.id, trial.parameters, task.execution, dataset, replaces)
     note.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(note) as file:
+        # "cell" is the old word for trial; it stays, so that notes of stopped trials can still be read.
         write_json(file, {"journal": run.journal.folder.name, "cell": trial.key})
     if store is not None:
         store.write_note({"record": run.record})
@@ -127,7 +128,7 @@ def start_run(task: Task, trial: Trial, data: Store, finished: bool) -> TrialRun
 
 
 def _read_note(note: Path) -> dict[str, Any] | None:
-    """Return the record of a stopped training; None if it is not (or no longer) known."""
+    """Return the record of a stopped trial; None if it is not (or no longer) known."""
     try:
         return read_json(note, "train", {"journal": str, "cell": str})
     except BssError:
@@ -147,7 +148,7 @@ def _new_run(
 
 
 def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelToLog | None:
-    """Return the model to log for the training in `folder`; None if tracking.models excludes it."""
+    """Return the model to log for the trial in `folder`; None if tracking.models excludes it."""
     models = config.tracking.models
     if models == "none" or (models == "first-seed" and seed != config.seeds[0]):
         return None
@@ -155,6 +156,6 @@ def model_to_log(config: Config, data: Store, folder: Path, seed: int) -> ModelT
 
 
 def trained_model(data: Store, folder: Path) -> ModelToLog:
-    """Return the model of the training in `folder`, with two samples of the split test as its input example."""
+    """Return the model of the trial in `folder`, with two samples of the split test as its input example."""
     rows = data.rows("test")[:2]
     return ModelToLog(folder, {name: read_filled(data, name, rows) for name in data.modalities})

@@ -1,4 +1,4 @@
-"""The measurings of a run, one per seed: fanned out at the start, joined for planning."""
+"""The measurements of a run, one per seed: fanned out at the start, joined for planning."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from bss.remote.fetch import DataVersion
 from bss.stages.measure import write_summary
 
 
-def list_measurings(config: Config, version: DataVersion) -> list[dict[str, str]]:
-    """Return the measurings, one per seed: ``parameters`` for `config_from_part`, and ``digest``.
+def list_measurements(config: Config, version: DataVersion) -> list[dict[str, str]]:
+    """Return the measurements, one per seed: ``parameters`` for `config_from_part`, and ``digest``.
 
     The digest covers the data and its preparation. Raises `BssError` if the list would be longer than
     a Kubeflow value may be.
     """
     digest = digest_json({"data": version.digest, "prepare": stage_part(config, "prepare")})
-    measurings = [{"parameters": measuring_part(config, seed), "digest": digest} for seed in config.seeds]
-    what = f"seeds: with the parameters of {len(config.seeds)} seeds the list of measurings"
-    require_short(measurings, what, "Run fewer seeds at once.")
-    return measurings
+    measurements = [{"parameters": measuring_part(config, seed), "digest": digest} for seed in config.seeds]
+    what = f"seeds: with the parameters of {len(config.seeds)} seeds the list of measurements"
+    require_short(measurements, what, "Run fewer seeds at once.")
+    return measurements
 
 
 def join_scores(config: Config, measured: Sequence[Path], scores: Path) -> None:

@@ -8,7 +8,7 @@ from bss.cli import main
 from bss.config import load_config
 from bss.config.combinations import combinations_of
 from bss.datasets.find import all_datasets
-from bss.datasets.table import TABLE
+from bss.datasets.paper_table import TABLE
 
 OF_PAPER = [name for name, dataset in all_datasets().items() if dataset.accuracy]
 PUBLISHED = {
