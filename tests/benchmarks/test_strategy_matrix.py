@@ -50,9 +50,9 @@ def test_a_folder_of_other_epochs_is_refused(tmp_path, capsys):
 
 def test_a_finished_matrix_is_printed_as_a_table_per_scheduler(tmp_path, capsys):
     base, noise = np.linspace(70, 75, 8), np.array([0.1, -0.1, 0.2, -0.2, 0.15, -0.15, 0.05, -0.05])
-    rows = {"uniform": base, "bss-h": base + 1, "uniform+x3": base + 2 + noise, "uniform+ogm": base + 4 - noise}
+    rows = {"uniform": base, "bss-h": base + 1, "uniform+half": base + 2 + noise, "uniform+ogm": base + 4 - noise}
     steps = dict.fromkeys(rows, 100) | {"uniform+ogm": 125}
-    comparison = compared(rows, steps, {"x3": Weighted(encoder_gradients=3.0), "ogm": Ogm()})
+    comparison = compared(rows, steps, {"half": Weighted(encoder_gradients=0.5), "ogm": Ogm()})
     report = tmp_path / "outputs" / "report"
     report.mkdir(parents=True)
     with pytest.raises(SystemExit):
@@ -68,7 +68,7 @@ def test_a_finished_matrix_is_printed_as_a_table_per_scheduler(tmp_path, capsys)
     ogm = comparison["matrix"]["cells"]["uniform+ogm"]["effects"]
     assert set(ogm) == {"strategy", "control"}
     low, high, p = (ogm["control"][key] for key in ("low", "high", "p_corrected"))
-    assert f"x3: **+2.00** [{low:+.2f}, {high:+.2f}], p {p:.3f} | x1.25 |" in found["| ogm"]
+    assert f"half: **+2.00** [{low:+.2f}, {high:+.2f}], p {p:.3f} | x1.25 |" in found["| ogm"]
     assert found["| none"].endswith("| - | - | - | x1.00 |")
     (order,) = (line for line in lines[lines.index("### bss-h") :] if line.startswith("| none"))
     assert "| **+1.00** in every seed, p " in order
