@@ -21,12 +21,14 @@ from benchmarks.planted_faults import FAULTS, plant
 from benchmarks.record import PROJECT
 from bss.config.decay import StepDecay
 from bss.config.load import read_yaml
+from bss.config.strategies import find_strategies
 from bss.errors import BssError
 from bss.init.yaml_style import block_style
 
 SCHEDULERS = ("uniform", "bss-h", "bss-l-online")
 CONTROLS: dict[str, dict[str, Any]] = {
     "fused-only": {"kind": "weights", "fused": 1.0, "unimodal": 0.0},
+    "gradients-x0-5": {"kind": "weights", "encoder_gradients": 0.5},
     "gradients-x1-5": {"kind": "weights", "encoder_gradients": 1.5},
     "gradients-x3": {"kind": "weights", "encoder_gradients": 3.0},
     "unimodal-x4": {"kind": "weights", "fused": 1.0, "unimodal": 4.0},
@@ -34,24 +36,28 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "label-smoothing": {"kind": "weights", "label_smoothing": 0.1},
     "mixup": {"kind": "mixup"},
     "modality-dropout": {"kind": "modality-dropout"},
+    "longer": {"kind": "longer", "times": 1.66},  # as many operations as mmpareto, the costliest
 }
 STRATEGIES = ("ogm", "agm", "mlb", "amss", "pmr", "g-blending", "lfm", "mmpareto", "dgl", "opm", "remix", "mla")
 WITHOUT_HEADS = ("fused-only", "dgl")
 """Online scores come from the unimodal heads, which these do not train."""
+LENGTHS = {"g-blending": "every", "remix": "warm_up"}
+"""Parameters of `STRATEGIES` that are numbers of epochs, at least 1; windows are shares of the training."""
 
 
 def parameters(root: str | None, seeds: int, epochs: int | None = None) -> dict[str, Any]:
     """Return the parameters of the built-in comparison with the matrix in place of its schedulers.
 
     `root` is a folder of other data with sounds and images, which become 14 x 14 pixels; None: the built-in data.
-    With other `epochs`, decays of the learning rate and the pacing take as large a share of them.
+    With other `epochs`, decays of the learning rate, the pacing, and the strategies' warm-ups and periods take as large
+    a share of them.
     """
     tree: dict[str, Any] = read_yaml(PROJECT / "params.yaml")
-    if epochs is not None:
-        _stretch(tree, epochs)
     schedulers = tree["schedule"]["schedulers"]
     tree["schedule"]["schedulers"] = {name: schedulers[name] for name in SCHEDULERS}
     tree["strategies"] = {"none": {"kind": "none"}, **CONTROLS, **{name: {"kind": name} for name in STRATEGIES}}
+    if epochs is not None:
+        _stretch(tree, epochs)
     tree["combinations"] = [
         scheduler if strategy == "none" else f"{scheduler}+{strategy}"
         for scheduler in SCHEDULERS
@@ -76,6 +82,9 @@ def _stretch(tree: dict[str, Any], epochs: int) -> None:
         pacing = scheduler.get("pacing", {})
         if "grow_epochs" in pacing:
             pacing["grow_epochs"] = max(1, round(pacing["grow_epochs"] * epochs / before))
+    defaults = {strategy.kind: strategy() for strategy in find_strategies()}
+    for name, key in LENGTHS.items():
+        tree["strategies"][name][key] = max(1, round(getattr(defaults[name], key) * epochs / before))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,16 +17,20 @@ from bss.strategies import Strategy
 CITED = re.compile(r"(?P<name>.+?) \((?P<source>.+)\)(?P<rest>.*)", flags=re.S)
 """The first line of a strategy's file: its name, where it was published, and what part of it this is."""
 
-HOOKS = {
-    "plan": "weights, rates, freezing",
-    "adapt": "weights of the loss, by val",
-    "arrange": "what is shown",
-    "mix": "features",
-    "objectives": "loss",
-    "turns": "updates of a batch",
-    "after": "gradients",
-}
-"""Hooks of a strategy, and what overriding them changes."""
+HOOKS = (
+    "network",
+    "plan",
+    "adapt",
+    "measure",
+    "arrange",
+    "mix",
+    "objectives",
+    "turns",
+    "gather",
+    "after",
+    "prediction",
+)
+"""Hooks of a strategy by which its page says how it works."""
 
 
 def page_text() -> str:
@@ -50,11 +54,18 @@ def _entry(strategy: type[Strategy]) -> dict[str, Any]:
         "source": source,
         "text": inspect.cleandoc(strategy.__doc__ or ""),
         "hooks": ", ".join(f"`{hook}`" for hook in hooks) or "-",
-        "changes": "; ".join(HOOKS[hook] for hook in hooks) or "-",
-        "reads": ", ".join(strategy.splits) or "-",
+        "reads": ", ".join(_read(strategy)) or "-",
         "parameters": [(field.name, _default(field), documented[field.name]) for field in listed],
         "facts": FACTS[strategy.kind],
     }
+
+
+def _read(strategy: type[Strategy]) -> list[str]:
+    """Return the splits that a strategy is given between the steps: for facts, for measures, or for a batch of each."""
+    wanted = [*strategy.splits]
+    wanted += ["train"] if _overrides(strategy, "measures") else []
+    wanted += ["train", "val"] if _overrides(strategy, "adapt") else []
+    return list(dict.fromkeys(wanted))
 
 
 def _overrides(strategy: type[Strategy], hook: str) -> bool:

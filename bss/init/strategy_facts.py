@@ -20,6 +20,8 @@ class Facts:
     differences: tuple[str, ...] = ()
     """Between paper and public code, and what is done here."""
     modalities: str = "any"
+    changes: str = "-"
+    """What it changes, with its defaults unless it says more."""
     measured: str = "no"
     """Where this project's own measurement is, or no."""
 
@@ -38,15 +40,20 @@ FACTS: dict[str, Facts] = {
             "ARL's public code never uses its weights: it is `unimodal: 4.0`",
         ),
         measured=MATRIX,
+        changes="loss; gradients",
     ),
     "longer": Facts(
         "1, and `times` as many steps",
         differences=("with more epochs the selection on val also has more checkpoints to choose from",),
+        changes="number of epochs",
     ),
     "mixup": Facts(
-        "1", differences=("mixes features, so that it suits any kind of input; one process only",), measured=MATRIX
+        "1",
+        differences=("mixes features, so that it suits any kind of input; one process only",),
+        measured=MATRIX,
+        changes="features and targets",
     ),
-    "modality-dropout": Facts("1", measured=MATRIX),
+    "modality-dropout": Facts("1", measured=MATRIX, changes="features"),
     "ogm": Facts(
         "1",
         (
@@ -63,6 +70,7 @@ FACTS: dict[str, Facts] = {
             "`direction: strong` slows the modalities that are less sure instead, as PDMP strengthens the best one",
         ),
         measured=MATRIX,
+        changes="gradients",
     ),
     "mlb": Facts(
         "1",
@@ -71,6 +79,7 @@ FACTS: dict[str, Facts] = {
             "`direction: strong` strengthens the surer modalities instead, as PDMP does with the best one",
         ),
         measured=MATRIX,
+        changes="gradients",
     ),
     "agm": Facts(
         "1; fusions that are not additive run the fusion head once per part of the modalities",
@@ -82,6 +91,7 @@ FACTS: dict[str, Facts] = {
         ("public code zeroes inputs; here features are zeroed, which costs no pass of an encoder",),
         modalities="any; 2 to 5 for a fusion that is not additive",
         measured=MATRIX,
+        changes="gradients",
     ),
     "amss": Facts(
         "1",
@@ -94,6 +104,7 @@ FACTS: dict[str, Facts] = {
             "masked",
         ),
         measured=MATRIX,
+        changes="gradients",
     ),
     "g-blending": Facts(
         "1, and an evaluation of train every `every` epochs; with `probe: train` 1 + 2 `probe_epochs` / `every`, and "
@@ -109,6 +120,7 @@ FACTS: dict[str, Facts] = {
             "public code takes the absolute gain, which rewards a head that got worse; here such a head weighs 0",
         ),
         measured=MATRIX,
+        changes="weights of the loss",
     ),
     "lfm": Facts(
         "1, and one step more per epoch for `schedule: learned`",
@@ -123,11 +135,16 @@ FACTS: dict[str, Facts] = {
             "with 0.002 and level with 0.02, and another point behind without the alignment (two seeds)",
         ),
         measured=MATRIX,
+        changes="loss",
     ),
     "mbsd": Facts(
         "1",
         (f"74.86 / 68.82 / 49.48 ({BB})",),
-        ("BalanceBenchmark's divergence is missing a logarithm",),
+        (
+            "the paper pre-trains on products; BalanceBenchmark uses its self-distillation against imbalance",
+            "BalanceBenchmark's divergence is missing a logarithm",
+        ),
+        changes="loss",
     ),
     "mses": Facts(
         "1 or less, and an evaluation of val per epoch",
@@ -137,11 +154,13 @@ FACTS: dict[str, Facts] = {
             "by 0; here "
             "val decides, and only the modality that stops is restored and frozen",
         ),
+        changes="frozen encoders and heads, at their best weights",
     ),
     "mslr": Facts(
         "1, and an evaluation of val per epoch if dynamic",
         ("65.46 / 65.91 (table of the BSS paper)",),
         ("public reimplementations scale gradients by the test accuracy; here learning rates follow val",),
+        changes="learning rates",
     ),
     "pmr": Facts(
         "1, and an evaluation of train per epoch for `prototypes: pass`",
@@ -153,6 +172,7 @@ FACTS: dict[str, Facts] = {
             "for more than two modalities the entropy term slows the best one, as far as the last one is behind",
         ),
         measured=MATRIX,
+        changes="loss",
     ),
     "smp": Facts(
         "1 or less: a frozen encoder has no backward pass",
@@ -162,12 +182,14 @@ FACTS: dict[str, Facts] = {
             "decides per "
             "batch by unimodal teachers; here encoders are frozen, and heads decide once",
         ),
+        changes="frozen encoders",
     ),
     "dgl": Facts(
         "1",
         (f"77.48 to 78.12 / 74.78 to 76.28 ({BEST_TEST}; the same command twice is 1.2 points apart)",),
         ("with `through: heads` it is late fusion of independent networks",),
         measured=MATRIX,
+        changes="loss of each part of the network",
     ),
     "mmpareto": Facts(
         "1.67: a second backward pass",
@@ -178,6 +200,7 @@ FACTS: dict[str, Facts] = {
         ),
         ("public code compares lengths per tensor (`norm: tensor`), the paper per modality",),
         measured=MATRIX,
+        changes="gradients",
     ),
     "opm": Facts(
         "1, and a pass of the fusion head per modality",
@@ -189,6 +212,7 @@ FACTS: dict[str, Facts] = {
             "again",
         ),
         measured=MATRIX,
+        changes="features; loss",
     ),
     "smv": Facts(
         "1 to 3: up to four copies for two modalities, each of one encoder; and an evaluation of train per epoch",
@@ -203,6 +227,7 @@ FACTS: dict[str, Facts] = {
             "`keep_length: true` is the comparison at equal length",
         ),
         modalities="2 to 5",
+        changes="what is shown; features; loss",
     ),
     "remix": Facts(
         "1 over the number of modalities after the warm-up, and an evaluation of train per epoch",
@@ -214,6 +239,7 @@ FACTS: dict[str, Facts] = {
             "scores are not observed after the warm-up: BSS-L online keeps those that it has",
         ),
         measured=MATRIX,
+        changes="what is shown; features; loss",
     ),
     "midas": Facts(
         "1, and a pass of the fusion head per modality",
@@ -223,6 +249,7 @@ FACTS: dict[str, Facts] = {
             "with more than two modalities: the sample, one of another class, and any others, in all rotations",
             "one process only: samples are put together within it",
         ),
+        changes="loss",
     ),
     "mcr": Facts(
         "1, and `permutations` passes of the fusion head for every pair of modalities",
@@ -233,38 +260,45 @@ FACTS: dict[str, Facts] = {
             "`contrast: 0`",
             "one process only: permutations lie within it",
         ),
+        changes="loss",
     ),
     "mla": Facts(
         "1, and an optimiser step per modality",
         (f"79.43 / 70.04 / 51.65 ({BEST_TEST})", f"72.30 / 69.05 / 49.99 ({BB})"),
         ("public code never applies its projection: what was published is alternating training of one shared head",),
         measured=MATRIX,
+        changes="heads; updates of a batch; prediction; gradients for `projection: paper`",
     ),
     "reconboost": Facts(
         "1 to 1.5, and with `teachers: pretrained` the training of the teachers",
         ("74.84 / 70.85 / 50.97 (table of the BSS paper)", f"74.01 / 68.38 / 47.27 ({BB})"),
         ("the reconcilement term of public code has no gradient",),
+        changes="loss; updates of a batch; momentum",
     ),
     "aug": Facts(
         "1, and small heads",
         (f"85.15 / 72.63 / 53.01 ({BEST_TEST})",),
         ("public code creates its optimiser before the new branches, which so never train",),
+        changes="heads; loss; updates of a batch",
     ),
-    "umt": Facts("1.33, and the training of the teachers", (f"67.47 / 68.60 / 51.58 ({BB})",)),
+    "umt": Facts("1.33, and the training of the teachers", (f"67.47 / 68.60 / 51.58 ({BB})",), changes="loss"),
     "g2d": Facts(
         "1.33, and the training of the teachers",
         (f"85.89 / - / 53.82 ({BEST_TEST})",),
         ("teachers of public code are picked on the test set",),
+        changes="loss; frozen encoders",
     ),
     "cml": Facts(
         "1, and small heads",
         (f"69.18 / 67.56 / 50.50 ({BB})",),
         ("BalanceBenchmark takes the sum over a batch, in which falls cancel rises (`over: batch`)",),
+        changes="loss",
     ),
     "etmc": Facts(
         "1",
         ("65.86 / 65.67 / - (table of the BSS paper)",),
         ("copies of the public code count the annealing in epochs or in steps; here in epochs",),
+        changes="loss; prediction",
     ),
     "domfn": Facts(
         "1",
@@ -274,6 +308,7 @@ FACTS: dict[str, Facts] = {
             "public code feeds a sigmoid into a softmax cross-entropy, and its evaluation compares predictions with "
             "themselves",
         ),
+        changes="loss; prediction",
     ),
     "inforeg": Facts(
         "1, and a copy of the encoders",
@@ -282,16 +317,19 @@ FACTS: dict[str, Facts] = {
             "the threshold is 0.04 in the paper and 0.05 in the public code, where the trace of one modality decides "
             "for all",
         ),
+        changes="gradients",
     ),
     "repair": Facts(
         "1, and an evaluation of train per epoch for `measuring: full`",
         differences=("not published elsewhere: the posterior is that of `bss.balance.audit`",),
         modalities="2 or more",
         measured="[yes](audit.md#repair-while-training)",
+        changes="what is shown; features; loss",
     ),
     "relearning": Facts(
         "1, and four passes each time",
         (f"71.02 / 65.92 / 48.12 ({BB})",),
         ("public code keeps the optimiser's momentum and the statistics of batch normalisation (`momentum: kept`)",),
+        changes="weights of the encoders; momentum",
     ),
 }

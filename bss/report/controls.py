@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from math import log
 from typing import Any
 
 from bss.config.combinations import Combination
+from bss.config.network import LossWeights
 from bss.strategies import Strategy
 
 LONGER = "longer"
@@ -15,20 +17,33 @@ ENOUGH = 0.95
 """Share of a strategy's operations that its control has to take at least."""
 
 
-def trained_controls(strategies: Mapping[str, Strategy], trained: list[str]) -> dict[str, str]:
-    """Return the name of each of the `trained` strategies to that of its control, the first of them that is one."""
+def trained_controls(
+    strategies: Mapping[str, Strategy], trained: list[str], loss_weights: LossWeights
+) -> dict[str, str]:
+    """Return the name of each of the `trained` strategies to that of its control, which was trained too.
+
+    A control is of the declared kind, and its parameter has the declared value or lies on the same side of the
+    default. Of several, those come first that set nothing else, then those nearest to the value by the ratio, then the
+    first. One that sets other parameters too needs the value itself. A weight of the loss that is not set is that of
+    `loss_weights`.
+    """
+    known = {name: strategies[name] for name in trained if name in strategies}
     found = {}
-    for name in trained:
-        control = strategies[name].control if name in strategies else None
-        matching = [other for other in trained if other in strategies and _is(strategies[other], control)]
-        if control is not None and matching:
-            found[name] = matching[0]
+    for name, strategy in known.items():
+        if strategy.control is None:
+            continue
+        places = {other: _distance(one, strategy.control, loss_weights) for other, one in known.items()}
+        near = {other: place for other, place in places.items() if place is not None}
+        if near:
+            found[name] = min(near, key=lambda other: near[other])
     return found
 
 
-def missing_controls(strategies: Mapping[str, Strategy], trained: list[str]) -> dict[str, str]:
+def missing_controls(
+    strategies: Mapping[str, Strategy], trained: list[str], loss_weights: LossWeights
+) -> dict[str, str]:
     """Return the name of each of the `trained` strategies whose control was not trained to that control."""
-    known = trained_controls(strategies, trained)
+    known = trained_controls(strategies, trained, loss_weights)
     wanted = {name: strategies[name].control for name in trained if name in strategies and name not in known}
     return {name: control for name, control in wanted.items() if control is not None}
 
@@ -58,11 +73,27 @@ def equal_compute(
     return found, missing
 
 
-def _is(strategy: Strategy, control: str | None) -> bool:
-    """Return whether `strategy` is of the control's kind, with its parameter other than the default."""
-    if control is None:
-        return False
+def _distance(strategy: Strategy, control: str, loss_weights: LossWeights) -> tuple[bool, float] | None:
+    """Return whether `strategy` sets more than the `control`, and how far it is from its value; None: it is no control.
+
+    The distance is the absolute logarithm of the ratio.
+    """
     kind, _, setting = control.partition(".")
-    parameter = setting.partition("=")[0]
-    defaults: dict[str, Any] = {field.name: field.default for field in fields(strategy)}  # type: ignore[arg-type]
-    return strategy.kind == kind and (not parameter or getattr(strategy, parameter) != defaults[parameter])
+    if strategy.kind != kind:
+        return None
+    parameter, _, text = setting.partition("=")
+    usual: dict[str, Any] = {field.name: field.default for field in fields(strategy)}  # type: ignore[arg-type]
+    values, defaults = (_filled(x, loss_weights) for x in ({name: getattr(strategy, name) for name in usual}, usual))
+    more = any(values[name] != defaults[name] for name in usual if name != parameter)
+    if not parameter:
+        return more, 0.0
+    value, wanted, default = values[parameter], float(text), defaults[parameter]
+    if (value - default) * (wanted - default) <= 0 or (more and value != wanted):
+        return None
+    if value == wanted:
+        return more, 0.0
+    return (more, abs(log(value / wanted))) if value * wanted > 0 else None  # nothing is near to 0
+
+
+def _filled(values: dict[str, Any], loss_weights: LossWeights) -> dict[str, Any]:
+    return {name: getattr(loss_weights, name) if value is None else value for name, value in values.items()}

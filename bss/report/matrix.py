@@ -27,8 +27,8 @@ def matrix_of(config: Config, accuracies: dict[str, Floats], flops: dict[str, fl
         return None
     baseline = config.compare.baseline.partition("+")[0]
     cells: dict[str, dict[str, Any]] = {combination.name: {} for combination in rows}
-    compare = config.compare
-    controls = trained_controls(config.strategies, strategies)
+    compare, loss_weights = config.compare, config.network.loss_weights
+    controls = trained_controls(config.strategies, strategies, loss_weights)
     operations = {combination: flops[combination.name] for combination in rows}
     budgets, missing_budgets = equal_compute(config.strategies, operations, PLAIN)
     for effect, differences in factorial_differences(rows, baseline, PLAIN, controls, budgets).items():
@@ -43,7 +43,7 @@ def matrix_of(config: Config, accuracies: dict[str, Floats], flops: dict[str, fl
         "schedulers": list(dict.fromkeys(combination.scheduler for combination in rows)),
         "strategies": strategies,
         "controls": controls,
-        "missing_controls": missing_controls(config.strategies, strategies),
+        "missing_controls": missing_controls(config.strategies, strategies, loss_weights),
         "budgets": {combination.name: name for combination, name in budgets.items()},
         "missing_budgets": missing_budgets,
         "cells": {c.name: {"scheduler": c.scheduler, "strategy": c.strategy, "effects": cells[c.name]} for c in rows},

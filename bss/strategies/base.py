@@ -48,7 +48,7 @@ class Strategy(ABC):
     control: ClassVar[str | None] = None
     """Simplest explanation of its gain, ``kind`` or ``kind.parameter=value``; None: plain training.
 
-    Any strategy of that kind whose parameter differs from its default is such a control; the value is one to try.
+    The value is a number. `bss.report.controls.trained_controls` says which trained strategy takes the part.
     """
     plain: ClassVar[bool] = False
     """Whether its steps are those of plain training."""

@@ -1,4 +1,4 @@
-"""MBSD (modality-balanced self-distillation; WSDM 2023 as used for imbalance): heads learn from the surest one."""
+"""MBSD (Multimodal Pre-training with Self-Distillation for Product Understanding in E-Commerce, WSDM 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MSLR (Yao and Mihalcea, Modality-specific Learning Rates for Effective Multimodal Additive Late-fusion, 2022)."""
+"""MSLR (Modality-specific Learning Rates for Effective Multimodal Additive Late-fusion, Findings of ACL 2022)."""
 
 from __future__ import annotations
 

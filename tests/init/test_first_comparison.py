@@ -40,8 +40,11 @@ def test_it_decides_with_about_forty_trainings(made):
     trained = [row.strategy for row in rows if row.strategy != "none"]
     assert {"mlb", "mbsd", "midas"} < set(trained)  # a gradient, a loss and a feature-level strategy
     assert {row.scheduler for row in rows if row.strategy != "none"} == {"uniform"}
-    assert trained_controls(config.strategies, trained) == {"mlb": "gradients-x1-5"}
-    assert missing_controls(config.strategies, list(config.strategies)) == {}  # those left out are one line away
+    weights = config.network.loss_weights
+    assert trained_controls(config.strategies, trained, weights) == {"mlb": "gradients-x1-5"}
+    assert (
+        missing_controls(config.strategies, list(config.strategies), weights) == {}
+    )  # those left out are one line away
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from types import MappingProxyType, SimpleNamespace
 import numpy as np
 
 from bss.config.combinations import Combination
+from bss.config.network import LossWeights
 from bss.config.schema import CompareConfig
 from bss.metrics.base import ImbalanceMetric
 from bss.metrics.find import metrics_of
@@ -71,6 +72,7 @@ def compared(rows, steps, strategies=MappingProxyType({})):
         compare=CompareConfig(resamples=1000),
         combinations=tuple(combination.name for combination in combinations),
         strategies=strategies,
+        network=SimpleNamespace(loss_weights=LossWeights()),
     )
     results = {
         name: [

@@ -4,8 +4,10 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from bss.config.strategies import find_strategies
-from bss.init.strategies_page import page_text
+from bss.init.strategies_page import HOOKS, page_text
 from bss.init.strategy_facts import FACTS
 from bss.strategies import Strategy
 
@@ -42,3 +44,50 @@ def test_nothing_would_be_lost_as_a_tag_of_html_or_break_a_table():
     rows = [line for line in TEXT.splitlines() if line.startswith("|")]
     assert not [row for row in rows if "<" in row]
     assert {row.count("|") for row in rows} <= {4, 5, 8}
+
+
+def cells(kind):
+    """The row of the table of a strategy: name, changes, cost, modalities, reads, measured."""
+    (row,) = re.findall(rf"^\| `{kind}` \|(.*)\|$", TEXT, flags=re.M)
+    return [cell.strip() for cell in row.split(" | ")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("none", "-"),
+        ("pmr", "loss"),  # its plan and its gradients only keep prototypes
+        ("inforeg", "gradients"),  # its plan only keeps weights
+        ("etmc", "loss; prediction"),
+        ("mses", "frozen encoders and heads, at their best weights"),
+        ("mslr", "learning rates"),
+    ],
+)
+def test_a_strategy_changes_what_it_acts_on(kind, changes):
+    assert cells(kind)[1] == changes
+
+
+def test_every_strategy_that_acts_says_what_it_changes():
+    for strategy in find_strategies():
+        acts = [hook for hook in ("total_epochs", *HOOKS) if getattr(strategy, hook) is not getattr(Strategy, hook)]
+        assert (FACTS[strategy.kind].changes != "-") == bool(acts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reads"),
+    [("none", "-"), ("mslr", "val"), ("remix", "train"), ("smv", "train"), ("lfm", "train, val"), ("g2d", "teachers")],
+)
+def test_a_strategy_reads_the_splits_that_any_of_its_hooks_gets(kind, reads):
+    assert cells(kind)[4] == reads
+
+
+def test_hooks_that_sum_over_a_batch_or_predict_are_listed():
+    assert "Hooks: `gather`, `after`." in TEXT.partition("\n`amss`: ")[2].partition("\n## ")[0]
+    assert "Hooks: `objectives`, `prediction`." in TEXT.partition("\n`etmc`: ")[2].partition("\n## ")[0]
+
+
+def test_every_published_method_has_its_venue():
+    own = {"none", "weights", "longer", "repair"}
+    for kind in {strategy.kind for strategy in find_strategies()} - own:
+        (source,) = re.findall(rf"^`{kind}`: (.*)\.$", TEXT, flags=re.M)
+        assert re.search(r"[A-Z].*, [A-Za-z ]+ 20\d\d|: .*, [A-Z]+ 20\d\d", source), source
