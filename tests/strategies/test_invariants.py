@@ -411,9 +411,6 @@ def test_scores_observe_the_clean_pass(case):
         torch.testing.assert_close(outputs.fused, right.fused, atol=1e-5, rtol=0)
 
 
-STILL = __import__("bss.config.training", fromlist=["SgdConfig"]).SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
-
-
 @every
 def test_a_step_waits_for_no_result(case):
     class Waits(TorchDispatchMode):
