@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bss.balance.checks import require
 from bss.config.strategies import setting_of
 from bss.strategies import Strategy
+from bss.strategies.none import Plain
 
 if TYPE_CHECKING:
     from bss.config.schema import Config
@@ -13,6 +14,8 @@ PLAIN = "none"
 """The strategy of plain training, known to every configuration."""
 ALL = "all"
 """Stands for every scheduler in what `combinations` lists."""
+COMPARED = frozenset({"prediction_similarity", "logit_similarity"})
+"""Criteria of the balance score that compare what the unimodal heads say."""
 
 
 class Combination(NamedTuple):
@@ -81,13 +84,15 @@ def check_combinations(config: "Config") -> None:
             right = f"made of a scheduler, or all, and a strategy; the {kind} is one of {known[kind]}"
             require(name in known[kind], "combinations", combination.name, right)
     setting = setting_of(config)
+    # Without a weight of their own in the loss, heads count only where they are compared with each other.
+    reads_heads = setting.unimodal > 0 or not COMPARED.isdisjoint(config.measure.score.criteria)
     for combination in listed:
-        entry, strategy = config.schedule.schedulers[combination.scheduler], strategy_of(config, combination.strategy)
-        if strategy is None or entry.measures_every is None:
-            continue
-        if set(strategy.weights(setting).unimodal) != set(setting.modalities):
+        entry = config.schedule.schedulers[combination.scheduler]
+        strategy = strategy_of(config, combination.strategy) or Plain()
+        if reads_heads and entry.measures_every is not None and not strategy.trains_heads(setting):
             raise ValueError(
                 f"combinations: the scheduler `{combination.scheduler}` measures scores during training, from unimodal "
                 f"heads that the strategy `{combination.strategy}` does not train: they would be noise. List under "
-                f"`combinations` what to train, without {combination.name}, or let the strategy train the heads."
+                f"`combinations` what to train, without {combination.name}, or let the strategy or "
+                "network.loss_weights train the heads."
             )

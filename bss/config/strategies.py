@@ -60,6 +60,12 @@ def check_strategies(config: "Config", trained: Collection[str]) -> None:
         own = f"left out with strategies.{name}: `{strategy.kind}` has a loss of its own, which does not follow it"
         for key, value in (("label_smoothing", setting.label_smoothing or None), ("class_weights", weights)):
             require(value is None or strategy.takes_targets(), f"train.{key}", value, own)
+        if strategy.needs_heads and not strategy.trains_heads(setting):
+            raise ValueError(
+                f"strategies.{name}: `{strategy.kind}` needs unimodal heads that are trained, and its loss does not "
+                "train them: what they say would be noise. Set network.loss_weights.unimodal above 0, or a `loss` or "
+                "`source` of the strategy that trains or does not read them."
+            )
         try:
             strategy.check(setting)
         except ValueError as error:

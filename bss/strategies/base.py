@@ -77,6 +77,11 @@ class Strategy(ABC):
         return "val" in self.splits
 
     @property
+    def needs_heads(self) -> bool:
+        """Whether it cannot do without unimodal heads that its loss trains."""
+        return False
+
+    @property
     def averaging(self) -> bool:
         """Whether it plans by the features of each class too, as their sums and numbers."""
         return False
@@ -101,6 +106,11 @@ class Strategy(ABC):
     def weights(self, setting: Setting) -> Weights:
         """Return the weights of the loss if no plan gives others."""
         return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
+
+    def trains_heads(self, setting: Setting) -> bool:
+        """Return whether its loss trains the unimodal heads of all modalities; a weight of 0 trains nothing."""
+        weights = self.weights(setting).unimodal
+        return all(weights.get(name, 0.0) > 0 for name in setting.modalities)
 
     def total_epochs(self, configured: int) -> int:
         """Return the number of epochs, given train.epochs."""

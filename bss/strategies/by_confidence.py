@@ -21,9 +21,14 @@ class ByConfidence(Method):
     direction: Direction
     window: tuple[float, float]
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether confidence is read from them."""
+        return self.source == "heads"
+
     def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from."""
-        check_source(setting, self.source, self)
+        """Require shares to read confidence from."""
+        check_source(setting, self.source)
 
     def warning(self, setting: Setting) -> str | None:
         """Scaling gradients does next to nothing under Adam."""

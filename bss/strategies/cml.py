@@ -39,7 +39,7 @@ class Cml(Method):
 
     def check(self, setting: Setting) -> None:
         """Require a fusion that zeroed features do not upset, and whole parts of a batch for their sums."""
-        check_source(setting, "share", self)
+        check_source(setting, "share")
         ok = self.over == "samples" or setting.ranks == 1
         require(ok, "train.processes", setting.ranks, "1 (nodes x processes) for cml with over: batch")
 

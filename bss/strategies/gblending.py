@@ -48,6 +48,11 @@ class GBlending(Method):
         """Epochs of the probe trainings."""
         return self.probe_epochs if self.probe == "train" else 0
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether the heads of the network itself give the estimates; probe trainings train those of copies."""
+        return self.probe == "heads"
+
     def weights(self, setting: Setting) -> Weights:
         """Return the weights before the first estimate; those of the paper sum to 1."""
         if self.loss == "product":

@@ -41,9 +41,14 @@ class InfoReg(Method):
         require(self.strength >= 0, "strength", self.strength, "at least 0")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether confidence is read from them."""
+        return self.source == "heads"
+
     def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from."""
-        check_source(setting, self.source, self)
+        """Require shares to read confidence from."""
+        check_source(setting, self.source)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return that nothing has been taken in."""

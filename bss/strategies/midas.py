@@ -23,6 +23,7 @@ class Midas(Method):
     """
 
     kind: Literal["midas"] = "midas"
+    needs_heads = True
     control = "mixup"
     steady = True
     strength: float = 1.0
@@ -43,9 +44,7 @@ class Midas(Method):
         require(0 <= self.warm_up <= 1, "warm_up", self.warm_up, "in [0, 1]")
 
     def check(self, setting: Setting) -> None:
-        """Require trained heads, and one rank: what is put together lies on one, so it would depend on their number."""
-        trained = all(self.weights(setting).unimodal.values())
-        require(trained, "network.loss_weights.unimodal", setting.unimodal, "above 0 for midas with loss: product")
+        """Require one rank: what is put together lies on one, so it would depend on their number."""
         wanted = "1 (nodes x processes) for the strategy midas, which puts samples of one process together"
         require(setting.ranks == 1, "train.processes", setting.ranks, wanted)
 

@@ -21,6 +21,7 @@ class MmPareto(Method):
     """
 
     kind: Literal["mmpareto"] = "mmpareto"
+    needs_heads = True
     weighted = True
     control = "weights.encoder_gradients=3.0"
     steady = True
@@ -39,10 +40,9 @@ class MmPareto(Method):
         require(self.factor > 0, "factor", self.factor, "above 0")
 
     def check(self, setting: Setting) -> None:
-        """Require both losses."""
-        weights = self.weights(setting)
-        ok = bool(weights.fused) and all(weights.unimodal.values())
-        require(ok, "network.loss_weights", [setting.fused, setting.unimodal], "above 0, both, for loss: product")
+        """Require a fused loss, too."""
+        fused = bool(self.weights(setting).fused)
+        require(fused, "network.loss_weights.fused", setting.fused, "above 0 for mmpareto with loss: product")
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return both losses apart for the encoders, and their sum for the heads."""

@@ -17,6 +17,7 @@ class Mses(Strategy):
     """Early stopping per modality: its encoder and head are frozen at their best weights when its val loss rises."""
 
     kind: Literal["mses"] = "mses"
+    needs_heads = True
     control = "weights.encoder_gradients=0.5"
     steady = True
     patience: int = 5

@@ -45,6 +45,11 @@ class Mslr(Strategy):
         """Whether the rates follow accuracies on val."""
         return self.mode == "dynamic"
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether the rates follow their accuracies."""
+        return self.mode == "dynamic"
+
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the last accuracies of each head: none."""
         return {"accuracies": {name: [] for name in setting.modalities}}

@@ -52,9 +52,14 @@ class Opm(Method):
         require(0 <= self.execute <= 1, "execute", self.execute, "in [0, 1]")
         check_window(self.window)
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether confidence is read from them."""
+        return self.source == "heads"
+
     def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from, and a fusion that zeroed features do not upset."""
-        check_source(setting, self.source, self)
+        """Require shares to read confidence from, and a fusion that zeroed features do not upset."""
+        check_source(setting, self.source)
         check_hiding(setting)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:

@@ -38,6 +38,11 @@ class Smp(Strategy):
         require(self.warm_up >= 1, "warm_up", self.warm_up, "at least 1")
         check_until(self.until)
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether they give the order."""
+        return self.order is None
+
     def check(self, setting: Setting) -> None:
         """Require every modality once, and as many times as there are to join."""
         ok = self.order is None or sorted(self.order) == sorted(setting.modalities)

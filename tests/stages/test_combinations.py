@@ -204,6 +204,29 @@ def test_scores_measured_during_training_need_heads_that_are_trained(strategy, r
         config_from_tree(tree, "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("strategy", "criteria", "refused"),
+    [
+        ("none", ["prediction_similarity", "training_loss"], True),
+        ("ogm", ["logit_similarity"], True),
+        ("ogm", ["training_loss"], False),
+        ("none", ["feature_similarity"], False),
+        ("mlb", ["prediction_similarity"], False),
+    ],
+)
+def test_so_they_do_where_the_weight_of_the_heads_is_0(strategy, criteria, refused, small_root):
+    known = {"none": {"kind": "none"}, "ogm": {"kind": "ogm"}, "mlb": {"kind": "mlb", "loss": "published"}}
+    tree = small_tree(small_root) | {"strategies": known, "compare": {"baseline": "uniform"}}
+    tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    tree["measure"]["score"] = {"criteria": criteria}
+    tree["combinations"] = ["uniform", f"bss-l-online+{strategy}"]
+    if not refused:
+        config_from_tree(tree, "params.yaml")
+        return
+    with pytest.raises(BssError, match=rf"`bss-l-online` measures .* the strategy `{strategy}` does not train"):
+        config_from_tree(tree, "params.yaml")
+
+
 def test_a_strategy_that_is_not_trained_needs_not_go_with_the_rest(small_root):
     tree = crossed_tree(small_root) | {"strategies": {"mine": {"kind": "midas"}}}
     tree["train"]["processes"] = 2

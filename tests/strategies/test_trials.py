@@ -136,7 +136,7 @@ def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatc
         ({"kind": "ogm", "alhpa": 1}, {}, r"strategies\.mine\.alhpa: unknown key; did you mean `alpha`"),
         ({"kind": "ogmm"}, {}, r"strategies\.mine: `kind` must be one of 'none', 'agm'"),
         ({"kind": "mlb", "loss": "published", "source": "heads"}, {}, None),
-        ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`source` must be share for loss: published"),
+        ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`ogm` needs unimodal heads that are trained"),
         ({"kind": "smp", "order": ["audio"]}, {}, "`order` must be null or all of"),
         ({"kind": "weights", "fused": 0.0, "unimodal": 0.0}, {}, "`fused` must be above 0 where unimodal is 0"),
         ({"kind": "mla", "order": ["audio"]}, {}, "`order` must be null or all of"),
@@ -164,6 +164,44 @@ def test_what_does_not_go_together_is_refused_when_parameters_are_read(tree, mak
         return
     with pytest.raises(BssError, match=message):
         make_config(tree)
+
+
+READ_HEADS = [
+    *({"kind": kind} for kind in ("mlb", "mbsd", "smp", "mses", "mslr", "g-blending")),
+    *({"kind": kind} for kind in ("midas", "remix", "mmpareto", "repair")),
+    *({"kind": kind, "source": "heads"} for kind in ("ogm", "opm", "amss", "inforeg")),
+]
+
+
+@pytest.mark.parametrize("strategy", READ_HEADS, ids=lambda strategy: strategy["kind"])
+def test_a_strategy_that_reads_heads_is_refused_where_their_loss_has_weight_0(tree, make_config, strategy):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    make_config(tree)
+    tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    with pytest.raises(
+        BssError, match=rf"strategies\.mine: `{strategy['kind']}` needs unimodal heads that are trained"
+    ):
+        make_config(tree)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        *({"kind": kind, "loss": "published"} for kind in ("mlb", "mbsd", "midas", "remix", "mmpareto", "g-blending")),
+        *({"kind": kind} for kind in ("lfm", "mla", "etmc", "domfn", "dgl", "pmr", "ogm", "g2d")),
+        {"kind": "smp", "order": ["image", "audio", "vector"]},
+        {"kind": "mslr", "mode": "smooth", "coefficients": {"audio": 2.0}},
+        {"kind": "g-blending", "probe": "train"},
+        {"kind": "weights", "unimodal": 0.5},
+    ],
+    ids=json.dumps,
+)
+def test_one_that_trains_the_heads_itself_or_reads_none_is_not(tree, make_config, strategy):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    make_config(tree)
 
 
 def test_without_a_section_there_is_no_strategy(tree, make_config):
