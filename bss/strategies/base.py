@@ -82,6 +82,11 @@ class Strategy(ABC):
         return False
 
     @property
+    def one_width(self) -> bool:
+        """Whether it compares features of different modalities, so that all need the same width."""
+        return False
+
+    @property
     def averaging(self) -> bool:
         """Whether it plans by the features of each class too, as their sums and numbers."""
         return False

@@ -19,6 +19,7 @@ from bss.config.decay import StepDecay
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.stages.train import train
 from bss.strategies.gblending import GBlending
 from bss.strategies.longer import Longer
 from bss.strategies.mla import Mla
@@ -27,6 +28,7 @@ from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
 from bss.strategies.smp import Smp
 from bss.tracking.columns import final_values
+from bss.training.check_needs import check_needs
 from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.start_strategy import Teachers
@@ -119,14 +121,51 @@ def test_in_bf16_it_stays_finite(case, trained):
     assert b"nan" not in made["history.csv"]
 
 
-def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatch):
+@pytest.fixture
+def without_val(monkeypatch):
     rows = Store.rows
     monkeypatch.setattr(
         Store, "rows", lambda self, split: rows(self, split)[:0] if split == "val" else rows(self, split)
     )
+
+
+def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, without_val):
     for strategy in (GBlending(), Mslr()):
         with pytest.raises(BssError, match=f"has no val, which the strategy `{strategy.kind}` adapts"):
             trained(strategy)
+
+
+ON_VAL = [
+    *({"kind": kind} for kind in ("g-blending", "mslr", "mses", "relearning")),
+    {"kind": "lfm", "schedule": "learned"},
+]
+
+
+@pytest.mark.parametrize("strategy", ON_VAL, ids=lambda strategy: strategy["kind"])
+def test_it_is_refused_before_the_first_training(
+    strategy, pipeline, tree, small_store, make_config, without_val, tmp_path
+):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"], "protocol": "published"}
+    tree["compare"] = {"baseline": "uniform"}
+    arguments = (make_config(tree), small_store, pipeline[0] / "scores", pipeline[0] / "plans", tmp_path / "runs")
+    with pytest.raises(BssError, match=f"has no val, which the strategy `{strategy['kind']}` adapts"):
+        train(*arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_so_are_encoders_of_different_widths_by_one_that_compares_their_features(
+    pipeline, tree, small_store, make_config, tmp_path
+):
+    tree |= {"strategies": {"mine": {"kind": "mcr"}}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    tree["network"]["encoders"]["vector"]["features"] = 5
+    wrong = make_config(tree)
+    with pytest.raises(BssError, match=r"`mcr` compares features .* \{'audio': 8, 'image': 8, 'vector': 5\}"):
+        train(wrong, small_store, pipeline[0] / "scores", pipeline[0] / "plans", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    check_needs(wrong, Store.open(small_store), ["none"])
+    tree["strategies"]["mine"]["contrast"] = 0.0
+    check_needs(make_config(tree), Store.open(small_store), ["mine"])
 
 
 @pytest.mark.parametrize(
