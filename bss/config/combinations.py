@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from bss.balance.checks import require
-from bss.config.strategies import setting_of
+from bss.config.strategies import parameter_text, setting_of
 from bss.strategies import Strategy
 from bss.strategies.none import Plain
 
@@ -63,7 +63,26 @@ def strategy_warnings(config: "Config") -> list[str]:
     names = dict.fromkeys(combination.strategy for combination in combinations_of(config))
     trained = {name: strategy_of(config, name) for name in names}
     found = {name: strategy.warning(setting) for name, strategy in trained.items() if strategy is not None}
-    return [f"strategies.{name}: {text}" for name, text in found.items() if text is not None]
+    return [f"strategies.{name}: {text}" for name, text in found.items() if text is not None] + idle_strategies(config)
+
+
+def idle_strategies(config: "Config") -> list[str]:
+    """Return which strategies are trained that act in no epoch of train.epochs, and why.
+
+    They are no error, because short trainings try out parameters that are meant for long ones.
+    """
+    setting, found = setting_of(config), []
+    for name in dict.fromkeys(combination.strategy for combination in combinations_of(config)):
+        strategy = strategy_of(config, name) or Plain()
+        onset = strategy.onset(setting)
+        if onset.epoch >= setting.epochs:
+            by = f" with {parameter_text(strategy, onset.parameter)}" if onset.parameter else ""
+            cure = f"Change `{onset.parameter}` or raise" if onset.parameter else "Raise"
+            found.append(
+                f"strategies.{name}: `{strategy.kind}` acts in none of the epochs (train.epochs: {setting.epochs}){by}"
+                f", so its results say nothing about it. {cure} train.epochs"
+            )
+    return found
 
 
 def check_combinations(config: "Config") -> None:

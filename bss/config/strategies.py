@@ -1,5 +1,7 @@
 """The strategies of params.yaml: the entries that the files of `bss.strategies` hold."""
 
+import json
+import math
 from collections.abc import Collection
 from importlib import import_module
 from pkgutil import iter_modules
@@ -45,6 +47,11 @@ def setting_of(config: "Config") -> Setting:
     )
 
 
+def parameter_text(strategy: Strategy, parameter: str) -> str:
+    """Return a parameter as in params.yaml, such as ```window: [0.0, 0.0]```."""
+    return f"`{parameter}: {json.dumps(getattr(strategy, parameter))}`"
+
+
 def check_strategies(config: "Config", trained: Collection[str]) -> None:
     """Check all names, which become folders and metric names, and that the `trained` ones fit the other sections."""
     require(bool(config.strategies), "strategies", {}, "one or more")
@@ -65,6 +72,13 @@ def check_strategies(config: "Config", trained: Collection[str]) -> None:
                 f"strategies.{name}: `{strategy.kind}` needs unimodal heads that are trained, and its loss does not "
                 "train them: what they say would be noise. Set network.loss_weights.unimodal above 0, or a `loss` or "
                 "`source` of the strategy that trains or does not read them."
+            )
+        onset = strategy.onset(setting)
+        if onset.epoch == math.inf:
+            raise ValueError(
+                f"strategies.{name}: `{strategy.kind}` acts in no epoch with "
+                f"{parameter_text(strategy, onset.parameter)}, so what carries its name would not be its result. "
+                f"Change `{onset.parameter}`, or train without it: `kind: none`."
             )
         try:
             strategy.check(setting)

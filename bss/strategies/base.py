@@ -17,6 +17,7 @@ from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import (
+    FIRST,
     PROBED,
     Arranged,
     Context,
@@ -27,6 +28,7 @@ from bss.strategies.hooks import (
     Hidden,
     Mixed,
     Objective,
+    Onset,
     Prediction,
     Seen,
     Setting,
@@ -120,6 +122,10 @@ class Strategy(ABC):
     def total_epochs(self, configured: int) -> int:
         """Return the number of epochs, given train.epochs."""
         return configured
+
+    def onset(self, setting: Setting) -> Onset:
+        """Return when it can first do what training without it would not; parameters that make it neutral aside."""
+        return FIRST
 
     def warning(self, setting: Setting) -> str | None:
         """Return why the strategy does next to nothing with `setting`, None if it is not known to."""

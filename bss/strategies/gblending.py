@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import PROBED, Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
+from bss.strategies.hooks import FIRST, PROBED, Context, EpochPlan, Facts, Group, Onset, Setting, Split, State, Weights
 
 LEAST = 1e-4
 """Of the change of the overfitting, by whose square a gain is divided."""
@@ -59,6 +59,10 @@ class GBlending(Method):
             return super().weights(setting)
         each = 1 / (len(setting.modalities) + 1)
         return Weights(each, dict.fromkeys(setting.modalities, each))
+
+    def onset(self, setting: Setting) -> Onset:
+        """At the second estimate by heads, the first one by probe trainings."""
+        return Onset(self.every, "every") if self.probe == "heads" else FIRST
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the weights in force and the losses at the last estimate, none yet."""

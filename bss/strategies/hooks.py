@@ -47,6 +47,20 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Onset:
+    """When a strategy begins to act."""
+
+    epoch: float
+    """The first one in which it can, from 0; infinity: none, however long the training."""
+    parameter: str = ""
+    """The one of the strategy that says so."""
+
+
+FIRST = Onset(0)
+"""It acts from the first epoch on."""
+
+
+@dataclass(frozen=True)
 class Weights:
     """Weights of the cross-entropies in the loss; one that is left out is not trained on at all."""
 

@@ -10,7 +10,7 @@ from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Seen, Setting, State
+from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Onset, Seen, Setting, State
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
 
 
@@ -49,6 +49,10 @@ class InfoReg(Method):
     def check(self, setting: Setting) -> None:
         """Require shares to read confidence from."""
         check_source(setting, self.source)
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the first trace."""
+        return Onset(1)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return that nothing has been taken in."""

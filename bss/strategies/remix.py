@@ -24,6 +24,7 @@ from bss.strategies.hooks import (
     Group,
     Mixed,
     Objective,
+    Onset,
     Seen,
     Setting,
     State,
@@ -63,6 +64,10 @@ class Remix(Method):
     def check(self, setting: Setting) -> None:
         """Require a fusion that zeroed features do not upset."""
         check_hiding(setting)
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the warm-up."""
+        return Onset(self.warm_up, "warm_up")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, if they are used."""

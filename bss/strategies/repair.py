@@ -14,7 +14,7 @@ from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.base import Strategy
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import ALL, Arranged, Context, Group, Hidden, Mixed, Objective, Seen, Setting, State
+from bss.strategies.hooks import ALL, Arranged, Context, Group, Hidden, Mixed, Objective, Onset, Seen, Setting, State
 from bss.strategies.keeping import check_hiding, shown_loss
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class Repair(Strategy):
         require(len(setting.modalities) >= 2, "network.encoders", len(setting.modalities), "2 or more for repair")
         wanted = "1 (nodes x processes) for how: replace, which takes from samples of the same process"
         require(self.how == "hide" or setting.ranks == 1, "train.processes", setting.ranks, wanted)
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the warm-up."""
+        return Onset(self.warm_up, "warm_up")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return that nothing is hidden."""

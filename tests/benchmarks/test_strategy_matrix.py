@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.strategy_matrix import CONTROLS, SCHEDULERS, STRATEGIES, main, parameters
 from bss.config import config_from_tree
+from bss.config.combinations import idle_strategies
 from bss.files import write_json
 from bss.init.yaml_style import block_style
 from bss.strategies.ogm import Ogm
@@ -38,6 +39,11 @@ def test_other_epochs_stretch_decay_and_pacing():
         del tree["train"]["epochs"], tree["train"]["decay"]["at"]
     assert plain == longer
     assert config_from_tree(parameters(None, 8, 2), "params.yaml").train.decay.at == (1,)
+
+
+@pytest.mark.parametrize("epochs", [None, 12, 48])
+def test_every_strategy_acts_within_its_epochs(epochs):
+    assert idle_strategies(config_from_tree(parameters(None, 2, epochs), "params.yaml")) == []
 
 
 def test_a_folder_of_other_epochs_is_refused(tmp_path, capsys):

@@ -8,7 +8,7 @@ import torch
 
 from bss.artifacts.plans import Plan
 from bss.config import config_to_tree, load_config
-from bss.config.combinations import Combination, combinations_of
+from bss.config.combinations import Combination, combinations_of, idle_strategies
 from bss.data.manifest import Manifest
 from bss.data.store import Store
 from bss.init import command
@@ -40,6 +40,7 @@ def test_it_decides_with_about_forty_trainings(made):
     trained = [row.strategy for row in rows if row.strategy != "none"]
     assert {"mlb", "mbsd", "midas"} < set(trained)  # a gradient, a loss and a feature-level strategy
     assert {row.scheduler for row in rows if row.strategy != "none"} == {"uniform"}
+    assert idle_strategies(config) == []
     assert trained_controls(config.strategies, trained) == {"mlb": "gradients-x1-5"}
     assert missing_controls(config.strategies, list(config.strategies)) == {}  # those left out are one line away
 

@@ -89,6 +89,19 @@ def test_a_sequence_of_a_training_with_a_strategy_can_be_regenerated(crossed, sm
         check_sequence(config, small_store, folder / "plans", folder / "runs", "bss-h", 0, 1, "agm")
 
 
+@pytest.mark.slow
+def test_the_report_says_which_strategy_acted_in_no_epoch(crossed, small_root, small_store, pipeline, tmp_path):
+    folder = crossed[0]
+    assert "idle_strategies" not in read_json(folder / "report" / "comparison.json", "compare")
+    tree = crossed_tree(small_root)
+    tree["strategies"]["ogm"] = {"kind": "mses"}
+    other = config_from_tree(tree, "params.yaml")
+    compare(other, small_store, pipeline[0] / "scores", folder / "runs", tmp_path / "report")
+    (text,) = read_json(tmp_path / "report" / "comparison.json", "compare")["idle_strategies"]
+    assert text.startswith("strategies.ogm: `mses` acts in none of the epochs (train.epochs: 3) with `patience: 5`")
+    assert "acts in none of the epochs" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
 def keys(config, store, plans):
     data = Store.open(store)
     return {

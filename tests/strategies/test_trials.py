@@ -262,6 +262,64 @@ def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree
     assert found.startswith("strategies.x3: it scales gradients, which hardly changes the steps of Adam")
 
 
+LATE = [
+    ({"kind": "relearning"}, 20, 21, "every: 20"),
+    ({"kind": "remix"}, 10, 11, "warm_up: 10"),
+    ({"kind": "smv"}, 5, 6, "warm_up: 5"),
+    ({"kind": "repair"}, 2, 3, "warm_up: 2"),
+    ({"kind": "mses"}, 6, 7, "patience: 5"),
+    ({"kind": "g-blending"}, 10, 11, "every: 10"),
+    ({"kind": "mslr"}, 2, 3, 'mode: "dynamic"'),
+    ({"kind": "smp"}, 6, 7, "warm_up: 3"),
+    ({"kind": "smp", "order": ["image", "audio", "vector"], "until": [0.0, 0.0]}, 9, None, r"until: [0.0, 0.0]"),
+    ({"kind": "ogm", "window": [0.1, 0.2]}, 4, 6, "window: [0.1, 0.2]"),
+    ({"kind": "opm"}, 1, 2, "window: [0.06, 1.0]"),
+    ({"kind": "pmr"}, 1, 2, "window: [0.0, 0.67]"),
+    ({"kind": "midas", "warm_up": 0.9}, 4, 10, "warm_up: 0.9"),
+    ({"kind": "aug", "every": 5}, 5, 6, "every: 5"),
+    ({"kind": "inforeg"}, 1, 2, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "few", "enough", "why"), LATE, ids=lambda x: x["kind"] if isinstance(x, dict) else ""
+)
+def test_one_that_acts_in_no_epoch_of_the_training_is_cautioned_against(tree, make_config, strategy, few, enough, why):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    tree["train"] |= {"epochs": few, "decay": {"at": []}}
+    (found,) = strategy_warnings(make_config(tree))
+    assert found.startswith(f"strategies.mine: `{strategy['kind']}` acts in none of the epochs (train.epochs: {few})")
+    assert why in found
+    tree["train"]["epochs"] = enough or 100
+    assert len(strategy_warnings(make_config(tree))) == (enough is None)
+    tree["combinations"] = ["uniform"]
+    assert strategy_warnings(make_config(tree)) == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "why"),
+    [
+        *(
+            ({"kind": kind, "window": [0.0, 0.0]}, r"window: \[0.0, 0.0\]")
+            for kind in ("ogm", "mlb", "agm", "opm", "pmr")
+        ),
+        ({"kind": "relearning", "times": 0}, "times: 0"),
+        ({"kind": "midas", "warm_up": 1.0}, "warm_up: 1.0"),
+        ({"kind": "mslr", "mode": "keep"}, "coefficients: {}"),
+        ({"kind": "mslr", "mode": "smooth", "coefficients": {"audio": 1.0}}, 'coefficients: {"audio": 1.0}'),
+    ],
+    ids=lambda x: x["kind"] if isinstance(x, dict) else "",
+)
+def test_one_that_acts_in_no_epoch_of_any_training_is_refused(tree, make_config, strategy, why):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    with pytest.raises(BssError, match=rf"strategies\.mine: `{strategy['kind']}` acts in no epoch with `{why}`"):
+        make_config(tree)
+    tree["combinations"] = ["uniform"]
+    make_config(tree)
+
+
 @pytest.mark.slow
 def test_compiled_steps_are_those_of_the_network_up_to_rounding(trained, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
