@@ -44,6 +44,7 @@ def setting_of(config: "Config") -> Setting:
         config.train.compile,
         config.train.batch_size,
         config.train.label_smoothing,
+        config.train.accumulate,
     )
 
 

@@ -44,6 +44,8 @@ class Setting:
     batch_size: int = 64
     label_smoothing: float = 0.0
     """That of `train.label_smoothing`."""
+    accumulate: int = 1
+    """Parts of a batch."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class InfoReg(Method):
     control = "weights.encoder_gradients=0.5"
     steady = True
     threshold: float = 0.04
-    """Growth of the mean trace, relative to it, above which a modality is held; the public code has 0.05."""
+    """Growth of the mean trace, relative to it, above which a modality is held, in [0, 1); the public code has 0.05."""
     strength: float = 0.95
     """Of the pull at equal confidence, at least 0; the public code has 0.1 for video."""
     epochs: int = 10
@@ -38,6 +38,7 @@ class InfoReg(Method):
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require(0 <= self.threshold < 1, "threshold", self.threshold, "in [0, 1), as a trace grows by 1 at most")
         require(self.strength >= 0, "strength", self.strength, "at least 0")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
 

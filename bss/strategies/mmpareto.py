@@ -11,6 +11,7 @@ from bss.strategies.base import Method
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import FUSION, Context, Gradients, Group, Objective, Seen, Setting, Weights
 from bss.strategies.losses import weighted_loss
+from bss.strategies.scaling import warning_of_adam
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class MmPareto(Method):
     control = "weights.encoder_gradients=3.0"
     steady = True
     factor: float = 1.5
-    """Of the combined gradient, above 0."""
+    """Of the combined gradient, above 0. Adam barely notices a constant factor."""
     weighing: Literal["pareto", "equal"] = "pareto"
     """equal: both always weigh the same, the control."""
     norm: Literal["modality", "tensor"] = "modality"
@@ -43,6 +44,10 @@ class MmPareto(Method):
         """Require a fused loss, too."""
         fused = bool(self.weights(setting).fused)
         require(fused, "network.loss_weights.fused", setting.fused, "above 0 for mmpareto with loss: product")
+
+    def warning(self, setting: Setting) -> str | None:
+        """Under Adam the factor does next to nothing; what conflicts is combined all the same."""
+        return None if self.factor == 1 else warning_of_adam(setting, "its `factor`")
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return both losses apart for the encoders, and their sum for the heads."""

@@ -41,11 +41,11 @@ def onset_in(window: tuple[float, float], epochs: int, first: int = 0) -> Onset:
     return Onset(next((epoch for epoch in range(first, epochs) if inside(window, epoch, epochs)), epochs), "window")
 
 
-def warning_of_adam(setting: Setting) -> str | None:
-    """Return why scaling gradients does next to nothing if the optimiser is Adam."""
-    if setting.optimiser != "adam":
+def warning_of_adam(setting: Setting, what: str = "it") -> str | None:
+    """Return why scaling gradients does next to nothing if the optimiser is Adam; `what` scales them."""
+    if setting.optimiser not in ("adam", "adamw"):
         return None
     return (
-        "it scales gradients, which hardly changes the steps of Adam, because a constant factor cancels in them: use "
-        "train.optimiser.kind: sgd"
+        f"{what} scales gradients, which hardly changes the steps of Adam, because a constant factor cancels in them: "
+        "use train.optimiser.kind: sgd"
     )

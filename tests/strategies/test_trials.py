@@ -183,6 +183,10 @@ def test_so_are_encoders_of_different_widths_by_one_that_compares_their_features
         ({"kind": "aug", "every": 0}, {}, "`every` must be null or at least 1"),
         ({"kind": "g2d", "until": [0.5]}, {}, "`until` must be null or 2 for 3 modalities"),
         ({"kind": "cml", "over": "batch"}, {"processes": 2}, r"`train\.processes` must be 1 .* over: batch"),
+        ({"kind": "cml", "over": "batch"}, {"accumulate": 4}, r"`train\.accumulate` must be 1 .* over: batch"),
+        ({"kind": "cml"}, {"accumulate": 4}, None),
+        ({"kind": "inforeg", "threshold": -5}, {}, r"`threshold` must be in \[0, 1\)"),
+        ({"kind": "inforeg", "threshold": 1.0}, {}, r"`threshold` must be in \[0, 1\)"),
         ({"kind": "mla"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "mcr"}, {"processes": 2}, r"`train\.processes` must be 1 "),
         ({"kind": "midas"}, {"processes": 2}, r"`train\.processes` must be 1 "),
@@ -260,6 +264,13 @@ def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree
     tree["train"]["optimiser"] = {"kind": "adam", "learning_rate": 0.001}
     (found,) = strategy_warnings(make_config(tree))
     assert found.startswith("strategies.x3: it scales gradients, which hardly changes the steps of Adam")
+    tree["train"]["optimiser"]["kind"] = "adamw"
+    assert strategy_warnings(make_config(tree)) == [found]
+    tree["strategies"]["x3"] = {"kind": "mmpareto"}
+    (found,) = strategy_warnings(make_config(tree))
+    assert found.startswith("strategies.x3: its `factor` scales gradients, which hardly changes the steps of Adam")
+    tree["strategies"]["x3"] = {"kind": "mmpareto", "factor": 1.0}
+    assert strategy_warnings(make_config(tree)) == []
 
 
 LATE = [
