@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from bss.balance.checks import require
-from bss.config.strategies import setting_of
+from bss.config.strategies import parameter_text, setting_of
 from bss.strategies import Strategy
+from bss.strategies.none import Plain
 
 if TYPE_CHECKING:
     from bss.config.schema import Config
@@ -13,6 +14,8 @@ PLAIN = "none"
 """The strategy of plain training, known to every configuration."""
 ALL = "all"
 """Stands for every scheduler in what `combinations` lists."""
+COMPARED = frozenset({"prediction_similarity", "logit_similarity"})
+"""Criteria of the balance score that compare what the unimodal heads say."""
 
 
 class Combination(NamedTuple):
@@ -60,7 +63,26 @@ def strategy_warnings(config: "Config") -> list[str]:
     names = dict.fromkeys(combination.strategy for combination in combinations_of(config))
     trained = {name: strategy_of(config, name) for name in names}
     found = {name: strategy.warning(setting) for name, strategy in trained.items() if strategy is not None}
-    return [f"strategies.{name}: {text}" for name, text in found.items() if text is not None]
+    return [f"strategies.{name}: {text}" for name, text in found.items() if text is not None] + idle_strategies(config)
+
+
+def idle_strategies(config: "Config") -> list[str]:
+    """Return which strategies are trained that act in no epoch of train.epochs, and why.
+
+    They are no error, because short trainings try out parameters that are meant for long ones.
+    """
+    setting, found = setting_of(config), []
+    for name in dict.fromkeys(combination.strategy for combination in combinations_of(config)):
+        strategy = strategy_of(config, name) or Plain()
+        onset = strategy.onset(setting)
+        if onset.epoch >= setting.epochs:
+            by = f" with {parameter_text(strategy, onset.parameter)}" if onset.parameter else ""
+            cure = f"Change `{onset.parameter}` or raise" if onset.parameter else "Raise"
+            found.append(
+                f"strategies.{name}: `{strategy.kind}` acts in none of the epochs (train.epochs: {setting.epochs}){by}"
+                f", so its results say nothing about it. {cure} train.epochs"
+            )
+    return found
 
 
 def check_combinations(config: "Config") -> None:
@@ -81,13 +103,15 @@ def check_combinations(config: "Config") -> None:
             right = f"made of a scheduler, or all, and a strategy; the {kind} is one of {known[kind]}"
             require(name in known[kind], "combinations", combination.name, right)
     setting = setting_of(config)
+    # Without a weight of their own in the loss, heads count only where they are compared with each other.
+    reads_heads = setting.unimodal > 0 or not COMPARED.isdisjoint(config.measure.score.criteria)
     for combination in listed:
-        entry, strategy = config.schedule.schedulers[combination.scheduler], strategy_of(config, combination.strategy)
-        if strategy is None or entry.measures_every is None:
-            continue
-        if set(strategy.weights(setting).unimodal) != set(setting.modalities):
+        entry = config.schedule.schedulers[combination.scheduler]
+        strategy = strategy_of(config, combination.strategy) or Plain()
+        if reads_heads and entry.measures_every is not None and not strategy.trains_heads(setting):
             raise ValueError(
                 f"combinations: the scheduler `{combination.scheduler}` measures scores during training, from unimodal "
                 f"heads that the strategy `{combination.strategy}` does not train: they would be noise. List under "
-                f"`combinations` what to train, without {combination.name}, or let the strategy train the heads."
+                f"`combinations` what to train, without {combination.name}, or let the strategy or "
+                "network.loss_weights train the heads."
             )

@@ -1,5 +1,7 @@
 """The strategies of params.yaml: the entries that the files of `bss.strategies` hold."""
 
+import json
+import math
 from collections.abc import Collection
 from importlib import import_module
 from pkgutil import iter_modules
@@ -42,7 +44,13 @@ def setting_of(config: "Config") -> Setting:
         config.train.compile,
         config.train.batch_size,
         config.train.label_smoothing,
+        config.train.accumulate,
     )
+
+
+def parameter_text(strategy: Strategy, parameter: str) -> str:
+    """Return a parameter as in params.yaml, such as ```window: [0.0, 0.0]```."""
+    return f"`{parameter}: {json.dumps(getattr(strategy, parameter))}`"
 
 
 def check_strategies(config: "Config", trained: Collection[str]) -> None:
@@ -60,6 +68,19 @@ def check_strategies(config: "Config", trained: Collection[str]) -> None:
         own = f"left out with strategies.{name}: `{strategy.kind}` has a loss of its own, which does not follow it"
         for key, value in (("label_smoothing", setting.label_smoothing or None), ("class_weights", weights)):
             require(value is None or strategy.takes_targets(), f"train.{key}", value, own)
+        if strategy.needs_heads and not strategy.trains_heads(setting):
+            raise ValueError(
+                f"strategies.{name}: `{strategy.kind}` needs unimodal heads that are trained, and its loss does not "
+                "train them: what they say would be noise. Set network.loss_weights.unimodal above 0, or a `loss` or "
+                "`source` of the strategy that trains or does not read them."
+            )
+        onset = strategy.onset(setting)
+        if onset.epoch == math.inf:
+            raise ValueError(
+                f"strategies.{name}: `{strategy.kind}` acts in no epoch with "
+                f"{parameter_text(strategy, onset.parameter)}, so what carries its name would not be its result. "
+                f"Change `{onset.parameter}`, or train without it: `kind: none`."
+            )
         try:
             strategy.check(setting)
         except ValueError as error:

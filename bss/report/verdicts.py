@@ -39,6 +39,7 @@ def cautions(comparison: Comparison) -> list[str]:
             f"Trials stopped early (train.early_stopping): {ended}. Steps and operations only count what was trained, "
             "so rows differ in them, and curves end where the first seed of a row stopped."
         )
+    lines += [f"{text}." for text in comparison.get("idle_strategies", ())]
     lines += before_cautions(comparison)
     seeds = comparison["seeds"]
     if seeds < FEWEST_SEEDS:

@@ -8,6 +8,7 @@ import numpy as np
 from bss.artifacts.scores import read_scores, scores_path
 from bss.audit.results import audit_files
 from bss.config import Config, config_to_tree
+from bss.config.combinations import idle_strategies
 from bss.console import make_console
 from bss.data.decisions import FILE, summarise
 from bss.data.store import Store
@@ -56,6 +57,9 @@ def compare(
     decisions = summarise(data.path / FILE)
     if decisions:
         comparison["decisions"] = decisions
+    idle = idle_strategies(config)
+    if idle:
+        comparison["idle_strategies"] = idle
     comparison[MADE_BY] = basis_of(config, data, results)
     if earlier is not None:
         comparison["before"] = before_after(config, earlier, comparison[MADE_BY])

@@ -21,6 +21,7 @@ from bss.stages.track_trials import Task, log_history, model_to_log, start_run, 
 from bss.tracking.execution import TRACKING, Execution, write_tracking
 from bss.tracking.system_metrics import sampling
 from bss.tracking.trial_run import TrialRun
+from bss.training.check_needs import check_needs
 from bss.training.distributed.ranks import require_gpus
 from bss.training.frozen_features import write_features
 from bss.training.reproducible import device_type
@@ -54,10 +55,12 @@ def train(
     if config.train.nodes == 1 < config.train.processes and device_type(config) == "cuda":
         require_gpus(config.train.processes)
     targets_for(config.train, data)  # before any trial starts
+    asked = [TrialId(*trial) for trial in trials] if trials else all_trials(config)
+    check_needs(config, data, (trial.strategy for trial in asked))  # this, too
     write_features(config, store)
     wanted = [
         describe_trial(config, data, plans, trial, runs / trial.path, read_trial_plan(config, data, plans, trial))
-        for trial in ([TrialId(*trial) for trial in trials] if trials else all_trials(config))
+        for trial in asked
     ]
     runs.mkdir(parents=True, exist_ok=True)
     if config.train.nodes > 1 and not all(is_finished(trial.folder, trial.key) for trial in wanted):

@@ -10,9 +10,9 @@ from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, Gradients, Group, Objective, Seen, Setting, State
+from bss.strategies.hooks import Context, Gradients, Group, Objective, Onset, Seen, Setting, State
 from bss.strategies.losses import weighted_loss
-from bss.strategies.scaling import check_window, inside, scale, warning_of_adam
+from bss.strategies.scaling import check_window, inside, onset_in, scale, warning_of_adam
 from bss.strategies.shares import ADDITIVE, coalitions, fuse_some, mean_of_others, shapley, share_logits
 
 
@@ -44,6 +44,10 @@ class Agm(Method):
         require(setting.fusion != "channel-exchange", "network.fusion.kind", setting.fusion, wanted)
         few = setting.fusion in ADDITIVE or len(setting.modalities) <= 5
         require(few, "network.fusion.kind", setting.fusion, f"one of {', '.join(ADDITIVE)} for more than 5 modalities")
+
+    def onset(self, setting: Setting) -> Onset:
+        """Where the window begins."""
+        return onset_in(self.window, setting.epochs)
 
     def warning(self, setting: Setting) -> str | None:
         """Scaling gradients does next to nothing under Adam."""

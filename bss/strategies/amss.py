@@ -39,9 +39,14 @@ class Amss(Method):
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
         require(0 <= self.bounds[0] <= self.bounds[1] <= 1, "bounds", list(self.bounds), "two shares in order")
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether they measure how far a modality has learned."""
+        return self.source == "heads"
+
     def check(self, setting: Setting) -> None:
-        """Require logits that mean something."""
-        check_source(setting, self.source, self)
+        """Require shares that mean something."""
+        check_source(setting, self.source)
 
     def gather(self, context: Context, seen: Seen) -> torch.Tensor:
         """Return per modality the summed cross-entropy and entropy of the features, and the counts of the classes."""

@@ -17,6 +17,7 @@ from bss.strategies.hooks import (
     Gradients,
     Group,
     Objective,
+    Onset,
     Seen,
     Setting,
     Split,
@@ -61,6 +62,10 @@ class Aug(Strategy):
         require(self.every is None or self.every >= 1, "every", self.every, "null or at least 1")
         require(self.threshold >= 0, "threshold", self.threshold, "at least 0")
         require(self.residual >= 0, "residual", self.residual, "at least 0")
+
+    def onset(self, setting: Setting) -> Onset:
+        """When a head may first grow."""
+        return Onset(self._period(setting), "every")
 
     def weights(self, setting: Setting) -> Weights:
         """Return that the heads are trained alone."""

@@ -17,6 +17,7 @@ from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import (
+    FIRST,
     PROBED,
     Arranged,
     Context,
@@ -27,6 +28,7 @@ from bss.strategies.hooks import (
     Hidden,
     Mixed,
     Objective,
+    Onset,
     Prediction,
     Seen,
     Setting,
@@ -77,6 +79,16 @@ class Strategy(ABC):
         return "val" in self.splits
 
     @property
+    def needs_heads(self) -> bool:
+        """Whether it cannot do without unimodal heads that its loss trains."""
+        return False
+
+    @property
+    def one_width(self) -> bool:
+        """Whether it compares features of different modalities, so that all need the same width."""
+        return False
+
+    @property
     def averaging(self) -> bool:
         """Whether `plan` also needs the sum of features and the number of samples per class."""
         return False
@@ -102,9 +114,18 @@ class Strategy(ABC):
         """Return the weights of the loss if no plan gives others."""
         return Weights(setting.fused, dict.fromkeys(setting.modalities, setting.unimodal))
 
+    def trains_heads(self, setting: Setting) -> bool:
+        """Return whether its loss trains the unimodal heads of all modalities; a weight of 0 trains nothing."""
+        weights = self.weights(setting).unimodal
+        return all(weights.get(name, 0.0) > 0 for name in setting.modalities)
+
     def total_epochs(self, configured: int) -> int:
         """Return the number of epochs, given train.epochs."""
         return configured
+
+    def onset(self, setting: Setting) -> Onset:
+        """Return when it can first do what training without it would not; parameters that make it neutral aside."""
+        return FIRST
 
     def warning(self, setting: Setting) -> str | None:
         """Return why the strategy has hardly any effect with `setting`; None if no reason is known."""

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import Context, Seen, Setting
-from bss.strategies.scaling import inside, warning_of_adam
+from bss.strategies.hooks import Context, Onset, Seen, Setting
+from bss.strategies.scaling import inside, onset_in, warning_of_adam
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of
 
 Direction = Literal["weak", "strong"]
@@ -21,9 +21,18 @@ class ByConfidence(Method):
     direction: Direction
     window: tuple[float, float]
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether confidence is read from them."""
+        return self.source == "heads"
+
     def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from."""
-        check_source(setting, self.source, self)
+        """Require shares to read confidence from."""
+        check_source(setting, self.source)
+
+    def onset(self, setting: Setting) -> Onset:
+        """Where the window begins."""
+        return onset_in(self.window, setting.epochs)
 
     def warning(self, setting: Setting) -> str | None:
         """Scaling gradients does next to nothing under Adam."""

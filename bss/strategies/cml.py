@@ -30,7 +30,7 @@ class Cml(Method):
     subsets: float = 1.0
     """Weight of the mean cross-entropy of the subsets without one of the modalities, at least 0."""
     over: Literal["samples", "batch"] = "samples"
-    """samples: rises of each sample (paper); batch: of a part's sum, in which falls cancel rises (a toolkit's code)."""
+    """samples: rises of each sample (paper); batch: of their mean, in which falls cancel rises (a toolkit's code)."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -38,10 +38,14 @@ class Cml(Method):
         require(self.subsets >= 0, "subsets", self.subsets, "at least 0")
 
     def check(self, setting: Setting) -> None:
-        """Require a fusion that zeroed features do not upset, and whole parts of a batch for their sums."""
-        check_source(setting, "share", self)
-        ok = self.over == "samples" or setting.ranks == 1
-        require(ok, "train.processes", setting.ranks, "1 (nodes x processes) for cml with over: batch")
+        """Require a fusion that zeroed features do not upset, and whole batches for their sums."""
+        check_source(setting, "share")
+        for key, found, right in (
+            ("processes", setting.ranks, "1 (nodes x processes)"),
+            ("accumulate", setting.accumulate, "1"),
+        ):
+            ok = self.over == "samples" or found == 1
+            require(ok, f"train.{key}", found, f"{right} for cml with over: batch, which adds up whole batches")
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss with both terms."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import PROBED, Context, EpochPlan, Facts, Group, Setting, Split, State, Weights
+from bss.strategies.hooks import FIRST, PROBED, Context, EpochPlan, Facts, Group, Onset, Setting, Split, State, Weights
 
 LEAST = 1e-4
 """Smallest change of the overfitting; a gain is divided by its square."""
@@ -48,12 +48,21 @@ class GBlending(Method):
         """Epochs of the probe runs."""
         return self.probe_epochs if self.probe == "train" else 0
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether the heads of the network itself give the estimates; probe trainings train those of copies."""
+        return self.probe == "heads"
+
     def weights(self, setting: Setting) -> Weights:
         """Return the weights before the first estimate; those of the paper sum to 1."""
         if self.loss == "product":
             return super().weights(setting)
         each = 1 / (len(setting.modalities) + 1)
         return Weights(each, dict.fromkeys(setting.modalities, each))
+
+    def onset(self, setting: Setting) -> Onset:
+        """At the second estimate by heads, the first one by probe trainings."""
+        return Onset(self.every, "every") if self.probe == "heads" else FIRST
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the weights in force and the losses at the last estimate, none yet."""

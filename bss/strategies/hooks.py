@@ -43,7 +43,23 @@ class Setting:
     compile: bool | str = False
     batch_size: int = 64
     label_smoothing: float = 0.0
-    """`train.label_smoothing`."""
+    """That of `train.label_smoothing`."""
+    accumulate: int = 1
+    """Parts of a batch."""
+
+
+@dataclass(frozen=True)
+class Onset:
+    """When a strategy begins to act."""
+
+    epoch: float
+    """The first one in which it can, from 0; infinity: none, however long the training."""
+    parameter: str = ""
+    """The one of the strategy that says so."""
+
+
+FIRST = Onset(0)
+"""It acts from the first epoch on."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Seen, Setting, State
+from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Onset, Seen, Setting, State
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
 
 
@@ -26,7 +26,7 @@ class InfoReg(Method):
     control = "weights.encoder_gradients=0.5"
     steady = True
     threshold: float = 0.04
-    """Growth of the mean trace, relative to it, above which a modality is held; the public code has 0.05."""
+    """Growth of the mean trace, relative to it, above which a modality is held, in [0, 1); the public code has 0.05."""
     strength: float = 0.95
     """Strength of the pull at equal confidence, at least 0; the public code has 0.1 for video."""
     epochs: int = 10
@@ -38,12 +38,22 @@ class InfoReg(Method):
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require(0 <= self.threshold < 1, "threshold", self.threshold, "in [0, 1), as a trace grows by 1 at most")
         require(self.strength >= 0, "strength", self.strength, "at least 0")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether confidence is read from them."""
+        return self.source == "heads"
+
     def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from."""
-        check_source(setting, self.source, self)
+        """Require shares to read confidence from."""
+        check_source(setting, self.source)
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the first trace."""
+        return Onset(1)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return that nothing has been taken in."""

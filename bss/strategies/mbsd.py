@@ -17,6 +17,7 @@ class Mbsd(Method):
     """Where a head is right, the logits of all heads are drawn together, the more the more their sureness differs."""
 
     kind: Literal["mbsd"] = "mbsd"
+    needs_heads = True
     weighted = True
     control = "weights.label_smoothing=0.1"
     steady = True

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bss.balance.checks import require
-from bss.errors import BssError
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, Group, Objective, Seen, Setting, State
+from bss.strategies.hooks import Context, Objective, Seen, Setting
 from bss.strategies.lfm import divergence
 from bss.strategies.losses import weighted_loss
 
@@ -51,21 +50,15 @@ class Mcr(Method):
         require(self.contrast >= 0, "contrast", self.contrast, "at least 0")
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
 
+    @property
+    def one_width(self) -> bool:
+        """Whether the contrastive loss counts."""
+        return self.contrast != 0
+
     def check(self, setting: Setting) -> None:
         """Require one rank: permutations and pairs are within one, so they would depend on their number."""
         wanted = "1 (nodes x processes) for the strategy mcr, whose permutations lie in one process"
         require(setting.ranks == 1, "train.processes", setting.ranks, wanted)
-
-    def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
-        """Check the widths; there is no state."""
-        heads: dict[str, Any] = {name: modules["head", name] for name in setting.modalities}
-        widths = {name: head.in_features for name, head in heads.items()}
-        if self.contrast and len(set(widths.values())) > 1:
-            raise BssError(
-                f"params.yaml: strategies: `mcr` compares features of all modalities, but the encoders have {widths}: "
-                "set network.encoders.<modality>.features to one width, or `contrast: 0`."
-            )
-        return {}
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return the loss with both terms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -9,7 +10,7 @@ from typing import ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Objective, Seen, Setting, State, Weights
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Objective, Onset, Seen, Setting, State, Weights
 from bss.strategies.losses import weighted_loss
 
 
@@ -23,6 +24,7 @@ class Midas(Method):
     """
 
     kind: Literal["midas"] = "midas"
+    needs_heads = True
     control = "mixup"
     steady = True
     strength: float = 1.0
@@ -43,11 +45,15 @@ class Midas(Method):
         require(0 <= self.warm_up <= 1, "warm_up", self.warm_up, "in [0, 1]")
 
     def check(self, setting: Setting) -> None:
-        """Require trained heads, and one rank: what is put together lies on one, so it would depend on their number."""
-        trained = all(self.weights(setting).unimodal.values())
-        require(trained, "network.loss_weights.unimodal", setting.unimodal, "above 0 for midas with loss: product")
+        """Require one rank: what is put together lies on one, so it would depend on their number."""
         wanted = "1 (nodes x processes) for the strategy midas, which puts samples of one process together"
         require(setting.ranks == 1, "train.processes", setting.ranks, wanted)
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the warm-up."""
+        if self.warm_up == 1:
+            return Onset(math.inf, "warm_up")
+        return Onset(math.ceil(self.warm_up * setting.epochs), "warm_up")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the weaker modality's weight."""

@@ -11,6 +11,7 @@ from bss.strategies.base import Method
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import FUSION, Context, Gradients, Group, Objective, Seen, Setting, Weights
 from bss.strategies.losses import weighted_loss
+from bss.strategies.scaling import warning_of_adam
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,12 @@ class MmPareto(Method):
     """
 
     kind: Literal["mmpareto"] = "mmpareto"
+    needs_heads = True
     weighted = True
     control = "weights.encoder_gradients=3.0"
     steady = True
     factor: float = 1.5
-    """Factor of the combined gradient, above 0."""
+    """Factor of the combined gradient, above 0. Adam barely notices a constant factor."""
     weighing: Literal["pareto", "equal"] = "pareto"
     """equal: both always weigh the same, the control."""
     norm: Literal["modality", "tensor"] = "modality"
@@ -39,10 +41,13 @@ class MmPareto(Method):
         require(self.factor > 0, "factor", self.factor, "above 0")
 
     def check(self, setting: Setting) -> None:
-        """Require both losses."""
-        weights = self.weights(setting)
-        ok = bool(weights.fused) and all(weights.unimodal.values())
-        require(ok, "network.loss_weights", [setting.fused, setting.unimodal], "above 0, both, for loss: product")
+        """Require a fused loss, too."""
+        fused = bool(self.weights(setting).fused)
+        require(fused, "network.loss_weights.fused", setting.fused, "above 0 for mmpareto with loss: product")
+
+    def warning(self, setting: Setting) -> str | None:
+        """Under Adam the factor does next to nothing; what conflicts is combined all the same."""
+        return None if self.factor == 1 else warning_of_adam(setting, "its `factor`")
 
     def objectives(self, context: Context, seen: Seen) -> list[Objective]:
         """Return both losses apart for the encoders, and their sum for the heads."""

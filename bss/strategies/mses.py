@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Strategy
-from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Mses(Strategy):
     """Early stopping per modality: its encoder and head are frozen at their best weights when its val loss rises."""
 
     kind: Literal["mses"] = "mses"
+    needs_heads = True
     control = "weights.encoder_gradients=0.5"
     steady = True
     patience: int = 5
@@ -30,6 +31,10 @@ class Mses(Strategy):
         """Check the ranges."""
         require(self.patience >= 1, "patience", self.patience, "at least 1")
         require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "in [0, 1)")
+
+    def onset(self, setting: Setting) -> Onset:
+        """When a modality may stop: its loss is best after the first epoch, and then waits."""
+        return Onset(1 + self.patience, "patience")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return what is known of each modality: nothing."""

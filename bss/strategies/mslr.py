@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -9,7 +10,7 @@ from typing import ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Strategy
-from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State
+from bss.strategies.hooks import FIRST, Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 REMEMBERED = 5
 """Accuracies that the current one is compared with."""
@@ -44,6 +45,17 @@ class Mslr(Strategy):
     def needs_val(self) -> bool:
         """Whether the rates follow accuracies on val."""
         return self.mode == "dynamic"
+
+    @property
+    def needs_heads(self) -> bool:
+        """Whether the rates follow their accuracies."""
+        return self.mode == "dynamic"
+
+    def onset(self, setting: Setting) -> Onset:
+        """After two accuracies, if the coefficients change nothing."""
+        if any(value != 1 for value in self.coefficients.values()):
+            return FIRST
+        return Onset(2, "mode") if self.mode == "dynamic" else Onset(math.inf, "coefficients")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the last accuracies of each head: none."""

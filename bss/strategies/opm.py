@@ -11,10 +11,10 @@ from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, running_means, start_means
 from bss.strategies.base import Method, Strategy
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, Group, Mixed, Objective, Seen, Setting, State
+from bss.strategies.hooks import Context, Group, Mixed, Objective, Onset, Seen, Setting, State
 from bss.strategies.keeping import check_hiding
 from bss.strategies.losses import weighted_loss
-from bss.strategies.scaling import check_window, inside
+from bss.strategies.scaling import check_window, inside, onset_in
 from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
 
 
@@ -52,10 +52,19 @@ class Opm(Method):
         require(0 <= self.execute <= 1, "execute", self.execute, "in [0, 1]")
         check_window(self.window)
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether confidence is read from them."""
+        return self.source == "heads"
+
     def check(self, setting: Setting) -> None:
-        """Require logits to read confidence from, and a fusion that zeroed features do not upset."""
-        check_source(setting, self.source, self)
+        """Require shares to read confidence from, and a fusion that zeroed features do not upset."""
+        check_source(setting, self.source)
         check_hiding(setting)
+
+    def onset(self, setting: Setting) -> Onset:
+        """Where the window begins."""
+        return onset_in(self.window, setting.epochs)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, if they are used."""

@@ -10,9 +10,21 @@ from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Objective, Seen, Setting, Split, State
+from bss.strategies.hooks import (
+    Context,
+    EpochPlan,
+    Facts,
+    Gradients,
+    Group,
+    Objective,
+    Onset,
+    Seen,
+    Setting,
+    Split,
+    State,
+)
 from bss.strategies.losses import one_hot, weighted_loss
-from bss.strategies.scaling import check_window, inside
+from bss.strategies.scaling import check_window, inside, onset_in
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,10 @@ class Pmr(Method):
     def averaging(self) -> bool:
         """Whether prototypes come from a pass."""
         return self.prototypes == "pass"
+
+    def onset(self, setting: Setting) -> Onset:
+        """Where the window begins, and there are prototypes."""
+        return onset_in(self.window, setting.epochs, 0 if self.averaging else 1)
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return prototypes of zeros, all marked unknown, and sums of the features of this epoch."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class Relearning(Method):
         require(self.every >= 1, "every", self.every, "at least 1")
         require(self.times >= 0, "times", self.times, "at least 0")
         require(self.strength >= 0, "strength", self.strength, "at least 0")
+
+    def onset(self, setting: Setting) -> Onset:
+        """After `every` epochs."""
+        return Onset(self.every, "every") if self.times else Onset(math.inf, "times")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the encoders' first weights."""

@@ -24,6 +24,7 @@ from bss.strategies.hooks import (
     Group,
     Mixed,
     Objective,
+    Onset,
     Seen,
     Setting,
     State,
@@ -41,6 +42,7 @@ class Remix(Method):
     """
 
     kind: Literal["remix"] = "remix"
+    needs_heads = True
     control = "modality-dropout"
     steady = True
     warm_up: int = 10
@@ -60,10 +62,12 @@ class Remix(Method):
         require(self.warm_up >= 0, "warm_up", self.warm_up, "at least 0")
 
     def check(self, setting: Setting) -> None:
-        """Require trained heads, and a fusion that zeroed features do not upset."""
+        """Require a fusion that zeroed features do not upset."""
         check_hiding(setting)
-        trained = all(self.weights(setting).unimodal.values())
-        require(trained, "network.loss_weights.unimodal", setting.unimodal, "above 0 for remix with loss: product")
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the warm-up."""
+        return Onset(self.warm_up, "warm_up")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, if they are used."""

@@ -14,7 +14,7 @@ from bss.balance.sorting import Floats, Indices
 from bss.lazy_torch import torch
 from bss.strategies.base import Strategy
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import ALL, Arranged, Context, Group, Hidden, Mixed, Objective, Seen, Setting, State
+from bss.strategies.hooks import ALL, Arranged, Context, Group, Hidden, Mixed, Objective, Onset, Seen, Setting, State
 from bss.strategies.keeping import check_hiding, shown_loss
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Repair(Strategy):
     """
 
     kind: Literal["repair"] = "repair"
+    needs_heads = True
     control = "weights.label_smoothing=0.1"
     how: Literal["hide", "replace"] = "hide"
     """hide; or replace: the fusion gets the modality from another sample of the class in the same part of a batch, of
@@ -61,12 +62,15 @@ class Repair(Strategy):
         require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "in [0, 1)")
 
     def check(self, setting: Setting) -> None:
-        """Require two modalities, trained heads, a fusion that zeroed features do not upset; for replace one rank."""
+        """Require two modalities, a fusion that zeroed features do not upset; for replace one rank."""
         check_hiding(setting)
         require(len(setting.modalities) >= 2, "network.encoders", len(setting.modalities), "2 or more for repair")
-        require(setting.unimodal > 0, "network.loss_weights.unimodal", setting.unimodal, "above 0 for repair")
         wanted = "1 (nodes x processes) for how: replace, which takes from samples of the same process"
         require(self.how == "hide" or setting.ranks == 1, "train.processes", setting.ranks, wanted)
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the warm-up."""
+        return Onset(self.warm_up, "warm_up")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return that nothing is hidden."""

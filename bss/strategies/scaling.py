@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.hooks import Gradients, Group, Setting
+from bss.strategies.hooks import Gradients, Group, Onset, Setting
 
 Scaled = Literal["all", "convolutions"]
 """Which of an encoder's gradients: all, or those of convolutions alone (4 or 5 dimensions), as in public code."""
@@ -33,11 +34,18 @@ def inside(window: tuple[float, float], epoch: int, epochs: int) -> bool:
     return window[0] * epochs <= epoch < window[1] * epochs
 
 
-def warning_of_adam(setting: Setting) -> str | None:
-    """Return why scaling gradients does next to nothing if the optimiser is Adam."""
-    if setting.optimiser != "adam":
+def onset_in(window: tuple[float, float], epochs: int, first: int = 0) -> Onset:
+    """Return the first epoch from `first` on that lies in `window`; `epochs` if none does, infinity if it is empty."""
+    if window[0] == window[1]:
+        return Onset(math.inf, "window")
+    return Onset(next((epoch for epoch in range(first, epochs) if inside(window, epoch, epochs)), epochs), "window")
+
+
+def warning_of_adam(setting: Setting, what: str = "it") -> str | None:
+    """Return why scaling gradients does next to nothing if the optimiser is Adam; `what` scales them."""
+    if setting.optimiser not in ("adam", "adamw"):
         return None
     return (
-        "it scales gradients, which hardly changes the steps of Adam, because a constant factor cancels in them: use "
-        "train.optimiser.kind: sgd"
+        f"{what} scales gradients, which hardly changes the steps of Adam, because a constant factor cancels in them: "
+        "use train.optimiser.kind: sgd"
     )

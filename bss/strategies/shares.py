@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Method
 from bss.strategies.hooks import Seen, Setting
 
 if TYPE_CHECKING:
@@ -117,11 +116,8 @@ def under_others(values: torch.Tensor) -> torch.Tensor:
     return mean_of_others(values) / values.clamp_min(torch.finfo(values.dtype).tiny)
 
 
-def check_source(setting: Setting, source: Source, method: Method) -> None:
-    """Require logits that mean something: trained heads, or a fusion that zeroed features do not upset."""
-    if source == "heads":
-        trained = bool(method.weights(setting).unimodal)
-        require(trained, "source", source, f"share for loss: {method.loss}, with which the heads are not trained")
-    else:
+def check_source(setting: Setting, source: Source) -> None:
+    """Require that shares mean something: a fusion that zeroed features do not upset."""
+    if source == "share":
         wanted = "another than channel-exchange, whose batch normalisation zeroed features would upset"
         require(setting.fusion != "channel-exchange", "network.fusion.kind", setting.fusion, wanted)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Strategy
-from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Setting, Split, State
+from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,22 @@ class Smp(Strategy):
         require(self.warm_up >= 1, "warm_up", self.warm_up, "at least 1")
         check_until(self.until)
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether they give the order."""
+        return self.order is None
+
     def check(self, setting: Setting) -> None:
         """Require every modality once, and as many times as there are to join."""
         ok = self.order is None or sorted(self.order) == sorted(setting.modalities)
         require(ok, "order", self.order, f"null or all of {list(setting.modalities)}, weakest first")
         check_until(self.until, len(setting.modalities) - 1)
+
+    def onset(self, setting: Setting) -> Onset:
+        """When an encoder first waits."""
+        names, start = list(setting.modalities), 0 if self.order else self.warm_up
+        waits = (e for e in range(start, setting.epochs) if waiting(names, self.until, e, setting.epochs))
+        return Onset(next(waits, setting.epochs), "until" if self.order else "warm_up")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the order, which may have to be found."""

@@ -15,7 +15,7 @@ from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, known_means, means_for_hidden, start_means
 from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Arranged, Context, Group, Mixed, Objective, Seen, Setting, State
+from bss.strategies.hooks import Arranged, Context, Group, Mixed, Objective, Onset, Seen, Setting, State
 from bss.strategies.keeping import check_hiding, kept_loss, with_copies
 from bss.strategies.shares import sample_contributions
 
@@ -58,6 +58,10 @@ class Smv(Method):
         """Require few modalities, whose parts are all tried, and a fusion that zeroed features do not upset."""
         check_hiding(setting)
         require(len(setting.modalities) <= 5, "network.encoders", len(setting.modalities), "5 or fewer for smv")
+
+    def onset(self, setting: Setting) -> Onset:
+        """After the warm-up."""
+        return Onset(self.warm_up, "warm_up")
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:
         """Return the running means, if they are used."""

@@ -6,10 +6,10 @@ from bss.config import Config
 from bss.config.strategies import setting_of
 from bss.config.training import with_epochs
 from bss.data.store import Store
-from bss.errors import BssError
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Strategy
 from bss.strategies.weights import Weighted
+from bss.training.check_needs import require_val, require_widths
 from bss.training.distributed.ranks import Ranks
 from bss.training.strategy_run import StrategyRun
 from bss.training.targets import PLAIN, Targets
@@ -53,17 +53,14 @@ def start_strategy(
     teachers: Teachers | None = None,
     targets: Targets = PLAIN,
 ) -> StrategyRun | None:
-    """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs val and there is none.
+    """Return `strategy` at work on `network`, None for none; raises `BssError` if it needs what there is not.
 
     The encoders of `network` become those of `teachers` if the strategy wants them `pretrained`.
     """
     if strategy is None or strategy.plain:
         return None
-    if strategy.needs_val and not len(store.rows("val")):
-        raise BssError(
-            f"{store.path}: has no val, which the strategy `{strategy.kind}` adapts its weights or rates on; the test "
-            "split is never used for that. Give the manifest a val split and run `bss prepare` again."
-        )
+    require_val(strategy, store)
+    require_widths(strategy, network)
     setting = replace(setting_of(config), modalities=tuple(network.heads))
     if strategy.pretrained:
         assert teachers is not None

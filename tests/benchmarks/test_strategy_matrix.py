@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.strategy_matrix import CONTROLS, LENGTHS, SCHEDULERS, STRATEGIES, main, parameters
 from bss.config import config_from_tree
-from bss.config.combinations import Combination, epochs_of
+from bss.config.combinations import Combination, epochs_of, idle_strategies
 from bss.config.strategies import find_strategies
 from bss.files import write_json
 from bss.init.yaml_style import block_style
@@ -76,6 +76,11 @@ def test_other_epochs_stretch_decay_and_pacing():
             tree["strategies"][name].pop(key, None)
     assert plain == longer
     assert config_from_tree(parameters(None, 8, 2), "params.yaml").train.decay.at == (1,)
+
+
+@pytest.mark.parametrize("epochs", [None, 12, 48])
+def test_every_strategy_acts_within_its_epochs(epochs):
+    assert idle_strategies(config_from_tree(parameters(None, 2, epochs), "params.yaml")) == []
 
 
 def test_a_folder_of_other_epochs_is_refused(tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from bss.cli import main
 from bss.config import load_config
-from bss.config.combinations import combinations_of
+from bss.config.combinations import combinations_of, idle_strategies
 from bss.datasets.find import all_datasets
 from bss.datasets.paper_table import TABLE
 
@@ -57,6 +57,7 @@ def test_one_file_trains_every_row_of_the_table_that_can_be_trained(name, protoc
     dataset = all_datasets()[name]
     rows = combinations_of(config)
     reading_val = {"mses", "g-blending", "mslr"} if protocol == "published" and "val" not in dataset.counts else set()
+    assert idle_strategies(config) == []
     assert {row.strategy for row in rows} - {"none"} == set(TABLE) & set(dataset.accuracy) - reading_val
     assert {"uniform", "bss-h", "bss-l"} <= {row.scheduler for row in rows if row.strategy == "none"}
     assert len(set(rows)) == len(rows)

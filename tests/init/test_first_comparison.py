@@ -8,7 +8,7 @@ import torch
 
 from bss.artifacts.plans import Plan
 from bss.config import config_to_tree, load_config
-from bss.config.combinations import Combination, combinations_of
+from bss.config.combinations import Combination, combinations_of, idle_strategies
 from bss.data.manifest import Manifest
 from bss.data.store import Store
 from bss.init import command
@@ -42,9 +42,9 @@ def test_it_decides_with_about_forty_trainings(made):
     assert {row.scheduler for row in rows if row.strategy != "none"} == {"uniform"}
     weights = config.network.loss_weights
     assert trained_controls(config.strategies, trained, weights) == {"mlb": "gradients-x1-5"}
-    assert (
-        missing_controls(config.strategies, list(config.strategies), weights) == {}
-    )  # those left out are one line away
+    # Those left out are one line away.
+    assert missing_controls(config.strategies, list(config.strategies), weights) == {}
+    assert idle_strategies(config) == []
 
 
 @pytest.mark.slow

@@ -146,6 +146,11 @@ def test_cautions_come_before_the_findings(comparison):
     assert verdicts(both) == cautions(both)
 
 
+def test_a_strategy_that_never_acted_is_a_caution(comparison):
+    text = "strategies.a: `remix` acts in none of the epochs (train.epochs: 5) with `warm_up: 10`"
+    assert cautions(comparison | {"idle_strategies": [text]}) == [f"{text}."]
+
+
 def test_without_a_correction_that_is_said_and_p_stands_alone(small_root):
     config, results, size = results_with(small_root, {"uniform": BASE, "a": BASE + 0.1, "b": BASE - 0.1})
     config = replace(config, compare=replace(config.compare, correction="none"))

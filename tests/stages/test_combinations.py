@@ -89,6 +89,19 @@ def test_a_sequence_of_a_training_with_a_strategy_can_be_regenerated(crossed, sm
         check_sequence(config, small_store, folder / "plans", folder / "runs", "bss-h", 0, 1, "agm")
 
 
+@pytest.mark.slow
+def test_the_report_says_which_strategy_acted_in_no_epoch(crossed, small_root, small_store, pipeline, tmp_path):
+    folder = crossed[0]
+    assert "idle_strategies" not in read_json(folder / "report" / "comparison.json", "compare")
+    tree = crossed_tree(small_root)
+    tree["strategies"]["ogm"] = {"kind": "mses"}
+    other = config_from_tree(tree, "params.yaml")
+    compare(other, small_store, pipeline[0] / "scores", folder / "runs", tmp_path / "report")
+    (text,) = read_json(tmp_path / "report" / "comparison.json", "compare")["idle_strategies"]
+    assert text.startswith("strategies.ogm: `mses` acts in none of the epochs (train.epochs: 3) with `patience: 5`")
+    assert "acts in none of the epochs" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
 def keys(config, store, plans):
     data = Store.open(store)
     return {
@@ -201,6 +214,29 @@ def test_scores_measured_during_training_need_heads_that_are_trained(strategy, r
         config_from_tree(tree, "params.yaml")
         return
     with pytest.raises(BssError, match=r"the scheduler `bss-l` measures .* the strategy `mine` does not train"):
+        config_from_tree(tree, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "criteria", "refused"),
+    [
+        ("none", ["prediction_similarity", "training_loss"], True),
+        ("ogm", ["logit_similarity"], True),
+        ("ogm", ["training_loss"], False),
+        ("none", ["feature_similarity"], False),
+        ("mlb", ["prediction_similarity"], False),
+    ],
+)
+def test_so_they_do_where_the_weight_of_the_heads_is_0(strategy, criteria, refused, small_root):
+    known = {"none": {"kind": "none"}, "ogm": {"kind": "ogm"}, "mlb": {"kind": "mlb", "loss": "published"}}
+    tree = small_tree(small_root) | {"strategies": known, "compare": {"baseline": "uniform"}}
+    tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    tree["measure"]["score"] = {"criteria": criteria}
+    tree["combinations"] = ["uniform", f"bss-l-online+{strategy}"]
+    if not refused:
+        config_from_tree(tree, "params.yaml")
+        return
+    with pytest.raises(BssError, match=rf"`bss-l-online` measures .* the strategy `{strategy}` does not train"):
         config_from_tree(tree, "params.yaml")
 
 

@@ -224,6 +224,46 @@ def plainly_trained(names):
     return network, losses
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_each_case_acts_within_its_epochs(case):
+    assert CASES[case].onset(setting_for(make_network(TWO))).epoch < EPOCHS
+
+
+LATE = {
+    "g-blending": GBlending(every=2),
+    "mses": Mses(patience=1, smoothing=0.0),
+    "mslr": Mslr(),
+    "smp": Smp(warm_up=1),
+    "pmr": Pmr(window=(0.5, 1.0)),
+    "inforeg": InfoReg(strength=5.0),
+    "relearning": Relearning(every=2),
+    "ogm": Ogm(window=(0.5, 1.0)),
+    "opm": Opm(window=(0.5, 1.0), execute=1.0),
+    "agm": Agm(window=(0.5, 1.0)),
+    "smv": Smv(warm_up=2),
+    "remix": Remix(warm_up=2),
+    "repair": Repair(warm_up=2, smoothing=0.2),
+}
+"""Begin to act after the first epoch of four."""
+
+
+def weights_by_epoch(strategy, data):
+    network, found = make_network(TWO), []
+    train(strategy, network, data, after_epoch=lambda: found.append(weights_of(network)))
+    return found
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_it_first_acts_in_the_epoch_that_its_onset_says(kind):
+    """The epochs before are those of plain training, to the bit."""
+    strategy, data = LATE[kind], toy_for(LATE[kind], TWO)
+    onset = strategy.onset(setting_for(make_network(TWO))).epoch
+    assert 0 < onset < EPOCHS
+    pairs = zip(weights_by_epoch(None, data), weights_by_epoch(strategy, data), strict=True)
+    same = [all(torch.equal(plain[name], value) for name, value in own.items()) for plain, own in pairs]
+    assert same == [epoch < onset for epoch in range(EPOCHS)]
+
+
 def assert_close(one, other, atol=1e-6):
     for name, value in weights_of(one).items():
         torch.testing.assert_close(value, other.state_dict()[name], atol=atol, rtol=1e-5)
@@ -409,9 +449,6 @@ def test_scores_observe_the_clean_pass(case):
         for name, logits in right.logits.items():
             torch.testing.assert_close(outputs.logits[name], logits, atol=1e-5, rtol=0)
         torch.testing.assert_close(outputs.fused, right.fused, atol=1e-5, rtol=0)
-
-
-STILL = __import__("bss.config.training", fromlist=["SgdConfig"]).SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
 
 
 @every

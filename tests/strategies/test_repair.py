@@ -177,7 +177,6 @@ def _nothing(labels):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"unimodal": 0.0}, r"network\.loss_weights\.unimodal"),
         ({"modalities": ("audio",)}, r"network\.encoders"),
         ({"fusion": "channel-exchange"}, r"network\.fusion\.kind"),
     ],

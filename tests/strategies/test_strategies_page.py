@@ -3,6 +3,7 @@
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -31,6 +32,16 @@ def test_no_parameter_has_the_name_of_what_every_strategy_has():
     common = {name for name in dir(Strategy) if not name.startswith("_")}
     for strategy in find_strategies():
         assert not {field.name for field in fields(strategy)} & common
+
+
+def test_every_number_has_a_range():
+    for strategy in find_strategies():
+        types = get_type_hints(strategy)
+        for field in fields(strategy):
+            if {int, float} & {types[field.name], *get_args(types[field.name])}:
+                wrong = {tuple: (-5.0, -4.0), dict: {"audio": -5.0}}.get(get_origin(types[field.name]), -5)
+                with pytest.raises(ValueError, match=rf"`{field.name}(\.audio)?` must be "):
+                    strategy(**{field.name: wrong})
 
 
 def test_every_strategy_has_its_facts():

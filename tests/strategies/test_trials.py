@@ -19,6 +19,7 @@ from bss.config.decay import StepDecay
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
 from bss.errors import BssError
+from bss.stages.train import train
 from bss.strategies.gblending import GBlending
 from bss.strategies.longer import Longer
 from bss.strategies.mla import Mla
@@ -27,6 +28,7 @@ from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
 from bss.strategies.smp import Smp
 from bss.tracking.columns import final_values
+from bss.training.check_needs import check_needs
 from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.start_strategy import Teachers
@@ -119,14 +121,51 @@ def test_in_bf16_it_stays_finite(case, trained):
     assert b"nan" not in made["history.csv"]
 
 
-def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatch):
+@pytest.fixture
+def without_val(monkeypatch):
     rows = Store.rows
     monkeypatch.setattr(
         Store, "rows", lambda self, split: rows(self, split)[:0] if split == "val" else rows(self, split)
     )
+
+
+def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, without_val):
     for strategy in (GBlending(), Mslr()):
         with pytest.raises(BssError, match=f"has no val, which the strategy `{strategy.kind}` adapts"):
             trained(strategy)
+
+
+ON_VAL = [
+    *({"kind": kind} for kind in ("g-blending", "mslr", "mses", "relearning")),
+    {"kind": "lfm", "schedule": "learned"},
+]
+
+
+@pytest.mark.parametrize("strategy", ON_VAL, ids=lambda strategy: strategy["kind"])
+def test_it_is_refused_before_the_first_training(
+    strategy, pipeline, tree, small_store, make_config, without_val, tmp_path
+):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"], "protocol": "published"}
+    tree["compare"] = {"baseline": "uniform"}
+    arguments = (make_config(tree), small_store, pipeline[0] / "scores", pipeline[0] / "plans", tmp_path / "runs")
+    with pytest.raises(BssError, match=f"has no val, which the strategy `{strategy['kind']}` adapts"):
+        train(*arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_so_are_encoders_of_different_widths_by_one_that_compares_their_features(
+    pipeline, tree, small_store, make_config, tmp_path
+):
+    tree |= {"strategies": {"mine": {"kind": "mcr"}}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    tree["network"]["encoders"]["vector"]["features"] = 5
+    wrong = make_config(tree)
+    with pytest.raises(BssError, match=r"`mcr` compares features .* \{'audio': 8, 'image': 8, 'vector': 5\}"):
+        train(wrong, small_store, pipeline[0] / "scores", pipeline[0] / "plans", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    check_needs(wrong, Store.open(small_store), ["none"])
+    tree["strategies"]["mine"]["contrast"] = 0.0
+    check_needs(make_config(tree), Store.open(small_store), ["mine"])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +175,7 @@ def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatc
         ({"kind": "ogm", "alhpa": 1}, {}, r"strategies\.mine\.alhpa: unknown key; did you mean `alpha`"),
         ({"kind": "ogmm"}, {}, r"strategies\.mine: `kind` must be one of 'none', 'agm'"),
         ({"kind": "mlb", "loss": "published", "source": "heads"}, {}, None),
-        ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`source` must be share for loss: published"),
+        ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`ogm` needs unimodal heads that are trained"),
         ({"kind": "smp", "order": ["audio"]}, {}, "`order` must be null or all of"),
         ({"kind": "weights", "fused": 0.0, "unimodal": 0.0}, {}, "`fused` must be above 0 where unimodal is 0"),
         ({"kind": "mla", "order": ["audio"]}, {}, "`order` must be null or all of"),
@@ -144,6 +183,10 @@ def test_a_strategy_that_adapts_on_val_is_refused_without_it(trained, monkeypatc
         ({"kind": "aug", "every": 0}, {}, "`every` must be null or at least 1"),
         ({"kind": "g2d", "until": [0.5]}, {}, "`until` must be null or 2 for 3 modalities"),
         ({"kind": "cml", "over": "batch"}, {"processes": 2}, r"`train\.processes` must be 1 .* over: batch"),
+        ({"kind": "cml", "over": "batch"}, {"accumulate": 4}, r"`train\.accumulate` must be 1 .* over: batch"),
+        ({"kind": "cml"}, {"accumulate": 4}, None),
+        ({"kind": "inforeg", "threshold": -5}, {}, r"`threshold` must be in \[0, 1\)"),
+        ({"kind": "inforeg", "threshold": 1.0}, {}, r"`threshold` must be in \[0, 1\)"),
         ({"kind": "mla"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "mcr"}, {"processes": 2}, r"`train\.processes` must be 1 "),
         ({"kind": "midas"}, {"processes": 2}, r"`train\.processes` must be 1 "),
@@ -166,6 +209,44 @@ def test_what_does_not_go_together_is_refused_when_parameters_are_read(tree, mak
         make_config(tree)
 
 
+READ_HEADS = [
+    *({"kind": kind} for kind in ("mlb", "mbsd", "smp", "mses", "mslr", "g-blending")),
+    *({"kind": kind} for kind in ("midas", "remix", "mmpareto", "repair")),
+    *({"kind": kind, "source": "heads"} for kind in ("ogm", "opm", "amss", "inforeg")),
+]
+
+
+@pytest.mark.parametrize("strategy", READ_HEADS, ids=lambda strategy: strategy["kind"])
+def test_a_strategy_that_reads_heads_is_refused_where_their_loss_has_weight_0(tree, make_config, strategy):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    make_config(tree)
+    tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    with pytest.raises(
+        BssError, match=rf"strategies\.mine: `{strategy['kind']}` needs unimodal heads that are trained"
+    ):
+        make_config(tree)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        *({"kind": kind, "loss": "published"} for kind in ("mlb", "mbsd", "midas", "remix", "mmpareto", "g-blending")),
+        *({"kind": kind} for kind in ("lfm", "mla", "etmc", "domfn", "dgl", "pmr", "ogm", "g2d")),
+        {"kind": "smp", "order": ["image", "audio", "vector"]},
+        {"kind": "mslr", "mode": "smooth", "coefficients": {"audio": 2.0}},
+        {"kind": "g-blending", "probe": "train"},
+        {"kind": "weights", "unimodal": 0.5},
+    ],
+    ids=json.dumps,
+)
+def test_one_that_trains_the_heads_itself_or_reads_none_is_not(tree, make_config, strategy):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    make_config(tree)
+
+
 def test_without_a_section_there_is_no_strategy(tree, make_config):
     assert make_config(tree).strategies == {"none": Plain()}
     tree["strategies"] = {"A b": {"kind": "none"}}
@@ -183,6 +264,71 @@ def test_scaling_gradients_under_adam_is_cautioned_against_if_it_is_trained(tree
     tree["train"]["optimiser"] = {"kind": "adam", "learning_rate": 0.001}
     (found,) = strategy_warnings(make_config(tree))
     assert found.startswith("strategies.x3: it scales gradients, which hardly changes the steps of Adam")
+    tree["train"]["optimiser"]["kind"] = "adamw"
+    assert strategy_warnings(make_config(tree)) == [found]
+    tree["strategies"]["x3"] = {"kind": "mmpareto"}
+    (found,) = strategy_warnings(make_config(tree))
+    assert found.startswith("strategies.x3: its `factor` scales gradients, which hardly changes the steps of Adam")
+    tree["strategies"]["x3"] = {"kind": "mmpareto", "factor": 1.0}
+    assert strategy_warnings(make_config(tree)) == []
+
+
+LATE = [
+    ({"kind": "relearning"}, 20, 21, "every: 20"),
+    ({"kind": "remix"}, 10, 11, "warm_up: 10"),
+    ({"kind": "smv"}, 5, 6, "warm_up: 5"),
+    ({"kind": "repair"}, 2, 3, "warm_up: 2"),
+    ({"kind": "mses"}, 6, 7, "patience: 5"),
+    ({"kind": "g-blending"}, 10, 11, "every: 10"),
+    ({"kind": "mslr"}, 2, 3, 'mode: "dynamic"'),
+    ({"kind": "smp"}, 6, 7, "warm_up: 3"),
+    ({"kind": "smp", "order": ["image", "audio", "vector"], "until": [0.0, 0.0]}, 9, None, r"until: [0.0, 0.0]"),
+    ({"kind": "ogm", "window": [0.1, 0.2]}, 4, 6, "window: [0.1, 0.2]"),
+    ({"kind": "opm"}, 1, 2, "window: [0.06, 1.0]"),
+    ({"kind": "pmr"}, 1, 2, "window: [0.0, 0.67]"),
+    ({"kind": "midas", "warm_up": 0.9}, 4, 10, "warm_up: 0.9"),
+    ({"kind": "aug", "every": 5}, 5, 6, "every: 5"),
+    ({"kind": "inforeg"}, 1, 2, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "few", "enough", "why"), LATE, ids=lambda x: x["kind"] if isinstance(x, dict) else ""
+)
+def test_one_that_acts_in_no_epoch_of_the_training_is_cautioned_against(tree, make_config, strategy, few, enough, why):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    tree["train"] |= {"epochs": few, "decay": {"at": []}}
+    (found,) = strategy_warnings(make_config(tree))
+    assert found.startswith(f"strategies.mine: `{strategy['kind']}` acts in none of the epochs (train.epochs: {few})")
+    assert why in found
+    tree["train"]["epochs"] = enough or 100
+    assert len(strategy_warnings(make_config(tree))) == (enough is None)
+    tree["combinations"] = ["uniform"]
+    assert strategy_warnings(make_config(tree)) == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "why"),
+    [
+        *(
+            ({"kind": kind, "window": [0.0, 0.0]}, r"window: \[0.0, 0.0\]")
+            for kind in ("ogm", "mlb", "agm", "opm", "pmr")
+        ),
+        ({"kind": "relearning", "times": 0}, "times: 0"),
+        ({"kind": "midas", "warm_up": 1.0}, "warm_up: 1.0"),
+        ({"kind": "mslr", "mode": "keep"}, "coefficients: {}"),
+        ({"kind": "mslr", "mode": "smooth", "coefficients": {"audio": 1.0}}, 'coefficients: {"audio": 1.0}'),
+    ],
+    ids=lambda x: x["kind"] if isinstance(x, dict) else "",
+)
+def test_one_that_acts_in_no_epoch_of_any_training_is_refused(tree, make_config, strategy, why):
+    tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["compare"] = {"baseline": "uniform"}
+    with pytest.raises(BssError, match=rf"strategies\.mine: `{strategy['kind']}` acts in no epoch with `{why}`"):
+        make_config(tree)
+    tree["combinations"] = ["uniform"]
+    make_config(tree)
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ from bss.config.encoders import MlpConfig
 from bss.config.fusion import Concatenation
 from bss.config.schema import NetworkConfig
 from bss.data.store import Modality
-from bss.errors import BssError
 from bss.models.network import MultiModalNetwork
 from bss.strategies import ALL, Arranged, Seen
 from bss.strategies.base import weighted_loss
@@ -373,11 +372,3 @@ def test_contrastive_by_loops():
         expected[a % 4] += sum(losses) / len(losses) / 2
     torch.testing.assert_close(contrastive(features, labels, 0.5), expected)
     assert (contrastive(features, torch.zeros(4, dtype=torch.int64), 0.5) == 0).all()
-
-
-def test_mcr_refuses_features_of_different_widths():
-    modules = {("head", "audio"): torch.nn.Linear(4, 3), ("head", "video"): torch.nn.Linear(5, 3)}
-    setting = setting_for(make_network(TWO))
-    with pytest.raises(BssError, match=r"`mcr` compares features .* \{'audio': 4, 'video': 5\}"):
-        Mcr().start(setting, modules, 3)
-    assert Mcr(contrast=0.0).start(setting, modules, 3) == {}

@@ -156,6 +156,7 @@ def train(
     epochs=EPOCHS,
     observe=None,
     optimiser=SGD,
+    after_epoch=None,
     **steps,
 ):
     """Train; return the run, whose context has the state. `strategy` None: plain; `steps` go to `train_epoch`."""
@@ -178,6 +179,8 @@ def train(
         batches = split_into_batches(sequence, batch_size)
         settings = {"seed": 0, "epoch": epoch, "accumulate": accumulate, "strategy": run, **steps}
         train_epoch(network, made, data, batches, observe, None, ranks, **settings)
+        if after_epoch is not None:
+            after_epoch()
     return run
 
 
