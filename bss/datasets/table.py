@@ -30,8 +30,9 @@ TABLE: dict[str, Listed] = {
     CONCAT: Listed({"kind": "weights", "fused": 1.0, "unimodal": 0.0}, "the fused loss alone, the paper's Concat"),
     "etmc": Listed({"kind": "etmc"}, "annealing over 10 to 50 epochs, by copy of the code; training unknown"),
     "mses": Listed(
-        {"kind": "mses"},
-        "a reimplementation waits for 80 of 100 epochs, for the loss on test; 5 epochs and val here; optimiser unknown",
+        {"kind": "mses", "loss": "published"},
+        "a reimplementation waits for 80 of 100 epochs, for the loss on test; 5 epochs and val here; loss weights (1 "
+        "here) and optimiser unknown",
         reads_val=True,
     ),
     "g-blending": Listed(
@@ -45,8 +46,9 @@ TABLE: dict[str, Listed] = {
         "SGD 0.001, 100 epochs, decay at 70; alpha 0.8 on CREMA-D, 0.1 to 0.3 elsewhere",
     ),
     "mslr": Listed(
-        {"kind": "mslr"},
-        "public reimplementations follow the accuracy on test; val here; optimiser and epochs unknown",
+        {"kind": "mslr", "loss": "published"},
+        "public reimplementations follow the accuracy on test; val here; loss weights (1 here), optimiser and epochs "
+        "unknown",
         reads_val=True,
     ),
     "agm": Listed(
@@ -96,6 +98,7 @@ def table_notes(name: str, protocol: str) -> list[str]:
     dataset = find_dataset(name, "--table")
     lines = [
         "The paper's table: test accuracies in %, at the best test epoch. All rows train here with BSS's settings.",
+        "bss-h and bss-l predict as network.prediction says, the others as their methods do: most by the fused head.",
         "The paper does not say which of the other methods' numbers are reruns with these. What is known of theirs:",
     ]
     for method in ("bss-h", "bss-l"):
