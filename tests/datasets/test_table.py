@@ -109,3 +109,12 @@ def test_each_row_predicts_as_its_published_number_does(name, printed):
     own = {"etmc": "evidence", "domfn": "surest", "reconboost": "unimodal-heads", "mla": "by-entropy"}
     found = {name: config_for(strategy, config).network.prediction for name, strategy in config.strategies.items()}
     assert found == {name: own.get(name, "fused") for name in found}
+
+
+@pytest.mark.parametrize("name", OF_PAPER)
+def test_what_is_absent_has_the_mean_features_of_an_encoder_whose_zero_is_a_value(name, printed):
+    text, config = printed(name, "honest")
+    with_bert = name in ("twitter2015", "sarcasm")
+    assert config.strategies["smv"].absent == ("mean" if with_bert else "zero")
+    assert ("# The features of text can be negative" in text) == with_bert
+    assert ("here with absent: mean" in text) == with_bert
