@@ -24,14 +24,21 @@ class Listed:
     settings: str
     """The training setup that its authors or a public reimplementation describe, as far as it is known."""
     reads_val: bool = False
+    hides: bool = False
+    """Whether samples lack a modality in it, so that it has the parameter `absent`."""
+
+
+SIGNED = ("bert", "vit")
+"""Encoders whose features may be negative if they are not those of a linear layer, which a rectifier follows."""
 
 
 TABLE: dict[str, Listed] = {
     CONCAT: Listed({"kind": "weights", "fused": 1.0, "unimodal": 0.0}, "the fused loss alone, the paper's Concat"),
     "etmc": Listed({"kind": "etmc"}, "annealing over 10 to 50 epochs, by copy of the code; training unknown"),
     "mses": Listed(
-        {"kind": "mses"},
-        "a reimplementation waits for 80 of 100 epochs, for the loss on test; 5 epochs and val here; optimiser unknown",
+        {"kind": "mses", "loss": "published"},
+        "a reimplementation waits for 80 of 100 epochs, for the loss on test; 5 epochs and val here; loss weights (1 "
+        "here) and optimiser unknown",
         reads_val=True,
     ),
     "g-blending": Listed(
@@ -45,8 +52,9 @@ TABLE: dict[str, Listed] = {
         "SGD 0.001, 100 epochs, decay at 70; alpha 0.8 on CREMA-D, 0.1 to 0.3 elsewhere",
     ),
     "mslr": Listed(
-        {"kind": "mslr"},
-        "public reimplementations follow the accuracy on test; val here; optimiser and epochs unknown",
+        {"kind": "mslr", "loss": "published"},
+        "public reimplementations follow the accuracy on test; val here; loss weights (1 here), optimiser and epochs "
+        "unknown",
         reads_val=True,
     ),
     "agm": Listed(
@@ -59,7 +67,7 @@ TABLE: dict[str, Listed] = {
         "rate / 10 every 30 stages; the public command for CREMA-D starts from pretrained unimodal encoders, here not",
     ),
     "mmpareto": Listed({"kind": "mmpareto", "loss": "published"}, "SGD 0.002, momentum 0.9, batch 64, 50 epochs"),
-    "smv": Listed({"kind": "smv", "loss": "published"}, "Adam 0.00005, batch 64, 60 epochs, decay at 30"),
+    "smv": Listed({"kind": "smv", "loss": "published"}, "Adam 0.00005, batch 64, 60 epochs, decay at 30", hides=True),
     "mla": Listed({"kind": "mla"}, "SGD 0.001, 100 epochs, decay at 70"),
     "amss": Listed(
         {"kind": "amss", "loss": "published"},
@@ -83,7 +91,7 @@ def table_parameters(name: str, protocol: str) -> Tree:
     trained = [method for method in TABLE if method in dataset.accuracy and not left_out(dataset, protocol, method)]
     schedulers = [s for s in ("uniform", "random-ranking", "bss-h", "bss-l") if s in tree["schedule"]["schedulers"]]
     more: Tree = {
-        "strategies": {method: merge(TABLE[method].strategy, dataset.options.get(method, {})) for method in trained},
+        "strategies": {method: merge(TABLE[method].strategy, options_of(dataset, method)) for method in trained},
         "combinations": [*schedulers, *(f"uniform+{method}" for method in trained)],
     }
     if protocol == "published" and CONCAT in trained:
@@ -96,6 +104,7 @@ def table_notes(name: str, protocol: str) -> list[str]:
     dataset = find_dataset(name, "--table")
     lines = [
         "The paper's table: test accuracies in %, at the best test epoch. All rows train here with BSS's settings.",
+        "bss-h and bss-l predict as network.prediction says, the others as their methods do: most by the fused head.",
         "The paper does not say which of the other methods' numbers are reruns with these. What is known of theirs:",
     ]
     for method in ("bss-h", "bss-l"):
@@ -104,16 +113,34 @@ def table_notes(name: str, protocol: str) -> list[str]:
         if method not in dataset.accuracy:
             lines.append(f"  {method}: no number for this dataset")
             continue
-        own = ", ".join(f"{key}: {value}" for key, value in dataset.options.get(method, {}).items())
+        own = ", ".join(f"{key}: {value}" for key, value in options_of(dataset, method).items())
         text = f"{listed.settings}; here with {own}" if own else listed.settings
         if left_out(dataset, protocol, method):
             text = "not trained in this protocol: it adapts on val, which the published splits do not have"
         lines.append(f"  uniform+{method} {dataset.accuracy[method]:.2f}: {text}")
+    for modality in signed(dataset):
+        lines += [
+            f"The features of {modality} can be negative, so zero does not say that it is absent: smv puts their mean",
+            "there, its authors zero. The shares of ogm, agm and amss are terms of a sum with fusion by concatenation,",
+            "as in the authors' code, and put nothing in the place of the others.",
+        ]
     lines += [
         "The table's fusions are networks of their own: network.fusion.kind film (Affine), channel-exchange (Channel),",
         "ml-lstm, sum and weighted-sum (Weight), each in a params.yaml of its own.",
     ]
     return lines
+
+
+def options_of(dataset: Dataset, method: str) -> Tree:
+    """Return what `method` has for the dataset: what its authors set, and `absent: mean` if zero is no sign of it."""
+    absent: Tree = {"absent": "mean"} if TABLE[method].hides and signed(dataset) else {}
+    return absent | dataset.options.get(method, {})
+
+
+def signed(dataset: Dataset) -> list[str]:
+    """Return the modalities whose features may be negative."""
+    encoders = dataset.preset["network"]["encoders"].items()
+    return [name for name, one in encoders if one["kind"] in SIGNED and one.get("features") is None]
 
 
 def left_out(dataset: Dataset, protocol: str, method: str) -> bool:

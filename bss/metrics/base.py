@@ -218,7 +218,6 @@ class ImbalanceMetric(EpochMetric[Imbalance]):
     optional: bool = True
     dvc: bool = False
     plotted: bool = False
-    mlflow: bool = False
 
     @property
     def in_every_epoch(self) -> bool:

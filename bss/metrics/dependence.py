@@ -22,7 +22,6 @@ METRIC = ImbalanceMetric(
     label="dependence on {modality}",
     unit="",
     compute=_compute,
-    mlflow=True,
     order=220,
     reading=Reading(
         "dependence",

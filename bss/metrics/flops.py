@@ -14,5 +14,4 @@ METRIC = TrainingMetric.recorded(
     optional=True,
     order=105,
     dvc=False,
-    mlflow=False,
 )

@@ -9,4 +9,5 @@ METRIC = ImbalanceMetric(
     unit="",
     compute=lambda imbalance: imbalance.watched.loss,
     order=250,
+    mlflow=False,
 )

@@ -10,7 +10,6 @@ METRIC = ContributionMetric(
     better="lower",
     compute=lambda contributed: {name: float((phi <= 0).mean()) for name, phi in contributed.contributions.items()},
     order=320,
-    mlflow=False,
     applies=few,
     reading=Reading(
         "idle samples",

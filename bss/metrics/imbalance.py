@@ -15,7 +15,6 @@ METRIC = ImbalanceMetric(
     history="imbalance/contributions_apart",
     label="contributions apart",
     compute=_compute,
-    mlflow=True,
     order=215,
     applies=few,
     reading=Reading(

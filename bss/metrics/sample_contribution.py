@@ -10,7 +10,6 @@ METRIC = ContributionMetric(
     unit="",
     compute=lambda contributed: {name: float(phi.mean()) for name, phi in contributed.contributions.items()},
     order=310,
-    mlflow=False,
     applies=few,
     reading=Reading(
         "contribution per sample",

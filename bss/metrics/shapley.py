@@ -30,7 +30,6 @@ METRIC = ImbalanceMetric(
     name="shapley_{modality}",
     label="contribution of {modality}",
     compute=contributions,
-    mlflow=True,
     order=210,
     applies=few,
     reading=Reading(

@@ -9,4 +9,5 @@ METRIC = ImbalanceMetric(
     unit="",
     compute=lambda imbalance: imbalance.train.loss,
     order=260,
+    mlflow=False,
 )

@@ -79,7 +79,7 @@ def operations_text(comparison: Comparison, name: str) -> str:
 
 
 def front_names(comparison: Comparison, times: dict[str, float]) -> dict[str, list[str]]:
-    """Return the combinations on the fronts of operations and of seconds, in the order of the numbers in `cost_plot`."""
+    """Return the combinations on the fronts of operations and seconds, in the order of the numbers in `cost_plot`."""
     names = list(comparison["matrix"]["cells"])
     accuracy = [comparison["schedulers"][name]["test_acc"]["mean"] for name in names]
     return {

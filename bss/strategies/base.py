@@ -255,7 +255,7 @@ class Method(Strategy):
     """A published method, trained with its own loss weights or with those of params.yaml."""
 
     loss: Literal["product", "published"] = "product"
-    """product: the weights of network.loss_weights; published: those of the paper."""
+    """product: the weights of network.loss_weights; published: those of the paper, predicting by the fused logits."""
 
     published: ClassVar[tuple[float | None, float | None]] = (1.0, None)
     """The paper's weights of the fused cross-entropy and of each head's."""
@@ -266,3 +266,7 @@ class Method(Strategy):
             return super().weights(setting)
         fused, unimodal = self.published
         return Weights(fused, {} if unimodal is None else dict.fromkeys(setting.modalities, unimodal))
+
+    def prediction(self, setting: Setting) -> Prediction | None:
+        """Return the fused logits, which the papers score, if `loss` is published."""
+        return "fused" if self.loss == "published" else super().prediction(setting)

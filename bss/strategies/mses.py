@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Strategy
+from bss.strategies.base import Method
 from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 
 @dataclass(frozen=True)
-class Mses(Strategy):
+class Mses(Method):
     """Early stopping per modality: its encoder and head are frozen at their best weights when its val loss rises."""
 
     kind: Literal["mses"] = "mses"
@@ -25,6 +25,7 @@ class Mses(Strategy):
     smoothing: float = 0.6
     """Weight of the smoothed loss so far against the new one, in [0, 1)."""
 
+    published: ClassVar = (1.0, 1.0)
     splits: ClassVar[tuple[Split, ...]] = ("val",)
 
     def __post_init__(self) -> None:

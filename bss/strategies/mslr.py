@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Strategy
+from bss.strategies.base import Method
 from bss.strategies.hooks import FIRST, Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 REMEMBERED = 5
@@ -17,7 +17,7 @@ REMEMBERED = 5
 
 
 @dataclass(frozen=True)
-class Mslr(Strategy):
+class Mslr(Method):
     """Each modality's encoder and head have a learning rate of their own, by the optimiser's parameter groups."""
 
     kind: Literal["mslr"] = "mslr"
@@ -29,6 +29,7 @@ class Mslr(Strategy):
     coefficients: dict[str, float] = field(default_factory=dict)
     """Factor of train.optimiser.learning_rate by modality; 1 if left out. The paper tunes them on unimodal runs."""
 
+    published: ClassVar = (1.0, 1.0)
     splits: ClassVar[tuple[Split, ...]] = ("val",)
 
     def __post_init__(self) -> None:

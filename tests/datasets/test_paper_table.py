@@ -9,6 +9,7 @@ from bss.config import load_config
 from bss.config.combinations import combinations_of, idle_strategies
 from bss.datasets.find import all_datasets
 from bss.datasets.paper_table import TABLE
+from bss.training.start_strategy import config_for
 
 OF_PAPER = [name for name, dataset in all_datasets().items() if dataset.accuracy]
 PUBLISHED = {
@@ -101,3 +102,20 @@ def test_the_baseline_of_the_published_protocol_is_the_papers(printed):
 def test_what_has_no_table_is_refused(arguments, message, capsys):
     assert main(["presets", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", OF_PAPER)
+def test_each_row_predicts_as_its_published_number_does(name, printed):
+    _, config = printed(name, "honest")
+    own = {"etmc": "evidence", "domfn": "surest", "reconboost": "unimodal-heads", "mla": "by-entropy"}
+    found = {name: config_for(strategy, config).network.prediction for name, strategy in config.strategies.items()}
+    assert found == {name: own.get(name, "fused") for name in found}
+
+
+@pytest.mark.parametrize("name", OF_PAPER)
+def test_what_is_absent_has_the_mean_features_of_an_encoder_whose_zero_is_a_value(name, printed):
+    text, config = printed(name, "honest")
+    with_bert = name in ("twitter2015", "sarcasm")
+    assert config.strategies["smv"].absent == ("mean" if with_bert else "zero")
+    assert ("# The features of text can be negative" in text) == with_bert
+    assert ("here with absent: mean" in text) == with_bert

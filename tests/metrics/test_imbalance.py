@@ -17,10 +17,10 @@ from bss.config import config_to_tree
 from bss.data.store import Store
 from bss.files import read_json
 from bss.metrics import fused_accuracy, overfitting, shapley
-from bss.metrics.base import ImbalanceMetric
+from bss.metrics.base import ImbalanceMetric, Metric
 from bss.metrics.find import metrics_of, values_of
 from bss.metrics.inputs import HeadLosses, Imbalance, Task
-from bss.tracking.columns import final_values
+from bss.tracking.columns import final_values, shown_series
 from bss.training.distributed.ranks import ALONE
 from bss.training.final_imbalance import final_imbalance
 from bss.training.flops import EpochFlops
@@ -160,6 +160,14 @@ def test_the_row_of_a_network_whose_heads_have_layers(strategy):
     assert set(final_imbalance(network, data, {"test": read_of(network, data)}, ALONE).contributions) == set(TWO)
 
 
+def test_mlflow_gets_all_that_the_report_shows_of_imbalance():
+    assert [metric.name for metric in metrics_of(Metric) if metric.reading and not metric.mlflow] == []
+    row = values_of(ImbalanceMetric, given([0, 1], audio=of_classes(0, 1), video=of_classes(1, 1)), Task(3, TWO))
+    names = ("shapley", "dependence", "fused_acc", "confidence", "train_confidence", "overfitting", "gradient_norm")
+    shown = {f"imbalance/{key}_{name}" for key in names for name in TWO} | {"imbalance/contributions_apart"}
+    assert set(shown_series({**row, "train/flops": 7, "epoch": 4})) == shown | {"train/flops"}
+
+
 def test_flops_of_a_plain_step_by_hand():
     network, data = make_network(TWO), Toy(TWO)
     # Encoders 5 -> 6 -> 4 (no gradient of the inputs of the first layer), heads 4 -> 3, the fusion head 8 -> 3.
@@ -253,7 +261,7 @@ def test_measuring_changes_no_training_and_fills_its_columns_when_due(history):
     for name, column in contributions.items():
         assert final[f"imbalance/sample_contribution_{name}"] == pytest.approx(column.mean())
         assert final[f"imbalance/idle_{name}"] == pytest.approx((column <= 0).mean())
-    assert set(final_values(measured[2])) - set(final_values(plain[2])) == {key for key in final if "probe" in key}
+    assert set(final_values(measured[2])) - set(final_values(plain[2])) == set(final)
     columns = [column for column in measured[0][0] if column.startswith("imbalance/")]
     assert len(columns) == 1 + 3 * (len(metrics_of(ImbalanceMetric)) - 1)
     for epoch, (row, without) in enumerate(zip(measured[0], plain[0], strict=True)):

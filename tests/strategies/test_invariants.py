@@ -1,5 +1,6 @@
 """What holds for every strategy: each file of bss/strategies has its entries in CASES."""
 
+import contextlib
 import copy
 import functools
 from dataclasses import replace
@@ -7,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from toy import (
     CLASSES,
     EPOCHS,
@@ -24,6 +24,7 @@ from toy import (
     train,
     train_on_ranks,
 )
+from waiting import waiting
 
 from bss.config.fusion import Gated, Sum
 from bss.config.strategies import find_strategies
@@ -68,6 +69,7 @@ from bss.training.head_facts import read_columns
 from bss.training.network_parts import parameter_groups
 from bss.training.steps import make_optimiser, train_epoch
 
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 ALL = (0.0, 1.0)
 CASES = {
     "none": Plain(),
@@ -451,26 +453,75 @@ def test_scores_observe_the_clean_pass(case):
         torch.testing.assert_close(outputs.fused, right.fused, atol=1e-5, rtol=0)
 
 
+@pytest.fixture
+def quiet():
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
 @every
-def test_a_step_waits_for_no_result(case):
-    class Waits(TorchDispatchMode):
-        count = 0
-
-        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-            waiting = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
-            self.count += function in waiting
-            return function(*arguments, **(keywords or {}))
-
-    network, data = network_for(CASES[case], TWO), toy_for(CASES[case], TWO)
+def test_a_step_waits_for_no_result(case, device, quiet):
+    network, data = network_for(CASES[case], TWO).to(device), toy_for(CASES[case], TWO).to(device)
     run = start(CASES[case], network, data=data)
     optimiser = make_optimiser(network, STILL, parameter_groups(network))
+    done = []  # what comes before the first and after the last step may wait
+
+    def follow(step, total=None):
+        done.append(step)
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("error" if step < len(batches) else "default")
+
     for epoch in (0, 1):
         run.begin_epoch(epoch, facts_of(run, {"train": data, "val": data}))
         run.arrange(np.arange(18), lambda measure: read_columns(network, data, measure, run.ranks))
-        with Waits() as waits:
-            batches = np.array_split(run.shown(np.arange(18)), 2)
-            train_epoch(network, optimiser, data, batches, seed=0, epoch=epoch, accumulate=2, strategy=run)
-        assert waits.count == 1  # the loss, when the epoch is over
+        batches = np.array_split(run.shown(np.arange(18)), 2)
+        settings = {"seed": 0, "epoch": epoch, "accumulate": 2, "strategy": run}
+        done.clear()
+        last = len(batches)
+        on_host = waiting(lambda last=last: done and done[-1] < last)
+        with contextlib.nullcontext([]) if device == "cuda" else on_host as found:
+            train_epoch(network, optimiser, data, batches, before_step=follow, after_step=follow, **settings)
+        assert done == [0, 1, 1, 2]
+        assert found == []
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: x[0].item(),
+        lambda x: x.tolist(),
+        lambda x: x.numpy(),
+        np.asarray,
+        lambda x: x.cpu(),
+        lambda x: x.to("cpu"),
+        lambda x: bool(x[0] > 0),
+        lambda x: x[x > 1],
+        lambda x: x.masked_select(x > 1),
+        lambda x: x.unique(),
+        lambda x: x.nonzero(),
+        lambda x: torch.where(x > 1),
+        lambda x: x.__setitem__(x > 1, torch.zeros(2)),
+        lambda x: torch.tensor(1.0, device=x.device),
+        lambda x: x.repeat_interleave(torch.tensor([1, 2, 1])),
+        lambda x: x.multinomial(2),
+        lambda x: torch.equal(x, x),
+    ],
+)
+def test_what_waits_is_found(wait):
+    with waiting() as found:
+        wait(torch.arange(1.0, 4.0))
+    assert found
+
+
+def test_what_does_not_wait_is_not_found():
+    x = torch.arange(1.0, 4.0)
+    with waiting() as found:
+        x[torch.arange(2)] + x[:2].to(torch.float64)
+        x[x > 1] = 0.0
+        torch.full((), 2.0, device=x.device) * x.where(x > 1, 0)
+    assert found == []
 
 
 def test_ranks_average_in_one_message():

@@ -12,6 +12,7 @@ from bss.config.heads import HeadsConfig
 from bss.config.schema import NetworkConfig
 from bss.config.training import SgdConfig, TrainConfig
 from bss.data.store import Modality
+from bss.models.inputs.to_device import moved, onto
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Context, EpochPlan, Facts, Seen, Setting
 from bss.strategies.hooks import PROBED
@@ -58,9 +59,16 @@ class Toy:
     def __len__(self):
         return len(self.labels)
 
+    def to(self, device):
+        """Return the same data on a device."""
+        other = copy.copy(self)
+        other.device = torch.device(device)
+        other.labels, other.inputs = self.labels.to(device), moved(self.inputs, other.device)
+        return other
+
     def batches(self, indices, augmentation=None):
         for index in indices:
-            where = torch.from_numpy(np.asarray(index))
+            where = onto(self.device, np.asarray(index))
             yield {name: x[where] for name, x in self.inputs.items()}, self.labels[where]
 
 
@@ -114,7 +122,7 @@ def start(strategy, network, ranks=ALONE, epochs=EPOCHS, data=None, targets=PLAI
     setting = setting_for(network, epochs)
     strategy.check(setting)
     teachers = teachers_of(network) if strategy.taught else None
-    labels = (Toy(setting.modalities) if data is None else data).labels.numpy()
+    labels = (Toy(setting.modalities) if data is None else data).labels.cpu().numpy()
     return StrategyRun(strategy, setting, network, ranks, 0, teachers, labels, targets)
 
 

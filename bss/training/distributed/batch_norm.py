@@ -26,7 +26,7 @@ class GlobalBatchNorm(_BatchNorm):
         dtype, inputs = inputs.dtype, inputs.float() if inputs.dtype == torch.bfloat16 else inputs
         others = [d for d in range(inputs.dim()) if d != 1]
         shape = [-1 if d == 1 else 1 for d in range(inputs.dim())]
-        count = torch.tensor(float(inputs.numel() // inputs.shape[1]), device=inputs.device)
+        count = torch.full((), float(inputs.numel() // inputs.shape[1]), device=inputs.device)
         torch.distributed.all_reduce(count)
         mean = _sum_over_ranks(inputs.sum(dim=others)) / count
         centred = inputs - mean.view(shape)
