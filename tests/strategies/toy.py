@@ -12,7 +12,7 @@ from bss.config.heads import HeadsConfig
 from bss.config.schema import NetworkConfig
 from bss.config.training import SgdConfig, TrainConfig
 from bss.data.store import Modality
-from bss.models.inputs.to_device import moved, onto
+from bss.models.inputs.to_device import moved, to_device
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Context, EpochPlan, Facts, Seen, Setting
 from bss.strategies.hooks import PROBED
@@ -68,7 +68,7 @@ class Toy:
 
     def batches(self, indices, augmentation=None):
         for index in indices:
-            where = onto(self.device, np.asarray(index))
+            where = to_device(self.device, np.asarray(index))
             yield {name: x[where] for name, x in self.inputs.items()}, self.labels[where]
 
 
