@@ -10,6 +10,8 @@ from bss.report.drawing import INK, PALETTE, colours, legend, mark_series, panel
 
 MARKERS = "osD^vPX<>*"
 """One per scheduler; from the eleventh on they repeat."""
+UNITS = {"operations": "floating-point operations", "seconds": "seconds"}
+"""Of what a training costs: counted operations, which no machine changes, and the time that it took."""
 LOGARITHMIC = 8.0
 """From this ratio of the highest cost to the lowest, the axis is logarithmic."""
 
@@ -30,47 +32,54 @@ def pareto_front(costs: npt.ArrayLike, values: npt.ArrayLike) -> list[int]:
 
 def cost_titles() -> list[str]:
     """Return the titles of `cost_texts`."""
-    return ["scheduler", "strategy", "test accuracy, %", "seconds", "steps", "operations", "on the front"]
+    return ["scheduler", "strategy", "test accuracy, %", "operations", "seconds", "steps", "on the front"]
 
 
 def cost_rows(comparison: Comparison, times: dict[str, float]) -> list[dict[str, Any]]:
     """Return a row per combination: mean accuracy in [0, 1], mean cost of a training, and its fronts.
 
-    The cost is in seconds, steps and floating-point operations, these also as a multiple of the same scheduler's plain
-    training; None if that was not trained.
+    The cost is in floating-point operations, also as a multiple of the same scheduler's plain training (None if that
+    was not trained), in seconds and in steps. The fronts are those of operations and of seconds.
     """
     cells, entries = comparison["matrix"]["cells"], comparison["schedulers"]
-    costs, fronts = _costs(comparison, times), front_names(comparison, times)
+    fronts = front_names(comparison, times)
     return [
         {
-            **{
-                "scheduler": cells[name]["scheduler"],
-                "strategy": cells[name]["strategy"],
-                "test_acc": entries[name]["test_acc"]["mean"],
-            },
-            **{unit: cost[i] for unit, cost in costs.items()},
-            **_operations(comparison, name),
-            **{f"front_{unit}": name in fronts[unit] for unit in costs},
+            "scheduler": cell["scheduler"],
+            "strategy": cell["strategy"],
+            "test_acc": entries[name]["test_acc"]["mean"],
+            "flops": entries[name]["flops"]["mean"],
+            "of_plain": _of_plain(comparison, name),
+            "seconds": times[name],
+            "steps": entries[name]["steps"]["mean"],
+            **{f"front_{unit}": name in names for unit, names in fronts.items()},
         }
-        for i, name in enumerate(cells)
+        for name, cell in cells.items()
     ]
 
 
 def cost_texts(comparison: Comparison, times: dict[str, float]) -> list[list[str]]:
     """Return `cost_rows` as texts."""
+    names = comparison["matrix"]["cells"]
     return [
         [
             *(row["scheduler"], row["strategy"], f"{100 * row['test_acc']:.2f}"),
-            *(f"{row['seconds']:.1f}", f"{row['steps']:.0f}"),
-            f"{row['flops']:.3g}" + ("" if row["of_plain"] is None else f" (x{row['of_plain']:.2f})"),
-            " and ".join(unit for unit in ("seconds", "steps") if row[f"front_{unit}"]) or "-",
+            *(operations_text(comparison, name), f"{row['seconds']:.1f}", f"{row['steps']:.0f}"),
+            " and ".join(unit for unit in ("operations", "seconds") if row[f"front_{unit}"]) or "-",
         ]
-        for row in cost_rows(comparison, times)
+        for name, row in zip(names, cost_rows(comparison, times), strict=True)
     ]
 
 
+def operations_text(comparison: Comparison, name: str) -> str:
+    """Return the mean operations of a training of a combination, and what multiple of plain training they are."""
+    multiple = _of_plain(comparison, name)
+    text = f"{comparison['schedulers'][name]['flops']['mean']:.3g}"
+    return text if multiple is None else f"{text} (x{multiple:.2f})"
+
+
 def front_names(comparison: Comparison, times: dict[str, float]) -> dict[str, list[str]]:
-    """Return the combinations on the front of seconds and of steps, in the order of their numbers in `cost_plot`."""
+    """Return the combinations on the fronts of operations and of seconds, in the order of `cost_plot`."""
     names = list(comparison["matrix"]["cells"])
     accuracy = [comparison["schedulers"][name]["test_acc"]["mean"] for name in names]
     return {
@@ -80,12 +89,14 @@ def front_names(comparison: Comparison, times: dict[str, float]) -> dict[str, li
 
 
 def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
-    """Plot mean test accuracy against seconds and against steps; the points of each Pareto front are numbered."""
+    """Plot mean test accuracy against operations and against seconds; the points of each Pareto front are numbered."""
     matrix = comparison["matrix"]
     palette = colours(matrix["strategies"])
     names = list(matrix["cells"])
     accuracy = [100 * comparison["schedulers"][name]["test_acc"]["mean"] for name in names]
-    label = "Test accuracy of each scheduler with each strategy against what a training costs, in seconds and in steps"
+    label = (
+        "Test accuracy of each scheduler with each strategy against what a training costs, in operations and seconds"
+    )
     with panels(10.5, 4.6, label, 1, 2) as (drawn, finish):
         for axes, (unit, cost) in zip(drawn, _costs(comparison, times).items(), strict=True):
             front = pareto_front(cost, accuracy)
@@ -108,7 +119,7 @@ def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
                     str(place), (cost[i], accuracy[i]), (-3, 7), textcoords="offset points", fontweight="bold"
                 )
             axes.margins(x=0.1, y=0.12)
-            axes.set_xlabel(f"{unit} per training")
+            axes.set_xlabel(f"{UNITS[unit]} per training")
             if max(cost) > LOGARITHMIC * min(cost):
                 axes.set_xscale("log")
         drawn[0].set_ylabel("test accuracy, %")
@@ -123,15 +134,17 @@ def cost_plot(comparison: Comparison, times: dict[str, float]) -> str:
         return finish()
 
 
-def _operations(comparison: Comparison, name: str) -> dict[str, float | None]:
+def _of_plain(comparison: Comparison, name: str) -> float | None:
     entries, plain = comparison["schedulers"], comparison["matrix"]["cells"][name]["scheduler"]
-    flops = entries[name]["flops"]["mean"]
-    return {"flops": flops, "of_plain": flops / entries[plain]["flops"]["mean"] if plain in entries else None}
+    if plain not in entries:
+        return None
+    multiple: float = entries[name]["flops"]["mean"] / entries[plain]["flops"]["mean"]
+    return multiple
 
 
 def _costs(comparison: Comparison, times: dict[str, float]) -> dict[str, list[float]]:
     names = list(comparison["matrix"]["cells"])
     return {
+        "operations": [comparison["schedulers"][name]["flops"]["mean"] for name in names],
         "seconds": [times[name] for name in names],
-        "steps": [comparison["schedulers"][name]["steps"]["mean"] for name in names],
     }

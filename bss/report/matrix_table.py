@@ -5,6 +5,7 @@ from typing import Any
 
 from bss.config.combinations import Combination
 from bss.report.comparison import Comparison
+from bss.report.cost import operations_text
 from bss.report.difference_table import number
 from bss.report.factorial import EFFECTS, Effect
 from bss.report.families import FEWEST_SEEDS
@@ -45,7 +46,7 @@ def matrix_rows(comparison: Comparison, times: dict[str, float]) -> list[tuple[s
         return Cell(
             f"{100 * test['mean']:.2f} ± {100 * test['sd']:.2f}",
             [(effect, _line(effects[effect]), _clear(effects[effect])) for effect in EFFECTS if effect in effects],
-            f"{times[name]:.1f} s, {entry['steps']['mean']:.0f} steps",
+            f"{operations_text(comparison, name)} operations, {times[name]:.1f} s",
             (test["mean"] - low) / span,
         )
 

@@ -173,7 +173,7 @@ def test_a_strategy_is_tested_against_as_much_plain_training():
     assert matrix_findings(comparison)[-1] == (
         "Strategy, against plain training at equal compute with the same scheduler: 1 within 1 point."
     )
-    assert [texts[-2] for texts in cost_texts(comparison, dict.fromkeys(rows, 1.0))] == [
+    assert [texts[3] for texts in cost_texts(comparison, dict.fromkeys(rows, 1.0))] == [
         "1e+11 (x1.00)",
         "1.85e+11 (x1.85)",
         "1.86e+11 (x1.86)",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made import compared
 from rich.console import Console
 
-from bss.report.cost import cost_plot, cost_rows, cost_texts, pareto_front
+from bss.report.cost import cost_plot, cost_rows, cost_texts, front_names, pareto_front
 from bss.report.markdown import markdown_comparison, markdown_matrix, markdown_verdict
 from bss.report.matrix_table import compact_rows, effect_rows, effect_texts, matrix_findings, matrix_rows
 from bss.report.terminal import print_comparison
@@ -42,7 +42,7 @@ def test_cells_have_the_effects_that_can_be_computed(comparison):
         ("interaction", "+3.00", True),
     ]
     assert re.fullmatch(r"\+4\.00 \[\+\d\.\d\d, \+4\.\d\d\] \*, p 0\.008", both.lines[0][1])
-    assert both.cost == "1.5 s, 14 steps"
+    assert both.cost == "1.4e+10 (x1.56) operations, 1.5 s"
     assert (rows["bss-l"][0].height, both.height) == (0, 1)
     assert rows["bss-l"][1] is None
     assert rows["uniform"][0].lines == []
@@ -157,11 +157,26 @@ def test_costs_and_fronts(comparison):
     assert {name for name, row in rows.items() if row["front_seconds"]} == {
         *("bss-l+none", "uniform+none", "bss-h+none", "uniform+ogm", "bss-h+ogm")
     }
-    assert {name for name, row in rows.items() if row["front_steps"]} == {"bss-h+none", "bss-h+ogm"}
+    assert {name for name, row in rows.items() if row["front_operations"]} == {"bss-h+none", "bss-h+ogm"}
     assert [text[-1] for text in cost_texts(comparison, times)] == [
-        *("seconds", "seconds and steps", "seconds", "seconds", "seconds and steps")
+        *("seconds", "operations and seconds", "seconds", "seconds", "operations and seconds")
     ]
     svg = cost_plot(comparison, times)
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert {"seconds per training", "steps per training", "test accuracy, %", "none", "ogm", "bss-l"} <= set(texts)
+    assert {"floating-point operations per training", "seconds per training", "test accuracy, %"} <= set(texts)
+    assert {"none", "ogm", "bss-l"} <= set(texts)
     assert texts.count("1") >= 2  # the front is numbered in both
+
+
+def test_the_front_is_of_operations_where_steps_differ_in_them():
+    rows = {"uniform": BASE, "uniform+ogm": BASE + 2, "uniform+mla": BASE + 2}
+    comparison = compared(rows, {"uniform": 10, "uniform+ogm": 30, "uniform+mla": 20})
+    for entry in comparison["schedulers"].values():
+        entry["steps"] = {"mean": 10.0, "sd": 0.0}  # as many, of which some cost two or three times as much
+    times = dict.fromkeys(rows, 1.0)
+    assert front_names(comparison, times)["operations"] == ["uniform", "uniform+mla"]
+    assert [(row["flops"], row["of_plain"]) for row in cost_rows(comparison, times)] == [
+        (1e10, 1),
+        (3e10, 3),
+        (2e10, 2),
+    ]
