@@ -12,7 +12,7 @@ from typing import Any
 from bss.config.strategies import find_strategies
 from bss.init.strategy_facts import FACTS
 from bss.init.templates import render
-from bss.strategies import Strategy
+from bss.strategies import Method, Strategy
 
 CITED = re.compile(r"(?P<name>.+?) \((?P<source>.+)\)(?P<rest>.*)", flags=re.S)
 """The first line of a strategy's file: its name, where it was published, and what part of it this is."""
@@ -69,7 +69,8 @@ def _read(strategy: type[Strategy]) -> list[str]:
 
 
 def _overrides(strategy: type[Strategy], hook: str) -> bool:
-    return getattr(strategy, hook, None) is not getattr(Strategy, hook, None)
+    """Return whether a strategy has a hook of its own, not that of all strategies or of all published methods."""
+    return all(getattr(strategy, hook, None) is not getattr(base, hook, None) for base in (Strategy, Method))
 
 
 def _default(field: Field[Any]) -> str:
