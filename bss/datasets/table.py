@@ -30,7 +30,7 @@ TABLE: dict[str, Listed] = {
     CONCAT: Listed({"kind": "weights", "fused": 1.0, "unimodal": 0.0}, "the fused loss alone, the paper's Concat"),
     "etmc": Listed({"kind": "etmc"}, "annealing over 10 to 50 epochs, by copy of the code; training unknown"),
     "mses": Listed(
-        {"kind": "mses"},
+        {"kind": "mses", "loss": "published"},
         "a reimplementation waits for 80 of 100 epochs, for the loss on test; 5 epochs and val here; optimiser unknown",
         reads_val=True,
     ),
@@ -45,7 +45,7 @@ TABLE: dict[str, Listed] = {
         "SGD 0.001, 100 epochs, decay at 70; alpha 0.8 on CREMA-D, 0.1 to 0.3 elsewhere",
     ),
     "mslr": Listed(
-        {"kind": "mslr"},
+        {"kind": "mslr", "loss": "published"},
         "public reimplementations follow the accuracy on test; val here; optimiser and epochs unknown",
         reads_val=True,
     ),

@@ -136,12 +136,18 @@ FACTS: dict[str, Facts] = {
             "public reimplementations judge by the test loss, roll back the whole network, and scale gradients "
             "by 0; here "
             "val decides, and only the modality that stops is restored and frozen",
+            "the authors published no code: `loss: published` weighs the fused and every unimodal loss 1, because the "
+            "heads that it follows must learn",
         ),
     ),
     "mslr": Facts(
         "1, and an evaluation of val per epoch if dynamic",
         ("65.46 / 65.91 (table of the BSS paper)",),
-        ("public reimplementations scale gradients by the test accuracy; here learning rates follow val",),
+        (
+            "public reimplementations scale gradients by the test accuracy; here learning rates follow val",
+            "the paper sums the heads' logits and trains on that sum alone (`loss: published`); `loss: product` keeps "
+            "the fusion head and the configured loss",
+        ),
     ),
     "pmr": Facts(
         "1, and an evaluation of train per epoch for `prototypes: pass`",
@@ -161,6 +167,8 @@ FACTS: dict[str, Facts] = {
             "public code sets gradients to zero, so that momentum and weight decay still move the weights, and "
             "decides per "
             "batch by unimodal teachers; here encoders are frozen, and heads decide once",
+            "the ablation trains the fused loss alone (`loss: published`), which leaves no heads to decide: it needs "
+            "an `order`, such as that of unimodal trainings",
         ),
     ),
     "dgl": Facts(

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Strategy
+from bss.strategies.base import Method
 from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 
 @dataclass(frozen=True)
-class Mses(Strategy):
+class Mses(Method):
     """Early stopping per modality: its encoder and head are frozen at their best weights when its val loss rises."""
 
     kind: Literal["mses"] = "mses"
@@ -26,6 +26,7 @@ class Mses(Strategy):
     """Weight of the smoothed loss so far against the new one, in [0, 1)."""
 
     splits: ClassVar[tuple[Split, ...]] = ("val",)
+    published: ClassVar = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
