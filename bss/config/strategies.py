@@ -71,8 +71,8 @@ def check_strategies(config: "Config", trained: Collection[str]) -> None:
         if strategy.needs_heads and not strategy.trains_heads(setting):
             raise ValueError(
                 f"strategies.{name}: `{strategy.kind}` needs unimodal heads that are trained, and its loss does not "
-                "train them: what they say would be noise. Set network.loss_weights.unimodal above 0, or a `loss` or "
-                "`source` of the strategy that trains or does not read them."
+                "train them: what they say would be noise. Set network.loss_weights.unimodal above 0, or a `loss`, "
+                "`source` or `order` of the strategy that trains or does not read them."
             )
         onset = strategy.onset(setting)
         if onset.epoch == math.inf:

@@ -37,8 +37,7 @@ TABLE: dict[str, Listed] = {
     "etmc": Listed({"kind": "etmc"}, "annealing over 10 to 50 epochs, by copy of the code; training unknown"),
     "mses": Listed(
         {"kind": "mses", "loss": "published"},
-        "a reimplementation waits for 80 of 100 epochs, for the loss on test; 5 epochs and val here; loss weights (1 "
-        "here) and optimiser unknown",
+        "a reimplementation waits for 80 of 100 epochs, for the loss on test; 5 epochs and val here; optimiser unknown",
         reads_val=True,
     ),
     "g-blending": Listed(
@@ -53,8 +52,7 @@ TABLE: dict[str, Listed] = {
     ),
     "mslr": Listed(
         {"kind": "mslr", "loss": "published"},
-        "public reimplementations follow the accuracy on test; val here; loss weights (1 here), optimiser and epochs "
-        "unknown",
+        "public reimplementations follow the accuracy on test; val here; optimiser and epochs unknown",
         reads_val=True,
     ),
     "agm": Listed(

@@ -88,7 +88,10 @@ FACTS: dict[str, Facts] = {
             f"71.59 / 66.62 / 49.06 ({BB}, with the sign reversed)",
             f"57.42 ({REPLICATION})",
         ),
-        ("public code zeroes inputs; here features are zeroed, which costs no pass of an encoder",),
+        (
+            "public code zeroes inputs, which costs a pass of the encoders per part of the modalities; here features "
+            "are zeroed, which costs none, and there is no other option",
+        ),
         modalities="any; 2 to 5 for a fusion that is not additive",
         measured=MATRIX,
         changes="gradients",
@@ -102,6 +105,7 @@ FACTS: dict[str, Facts] = {
             "the mask of the classifier is computed but not applied in the audio-visual script; here encoders "
             "alone are "
             "masked",
+            "the mask is that of linear and convolutional layers: the batch normalisation behind a masked unit learns",
         ),
         measured=MATRIX,
         changes="gradients",
@@ -126,7 +130,8 @@ FACTS: dict[str, Facts] = {
         "1, and one step more per epoch for `schedule: learned`",
         (f"83.62 / 72.53 / 52.74 ({BEST_TEST})", f"70.02 / 66.37 / 47.45 ({BB})", f"64.02 / 64.88 ({RERUN})"),
         (
-            "public code swaps the arguments of its divergence (`divergence: code`) and has no contrastive term",
+            "public code swaps the arguments of its divergence (`divergence: code`) and aligns by that alone; so does "
+            "this: the paper's contrastive alignment is not here",
             "its curve is a polynomial fitted to an earlier run (`schedule: fitted`)",
             "its learned weight follows a mean over one parameter tensor, on a batch of train named val; here "
             "(`schedule: learned`) the derivative of the loss on a batch of val, over all parameters",
@@ -153,13 +158,19 @@ FACTS: dict[str, Facts] = {
             "public reimplementations judge by the test loss, roll back the whole network, and scale gradients "
             "by 0; here "
             "val decides, and only the modality that stops is restored and frozen",
+            "the authors published no code: `loss: published` weighs the fused and every unimodal loss 1, because the "
+            "heads that it follows must learn",
         ),
         changes="frozen encoders and heads, at their best weights",
     ),
     "mslr": Facts(
         "1, and an evaluation of val per epoch if dynamic",
         ("65.46 / 65.91 (table of the BSS paper)",),
-        ("public reimplementations scale gradients by the test accuracy; here learning rates follow val",),
+        (
+            "public reimplementations scale gradients by the test accuracy; here learning rates follow val",
+            "the paper sums the heads' logits and trains on that sum alone (`loss: published`); `loss: product` keeps "
+            "the fusion head and the configured loss",
+        ),
         changes="learning rates",
     ),
     "pmr": Facts(
@@ -168,6 +179,7 @@ FACTS: dict[str, Facts] = {
         (
             "public code takes the prototypes from a pass over the first tenth of the batches, in which a class may be "
             "missing; here from the training features of an epoch, or from a pass over all of train",
+            "the paper's factor of a modality is how far it is behind, cut to [0, 1], as here; public code has 1 or 0",
             "the entropy term of the paper is off, as in public code (`entropy`)",
             "for more than two modalities the entropy term slows the best one, as far as the last one is behind",
         ),
@@ -181,6 +193,8 @@ FACTS: dict[str, Facts] = {
             "public code sets gradients to zero, so that momentum and weight decay still move the weights, and "
             "decides per "
             "batch by unimodal teachers; here encoders are frozen, and heads decide once",
+            "the ablation trains the fused loss alone (`loss: published`), which leaves no heads to decide: it needs "
+            "an `order`, such as that of unimodal trainings",
         ),
         changes="frozen encoders",
     ),
@@ -272,13 +286,22 @@ FACTS: dict[str, Facts] = {
     "reconboost": Facts(
         "1 to 1.5, and with `teachers: pretrained` the training of the teachers",
         ("74.84 / 70.85 / 50.97 (table of the BSS paper)", f"74.01 / 68.38 / 47.27 ({BB})"),
-        ("the reconcilement term of public code has no gradient",),
+        (
+            "the reconcilement term of public code has no gradient",
+            "the authors share a head of two layers between the modalities (`network.heads: {shared: true, hidden: "
+            "256}`); by default each has its own here, of one layer",
+            "the authors divide the learning rate by 10 every 30 stages; here it follows `train.decay`",
+        ),
         changes="loss; updates of a batch; momentum",
     ),
     "aug": Facts(
         "1, and small heads",
         (f"85.15 / 72.63 / 53.01 ({BEST_TEST})",),
-        ("public code creates its optimiser before the new branches, which so never train",),
+        (
+            "public code creates its optimiser before the new branches, which so never train (`train_new: false`)",
+            "public code weighs audio 0.4 and video 0.6 in the prediction, by default of its command; here the heads "
+            "are summed",
+        ),
         changes="heads; loss; updates of a batch",
     ),
     "umt": Facts("1.33, and the training of the teachers", (f"67.47 / 68.60 / 51.58 ({BB})",), changes="loss"),
@@ -291,7 +314,11 @@ FACTS: dict[str, Facts] = {
     "cml": Facts(
         "1, and small heads",
         (f"69.18 / 67.56 / 50.50 ({BB})",),
-        ("BalanceBenchmark takes the sum over a batch, in which falls cancel rises (`over: batch`)",),
+        (
+            "BalanceBenchmark takes the sum over a batch, in which falls cancel rises (`over: batch`)",
+            "the paper sums over the pairs of a subset and one without one of its modalities; here it is their mean, "
+            "so `strength` has to be twice the paper's for two modalities, and nine times for three",
+        ),
         changes="loss",
     ),
     "etmc": Facts(
@@ -316,6 +343,10 @@ FACTS: dict[str, Facts] = {
         (
             "the threshold is 0.04 in the paper and 0.05 in the public code, where the trace of one modality decides "
             "for all",
+            "the authors' unimodal losses go through halves of the shared fusion head; with `loss: published` they are "
+            "here those of the unimodal heads, with the same weights of 1",
+            "the pull takes the mean gap of confidence; public code the sum over the batch, whose tanh is nearly 1",
+            "the fusion head is not held; public code holds each half of it, half as strongly",
         ),
         changes="gradients",
     ),

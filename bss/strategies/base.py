@@ -268,5 +268,6 @@ class Method(Strategy):
         return Weights(fused, {} if unimodal is None else dict.fromkeys(setting.modalities, unimodal))
 
     def prediction(self, setting: Setting) -> Prediction | None:
-        """Return the fused logits, which the papers score, if `loss` is published."""
-        return "fused" if self.loss == "published" else super().prediction(setting)
+        """Return the fused logits, which the papers score, if `loss` is published and trains them."""
+        trained = self.loss == "published" and self.published[0] is not None
+        return "fused" if trained else super().prediction(setting)

@@ -25,8 +25,8 @@ class Mses(Method):
     smoothing: float = 0.6
     """Weight of the smoothed loss so far against the new one, in [0, 1)."""
 
-    published: ClassVar = (1.0, 1.0)
     splits: ClassVar[tuple[Split, ...]] = ("val",)
+    published: ClassVar = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         """Check the ranges."""

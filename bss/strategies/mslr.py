@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import FIRST, Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
+from bss.strategies.hooks import (
+    FIRST,
+    Context,
+    EpochPlan,
+    Facts,
+    Group,
+    Objective,
+    Onset,
+    Seen,
+    Setting,
+    Split,
+    State,
+    Weights,
+)
+from bss.strategies.losses import weighted_loss
 
 REMEMBERED = 5
 """Accuracies that the current one is compared with."""
@@ -18,10 +32,15 @@ REMEMBERED = 5
 
 @dataclass(frozen=True)
 class Mslr(Method):
-    """Each modality's encoder and head have a learning rate of their own, by the optimiser's parameter groups."""
+    """Each modality's encoder and head have a learning rate of their own, by the optimiser's parameter groups.
+
+    With `loss: published` it is the paper's additive late fusion: the loss is that of the heads' summed logits, and the
+    fusion head is not trained.
+    """
 
     kind: Literal["mslr"] = "mslr"
     control = "weights.encoder_gradients=1.5"
+    weighted = True
     steady = True
     mode: Literal["keep", "smooth", "dynamic"] = "dynamic"
     """keep: the coefficients; smooth: they go to their mean, linearly over the epochs; dynamic: times the val accuracy
@@ -29,8 +48,8 @@ class Mslr(Method):
     coefficients: dict[str, float] = field(default_factory=dict)
     """Factor of train.optimiser.learning_rate by modality; 1 if left out. The paper tunes them on unimodal runs."""
 
-    published: ClassVar = (1.0, 1.0)
     splits: ClassVar[tuple[Split, ...]] = ("val",)
+    published: ClassVar = (None, 1.0)
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -79,6 +98,13 @@ class Mslr(Method):
                 rates[name] *= ratio_to_mean(accuracy, earlier)
                 context.state["accuracies"][name] = [*earlier, accuracy][-REMEMBERED:]
         return EpochPlan(rates=rates)
+
+    def objectives(self, context: Context, seen: Seen) -> list[Objective]:
+        """Return the loss, as published that of the summed logits."""
+        if self.loss == "product":
+            return super().objectives(context, seen)
+        summed = torch.stack(list(seen.logits.values())).sum(dim=0)
+        return [Objective(weighted_loss(replace(seen, fused=summed), Weights(1.0, {})))]
 
 
 def ratio_to_mean(accuracy: float, earlier: list[float]) -> float:

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Strategy
+from bss.strategies.base import Method
 from bss.strategies.hooks import Context, EpochPlan, Facts, Group, Onset, Setting, Split, State
 
 
 @dataclass(frozen=True)
-class Smp(Strategy):
+class Smp(Method):
     """The weakest modality's encoder trains alone at first, then the next weakest joins it, in the end all train.
 
     Encoders that wait are frozen: no gradient, no momentum, no batch statistics.
@@ -24,7 +24,7 @@ class Smp(Strategy):
     steady = True
     order: tuple[str, ...] | None = None
     """All modalities, weakest first; null: by the mean probability of the label in their heads on train, after
-    `warm_up` epochs in which all train."""
+    `warm_up` epochs in which all train. `loss: published` trains no heads, so that it needs an order."""
     warm_up: int = 3
     """Used if `order` is null, at least 1."""
     until: tuple[float, ...] | None = None
@@ -32,6 +32,7 @@ class Smp(Strategy):
     epochs, as the authors do with two."""
 
     splits: ClassVar[tuple[Split, ...]] = ("train",)
+    published: ClassVar = (1.0, None)
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -91,6 +91,7 @@ CASES = {
     "g-blending": GBlending(every=1),
     "g-blending by probes": GBlending(every=2, probe="train", probe_epochs=1),
     "mslr": Mslr(),
+    "mslr published": Mslr(loss="published"),
     "mslr smooth": Mslr(mode="smooth", coefficients={"audio": 0.5}),
     "mses": Mses(patience=1, smoothing=0.0),
     "smp": Smp(warm_up=1),

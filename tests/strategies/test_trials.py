@@ -177,6 +177,7 @@ def test_so_are_encoders_of_different_widths_by_one_that_compares_their_features
         ({"kind": "mlb", "loss": "published", "source": "heads"}, {}, None),
         ({"kind": "ogm", "loss": "published", "source": "heads"}, {}, "`ogm` needs unimodal heads that are trained"),
         ({"kind": "smp", "order": ["audio"]}, {}, "`order` must be null or all of"),
+        ({"kind": "smp", "loss": "published"}, {}, "`smp` needs unimodal heads that are trained"),
         ({"kind": "weights", "fused": 0.0, "unimodal": 0.0}, {}, "`fused` must be above 0 where unimodal is 0"),
         ({"kind": "mla", "order": ["audio"]}, {}, "`order` must be null or all of"),
         ({"kind": "reconboost", "own": 1.0, "others": 2.0}, {}, "`own` must be above 0 and at least `others`"),
@@ -233,7 +234,8 @@ def test_a_strategy_that_reads_heads_is_refused_where_their_loss_has_weight_0(tr
     [
         *({"kind": kind, "loss": "published"} for kind in ("mlb", "mbsd", "midas", "remix", "mmpareto", "g-blending")),
         *({"kind": kind} for kind in ("lfm", "mla", "etmc", "domfn", "dgl", "pmr", "ogm", "g2d")),
-        {"kind": "smp", "order": ["image", "audio", "vector"]},
+        {"kind": "smp", "order": ["image", "audio", "vector"], "loss": "published"},
+        *({"kind": kind, "loss": "published"} for kind in ("mses", "mslr")),
         {"kind": "mslr", "mode": "smooth", "coefficients": {"audio": 2.0}},
         {"kind": "g-blending", "probe": "train"},
         {"kind": "weights", "unimodal": 0.5},

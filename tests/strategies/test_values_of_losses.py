@@ -14,6 +14,7 @@ from bss.strategies.draw import Draw
 from bss.strategies.lfm import Lfm, divergence
 from bss.strategies.mbsd import difference_of_sureness, distillation
 from bss.strategies.modality_dropout import ModalityDropout
+from bss.strategies.mslr import Mslr
 from bss.strategies.pmr import closeness
 from bss.strategies.weights import Weighted
 
@@ -161,6 +162,21 @@ def test_mbsd():
     ignored = torch.tensor([[False, False, True]])
     assert float(distillation(logits, label, ignored)) == pytest.approx(0.3 * (distance + divergence), abs=1e-6)
     assert float(distillation(logits, label, torch.tensor([[False, True, True]]))) == 0
+
+
+def test_mslr_as_published_trains_on_the_summed_logits_alone():
+    network, data = make_network(TWO), Toy(TWO)
+    seen, strategy = seen_of(network, data), Mslr(loss="published")
+    context = context_of(strategy, network)
+    (objective,) = strategy.objectives(context, seen)
+    summed = seen.logits["audio"] + seen.logits["video"]
+    assert torch.equal(objective.loss, F.cross_entropy(summed, seen.labels, reduction="none"))
+    smoothed = strategy.objectives(context, replace(seen, label_smoothing=0.1))[0].loss
+    assert torch.equal(smoothed, F.cross_entropy(summed, seen.labels, reduction="none", label_smoothing=0.1))
+    assert strategy.prediction(context.setting) == "unimodal-heads"
+    before = {name: value.clone() for name, value in network.fusion.state_dict().items()}
+    train(strategy, network, data, epochs=1)
+    assert all(torch.equal(value, before[name]) for name, value in network.fusion.state_dict().items())
 
 
 def test_the_fused_loss_alone_leaves_the_heads_as_they_are():
