@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,8 @@ from bss.init import command
 from bss.init import estimate as estimating
 from bss.init.estimate import Estimate, duration, estimate
 from bss.init.suggest import suggest, write_new
-from bss.report.controls import missing_controls, trained_controls
+from bss.report.controls import missing_controls
+from bss.report.factorial import factorial_differences
 from bss.report.families import FEWEST_SEEDS
 from bss.stages.prepare import prepare
 from bss.training.trial import train_trial
@@ -37,14 +39,20 @@ def test_it_decides_with_about_forty_trainings(made):
     plain = [row.scheduler for row in rows if row.strategy == "none"]
     assert plain == ["uniform", "random-ranking", "bss-h"]
     assert {config.compare.baseline, config.compare.control} <= set(plain)
-    trained = [row.strategy for row in rows if row.strategy != "none"]
-    assert {"mlb", "mbsd", "midas"} < set(trained)  # a gradient, a loss and a feature-level strategy
-    assert {row.scheduler for row in rows if row.strategy != "none"} == {"uniform"}
-    weights = config.network.loss_weights
-    assert trained_controls(config.strategies, trained, weights) == {"mlb": "gradients-x1-5"}
-    # Those left out are one line away.
-    assert missing_controls(config.strategies, list(config.strategies), weights) == {}
+    trained = [row.name for row in rows if row.strategy != "none"]
+    # A gradient, a loss and a feature-level strategy; the last one and the order in all four combinations.
+    assert trained == ["uniform+mlb", "uniform+mbsd", "uniform+midas", "bss-h+midas"]
+    # Their controls are one line away.
+    assert missing_controls(config.strategies, list(config.strategies), config.network.loss_weights) == {}
     assert idle_strategies(config) == []
+
+
+def test_the_report_tells_whether_order_and_strategy_add_up(made):
+    rows = combinations_of(load_config(made[1]))
+    random = np.random.default_rng(0)
+    accuracies = {row: random.random(6) for row in rows}
+    found = factorial_differences(accuracies, "uniform", "none")
+    assert list(found["interaction"]) == [Combination("bss-h", "midas")]
 
 
 @pytest.mark.slow
@@ -99,7 +107,8 @@ def test_durations_have_a_unit_that_suits_them(seconds, text):
 
 def test_the_comments_name_combinations_that_exist(made):
     config = load_config(made[1])
-    for name in ("uniform+label-smoothing", "uniform+mixup", "bss-h+midas", "bss-h-trimmed", "bss-l", "bss-l-online"):
+    controls = ("uniform+gradients-x1-5", "uniform+label-smoothing", "uniform+mixup")
+    for name in (*controls, "bss-h+mlb", "bss-h+mbsd", "bss-h-trimmed", "bss-l", "bss-l-online"):
         assert name in made[0].text
         row = Combination(*name.split("+"))
         assert row.scheduler in config.schedule.schedulers
