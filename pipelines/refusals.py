@@ -84,8 +84,8 @@ def _redirect(endpoint: "Endpoint", status: int, url: str, location: str) -> str
     if asked.path == there.path:
         better = location.removesuffix(url.removeprefix(endpoint.url))
         return f"has moved (status {status}). Use --endpoint {better}."
-    place = f"{there.scheme}://{there.netloc}{there.path}"
-    return f"leads to a login page (status {status}, {place}). {_fix(endpoint)}"
+    address = f"{there.scheme}://{there.netloc}{there.path}"
+    return f"leads to a login page (status {status}, {address}). {_fix(endpoint)}"
 
 
 def server_words(body: str) -> str:

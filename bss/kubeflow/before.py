@@ -1,4 +1,4 @@
-"""The comparison of an earlier run, before decisions about samples, by its place on the object store."""
+"""The comparison of an earlier run, before decisions about samples, by its URL on the object store."""
 
 import re
 import tempfile

@@ -42,9 +42,9 @@ def staging_of(config: Config, data: Store, training: str, attempt: str) -> Stag
     """Return the URLs of one attempt at the trial named `training`."""
     assert config.resources.staging is not None
     root = config.resources.staging.rstrip("/")
-    place = f"{root}/trainings/{training}"
-    here = f"{place}/{attempt}"
-    return Staging(f"{root}/stores/{_content(data)}", f"{here}/inputs", f"{here}/result", place)
+    own = f"{root}/trainings/{training}"
+    here = f"{own}/{attempt}"
+    return Staging(f"{root}/stores/{_content(data)}", f"{here}/inputs", f"{here}/result", own)
 
 
 def _content(data: Store) -> str:

@@ -40,15 +40,15 @@ class Replay:
     def send(self, journal: Journal) -> None:
         """Upload the unsent lines; recreate a run that was deleted there from its first line."""
         state = journal.sent()
-        place = redact(self.uri)
-        if state.get("to") != place:
-            state = {"to": place, "offset": 0, "run_id": None}
+        uri = redact(self.uri)
+        if state.get("to") != uri:
+            state = {"to": uri, "offset": 0, "run_id": None}
         try:
             self._send(journal, state)
         except Exception as error:
             if not _is_gone(error):
                 raise
-            self._send(journal, {"to": place, "offset": 0, "run_id": None})
+            self._send(journal, {"to": uri, "offset": 0, "run_id": None})
 
     def _send(self, journal: Journal, state: Record) -> None:
         for records, offset in _calls(journal.read(state["offset"])):

@@ -244,7 +244,7 @@ SOUND_PROCESSOR = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampli
         ),
         (PICTURE, {}, SOUND_PROCESSOR, r"network\.encoders\.thing\.model: it is a model of sounds .* is of kind image"),
         ({"kind": "audio"}, {}, VIT_PROCESSOR, r"network\.encoders\.thing\.model: its .* is ViTImageProcessor; bss"),
-        ({"kind": "audio"}, {}, None, r"network\.encoders\.thing\.model: has no preprocessor_config\.json, which says"),
+        ({"kind": "audio"}, {}, None, r"network\.encoders\.thing\.model: preprocessor_config\.json is missing"),
     ],
 )
 def test_a_processor_that_disagrees_with_prepare_is_named_with_the_key(modality, keys, processor, message, tmp_path):
