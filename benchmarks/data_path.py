@@ -21,8 +21,8 @@ from bss.data.store import Store
 from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.training.reproducible import make_reproducible
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 SHAPE = Shape()

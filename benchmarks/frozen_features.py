@@ -19,12 +19,12 @@ from benchmarks.record import Benchmark, main
 from bss.config import Config, config_from_tree
 from bss.data.store import Store
 from bss.models.huggingface.backbone import Frozen
-from bss.training.frozen_features import open_features, write_features
 from bss.training.initial_network import initial_network
-from bss.training.read_raw import read_raw
 from bss.training.reproducible import make_reproducible
+from bss.training.samples.frozen_features import open_features, write_features
+from bss.training.samples.read_raw import read_raw
+from bss.training.samples.split_data import Indices, SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import Indices, SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 CPU = torch.device("cpu")

@@ -21,8 +21,8 @@ from bss.stages.train import train
 from bss.training.initial_network import initial_network
 from bss.training.reproducible import make_reproducible
 from bss.training.resume.checkpoints import Checkpoints
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 from bss.training.trial_folder import train_into
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan

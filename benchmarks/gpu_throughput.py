@@ -18,8 +18,8 @@ from bss.models.network import MultiModalNetwork
 from bss.training.initial_network import initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.reproducible import make_reproducible
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 PEAKS = {

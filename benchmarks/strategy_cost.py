@@ -26,10 +26,10 @@ from bss.training.initial_network import initial_network
 from bss.training.network_parts import parameter_groups
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.state import TrainingState
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
-from bss.training.start_strategy import Teachers, config_for, start_strategy
 from bss.training.steps import make_optimiser, train_epoch
+from bss.training.strategy.start import Teachers, config_for, start_strategy
 
 SHAPE = Shape(seconds=2.5, height=90, width=120, crop=64)
 ACTING: dict[str, dict[str, Any]] = {

@@ -41,7 +41,7 @@ TRIAL = (
 DECIDING = {
     "prepare": Deciding("bss.stages.prepare", ("generate", "prepare", "protocol")),
     "audit": Deciding("bss.audit.predictions", ("audit", "network", *STEP)),
-    "features": Deciding("bss.training.frozen_features", ("network",)),
+    "features": Deciding("bss.training.samples.frozen_features", ("network",)),
     "measure": Deciding("bss.stages.measure", ("measure", "network", "seeds", *STEP)),
     "schedule": Deciding(
         "bss.stages.schedule", ("schedule", "seeds", "train.batch_size", "train.drop_last", "train.epochs")

@@ -22,7 +22,7 @@ from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.nondeterminism import nondeterminism_named
 from bss.training.predicting import predict
 from bss.training.reproducible import device_type, make_reproducible, resolve_device
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 from bss.training.uniform import train_uniformly
 
 KEY = "key.json"

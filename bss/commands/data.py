@@ -114,7 +114,7 @@ def _prepare(options: argparse.Namespace) -> None:
         prepare(config, root, options.store)
     if options.features:
         from bss.console import make_console
-        from bss.training.frozen_features import why_not_kept, write_features
+        from bss.training.samples.frozen_features import why_not_kept, write_features
 
         write_features(config, options.store)
         for reason in why_not_kept(config):

@@ -119,7 +119,7 @@ def _time(config: Config, store: "Store", device: "torch.device") -> tuple[int, 
     """Return the number of samples in a step, and the seconds of a sample in a training step and in evaluation."""
     from bss.training.initial_network import initial_network
     from bss.training.predicting import predict
-    from bss.training.split_data import SplitData
+    from bss.training.samples.split_data import SplitData
     from bss.training.uniform import train_uniformly
 
     network = initial_network(config, store, 0, device)

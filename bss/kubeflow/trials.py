@@ -14,7 +14,7 @@ from bss.kubeflow.parameters import config_from_part, trial_part
 from bss.stages.track_trials import log_finished
 from bss.tracking.execution import TRACKING, Execution, read_tracking, write_tracking
 from bss.tracking.journal import spool_folder, unsent
-from bss.training.teachers import TEACHERS
+from bss.training.strategy.teachers import TEACHERS
 from bss.training.trial_spec import TrialId, all_trials, read_trial_plan
 
 TRIALS = "cells.json"  # the old word for trials; it stays, as finished steps that are reused have it

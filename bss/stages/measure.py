@@ -22,14 +22,14 @@ from bss.models.pretrained import digest_weights
 from bss.provenance import write_provenance
 from bss.report.statistics import auc
 from bss.stages.progress import MeasuringProgress
-from bss.training.frozen_features import open_features, write_features
 from bss.training.initial_network import initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
 from bss.training.measuring import batches_in_train_mode, measure_in_train_mode
 from bss.training.measuring import measure as measure_split
 from bss.training.nondeterminism import nondeterminism_named
 from bss.training.reproducible import make_reproducible, resolve_device
-from bss.training.split_data import SplitData
+from bss.training.samples.frozen_features import open_features, write_features
+from bss.training.samples.split_data import SplitData
 from bss.training.uniform import train_uniformly
 
 Summary = dict[str, float | None]

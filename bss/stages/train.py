@@ -21,13 +21,13 @@ from bss.stages.track_trials import Task, log_history, model_to_log, start_run, 
 from bss.tracking.execution import TRACKING, Execution, write_tracking
 from bss.tracking.system_metrics import sampling
 from bss.tracking.trial_run import TrialRun
-from bss.training.check_needs import check_needs
 from bss.training.distributed.ranks import require_gpus
-from bss.training.frozen_features import write_features
 from bss.training.reproducible import device_type
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
+from bss.training.samples.frozen_features import write_features
+from bss.training.strategy.check_needs import check_needs
+from bss.training.strategy.teachers import TEACHERS, needed_teachers
 from bss.training.targets import targets_for
-from bss.training.teachers import TEACHERS, needed_teachers
 from bss.training.trial_folder import is_finished, train_into
 from bss.training.trial_spec import Trial, TrialId, all_trials, describe_trial, read_trial_plan
 

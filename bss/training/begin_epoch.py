@@ -16,12 +16,12 @@ from bss.models.network import MultiModalNetwork
 from bss.strategies import Facts, Seen, Split
 from bss.strategies.hooks import PROBED
 from bss.training.distributed.ranks import Ranks
-from bss.training.head_facts import drawn_batch, read_columns, read_facts
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
-from bss.training.probes import LOSSES, Probes, read_probes, train_probes
 from bss.training.resume.state import Records, TrainingState
-from bss.training.split_data import SplitData
-from bss.training.strategy_run import StrategyRun
+from bss.training.samples.split_data import SplitData
+from bss.training.strategy.head_facts import drawn_batch, read_columns, read_facts
+from bss.training.strategy.probes import LOSSES, Probes, read_probes, train_probes
+from bss.training.strategy.run import StrategyRun
 
 PASSES = 3
 """What a forward and a backward pass cost in forward passes."""

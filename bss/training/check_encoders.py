@@ -12,7 +12,7 @@ from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.network import MultiModalNetwork
-from bss.training.read_raw import read_raw
+from bss.training.samples.read_raw import read_raw
 
 
 def check_encoders(network: MultiModalNetwork, config: Config, store: Store) -> None:

@@ -9,7 +9,7 @@ from bss.metrics.inputs import Predictions, Task
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.predicting import NONE, Read, predict_and_read
-from bss.training.split_data import Indices, SplitData
+from bss.training.samples.split_data import Indices, SplitData
 
 
 def evaluate(

@@ -20,10 +20,10 @@ from bss.strategies import Seen
 from bss.strategies.shares import sample_contributions
 from bss.training.distributed.ranks import Ranks
 from bss.training.evaluation import task_of
-from bss.training.head_facts import read_columns
 from bss.training.imbalance import fusion_of
 from bss.training.predicting import Read, spaced
-from bss.training.split_data import Indices, SplitData
+from bss.training.samples.split_data import Indices, SplitData
+from bss.training.strategy.head_facts import read_columns
 
 MOST = 20_000
 """Samples of each split whose features are kept for the probes; of more, evenly spaced ones."""

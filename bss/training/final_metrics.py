@@ -13,8 +13,8 @@ from bss.training.final_imbalance import final_imbalance, probed_samples
 from bss.training.parameter_counts import parameter_counts
 from bss.training.predicting import NONE, Read
 from bss.training.resume.state import Records, TrainingState
-from bss.training.split_data import SplitData
-from bss.training.start_strategy import Teachers
+from bss.training.samples.split_data import SplitData
+from bss.training.strategy.start import Teachers
 
 
 def final_metrics(

@@ -15,10 +15,10 @@ from bss.models.network import MultiModalNetwork
 from bss.strategies.base import Strategy
 from bss.strategies.hooks import ALL, Arranged
 from bss.training.distributed.ranks import ALONE
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 from bss.training.step import Step
-from bss.training.strategy_run import StrategyRun
-from bss.training.turns import take_turns
+from bss.training.strategy.run import StrategyRun
+from bss.training.strategy.turns import take_turns
 
 ROWS = 4
 """Samples of a rehearsed step. What a step does is linear in them, but for comparisons of all pairs of a batch."""

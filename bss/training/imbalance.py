@@ -15,11 +15,11 @@ from bss.models.network import MultiModalNetwork, Outputs
 from bss.strategies import Seen
 from bss.training.distributed.ranks import Ranks
 from bss.training.evaluation import task_of
-from bss.training.head_facts import read_columns
 from bss.training.measuring import BATCH
 from bss.training.predicting import Read, spaced
 from bss.training.resume.state import Row
-from bss.training.split_data import Indices, SplitData
+from bss.training.samples.split_data import Indices, SplitData
+from bss.training.strategy.head_facts import read_columns
 
 SHARE, LEAST = 8, 256
 """Measure one in `SHARE` samples of train, at least `LEAST`, and as many of the watched split."""

@@ -25,8 +25,8 @@ from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.distributed.dropout import dropout_of, dropout_over
 from bss.training.distributed.ranks import ALONE, Ranks
+from bss.training.samples.split_data import Inputs, SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import Inputs, SplitData
 
 BATCH = 256
 """Maximum number of samples per step of a pass in eval mode, where the batch does not influence results."""

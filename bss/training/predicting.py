@@ -11,7 +11,7 @@ from torch import Tensor
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.measuring import batches_of_all
-from bss.training.split_data import Indices, SplitData
+from bss.training.samples.split_data import Indices, SplitData
 
 NONE: Indices = np.empty(0, dtype=np.int64)
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.distributed.ranks import Ranks
-from bss.training.split_data import Inputs
-from bss.training.strategy_run import StrategyRun
+from bss.training.samples.split_data import Inputs
+from bss.training.strategy.run import StrategyRun
 from bss.training.targets import PLAIN, Targets
 
 Part = tuple[Inputs, Tensor]

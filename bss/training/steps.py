@@ -17,13 +17,13 @@ from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import MultiModalNetwork, Outputs
 from bss.training.distributed.dropout import dropout_of, dropout_over
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.kept_modalities import observe_whole, part_of
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 from bss.training.step import Step
 from bss.training.step_graph import StepGraph
-from bss.training.strategy_run import StrategyRun
+from bss.training.strategy.kept_modalities import observe_whole, part_of
+from bss.training.strategy.run import StrategyRun
+from bss.training.strategy.turns import take_turns
 from bss.training.targets import PLAIN, Targets
-from bss.training.turns import take_turns
 
 Indices = npt.NDArray[np.int64]
 

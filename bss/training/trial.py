@@ -31,7 +31,6 @@ from bss.training.evaluation import evaluate_and_read, task_of
 from bss.training.final_imbalance import contributions_table
 from bss.training.final_metrics import final_metrics, seconds_spent
 from bss.training.flops import EpochFlops
-from bss.training.frozen_features import open_features
 from bss.training.imbalance import imbalance_row, is_due, watched_samples
 from bss.training.initial_network import compiled, initial_network
 from bss.training.keep_freed_memory import keep_freed_memory
@@ -41,11 +40,12 @@ from bss.training.predicting import NONE, Read
 from bss.training.reproducible import make_reproducible, resolve_device
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.resume.state import Best, Position, Row, TrainingState
+from bss.training.samples.frozen_features import open_features
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import sequence_digest, split_into_batches
-from bss.training.split_data import SplitData
-from bss.training.start_strategy import Teachers, config_for, start_strategy
 from bss.training.step_graph import StepGraph, step_graph
 from bss.training.steps import make_optimiser, settle_order_of_sums, train_epoch
+from bss.training.strategy.start import Teachers, config_for, start_strategy
 from bss.training.targets import Targets, targets_for
 from bss.training.trial_files import predictions_table, write_trial
 

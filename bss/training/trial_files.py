@@ -17,7 +17,7 @@ from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import Ranks
 from bss.training.predicting import predict
 from bss.training.resume.state import Records
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 
 
 def predictions_table(network: MultiModalNetwork, store: Store, test: SplitData, ranks: Ranks) -> dict[str, Any]:

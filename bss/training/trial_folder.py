@@ -20,7 +20,7 @@ from bss.training.nondeterminism import nondeterminism_named
 from bss.training.reproducible import describe_device, resolve_device
 from bss.training.resume.checkpoints import Checkpoints, checkpoints_folder
 from bss.training.resume.state import Row
-from bss.training.teachers import teachers_for
+from bss.training.strategy.teachers import teachers_for
 from bss.training.trial import train_trial
 from bss.training.trial_spec import Trial, require_same_plan
 

@@ -118,7 +118,7 @@ def describe_trial(config: Config, data: Store, plans: Path, trial: TrialId, fol
     strategy = strategy_of(config, trial.strategy)
     if strategy is None or not strategy.needs_teachers:
         return described
-    from bss.training.teachers import teachers_trial  # which describes a trial without teachers
+    from bss.training.strategy.teachers import teachers_trial  # which describes a trial without teachers
 
     decides["teachers"] = teachers_trial(config, data, described)[1].key
     return replace(described, key=digest_json(decides))

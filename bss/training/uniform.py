@@ -9,8 +9,8 @@ from bss.balance.schedulers import Uniform
 from bss.config import Config
 from bss.models.network import MultiModalNetwork
 from bss.training.initial_network import compiled
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.step_graph import step_graph
 from bss.training.steps import make_optimiser, train_epoch
 

@@ -16,7 +16,7 @@ from bss.errors import BssError
 from bss.files import digest_file, digest_folder, read_json
 from bss.models.network import IGNORED, build_network, describe_network
 from bss.stages.prepare import prepare
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 
 
 def write(root, rows, columns=("id", "decision", "value")):

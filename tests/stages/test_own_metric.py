@@ -23,7 +23,7 @@ from bss.data.store import Store
 from bss.files import read_json
 from bss.models.network import build_network
 from bss.training.predicting import predict
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 
 pytestmark = pytest.mark.process
 PACKAGE = Path(bss.__file__).parent

@@ -9,10 +9,10 @@ from bss.balance.schedulers.uniform import UniformEntry as Uniform
 from bss.strategies.aug import Aug
 from bss.strategies.mses import Mses
 from bss.training.flops import EpochFlops
-from bss.training.head_facts import read_columns
 from bss.training.network_parts import parameter_groups
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
+from bss.training.strategy.head_facts import read_columns
 
 EPOCHS = 5
 GROWING = "aug that grows"

@@ -65,9 +65,9 @@ from bss.strategies.smp import Smp
 from bss.strategies.smv import Smv
 from bss.strategies.umt import Umt
 from bss.strategies.weights import Weighted
-from bss.training.head_facts import read_columns
 from bss.training.network_parts import parameter_groups
 from bss.training.steps import make_optimiser, train_epoch
+from bss.training.strategy.head_facts import read_columns
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 ALL = (0.0, 1.0)

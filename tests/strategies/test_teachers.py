@@ -19,12 +19,12 @@ from bss.stages.train import train as train_stage
 from bss.strategies.g2d import G2d, distillation
 from bss.strategies.reconboost import ReconBoost
 from bss.strategies.umt import Umt, feature_distance
-from bss.training import teachers as module
 from bss.training.distributed.ranks import ALONE
 from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import checkpoints_folder
-from bss.training.start_strategy import start_strategy
-from bss.training.teachers import TEACHERS, needed_teachers, teachers_for
+from bss.training.strategy import teachers as module
+from bss.training.strategy.start import start_strategy
+from bss.training.strategy.teachers import TEACHERS, needed_teachers, teachers_for
 from bss.training.trial_spec import TrialId, describe_trial, read_trial_plan
 
 TWO = ("audio", "video")

@@ -20,8 +20,8 @@ from bss.strategies.relearning import Relearning
 from bss.strategies.shares import share_logits
 from bss.strategies.surest import divergence, surest
 from bss.training.distributed.ranks import ALONE
-from bss.training.head_facts import read_facts
-from bss.training.purity import purity
+from bss.training.strategy.head_facts import read_facts
+from bss.training.strategy.purity import purity
 
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")

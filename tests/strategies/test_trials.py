@@ -28,10 +28,10 @@ from bss.strategies.none import Plain
 from bss.strategies.ogm import Ogm
 from bss.strategies.smp import Smp
 from bss.tracking.columns import final_values
-from bss.training.check_needs import check_needs
 from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import Checkpoints
-from bss.training.start_strategy import Teachers
+from bss.training.strategy.check_needs import check_needs
+from bss.training.strategy.start import Teachers
 from bss.training.trial import train_trial
 
 SAME = ("history.csv", "metrics.json", "model.pt", "network.json", "predictions.parquet", "sequences.parquet")

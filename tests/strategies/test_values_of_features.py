@@ -25,7 +25,7 @@ from bss.strategies.opm import Opm, survivors_factor
 from bss.strategies.remix import Remix, filled, sureness
 from bss.strategies.smv import Smv, copies
 from bss.training.distributed.ranks import Ranks
-from bss.training.kept_modalities import part_of, rows_to_encode
+from bss.training.strategy.kept_modalities import part_of, rows_to_encode
 
 THREE = (*TWO, "text")
 

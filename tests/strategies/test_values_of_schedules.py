@@ -27,7 +27,7 @@ from bss.strategies.mses import Mses
 from bss.strategies.mslr import Mslr, ratio_to_mean
 from bss.strategies.smp import Smp
 from bss.training.distributed.ranks import ALONE
-from bss.training.probes import read_probes, train_probes
+from bss.training.strategy.probes import read_probes, train_probes
 
 BY_HAND = {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.01}
 """`SGD` in torch's terms."""

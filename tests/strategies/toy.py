@@ -18,13 +18,13 @@ from bss.strategies import Context, EpochPlan, Facts, Seen, Setting
 from bss.strategies.hooks import PROBED
 from bss.strategies.mses import Mses
 from bss.training.distributed.ranks import ALONE, Ranks
-from bss.training.head_facts import drawn_batch, read_columns, read_facts
 from bss.training.network_parts import parameter_groups
 from bss.training.predicting import predict_and_read
-from bss.training.probes import read_probes, train_probes
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
-from bss.training.strategy_run import StrategyRun
+from bss.training.strategy.head_facts import drawn_batch, read_columns, read_facts
+from bss.training.strategy.probes import read_probes, train_probes
+from bss.training.strategy.run import StrategyRun
 from bss.training.targets import PLAIN
 
 torch.set_num_threads(1)  # as a trial does

@@ -12,10 +12,10 @@ from bss.config.crop import Crop
 from bss.config.training import SgdConfig
 from bss.data.store import Store
 from bss.models.network import build_network, describe_network
-from bss.training import split_data
 from bss.training.reproducible import make_reproducible
+from bss.training.samples import split_data
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.step_graph import CudaRecorder, StepGraph
 from bss.training.steps import make_optimiser, train_epoch
 

@@ -17,8 +17,8 @@ from bss.stages.measure import measure_seed
 from bss.stages.prepare import prepare
 from bss.training.initial_network import initial_network
 from bss.training.measuring import batches_in_train_mode, measure, measure_in_train_mode
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 ALL = ("prediction_similarity", "logit_similarity", "feature_similarity", "training_loss", "gradient_magnitude")

@@ -12,10 +12,10 @@ from bss.data.store import Store
 from bss.errors import BssError
 from bss.models.inputs.augmentation import Augmentation
 from bss.models.network import build_network, describe_network
-from bss.training import split_data
-from bss.training.read_ahead import AHEAD, read_ahead
 from bss.training.reproducible import make_reproducible
-from bss.training.split_data import SplitData, what_stays
+from bss.training.samples import split_data
+from bss.training.samples.read_ahead import AHEAD, read_ahead
+from bss.training.samples.split_data import SplitData, what_stays
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 CROP = Crop(10, 12, frames=3)

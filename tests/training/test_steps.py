@@ -16,8 +16,8 @@ from bss.training.distributed.ranks import Ranks, Vote
 from bss.training.evaluation import evaluate
 from bss.training.initial_network import compiled, initial_network
 from bss.training.measuring import measure
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import count_steps, split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, split_into_parts, train_epoch
 
 BATCHES = split_into_batches(np.random.default_rng(0).permutation(48)[:35], 16)

@@ -17,7 +17,7 @@ from bss.models.network import MultiModalNetwork
 from bss.training.averaged import Averaged
 from bss.training.distributed.ranks import Ranks, Vote
 from bss.training.resume.checkpoints import Checkpoints
-from bss.training.strategy_run import StrategyRun
+from bss.training.strategy.run import StrategyRun
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ from bss.data.store import Store
 from bss.models.network import build_network, describe_network
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.measuring import measure_in_train_mode
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 pytestmark = pytest.mark.process

@@ -18,12 +18,12 @@ from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.errors import BssError
 from bss.models.network import build_network, describe_network
-from bss.training import split_data
 from bss.training.distributed.batch_norm import share_batch_norm
 from bss.training.distributed.ranks import ALONE, Ranks, require_gpus
 from bss.training.measuring import measure
+from bss.training.samples import split_data
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
 
 TRIALS = {1: ("bss-l-online",), 2: ("uniform", "bss-h", "bss-l", "bss-l-online", "official-l"), 4: ("uniform", "bss-h")}

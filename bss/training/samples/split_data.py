@@ -17,7 +17,7 @@ from bss.models.inputs.augmentation import Augmentation
 from bss.models.inputs.to_device import to_device
 from bss.models.inputs.waveforms import place
 from bss.models.network import IGNORED, MultiModalNetwork
-from bss.training.read_ahead import Memory, read_ahead
+from bss.training.samples.read_ahead import Memory, read_ahead
 
 CACHE_BYTES = 2 << 30
 """Inputs, or stored samples, of a split up to this size stay on the device."""

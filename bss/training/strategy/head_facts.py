@@ -16,8 +16,8 @@ from bss.strategies import Facts, Seen
 from bss.strategies.losses import one_hot
 from bss.training.distributed.ranks import Ranks
 from bss.training.measuring import batches_of, batches_of_all
-from bss.training.purity import read_purity
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
+from bss.training.strategy.purity import read_purity
 
 
 def read_facts(

@@ -19,8 +19,8 @@ from bss.files import digest_json
 from bss.models.huggingface.agreement import check_agreement
 from bss.models.huggingface.files import digest_model
 from bss.training.initial_network import initial_network
-from bss.training.read_raw import read_raw
 from bss.training.reproducible import describe_device, make_reproducible, resolve_device
+from bss.training.samples.read_raw import read_raw
 
 CHUNK = 64
 """Samples encoded in one call."""

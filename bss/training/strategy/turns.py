@@ -10,7 +10,7 @@ from bss.strategies import Turn
 from bss.strategies.hooks import FUSION
 from bss.training.frozen import evaluating
 from bss.training.step import Part, Passed, Step
-from bss.training.strategy_run import StrategyRun
+from bss.training.strategy.run import StrategyRun
 
 
 def take_turns(

@@ -9,9 +9,9 @@ from bss.data.store import Store
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Strategy
 from bss.strategies.weights import Weighted
-from bss.training.check_needs import require_val, require_widths
 from bss.training.distributed.ranks import Ranks
-from bss.training.strategy_run import StrategyRun
+from bss.training.strategy.check_needs import require_val, require_widths
+from bss.training.strategy.run import StrategyRun
 from bss.training.targets import PLAIN, Targets
 
 UNIMODAL = Weighted(fused=0.0, unimodal=1.0)

@@ -32,10 +32,10 @@ from bss.strategies import (
 )
 from bss.training.distributed.ranks import Ranks
 from bss.training.frozen import evaluating, parts_of, without_gradient
-from bss.training.kept_modalities import part_of, rows_to_encode
 from bss.training.network_parts import add_gradients, gradients_by_group, modules_of
 from bss.training.observed import Observed
 from bss.training.predicting import NONE
+from bss.training.strategy.kept_modalities import part_of, rows_to_encode
 from bss.training.targets import PLAIN, Targets
 
 

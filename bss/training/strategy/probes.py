@@ -11,13 +11,13 @@ from bss.models.network import MultiModalNetwork
 from bss.strategies import Facts
 from bss.strategies.weights import Weighted
 from bss.training.distributed.ranks import Ranks
-from bss.training.head_facts import read_facts
 from bss.training.learning_rate import learning_rate, set_learning_rate
 from bss.training.network_parts import parameter_groups
+from bss.training.samples.split_data import SplitData
 from bss.training.sequences import split_into_batches
-from bss.training.split_data import SplitData
 from bss.training.steps import make_optimiser, train_epoch
-from bss.training.strategy_run import StrategyRun
+from bss.training.strategy.head_facts import read_facts
+from bss.training.strategy.run import StrategyRun
 
 LOSSES = (Weighted(fused=0.0, unimodal=1.0), Weighted(fused=1.0, unimodal=0.0))
 """Losses of the two probe networks: the unimodal losses, then the fused loss."""

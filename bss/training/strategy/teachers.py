@@ -23,7 +23,7 @@ from bss.training.distributed.ranks import Ranks
 from bss.training.initial_network import initial_network
 from bss.training.reproducible import resolve_device
 from bss.training.resume.state import share_state
-from bss.training.start_strategy import UNIMODAL, Teachers, config_for
+from bss.training.strategy.start import UNIMODAL, Teachers, config_for
 from bss.training.trial_spec import Trial, TrialId, describe_trial
 
 TEACHERS = ".teachers"

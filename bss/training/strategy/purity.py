@@ -8,7 +8,7 @@ from torch import Tensor
 from bss.models.network import MultiModalNetwork
 from bss.training.distributed.ranks import Ranks
 from bss.training.measuring import batches_of_all
-from bss.training.split_data import SplitData
+from bss.training.samples.split_data import SplitData
 
 MOST = 20_000
 """Rows that are clustered; of more, evenly spaced ones."""

@@ -1,0 +1,1 @@
+"""The stored samples of a split as network inputs."""
