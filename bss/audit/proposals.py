@@ -6,32 +6,53 @@ from typing import Any
 from bss.data.store import SPLITS
 
 Row = Mapping[str, Any]
+CONTRADICTION = "p_contradiction_"
+"""Start of the columns with the probability that a modality contradicts."""
 
 
 def decide(rows: Sequence[Row], above: float) -> list[tuple[str, str, str]]:
     """Return id, kind and value of a decision for each of `rows` (of audit.parquet) that is surely enough wrong.
 
-    - One modality contradicts or is empty: it is ignored.
-    - The label is wrong: it becomes the class that the modalities suggest; if that is less sure, the sample is dropped.
     - A copy, or nearly, is dropped, unless the other one gives way to it: train gives way to val and both to test, and
       in one split the greater id to the smaller.
+    - Something is wrong with a probability above `above`: what `_cure` says.
 
     Samples of test are left as they are.
     """
     splits = {row["id"]: row["split"] for row in rows}
     found = []
     for row in rows:
-        sure = row["probability"] is not None and row["probability"] > above
         if row["split"] == "test":
             continue
         if row["duplicate_of"] is not None and _gives_way(row, splits):
             found.append((row["id"], "drop", ""))
-        elif sure and row["kind"] == "label":
-            relabel = row["suggested_confidence"] > above
-            found.append((row["id"], "relabel", row["suggested"]) if relabel else (row["id"], "drop", ""))
-        elif sure and row["blame"] is not None:
-            found.append((row["id"], "ignore", row["blame"]))
+        elif row["probability"] is not None and row["probability"] > above:
+            found.append((row["id"], *_cure(row, above)))
     return sorted(found)
+
+
+def _cure(row: Row, above: float) -> tuple[str, str]:
+    """Return kind and value of the decision about a sample that is surely wrong.
+
+    It rests on one explanation, so that one must itself be more probable than `above`:
+
+    - The label is wrong, and the class that the modalities suggest is as sure: the sample gets it.
+    - One modality contradicts or is empty: it is ignored.
+    - Otherwise it is unclear what is wrong, or what would be right: the sample is dropped.
+    """
+    of_modality = _at_fault(row)
+    worst = max(of_modality, key=of_modality.__getitem__)
+    if of_modality[worst] > max(above, row["p_label"]):
+        return "ignore", worst
+    if row["p_label"] > above and row["suggested"] is not None and row["suggested_confidence"] > above:
+        return "relabel", row["suggested"]
+    return "drop", ""
+
+
+def _at_fault(row: Row) -> dict[str, float]:
+    """Return for each modality the probability that it contradicts or is empty."""
+    names = [column.removeprefix(CONTRADICTION) for column in row if column.startswith(CONTRADICTION)]
+    return {name: row[f"{CONTRADICTION}{name}"] + row.get(f"p_empty_{name}", 0.0) for name in names}
 
 
 def _gives_way(row: Row, splits: Mapping[str, str]) -> bool:

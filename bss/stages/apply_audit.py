@@ -9,6 +9,7 @@ from bss.config import Config
 from bss.console import make_console
 from bss.data.decisions import FILE, dataset_of, decided_rows, write_decisions
 from bss.data.store import Store
+from bss.data.tables import read_table
 from bss.stages.raw_root import edited
 
 
@@ -19,13 +20,14 @@ def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None
     no other. Test is left as it is. Raises `BssError` if the audit is of another store.
     """
     data = Store.open(store)
-    _, table = read_results(folder, data)
+    read_results(folder, data)  # checks that the table is of this store
+    rows = read_table(folder / TABLE, "audit").to_pylist()
     root, name = config.prepare.root.rstrip("/"), config.prepare.decisions or FILE
     dataset = dataset_of(store)
     with edited(root, name) as path:
         kept = decided_rows(path, dataset) if path.is_file() else []
         known = {of for of, _, _ in kept}
-        made = [d for d in decide(table.arrow.to_pylist(), above) if d[0] not in known]
+        made = [d for d in decide(rows, above) if d[0] not in known]
         write_decisions(path, [*kept, *made], dataset)
     console = make_console()
     counts = Counter(kind for _, kind, _ in made)

@@ -270,32 +270,51 @@ def test_the_commands_audit_if_asked_or_enabled_and_write_decisions(faulty, tmp_
         main(["audit", "--apply", "1.5"])
 
 
-def row(name, split="train", kind="clean", probability=0.0, blame=None, duplicate_of=None, sure=0.99):
+def row(name, split="train", duplicate_of=None, suggested="cat", sure=0.99, **explanations):
+    """A row of the audit; `explanations` are probabilities, and what they leave of 1 is that of a clean sample."""
+    columns = ("p_label", "p_contradiction_audio", "p_contradiction_image", "p_empty_audio")  # no picture looks empty
+    own = {column: explanations.get(column.removeprefix("p_"), 0.0) for column in columns}
     return {
-        **{"id": name, "split": split, "class": "owl", "kind": kind, "probability": probability, "blame": blame},
-        **{"duplicate_of": duplicate_of, "suggested": "cat", "suggested_confidence": sure},
+        **{"id": name, "split": split, "class": "owl", "duplicate_of": duplicate_of, "probability": sum(own.values())},
+        **{"suggested": suggested, "suggested_confidence": None if suggested is None else sure, **own},
     }
 
 
 @pytest.mark.parametrize(
     ("sample", "decided"),
     [
-        (row("a", kind="label", probability=0.95), ("a", "relabel", "cat")),
-        (row("a", kind="label", probability=0.95, sure=0.6), ("a", "drop", "")),
-        (row("a", kind="contradiction", probability=0.95, blame="image"), ("a", "ignore", "image")),
-        (row("a", kind="empty", probability=0.95, blame="audio"), ("a", "ignore", "audio")),
-        (row("a", kind="empty", probability=0.9, blame="audio"), None),
-        (row("a", split="test", kind="label", probability=0.99), None),
-        (row("a", kind="unknown", probability=None), None),
-        (row("a", kind="duplicate", duplicate_of="x"), ("a", "drop", "")),  # x is of test, which is not audited
+        (row("a", label=0.95), ("a", "relabel", "cat")),
+        (row("a", label=0.95, sure=0.8), ("a", "drop", "")),  # what the label should be is unclear
+        (row("a", label=0.596, contradiction_audio=0.383), ("a", "drop", "")),
+        (row("a", contradiction_image=0.95), ("a", "ignore", "image")),
+        (row("a", empty_audio=0.95), ("a", "ignore", "audio")),
+        (row("a", contradiction_audio=0.5, empty_audio=0.45), ("a", "ignore", "audio")),
+        (row("a", contradiction_audio=0.5, contradiction_image=0.45), ("a", "drop", "")),
+        (row("a", contradiction_audio=0.9), None),
+        (row("a", split="test", label=0.99), None),
+        (row("a") | dict.fromkeys(("probability", "p_label", "p_contradiction_audio"), None), None),  # no verdict
+        (row("a", duplicate_of="x"), ("a", "drop", "")),  # x is of test, which is not audited
     ],
 )
 def test_what_is_decided(sample, decided):
     assert decide([sample], 0.9) == ([] if decided is None else [decided])
 
 
+@pytest.mark.parametrize(
+    ("sample", "decided"),
+    [
+        (row("a", label=0.45, contradiction_audio=0.4), ("a", "relabel", "cat")),  # the likeliest of two
+        (row("a", label=0.4, contradiction_audio=0.45, suggested=None), ("a", "ignore", "audio")),
+        # The kind is a contradiction, 0.5 together, so that the audit suggests no class.
+        (row("a", label=0.4, contradiction_audio=0.25, contradiction_image=0.25, suggested=None), ("a", "drop", "")),
+    ],
+)
+def test_below_a_half_the_likeliest_explanation_decides(sample, decided):
+    assert decide([sample], 0.3) == [decided]
+
+
 def test_one_of_two_copies_stays():
-    rows = [row("a", duplicate_of="b", kind="duplicate"), row("b", duplicate_of="a", kind="duplicate")]
+    rows = [row("a", duplicate_of="b"), row("b", duplicate_of="a")]
     assert decide(rows, 0.9) == [("b", "drop", "")]
     rows[1]["split"] = "val"
     assert decide(rows, 0.9) == [("a", "drop", "")]
