@@ -16,8 +16,9 @@ from bss.stages.raw_root import edited
 def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None:
     """Write decisions for the samples of train and val that are wrong with a probability above `above`.
 
-    The file is prepare.decisions, or decisions.csv in prepare.root; decisions that it has stay, and their samples get
-    no other. Test is left as it is. Raises `BssError` if the audit is of another store.
+    The file is prepare.decisions, or decisions.csv in prepare.root. Decisions that it has stay: their samples get no
+    other, and a copy of one that they drop may stay. Test is left as it is. Raises `BssError` if the audit is of
+    another store.
     """
     data = Store.open(store)
     read_results(folder, data)  # checks that the table is of this store
@@ -26,8 +27,7 @@ def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None
     dataset = dataset_of(store)
     with edited(root, name) as path:
         kept = decided_rows(path, dataset) if path.is_file() else []
-        known = {of for of, _, _ in kept}
-        made = [d for d in decide(rows, above) if d[0] not in known]
+        made = decide(rows, above, {of: kind for of, kind, _ in kept})
         write_decisions(path, [*kept, *made], dataset)
     console = make_console()
     counts = Counter(kind for _, kind, _ in made)

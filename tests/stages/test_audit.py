@@ -21,7 +21,7 @@ from bss.errors import BssError
 from bss.files import digest_file, read_json
 from bss.report.verdicts import cautions
 from bss.stages import audit as stage
-from bss.stages.apply_audit import apply_audit, decide
+from bss.stages.apply_audit import apply_audit
 from bss.stages.audit import audit
 from bss.stages.prepare import prepare
 
@@ -268,56 +268,6 @@ def test_the_commands_audit_if_asked_or_enabled_and_write_decisions(faulty, tmp_
     (root / "decisions.csv").unlink()
     with pytest.raises(SystemExit):
         main(["audit", "--apply", "1.5"])
-
-
-def row(name, split="train", duplicate_of=None, suggested="cat", sure=0.99, **explanations):
-    """A row of the audit; `explanations` are probabilities, and what they leave of 1 is that of a clean sample."""
-    columns = ("p_label", "p_contradiction_audio", "p_contradiction_image", "p_empty_audio")  # no picture looks empty
-    own = {column: explanations.get(column.removeprefix("p_"), 0.0) for column in columns}
-    return {
-        **{"id": name, "split": split, "class": "owl", "duplicate_of": duplicate_of, "probability": sum(own.values())},
-        **{"suggested": suggested, "suggested_confidence": None if suggested is None else sure, **own},
-    }
-
-
-@pytest.mark.parametrize(
-    ("sample", "decided"),
-    [
-        (row("a", label=0.95), ("a", "relabel", "cat")),
-        (row("a", label=0.95, sure=0.8), ("a", "drop", "")),  # what the label should be is unclear
-        (row("a", label=0.596, contradiction_audio=0.383), ("a", "drop", "")),
-        (row("a", contradiction_image=0.95), ("a", "ignore", "image")),
-        (row("a", empty_audio=0.95), ("a", "ignore", "audio")),
-        (row("a", contradiction_audio=0.5, empty_audio=0.45), ("a", "ignore", "audio")),
-        (row("a", contradiction_audio=0.5, contradiction_image=0.45), ("a", "drop", "")),
-        (row("a", contradiction_audio=0.9), None),
-        (row("a", split="test", label=0.99), None),
-        (row("a") | dict.fromkeys(("probability", "p_label", "p_contradiction_audio"), None), None),  # no verdict
-        (row("a", duplicate_of="x"), ("a", "drop", "")),  # x is of test, which is not audited
-    ],
-)
-def test_what_is_decided(sample, decided):
-    assert decide([sample], 0.9) == ([] if decided is None else [decided])
-
-
-@pytest.mark.parametrize(
-    ("sample", "decided"),
-    [
-        (row("a", label=0.45, contradiction_audio=0.4), ("a", "relabel", "cat")),  # the likeliest of two
-        (row("a", label=0.4, contradiction_audio=0.45, suggested=None), ("a", "ignore", "audio")),
-        # The kind is a contradiction, 0.5 together, so that the audit suggests no class.
-        (row("a", label=0.4, contradiction_audio=0.25, contradiction_image=0.25, suggested=None), ("a", "drop", "")),
-    ],
-)
-def test_below_a_half_the_likeliest_explanation_decides(sample, decided):
-    assert decide([sample], 0.3) == [decided]
-
-
-def test_one_of_two_copies_stays():
-    rows = [row("a", duplicate_of="b"), row("b", duplicate_of="a")]
-    assert decide(rows, 0.9) == [("b", "drop", "")]
-    rows[1]["split"] = "val"
-    assert decide(rows, 0.9) == [("a", "drop", "")]
 
 
 def test_the_report_says_what_was_decided_in_test(pipeline, own_root, tmp_path):
