@@ -183,8 +183,19 @@ def test_the_page_has_the_most_suspicious_samples_and_says_so(data, tmp_path):
     assert write_page(config_with(tree, page_samples=3), store, *audited(store), tmp_path)["samples"] == 3
     text = (tmp_path / "audit.html").read_text(encoding="utf-8")
     assert "This page has the 3 most suspicious." in text
+    assert [sample["id"] for sample in content_in(text)["samples"]] == Store.open(path).ids[:3].tolist()
+
+
+def content_in(text):
     (content,) = re.findall(r'id="content">(.*?)</script>', text, flags=re.S)
-    assert [sample["id"] for sample in json.loads(content)["samples"]] == Store.open(path).ids[:3].tolist()
+    return json.loads(content)
+
+
+def test_it_proposes_what_apply_would_decide_and_nothing_for_what_that_leaves(folder):
+    content = content_in((folder / "audit.html").read_text(encoding="utf-8"))
+    # The class for the wrong label is sure by 0.8 alone; the empty sound is no surer than 0.9; the copy is of val.
+    expected = [["ignore", content["modalities"][1]], ["drop", ""], None, ["drop", ""], *[None] * 8]
+    assert [sample["proposal"] for sample in content["samples"]] == expected
 
 
 def test_clips_are_loops_and_small_pictures_keep_their_pixels():
@@ -304,6 +315,13 @@ def test_relabelling_takes_what_is_typed(page):
     assert decided(page) == [(first, "relabel", other)]
     page.evaluate(f"decisions.decide(content.samples[0], 'relabel', {json.dumps(label)})")
     assert decided(page) == [(first, "keep", "")]
+
+
+@in_browser
+def test_relabelling_lists_what_the_modalities_together_show_first(page):
+    page.evaluate("content.classes.push('a', 'b'); content.samples[1].suggested = 'b'")
+    page.press("n", "r", "Enter")
+    assert decided(page) == [(page.evaluate("content.samples[1].id"), "relabel", "b")]
 
 
 @in_browser

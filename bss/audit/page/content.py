@@ -16,6 +16,8 @@ Address = dict[str, str]
 """Suffix (.webp or .wav) to address of a picture or sound."""
 Addresses = Mapping[int, Mapping[str, Address]]
 """By row of the store and modality."""
+ABOVE = 0.9
+"""The page proposes what `--apply` does with this probability, as documented."""
 LEAST = 0.005
 """Least probability of an explanation that is shown."""
 FACTS = {
@@ -56,7 +58,7 @@ def content_of(
     position = {name: row for row, name in enumerate(store.ids.tolist())}
     table = open_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
     texts = {name: table.texts(name) for name in store.modalities}
-    proposals = {name: (kind, value) for name, kind, value in decide(rows, 0.0)}
+    proposals = {name: (kind, value) for name, kind, value in decide(rows, ABOVE)}
     explanations = _explanations(list(store.modalities), rows[0]) if rows else {}
 
     def inputs_of(row: int) -> list[dict[str, Any]]:
@@ -88,7 +90,10 @@ def content_of(
         found = sorted(((row[column] or 0.0, text) for column, text in explanations.items()), key=lambda pair: -pair[0])
         samples.append(
             {
-                **{key: row[key] for key in ("id", "split", "class", "group", "kind", "probability", "blame")},
+                **{
+                    key: row[key]
+                    for key in ("id", "split", "class", "group", "kind", "probability", "blame", "suggested")
+                },
                 "explanations": [[text, p] for p, text in found if p >= LEAST],
                 "proposal": proposals.get(row["id"]),
                 "inputs": inputs,
