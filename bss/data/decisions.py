@@ -17,6 +17,8 @@ from bss.files import digest_file, read_json, whole_file
 COLUMNS = ("id", "decision", "value")
 DATASET = "dataset"
 """Optional column: the start of the manifest's digest, so that decisions cannot meet another dataset."""
+PROPOSED = "proposed"
+"""Optional column: the decision that `bss audit --apply` wrote. If the row still says so, the next one may replace it."""
 DIGITS = 16
 """Hexadecimal digits of the digest in that column."""
 KINDS = ("keep", "drop", "relabel", "ignore")
@@ -35,6 +37,18 @@ class Decision:
     """One of `KINDS`."""
     value: str
     """The new label, or the modality to ignore; otherwise empty."""
+    proposed: str = ""
+    """What an audit decided, in the words of `words`; empty for a decision of one's own."""
+
+    @property
+    def words(self) -> str:
+        """Kind and value."""
+        return f"{self.kind} {self.value}".strip()
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it is what an audit decided, and nobody changed it."""
+        return self.proposed == self.words
 
 
 @dataclass(frozen=True)
@@ -81,8 +95,7 @@ def read_decisions(
     decisions about another dataset, or about test samples without `decide_test` (keeping one is no decision), and if
     the decisions would empty a class of train, or a split.
     """
-    rows = _rows(path, dataset)
-    decisions = [Decision(number, row["id"], row["decision"], row["value"]) for number, row in rows]
+    decisions = decided_rows(path, dataset)
     samples, classes = {s.id: s for s in manifest.samples}, manifest.classes
     counts = Counter(d.id for d in decisions)
     problems: list[str] = []
@@ -108,17 +121,36 @@ def read_decisions(
     return found
 
 
-def write_decisions(path: Path, decisions: Iterable[tuple[str, str, str]], dataset: str) -> None:
-    """Write id, kind and value of decisions about the dataset whose manifest has the digest `dataset`."""
+def write_decisions(
+    path: Path,
+    decisions: Iterable[tuple[str, str, str]],
+    dataset: str,
+    automatic: Iterable[tuple[str, str, str]] = (),
+) -> None:
+    """Write id, kind and value of decisions about the dataset whose manifest has the digest `dataset`.
+
+    Those in `automatic` are an audit's, and marked so.
+    """
+    end = dataset[:DIGITS]
     with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, DATASET])
-        writer.writerows([*decision, dataset[:DIGITS]] for decision in decisions)
+        writer.writerow([*COLUMNS, DATASET, PROPOSED])
+        writer.writerows([*decision, end, ""] for decision in decisions)
+        writer.writerows([of, kind, value, end, f"{kind} {value}".strip()] for of, kind, value in automatic)
 
 
-def decided_rows(path: Path, dataset: str) -> list[tuple[str, str, str]]:
-    """Return id, kind and value of every row of the decisions in `path`, checked for columns and dataset alone."""
-    return [(row["id"], row["decision"], row["value"]) for _, row in _rows(path, dataset)]
+def decided_rows(path: Path, dataset: str) -> list[Decision]:
+    """Return the decision of every row of the file at `path`, checked for columns and dataset alone."""
+    return [
+        Decision(number, row["id"], row["decision"], row["value"], row.get(PROPOSED, ""))
+        for number, row in _rows(path, dataset)
+    ]
+
+
+def prepared_with(store: Path) -> list[dict[str, str]]:
+    """Return the decisions that the store at `store` was prepared with, as `Decisions.write` wrote them."""
+    path = store / FILE
+    return [row for _, row in read_csv(path)[1]] if path.is_file() else []
 
 
 def dataset_of(store: Path) -> str:
@@ -149,8 +181,9 @@ def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
     """Return line numbers and values of the rows; raise `BssError` for other columns, or for another dataset."""
     columns, lines = read_csv(path)
     missing = [name for name in COLUMNS if name not in columns]
-    if missing or set(columns) - {*COLUMNS, DATASET}:
-        raise BssError(f"{path}: needs the columns {', '.join(COLUMNS)} and may have {DATASET}; has {listed(columns)}.")
+    if missing or set(columns) - {*COLUMNS, DATASET, PROPOSED}:
+        names = f"{', '.join(COLUMNS)} and may have {DATASET} and {PROPOSED}"
+        raise BssError(f"{path}: needs the columns {names}; has {listed(columns)}.")
     rows = [(number, {name: value.strip() for name, value in row.items()}) for number, row in lines]
     wanted = dataset[:DIGITS]
     others = sorted({row[DATASET] for _, row in rows if DATASET in row} - {wanted})

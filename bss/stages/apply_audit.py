@@ -7,7 +7,7 @@ from bss.audit.proposals import decide
 from bss.audit.results import TABLE, read_results
 from bss.config import Config
 from bss.console import make_console
-from bss.data.decisions import FILE, dataset_of, decided_rows, write_decisions
+from bss.data.decisions import FILE, dataset_of, decided_rows, prepared_with, write_decisions
 from bss.data.store import Store
 from bss.data.tables import read_table
 from bss.stages.raw_root import edited
@@ -17,23 +17,29 @@ def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None
     """Write decisions for the samples of train and val that are wrong with a probability above `above`.
 
     The file is prepare.decisions, or decisions.csv in prepare.root. Decisions that it has stay: their samples get no
-    other, and a copy of one that they drop may stay. Test is left as it is. Raises `BssError` if the audit is of
-    another store.
+    other, and a copy of one that they drop may stay. Those of an earlier call are replaced, unless somebody changed
+    them or the store was prepared with them. Test is left as it is. Raises `BssError` if the audit is of another store.
     """
     data = Store.open(store)
     read_results(folder, data)  # checks that the table is of this store
     rows = read_table(folder / TABLE, "audit").to_pylist()
     root, name = config.prepare.root.rstrip("/"), config.prepare.decisions or FILE
     dataset = dataset_of(store)
+    applied = {(row["id"], row["decision"], row["value"]) for row in prepared_with(store)}
     with edited(root, name) as path:
-        kept = decided_rows(path, dataset) if path.is_file() else []
-        made = decide(rows, above, {of: kind for of, kind, _ in kept})
-        write_decisions(path, [*kept, *made], dataset)
+        earlier = decided_rows(path, dataset) if path.is_file() else []
+        own = [(d.id, d.kind, d.value) for d in earlier if not d.automatic]
+        automatic = [(d.id, d.kind, d.value) for d in earlier if d.automatic]
+        standing = [decision for decision in automatic if decision in applied]
+        made = decide(rows, above, {of: kind for of, kind, _ in [*own, *standing]})
+        write_decisions(path, own, dataset, [*standing, *made])
     console = make_console()
     counts = Counter(kind for _, kind, _ in made)
     what = ", ".join(f"{counts[kind]} {kind}" for kind in ("drop", "relabel", "ignore") if counts[kind]) or "none"
+    kept, replaced = len(own) + len(standing), len(automatic) - len(standing)
+    before = f"{kept} earlier decisions kept" + (f", {replaced} of an earlier --apply replaced" if replaced else "")
     console.print(
-        f"audit: {root}/{name}: {what}, from {folder / TABLE} above {above:g}; {len(kept)} earlier decisions kept",
+        f"audit: {root}/{name}: {what}, from {folder / TABLE} above {above:g}; {before}",
         highlight=False,
         markup=False,
         soft_wrap=True,

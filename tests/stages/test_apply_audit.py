@@ -10,6 +10,7 @@ from bss.data.store import Store
 from bss.data.tables import write_table
 from bss.files import digest_file, write_json
 from bss.stages.apply_audit import apply_audit
+from bss.stages.prepare import prepare
 
 
 @pytest.fixture
@@ -65,3 +66,34 @@ def test_the_copy_of_a_sample_that_is_already_dropped_stays(apply, own_root):
     assert apply(copies=copies) == [("train-cat-2", "drop", "")]
     write(own_root[0], "train-cat-1,drop,\n")
     assert apply(copies=copies) == [("train-cat-1", "drop", "")]
+
+
+FOUND = {"train-cat-1": 0.99, "train-dog-1": 0.8}
+
+
+def test_another_threshold_replaces_what_the_last_one_decided(apply, capsys):
+    assert apply(0.7, label=FOUND) == [(name, "relabel", "owl") for name in FOUND]
+    assert apply(0.9, label=FOUND) == [("train-cat-1", "relabel", "owl")]
+    assert "above 0.9; 0 earlier decisions kept, 2 of an earlier --apply replaced" in capsys.readouterr().out
+    assert apply(0.7, label=FOUND) == [(name, "relabel", "owl") for name in FOUND]
+
+
+def test_a_decision_that_was_changed_by_hand_stays(apply, own_root):
+    path = own_root[0] / "decisions.csv"
+    apply(0.7, label=FOUND)
+    path.write_text(path.read_text().replace("train-dog-1,relabel,owl", "train-dog-1,ignore,image"))
+    expected = [("train-cat-1", "relabel", "owl"), ("train-dog-1", "ignore", "image")]
+    assert sorted(apply(0.9, label=FOUND)) == expected
+    assert sorted(apply(0.995, label=FOUND)) == expected[1:]
+
+
+def test_decisions_that_the_store_was_prepared_with_stay(apply, own_root, tmp_path):
+    """The audit is of the store after them: it knows a dropped sample no more, and a relabelled one is clean."""
+    root, _ = own_root
+    assert apply(0.9, label={"train-cat-1": 0.99}) == [("train-cat-1", "relabel", "owl")]
+    tree = small_tree(root)
+    tree["prepare"]["decisions"] = "decisions.csv"
+    prepare(config_from_tree(tree, "params.yaml"), root, tmp_path / "store")
+    found = apply(0.9, contradiction={"train-dog-1": 0.99}, store=tmp_path / "store")
+    assert found == [("train-cat-1", "relabel", "owl"), ("train-dog-1", "ignore", "audio")]
+    assert apply(0.9, store=tmp_path / "store") == [("train-cat-1", "relabel", "owl")]

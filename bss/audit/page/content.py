@@ -7,8 +7,7 @@ import numpy as np
 
 from bss.audit.page.media import SECONDS
 from bss.audit.proposals import decide
-from bss.data.decisions import FILE, KINDS
-from bss.data.read_csv import read_csv
+from bss.data.decisions import KINDS, prepared_with
 from bss.data.store import SPLITS, Store
 from bss.data.tables import open_table
 
@@ -40,10 +39,7 @@ def rows_of(store: Store, shown: Iterable[Mapping[str, Any]]) -> list[int]:
 
 def earlier_decisions(store: Store) -> list[tuple[str, str, str, str]]:
     """Return id, kind, value and the label before it of each decision that the store was prepared with."""
-    path = store.path / FILE
-    if not path.is_file():
-        return []
-    return [(row["id"], row["decision"], row["value"], row["label"]) for _, row in read_csv(path)[1]]
+    return [(row["id"], row["decision"], row["value"], row["label"]) for row in prepared_with(store.path)]
 
 
 def content_of(
