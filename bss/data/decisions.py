@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from bss.data.manifest import Manifest, similar
 from bss.data.read_csv import listed, read_csv
@@ -18,12 +18,20 @@ COLUMNS = ("id", "decision", "value")
 DATASET = "dataset"
 """Optional column: the start of the manifest's digest, so that decisions cannot meet another dataset."""
 PROPOSED = "proposed"
-"""Optional column: the decision that `bss audit --apply` wrote. If the row still says so, the next one may replace it."""
+"""Optional column: what `bss audit --apply` decided. If the row still says so, the next one may replace it."""
 DIGITS = 16
 """Hexadecimal digits of the digest in that column."""
 KINDS = ("keep", "drop", "relabel", "ignore")
 FILE = "decisions.csv"
 """Usual name of the file, and its name in a store."""
+
+
+class Known(NamedTuple):
+    """What a decision about a sample is checked against."""
+
+    split: str
+    label: str | None
+    """The manifest's; None if that is not known."""
 
 
 @dataclass(frozen=True)
@@ -95,30 +103,49 @@ def read_decisions(
     decisions about another dataset, or about test samples without `decide_test` (keeping one is no decision), and if
     the decisions would empty a class of train, or a split.
     """
-    decisions = decided_rows(path, dataset)
-    samples, classes = {s.id: s for s in manifest.samples}, manifest.classes
+    known = {s.id: Known(s.split, s.label) for s in manifest.samples}
+    decisions = checked_decisions(path, dataset, known, manifest.classes, modalities, decide_test)
+    found = Decisions(digest_file(path), {d.id: d for d in decisions})
+    _require_some_left(path, manifest, found.applied_to(manifest))
+    return found
+
+
+def checked_decisions(
+    path: Path,
+    dataset: str,
+    known: Mapping[str, Known],
+    classes: Collection[str],
+    modalities: Collection[str],
+    decide_test: bool,
+) -> list[Decision]:
+    """Read the decisions in `path` about the samples `known` by id; raise `BssError` as `read_decisions` does.
+
+    What they leave of splits and classes is not checked.
+    """
+    decisions = [
+        Decision(number, row["id"], row["decision"], row["value"], row.get(PROPOSED, ""))
+        for number, row in _rows(path, dataset)
+    ]
     counts = Counter(d.id for d in decisions)
     problems: list[str] = []
     for d in decisions:
-        sample = samples.get(d.id)
+        sample = known.get(d.id)
         if sample is None:
-            hint = similar(d.id, list(samples)[:1000]) if len(problems) < LIMIT else ""
+            hint = similar(d.id, list(known)[:1000]) if len(problems) < LIMIT else ""
             problems.append(f"row {d.row}: no sample has the id {d.id[:200]!r}{hint}")
         elif counts[d.id] > 1:
             problems.append(f"row {d.row}: id {d.id[:200]!r} is not unique")
-        elif why := _wrong_value(d, sample, classes, modalities):
+        elif why := _wrong_value(d, sample.label, classes, modalities):
             problems.append(f"row {d.row}: {why}")
     raise_problems(str(path), problems, "Fix these rows; nothing was decided.")
-    tests = [d for d in decisions if d.kind != "keep" and samples[d.id].split == "test"]
+    tests = [d for d in decisions if d.kind != "keep" and known[d.id].split == "test"]
     if tests and not decide_test:
         raise BssError(
             f"{path}: row {tests[0].row} and {len(tests) - 1} more change samples of test, which makes results "
             "incomparable with those on the original test split. Remove these rows, or set prepare.decide_test: true; "
             "the report then says so."
         )
-    found = Decisions(digest_file(path), {d.id: d for d in decisions})
-    _require_some_left(path, manifest, found.applied_to(manifest))
-    return found
+    return decisions
 
 
 def write_decisions(
@@ -137,14 +164,6 @@ def write_decisions(
         writer.writerow([*COLUMNS, DATASET, PROPOSED])
         writer.writerows([*decision, end, ""] for decision in decisions)
         writer.writerows([of, kind, value, end, f"{kind} {value}".strip()] for of, kind, value in automatic)
-
-
-def decided_rows(path: Path, dataset: str) -> list[Decision]:
-    """Return the decision of every row of the file at `path`, checked for columns and dataset alone."""
-    return [
-        Decision(number, row["id"], row["decision"], row["value"], row.get(PROPOSED, ""))
-        for number, row in _rows(path, dataset)
-    ]
 
 
 def prepared_with(store: Path) -> list[dict[str, str]]:
@@ -195,17 +214,17 @@ def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _wrong_value(d: Decision, sample: Sample, classes: list[str], modalities: Collection[str]) -> str:
+def _wrong_value(d: Decision, label: str | None, classes: Collection[str], modalities: Collection[str]) -> str:
     """Return what is wrong with the decision or value of a row, or nothing."""
     if d.kind not in KINDS:
         return f"decision {d.kind[:200]!r} is not one of {', '.join(KINDS)}{similar(d.kind, list(KINDS))}"
     if d.kind in ("keep", "drop"):
         return f"value {d.value[:200]!r}: {d.kind} takes none" if d.value else ""
-    right: list[Any] = classes if d.kind == "relabel" else list(modalities)
+    right = list(classes) if d.kind == "relabel" else list(modalities)
     what = "label" if d.kind == "relabel" else "modality"
     if d.value not in right:
         return f"value {d.value[:200]!r} is not a {what} of this dataset{similar(d.value, right)}"
-    if d.kind == "relabel" and d.value == sample.label:
+    if d.kind == "relabel" and d.value == label:
         return f"value {d.value[:200]!r} is the label that the sample has"
     return ""
 

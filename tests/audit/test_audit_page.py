@@ -183,7 +183,9 @@ def test_the_page_has_the_most_suspicious_samples_and_says_so(data, tmp_path):
     assert write_page(config_with(tree, page_samples=3), store, *audited(store), tmp_path)["samples"] == 3
     text = (tmp_path / "audit.html").read_text(encoding="utf-8")
     assert "This page has the 3 most suspicious." in text
-    assert [sample["id"] for sample in content_in(text)["samples"]] == Store.open(path).ids[:3].tolist()
+    content = content_in(text)
+    assert [sample["id"] for sample in content["samples"]] == store.ids[:3].tolist()
+    assert content["others"] == sorted(store.ids[3:])
 
 
 def content_in(text):
@@ -367,6 +369,32 @@ def test_the_downloaded_file_is_what_prepare_reads_and_what_the_page_loads(page,
     load = f"decisions.load({json.dumps(text.replace(dataset[:DIGITS], 'x'))})"
     message = page.evaluate(f"(() => {{ try {{ {load}; }} catch (error) {{ return error.message; }} }})()")
     assert message == "it is about another dataset"
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("owl-17,drop,", 'row 2: no sample has the id "owl-17"'),
+        ("plain,delete,", 'row 2: "delete" is not keep, drop, relabel, ignore'),
+        ("plain,drop,\nplain,keep,", 'row 3: id "plain" is not unique'),
+        ("plain,relabel,cow", 'row 2: "cow" is not a label of this dataset'),
+        ("plain,relabel,LABEL", 'row 2: "LABEL" is the label that the sample has'),
+        ("plain,ignore,smell", 'row 2: "smell" is not a modality of this dataset'),
+        ("plain,keep,cow", 'row 2: "cow": keep takes no value'),
+    ],
+)
+def test_a_file_that_prepare_would_refuse_is_not_loaded(page, data, rows, message):
+    store = Store.open(data[2])
+    label = store.classes[store.labels[store.ids.tolist().index("plain")]]
+    cell = '"' + label.replace('"', '""') + '"'
+    text = f"id,decision,value\ns6,drop,\n{rows.replace('LABEL', cell)}\n"
+    page.evaluate(f"load(new File([{json.dumps(text)}], 'mine.csv'))")
+    said = "document.getElementById('loaded').textContent"
+    assert page.wait_for(f"{said} !== ''")
+    row = int(message[4]) + 1  # after that of s6
+    assert page.evaluate(said) == f"mine.csv was not loaded: row {row}{message[5:]}.".replace("LABEL", label)
+    assert decided(page) == []
 
 
 @in_browser

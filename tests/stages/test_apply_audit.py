@@ -8,6 +8,7 @@ from conftest import small_tree
 from bss.config import config_from_tree
 from bss.data.store import Store
 from bss.data.tables import write_table
+from bss.errors import BssError
 from bss.files import digest_file, write_json
 from bss.stages.apply_audit import apply_audit
 from bss.stages.prepare import prepare
@@ -97,3 +98,39 @@ def test_decisions_that_the_store_was_prepared_with_stay(apply, own_root, tmp_pa
     found = apply(0.9, contradiction={"train-dog-1": 0.99}, store=tmp_path / "store")
     assert found == [("train-cat-1", "relabel", "owl"), ("train-dog-1", "ignore", "audio")]
     assert apply(0.9, store=tmp_path / "store") == [("train-cat-1", "relabel", "owl")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train-cow-1,drop,\n", "row 2: no sample has the id 'train-cow-1'"),
+        ("train-cat-1,delete,\n", "row 2: decision 'delete' is not one of keep, drop, relabel, ignore"),
+        ("train-cat-1,drop,\ntrain-cat-1,keep,\n", "(?s)row 2: id 'train-cat-1' is not unique.*row 3: id"),
+        ("train-cat-1,relabel,cow\n", "row 2: value 'cow' is not a label"),
+        ("train-cat-1,relabel,cat\n", "row 2: value 'cat' is the label that the sample has"),
+        ("train-cat-1,ignore,video\n", "row 2: value 'video' is not a modality"),
+        ("test-cat-1,drop,\n", "prepare.decide_test: true"),
+    ],
+)
+def test_a_file_that_prepare_would_refuse_is_one_message_and_stays_as_it_is(apply, own_root, text, message):
+    write(own_root[0], text)
+    before = (own_root[0] / "decisions.csv").read_bytes()
+    with pytest.raises(BssError, match=message):
+        apply(label=FOUND)
+    assert (own_root[0] / "decisions.csv").read_bytes() == before
+
+
+def test_a_sample_that_prepare_left_out_may_be_decided_about(apply, own_root, tmp_path):
+    """By a decision, after which its label is the one before it; or because it is unreadable."""
+    root, _ = own_root
+    write(root, "train-cat-1,drop,\ntrain-cat-2,relabel,dog\n")
+    (root / "train-cat-3.png").write_bytes(b"no picture")
+    tree = small_tree(root)
+    tree["prepare"] |= {"decisions": "decisions.csv", "on_bad_sample": "skip"}
+    prepare(config_from_tree(tree, "params.yaml"), root, tmp_path / "store")
+    expected = [("train-cat-1", "drop", ""), ("train-cat-2", "relabel", "owl"), ("train-cat-3", "drop", "")]
+    write(root, "".join(f"{','.join(row)}\n" for row in expected))
+    assert apply(store=tmp_path / "store") == expected
+    write(root, "train-cat-2,relabel,cat\n")
+    with pytest.raises(BssError, match="row 2: value 'cat' is the label that the sample has"):
+        apply(store=tmp_path / "store")

@@ -76,7 +76,7 @@ def content_of(
             "inputs": inputs_of(other),
         }
 
-    samples = []
+    samples, others = [], position.keys() - {row["id"] for row in rows[:shown]}
     for row in rows[:shown]:
         own = position[row["id"]]
         inputs = inputs_of(own)
@@ -104,6 +104,7 @@ def content_of(
         "decisions": list(KINDS),
         "earlier": earlier,
         "samples": samples,
+        "others": sorted(others),  # decisions about them can be loaded
     }
 
 
