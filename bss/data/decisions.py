@@ -101,7 +101,7 @@ def read_decisions(
 
     Raises `BssError` with all rows that are wrong: an unknown or repeated id, a decision or value that does not exist,
     decisions about another dataset, or about test samples without `decide_test` (keeping one is no decision), and if
-    the decisions would empty a class of train, or a split.
+    the decisions would empty a class of a split.
     """
     known = {s.id: Known(s.split, s.label) for s in manifest.samples}
     decisions = checked_decisions(path, dataset, known, manifest.classes, modalities, decide_test)
@@ -140,8 +140,10 @@ def checked_decisions(
     raise_problems(str(path), problems, "Fix these rows; nothing was decided.")
     tests = [d for d in decisions if d.kind != "keep" and known[d.id].split == "test"]
     if tests and not decide_test:
+        others = len(tests) - 1
+        change = f"and {others} more change samples" if others else "changes a sample"
         raise BssError(
-            f"{path}: row {tests[0].row} and {len(tests) - 1} more change samples of test, which makes results "
+            f"{path}: row {tests[0].row} {change} of test, which makes results "
             "incomparable with those on the original test split. Remove these rows, or set prepare.decide_test: true; "
             "the report then says so."
         )
@@ -233,6 +235,6 @@ def _require_some_left(path: Path, before: Manifest, after: Manifest) -> None:
     for split in SPLITS:
         had, has = ({s.label for s in m.samples if s.split == split} for m in (before, after))
         gone = sorted(had - has)
-        if gone and (split == "train" or not has):
-            what = f"class {', '.join(gone)}" if split == "train" else "samples"
+        if gone:
+            what = f"class {', '.join(gone)}" if has else "samples"
             raise BssError(f"{path}: the decisions would leave {split} without {what}. Keep some of them.")
