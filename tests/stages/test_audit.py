@@ -269,8 +269,19 @@ def test_the_commands_audit_if_asked_or_enabled_and_write_decisions(faulty, tmp_
     assert main(["audit", "--apply", "0.9"]) == 0
     assert "To use them, set prepare.decisions: decisions.csv" in capsys.readouterr().out
     (root / "decisions.csv").unlink()
+
+
+@pytest.mark.parametrize("text", ["0", "1", "1.5", "nan", "abc", "-0.1"])
+def test_a_threshold_is_a_probability(text, capsys):
     with pytest.raises(SystemExit):
-        main(["audit", "--apply", "1.5"])
+        main(["audit", f"--apply={text}"])
+    assert f"--apply: must be a probability between 0 and 1, but got: {text}" in capsys.readouterr().err
+
+
+def test_applying_the_last_audit_is_not_auditing_if_enabled(capsys):
+    with pytest.raises(SystemExit):
+        main(["audit", "--apply", "0.9", "--if-enabled"])
+    assert "--if-enabled: not allowed with argument --apply" in capsys.readouterr().err
 
 
 def test_the_report_says_what_was_decided_in_test(pipeline, own_root, tmp_path):
