@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bss.balance.audit_arguments import checked_evidence, checked_labels, checked_predictions
+from bss.balance.audit_arguments import checked_evidence, checked_labels, checked_mapping, checked_predictions
 from bss.balance.one_thread import one_thread
 
 Kind = Literal["clean", "contradiction", "label", "empty"]
@@ -137,13 +137,14 @@ def audit(
     Raises
     ------
     ValueError
-        Fewer than two modalities or classes, arrays of different lengths, values out of their range, or an unknown
-        modality in `empty`. The message names the argument and the modality.
+        Fewer than two modalities or classes, what is no array of numbers (tensors are, also with gradients), arrays of
+        different lengths, values out of their range, an unknown modality in `empty`, or probabilities without
+        `probabilities`. The message names the argument and the modality.
     """
-    logits = checked_predictions(predictions, probabilities)
+    logits = checked_predictions(checked_mapping(predictions, "predictions"), probabilities)
     n, classes = next(iter(logits.values())).shape
     y = checked_labels(labels, n, classes)
-    evidence = checked_evidence(empty or {}, logits, n)
+    evidence = checked_evidence(checked_mapping({} if empty is None else empty, "empty"), logits, n)
     explanations = (
         Explanation("clean", None),
         *(Explanation("contradiction", name) for name in logits),

@@ -44,8 +44,11 @@ def above_zero(text: str) -> float:
 
 def probability(text: str) -> float:
     """Return a number between 0 and 1, both excluded, as the `type` of an option."""
-    number = above_zero(text)
-    if number >= 1:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:  # nor nan
         raise argparse.ArgumentTypeError(f"must be a probability between 0 and 1, but got: {text}")
     return number
 

@@ -46,8 +46,9 @@ def add_stage_commands(add: Add) -> None:
     sub.add_argument("--before", type=Path, metavar="JSON", help="an earlier comparison.json, before decisions")
     sub = add("audit", _audit, "find wrong pairs, and which modality is to blame")
     add_paths(sub, STORE, AUDIT)
-    sub.add_argument("--if-enabled", action="store_true", help="do nothing unless audit.enabled is true")
-    sub.add_argument(
+    either = sub.add_mutually_exclusive_group()  # the second is about the last audit, and audits nothing
+    either.add_argument("--if-enabled", action="store_true", help="audit nothing unless audit.enabled is true")
+    either.add_argument(
         "--apply",
         type=probability,
         metavar="P",

@@ -77,10 +77,10 @@ def idle_strategies(config: "Config") -> list[str]:
         onset = strategy.onset(setting)
         if onset.epoch >= setting.epochs:
             by = f" with {parameter_text(strategy, onset.parameter)}" if onset.parameter else ""
-            cure = f"Change `{onset.parameter}` or raise" if onset.parameter else "Raise"
+            fix = f"Change `{onset.parameter}` or raise" if onset.parameter else "Raise"
             found.append(
                 f"strategies.{name}: `{strategy.kind}` acts in none of the epochs (train.epochs: {setting.epochs}){by}"
-                f", so its results say nothing about it. {cure} train.epochs"
+                f", so its results say nothing about it. {fix} train.epochs"
             )
     return found
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from bss.data.manifest import Manifest, similar
 from bss.data.read_csv import listed, read_csv
@@ -17,11 +17,21 @@ from bss.files import digest_file, read_json, whole_file
 COLUMNS = ("id", "decision", "value")
 DATASET = "dataset"
 """Optional column: the start of the manifest's digest, so that decisions cannot meet another dataset."""
+PROPOSED = "proposed"
+"""Optional column: what `bss audit --apply` decided. If the row still says so, the next one may replace it."""
 DIGITS = 16
 """Hexadecimal digits of the digest in that column."""
 KINDS = ("keep", "drop", "relabel", "ignore")
 FILE = "decisions.csv"
 """Usual name of the file, and its name in a store."""
+
+
+class Known(NamedTuple):
+    """What a decision about a sample is checked against."""
+
+    split: str
+    label: str | None
+    """The manifest's; None if that is not known."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,18 @@ class Decision:
     """One of `KINDS`."""
     value: str
     """The new label, or the modality to ignore; otherwise empty."""
+    proposed: str = ""
+    """What an audit decided, in the words of `words`; empty for a decision of one's own."""
+
+    @property
+    def words(self) -> str:
+        """Kind and value."""
+        return f"{self.kind} {self.value}".strip()
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it is what an audit decided, and nobody changed it."""
+        return self.proposed == self.words
 
 
 @dataclass(frozen=True)
@@ -79,46 +101,77 @@ def read_decisions(
 
     Raises `BssError` with all rows that are wrong: an unknown or repeated id, a decision or value that does not exist,
     decisions about another dataset, or about test samples without `decide_test` (keeping one is no decision), and if
-    the decisions would empty a class of train, or a split.
+    the decisions would empty a class of a split.
     """
-    rows = _rows(path, dataset)
-    decisions = [Decision(number, row["id"], row["decision"], row["value"]) for number, row in rows]
-    samples, classes = {s.id: s for s in manifest.samples}, manifest.classes
-    counts = Counter(d.id for d in decisions)
-    problems: list[str] = []
-    for d in decisions:
-        sample = samples.get(d.id)
-        if sample is None:
-            hint = similar(d.id, list(samples)[:1000]) if len(problems) < LIMIT else ""
-            problems.append(f"row {d.row}: no sample has the id {d.id[:200]!r}{hint}")
-        elif counts[d.id] > 1:
-            problems.append(f"row {d.row}: id {d.id[:200]!r} is not unique")
-        elif why := _wrong_value(d, sample, classes, modalities):
-            problems.append(f"row {d.row}: {why}")
-    raise_problems(str(path), problems, "Fix these rows; nothing was decided.")
-    tests = [d for d in decisions if d.kind != "keep" and samples[d.id].split == "test"]
-    if tests and not decide_test:
-        raise BssError(
-            f"{path}: row {tests[0].row} and {len(tests) - 1} more change samples of test, which makes results "
-            "incomparable with those on the original test split. Remove these rows, or set prepare.decide_test: true; "
-            "the report then mentions it."
-        )
+    known = {s.id: Known(s.split, s.label) for s in manifest.samples}
+    decisions = checked_decisions(path, dataset, known, manifest.classes, modalities, decide_test)
     found = Decisions(digest_file(path), {d.id: d for d in decisions})
     _require_some_left(path, manifest, found.applied_to(manifest))
     return found
 
 
-def write_decisions(path: Path, decisions: Iterable[tuple[str, str, str]], dataset: str) -> None:
-    """Write id, kind and value of decisions about the dataset whose manifest has the digest `dataset`."""
+def checked_decisions(
+    path: Path,
+    dataset: str,
+    known: Mapping[str, Known],
+    classes: Collection[str],
+    modalities: Collection[str],
+    decide_test: bool,
+) -> list[Decision]:
+    """Read the decisions in `path` about the samples `known` by id; raise `BssError` as `read_decisions` does.
+
+    What they leave of splits and classes is not checked.
+    """
+    decisions = [
+        Decision(number, row["id"], row["decision"], row["value"], row.get(PROPOSED, ""))
+        for number, row in _rows(path, dataset)
+    ]
+    counts = Counter(d.id for d in decisions)
+    problems: list[str] = []
+    for d in decisions:
+        sample = known.get(d.id)
+        if sample is None:
+            hint = similar(d.id, list(known)[:1000]) if len(problems) < LIMIT else ""
+            problems.append(f"row {d.row}: no sample has the id {d.id[:200]!r}{hint}")
+        elif counts[d.id] > 1:
+            problems.append(f"row {d.row}: id {d.id[:200]!r} is not unique")
+        elif why := _wrong_value(d, sample.label, classes, modalities):
+            problems.append(f"row {d.row}: {why}")
+    raise_problems(str(path), problems, "Fix these rows; nothing was decided.")
+    tests = [d for d in decisions if d.kind != "keep" and known[d.id].split == "test"]
+    if tests and not decide_test:
+        others = len(tests) - 1
+        change = f"and {others} more change samples" if others else "changes a sample"
+        raise BssError(
+            f"{path}: row {tests[0].row} {change} of test, which makes results "
+            "incomparable with those on the original test split. Remove these rows, or set prepare.decide_test: true; "
+            "the report then says so."
+        )
+    return decisions
+
+
+def write_decisions(
+    path: Path,
+    decisions: Iterable[tuple[str, str, str]],
+    dataset: str,
+    automatic: Iterable[tuple[str, str, str]] = (),
+) -> None:
+    """Write id, kind and value of decisions about the dataset whose manifest has the digest `dataset`.
+
+    Those in `automatic` are an audit's, and marked so.
+    """
+    end = dataset[:DIGITS]
     with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, DATASET])
-        writer.writerows([*decision, dataset[:DIGITS]] for decision in decisions)
+        writer.writerow([*COLUMNS, DATASET, PROPOSED])
+        writer.writerows([*decision, end, ""] for decision in decisions)
+        writer.writerows([of, kind, value, end, f"{kind} {value}".strip()] for of, kind, value in automatic)
 
 
-def decided_rows(path: Path, dataset: str) -> list[tuple[str, str, str]]:
-    """Return id, kind and value of every row of the decisions in `path`, checked for columns and dataset alone."""
-    return [(row["id"], row["decision"], row["value"]) for _, row in _rows(path, dataset)]
+def prepared_with(store: Path) -> list[dict[str, str]]:
+    """Return the decisions that the store at `store` was prepared with, as `Decisions.write` wrote them."""
+    path = store / FILE
+    return [row for _, row in read_csv(path)[1]] if path.is_file() else []
 
 
 def dataset_of(store: Path) -> str:
@@ -149,8 +202,9 @@ def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
     """Return line numbers and values of the rows; raise `BssError` for other columns, or for another dataset."""
     columns, lines = read_csv(path)
     missing = [name for name in COLUMNS if name not in columns]
-    if missing or set(columns) - {*COLUMNS, DATASET}:
-        raise BssError(f"{path}: needs the columns {', '.join(COLUMNS)} and may have {DATASET}; has {listed(columns)}.")
+    if missing or set(columns) - {*COLUMNS, DATASET, PROPOSED}:
+        names = f"{', '.join(COLUMNS)} and may have {DATASET} and {PROPOSED}"
+        raise BssError(f"{path}: needs the columns {names}; has {listed(columns)}.")
     rows = [(number, {name: value.strip() for name, value in row.items()}) for number, row in lines]
     wanted = dataset[:DIGITS]
     others = sorted({row[DATASET] for _, row in rows if DATASET in row} - {wanted})
@@ -162,17 +216,17 @@ def _rows(path: Path, dataset: str) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _wrong_value(d: Decision, sample: Sample, classes: list[str], modalities: Collection[str]) -> str:
-    """Return the problems with the decision or value of a row, if any."""
+def _wrong_value(d: Decision, label: str | None, classes: Collection[str], modalities: Collection[str]) -> str:
+    """Return what is wrong with the decision or value of a row, or nothing."""
     if d.kind not in KINDS:
         return f"decision {d.kind[:200]!r} is not one of {', '.join(KINDS)}{similar(d.kind, list(KINDS))}"
     if d.kind in ("keep", "drop"):
         return f"value {d.value[:200]!r}: {d.kind} takes none" if d.value else ""
-    right: list[Any] = classes if d.kind == "relabel" else list(modalities)
+    right = list(classes) if d.kind == "relabel" else list(modalities)
     what = "label" if d.kind == "relabel" else "modality"
     if d.value not in right:
         return f"value {d.value[:200]!r} is not a {what} of this dataset{similar(d.value, right)}"
-    if d.kind == "relabel" and d.value == sample.label:
+    if d.kind == "relabel" and d.value == label:
         return f"value {d.value[:200]!r} is the label that the sample has"
     return ""
 
@@ -181,6 +235,6 @@ def _require_some_left(path: Path, before: Manifest, after: Manifest) -> None:
     for split in SPLITS:
         had, has = ({s.label for s in m.samples if s.split == split} for m in (before, after))
         gone = sorted(had - has)
-        if gone and (split == "train" or not has):
-            what = f"class {', '.join(gone)}" if split == "train" else "samples"
+        if gone:
+            what = f"class {', '.join(gone)}" if has else "samples"
             raise BssError(f"{path}: the decisions would leave {split} without {what}. Keep some of them.")

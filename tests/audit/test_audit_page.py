@@ -183,8 +183,21 @@ def test_the_page_has_the_most_suspicious_samples_and_says_so(data, tmp_path):
     assert write_page(config_with(tree, page_samples=3), store, *audited(store), tmp_path)["samples"] == 3
     text = (tmp_path / "audit.html").read_text(encoding="utf-8")
     assert "This page has the 3 most suspicious." in text
+    content = content_in(text)
+    assert [sample["id"] for sample in content["samples"]] == store.ids[:3].tolist()
+    assert content["others"] == sorted(store.ids[3:])
+
+
+def content_in(text):
     (content,) = re.findall(r'id="content">(.*?)</script>', text, flags=re.S)
-    assert [sample["id"] for sample in json.loads(content)["samples"]] == Store.open(path).ids[:3].tolist()
+    return json.loads(content)
+
+
+def test_it_proposes_what_apply_would_decide_and_nothing_for_what_that_leaves(folder):
+    content = content_in((folder / "audit.html").read_text(encoding="utf-8"))
+    # The class for the wrong label is sure by 0.8 alone; the empty sound is no surer than 0.9; the copy is of val.
+    expected = [["ignore", content["modalities"][1]], ["drop", ""], None, ["drop", ""], *[None] * 8]
+    assert [sample["proposal"] for sample in content["samples"]] == expected
 
 
 def test_clips_are_loops_and_small_pictures_keep_their_pixels():
@@ -307,6 +320,13 @@ def test_relabelling_takes_what_is_typed(page):
 
 
 @in_browser
+def test_relabelling_lists_what_the_modalities_together_show_first(page):
+    page.evaluate("content.classes.push('a', 'b'); content.samples[1].suggested = 'b'")
+    page.press("n", "r", "Enter")
+    assert decided(page) == [(page.evaluate("content.samples[1].id"), "relabel", "b")]
+
+
+@in_browser
 def test_decisions_stay_when_the_page_is_opened_again(page, folder):
     page.press("d", "k")
     before = decided(page)
@@ -349,6 +369,32 @@ def test_the_downloaded_file_is_what_prepare_reads_and_what_the_page_loads(page,
     load = f"decisions.load({json.dumps(text.replace(dataset[:DIGITS], 'x'))})"
     message = page.evaluate(f"(() => {{ try {{ {load}; }} catch (error) {{ return error.message; }} }})()")
     assert message == "it is about another dataset"
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("owl-17,drop,", 'row 2: no sample has the id "owl-17"'),
+        ("plain,delete,", 'row 2: "delete" is not keep, drop, relabel, ignore'),
+        ("plain,drop,\nplain,keep,", 'row 3: id "plain" is not unique'),
+        ("plain,relabel,cow", 'row 2: "cow" is not a label of this dataset'),
+        ("plain,relabel,LABEL", 'row 2: "LABEL" is the label that the sample has'),
+        ("plain,ignore,smell", 'row 2: "smell" is not a modality of this dataset'),
+        ("plain,keep,cow", 'row 2: "cow": keep takes no value'),
+    ],
+)
+def test_a_file_that_prepare_would_refuse_is_not_loaded(page, data, rows, message):
+    store = Store.open(data[2])
+    label = store.classes[store.labels[store.ids.tolist().index("plain")]]
+    cell = '"' + label.replace('"', '""') + '"'
+    text = f"id,decision,value\ns6,drop,\n{rows.replace('LABEL', cell)}\n"
+    page.evaluate(f"load(new File([{json.dumps(text)}], 'mine.csv'))")
+    said = "document.getElementById('loaded').textContent"
+    assert page.wait_for(f"{said} !== ''")
+    row = int(message[4]) + 1  # after that of s6
+    assert page.evaluate(said) == f"mine.csv was not loaded: row {row}{message[5:]}.".replace("LABEL", label)
+    assert decided(page) == []
 
 
 @in_browser

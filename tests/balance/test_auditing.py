@@ -231,7 +231,8 @@ def test_many_samples_are_fitted_by_some_of_them(monkeypatch):
     assert audit(logits, y).share_of("contradiction") == pytest.approx(0.1, rel=0.2)
 
 
-PAIR = {"a": [[0.0, 1.0]] * 3, "b": [[1.0, 0.0]] * 3}
+PAIR = {"a": [[0.0, 2.0]] * 3, "b": [[2.0, 0.0]] * 3}
+SUMS = [[0.2, 0.8], [0.99, 0.01005], [0.0, 1.0]]  # the second sums to 1.00005
 
 
 @pytest.mark.parametrize(
@@ -246,8 +247,32 @@ PAIR = {"a": [[0.0, 1.0]] * 3, "b": [[1.0, 0.0]] * 3}
         (PAIR | {"a": [[0.2, 0.2]] * 3}, [0, 1, 0], {"probabilities": True}, "probabilities of a must sum to 1.*row 0"),
         (PAIR, [0, 1, 0], {"empty": {"c": [0, 0, 0]}}, r"must name modalities .*'b'\]\), but got: 'c'"),
         (PAIR, [0, 1, 0], {"empty": {"a": [0, 0, 2]}}, r"`empty` of a must be probabilities \[3\]"),
+        (np.zeros((3, 2)), [0, 1, 0], {}, "`predictions` must be a dict .* but got: ndarray"),
+        (PAIR, [0, 1, 0], {"empty": [0, 0, 1]}, "`empty` must be a dict .* but got: list"),
+        (PAIR | {"a": [[0.0, 2.0], [1.0]]}, [0, 1, 0], {}, "predictions of a must be an array of numbers.*list"),
+        (PAIR | {"a": [["0", "2"]] * 3}, [0, 1, 0], {}, "predictions of a must be an array of numbers.*<U1"),
+        (PAIR | {"a": None}, [0, 1, 0], {}, "predictions of a must be an array of numbers.*NoneType of object"),
+        (PAIR, ["x", "y", "x"], {}, "labels must be an array of numbers"),
+        (PAIR, [0, 1, 0], {"empty": {"a": ["no", "no", "yes"]}}, "`empty` of a must be an array of numbers"),
+        ({"a": SUMS, "b": SUMS}, [0, 1, 0], {}, "must be logits, but .* every row sums to 1: pass probabilities=True"),
     ],
 )
 def test_wrong_input_is_refused(predictions, labels, options, message):
     with pytest.raises(ValueError, match=message):
         audit(predictions, labels, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_tensors_are_taken_without_their_gradients(dtype):
+    logits = {name: torch.tensor(values, dtype=dtype, requires_grad=True) for name, values in PAIR.items()}
+    empty = {"a": torch.tensor([0.25, 0.5, 0.0], dtype=dtype, requires_grad=True)}  # as exact in all of them as PAIR
+    found = audit(logits, torch.tensor([0, 1, 0]), empty=empty)
+    expected = audit(PAIR, [0, 1, 0], empty={"a": [0.25, 0.5, 0.0]})
+    np.testing.assert_array_equal(found.posterior, expected.posterior)
+
+
+@pytest.mark.parametrize("rows", [[[0.2, 0.8], [0.99, 0.0102]], [[0.2, 0.8], [1.1, -0.1]], [[0.2, 0.8]]])
+def test_what_may_be_logits_is_taken_as_such(rows):
+    """Rows that do not sum to 1, a negative value, and a single row."""
+    audit({"a": rows, "b": rows}, [0, 1][: len(rows)])
+    audit({"a": SUMS, "b": [[0.0, 2.0]] * 3}, [0, 1, 0])  # one modality alone

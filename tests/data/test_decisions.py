@@ -150,7 +150,11 @@ def decided(small_data, tmp_path_factory):
         ([("train-cat-1", "relabel", "cat")], r"row 2: value 'cat' is the label that the sample has"),
         ([("train-cat-1", "ignore", "video")], r"row 2: value 'video' is not a modality of this dataset"),
         ([("train-cat-1", "drop", "x")], r"row 2: value 'x': drop takes none"),
-        ([("test-cat-1", "drop", "")], r"row 2 and 0 more change samples of test.*prepare.decide_test: true"),
+        ([("test-cat-1", "drop", "")], r"row 2 changes a sample of test, .*prepare.decide_test: true"),
+        (
+            [(f"test-cat-{i}", "drop", "") for i in range(3)],
+            r"row 2 and 2 more change samples of test, .*prepare.decide_test: true",
+        ),
         (
             [(f"train-cat-{i}", "drop", "") for i in range(16)],
             r"the decisions would leave train without class cat",
@@ -163,6 +167,7 @@ def decided(small_data, tmp_path_factory):
             [(f"val-{label}-{i}", "drop", "") for label in ("cat", "dog", "owl") for i in range(6)],
             r"the decisions would leave val without samples",
         ),
+        ([(f"val-owl-{i}", "drop", "") for i in range(6)], r"the decisions would leave val without class owl"),
     ],
 )
 def test_wrong_decisions_are_one_message_and_change_nothing(decided, rows, message):
@@ -201,3 +206,6 @@ def test_test_is_changed_only_with_the_flag_and_keeping_a_sample_needs_none(own_
     assert len(prepared(root, tmp_path).rows("test")) == 18
     write(root, [("test-cat-1", "drop", "")])
     assert len(prepared(root, tmp_path, decide_test=True).rows("test")) == 17
+    write(root, [(f"test-owl-{i}", "relabel", "cat") for i in range(6)])
+    with pytest.raises(BssError, match="the decisions would leave test without class owl"):
+        prepared(root, tmp_path, decide_test=True)

@@ -7,7 +7,7 @@ import pytest
 from conftest import small_tree
 
 from bss.config import config_from_tree
-from bss.data.decisions import dataset_of, decided_rows, write_decisions
+from bss.data.decisions import dataset_of, write_decisions
 from bss.data.store import Store
 from bss.files import digest_json
 from bss.kubeflow.audit_page import write_audit_page
@@ -74,8 +74,8 @@ def test_decisions_go_from_the_artifacts_into_the_next_run(step, own_root, small
     root, _ = own_root
     write_decisions(root / "decisions.csv", [("train-cat-0", "drop", "")], dataset_of(small_store))  # of the page
     apply_audit(config_for(root), small_store, step[0] / "found", 0.9)
-    decided = decided_rows(root / "decisions.csv", dataset_of(small_store))
-    assert decided == [("train-cat-0", "drop", "")]  # after an epoch no other is as likely wrong as that
+    _, own = (root / "decisions.csv").read_text().splitlines()
+    assert own.startswith("train-cat-0,drop,,")  # after an epoch no other is as likely wrong as that
     tree = small_tree(root)
     tree["prepare"]["decisions"] = "decisions.csv"
     prepare(config_from_tree(tree, "params.yaml"), root, tmp_path / "store")

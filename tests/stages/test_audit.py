@@ -21,7 +21,7 @@ from bss.errors import BssError
 from bss.files import digest_file, read_json
 from bss.report.verdicts import cautions
 from bss.stages import audit as stage
-from bss.stages.apply_audit import apply_audit, decide
+from bss.stages.apply_audit import apply_audit
 from bss.stages.audit import audit
 from bss.stages.prepare import prepare
 
@@ -209,6 +209,7 @@ def test_more_folds_than_groups_and_heads_without_a_loss_are_errors(small_root, 
         audit(config_for(small_root, folds=7), small_store, tmp_path / "audit")
     tree = small_tree(small_root)
     tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    tree["combinations"] = ["uniform"]  # learned schedulers are refused without trained heads
     with pytest.raises(BssError, match=r"loss_weights.unimodal: is 0, so the unimodal heads are untrained"):
         audit(config_from_tree(tree, "params.yaml"), small_store, tmp_path / "audit")
 
@@ -226,10 +227,13 @@ def test_applying_an_audit_writes_decisions_that_prepare_takes(faulty, tmp_path)
         assert decided[name] == ("ignore", "audio")
     assert decided["train-owl-7"] == ("drop", "")
     # A decision of one's own stays, whatever the audit says.
-    lines = path.read_text().replace("train-cat-0,relabel,cat", "train-cat-0,keep,")
-    path.write_text(lines)
+    changed = path.read_text().replace("train-cat-0,relabel,cat", "train-cat-0,keep,")
+    path.write_text(changed)
     apply_audit(config, store, folder, 0.5)
-    assert sorted(path.read_text().splitlines()) == sorted(lines.splitlines())
+    expected = [line for line in changed.splitlines() if not line.startswith("train-cat-0")]
+    lines = path.read_text().splitlines()
+    assert sorted(line for line in lines if not line.startswith("train-cat-0")) == sorted(expected)
+    assert lines[1].startswith("train-cat-0,keep,,")
     tree = tree_of_faulty(root)
     tree["prepare"]["decisions"] = "decisions.csv"
     prepare(config_from_tree(tree, "params.yaml"), root, tmp_path / "store")
@@ -266,39 +270,19 @@ def test_the_commands_audit_if_asked_or_enabled_and_write_decisions(faulty, tmp_
     assert main(["audit", "--apply", "0.9"]) == 0
     assert "To use them, set prepare.decisions: decisions.csv" in capsys.readouterr().out
     (root / "decisions.csv").unlink()
+
+
+@pytest.mark.parametrize("text", ["0", "1", "1.5", "nan", "abc", "-0.1"])
+def test_a_threshold_is_a_probability(text, capsys):
     with pytest.raises(SystemExit):
-        main(["audit", "--apply", "1.5"])
+        main(["audit", f"--apply={text}"])
+    assert f"--apply: must be a probability between 0 and 1, but got: {text}" in capsys.readouterr().err
 
 
-def row(name, split="train", kind="clean", probability=0.0, blame=None, duplicate_of=None, sure=0.99):
-    return {
-        **{"id": name, "split": split, "class": "owl", "kind": kind, "probability": probability, "blame": blame},
-        **{"duplicate_of": duplicate_of, "suggested": "cat", "suggested_confidence": sure},
-    }
-
-
-@pytest.mark.parametrize(
-    ("sample", "decided"),
-    [
-        (row("a", kind="label", probability=0.95), ("a", "relabel", "cat")),
-        (row("a", kind="label", probability=0.95, sure=0.6), ("a", "drop", "")),
-        (row("a", kind="contradiction", probability=0.95, blame="image"), ("a", "ignore", "image")),
-        (row("a", kind="empty", probability=0.95, blame="audio"), ("a", "ignore", "audio")),
-        (row("a", kind="empty", probability=0.9, blame="audio"), None),
-        (row("a", split="test", kind="label", probability=0.99), None),
-        (row("a", kind="unknown", probability=None), None),
-        (row("a", kind="duplicate", duplicate_of="x"), ("a", "drop", "")),  # x is of test, which is not audited
-    ],
-)
-def test_what_is_decided(sample, decided):
-    assert decide([sample], 0.9) == ([] if decided is None else [decided])
-
-
-def test_one_of_two_copies_stays():
-    rows = [row("a", duplicate_of="b", kind="duplicate"), row("b", duplicate_of="a", kind="duplicate")]
-    assert decide(rows, 0.9) == [("b", "drop", "")]
-    rows[1]["split"] = "val"
-    assert decide(rows, 0.9) == [("a", "drop", "")]
+def test_applying_the_last_audit_is_not_auditing_if_enabled(capsys):
+    with pytest.raises(SystemExit):
+        main(["audit", "--apply", "0.9", "--if-enabled"])
+    assert "--if-enabled: not allowed with argument --apply" in capsys.readouterr().err
 
 
 def test_the_report_says_what_was_decided_in_test(pipeline, own_root, tmp_path):

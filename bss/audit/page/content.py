@@ -7,8 +7,7 @@ import numpy as np
 
 from bss.audit.page.media import SECONDS
 from bss.audit.proposals import decide
-from bss.data.decisions import FILE, KINDS
-from bss.data.read_csv import read_csv
+from bss.data.decisions import KINDS, prepared_with
 from bss.data.store import SPLITS, Store
 from bss.data.tables import open_table
 
@@ -16,6 +15,8 @@ Address = dict[str, str]
 """Suffix (.webp or .wav) to address of a picture or sound."""
 Addresses = Mapping[int, Mapping[str, Address]]
 """Media by row of the store and modality."""
+ABOVE = 0.9
+"""The page proposes what `--apply` does with this probability, as documented."""
 LEAST = 0.005
 """Least probability of an explanation that is shown."""
 FACTS = {
@@ -38,10 +39,7 @@ def rows_of(store: Store, shown: Iterable[Mapping[str, Any]]) -> list[int]:
 
 def earlier_decisions(store: Store) -> list[tuple[str, str, str, str]]:
     """Return id, kind, value and the label before it of each decision that the store was prepared with."""
-    path = store.path / FILE
-    if not path.is_file():
-        return []
-    return [(row["id"], row["decision"], row["value"], row["label"]) for _, row in read_csv(path)[1]]
+    return [(row["id"], row["decision"], row["value"], row["label"]) for row in prepared_with(store.path)]
 
 
 def content_of(
@@ -56,7 +54,7 @@ def content_of(
     position = {name: row for row, name in enumerate(store.ids.tolist())}
     table = open_table(store.path / "samples.parquet", "prepare", tuple(store.modalities))
     texts = {name: table.texts(name) for name in store.modalities}
-    proposals = {name: (kind, value) for name, kind, value in decide(rows, 0.0)}
+    proposals = {name: (kind, value) for name, kind, value in decide(rows, ABOVE)}
     explanations = _explanations(list(store.modalities), rows[0]) if rows else {}
 
     def inputs_of(row: int) -> list[dict[str, Any]]:
@@ -78,7 +76,7 @@ def content_of(
             "inputs": inputs_of(other),
         }
 
-    samples = []
+    samples, others = [], position.keys() - {row["id"] for row in rows[:shown]}
     for row in rows[:shown]:
         own = position[row["id"]]
         inputs = inputs_of(own)
@@ -88,7 +86,10 @@ def content_of(
         found = sorted(((row[column] or 0.0, text) for column, text in explanations.items()), key=lambda pair: -pair[0])
         samples.append(
             {
-                **{key: row[key] for key in ("id", "split", "class", "group", "kind", "probability", "blame")},
+                **{
+                    key: row[key]
+                    for key in ("id", "split", "class", "group", "kind", "probability", "blame", "suggested")
+                },
                 "explanations": [[text, p] for p, text in found if p >= LEAST],
                 "proposal": proposals.get(row["id"]),
                 "inputs": inputs,
@@ -103,6 +104,7 @@ def content_of(
         "decisions": list(KINDS),
         "earlier": earlier,
         "samples": samples,
+        "others": sorted(others),  # decisions about them can be loaded
     }
 
 

@@ -6,6 +6,10 @@ class Decisions {
     this.content = content;
     this.key = `bss-decisions-${content.dataset}`;
     this.earlier = new Map(content.earlier.map(([id, kind, value, label]) => [id, { kind, value, label }]));
+    // Id to the label that the manifest has; null of a sample that is not shown.
+    this.known = new Map(content.others.map((id) => [id, null]));
+    for (const sample of content.samples) this.known.set(sample.id, sample.class);
+    for (const [id, { label }] of this.earlier) this.known.set(id, label);
     this.own = new Map(); // id to {kind, value}, or to null for an earlier decision that was taken back
     this.history = [];
     this.kept = true;
@@ -83,18 +87,32 @@ class Decisions {
     const [head, ...rows] = parseCsv(text.replace(/^\ufeff/, ""));
     const missing = ["id", "decision", "value"].filter((name) => !head?.includes(name));
     if (missing.length) throw new Error(`it has no column ${missing.join(", ")}`);
+    const seen = new Set();
     const entries = rows.map((cells, number) => {
       const row = new Map(head.map((name, i) => [name, cells[i]?.trim() ?? ""]));
       if ((row.get("dataset") ?? this.content.dataset) !== this.content.dataset) {
         throw new Error("it is about another dataset");
       }
-      if (!this.content.decisions.includes(row.get("decision"))) {
-        throw new Error(`row ${number + 2}: "${row.get("decision")}" is not ${this.content.decisions.join(", ")}`);
-      }
-      return [row.get("id"), { kind: row.get("decision"), value: row.get("value") }];
+      const [id, kind, value] = ["id", "decision", "value"].map((name) => row.get(name));
+      const wrong = this.wrong(id, kind, value) ?? (seen.has(id) ? `id "${id}" is not unique` : null);
+      if (wrong) throw new Error(`row ${number + 2}: ${wrong}`);
+      seen.add(id);
+      return [id, { kind, value }];
     });
     this.change(entries);
     return entries.length;
+  }
+
+  // What is wrong with a row of a file, as `bss prepare` would find, or null.
+  wrong(id, kind, value) {
+    const { classes, modalities, decisions } = this.content;
+    if (!this.known.has(id)) return `no sample has the id "${id}"`;
+    if (!decisions.includes(kind)) return `"${kind}" is not ${decisions.join(", ")}`;
+    if (kind === "relabel" && !classes.includes(value)) return `"${value}" is not a label of this dataset`;
+    if (kind === "relabel" && value === this.known.get(id)) return `"${value}" is the label that the sample has`;
+    if (kind === "ignore" && !modalities.includes(value)) return `"${value}" is not a modality of this dataset`;
+    if (["keep", "drop"].includes(kind) && value) return `"${value}": ${kind} takes no value`;
+    return null;
   }
 }
 

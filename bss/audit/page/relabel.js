@@ -24,9 +24,8 @@ class Relabel {
   }
 
   show() {
-    const { proposal, inputs } = this.sample;
-    const proposed = proposal && proposal[0] === "relabel" ? [proposal[1]] : [];
-    const likely = [...proposed, ...inputs.map((input) => input.shows)].filter((label) => label !== null);
+    const { suggested, inputs } = this.sample;
+    const likely = [suggested, ...inputs.map((input) => input.shows)].filter((label) => label !== null);
     const wanted = this.input.value.trim().toLowerCase();
     const matching = [...new Set([...likely, ...this.classes])].filter(
       (label) => label !== this.sample.class && label.toLowerCase().includes(wanted),
