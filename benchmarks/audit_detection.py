@@ -30,6 +30,7 @@ from benchmarks.detection_scores import (
 )
 from benchmarks.planted_faults import Fault, plant
 from benchmarks.record import PROJECT
+from benchmarks.reliability_plot import Bin, draw, pooled
 from benchmarks.repair_worth import MODALITIES, built_in
 from bss.audit.predictions import PREDICTION, Part, average
 from bss.audit.results import TABLE, read_results
@@ -221,7 +222,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if planted:
         print(markdown_table(*ranks(planted)))
         print(markdown_table(VERDICTS, [verdict(fault, cell) for fault, cell in planted.items()]))
-        print(markdown_table(["probability", "samples", "mean", "faulty"], reliability(list(planted.values()))))
+        bins = pooled([cell["bins"] for cell in planted.values() if cell["bins"] is not None])
+        print(markdown_table(["probability", "samples", "mean", "faulty"], reliability(bins)))
+        if bins:
+            draw(bins, options.folder / "reliability.svg")
     if len(planted) < len(cells):
         clean = cells[faults[0]]
         print(f"clean: {100 * clean['clean_above']:.2f} % of {clean['samples']} samples above 0.5")
@@ -250,16 +254,12 @@ def verdict(fault: Fault, cell: dict[str, Any]) -> list[str]:
     return [fault.name, *right, number(cell["brier"], ".4f"), *shares, *last]
 
 
-def reliability(cells: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the reliability table of all `cells` that have probabilities."""
-    every = np.array([cell["bins"] for cell in cells if cell["bins"] is not None]).reshape(-1, BINS, 3)
-    count = every[:, :, 0].sum(axis=0)
-    rows = []
-    for number in np.flatnonzero(count):
-        weighted = [every[:, number, 0] @ every[:, number, column] / count[number] for column in (1, 2)]
-        interval = f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}"
-        rows.append([interval, f"{count[number]:.0f}", *(f"{value:.3f}" for value in weighted)])
-    return rows
+def reliability(bins: Sequence[Bin]) -> list[list[str]]:
+    """Return the rows of the reliability table."""
+    return [
+        [f"{b.number / BINS:.1f} to {(b.number + 1) / BINS:.1f}", str(b.samples), f"{b.mean:.3f}", f"{b.faulty:.3f}"]
+        for b in bins
+    ]
 
 
 if __name__ == "__main__":

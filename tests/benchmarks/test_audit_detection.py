@@ -4,6 +4,7 @@ import csv
 import json
 import wave
 from collections import Counter
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from benchmarks import audit_detection, planted_faults
 from benchmarks.altered_files import altered_picture, altered_sound
 from benchmarks.detection_scores import best_of, calibration, share_right, suspicions_of_training, worth
 from benchmarks.planted_faults import Fault, plant, with_altered_files
+from benchmarks.reliability_plot import draw, pooled
 from bss.config.schema import DigitsConfig
 from bss.data.builtin import digits
 from bss.errors import BssError
@@ -126,6 +128,23 @@ def test_what_a_suspicion_is_worth():
     assert share_right(["a"], ["a"], np.array([False])) is None
 
 
+def test_the_reliability_of_several_cells_together(tmp_path):
+    cell = [[0, 0.0, 0.0]] * 10
+    first, second = [*cell[:9], [3, 0.95, 1.0]], [[4, 0.01, 0.0], *cell[:8], [1, 0.99, 0.0]]
+    bins = pooled([first, second])
+    assert bins == [(0, 4, 0.01, 0.0), (9, 4, pytest.approx((3 * 0.95 + 0.99) / 4), 0.75)]
+    assert audit_detection.reliability(bins)[1] == ["0.9 to 1.0", "4", "0.960", "0.750"]
+    assert pooled([]) == []
+    draw(bins, tmp_path / "reliability.svg")
+    drawing = ElementTree.parse(tmp_path / "reliability.svg")
+    points = drawing.findall(".//*[@id='bins']//{http://www.w3.org/2000/svg}path")  # circles of one size
+    (x0, y0), (x1, y1) = ([float(number) for number in point.get("d").split()[1:3]] for point in points)
+    assert (y0 - y1) / (x1 - x0) == pytest.approx(0.75 / 0.95, rel=1e-4)  # the axes have one scale, and y points down
+    before = (tmp_path / "reliability.svg").read_bytes()
+    draw(bins, tmp_path / "reliability.svg")
+    assert (tmp_path / "reliability.svg").read_bytes() == before
+
+
 def test_suspicions_of_training():
     sure = np.log(np.array([[0.9, 0.1], [0.9, 0.1]], dtype=np.float32))
     other = np.log(np.array([[0.9, 0.1], [0.1, 0.9]], dtype=np.float32))
@@ -169,6 +188,7 @@ def test_it_runs_and_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
     copied = json.loads((tmp_path / "kept" / "duplicate-40" / "cell.json").read_text())
     assert copied["faulty"] == 2 * 24
     assert copied["found"] == copied["columns"]["copies"]["precision"] == 1.0
+    assert (tmp_path / "kept" / "reliability.svg").is_file()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").glob("*/cell.json")}
     audit_detection.main(command)
     assert capsys.readouterr().out == first

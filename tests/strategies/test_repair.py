@@ -11,6 +11,7 @@ from toy import CLASSES, Toy, make_network, setting_for, start
 
 from bss.artifacts.plans import read_plan
 from bss.artifacts.repairs import REPAIRS, read_repairs
+from bss.balance import audit
 from bss.config import config_to_tree
 from bss.config.resources import CheckpointsConfig
 from bss.data.store import Store
@@ -21,7 +22,7 @@ from bss.report.repairs import RepairedEpoch, repaired_epochs, repairs_table
 from bss.report.results import Result
 from bss.strategies import ALL, Draw, Seen, Weights
 from bss.strategies import repair as module
-from bss.strategies.repair import NOTHING, Repair, judge
+from bss.strategies.repair import LEAST, NOTHING, Repair, judge
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.trial import train_trial
 
@@ -79,6 +80,38 @@ def test_a_class_that_a_modality_has_yet_to_learn_is_no_fault():
     shown = np.stack([labels, np.where(labels == 2, 3, labels)], axis=1)
     modality, _ = judge(said_of(labels, 6, shown, sure=7.0), labels)
     assert (modality == NOTHING).all()
+
+
+@pytest.mark.parametrize(("faults", "expected"), [(5, 0), (6, 6)])
+def test_a_share_that_is_not_clear_of_zero_hides_nothing_however_sure_the_posterior(faults, expected):
+    """The prior of five clean samples leaves 2.7 of 5 in 1,000, an interval from 0.9; of 6 are left 3.7, from 1.4."""
+    labels = np.arange(1000) % 10
+    shown = np.stack([labels, labels], axis=1)
+    wrong = 11 * np.arange(faults)  # one of each class
+    shown[wrong, 1] = (labels[wrong] + 3) % 10
+    said = said_of(labels, 10, shown, sure=9.0)
+    found = audit({"audio": said[:, 0], "video": said[:, 1]}, labels)
+    assert np.flatnonzero(found.probability > LEAST).tolist() == wrong.tolist()
+    modality, _ = judge(said, labels)
+    assert np.flatnonzero(modality != NOTHING).tolist() == wrong[:expected].tolist()
+
+
+def test_nothing_is_hidden_by_an_explanation_that_is_the_likeliest_but_no_likelier_than_a_half():
+    labels, shown = faulty()
+    said = said_of(labels, 6, shown, sure=1.8)
+    posterior = audit({"audio": said[:, 0], "video": said[:, 1]}, labels).posterior
+    unsure = (posterior.argmax(axis=1) > 0) & (posterior.max(axis=1) <= 0.5)
+    assert unsure.any()
+    modality, _ = judge(said, labels)
+    assert (modality[unsure] == NOTHING).all()
+
+
+def test_with_three_modalities_the_one_to_blame_is_named_although_another_is_no_witness():
+    labels, shown = faulty()
+    said = said_of(labels, 6, np.column_stack([labels, shown]), sure=7.0)
+    said[:, 0] = said_of(labels, 6, labels[:, None], sure=0.2, noise=0.5, seed=1)[:, 0]  # near chance
+    modality, _ = judge(said, labels)
+    assert modality.tolist() == [2] * 60 + [ALL] * 60 + [NOTHING] * 480
 
 
 def hidden(modality):
@@ -202,17 +235,17 @@ def judged(said, labels):
 
 @pytest.fixture
 def trained(pipeline, small_root, small_store, make_config, tmp_path, monkeypatch):
-    """Train with BSS-H and a repair whose judgement is `judged`; return the folder."""
+    """Train with a scheduler and a repair whose judgement is `judged`; return the folder."""
     monkeypatch.setattr(module, "judge", judged)
     store, plans = Store.open(small_store), pipeline[0] / "plans"
 
-    def run(strategy, checkpoints=None):
+    def run(strategy, checkpoints=None, scheduler="bss-h"):
         config = make_config(small_tree(small_root))
-        plan = read_plan(plans, "bss-h", 0, store, config_to_tree(config.schedule.schedulers["bss-h"]))
+        plan = read_plan(plans, scheduler, 0, store, config_to_tree(config.schedule.schedulers[scheduler]))
         folder = tmp_path / f"trial-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         train_trial(
-            config, store, plan, "bss-h", 0, folder, lambda row: None, checkpoints=checkpoints, strategy=strategy
+            config, store, plan, scheduler, 0, folder, lambda row: None, checkpoints=checkpoints, strategy=strategy
         )
         return folder
 
@@ -223,10 +256,13 @@ FILES = ("history.csv", "metrics.json", "model.pt", "predictions.parquet", "sequ
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measuring", ["online", "full"])
-def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, small_store, tmp_path):
+@pytest.mark.parametrize(
+    ("measuring", "scheduler"), [("online", "bss-h"), ("full", "bss-h"), ("online", "bss-l-online"), ("full", "bss-l")]
+)
+def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, scheduler, trained, small_store, tmp_path):
+    """Also if the schedule is learned, from observations or passes of its own."""
     strategy = Repair(measuring=measuring, warm_up=1)
-    whole = trained(strategy)
+    whole = trained(strategy, scheduler=scheduler)
     table = read_table(whole / REPAIRS, "train")
     store = Store.open(small_store)
     rows = store.rows("train")
@@ -248,8 +284,8 @@ def test_stopped_in_mid_epoch_it_hides_and_records_the_same(measuring, trained, 
     with killed_after_saving(lambda steps: steps in (1, 4)):
         for _ in range(2):
             with pytest.raises(Killed):
-                trained(strategy, Checkpoints(tmp_path / "checkpoints", "key", settings))
-    resumed = trained(strategy, Checkpoints(tmp_path / "checkpoints", "key", settings))
+                trained(strategy, Checkpoints(tmp_path / "checkpoints", "key", settings), scheduler)
+    resumed = trained(strategy, Checkpoints(tmp_path / "checkpoints", "key", settings), scheduler)
     for name in FILES:
         assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
 
