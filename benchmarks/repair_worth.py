@@ -219,7 +219,7 @@ def _against(own: Any, uniform: Any, name: str) -> tuple[str, str]:
         return f"{differences.mean():+.2f}", ""
     low, high = t_interval(differences)
     p = float(sign_flip_p(differences[None], 10_000)[0])
-    return f"{differences.mean():+.2f} [{low:.2f}, {high:.2f}]", f"{p:.3f}"
+    return f"{differences.mean():+.2f} [{low:.2f}, {high:.2f}]", "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 if __name__ == "__main__":

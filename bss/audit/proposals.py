@@ -25,15 +25,15 @@ def decide(
 
     `decided` has the kinds of earlier decisions by id: they stand. Samples of test are left as they are.
     """
-    cures = {
+    remedies = {
         row["id"]: _remedy(row, above)
         for row in rows
         if row["split"] != "test" and row["id"] not in decided and (row["probability"] or 0.0) > above
     }
     dropped = {name for name, kind in decided.items() if kind == "drop"}
-    dropped |= {name for name, (kind, _) in cures.items() if kind == "drop"}
-    cures |= dict.fromkeys(_superfluous(rows, dropped, decided.keys() - dropped), ("drop", ""))
-    return sorted((name, kind, value) for name, (kind, value) in cures.items())
+    dropped |= {name for name, (kind, _) in remedies.items() if kind == "drop"}
+    remedies |= dict.fromkeys(_superfluous(rows, dropped, decided.keys() - dropped), ("drop", ""))
+    return sorted((name, kind, value) for name, (kind, value) in remedies.items())
 
 
 def _superfluous(rows: Sequence[Row], dropped: Collection[str], staying: Collection[str]) -> list[str]:
@@ -61,17 +61,17 @@ def _superfluous(rows: Sequence[Row], dropped: Collection[str], staying: Collect
 def _remedy(row: Row, above: float) -> tuple[str, str]:
     """Return kind and value of the decision about a sample that is surely wrong.
 
-    It rests on one explanation, so that one must itself be more probable than `above`:
+    It rests on one explanation, whose share of the probability that something is wrong must be above `above`:
 
     - The label is wrong, and the class that the modalities suggest is as sure: the sample gets it.
     - One modality contradicts or is empty: it is ignored.
     - Otherwise it is unclear what is wrong, or what would be right: the sample is dropped.
     """
-    of_modality = _at_fault(row)
+    of_modality, least = _at_fault(row), above * row["probability"]
     worst = max(of_modality, key=of_modality.__getitem__)
-    if of_modality[worst] > max(above, row["p_label"]):
+    if of_modality[worst] > max(least, row["p_label"]):
         return "ignore", worst
-    if row["p_label"] > above and row["suggested"] is not None and row["suggested_confidence"] > above:
+    if row["p_label"] > least and row["suggested"] is not None and row["suggested_confidence"] > above:
         return "relabel", row["suggested"]
     return "drop", ""
 

@@ -25,6 +25,10 @@ def row(name, split="train", duplicate_of=None, suggested="cat", sure=0.99, **ex
         (row("a", empty_audio=0.95), ("a", "ignore", "audio")),
         (row("a", contradiction_audio=0.5, empty_audio=0.45), ("a", "ignore", "audio")),
         (row("a", contradiction_audio=0.5, contradiction_image=0.45), ("a", "drop", "")),
+        # Something is wrong with 0.91, and if so, it is this with 0.85 / 0.91 = 0.934.
+        (row("a", contradiction_audio=0.85, contradiction_image=0.06), ("a", "ignore", "audio")),
+        (row("a", label=0.85, contradiction_image=0.06), ("a", "relabel", "cat")),
+        (row("a", label=0.81, contradiction_image=0.1), ("a", "drop", "")),  # 0.890
         (row("a", contradiction_audio=0.9), None),
         (row("a", split="test", label=0.99), None),
         (row("a") | dict.fromkeys(("probability", "p_label", "p_contradiction_audio"), None), None),  # no verdict
