@@ -128,7 +128,7 @@ def test_checkpoints_of_earlier_code_are_reported_and_not_used(setting, expected
         save(self, state, steps)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bss.training.trial_spec.code_digest", lambda stage: "earlier")
+        patch.setattr("bss.training.trial_spec.code_digest", lambda stage, used: "earlier")
         patch.setattr(Checkpoints, "save", save_as_before)
         run_until(setting, path, "uniform", 5)
     assert finish(setting, path, "uniform") == expected("uniform")
