@@ -153,7 +153,7 @@ def test_what_the_server_refuses_is_said_in_its_words(capsys):
         (["--set", "train.epoch=5"], "train.epoch: unknown key; did you mean `epochs`?"),
         (["--scheduler", "bss-x"], "schedulers: bss-x: not in params.yaml"),
         (["--strategy", "ogm"], "strategies: ogm: not in params.yaml, which has none, repair."),
-        (["--set", "strategies.ogm={kind: ogm}", "--strategy", "ogm"], "combinations: params.yaml lists none"),
+        (["--set", "strategies.ogm={kind: ogm}", "--strategy", "ogm"], "combinations: no entry in params.yaml matches"),
         (["--set", "resources.device=cpu"], "resources.device: cpu, but each training pod requests 1 GPU"),
         (["--data-path", "data/birds"], "--data-repository and --data-path belong together"),
         (["--params", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
