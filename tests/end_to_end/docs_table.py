@@ -116,6 +116,14 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
         "--data-repository https://git.example.org/birds.git --data-revision birds-1 --data-path data/birds "
         "--wait": SUBMIT,
     },
+    "docs/audit-measured.md": {
+        "python -m benchmarks.repair_worth outputs/repair_worth": (
+            NotRun("own test", "tests/benchmarks/test_repair_worth.py")
+        ),
+        "python -m benchmarks.audit_detection outputs/audit_detection": (
+            NotRun("own test", "tests/benchmarks/test_audit_detection.py")
+        ),
+    },
     "docs/audit.md": {
         **dict.fromkeys(("bss audit", "bss audit --apply 0.9"), NotRun("own test", "tests/stages/test_audit.py")),
         **dict.fromkeys(
@@ -125,12 +133,6 @@ COMMANDS: dict[str, dict[str, str | NotRun]] = {
                 "bss compare --before before.json --report outputs/before-after",
             ),
             NotRun("own test", "tests/report/test_before_after.py"),
-        ),
-        "python -m benchmarks.repair_worth outputs/repair_worth": (
-            NotRun("own test", "tests/benchmarks/test_repair_worth.py")
-        ),
-        "python -m benchmarks.audit_detection outputs/audit_detection": (
-            NotRun("own test", "tests/benchmarks/test_audit_detection.py")
         ),
     },
     "docs/predict.md": {
