@@ -33,7 +33,7 @@ from benchmarks.record import PROJECT
 from benchmarks.reliability_plot import Bin, draw, pooled
 from benchmarks.repair_worth import MODALITIES, built_in
 from bss.audit.predictions import PREDICTION, Part, average
-from bss.audit.results import TABLE, read_results
+from bss.audit.results import TABLE, read_summary
 from bss.config import Config, config_from_tree
 from bss.config.load import apply_override, read_yaml
 from bss.data.store import Store
@@ -114,7 +114,7 @@ class Cell:
         return digest_json([digest_file(self.root / "manifest.csv"), *decides])
 
     def _scores(self, data: Store, parts: list[Part]) -> dict[str, Any]:
-        summary, _ = read_results(self.folder / "audit", data)
+        summary = read_summary(self.folder / "audit", data)
         said = read_table(self.folder / "audit" / TABLE, "audit").to_pydict()
         position = {name: row for row, name in enumerate(data.ids)}
         rows = np.array([position[name] for name in said["id"]])  # the most suspicious first

@@ -98,12 +98,11 @@ def pick(tree: Tree, keys: Iterable[str]) -> Tree:
 def code_digest(stage: str, package: Path = PACKAGE, used: tuple[str, ...] | None = None) -> str:
     """Return the sha256 of the code that decides `stage`, without its comments, docstrings and layout.
 
-    `used` is that of `deciding_modules`.
-    It digests syntax trees, whose dump differs between minor versions of Python.
+    `used` is that of `deciding_modules`. It digests syntax trees, whose dump differs between minor versions of Python.
     """
     digest = hashlib.sha256()
     for name in deciding_modules(stage, package, used):
-        digest.update(json.dumps([name, _read(_file(name, package)).code]).encode())
+        digest.update(json.dumps([name, _read(_file(name, package)).digest]).encode())
     return digest.hexdigest()
 
 
@@ -119,7 +118,7 @@ def deciding_modules(stage: str, package: Path = PACKAGE, used: tuple[str, ...] 
     while left:
         name = left.pop()
         file = _file(name, package)
-        if name in found or not file.is_file() or any(f"{name}.".startswith(f"{part}.") for part in INDIFFERENT):
+        if name in found or file is None:
             continue
         found.add(name)
         if name in ONE_EACH and used is not None:
@@ -132,19 +131,25 @@ def deciding_modules(stage: str, package: Path = PACKAGE, used: tuple[str, ...] 
     return tuple(sorted(found))
 
 
-def _file(module: str, package: Path) -> Path:
-    """Return the path where `module` would be; it does not exist if `package` has no such module."""
+@functools.cache
+def _file(module: str, package: Path) -> Path | None:
+    """Return the file of `module`; None if `package` has no such module, or it is `INDIFFERENT`."""
+    if any(f"{module}.".startswith(f"{part}.") for part in INDIFFERENT):
+        return None
     path = package.parent / Path(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return path if path.is_file() else None
 
 
 class _Source(NamedTuple):
     imports: tuple[str, ...]
-    code: str
-    """The dump of the syntax tree, without what does not count."""
+    digest: str
+    """The sha256 of the dump of the syntax tree, without what does not count."""
 
 
+@functools.cache
 def _read(file: Path) -> _Source:
+    """Read a module once, however many schedulers and strategies there are."""
     return _source(file.read_text(encoding="utf-8"))
 
 
@@ -152,7 +157,8 @@ def _read(file: Path) -> _Source:
 def _source(text: str) -> _Source:
     """Parse a module once for all stages, and for all packages that have the same."""
     tree = ast.parse(text)
-    return _Source(tuple(_imported(tree)), ast.dump(_WithoutTexts().visit(tree)))
+    imports = tuple(_imported(tree))
+    return _Source(imports, hashlib.sha256(ast.dump(_WithoutTexts().visit(tree)).encode()).hexdigest())
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

@@ -17,7 +17,7 @@ from bss.audit.verdicts import Floats, Verdicts
 from bss.balance.auditing import Explanation
 from bss.config import Config, config_to_tree
 from bss.data.store import SPLITS, Store
-from bss.data.tables import Table, open_table, write_table
+from bss.data.tables import open_table, table_columns, write_table
 from bss.deciding import DECIDING, pick
 from bss.errors import BssError
 from bss.files import digest_file, read_json, whole_file, write_json
@@ -59,16 +59,24 @@ def write_results(
         console.print(f"Page: {folder / PAGE}{media}", highlight=False, markup=False, soft_wrap=True)
 
 
-def read_results(folder: Path, store: Store) -> tuple[dict[str, Any], Table]:
-    """Return audit.json and the table of an audit of `store`; raise `BssError` if it is of another one or damaged."""
+def read_summary(folder: Path, store: Store) -> dict[str, Any]:
+    """Return audit.json of an audit of `store`; raise `BssError` if it is of another one, or not of its table."""
     summary = read_json(folder / SUMMARY, "audit", {"provenance": dict, "table": str})
     if summary["provenance"].get("inputs", {}).get("store") != store.digest:
         raise BssError(f"{folder}: is an audit of another store, not of {store.path}. Run `bss audit` again.")
     if not (folder / TABLE).is_file() or digest_file(folder / TABLE) != summary["table"]:
         raise BssError(f"{folder / TABLE}: does not belong to {folder / SUMMARY}. Run `bss audit` again.")
+    return summary
+
+
+def read_verdicts(folder: Path, store: Store) -> list[dict[str, Any]]:
+    """Return the rows of the table of an audit of `store`, without facts; raises `BssError` as `read_summary` does."""
+    read_summary(folder, store)
     of_verdict = ("kind", "probability", "blame", "suggested", "suggested_confidence")
-    columns = ("id", "split", "class", *of_verdict, "duplicate_of", "leakage")
-    return summary, open_table(folder / TABLE, "audit", columns)
+    probabilities = (name for name in table_columns(folder / TABLE, "audit") if name.startswith("p_"))
+    columns = ("id", "split", "class", *of_verdict, *probabilities, "duplicate_of", "leakage")
+    rows: list[dict[str, Any]] = open_table(folder / TABLE, "audit", columns).arrow.to_pylist()
+    return rows
 
 
 def audit_files(folder: Path, store: Store) -> dict[str, Path]:
@@ -77,7 +85,7 @@ def audit_files(folder: Path, store: Store) -> dict[str, Path]:
     The page is among them if it is a single file of at most 48 MiB.
     """
     try:
-        summary, _ = read_results(folder, store)
+        summary = read_summary(folder, store)
     except BssError:
         return {}
     names = [SUMMARY, ROWS, TABLE]

@@ -60,9 +60,7 @@ def epochs_of(config: "Config", name: str) -> int:
 def strategy_warnings(config: "Config") -> list[str]:
     """Return warnings about settings of the trained strategies that are probably mistakes."""
     setting = setting_of(config)
-    names = dict.fromkeys(combination.strategy for combination in combinations_of(config))
-    trained = {name: strategy_of(config, name) for name in names}
-    found = {name: strategy.warning(setting) for name, strategy in trained.items() if strategy is not None}
+    found = {name: strategy.warning(setting) for name, strategy in _trained(config).items()}
     return [f"strategies.{name}: {text}" for name, text in found.items() if text is not None] + idle_strategies(config)
 
 
@@ -72,8 +70,7 @@ def idle_strategies(config: "Config") -> list[str]:
     They are no error, because short trainings try out parameters that are meant for long ones.
     """
     setting, found = setting_of(config), []
-    for name in dict.fromkeys(combination.strategy for combination in combinations_of(config)):
-        strategy = strategy_of(config, name) or Plain()
+    for name, strategy in _trained(config).items():
         onset = strategy.onset(setting)
         if onset.epoch >= setting.epochs:
             by = f" with {parameter_text(strategy, onset.parameter)}" if onset.parameter else ""
@@ -83,6 +80,12 @@ def idle_strategies(config: "Config") -> list[str]:
                 f", so its results say nothing about it. {fix} train.epochs"
             )
     return found
+
+
+def _trained(config: "Config") -> dict[str, Strategy]:
+    """Return the strategies that are trained, by name."""
+    names = dict.fromkeys(combination.strategy for combination in combinations_of(config))
+    return {name: strategy_of(config, name) or Plain() for name in names}
 
 
 def check_combinations(config: "Config") -> None:

@@ -46,17 +46,12 @@ class Decision:
     value: str
     """The new label, or the modality to ignore; otherwise empty."""
     proposed: str = ""
-    """What an audit decided, in the words of `words`; empty for a decision of one's own."""
-
-    @property
-    def words(self) -> str:
-        """Kind and value."""
-        return f"{self.kind} {self.value}".strip()
+    """What an audit decided, as `_words` of it; empty for a decision of one's own."""
 
     @property
     def automatic(self) -> bool:
         """Whether it is what an audit decided, and nobody changed it."""
-        return self.proposed == self.words
+        return self.proposed == _words(self.kind, self.value)
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,11 @@ def write_decisions(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, DATASET, PROPOSED])
         writer.writerows([*decision, end, ""] for decision in decisions)
-        writer.writerows([of, kind, value, end, f"{kind} {value}".strip()] for of, kind, value in automatic)
+        writer.writerows([of, kind, value, end, _words(kind, value)] for of, kind, value in automatic)
+
+
+def _words(kind: str, value: str) -> str:
+    return f"{kind} {value}".strip()
 
 
 def prepared_with(store: Path) -> list[dict[str, str]]:

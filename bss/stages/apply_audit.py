@@ -4,13 +4,12 @@ from collections import Counter
 from pathlib import Path
 
 from bss.audit.proposals import decide
-from bss.audit.results import TABLE, read_results
+from bss.audit.results import TABLE, read_verdicts
 from bss.config import Config
 from bss.console import make_console
 from bss.data.decisions import FILE, Decision, Known, checked_decisions, dataset_of, prepared_with, write_decisions
 from bss.data.read_csv import read_csv
 from bss.data.store import Store
-from bss.data.tables import read_table
 from bss.stages.raw_root import edited
 
 
@@ -23,8 +22,7 @@ def apply_audit(config: Config, store: Path, folder: Path, above: float) -> None
     if the audit is of another store, or the file has rows that `bss prepare` would refuse; nothing is written then.
     """
     data = Store.open(store)
-    read_results(folder, data)  # checks that the table is of this store
-    rows = read_table(folder / TABLE, "audit").to_pylist()
+    rows = read_verdicts(folder, data)
     root, name = config.prepare.root.rstrip("/"), config.prepare.decisions or FILE
     dataset = dataset_of(store)
     applied = {(row["id"], row["decision"], row["value"]) for row in prepared_with(store)}

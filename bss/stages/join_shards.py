@@ -27,7 +27,7 @@ from bss.data.write_store import write_header
 from bss.deciding import DECIDING_CODE, code_digest
 from bss.errors import BssError, raise_problems
 from bss.files import digest_file, digest_json, held, read_json, whole_folder
-from bss.provenance import provenance, write_provenance
+from bss.provenance import provenance
 from bss.stages.prepare import (
     check_what_is_left,
     parameters_of,
@@ -35,6 +35,7 @@ from bss.stages.prepare import (
     raise_bad_samples,
     row_number,
     write_skipped,
+    write_store_provenance,
 )
 
 WHERE = "parts of the store"
@@ -85,7 +86,7 @@ def join_shards(config: Config, data: str, folders: Sequence[Path], store: Path)
         kinds = settings.modalities
         header = write_header(folder, stores[0].name, Counter(splits), classes, kinds, altered, sizes)
         inputs = {"files": digest_file(folder / "files.sha256"), **origin}
-        write_provenance(folder, "prepare", inputs, parameters_of(config), {DECIDING_CODE: code_digest("prepare")})
+        write_store_provenance(folder, inputs, config)
     title = f"Store of {header['name']}: {len(header['classes'])} classes, joined from {len(parts)} shards"
     lengths = {
         name: samples[lengths_column(name)].to_pylist()

@@ -114,7 +114,7 @@ def prepare(config: Config, root: Path, store: Path, shard: Shard | None = None)
             checked.decided.write(folder / FILE, checked.original)
         name, sizes = root.resolve().name, vocabularies(kinds, root)
         header = write_header(folder, name, Counter(splits), manifest.classes, kinds, altered, sizes)
-        write_provenance(folder, "prepare", inputs, parameters_of(config), {DECIDING_CODE: code_digest("prepare")})
+        write_store_provenance(folder, inputs, config)
     what = "Store" if shard is None else f"Shard {shard.number} of {shard.of} of the store"
     title = f"{what} of {header['name']}: {len(header['classes'])} classes, {checked.val_from}"
     print_store(console, title, header, len(skipped), [*checked.notes, *cut_notes(lengths, kinds)])
@@ -202,6 +202,11 @@ def digest_manifest(manifest: Manifest, root: Path, known: Mapping[str, str]) ->
 def parameters_of(config: Config) -> dict[str, Any]:
     """Return the parameters that decide a store."""
     return {"prepare": config_to_tree(config.prepare), "protocol": config.protocol}
+
+
+def write_store_provenance(folder: Path, inputs: dict[str, str], config: Config) -> None:
+    """Write provenance.json of a store, or of a part of one, with what `join_shards` compares of its code."""
+    write_provenance(folder, "prepare", inputs, parameters_of(config), {DECIDING_CODE: code_digest("prepare")})
 
 
 def _with_val(manifest: Manifest, config: Config, keys: Keys) -> tuple[Manifest, str]:

@@ -7,15 +7,14 @@ from typing import Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Method
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, Gradients, Seen, Setting
+from bss.strategies.hooks import Context, Gradients, Seen
 from bss.strategies.losses import one_hot
-from bss.strategies.shares import Source, check_source, logits_of
+from bss.strategies.shares import BySource, Source, logits_of
 
 
 @dataclass(frozen=True)
-class Amss(Method):
+class Amss(BySource):
     """Of each layer of an encoder only some output units get their gradient, the fewer the further the modality is.
 
     The units are drawn without replacement, with probabilities by the squares of their gradients.
@@ -38,15 +37,6 @@ class Amss(Method):
         """Check the ranges."""
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
         require(0 <= self.bounds[0] <= self.bounds[1] <= 1, "bounds", list(self.bounds), "two shares in order")
-
-    @property
-    def needs_heads(self) -> bool:
-        """Whether they measure how far a modality has learned."""
-        return self.source == "heads"
-
-    def check(self, setting: Setting) -> None:
-        """Require shares that mean something."""
-        check_source(setting, self.source)
 
     def gather(self, context: Context, seen: Seen) -> torch.Tensor:
         """Return per modality the summed cross-entropy and entropy of the features, and the counts of the classes."""

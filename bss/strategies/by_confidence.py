@@ -5,30 +5,19 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from bss.lazy_torch import torch
-from bss.strategies.base import Method
 from bss.strategies.hooks import Context, Onset, Seen, Setting
 from bss.strategies.scaling import inside, onset_in, warning_of_adam
-from bss.strategies.shares import Source, check_source, confidence_sums, logits_of
+from bss.strategies.shares import BySource, confidence_sums, logits_of
 
 Direction = Literal["weak", "strong"]
 """Which modality learns more than without the method, relative to the others: the less sure, or the surer one."""
 
 
-class ByConfidence(Method):
+class ByConfidence(BySource):
     """Gathers summed confidences within `window`; the method's own fields are declared where their defaults are."""
 
-    source: Source
     direction: Direction
     window: tuple[float, float]
-
-    @property
-    def needs_heads(self) -> bool:
-        """Whether confidence is read from them."""
-        return self.source == "heads"
-
-    def check(self, setting: Setting) -> None:
-        """Require shares to read confidence from."""
-        check_source(setting, self.source)
 
     def onset(self, setting: Setting) -> Onset:
         """Where the window begins."""

@@ -50,7 +50,7 @@ class GBlending(Method):
 
     @property
     def needs_heads(self) -> bool:
-        """Whether the heads of the network itself give the estimates; probe trainings train those of copies."""
+        """Whether the heads of the network itself give the estimates; probe runs train those of copies."""
         return self.probe == "heads"
 
     def weights(self, setting: Setting) -> Weights:
@@ -61,7 +61,7 @@ class GBlending(Method):
         return Weights(each, dict.fromkeys(setting.modalities, each))
 
     def onset(self, setting: Setting) -> Onset:
-        """At the second estimate by heads, the first one by probe trainings."""
+        """At the second estimate by heads, the first one by probe runs."""
         return Onset(self.every, "every") if self.probe == "heads" else FIRST
 
     def start(self, setting: Setting, modules: Mapping[Group, torch.nn.Module], classes: int) -> State:

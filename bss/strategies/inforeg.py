@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
-from bss.strategies.base import Method
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import Context, EpochPlan, Facts, Gradients, Group, Onset, Seen, Setting, State
-from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
+from bss.strategies.shares import BySource, Source, confidence_sums, logits_of, mean_of_others
 
 
 @dataclass(frozen=True)
-class InfoReg(Method):
+class InfoReg(BySource):
     """While a modality still takes in much, the encoders that are surer than the others are held near their start.
 
     How much it takes in is how the trace of the Fisher information grows, a mean over the last epochs. The start is
@@ -41,15 +40,6 @@ class InfoReg(Method):
         require(0 <= self.threshold < 1, "threshold", self.threshold, "in [0, 1), as a trace grows by 1 at most")
         require(self.strength >= 0, "strength", self.strength, "at least 0")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-
-    @property
-    def needs_heads(self) -> bool:
-        """Whether confidence is read from them."""
-        return self.source == "heads"
-
-    def check(self, setting: Setting) -> None:
-        """Require shares to read confidence from."""
-        check_source(setting, self.source)
 
     def onset(self, setting: Setting) -> Onset:
         """After the first trace."""

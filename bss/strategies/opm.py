@@ -9,17 +9,17 @@ from typing import Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.absent import Absent, running_means, start_means
-from bss.strategies.base import Method, Strategy
+from bss.strategies.base import Strategy
 from bss.strategies.draw import Draw
 from bss.strategies.hooks import Context, Group, Mixed, Objective, Onset, Seen, Setting, State
 from bss.strategies.keeping import check_hiding
 from bss.strategies.losses import weighted_loss
 from bss.strategies.scaling import check_window, inside, onset_in
-from bss.strategies.shares import Source, check_source, confidence_sums, logits_of, mean_of_others
+from bss.strategies.shares import BySource, Source, confidence_sums, logits_of, mean_of_others
 
 
 @dataclass(frozen=True)
-class Opm(Method):
+class Opm(BySource):
     """The fusion head loses features of a modality that is surer of the labels than the others, of drawn samples.
 
     The unimodal heads see all features. Features that stay are scaled up, those of all modalities by one factor, as
@@ -52,14 +52,9 @@ class Opm(Method):
         require(0 <= self.execute <= 1, "execute", self.execute, "in [0, 1]")
         check_window(self.window)
 
-    @property
-    def needs_heads(self) -> bool:
-        """Whether confidence is read from them."""
-        return self.source == "heads"
-
     def check(self, setting: Setting) -> None:
         """Require shares to read confidence from, and a fusion that zeroed features do not upset."""
-        check_source(setting, self.source)
+        super().check(setting)
         check_hiding(setting)
 
     def onset(self, setting: Setting) -> Onset:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
+from bss.strategies.base import Method
 from bss.strategies.hooks import Seen, Setting
 
 if TYPE_CHECKING:
@@ -114,6 +115,21 @@ def over_others(values: torch.Tensor) -> torch.Tensor:
 def under_others(values: torch.Tensor) -> torch.Tensor:
     """Return the mean of the others over each of `values` [M], at least 0, [M]."""
     return mean_of_others(values) / values.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+class BySource(Method):
+    """Reads logits of single modalities from `source`, which the method declares where its default is."""
+
+    source: Source
+
+    @property
+    def needs_heads(self) -> bool:
+        """Whether they are those of the heads."""
+        return self.source == "heads"
+
+    def check(self, setting: Setting) -> None:
+        """Require shares that mean something."""
+        check_source(setting, self.source)
 
 
 def check_source(setting: Setting, source: Source) -> None:

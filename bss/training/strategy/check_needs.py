@@ -1,4 +1,4 @@
-"""What strategies need of the data and of the network, checked before the first training starts."""
+"""What strategies need of the data and of the network, checked before the first trial starts."""
 
 from collections.abc import Iterable
 
