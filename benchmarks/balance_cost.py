@@ -111,7 +111,7 @@ BENCHMARK = Benchmark(
     "Two ResNet-18 (stem of `channels` channels) on sounds of 2.5 s (257 x 157) and images of 64 x 64, one thread. "
     "The schedulers take the same number of steps; an epoch includes training, measuring, records and evaluation. "
     "The sampler's work is observing, scoring and drawing: everything that BSS-H and online scores add to an epoch, "
-    "timed in the same trainings.",
+    "timed in the same trials.",
     {"samples": 256, "epochs": 3, "repetitions": 9, "batch_size": 32, "channels": 16},
     run,
 )

@@ -51,7 +51,7 @@ PARTS = {
     ),
     "bits": Part(
         "GPU: the same bits, and no waiting",
-        "Small trainings on one GPU: one that was stopped in mid-epoch against one that was not; CUDA graphs against "
+        "Small trials on one GPU: one that was stopped in mid-epoch against one that was not; CUDA graphs against "
         "plain steps; several at once against one after the other. Counted are tensors or files that differ.",
         "gpu_bits",
         70,

@@ -1,4 +1,4 @@
-"""Part of `make gpu`: trainings that must give the same bits, and steps that must not wait for the GPU."""
+"""Part of `make gpu`: trials that must give the same bits, and steps that must not wait for the GPU."""
 
 import time
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def run(setting: Setting) -> Iterator[Line]:
             train(together, store, setting.folder / "scores", plans, runs, trials)
         seconds[jobs] = time.perf_counter() - started
     jobs = max(seconds)
-    yield Line(f"{JOBS} trainings, {jobs} at a time / one at a time", [seconds[jobs]], [seconds[1]])
+    yield Line(f"{JOBS} trials, {jobs} at a time / one at a time", [seconds[jobs]], [seconds[1]])
     for seed in range(JOBS):
         trial = f"{SCHEDULER}/seed={seed}"
         yield exact(

@@ -56,7 +56,7 @@ def run(setting: Setting) -> Iterator[Line]:
     outside = float(not low <= 0 <= high)
     yield Line(f"mean accuracy of all schedulers {label} / on the CPU", mean, other, "", note=_difference(mean, other))
     yield Line("mean accuracies outside of what seeds explain (95 % interval)", [outside], unit="", at_most=0)
-    jobs = f"{ours.jobs} and {theirs.jobs} trainings at a time"
+    jobs = f"{ours.jobs} and {theirs.jobs} trials at a time"
     yield Line(f"measure to report {label} / on the CPU", [ours.seconds], [theirs.seconds], note=jobs)
 
 

@@ -69,7 +69,7 @@ class Counted:
 BENCHMARK = Benchmark(
     "imbalance_cost",
     "What measuring imbalance costs",
-    "The measurements of `evaluation.imbalance_every` in whole trainings on the built-in data (24 epochs, uniform "
+    "The measurements of `evaluation.imbalance_every` in whole trials on the built-in data (24 epochs, uniform "
     "shuffling), in seconds of processor time with one thread: after epochs, and at the end, where probes are fitted. "
     "They use what the evaluation of val and test reads anyway. The first repetition includes the import of "
     "scikit-learn. `--folder` keeps the data.",

@@ -38,7 +38,7 @@ class Altered(NamedTuple):
 
 FAULTS = (Fault("clean", 0.0), Fault("contradicting", 0.1), Fault("contradicting", 0.4), Fault("label", 0.1))
 SEED = 0
-"""Of the draw of faults: all trainings see the same ones."""
+"""Of the draw of faults: all trials see the same ones."""
 ALTERED = "altered"
 """Folder of the files that are written."""
 OF_FILES = ("silenced", "noise", "duplicate")

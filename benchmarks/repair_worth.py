@@ -1,7 +1,7 @@
 """What repairing faulty pairs is worth: accuracies on test by the honest protocol, with equal steps; no timings.
 
 The data are the built-in ones, or a folder with a manifest and the same modalities. If it is interrupted, it resumes:
-finished trainings are kept, and more seeds train only those.
+finished trials are kept, and more seeds train only those.
 """
 
 import argparse
@@ -69,7 +69,7 @@ ROWS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.repair_worth", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where data and trainings are kept")
+    parser.add_argument("folder", type=Path, help="where data and trials are kept")
     parser.add_argument("--root", type=Path, help="data to plant faults in; default: the built-in data, clean")
     parser.add_argument("--without-groups", action="store_true", help="leave out the manifest's column group")
     parser.add_argument("--seeds", type=int, default=20, help="default: 20")

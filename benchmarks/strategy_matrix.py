@@ -6,7 +6,7 @@
     python -m benchmarks.strategy_matrix FOLDER --markdown                              # what a finished run found
 
 Writes FOLDER/params.yaml and runs the stages in FOLDER, with the learning rate tuned for uniform shuffling. If it is
-interrupted, it resumes: finished trainings are kept. They are made seed by seed, so that what there is can be compared.
+interrupted, it resumes: finished trials are kept. They run seed by seed, so that what there is can be compared.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def _stretch(tree: dict[str, Any], epochs: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stages; return the exit status of the one that failed, or 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.strategy_matrix", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where data and trainings are kept")
+    parser.add_argument("folder", type=Path, help="where data and trials are kept")
     parser.add_argument("--root", type=Path, help="data to plant a fault in (default: the built-in data with theirs)")
     parser.add_argument("--fault", choices=[fault.name for fault in FAULTS], default="clean", help="to plant in --root")
     parser.add_argument("--seeds", type=int, default=8, help="default: 8")

@@ -1,4 +1,4 @@
-"""What the schedulers are worth on the built-in data as trainings get longer: accuracies, no timings."""
+"""What the schedulers are worth on the built-in data as trials get longer: accuracies, no timings."""
 
 import argparse
 import json
@@ -76,7 +76,7 @@ def _parameters() -> dict[str, Any]:
 
 
 def of_length(epochs: int) -> list[str]:
-    """Return the parameters of trainings of so many epochs, in the proportions of params.yaml."""
+    """Return the parameters of trials of so many epochs, in the proportions of params.yaml."""
     every: dict[str, Any] = {
         f"schedule.schedulers.{name}.pacing.grow_epochs": max(1, epochs // 3) for name in CURRICULA
     }

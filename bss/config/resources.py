@@ -45,7 +45,7 @@ class ResourcesConfig:
     """If an operation has no deterministic implementation on a GPU: error ends the trial and names
     it, warn continues, and two runs may differ. Everything is deterministic on CPU."""
     jobs: int | None = None
-    """Trainings that run concurrently, each a process; on a GPU they share it.
+    """Trials that run concurrently, each a process; on a GPU they share it.
 
     null: on CPU one per train.processes processors; on a GPU one, or if all encoders are cnn or
     mlp up to 8, one per 6 GiB of its memory and one per processor; on nodes one.
