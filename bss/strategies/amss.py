@@ -31,6 +31,9 @@ class Amss(BySource):
     of units (AMSS+ in public code), or the expected number of times that a unit is drawn."""
     bounds: tuple[float, float] = (0.1, 0.9)
     """Least and greatest share of units that are drawn, in [0, 1]."""
+    offset: float = 0.5
+    """What is added to how far a modality's loss is below the entropy of the labels, at least 0; the public code of
+    three modalities has 3. If a sum is not above 0, half of the units are drawn."""
     chances: Literal["gradients", "equal"] = "gradients"
     """What the probabilities of units follow: the squares of their gradients (paper), or nothing, as by the default of
     the public code's command."""
@@ -46,6 +49,7 @@ class Amss(BySource):
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        require(self.offset >= 0, "offset", self.offset, "at least 0")
         require(0 <= self.bounds[0] <= self.bounds[1] <= 1, "bounds", list(self.bounds), "two shares in order")
 
     def check(self, setting: Setting) -> None:
@@ -71,7 +75,7 @@ class Amss(BySource):
         n, p = counts.sum(), counts / counts.sum()
         of_labels = -torch.special.xlogy(p, p).sum()
         tiny = torch.finfo(p.dtype).tiny
-        above = of_labels - losses / n + 0.5
+        above = of_labels - losses / n + self.offset
         shares = self.shares(above, above / (entropies / n).clamp_min(tiny))
         for name, share in zip(names, shares, strict=True):
             self._mask_encoder(gradients.modules["encoder", name], share, draw.generator(f"units {name}"))

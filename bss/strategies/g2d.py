@@ -56,6 +56,10 @@ class G2d(Method):
         for name in ("features", "logits"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        ok = self.freeze or self.decide == "once"
+        require(ok, "decide", self.decide, "once with freeze: false, with which no encoder waits")
+        ok = self.parameters == "all" or self.decide == "batch"
+        require(ok, "parameters", self.parameters, "all with decide: once, which freezes whole encoders")
         check_until(self.until)
 
     def check(self, setting: Setting) -> None:

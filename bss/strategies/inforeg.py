@@ -53,7 +53,7 @@ class InfoReg(BySource):
     strength: float = 0.95
     """Strength of the pull at equal confidence, at least 0."""
     strengths: dict[str, float] = field(default_factory=dict)
-    """That of single modalities, in its place; the public code has 0.1 for video, by a slip of its latest version 0."""
+    """That of single modalities, in its place; the public code has 0.1 for video."""
     gate: str | None = None
     """The modality whose trace decides for all, audio in the public code; null: each by its own."""
     gap: Literal["mean", "sum"] = "mean"

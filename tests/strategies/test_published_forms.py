@@ -57,6 +57,13 @@ def shares_by_passes(network, inputs):
     return shares
 
 
+def test_agm_with_zeroed_inputs_is_refused_for_more_coalitions_than_it_tries():
+    setting = replace(setting_for(make_network(TWO)), modalities=tuple("abcdef"))
+    Agm().check(setting)
+    with pytest.raises(ValueError, match="`zero` must be features for more than 5 modalities"):
+        Agm(zero="inputs").check(setting)
+
+
 @pytest.mark.parametrize("names", [TWO, THREE], ids=["two", "three"])
 @pytest.mark.parametrize("fusion", [Concatenation(), Gated()], ids=["concatenation", "gated"])
 def test_agm_with_zeroed_inputs_has_the_gradients_of_public_code(names, fusion):
@@ -231,6 +238,24 @@ def test_amss_masks_some_weights_of_each_class_and_modality_in_the_classifier():
     assert (kept.sum(dim=1) < (plain != 0).sum(dim=1)).all()
     with pytest.raises(ValueError, match=r"`network\.fusion\.kind` must be concatenation for amss with classifier"):
         Amss(classifier=True).check(setting_for(make_network(TWO, Gated())))
+
+
+def test_amss_adds_its_offset_to_how_far_a_modality_has_learned(monkeypatch):
+    # Classes of 1, 1 and 2 of 4 samples: an entropy of 1.039721. Losses of 1.75 and 1.5, entropies of 2 and 1.
+    gathered, found = torch.tensor([7.0, 6.0, 8.0, 4.0, 1.0, 1.0, 2.0]), []
+    network = make_network(TWO)
+    modules = start(Amss(), network).modules
+    shares = Amss.shares
+    monkeypatch.setattr(Amss, "shares", lambda *given: found.append((given[1:], shares(*given))) or found[-1][1])
+    for offset in (0.5, 3.0):
+        context = context_of(Amss(), network)
+        Amss(offset=offset, temperature=2.0).after(context, gathered, Gradients(modules), Draw(0, 0, 0, CPU))
+    ((least, _), halves), ((above, significance), learned) = found
+    assert least.tolist() == pytest.approx([-0.210279, 0.039721], abs=1e-5)
+    assert halves.tolist() == [0.5, 0.5]
+    assert above.tolist() == pytest.approx([2.289721, 2.539721], abs=1e-5)
+    assert significance.tolist() == pytest.approx([1.144860, 2.539721], abs=1e-5)
+    assert float(learned[1]) == pytest.approx(1 / (1 + math.exp((2.539721 - 1.144860) / 2)), abs=1e-5)
 
 
 def test_amss_with_equal_chances_draws_without_regard_to_gradients():
