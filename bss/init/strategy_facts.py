@@ -109,6 +109,7 @@ FACTS: dict[str, Facts] = {
             "public code masks convolutions and the weights of attention; here all linear and convolutional layers, "
             "with the batch normalisation behind them if asked (`batch_norm: true`)",
             "the default of its command draws all units alike (`chances: equal`)",
+            "that of text and image does not divide by the entropy of the features (`relative: false`)",
             "its entropy of labels takes probabilities for logits; here it is the entropy",
             "the script of three modalities divides entropies by 40, which `temperature` does here, and adds 3 "
             "(`offset`); by the place of a loop it masks no encoder",

@@ -31,6 +31,9 @@ class Amss(BySource):
     of units (AMSS+ in public code), or the expected number of times that a unit is drawn."""
     bounds: tuple[float, float] = (0.1, 0.9)
     """Least and greatest share of units that are drawn, in [0, 1]."""
+    relative: bool = True
+    """Whether what a modality has learned is relative to the entropy of its features; in the public code of text and
+    image it is not."""
     offset: float = 0.5
     """What is added to how far a modality's loss is below the entropy of the labels, at least 0; the public code of
     three modalities has 3. If a sum is not above 0, half of the units are drawn."""
@@ -76,7 +79,7 @@ class Amss(BySource):
         of_labels = -torch.special.xlogy(p, p).sum()
         tiny = torch.finfo(p.dtype).tiny
         above = of_labels - losses / n + self.offset
-        shares = self.shares(above, above / (entropies / n).clamp_min(tiny))
+        shares = self.shares(above, above / (entropies / n).clamp_min(tiny) if self.relative else above)
         for name, share in zip(names, shares, strict=True):
             self._mask_encoder(gradients.modules["encoder", name], share, draw.generator(f"units {name}"))
         if self.classifier:

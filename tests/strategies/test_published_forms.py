@@ -247,10 +247,11 @@ def test_amss_adds_its_offset_to_how_far_a_modality_has_learned(monkeypatch):
     modules = start(Amss(), network).modules
     shares = Amss.shares
     monkeypatch.setattr(Amss, "shares", lambda *given: found.append((given[1:], shares(*given))) or found[-1][1])
-    for offset in (0.5, 3.0):
-        context = context_of(Amss(), network)
-        Amss(offset=offset, temperature=2.0).after(context, gathered, Gradients(modules), Draw(0, 0, 0, CPU))
-    ((least, _), halves), ((above, significance), learned) = found
+    for strategy in (Amss(), Amss(offset=3.0, temperature=2.0), Amss(offset=3.0, relative=False)):
+        strategy.after(context_of(strategy, network), gathered, Gradients(modules), Draw(0, 0, 0, CPU))
+    ((least, _), halves), ((above, significance), learned), ((same, alone), _) = found
+    assert torch.equal(same, above)
+    assert torch.equal(alone, above)
     assert least.tolist() == pytest.approx([-0.210279, 0.039721], abs=1e-5)
     assert halves.tolist() == [0.5, 0.5]
     assert above.tolist() == pytest.approx([2.289721, 2.539721], abs=1e-5)
