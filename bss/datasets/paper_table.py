@@ -4,7 +4,9 @@ Guan et al., IJCAI 2025, compare with other fusions, which are other networks (n
 here. Their own settings are from the methods' papers and public code.
 """
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from bss.config.load import merge
 from bss.datasets.dataset import Dataset, Tree
@@ -111,7 +113,7 @@ def table_notes(name: str, protocol: str) -> list[str]:
         if method not in dataset.accuracy:
             lines.append(f"  {method}: no number for this dataset")
             continue
-        own = ", ".join(f"{key}: {value}" for key, value in options_of(dataset, method).items())
+        own = ", ".join(f"{key}: {_as_yaml(value)}" for key, value in options_of(dataset, method).items())
         text = f"{listed.settings}; here with {own}" if own else listed.settings
         if left_out(dataset, protocol, method):
             text = "not trained in this protocol: it adapts on val, which the published splits do not have"
@@ -133,6 +135,10 @@ def options_of(dataset: Dataset, method: str) -> Tree:
     """Return what `method` has for the dataset: what its authors set, and `absent: mean` if zero is no sign of it."""
     absent: Tree = {"absent": "mean"} if TABLE[method].hides and signed(dataset) else {}
     return absent | dataset.options.get(method, {})
+
+
+def _as_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def signed(dataset: Dataset) -> list[str]:

@@ -60,7 +60,7 @@ DATASET = Dataset(
         "bss-h": 84.41,
         "bss-l": 85.01,
     },
-    options={"amss": {"temperature": 0.5}},
+    options={"amss": {"temperature": 0.5, "relative": False, "classifier": True}},
     layout="""
 annotations/train_data.json, val_data.json, test_data.json   [{"image": ..., "text": ..., "label": 0 or 1}, ...]
 images/<image>                                               .jpg; the lists may omit the suffix

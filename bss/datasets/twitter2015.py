@@ -64,7 +64,7 @@ DATASET = Dataset(
         "bss-h": 74.73,
         "bss-l": 75.22,
     },
-    options={"amss": {"temperature": 0.5}},
+    options={"amss": {"temperature": 0.5, "relative": False, "classifier": True}},
     layout="""
 annotations/train.tsv, dev.tsv, test.tsv   index, #1 Label, #2 ImageID, #3 String, #3 String: the text with
                                            $T$, and the target that stands for it; quotes are plain letters

@@ -82,17 +82,18 @@ FACTS: dict[str, Facts] = {
         changes="gradients",
     ),
     "agm": Facts(
-        "1; fusions that are not additive run the fusion head once per part of the modalities",
+        "1; fusions that are not additive run the fusion head once per part of the modalities; with `zero: inputs` 3",
         (
             f"67.07 / 66.02 / 47.11 ({BEST_TEST})",
             f"71.59 / 66.62 / 49.06 ({BB}, with the sign reversed)",
             f"57.42 ({REPLICATION})",
         ),
         (
-            "public code zeroes inputs, which costs a pass of the encoders per part of the modalities; here features "
-            "are zeroed, which costs none, and there is no other option",
+            "paper and public code zero inputs, with a pass of the encoders per part of the modalities; here features "
+            "are zeroed, which costs none. `zero: inputs` takes two more passes, whatever the number of modalities: in "
+            "eval mode, as in public code, all parts share their features",
         ),
-        modalities="any; 2 to 5 for a fusion that is not additive",
+        modalities="any; 2 to 5 for a fusion that is not additive, or `zero: inputs`",
         measured=MATRIX,
         changes="gradients",
     ),
@@ -102,10 +103,16 @@ FACTS: dict[str, Facts] = {
         (
             "the paper calls AMSS+ unbiased, but its public weights are not inverse probabilities: `weighing: code` or "
             "`unbiased`",
-            "the mask of the classifier is computed but not applied in the audio-visual script; here encoders "
-            "alone are "
-            "masked",
-            "the mask is that of linear and convolutional layers: the batch normalisation behind a masked unit learns",
+            "the mask of the classifier is computed but not applied in the audio-visual script, and applied in the "
+            "others (`classifier: true`); AMSS+ of three modalities divides there by a weight's number, not its "
+            "probability",
+            "public code masks convolutions and the weights of attention; here all linear and convolutional layers, "
+            "with the batch normalisation behind them if asked (`batch_norm: true`)",
+            "the default of its command draws all units alike (`chances: equal`)",
+            "that of text and image does not divide by the entropy of the features (`relative: false`)",
+            "its entropy of labels takes probabilities for logits; here it is the entropy",
+            "the script of three modalities divides entropies by 40, which `temperature` does here, and adds 3 "
+            "(`offset`); by the place of a loop it masks no encoder",
         ),
         measured=MATRIX,
         changes="gradients",
@@ -177,9 +184,11 @@ FACTS: dict[str, Facts] = {
         "1, and an evaluation of train per epoch for `prototypes: pass`",
         (f"66.59 / 66.56 ({BEST_TEST})", f"67.19 / 67.11 / 50.38 ({BB})"),
         (
-            "public code takes the prototypes from a pass over the first tenth of the batches, in which a class may be "
-            "missing; here from the training features of an epoch, or from a pass over all of train",
-            "the paper's factor of a modality is how far it is behind, cut to [0, 1], as here; public code has 1 or 0",
+            "public code takes the prototypes from a pass over the first tenth of the shuffled batches, in which a "
+            "class without samples makes them NaN; here from the training features of an epoch, or from a pass over "
+            "train or a share of it (`prototypes: pass`, `share: 0.1`), in which such a class keeps its own",
+            "the paper's factor of a modality is how far it is behind, cut to [0, 1]; public code has 1 or 0 "
+            "(`factor: full`)",
             "the entropy term of the paper is off, as in public code (`entropy`)",
             "for more than two modalities the entropy term slows the best one, as far as the last one is behind",
         ),
@@ -270,6 +279,7 @@ FACTS: dict[str, Facts] = {
         (f"70.91 / 71.75 ({RERUN})",),
         (
             "public code has no term for the conditional entropy of the paper; neither has this",
+            "for some data public code takes the contrastive loss of 30 divisions of the labels; here of all labels",
             "the contrastive loss compares the features of all modalities, so that they need one width, or "
             "`contrast: 0`",
             "one process only: permutations lie within it",
@@ -287,7 +297,8 @@ FACTS: dict[str, Facts] = {
         "1 to 1.5, and with `teachers: pretrained` the training of the teachers",
         ("74.84 / 70.85 / 50.97 (table of the BSS paper)", f"74.01 / 68.38 / 47.27 ({BB})"),
         (
-            "the reconcilement term of public code has no gradient",
+            "the reconcilement term of public code has no gradient (`agreement: 0`)",
+            "the authors learn a factor of the summed logits, which the heads can take up here",
             "the authors share a head of two layers between the modalities (`network.heads: {shared: true, hidden: "
             "256}`); by default each has its own here, of one layer",
             "the authors divide the learning rate by 10 every 30 stages; here it follows `train.decay`",
@@ -301,6 +312,7 @@ FACTS: dict[str, Facts] = {
             "public code creates its optimiser before the new branches, which so never train (`train_new: false`)",
             "public code weighs audio 0.4 and video 0.6 in the prediction, by default of its command; here the heads "
             "are summed",
+            "public code lets a head grow after the first epoch, too; here after every `every` epochs, as in the paper",
         ),
         changes="heads; loss; updates of a batch",
     ),
@@ -308,8 +320,12 @@ FACTS: dict[str, Facts] = {
     "g2d": Facts(
         "1.33, and the training of the teachers",
         (f"85.89 / - / 53.82 ({BEST_TEST})",),
-        ("teachers of public code are picked on the test set",),
-        changes="loss; frozen encoders",
+        (
+            "teachers of public code are picked on the test set",
+            "public code decides in each batch which encoder is the weakest, and sets the gradients of the others' "
+            "convolutions to zero (`decide: batch`, `parameters: convolutions`)",
+        ),
+        changes="loss; frozen encoders; gradients for `decide: batch`",
     ),
     "cml": Facts(
         "1, and small heads",
@@ -318,6 +334,7 @@ FACTS: dict[str, Facts] = {
             "BalanceBenchmark takes the sum over a batch, in which falls cancel rises (`over: batch`)",
             "the paper sums over the pairs of a subset and one without one of its modalities; here it is their mean, "
             "so `strength` has to be twice the paper's for two modalities, and nine times for three",
+            "public code draws an order of removal and compares its subsets alone (`pairs: drawn`)",
         ),
         changes="loss",
     ),
@@ -341,12 +358,14 @@ FACTS: dict[str, Facts] = {
         "1, and a copy of the encoders",
         ("71.9 / - / - (quoted)", f"67.72 ({REPLICATION})"),
         (
-            "the threshold is 0.04 in the paper and 0.05 in the public code, where the trace of one modality decides "
-            "for all",
-            "the authors' unimodal losses go through halves of the shared fusion head; with `loss: published` they are "
-            "here those of the unimodal heads, with the same weights of 1",
-            "the pull takes the mean gap of confidence; public code the sum over the batch, whose tanh is nearly 1",
-            "the fusion head is not held; public code holds each half of it, half as strongly",
+            "the threshold is 0.04 in the paper and in the first version of the public code, later 0.05; there the "
+            "trace of audio decides for all (`gate: audio`)",
+            "the pull is 0.95 for audio and 0.1 for video in public code (`strengths`)",
+            "public code compares the sums of confidence over a batch, whose tanh is nearly 1 (`gap: sum`), and holds "
+            "in the first epoch, too (`first_epoch: true`)",
+            "public code sends the unimodal losses through halves of the fusion head, as `loss: published` does; an "
+            "earlier version through heads of their own, as `loss: product` does",
+            "the trace of public code counts the pull, and only weights of convolutions and linear layers",
         ),
         changes="gradients",
     ),

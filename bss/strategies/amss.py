@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.draw import Draw
-from bss.strategies.hooks import Context, Gradients, Seen
+from bss.strategies.hooks import FUSION, Context, Gradients, Seen, Setting
 from bss.strategies.losses import one_hot
 from bss.strategies.shares import BySource, Source, logits_of
 
@@ -30,13 +31,35 @@ class Amss(BySource):
     of units (AMSS+ in public code), or the expected number of times that a unit is drawn."""
     bounds: tuple[float, float] = (0.1, 0.9)
     """Least and greatest share of units that are drawn, in [0, 1]."""
+    relative: bool = True
+    """Whether what a modality has learned is relative to the entropy of its features; in the public code of text and
+    image it is not."""
+    offset: float = 0.5
+    """What is added to how far a modality's loss is below the entropy of the labels, at least 0; the public code of
+    three modalities has 3. If a sum is not above 0, half of the units are drawn."""
+    chances: Literal["gradients", "equal"] = "gradients"
+    """What the probabilities of units follow: the squares of their gradients (paper), or nothing, as by the default of
+    the public code's command."""
+    batch_norm: bool = False
+    """Whether the batch normalisation behind a layer is masked with it: a unit that is not drawn keeps its scale and
+    shift. The public code masks convolutions alone."""
+    classifier: bool = False
+    """Whether the fusion head, a concatenation, is masked too: of each class some weights of each modality get their
+    gradient. In the public code of text and image; that of audio and video computes the mask and does not use it."""
     source: Source = "share"
     """Logits that measure how far a modality has learned."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        require(self.offset >= 0, "offset", self.offset, "at least 0")
         require(0 <= self.bounds[0] <= self.bounds[1] <= 1, "bounds", list(self.bounds), "two shares in order")
+
+    def check(self, setting: Setting) -> None:
+        """Require shares that mean something, and a fusion head that has weights of each modality."""
+        super().check(setting)
+        ok = not self.classifier or setting.fusion == "concatenation"
+        require(ok, "network.fusion.kind", setting.fusion, "concatenation for amss with classifier: true")
 
     def gather(self, context: Context, seen: Seen) -> torch.Tensor:
         """Return per modality the summed cross-entropy and entropy of the features, and the counts of the classes."""
@@ -55,14 +78,15 @@ class Amss(BySource):
         n, p = counts.sum(), counts / counts.sum()
         of_labels = -torch.special.xlogy(p, p).sum()
         tiny = torch.finfo(p.dtype).tiny
-        above = of_labels - losses / n + 0.5
-        shares = self.shares(above, above / (entropies / n).clamp_min(tiny))
-        masked = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)  # output units, weight and bias
+        above = of_labels - losses / n + self.offset
+        shares = self.shares(above, above / (entropies / n).clamp_min(tiny) if self.relative else above)
         for name, share in zip(names, shares, strict=True):
-            random = draw.generator(f"units {name}")
-            for layer in gradients.modules["encoder", name].modules():
-                if isinstance(layer, masked) and layer.weight.grad is not None:
-                    self._mask(layer, share, random)
+            self._mask_encoder(gradients.modules["encoder", name], share, draw.generator(f"units {name}"))
+        if self.classifier:
+            parts: Any = gradients.modules
+            columns = parts[FUSION].head.weight.grad.split([parts["head", n].in_features for n in names], dim=1)
+            for name, share, weights in zip(names, shares, columns, strict=True):
+                weights.mul_(self.factors(weights.square(), share, draw.generator(f"classifier {name}")))
 
     def shares(self, above: torch.Tensor, significance: torch.Tensor) -> torch.Tensor:
         """Return the share of units of each modality, [M], from its significance [M], whose numerator is `above`."""
@@ -70,34 +94,59 @@ class Amss(BySource):
         shares = torch.where((above > 0).all(), shares, torch.full_like(shares, 0.5))
         return shares.clamp(*self.bounds)
 
-    def _mask(self, layer: torch.nn.Module, share: torch.Tensor, random: torch.Generator) -> None:
-        weight = layer.weight.grad
-        assert isinstance(weight, torch.Tensor)
-        squares = weight.flatten(1).square().sum(dim=1)
-        chances = squares / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny)
-        factors = self.factors(chances, share, random)
-        weight.mul_(factors.view(-1, *[1] * (weight.dim() - 1)))
-        bias = layer.bias
-        if isinstance(bias, torch.Tensor) and bias.grad is not None:
-            bias.grad.mul_(factors)
+    def _mask_encoder(self, encoder: torch.nn.Module, share: torch.Tensor, random: torch.Generator) -> None:
+        for layer, norm in masked_layers(encoder):
+            if layer.weight.grad is None:
+                continue
+            factors = self.factors(layer.weight.grad.flatten(1).square().sum(dim=1), share, random)
+            scale_units(layer, factors)
+            if self.batch_norm and norm is not None:
+                scale_units(norm, factors)
 
-    def factors(self, chances: torch.Tensor, share: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-        """Return the factor of each unit's gradient, [units], 0 for those that are not drawn."""
-        units = len(chances)
+    def factors(self, squares: torch.Tensor, share: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        """Return the factor of each unit's gradient, [..., units], by its square; 0 for those that are not drawn."""
+        weights = squares if self.chances == "gradients" else torch.ones_like(squares)
+        chances = weights / weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
         # The greatest of log p + Gumbel noise are a draw without replacement, of a number that lies on the device.
-        uniform = torch.rand(units, generator=random, device=chances.device).clamp_min(1e-30)
+        uniform = torch.rand(chances.shape, generator=random, device=chances.device).clamp_min(1e-30)
         keys = chances.clamp_min(1e-30).log() - (-uniform.log()).log()
         place = keys.argsort(descending=True).argsort()
-        number = (units * share).ceil()
+        number = (chances.shape[-1] * share).ceil()
         return (place < number) * unit_weights(chances, number, self.weighing)
 
 
 def unit_weights(chances: torch.Tensor, number: torch.Tensor | float, weighing: str) -> torch.Tensor:
-    """Return the factor of a drawn unit, [units], from its probability and the number of units drawn."""
+    """Return the factor of a drawn unit, [..., units], from its probability and the number of units drawn."""
     if weighing == "none":
         return torch.ones_like(chances)
-    divisor = chances + 1 / len(chances) if weighing == "code" else number * chances
+    divisor = chances + 1 / chances.shape[-1] if weighing == "code" else number * chances
     return 1 / divisor.clamp_min(1e-12)
+
+
+def masked_layers(encoder: torch.nn.Module) -> list[tuple[Any, torch.nn.Module | None]]:
+    """Return the linear and convolutional layers of `encoder`, each with the batch normalisation behind it, if any.
+
+    That is the next module with weights of its own, if it normalises as many channels.
+    """
+    layers = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    weighted: list[Any] = [m for m in encoder.modules() if next(m.parameters(recurse=False), None) is not None]
+    return [
+        (
+            layer,
+            norm
+            if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm) and norm.num_features == len(layer.weight)
+            else None,
+        )
+        for layer, norm in pairwise([*weighted, None])
+        if isinstance(layer, layers)
+    ]
+
+
+def scale_units(layer: torch.nn.Module, factors: torch.Tensor) -> None:
+    """Multiply the gradients of the weights of a `layer` [units, ...] by `factors` [units]."""
+    for parameter in layer.parameters(recurse=False):
+        if parameter.grad is not None:
+            parameter.grad.mul_(factors.view(-1, *[1] * (parameter.grad.dim() - 1)))
 
 
 ENTRY = Amss

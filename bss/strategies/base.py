@@ -89,9 +89,12 @@ class Strategy(ABC):
         return False
 
     @property
-    def averaging(self) -> bool:
-        """Whether `plan` also needs the sum of features and the number of samples per class."""
-        return False
+    def averaging(self) -> float:
+        """Share of a split that is read, in (0, 1], if `plan` also needs the sums of features of each class; 0: none.
+
+        Without them all of the split is read.
+        """
+        return 0.0
 
     @property
     def probe_length(self) -> int:

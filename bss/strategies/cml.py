@@ -18,8 +18,7 @@ from bss.strategies.shares import check_source, share_logits
 class Cml(Method):
     """A sample's confidence must not rise when a modality is taken away, and every subset of modalities must classify.
 
-    The logits of a subset are the sum of its modalities' shares of the fused ones: head passes only. The authors draw
-    one order of removal at random; here every pair of a subset and one without one of its modalities counts.
+    The logits of a subset are the sum of its modalities' shares of the fused ones: head passes only.
     """
 
     kind: Literal["cml"] = "cml"
@@ -29,6 +28,9 @@ class Cml(Method):
     """Weight of the mean rise over the pairs, at least 0."""
     subsets: float = 1.0
     """Weight of the mean cross-entropy of the subsets without one of the modalities, at least 0."""
+    pairs: Literal["all", "drawn"] = "all"
+    """all: every subset and every one of it without one of its modalities; drawn: those of one order in which
+    modalities are taken away, drawn for each part of a batch, as in public code."""
     over: Literal["samples", "batch"] = "samples"
     """samples: rises of each sample (paper); batch: of their mean, in which falls cancel rises (a toolkit's code)."""
 
@@ -52,11 +54,16 @@ class Cml(Method):
         loss = weighted_loss(seen, context.weights)
         names, shares = tuple(seen.features), share_logits(seen)
         parts = [subset for size in range(1, len(names)) for subset in combinations(names, size)]
+        if self.pairs == "drawn":
+            assert context.draw is not None
+            order = [names[i] for i in context.draw.host("order").permutation(len(names))]
+            parts = [part for part in parts if set(part) == set(order[: len(part)])]
         logits = {subset: torch.stack([shares[name] for name in subset]).sum(dim=0) for subset in parts}
         logits[names] = seen.fused
         sure = {subset: z.softmax(dim=1).amax(dim=1) for subset, z in logits.items()}
-        pairs = [(set_, tuple(n for n in set_ if n != name)) for set_ in logits if len(set_) > 1 for name in set_]
-        rises = torch.stack([rise(sure[whole], sure[part], self.over) for whole, part in pairs]).mean(dim=0)
+        smaller = [(set_, tuple(n for n in set_ if n != name)) for set_ in logits if len(set_) > 1 for name in set_]
+        pairs = [(sure[whole], sure[part]) for whole, part in smaller if part in sure]
+        rises = torch.stack([rise(whole, part, self.over) for whole, part in pairs]).mean(dim=0)
         entropies = [torch.nn.functional.cross_entropy(logits[part], seen.labels, reduction="none") for part in parts]
         return [Objective(loss + self.strength * rises + self.subsets * torch.stack(entropies).mean(dim=0))]
 

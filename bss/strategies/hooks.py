@@ -193,6 +193,11 @@ class Seen:
     """`train.label_smoothing`."""
     class_weights: torch.Tensor | None = None
     """`train.class_weights`, float [classes]; None: all 1."""
+    inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """What the encoders took, [batch, ...] per modality, in a step."""
+    encode: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
+    """Another pass of the encoders, in eval mode, in a step: inputs to features, zero where they are `ignored`. Its
+    operations count like any other."""
 
 
 @dataclass(frozen=True)

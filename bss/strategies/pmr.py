@@ -39,6 +39,9 @@ class Pmr(Method):
     control = "weights.unimodal=4.0"
     alpha: float = 1.0
     """Strength, at least 0."""
+    factor: Literal["gap", "full"] = "gap"
+    """How much of that a modality behind gets: gap, by how far its score is behind the best one's, cut to [0, 1]
+    (paper); full, all of it, however close it is (public code)."""
     momentum: float = 0.2
     """Weight of the old prototypes against those of the last epoch, in [0, 1)."""
     window: tuple[float, float] = (0.0, 0.67)
@@ -46,6 +49,9 @@ class Pmr(Method):
     prototypes: Literal["online", "pass"] = "online"
     """online: of the features of the training passes of the last epoch; pass: of those in eval mode without
     augmentation, by an evaluation of train before each epoch."""
+    share: float = 1.0
+    """Share of train that the pass reads, drawn before each epoch, in (0, 1]; public code has a tenth. A class that is
+    not in it keeps its prototypes."""
     entropy: float = 0.0
     """Strength of the paper's entropy term, at least 0: the best modality's distribution over the prototypes is drawn
     to uniform, as far as the last one is behind."""
@@ -58,14 +64,17 @@ class Pmr(Method):
         """Check the ranges."""
         require(self.alpha >= 0, "alpha", self.alpha, "at least 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        require(0 < self.share <= 1, "share", self.share, "in (0, 1]")
+        ok = self.share == 1 or self.prototypes == "pass"
+        require(ok, "share", self.share, "1 with prototypes: online, which take what the training shows")
         require(self.entropy >= 0, "entropy", self.entropy, "at least 0")
         check_window(self.window)
         check_window(self.entropy_window, "entropy_window")
 
     @property
-    def averaging(self) -> bool:
-        """Whether prototypes come from a pass."""
-        return self.prototypes == "pass"
+    def averaging(self) -> float:
+        """How much of train a pass for the prototypes reads, if they come from one."""
+        return self.share if self.prototypes == "pass" else 0.0
 
     def onset(self, setting: Setting) -> Onset:
         """Where the window begins, and there are prototypes."""
@@ -81,7 +90,7 @@ class Pmr(Method):
 
     def reads(self, context: Context) -> bool:
         """Before each epoch until the window ends, if prototypes come from a pass."""
-        return self.averaging and context.epoch < self.window[1] * context.setting.epochs
+        return self.averaging > 0 and context.epoch < self.window[1] * context.setting.epochs
 
     def plan(self, context: Context, facts: Mapping[str, Facts], modules: Mapping[Group, torch.nn.Module]) -> EpochPlan:
         """Move the prototypes to the means of the pass or the last epoch; a class not shown keeps its own."""
@@ -101,7 +110,7 @@ class Pmr(Method):
     def phase(self, context: Context) -> Any:
         """Return whether there are prototypes to compare with, whether features are summed, whether entropy counts."""
         epoch, epochs = context.epoch, context.setting.epochs
-        compared = (epoch > 0 or self.averaging) and inside(self.window, epoch, epochs)
+        compared = (epoch > 0 or self.averaging > 0) and inside(self.window, epoch, epochs)
         summed = not self.averaging and epoch < self.window[1] * epochs
         return compared, summed, compared and self.entropy > 0 and inside(self.entropy_window, epoch, epochs)
 
@@ -120,7 +129,8 @@ class Pmr(Method):
         }
         scores = context.total(torch.stack([(counted * torch.exp(-x)).sum() for x in losses.values()]))
         behind = (scores.max() / scores.clamp_min(torch.finfo(scores.dtype).tiny) - 1).clamp(0, 1)
-        for weight, of_prototypes in zip(behind, losses.values(), strict=True):
+        drawn = behind if self.factor == "gap" else (behind > 0).to(behind.dtype)
+        for weight, of_prototypes in zip(drawn, losses.values(), strict=True):
             loss = loss + self.alpha * weight * of_prototypes
         if slowed:
             ahead = torch.where(scores == scores.max(), behind.max(), 0.0)

@@ -36,7 +36,7 @@ def fuse_part(
 ) -> torch.Tensor:
     """Return the fused logits [batch, classes] of the modalities `present`.
 
-    The features of all others are those of `absent`, [width] per modality; None: zero.
+    The features of all others are those of `absent`, [width] or [batch, width] per modality; None: zero.
     """
     kept = set(present)
     instead = {

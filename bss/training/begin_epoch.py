@@ -19,7 +19,7 @@ from bss.training.distributed.ranks import Ranks
 from bss.training.measuring import batches_in_train_mode, batches_of_all, measure, measure_in_train_mode
 from bss.training.resume.state import Records, TrainingState
 from bss.training.samples.split_data import SplitData
-from bss.training.strategy.head_facts import drawn_batch, read_columns, read_facts
+from bss.training.strategy.head_facts import drawn_batch, drawn_share, read_columns, read_facts
 from bss.training.strategy.probes import LOSSES, Probes, read_probes, train_probes
 from bss.training.strategy.run import StrategyRun
 
@@ -81,8 +81,10 @@ def _plan_strategy(
             run.read += len(LOSSES) * len(data)
             return read_probes(probes(), data, state.ranks)
         network, data = _of(state, splits, split)
-        run.read += len(data)
-        return read_facts(network, data, state.ranks, run.strategy.clustered, run.strategy.averaging)
+        averaging = run.strategy.averaging
+        chosen = drawn_share(len(data), averaging or 1.0, run.seed, epoch)
+        run.read += len(chosen)
+        return read_facts(network, data, state.ranks, run.strategy.clustered, averaging > 0, chosen)
 
     def batch(split: Split) -> Callable[[], Seen]:
         see, size = drawn_batch(run.network, splits[split], run.context.setting.batch_size, (run.seed, split, epoch))

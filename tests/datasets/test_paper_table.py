@@ -76,8 +76,10 @@ def test_options_are_those_of_the_dataset(printed):
     _, crema = printed("crema-d", "honest")
     assert (crema.strategies["ogm"].alpha, crema.strategies["amss"].temperature) == (0.8, 0.2)
     assert crema.strategies["mslr"].coefficients == {"audio": 0.9, "video": 1.1}
-    _, sarcasm = printed("sarcasm", "honest")
+    text, sarcasm = printed("sarcasm", "honest")
     assert (sarcasm.strategies["ogm"].alpha, sarcasm.strategies["amss"].temperature) == (0.3, 0.5)
+    assert sarcasm.strategies["amss"].classifier
+    assert "here with temperature: 0.5, relative: false, classifier: true" in text
 
 
 def test_the_file_names_the_command_that_prints_it(printed):

@@ -6,8 +6,10 @@ from test_invariants import CASES, FIRST, TWO
 from toy import SGD, Toy, contradicting, facts_of, mislabelled, network_for, start
 
 from bss.balance.schedulers.uniform import UniformEntry as Uniform
+from bss.strategies.agm import Agm
 from bss.strategies.aug import Aug
 from bss.strategies.mses import Mses
+from bss.strategies.weights import Weighted
 from bss.training.flops import EpochFlops
 from bss.training.network_parts import parameter_groups
 from bss.training.sequences import split_into_batches
@@ -63,3 +65,16 @@ def test_reused_rehearsals_count_the_same(case, monkeypatch):
         fresh = EpochFlops(run.network, data)
         assert flops(run, Uniform(), epoch, samples) == fresh(run, Uniform(), epoch, samples)
     assert sum(counter is flops for counter in rehearsals) == REHEARSALS.get(case, 1)
+
+
+def test_more_passes_of_the_encoders_count():
+    """Products of matrices alone, those of the backward pass too; inputs have no gradient."""
+    encoder = 2 * (3 * 6 * 4 + 2 * 5 * 6)
+    fusion = 2 * 3 * (2 * 4) * 3  # of one coalition
+    counts = []
+    for strategy in (Weighted(), Agm(window=(0.0, 1.0), zero="inputs")):
+        data = Toy(TWO)
+        (run, epoch, samples), *_ = after_each_epoch(strategy, data)
+        counts.append(EpochFlops(run.network, data)(run, Uniform(), epoch, samples))
+    plain, more = counts
+    assert more - plain == samples * 2 * (2 * encoder + fusion)

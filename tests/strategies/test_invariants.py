@@ -88,6 +88,7 @@ CASES = {
     "ogm published": Ogm(loss="published", noise=False, window=ALL),
     "mlb": Mlb(),
     "agm": Agm(window=ALL),
+    "agm of zeroed inputs": Agm(window=ALL, zero="inputs"),
     "g-blending": GBlending(every=1),
     "g-blending by probes": GBlending(every=2, probe="train", probe_epochs=1),
     "mslr": Mslr(),
@@ -100,8 +101,11 @@ CASES = {
     "lfm learned": Lfm(schedule="learned", rate=20.0),
     "pmr": Pmr(window=ALL),
     "pmr by passes": Pmr(window=ALL, prototypes="pass", entropy=0.5, entropy_window=ALL),
+    "pmr public": Pmr(window=ALL, prototypes="pass", share=0.5, factor="full"),
     "amss": Amss(),
     "amss+": Amss(weighing="code"),
+    "amss of all parts": Amss(batch_norm=True, chances="equal"),
+    "amss with classifier": Amss(classifier=True),
     "dgl": Dgl(),
     "dgl heads": Dgl(through="heads"),
     "mla": Mla(),
@@ -111,13 +115,16 @@ CASES = {
     "aug": Aug(width=4, every=1),
     "etmc": Etmc(annealing=2),
     "cml": Cml(),
+    "cml drawn": Cml(pairs="drawn"),
     "domfn": Domfn(agreement=0.1),
     "inforeg": InfoReg(epochs=2),
+    "inforeg published": InfoReg(loss="published", strengths={"video": 0.1}, gate="audio", gap="sum", first_epoch=True),
     "relearning": Relearning(every=1),
     "relearning without momentum": Relearning(every=2, momentum="dropped"),
     "umt": Umt(),
     "g2d": G2d(),
     "g2d published": G2d(loss="published", temperature=2.0),
+    "g2d by batch": G2d(decide="batch"),
     "aug code": Aug(width=4, every=1, compare="ratio", older="softmax", train_new=False),
     "mmpareto": MmPareto(),
     "mmpareto tensor": MmPareto(norm="tensor"),
@@ -171,16 +178,21 @@ NEUTRAL = {
 ALWAYS_ACT = {"mixup", "lfm", "dgl", "mmpareto", "mla", "reconboost", "aug", "etmc", "domfn"}
 """Kinds with no parameters that make them plain training to the bit."""
 DROPOUT = {"modality dropout", "modality dropout to means"}
-DROPPING = {*DROPOUT, "opm", "opm to means", "smv", "smv to means", "smv modality", "midas"}
+DROPPING = {*DROPOUT, "opm", "opm to means", "smv", "smv to means", "smv modality", "midas", "cml drawn"}
 """Which modality a draw takes depends on their order."""
-DRAW = {"mixup", *DROPPING, "ogm-ge", "amss", "amss+", "mcr"}
+DRAW = {"mixup", *DROPPING, "ogm-ge", "amss", "amss+", "amss of all parts", "mcr"}
+NAMING = {"mslr smooth", "inforeg published"}
+"""Have parameters for single modalities."""
 BY_PART = {
     "mixup",
     *DROPOUT,
     "remix to means",
     "smv to means",
+    "agm of zeroed inputs",
     "pmr",
     "pmr by passes",
+    "pmr public",
+    "cml drawn",
     "opm",
     "opm to means",
     "midas",
@@ -194,6 +206,8 @@ BY_ORDER = {"mla", "reconboost", "aug"}
 ONE_RANK = {"mixup", "midas", "mcr", "mcr collaborative", "repair by replacing"}
 HIDE = {"smv", "smv to means", "smv modality", "remix", "remix to means", "remix published"}
 """Show some samples with one modality only, which scores do not observe."""
+CONCATENATED = {"amss with classifier"}
+"""Support no other fusion."""
 TWO = ("audio", "video")
 THREE = ("audio", "video", "text")
 STILL = SgdConfig("sgd", learning_rate=1e-12, momentum=0.0)
@@ -342,9 +356,9 @@ def test_two_ranks_are_one(case):
 def test_renaming_and_reordering_permutes_the_results(case):
     """Names that occur in each other too; the order of summands differs, and so the last bits."""
     strategy, fusion = CASES[case], Sum()
-    names = {"video": "video", "audio": "audio"} if case in DRAW else {"video": "e", "audio": "head"}
-    if isinstance(strategy, Mslr) and strategy.coefficients:
-        names = {"video": "video", "audio": "audio"}
+    if case in CONCATENATED:
+        pytest.skip("masks the head of a concatenation")
+    names = {"video": "video", "audio": "audio"} if case in DRAW | NAMING else {"video": "e", "audio": "head"}
     if strategy.kind in BY_ORDER or case in DROPPING:
         names = {"audio": "head", "video": "e"}
     one = network_for(strategy, TWO, fusion)
@@ -360,6 +374,10 @@ def test_renaming_and_reordering_permutes_the_results(case):
 @every
 @pytest.mark.parametrize("fusion", [None, Gated()], ids=["concatenation", "gated"])
 def test_three_modalities(case, fusion):
+    if fusion is not None and case in CONCATENATED:
+        with pytest.raises(ValueError, match=r"network\.fusion\.kind"):
+            CASES[case].check(setting_for(make_network(THREE, fusion)))
+        return
     network = network_for(CASES[case], THREE, fusion)
     before = weights_of(network)
     train(CASES[case], network, toy_for(CASES[case], THREE), epochs=3)

@@ -91,9 +91,9 @@ def test_cml_compares_each_subset_with_those_that_lack_one_of_its_modalities(nam
 
 
 def test_inforeg_pulls_who_is_surer():
-    found = InfoReg().pulls(torch.tensor([0.9, 0.4]))
+    found = InfoReg().pulls(torch.tensor([0.9, 0.4]), TWO)
     torch.testing.assert_close(found, torch.tensor([1.508060, 0.0]), atol=1e-6, rtol=0)
-    three = InfoReg(strength=0.1).pulls(torch.tensor([0.9, 0.4, 0.6]))
+    three = InfoReg(strength=0.1).pulls(torch.tensor([0.9, 0.4, 0.6]), THREE)
     expected = [0.1 * math.exp(math.tanh(0.4)), 0.0, 0.0]
     torch.testing.assert_close(three, torch.tensor(expected))
 

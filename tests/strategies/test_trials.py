@@ -188,6 +188,17 @@ def test_so_are_encoders_of_different_widths_by_one_that_compares_their_features
         ({"kind": "cml"}, {"accumulate": 4}, None),
         ({"kind": "inforeg", "threshold": -5}, {}, r"`threshold` must be in \[0, 1\)"),
         ({"kind": "inforeg", "threshold": 1.0}, {}, r"`threshold` must be in \[0, 1\)"),
+        ({"kind": "inforeg", "gate": "radar"}, {}, r"strategies\.mine: `gate` must be one of"),
+        ({"kind": "inforeg", "strengths": {"radar": 0.1}}, {}, r"strategies\.mine: `strengths` must be one of"),
+        (
+            {"kind": "inforeg", "loss": "published", "source": "heads"},
+            {},
+            "`inforeg` needs unimodal heads",
+        ),
+        ({"kind": "pmr", "share": 0.1}, {}, "`share` must be 1 with prototypes: online"),
+        ({"kind": "pmr", "share": 0.1, "prototypes": "pass"}, {}, None),
+        ({"kind": "g2d", "freeze": False, "decide": "batch"}, {}, "`decide` must be once with freeze: false"),
+        ({"kind": "g2d", "parameters": "convolutions"}, {}, "`parameters` must be all with decide: once"),
         ({"kind": "mla"}, {"compile": "graphs"}, r"`train\.compile` must be false or true for strategies"),
         ({"kind": "mcr"}, {"processes": 2}, r"`train\.processes` must be 1 "),
         ({"kind": "midas"}, {"processes": 2}, r"`train\.processes` must be 1 "),
@@ -235,7 +246,7 @@ def test_a_strategy_that_reads_heads_is_refused_where_their_loss_has_weight_0(tr
         *({"kind": kind, "loss": "published"} for kind in ("mlb", "mbsd", "midas", "remix", "mmpareto", "g-blending")),
         *({"kind": kind} for kind in ("lfm", "mla", "etmc", "domfn", "dgl", "pmr", "ogm", "g2d")),
         {"kind": "smp", "order": ["image", "audio", "vector"], "loss": "published"},
-        *({"kind": kind, "loss": "published"} for kind in ("mses", "mslr")),
+        *({"kind": kind, "loss": "published"} for kind in ("mses", "mslr", "inforeg")),
         {"kind": "mslr", "mode": "smooth", "coefficients": {"audio": 2.0}},
         {"kind": "g-blending", "probe": "train"},
         {"kind": "weights", "unimodal": 0.5},
@@ -290,7 +301,7 @@ LATE = [
     ({"kind": "pmr"}, 1, 2, "window: [0.0, 0.67]"),
     ({"kind": "midas", "warm_up": 0.9}, 4, 10, "warm_up: 0.9"),
     ({"kind": "aug", "every": 5}, 5, 6, "every: 5"),
-    ({"kind": "inforeg"}, 1, 2, ""),
+    ({"kind": "inforeg"}, 1, 2, "first_epoch: false"),
 ]
 
 

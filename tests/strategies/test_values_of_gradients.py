@@ -130,7 +130,8 @@ def test_shapley_shares_sum_to_the_logits_whatever_the_fusion_and_are_the_shares
 def test_agm_trains_on_the_fused_logits_themselves_and_scales_what_reaches_the_encoders():
     network = make_network(TWO, Gated())
     strategy = Agm(window=(0.0, 1.0), loss="published")
-    context = context_of(strategy, network, {"means": torch.tensor([0.4, 0.6]), "steps": torch.tensor(3.0)})
+    state = {"means": torch.tensor([0.4, 0.6]), "steps": torch.tensor(3.0), "sums": torch.zeros(3)}
+    context = context_of(strategy, network, state)
     seen = seen_of(network, Toy(TWO))
     (objective,) = strategy.objectives(context, seen)
     torch.testing.assert_close(objective.loss, F.cross_entropy(seen.fused, seen.labels, reduction="none"))

@@ -22,7 +22,7 @@ from bss.training.network_parts import parameter_groups
 from bss.training.predicting import predict_and_read
 from bss.training.sequences import split_into_batches
 from bss.training.steps import make_optimiser, train_epoch
-from bss.training.strategy.head_facts import drawn_batch, read_columns, read_facts
+from bss.training.strategy.head_facts import drawn_batch, drawn_share, read_columns, read_facts
 from bss.training.strategy.probes import read_probes, train_probes
 from bss.training.strategy.run import StrategyRun
 from bss.training.targets import PLAIN
@@ -144,7 +144,9 @@ def facts_of(run, splits):
             config = TrainConfig(SGD, epochs=EPOCHS, batch_size=8)
             probes = train_probes(run, config, splits["train"], run.strategy.probe_length)
             return read_probes(probes, splits[split.removeprefix(PROBED)], run.ranks)
-        return read_facts(run.network, splits[split], run.ranks, run.strategy.clustered, run.strategy.averaging)
+        averaging = run.strategy.averaging
+        chosen = drawn_share(len(splits[split]), averaging or 1.0, run.seed, run.context.epoch)
+        return read_facts(run.network, splits[split], run.ranks, run.strategy.clustered, averaging > 0, chosen)
 
     return facts
 

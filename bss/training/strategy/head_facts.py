@@ -15,18 +15,33 @@ from bss.models.network import IGNORED, MultiModalNetwork
 from bss.strategies import Facts, Seen
 from bss.strategies.losses import one_hot
 from bss.training.distributed.ranks import Ranks
-from bss.training.measuring import batches_of, batches_of_all
+from bss.training.measuring import batches_of
 from bss.training.samples.split_data import SplitData
 from bss.training.strategy.purity import read_purity
 
 
+def drawn_share(samples: int, share: float, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Return `share`, in (0, 1], of the positions of a split of `samples`, drawn for `epoch`, in their order."""
+    if share == 1:
+        return np.arange(samples)
+    drawn = generator(seed, "strategy share", epoch).permutation(samples)
+    return np.sort(drawn[: max(1, round(share * samples))])
+
+
 def read_facts(
-    network: MultiModalNetwork, data: SplitData, ranks: Ranks, clustered: bool = False, averaging: bool = False
+    network: MultiModalNetwork,
+    data: SplitData,
+    ranks: Ranks,
+    clustered: bool = False,
+    averaging: bool = False,
+    chosen: npt.NDArray[np.int64] | None = None,
 ) -> Facts:
     """Return the facts of a split in eval mode, without augmentation, the same on all ranks, which share the pass.
 
     `clustered` includes the purity of clusters, by a second pass; `averaging` the sums of the features of each class.
+    `chosen` positions are all that is read of the split, but for the clusters; None: all of it.
     """
+    positions = np.arange(len(data)) if chosen is None else chosen
     network.eval()
     names = list(network.heads)
     sums = torch.zeros(3 * len(names) + 1, dtype=torch.float64, device=data.device)
@@ -36,7 +51,7 @@ def read_facts(
         for name, encoder in encoders.items()
     }
     with torch.no_grad():
-        for inputs, labels in data.batches(ranks.deal(batches_of_all(data))):
+        for inputs, labels in data.batches(ranks.deal(batches_of(data, positions))):
             outputs = network(inputs)
             losses = [F.cross_entropy(outputs.logits[name], labels, reduction="none") for name in names]
             right = [(outputs.logits[name].argmax(dim=1) == labels).double() for name in names]
@@ -51,13 +66,14 @@ def read_facts(
     ranks.add(sums)
     for summed in of_classes.values():
         ranks.add(summed)
-    means = (sums / len(data)).tolist()
+    means = (sums / len(positions)).tolist()
     per_modality = [dict(zip(names, means[i * len(names) :], strict=False)) for i in range(3)]
     loss, accuracy, confidence = per_modality
     purity = read_purity(network, data, ranks) if clustered else {}
     if not averaging:
         return Facts(loss, means[-1], accuracy, confidence, purity)
-    counts = torch.bincount(data.labels, minlength=network.classes).float()
+    shown = data.labels[to_device(data.device, positions)]
+    counts = torch.bincount(shown, minlength=network.classes).float()
     features_of_classes = {name: summed.float() for name, summed in of_classes.items()}
     return Facts(loss, means[-1], accuracy, confidence, purity, features_of_classes, counts)
 

@@ -26,7 +26,6 @@ from bss.strategies import (
     Setting,
     Split,
     Strategy,
-    Taught,
     Turn,
     Weights,
 )
@@ -36,6 +35,7 @@ from bss.training.network_parts import add_gradients, gradients_by_group, module
 from bss.training.observed import Observed
 from bss.training.predicting import NONE
 from bss.training.strategy.kept_modalities import part_of, rows_to_encode
+from bss.training.strategy.more_passes import encode_again, taught_by
 from bss.training.targets import PLAIN, Targets
 
 
@@ -181,19 +181,21 @@ class StrategyRun:
         """Add the gradients of part `number` of a batch of `size` samples, `length` of them in the part."""
         features = self.network.activate(outputs.features)
         ignored = inputs.get(IGNORED)
-        taught = self._taught({name: inputs[name] for name in features}, ignored)
+        given = {name: inputs[name] for name in features}
         kept = part_of(self.arranged, self.place, length)
         mine = None if kept is None else to_device(self.device, self.ranks.share(kept))
         index = self.ranks.share(self.positions[self.place : self.place + length])
         seen = Seen(
             *(features, outputs.logits, outputs.fused, labels, self.network.fuse),
             branches=lambda name, x: self._branches(name, x, ignored),
-            taught=taught,
+            taught=None if self.teachers is None else taught_by(self.teachers, given, ignored),
             kept=mine,
             ignored=ignored,
             positions=to_device(self.device, index) if self.strategy.placed else None,
             label_smoothing=self.targets.label_smoothing,
             class_weights=self.targets.class_weights,
+            inputs=given,
+            encode=lambda x: encode_again(self.network, x, ignored),
         )
         self.place += length
         if self.observed is not None:
@@ -283,14 +285,6 @@ class StrategyRun:
     def _draw(self, number: int, length: int) -> Draw:
         epoch, ranks = self.context.epoch, self.ranks
         return Draw(self.seed, epoch, self.step, self.device, number, length, ranks.rank, ranks.count)
-
-    def _taught(self, inputs: dict[str, Tensor], ignored: Tensor | None) -> Taught | None:
-        teachers = self.teachers
-        if teachers is None:
-            return None
-        with torch.no_grad():
-            features = teachers.without_ignored(teachers.activate(teachers.encode(inputs)), ignored)
-            return Taught(features, teachers.without_ignored(teachers.classify(features), ignored))
 
     def _keep_apart(self, number: int, found: dict[Group, list[Tensor]]) -> None:
         if number == len(self._apart):
