@@ -45,11 +45,26 @@ class Wrong(nn.Module):
 
     def forward(self, x):
         y = self.layer(x.flatten(1)[:, :3])
-        return {"tuple": (y,), "map": y[:, :, None], "sum": y.sum(), "nan": y / 0 * 0}[self.how]
+        return {"tuple": (y,), "map": y[:, :, None], "sum": y.sum(), "nan": y / 0 * 0, "double": y.double()}[self.how]
 
 
 def wrong(how):
     return Wrong(how)
+
+
+class Inner(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, y):
+        if self.how == "drawn":
+            return y * torch.rand_like(y)
+        return {"centred": y - y.mean(0), "dropped": nn.functional.dropout(y), "plain": y.relu()}[self.how]
+
+
+def shared(how):
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.BatchNorm1d(5), Inner(how), nn.Dropout(0.5))
 
 
 def convolutions(norm="plain"):

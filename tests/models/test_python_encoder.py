@@ -22,6 +22,7 @@ from bss.models.encoders.build import build_encoder
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.models.pretrained import digest_weights
 from bss.training.check_encoders import require_shareable
+from bss.training.share_probe import require_independent
 from bss.training.steps import make_optimiser
 from tests.models.own_modules import write_modules
 
@@ -130,6 +131,10 @@ def test_it_gets_its_inputs_by_the_kind_of_the_modality(modality, keys, inputs, 
         (config_of("own.nets:wrong", arguments={"how": "tuple"}), ".factory: own.nets:wrong: returns tuple; it must"),
         (config_of("own.nets:wrong", arguments={"how": "map"}), "returns float32 [2, 5, 1] for a batch of 2; it must"),
         (config_of("own.nets:wrong", arguments={"how": "sum"}), "returns float32 [] for a batch of 2; it must"),
+        (
+            config_of("own.nets:wrong", arguments={"how": "double"}),
+            "returns float64 [2, 5] for a batch of 2; it must r",
+        ),
         (config_of(arguments={"size": 3}), ".factory: own.nets:net(size) raises TypeError: "),
     ],
 )
@@ -198,6 +203,29 @@ def test_batch_normalisation_and_dropout_that_ranks_cannot_share_are_named(norm)
     why = "; its random draws cannot be reproduced" if norm == "dropped" else " that several processes cannot share"
     with pytest.raises(BssError, match=r"network\.encoders\.thing: 1 is a \w+" + why):
         require_shareable(encoder, KEY)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("centred", "its part 3 returns other numbers for a sample if others are in the batch"),
+        ("drawn", "its part 3 returns other numbers when it is run again: its random draws cannot be reproduced"),
+    ],
+)
+def test_statistics_and_draws_of_its_own_that_ranks_cannot_share_are_named(how, message):
+    encoder = build(config_of("own.nets:shared", arguments={"how": how}))
+    with pytest.raises(BssError, match=rf"network\.encoders\.thing: {message}"):
+        require_independent(encoder.model, torch.randn(4, 1, 6, 6), KEY)
+
+
+@pytest.mark.parametrize("how", ["plain", "dropped"])
+def test_batch_normalisation_and_dropout_of_torch_can_be_shared_and_trying_it_leaves_no_trace(how):
+    encoder = build(config_of("own.nets:shared", arguments={"how": how}))
+    before = torch.get_rng_state()
+    require_independent(encoder.model, torch.randn(4, 1, 6, 6, generator=torch.Generator()), KEY)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert encoder.model[2].num_batches_tracked == 0
+    assert all(module.training and not module._forward_hooks for module in encoder.model.modules())
 
 
 def build_without_probe(norm):
