@@ -39,8 +39,9 @@ def require_independent(module: nn.Module, inputs: Tensor, key: str) -> None:
     fix = "set train.processes and train.nodes to 1"
     if changed := _changed(together, again):
         raise BssError(
-            f"{key}: {changed} returns other numbers when it is run again: its random draws cannot be "
-            f"reproduced across processes. Use torch's Dropout alone, without that of attention or recurrent layers, or {fix}."
+            f"{key}: {changed} returns other numbers when it is run again: its random draws cannot be reproduced "
+            "across processes. Use torch's Dropout alone, without that of attention or recurrent layers, or "
+            f"{fix}."
         )
     if changed := _changed(together, shares):
         raise BssError(
