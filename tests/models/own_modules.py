@@ -64,7 +64,8 @@ class Inner(nn.Module):
 
 
 def shared(how):
-    return nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.BatchNorm1d(5), Inner(how), nn.Dropout(0.5))
+    linear = nn.utils.parametrizations.spectral_norm(nn.Linear(36, 5))
+    return nn.Sequential(nn.Flatten(), linear, nn.BatchNorm1d(5), Inner(how), nn.Dropout(0.5))
 
 
 def tokens(known):
