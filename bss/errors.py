@@ -23,6 +23,11 @@ def raise_problems(source: str, problems: list[str], fix: str) -> None:
     raise BssError("\n".join([*lines, fix]))
 
 
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """Return the first line of `error`'s text, at most `longest` characters; its type if it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:longest]
+
+
 def shown(value: object) -> str:
     """Return the first 100 characters of `repr(value)`, for messages."""
     text = repr(value)

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bss.balance.checks import require
+
 
 def mean_cosine(vectors: Mapping[str, Tensor]) -> Tensor:
     """Return the cosine similarity of the modalities' vectors, averaged over all pairs of modalities.
@@ -22,13 +24,15 @@ def mean_cosine(vectors: Mapping[str, Tensor]) -> Tensor:
     Raises
     ------
     ValueError
-        Fewer than two modalities, or vectors of different shapes.
+        Fewer than two modalities, or vectors of different shapes or without a batch.
     """
     shapes = {name: tuple(vector.shape) for name, vector in vectors.items()}
     if len(vectors) < 2:
         raise ValueError(f"a similarity needs two or more modalities, but got: {sorted(vectors)}")
     if len(set(shapes.values())) > 1:
         raise ValueError(f"a similarity needs vectors of one shape for all modalities, but got: {shapes}")
+    if len(next(iter(shapes.values()))) < 2:
+        raise ValueError(f"a similarity needs a vector per sample, [batch, d], but got: {shapes}")
     pairs = [F.cosine_similarity(u, v, dim=-1) for u, v in combinations(vectors.values(), 2)]
     return torch.stack(pairs).mean(dim=0)
 
@@ -138,6 +142,7 @@ def observed_criteria(
 
     Raises ``ValueError`` if an input that one of them needs is missing.
     """
+    require(isinstance(logits, Mapping), "logits", type(logits), "a mapping of modality to its logits [batch, classes]")
     values: dict[str, Tensor] = {}
     for name in names:
         if name == "training_loss":

@@ -88,8 +88,9 @@ class Measuring:
 def given_scores(scores: npt.ArrayLike, n: int) -> Floats:
     """Return a copy of `scores` as float64 [n]; raise ``ValueError`` unless it is n finite numbers."""
     given = np.array(scores, dtype=np.float64)
-    right = f"{n} finite numbers, one per sample of this dataset"
-    require(given.shape == (n,) and bool(np.isfinite(given).all()), "scores", given.shape, right)
+    require(given.shape == (n,), "scores", given.shape, f"{n} numbers, one per sample of this dataset")
+    wrong = np.flatnonzero(~np.isfinite(given))
+    require(not len(wrong), "scores", wrong[:3].tolist(), "finite numbers; they are not at these positions")
     return given
 
 

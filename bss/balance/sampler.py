@@ -181,7 +181,8 @@ class SequenceSampler(Sampler[int]):
         rows = sample_indices(index, self.n)
         for name, column in values.items():
             found = np.shape(column)
-            require(found == rows.shape, name, found, f"one value per sample, {rows.shape}; is the loss reduced?")
+            right = f"one value per sample, {rows.shape}{'; is the loss reduced?' if found == () else ''}"
+            require(found == rows.shape, name, tuple(found), right)
         self._measuring.record(rows, values, self.epoch)
 
     def share(self) -> None:

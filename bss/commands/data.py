@@ -114,11 +114,13 @@ def _prepare(options: argparse.Namespace) -> None:
         prepare(config, root, options.store)
     if options.features:
         from bss.console import make_console
+        from bss.models.huggingface.agreement import resized_otherwise
         from bss.training.samples.frozen_features import why_not_kept, write_features
 
         write_features(config, options.store)
-        for reason in why_not_kept(config):
-            make_console().print(f"features: {reason}.", highlight=False, markup=False, soft_wrap=True)
+        lines = [f"features: {reason}." for reason in why_not_kept(config)]
+        for line in [*lines, *(f"Note: {sentence}" for sentence in resized_otherwise(config))]:
+            make_console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -218,7 +218,7 @@ def validator(schema: Any) -> Any:
 def _describe(problem: dict[str, Any], schema: Any) -> str:
     """Describe in one line which key is wrong, what was found, and what would be right."""
     kind, context = problem["type"], problem.get("ctx", {})
-    path, known = _walk(problem["loc"], schema)
+    path, known, hint = _walk(problem["loc"], schema)
     key = ".".join(path)
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         section, _, name = key.rpartition(".")
@@ -231,32 +231,39 @@ def _describe(problem: dict[str, Any], schema: Any) -> str:
         return f"{key}: missing, and there is no default"
     if kind == "value_error":
         return f"{key}: {context['error']}" if key else str(context["error"])
+    if kind.startswith("union_tag") and isinstance(problem["input"], dict):
+        kinds = context.get("expected_tags") or ", ".join(map(repr, _kinds(hint)))
+        found = repr(context["tag"]) if "tag" in context else "no `kind`"
+        return f"{key}: `kind` must be one of {kinds}, but got: {found}"
     if kind.startswith("union_tag"):
-        return f"{key}: `kind` must be one of {context.get('expected_tags', 'the known kinds')}, but got: " + (
-            repr(context["tag"]) if "tag" in context else "no `kind`"
-        )
+        return f"{key}: should be a table of keys, but got: {shown(problem['input'])}"
     message = problem["msg"].removeprefix("Input should be ").replace("an object", "a table of keys")
     return f"{key}: should be {message}, but got: {shown(problem['input'])}"
 
 
-def _walk(location: tuple[Any, ...], schema: Any) -> tuple[list[str], list[str]]:
+def _walk(location: tuple[Any, ...], schema: Any) -> tuple[list[str], list[str], Any]:
     """Follow an error's location through the schema.
 
-    Returns the key's path without the union tags that pydantic inserts, and the known keys of the last
-    section on the way.
+    Returns the key's path without the union tags that pydantic inserts, the known keys of the last section on the way,
+    and the type at its end as from `_child`.
     """
     path: list[str] = []
     known = [f.name for f in fields(schema)]
     hint = schema
     for part in location:
         if isinstance(hint, tuple):  # a union: this part is the tag of the member that was chosen
-            hint = next(member for member in hint if part in get_args(get_type_hints(member)["kind"]))
+            hint = next(member for member in hint if part in _kinds((member,)))
         else:
             path.append(str(part))
             hint = _child(hint, part)
         if is_dataclass(hint):
             known = [f.name for f in fields(hint)]
-    return path, known
+    return path, known, hint
+
+
+def _kinds(members: tuple[Any, ...]) -> list[str]:
+    """Return the kinds of the members of a tagged union."""
+    return [kind for member in members for kind in get_args(get_type_hints(member)["kind"])]
 
 
 def _child(hint: Any, part: Any) -> Any:

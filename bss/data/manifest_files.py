@@ -9,6 +9,7 @@ from itertools import islice, product
 from pathlib import Path
 
 from bss.config.schema import Links
+from bss.data.dataset_card import CARD, require_one_configuration
 from bss.data.decode.bad_sample import BadSampleError
 from bss.data.decode.frame_source import natural_order
 from bss.data.decode.paths import LinkOutsideError, boundary, inside
@@ -28,6 +29,8 @@ IN_FOLDER = (".parquet", ".arrow", *SHARDS, *OTHER_SHARDS)
 """Files of a folder that is a manifest, by the end of their name: all of one kind."""
 LISTS = ("dataset_dict.json", "state.json")
 """Files in which Hugging Face datasets list the splits and files that `save_to_disk` wrote."""
+ABOUT_FILES = (*LISTS, CARD)
+"""Files of a folder that say which others are its dataset."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -145,6 +148,7 @@ def _files_of_folder(folder: Path) -> list[Path]:
         return [file for split in _listed(folder / splits) for file in _saved(folder / split)]
     if (folder / files).is_file():
         return _saved(folder)
+    require_one_configuration(folder)
     found = [
         file
         for file in folder.rglob("*")

@@ -13,7 +13,7 @@ import numpy as np
 from bss.data.embedded.cells import schema_of, table_batches
 from bss.data.read_csv import Row, require_distinct
 from bss.data.table_contents import held_instead
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 
 MAX_ROWS = 10_000_000
 """Maximum number of rows: a few bytes may decompress to any number."""
@@ -260,8 +260,16 @@ def _readable(path: Path) -> Iterator[None]:
     except BssError:
         raise
     except Exception as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        held = held_instead(path)
-        also = f"; {held}" if held and not held.startswith("it holds a Parquet file") else ""
+        why, also = first_line(error, 300).rstrip("."), _fix(path, error)
         what = "Arrow" if path.suffix == ".arrow" else "Parquet"
-        raise BssError(f"{path}: not a readable {what} file ({why}{also}).") from error
+        raise BssError(f"{path}: not a readable {what} file ({why}{also and f'; {also}'}).") from error
+
+
+def _fix(path: Path, error: Exception) -> str:
+    """Return what the file holds and what to do, after an `error` of reading it; empty if unknown."""
+    import pyarrow
+
+    held = held_instead(path)
+    if held and not held.startswith("it holds a Parquet file"):
+        return held
+    return "if it is cut off or damaged, fetch it again" if isinstance(error, pyarrow.ArrowException | OSError) else ""

@@ -68,6 +68,12 @@ def export_data(
     make_console().print(
         f"Wrote {to}: {len(subset.samples)} of {len(subset.store)} samples ({shown}).", highlight=False, soft_wrap=True
     )
+    if form == "manifest" and not to.resolve().is_relative_to(root.resolve()):
+        make_console().print(
+            f"Its paths are relative to {config.prepare.root}: put it there, then name it in prepare.manifest.",
+            highlight=False,
+            soft_wrap=True,
+        )
     if subset.ignored:
         tests = any(sample.split == "test" and sample.id in subset.ignored for sample in subset.samples)
         make_console().print(

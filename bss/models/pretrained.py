@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
 from bss.config.schema import NetworkConfig
 from bss.data.decode.bad_sample import is_panic
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 from bss.files import digest_file
 from bss.models.encoders.i3d import I3d
 from bss.models.encoders.i3d_names import rename_from_port
@@ -133,8 +133,8 @@ def read_weights(path: Path, modality: str, key: str = "") -> dict[str, Tensor]:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise BssError(
-            f"{key}: {path} is not a safe weight file ({_first_line(error)}). It must hold only tensors, "
-            "as safetensors or torch.save of a state_dict; nothing else is unpickled."
+            f"{key}: {path} is not a safe weight file ({_first_line(error)}). If it is cut off or damaged, fetch it "
+            "again. It must hold only tensors, as safetensors or torch.save of a state_dict; nothing else is unpickled."
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise BssError(f"{key}: {path} does not hold a state_dict (names and tensors).")
@@ -250,4 +250,4 @@ def _key(modality: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+    return first_line(error).rstrip(".:")

@@ -32,7 +32,7 @@ def load_factory(factory: str, key: str) -> Any:
         close = difflib.get_close_matches(name, vars(sys.modules[module_name]), n=1)
         hint = f" Is it `{close[0]}`?" if close else ""
         raise BssError(f"{key}: {factory}: the module {module_name} has no `{name}`.{hint}") from error
-    except Exception as error:  # the module's own code
+    except (Exception, SystemExit) as error:  # the module's own code; a script may parse arguments and exit
         raise BssError(f"{key}: {factory}: cannot be imported ({_why(error)}).") from error
     if not callable(function):
         raise BssError(f"{key}: {factory}: is of type {type(function).__name__}, not a function that returns a module.")

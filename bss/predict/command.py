@@ -25,6 +25,7 @@ from bss.stages.prepare import row_number, write_skipped
 from bss.training.reproducible import make_reproducible
 
 FIX = "Fix these files, or leave out their samples with --on-bad-sample skip."
+CHANGED_FIX = "Predictions may be wrong: go back to the code that it was trained with, or rerun `bss train`."
 
 
 class _Tally:
@@ -66,6 +67,8 @@ def predict(
     require_output(output, manifest)
     make_reproducible()
     trained = Trained(run, own_code)
+    for sentence in trained.changed_code:
+        console.print(f"Warning: {sentence} {CHANGED_FIX}", markup=False, highlight=False, soft_wrap=True)
     kinds = trained.preprocessing.modalities
     new = read_new_samples(manifest, kinds, trained.classes, trained.needs_all, on_bad, links)
     tally = _Tally()

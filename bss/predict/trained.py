@@ -13,9 +13,10 @@ from bss.data.decode.bad_sample import Array
 from bss.data.preprocessing import PREPROCESSING, Preprocessing, read_preprocessing
 from bss.data.sounds import Sounds
 from bss.data.store import Modality
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 from bss.files import read_json
 from bss.models.network import MultiModalNetwork, build_network, zeros_like_stored
+from bss.models.project_code import digest_source
 from bss.models.restricted import restricted
 from bss.training.measuring import BATCH, BATCH_BYTES
 from bss.training.reproducible import resolve_device
@@ -40,8 +41,10 @@ class Trained:
             name: Modality(**{**m, "shape": tuple(m["shape"])}) for name, m in description["modalities"].items()
         }
         self.preprocessing = _preprocessing(folder, self.modalities)
+        made = read_json(folder / "provenance.json", "train", {"inputs": dict, "parameters": dict})
+        self.changed_code = _changed_code(description, made["inputs"])
         self.device = resolve_device("auto")
-        self.network = _network(folder, description, self.device)
+        self.network = _network(folder, description, made["parameters"], self.device, self.changed_code)
         self._parts: dict[tuple[str, ...], tuple[MultiModalNetwork, int]] = {}
 
     @cached_property
@@ -103,14 +106,20 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _require_no_code(folder: Path, description: dict[str, Any]) -> None:
-    encoders = description["network"].get("encoders")
-    for name, encoder in encoders.items() if isinstance(encoders, dict) else ():
-        if isinstance(encoder, dict) and (encoder.get("kind") == "python" or encoder.get("remote_code")):
+    for name, encoder in _encoders(description).items():
+        if encoder.get("kind") == "python" or encoder.get("remote_code"):
             what = encoder.get("factory") or f"the code of {encoder.get('model')}"
             raise BssError(
                 f"{folder / 'network.json'}: the encoder of `{name}` runs {str(what)[:200]}. If you trust it, run "
                 "`bss predict` with --own-code, in the folder of the project that it was trained in."
             )
+
+
+def _encoders(description: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the encoders of network.json, which may be damaged, by modality."""
+    encoders = description["network"].get("encoders")
+    found = encoders.items() if isinstance(encoders, dict) else ()
+    return {name: encoder for name, encoder in found if isinstance(encoder, dict)}
 
 
 _EXAMPLE = "outputs/runs/bss-l/seed=0"
@@ -131,18 +140,30 @@ def _preprocessing(folder: Path, modalities: dict[str, Modality]) -> Preprocessi
     return preprocessing
 
 
-def _network(folder: Path, description: dict[str, Any], device: torch.device) -> MultiModalNetwork:
-    made = read_json(folder / "provenance.json", "train", {"parameters": dict})
+def _changed_code(description: dict[str, Any], inputs: dict[str, Any]) -> list[str]:
+    """Return a sentence about each encoder whose code is not the one that it was trained with, by its digest."""
+    return [
+        f"{encoder['factory']}, the encoder of `{name}`, or what it imports has changed since the network was trained."
+        for name, encoder in _encoders(description).items()
+        if encoder.get("kind") == "python"
+        and (recorded := inputs.get(f"source_{name}")) is not None
+        and recorded != digest_source(str(encoder.get("factory")), f"network.encoders.{name}.factory")
+    ]
+
+
+def _network(
+    folder: Path, description: dict[str, Any], parameters: dict[str, Any], device: torch.device, changed: list[str]
+) -> MultiModalNetwork:
     try:
         network = build_network(description, device=device)
         weights = torch.load(folder / "model.pt", weights_only=True, map_location=device)
         network.load_state_dict(weights)
-        network.precision = made["parameters"]["train"]["precision"]
+        network.precision = parameters["train"]["precision"]
     except FileNotFoundError as error:
         raise BssError(f"{folder / 'model.pt'}: not found. {FIX}") from error
     except (BssError, MemoryError):
         raise
     except Exception as error:  # damaged files raise many types, of torch's and Python's
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BssError(f"{folder}: model.pt and network.json cannot be read ({why}). {FIX}") from error
+        why = " ".join([f"({first_line(error)}).", *changed, FIX])
+        raise BssError(f"{folder}: model.pt and network.json cannot be read {why}") from error
     return network.eval()

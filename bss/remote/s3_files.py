@@ -1,6 +1,7 @@
 """The objects below an S3 prefix as files: listed with their versions, downloaded in parallel and checked."""
 
 import shutil
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,8 +98,8 @@ def _require_space(url: str, size: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise BssError(
-            f"{url}: its files of {size:,} bytes are kept on disk while they are prepared, but {folder} has {free:,} "
-            "bytes free. Set TMPDIR to a folder on a larger disk."
+            f"{url}: its files of {size:,} bytes are kept on disk while they are prepared, but "
+            f"{tempfile.gettempdir()} has {free:,} bytes free. Set TMPDIR to a folder on a larger disk."
         )
 
 

@@ -18,6 +18,7 @@ from bss.deciding import DECIDING, pick
 from bss.errors import BssError
 from bss.files import held, whole_folder, write_json
 from bss.launch.workers import emit, jobs_at_a_time, run_jobs
+from bss.models.huggingface.agreement import resized_otherwise
 from bss.models.pretrained import digest_weights
 from bss.provenance import write_provenance
 from bss.report.statistics import auc
@@ -44,6 +45,8 @@ def measure(config: Config, store: Path, scores: Path) -> None:
     data_store = Store.open(store)
     write_features(config, store)
     console = make_console()
+    for sentence in resized_otherwise(config):
+        console.print(f"Note: {sentence}", highlight=False, markup=False, soft_wrap=True)
     summaries: dict[int, dict[str, Summary]] = {}
     with held(scores), whole_folder(scores) as folder:
         jobs = [(config, store, folder, seed) for seed in config.seeds]

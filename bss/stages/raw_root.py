@@ -16,7 +16,7 @@ from bss.config.schema import PrepareConfig
 from bss.console import make_console
 from bss.data.embedded.rows import TABLES
 from bss.data.manifest import MANIFEST_FIX
-from bss.data.manifest_files import LISTS, is_shard, manifest_files, name_in
+from bss.data.manifest_files import ABOUT_FILES, is_shard, manifest_files, name_in
 from bss.data.raw_files import distant_files
 from bss.data.read_csv import read_csv
 from bss.data.read_parquet import parquet_faults, read_parquet
@@ -120,7 +120,7 @@ def _manifest(settings: PrepareConfig, url: str, objects: Mapping[str, StoredObj
         names = Path(temporary).resolve() / folder.name
         names.mkdir()
         listed = [name for name in objects if name.startswith(start)]
-        download_objects(url, objects, [name for name in listed if posixpath.basename(name) in LISTS], names)
+        download_objects(url, objects, [name for name in listed if posixpath.basename(name) in ABOUT_FILES], names)
         for name in listed:
             (names / name).parent.mkdir(parents=True, exist_ok=True)
             (names / name).touch()

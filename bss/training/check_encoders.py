@@ -1,35 +1,47 @@
 """Check encoders from outside (kinds `python` and `huggingface`) before the first step of a trial."""
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from bss.config import Config
 from bss.config.own_encoders import HuggingfaceConfig, PythonConfig
 from bss.data.store import Store
-from bss.errors import BssError
+from bss.errors import BssError, first_line
+from bss.models.encoders.python_module import PythonModule
 from bss.models.network import MultiModalNetwork
 from bss.training.samples.read_raw import read_raw
+from bss.training.share_probe import require_independent
 
 
 def check_encoders(network: MultiModalNetwork, config: Config, store: Store) -> None:
     """Raise `BssError`, which names the encoder, if one from outside cannot be trained as `config` says.
 
-    It encodes the first two training samples: their features must be finite. Several ranks need batch normalisations
-    that can take statistics of all ranks, and dropout whose draws they can share. The random state and the network's
-    buffers are as before.
+    It encodes the first two training samples, whose features must be finite, and the largest token of texts. Several
+    ranks need batch normalisations that can take statistics of all ranks, dropout whose draws they can share, and
+    otherwise features of a sample that depend on it alone. The random state and the network's buffers are as before.
     """
     outside = [n for n, e in config.network.encoders.items() if isinstance(e, PythonConfig | HuggingfaceConfig)]
-    rows = store.rows("train")[:2]
+    rows = store.rows("train")[:4]
     for name in outside:
         key = f"params.yaml: network.encoders.{name}"
-        if config.train.nodes * config.train.processes > 1:
-            require_shareable(network.encoders[name], key)
-        if len(rows) == 2:
-            _require_finite(network, store, name, rows, key)
+        encoder, several = network.encoders[name], config.train.nodes * config.train.processes > 1
+        if several:
+            require_shareable(encoder, key)
+        network.eval()
+        with torch.no_grad():
+            inputs = network.transform_one(name, read_raw(store, name, rows, next(network.parameters()).device))
+        network.train()
+        if len(rows) >= 2:
+            _require_finite(encoder, inputs[:2], key, store.ids[rows[:2]].tolist())
+        if isinstance(encoder, PythonModule):
+            largest = store.modalities[name].largest
+            if largest is not None and len(rows):
+                token = torch.full_like(inputs[:1], largest)
+                _encode(encoder, token, f"{key}: cannot encode the token id {largest}, the largest of the store")
+            if len(rows) == 4 and several:
+                require_independent(encoder.model, inputs, key)
 
 
 def require_shareable(encoder: nn.Module, key: str) -> None:
@@ -52,16 +64,22 @@ def require_shareable(encoder: nn.Module, key: str) -> None:
             )
 
 
-def _require_finite(network: MultiModalNetwork, store: Store, name: str, rows: npt.NDArray[np.int64], key: str) -> None:
-    stored = read_raw(store, name, rows, next(network.parameters()).device)
-    encoder, mode = network.encoders[name], network.training
-    network.eval()
-    with torch.no_grad():
-        features = encoder(network.transform_one(name, stored))
-    network.train(mode)
+def _require_finite(encoder: nn.Module, inputs: Tensor, key: str, ids: list[str]) -> None:
+    samples = f"the samples {' and '.join(map(repr, ids))}"
+    features = _encode(encoder, inputs, f"{key}: cannot encode {samples}")
     if not bool(torch.isfinite(features).all()):
         raise BssError(
-            f"{key}: its features of the samples {' and '.join(map(repr, store.ids[rows].tolist()))} are not finite "
-            "numbers (NaN or infinity). Check its weights, and look for division by zero or logarithms of "
-            "non-positive values."
+            f"{key}: its features of {samples} are not finite numbers (NaN or infinity). Check its weights, and look "
+            "for division by zero or logarithms of non-positive values."
         )
+
+
+def _encode(encoder: nn.Module, inputs: Tensor, problem: str) -> Tensor:
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            features: Tensor = encoder(inputs)
+    except Exception as error:  # the user's own code
+        raise BssError(f"{problem}: {type(error).__name__}: {first_line(error)}") from error
+    encoder.train()
+    return features

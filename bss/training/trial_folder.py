@@ -14,6 +14,7 @@ from bss.data.preprocessing import PREPROCESSING
 from bss.data.store import Store
 from bss.errors import BssError
 from bss.files import read_json, whole_folder
+from bss.models.pretrained import digest_weights
 from bss.provenance import write_provenance
 from bss.training.distributed.ranks import ALONE, Ranks
 from bss.training.nondeterminism import nondeterminism_named
@@ -58,7 +59,7 @@ def train_into(
                 config, data, plan, scheduler, seed, None, lambda row: None, ranks, here, strategy, teachers
             )[0]
     checkpoints = Checkpoints(checkpoints_folder(path), key, config.resources.checkpoints)
-    inputs = {"store": data.digest, "plan": plan.digest, "cell": key}
+    inputs = {"store": data.digest, "plan": plan.digest, "cell": key, **digest_weights(config.network)}
     try:
         with whole_folder(path) as folder, nondeterminism_named(config, data):
             metrics, counts = train_trial(

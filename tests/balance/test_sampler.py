@@ -232,6 +232,37 @@ def test_wrong_observations(index, loss, message):
         sampler.observe(index, logits, loss)
 
 
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (
+            [torch.zeros(2, 3)] * 2,
+            r"`logits` must be a mapping of modality to its logits \[batch, classes\], but got: ",
+        ),
+        (
+            {"a": torch.zeros(2), "b": torch.zeros(2)},
+            r"needs a vector per sample, \[batch, d\], but got: \{'a': \(2,\)",
+        ),
+        ({"a": torch.zeros(3, 3), "b": torch.zeros(3, 3)}, r"one value per sample, \(2,\), but got: \(3,\)"),
+    ],
+)
+def test_wrong_logits_are_one_message(logits, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceSampler(N, Learned(), 0).observe([0, 1], logits, torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (SCORES[1:], rf"must be {N} numbers, one per sample of this dataset, but got: \({N - 1},\)"),
+        (np.where(np.arange(N) == 5, np.nan, SCORES), r"must be finite numbers; .*, but got: \[5\]"),
+    ],
+)
+def test_wrong_scores_are_named(scores, message):
+    with pytest.raises(ValueError, match="`scores` " + message):
+        SequenceSampler(N, Heuristic(), 0, scores=scores)
+
+
 @pytest.mark.parametrize("change", [{"seed": 4}, {"n": N + 1}, {"scheduler": Learned(beta=0.5)}])
 def test_a_state_of_something_else_is_refused(change):
     arguments = {"n": N, "scheduler": Learned(beta=0.6), "seed": 3}

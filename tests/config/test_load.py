@@ -70,7 +70,13 @@ def test_the_official_presets_are_what_the_scripts_do():
             "train.optimiser.kind=lion",
             "train.optimiser: `kind` must be one of 'sgd', 'adam', 'adamw', but got: 'lion'",
         ),
-        ("prepare.modalities.image={height: 8}", "prepare.modalities.image: `kind` must be one of"),
+        (
+            "prepare.modalities.image={height: 8}",
+            "prepare.modalities.image: `kind` must be one of 'audio', 'image', 'frames', 'clip', 'flow', 'text', "
+            "'features', but got: no `kind`",
+        ),
+        ("train.decay=null", "train.decay: should be a table of keys, but got: None"),
+        ("train.decay=cosine", "train.decay: should be a table of keys, but got: 'cosine'"),
         ("train.optimiser=null", "train.optimiser"),
         ("train.clip=0", "train: `clip` must be null or greater than 0, but got: 0"),
         ("train.early_stopping={patience: 0}", "train.early_stopping: `patience` must be at least 1, but got: 0"),

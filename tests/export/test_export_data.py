@@ -192,6 +192,15 @@ def test_data_that_changed_since_prepare_are_not_exported(pets, tmp_path):
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_manifest_outside_the_data_says_where_it_belongs(pets, tmp_path, capsys):
+    config, root, store = pets
+    exported(config, store, "manifest", root / "inside.csv")
+    assert "Its paths" not in capsys.readouterr().out
+    exported(config, store, "manifest", tmp_path / "outside.csv")
+    line = f"Its paths are relative to {config.prepare.root}: put it there, then name it in prepare.manifest."
+    assert line in capsys.readouterr().out
+
+
 def test_nothing_is_overwritten(pets, tmp_path):
     config, root, store = pets
     (tmp_path / "full").mkdir()

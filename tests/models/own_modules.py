@@ -45,11 +45,37 @@ class Wrong(nn.Module):
 
     def forward(self, x):
         y = self.layer(x.flatten(1)[:, :3])
-        return {"tuple": (y,), "map": y[:, :, None], "sum": y.sum(), "nan": y / 0 * 0}[self.how]
+        return {"tuple": (y,), "map": y[:, :, None], "sum": y.sum(), "nan": y / 0 * 0, "double": y.double()}[self.how]
 
 
 def wrong(how):
     return Wrong(how)
+
+
+class Inner(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, y):
+        if self.how == "drawn":
+            return y * torch.rand_like(y)
+        if self.how == "drawn a little":
+            return y * (1 + 0.005 * torch.rand_like(y))
+        return {"centred": y - y.mean(0), "dropped": nn.functional.dropout(y), "plain": y.relu()}[self.how]
+
+
+def shared(how):
+    linear = nn.utils.parametrizations.spectral_norm(nn.Linear(36, 5))
+    return nn.Sequential(nn.Flatten(), linear, nn.BatchNorm1d(5), Inner(how), nn.Dropout(0.5))
+
+
+def tokens(known):
+    return nn.EmbeddingBag(known, 5)
+
+
+def leaves():
+    raise SystemExit(2)
 
 
 def convolutions(norm="plain"):

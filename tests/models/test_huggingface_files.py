@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from bss.config import config_from_tree
 from bss.config.own_encoders import HuggingfaceConfig
 from bss.errors import BssError
-from bss.models.huggingface.agreement import check_agreement
+from bss.models.huggingface.agreement import check_agreement, resized_otherwise
 from bss.models.huggingface.files import digest_model, find_model, read_architecture, weight_files
 from tests.models.small_models import VIDEO_PROCESSOR, VIT_PROCESSOR, save_model
 from tests.models.test_huggingface_encoder import network_of
@@ -163,6 +163,29 @@ def test_what_a_model_does_not_have_is_named(name, keys, message, tmp_path):
     save_model(name, tmp_path)
     with pytest.raises(BssError, match=message):
         network_of({name: (tmp_path, None)}, name, **keys)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ways"),
+    [
+        ({}, None),
+        ({"resample": 2}, None),
+        ({"resample": [3]}, None),
+        ({"do_resize": False, "resample": 3}, None),
+        ({"resample": 3}, "uses a bicubic filter,"),
+        ({"do_center_crop": True, "crop_size": {"height": 16, "width": 16}}, "keeps the aspect ratio and crops,"),
+        ({"resample": 1, "size": {"shortest_edge": 16}}, "uses a Lanczos filter and keeps the aspect ratio and crops,"),
+    ],
+)
+def test_a_processor_that_resizes_in_another_way_is_said(changes, ways, tmp_path):
+    save_model("vit", tmp_path / "m")
+    write(tmp_path / "m", "preprocessor_config.json", VIT_PROCESSOR | changes)
+    picture, encoder = {"kind": "image", "height": 16, "width": 16}, {"model": str(tmp_path / "m")}
+    config = config_with(tmp_path, picture, encoder)
+    check_agreement(config)
+    found = resized_otherwise(config)
+    assert found == [] if ways is None else f"thing: the processor of {tmp_path / 'm'} {ways} but bss" in found[0]
+    assert resized_otherwise(config_with(tmp_path, picture, encoder | {"preprocessing": "unchecked"})) == []
 
 
 def word_tokenizer(folder, words, lower_case=True):

@@ -262,6 +262,15 @@ def test_a_malicious_file_is_refused_and_runs_nothing(write, name, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("left", [0, 4, 60, 4000])
+def test_weights_that_are_cut_off_are_one_message_that_says_so(left, tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_file({"weight": torch.zeros(40, 40)}, file)
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(BssError, match=r"safe weight file \(.*\)\. If it is cut off or damaged, fetch it again\."):
+        load(ENCODERS["bert"], tmp_path)
+
+
 def test_a_file_of_something_else_is_refused(tmp_path):
     torch.save({"epoch": 3, "model": {}}, tmp_path / "pytorch_model.bin")
     with pytest.raises(BssError, match="does not hold a state_dict"):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -21,7 +22,8 @@ from bss.models.deterministic_ops import nondeterministic_operations
 from bss.models.encoders.build import build_encoder
 from bss.models.network import MultiModalNetwork, build_network, describe_network
 from bss.models.pretrained import digest_weights
-from bss.training.check_encoders import require_shareable
+from bss.training.check_encoders import check_encoders, require_shareable
+from bss.training.share_probe import require_independent
 from bss.training.steps import make_optimiser
 from tests.models.own_modules import write_modules
 
@@ -121,6 +123,7 @@ def test_it_gets_its_inputs_by_the_kind_of_the_modality(modality, keys, inputs, 
             ".factory: own.nets:a_class returns the class Net; it must return a torch.nn.M",
         ),
         (config_of("own.nets:fails"), ".factory: own.nets:fails() raises ValueError: no such size"),
+        (config_of("own.nets:leaves"), ".factory: own.nets:leaves() raises SystemExit: 2"),
         (
             config_of("own.nets:no_module"),
             ".factory: own.nets:no_module returns str; it must return a torch",
@@ -130,6 +133,10 @@ def test_it_gets_its_inputs_by_the_kind_of_the_modality(modality, keys, inputs, 
         (config_of("own.nets:wrong", arguments={"how": "tuple"}), ".factory: own.nets:wrong: returns tuple; it must"),
         (config_of("own.nets:wrong", arguments={"how": "map"}), "returns float32 [2, 5, 1] for a batch of 2; it must"),
         (config_of("own.nets:wrong", arguments={"how": "sum"}), "returns float32 [] for a batch of 2; it must"),
+        (
+            config_of("own.nets:wrong", arguments={"how": "double"}),
+            "returns float64 [2, 5] for a batch of 2; it must r",
+        ),
         (config_of(arguments={"size": 3}), ".factory: own.nets:net(size) raises TypeError: "),
     ],
 )
@@ -145,6 +152,9 @@ def test_a_module_that_cannot_be_imported_is_named_with_the_reason(project):
     (project / "own" / "broken.py").write_text("import torch\nraise RuntimeError('half done')\n", encoding="utf-8")
     with pytest.raises(BssError, match=r"own\.broken:f: cannot be imported \(RuntimeError: half done\)"):
         build(config_of("own.broken:f"))
+    (project / "own" / "script.py").write_text("import sys\nsys.exit(2)\n", encoding="utf-8")
+    with pytest.raises(BssError, match=r"own\.script:f: cannot be imported \(SystemExit: 2\)"):
+        build(config_of("own.script:f"))
     (project / "own" / "needs.py").write_text("import package_that_is_absent\n", encoding="utf-8")
     with pytest.raises(BssError, match=r"own\.needs imports package_that_is_absent, which is not installed"):
         build(config_of("own.needs:f"))
@@ -198,6 +208,55 @@ def test_batch_normalisation_and_dropout_that_ranks_cannot_share_are_named(norm)
     why = "; its random draws cannot be reproduced" if norm == "dropped" else " that several processes cannot share"
     with pytest.raises(BssError, match=r"network\.encoders\.thing: 1 is a \w+" + why):
         require_shareable(encoder, KEY)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (30, None),
+        (29, r"cannot encode the token id 29, the largest of the store: \w+: .*29"),
+        (3, r"cannot encode the samples 'a' and 'b': \w+: .*7"),
+    ],
+)
+def test_stored_texts_that_the_module_cannot_encode_are_one_message(known, message):
+    text = Modality("text", (2,), "int32", None, None, 29, 30)
+    config, network = network_of(config_of("own.nets:tokens", arguments={"known": known}), text)
+    store = SimpleNamespace(
+        modalities={"thing": text},
+        ids=np.array(["a", "b"]),
+        rows=lambda split: np.arange(2),
+        read=lambda name, rows: np.full((2, 2), 7, np.int32),
+    )
+    whole = SimpleNamespace(network=config, train=SimpleNamespace(nodes=1, processes=1))
+    if message is None:
+        check_encoders(network, whole, store)
+        return
+    with pytest.raises(BssError, match=rf"network\.encoders\.thing: {message}"):
+        check_encoders(network, whole, store)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("centred", "its part 3 returns other numbers for a sample if others are in the batch"),
+        ("drawn", "its part 3 returns other numbers when it is run again: its random draws cannot be reproduced"),
+        ("drawn a little", "its part 3 returns other numbers when it is run again"),
+    ],
+)
+def test_statistics_and_draws_of_its_own_that_ranks_cannot_share_are_named(how, message):
+    encoder = build(config_of("own.nets:shared", arguments={"how": how}))
+    with pytest.raises(BssError, match=rf"network\.encoders\.thing: {message}"):
+        require_independent(encoder.model, torch.randn(4, 1, 6, 6), KEY)
+
+
+@pytest.mark.parametrize("how", ["plain", "dropped"])
+def test_batch_normalisation_and_dropout_of_torch_can_be_shared_and_trying_it_leaves_no_trace(how):
+    encoder = build(config_of("own.nets:shared", arguments={"how": how}))
+    before = torch.get_rng_state()
+    require_independent(encoder.model, torch.randn(4, 1, 6, 6, generator=torch.Generator()), KEY)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert encoder.model[2].num_batches_tracked == 0
+    assert all(module.training and not module._forward_hooks for module in encoder.model.modules())
 
 
 def build_without_probe(norm):

@@ -1,7 +1,9 @@
 """Encoders from outside through every stage: one of your own code, two frozen pretrained ones, and kept features."""
 
 import json
+import re
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow.parquet
@@ -76,6 +78,10 @@ def project(tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(sys, "path", list(sys.path))
         yield folder
+    forget_own_modules()
+
+
+def forget_own_modules():
     for name in [name for name in sys.modules if name == "own" or name.startswith("own.")]:
         del sys.modules[name]
 
@@ -171,6 +177,33 @@ def test_prediction_runs_code_only_if_it_may_and_then_repeats_the_test_split(tra
     require_repeated(run, Store.open(small_store))
 
 
+def test_prediction_says_if_the_code_is_not_the_one_that_was_trained(trained, project):
+    run, parts, sizes = (
+        project / "runs" / "uniform" / "seed=0",
+        project / "own" / "parts.py",
+        project / "own" / "sizes.py",
+    )
+    assert Trained(run, own_code=True).changed_code == []
+    sentence = "own.nets:net, the encoder of `vector`, or what it imports has changed since the network was trained."
+    with edited(parts, "# another"):
+        assert Trained(run, own_code=True).changed_code == [sentence]
+    with edited(sizes, "WIDTH = 9"):
+        forget_own_modules()
+        with pytest.raises(BssError, match=re.escape(f"{sentence} Rerun `bss train`.")):
+            Trained(run, own_code=True)
+    forget_own_modules()
+
+
+@contextmanager
+def edited(path, line):
+    kept = path.read_bytes()
+    path.write_bytes(kept + f"{line}\n".encode())
+    try:
+        yield
+    finally:
+        path.write_bytes(kept)
+
+
 def require_repeated(run, store):
     """Require that the network that `run` holds predicts the test split as the trial did."""
     network = Trained(run, own_code=True).network
@@ -179,9 +212,11 @@ def require_repeated(run, store):
     assert scores.argmax(axis=1).tolist() == table["predicted"]
 
 
-def test_the_provenance_of_the_scores_has_the_digests(trained, project):
+def test_the_provenance_of_scores_and_trials_has_the_digests(trained, project):
     inputs = read_json(project / "scores" / "provenance.json", "measure")["inputs"]
     assert set(inputs) == {"store", "source_vector", "weights_audio", "weights_image"}
+    of_trial = read_json(project / "runs" / "uniform" / "seed=0" / "provenance.json", "train")["inputs"]
+    assert of_trial == of_trial | {name: inputs[name] for name in inputs}
 
 
 def test_features_that_are_not_finite_are_named_before_the_first_step(project, small_root, small_store, tmp_path):

@@ -1,6 +1,7 @@
 """Raw data on S3: the store is that of the same files on disk, and what is wrong there is said by its URL."""
 
 import gzip
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -281,7 +282,9 @@ def test_too_small_a_disk_for_plain_files_is_refused_before_any_is_read(client, 
     message = refused(prepared_from, make_parameters(plain, "{a,b}.csv"), URL, tmp_path / "store")
     size = sum((plain / name).stat().st_size for name in ("a.csv", "b.csv"))
     assert f"its files of {size:,} bytes are kept on disk" in message
-    assert message.endswith("10 bytes free. Set TMPDIR to a folder on a larger disk.")
+    assert message.endswith(
+        f", but {tempfile.gettempdir()} has 10 bytes free. Set TMPDIR to a folder on a larger disk."
+    )
 
 
 def test_what_is_read_where_it_lies_is_said(client, many, small_disk, tmp_path, capsys):

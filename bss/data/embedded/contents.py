@@ -13,6 +13,8 @@ PATH_ONLY = (
     "embed_external_files=True)"
 )
 
+EMPTY = "is empty, 0 bytes"
+
 
 class Source(Protocol):
     """Files inside one file, by position. Thread-safe."""
@@ -59,7 +61,7 @@ class Contents:
         """Return the bytes of a file; raise `BadSampleError` if there are none."""
         member = self.members[address]
         if member.digest is None:
-            raise BadSampleError(PATH_ONLY.format(path=member.name[:100]))
+            raise BadSampleError(PATH_ONLY.format(path=member.name[:100]) if member.name else EMPTY)
         return member.source.read(member.position)
 
     def recorded_name(self, value: str) -> str:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.config.own_encoders import PythonConfig
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 from bss.models.encoders.base import Encoder
 from bss.models.encoders.probe import probe
 from bss.models.project_code import load_factory
@@ -37,11 +37,9 @@ def _made(config: PythonConfig, key: str) -> nn.Module:
     factory = load_factory(config.factory, key)
     try:
         module = factory(**config.arguments)
-    except Exception as error:  # the user's own code
-        why = (str(error).strip().splitlines() or [""])[0][:200]
-        raise BssError(
-            f"{key}: {config.factory}({', '.join(config.arguments)}) raises {type(error).__name__}: {why}"
-        ) from error
+    except (Exception, SystemExit) as error:  # the user's own code
+        call = f"{config.factory}({', '.join(config.arguments)})"
+        raise BssError(f"{key}: {call} raises {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(module, nn.Module):
         what = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
         raise BssError(f"{key}: {config.factory} returns {what}; it must return a torch.nn.Module.")

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,34 @@ def check_agreement(config: Config) -> None:
                 problems += _pictures(name, kind, encoder, architecture)
     if problems:
         raise BssError("\n".join(f"params.yaml: {problem}." for problem in problems))
+
+
+def resized_otherwise(config: Config) -> list[str]:
+    """Return a sentence about each model whose processor resizes pictures in another way than bss, which is no error.
+
+    An encoder with ``preprocessing: unchecked`` is left out.
+    """
+    sentences = []
+    for name, encoder in config.network.encoders.items():
+        pictures = isinstance(config.prepare.modalities[name], ImageKind | FramesKind | ClipKind)
+        if not pictures or not isinstance(encoder, HuggingfaceConfig) or encoder.preprocessing != "checked":
+            continue
+        if ways := _resizing(read_architecture(encoder, name)["processor"] or {}):
+            sentences.append(
+                f"{name}: the processor of {encoder.model} {' and '.join(ways)}, but bss resizes whole pictures to one "
+                "size with a bilinear filter: features differ slightly from those that the model was made for."
+            )
+    return sentences
+
+
+def _resizing(processor: dict[str, Any]) -> list[str]:
+    """Return what a processor does otherwise than a bilinear filter on whole pictures, as verbs with their objects."""
+    if not processor.get("do_resize", True):
+        return []
+    size, filters = processor.get("size"), {"0": "nearest", "1": "Lanczos", "3": "bicubic", "4": "box", "5": "Hamming"}
+    named = filters.get(str(processor.get("resample")))
+    keeps = processor.get("do_center_crop", False) or (isinstance(size, dict) and "shortest_edge" in size)
+    return [f"uses a {named} filter"] * (named is not None) + ["keeps the aspect ratio and crops"] * bool(keeps)
 
 
 def _audio(name: str, kind: AudioKind, architecture: Architecture) -> list[str]:

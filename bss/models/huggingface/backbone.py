@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.config.own_encoders import HuggingfaceConfig, Lora
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 from bss.models.encoders.base import frame_by_frame
 from bss.models.encoders.transformer import ATTENTION
 from bss.models.huggingface.files import Architecture, find_model, model_key
@@ -129,8 +129,9 @@ def build_model(encoder: HuggingfaceConfig, architecture: Architecture, modality
             config, attn_implementation=ATTENTION, dtype=torch.float32, trust_remote_code=encoder.remote_code
         )
     except Exception as error:  # unknown or damaged settings raise many types
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BssError(f"{model_key(modality)}: {encoder.model}: AutoModel cannot build it ({why}).") from error
+        raise BssError(
+            f"{model_key(modality)}: {encoder.model}: AutoModel cannot build it ({first_line(error)})."
+        ) from error
 
 
 def encoder_part(whole: Any, kind: str) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bss.config.own_encoders import Lora
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 from bss.extras import not_installed
 
 BASE, ADAPTER = ".base_layer.", "lora_"
@@ -31,7 +31,7 @@ def add_adapters(model: nn.Module, lora: Lora, modality: str) -> None:
         inject_adapter_in_model(settings, model)
     except ValueError as error:
         kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-        why = f"peft has no default for {kind}" if names is None else str(error).strip().splitlines()[0][:200]
+        why = f"peft has no default for {kind}" if names is None else first_line(error).rstrip(".")
         raise BssError(
             f"{key}.lora.target_modules: {'null' if names is None else names}: {why}. Set it to all-linear or to some "
             f"of the model's linear layers: {', '.join(linear)}."

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bss.config.own_encoders import HuggingfaceConfig
 from bss.data.store import Modality
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 from bss.models.encoders.base import Encoder
 from bss.models.encoders.pretrained_model import Computed, PretrainedModel
 from bss.models.huggingface.backbone import Backbone, Frozen
@@ -43,9 +43,8 @@ class PretrainedParts:
         except BssError:
             raise
         except Exception as error:  # the model's own code, about sizes that it does not take
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise BssError(
-                f"{self._backbone.key}: {self.config.model}: cannot encode `{self.modality}`: {why}"
+                f"{self._backbone.key}: {self.config.model}: cannot encode `{self.modality}`: {first_line(error)}"
             ) from error
         if self.config.frozen:
             return Computed(self.config, inputs)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bss.config.own_encoders import HuggingfaceConfig
 from bss.data.sounds import Sounds
-from bss.errors import BssError
+from bss.errors import BssError, first_line
 from bss.models.huggingface.files import Architecture, model_key
 from bss.models.inputs.waveforms import PlacedSounds, Waveforms
 
@@ -96,8 +96,7 @@ def make_extractor(architecture: Architecture, modality: str) -> Any:
     try:
         return getattr(transformers, kind).from_dict(processor)
     except Exception as error:  # damaged settings raise many types
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BssError(f"{key}: preprocessor_config.json does not describe a {kind} ({why}).") from error
+        raise BssError(f"{key}: preprocessor_config.json does not describe a {kind} ({first_line(error)}).") from error
 
 
 def normalisation_of(encoder: HuggingfaceConfig, architecture: Architecture, modality: str) -> ImageProcessing | None:

@@ -41,6 +41,7 @@ def test_bytes_that_are_no_image_or_sound_are_reported_with_table_and_row(data, 
     images[2] = {"bytes": b"<html>not found</html>", "path": "b.png"}
     images[5] = {"bytes": None, "path": "folder/c.png"}
     images[6] = None
+    images[7] = {"bytes": b"", "path": None}
     sounds = [{"bytes": sound(i), "path": f"{i}.wav"} for i in range(16)]
     sounds[11]["bytes"] = sound(11)[:100]
     columns = table(image=pa.array(images, FILE), audio=pa.array(sounds, FILE))
@@ -61,6 +62,7 @@ def test_bytes_that_are_no_image_or_sound_are_reported_with_table_and_row(data, 
             "embedded (Hugging Face datasets: embed_external_files=True)",
         ),
         ("s06", "7", "image is empty"),
+        ("s07", "8", "image m.parquet::8/image: is empty, 0 bytes"),
         ("s11", "12", "audio m.parquet::12/audio: cut off: 56 of 160 bytes of sound found"),
     ]
     images[6] = images[1]
@@ -69,8 +71,18 @@ def test_bytes_that_are_no_image_or_sound_are_reported_with_table_and_row(data, 
     assert [line.partition(": ")[0] for line in lines[1:-1]] == [
         "  row 3 (id s02)",
         "  row 6 (id s05)",
+        "  row 8 (id s07)",
         "  row 12 (id s11)",
     ]
+
+
+@pytest.mark.parametrize("left", [0, 10, 1000])
+def test_a_table_that_is_cut_off_is_refused_with_the_fix(data, refused, left):
+    write_table(data / "m.parquet", table())
+    (data / "m.parquet").write_bytes((data / "m.parquet").read_bytes()[:left])
+    (line,) = refused("m.parquet")
+    assert line.startswith("data/m.parquet: not a readable Parquet file (Parquet ")
+    assert line.endswith("; if it is cut off or damaged, fetch it again).")
 
 
 def test_faults_in_several_tables_name_the_table(data, refused):

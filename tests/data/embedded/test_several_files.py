@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from in_shards import joined
 
 from bss.data.embedded.cells import Cells
-from bss.data.manifest_files import expand_braces, split_in
+from bss.data.manifest_files import expand_braces, manifest_files, split_in
 from bss.errors import BssError
 
 
@@ -75,6 +75,37 @@ def test_names_of_patterns_and_splits():
         "a_test_1.tar",
     ]
     assert [split_in(name) for name in names] == ["val", "val", "train", "", "", "test"]
+
+
+CARD = """---
+license: mit
+configs:
+- config_name: small
+  data_files:
+  - split: train
+    path: small/train-*
+{more}dataset_info:
+- config_name: other
+---
+# Pets
+config_name: none
+"""
+
+
+def test_a_folder_of_several_configurations_is_refused_with_their_names(tmp_path):
+    for name in ("small", "large"):
+        (tmp_path / "hub" / name).mkdir(parents=True)
+        write_table(tmp_path / "hub" / name / "train-00000-of-00001.parquet", table())
+    (tmp_path / "hub" / "README.md").write_text(CARD.format(more="- config_name: 'large'\n  data_files: large/*\n"))
+    with pytest.raises(
+        BssError, match=r"hub: README\.md lists 2 configurations, .*: small, large\. Name the folder or"
+    ):
+        manifest_files(tmp_path, "hub")
+    assert len(manifest_files(tmp_path, "hub/small")) == 1
+    assert len(manifest_files(tmp_path, "hub/**/*.parquet")) == 2
+    for text in (CARD.format(more=""), "# Pets\n", "---\nconfigs: null\n---\n", "\x00"):
+        (tmp_path / "hub" / "README.md").write_text(text)
+        assert len(manifest_files(tmp_path, "hub")) == 2
 
 
 @settings(deadline=None)

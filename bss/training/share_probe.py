@@ -1,0 +1,102 @@
+"""Try whether ranks can share the batches of a module from outside: a sample's features must depend on it alone.
+
+Torch's batch normalisation and dropout are left out, because ranks share their statistics and draws.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+from bss.errors import BssError
+from bss.models.encoders.probe import kept_buffers
+
+AGAIN, IN_SHARES = 1e-4, 1e-2
+"""Of the largest value: more than rounding changes in a second run, and with the size of the batch."""
+
+Trace = list[tuple[str, Tensor, Tensor]]
+"""Name, input and output of each part of a module, in the order in which they end: the module itself is the last."""
+
+
+def require_independent(module: nn.Module, inputs: Tensor, key: str) -> None:
+    """Raise `BssError`, which names `key` and a part of `module`, if ranks would get other features than one process.
+
+    `inputs` are four or more samples, of which each of two ranks would have half. Buffers and random state are as
+    before; `module` is in train mode.
+    """
+    module.train()
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.eval()
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices=devices), _NoDropout():
+        together, again = _trace(module, inputs), _trace(module, inputs)
+        shares = _joined([_trace(module, share) for share in inputs.tensor_split(2)])
+    module.train()
+    fix = "set train.processes and train.nodes to 1"
+    if changed := _changed(together, again, AGAIN):
+        raise BssError(
+            f"{key}: {changed} returns other numbers when it is run again: its random draws cannot be reproduced "
+            "across processes. Use torch's Dropout alone, without that of attention or recurrent layers, or "
+            f"{fix}."
+        )
+    if changed := _changed(together, shares, IN_SHARES):
+        raise BssError(
+            f"{key}: {changed} returns other numbers for a sample if others are in the batch, of which each process "
+            f"has a share. For statistics of the batch use torch's BatchNorm1d, 2d or 3d, or {fix}."
+        )
+
+
+class _NoDropout(TorchFunctionMode):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if function is F.dropout else function(*args, **(kwargs or {}))
+
+
+def _trace(module: nn.Module, inputs: Tensor) -> Trace:
+    """Run `module` and give its buffers their values back: such as spectral normalisation's change in every run."""
+    trace: Trace = []
+
+    def hook(name: str) -> Any:
+        def note(_: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
+            if given and isinstance(given[0], Tensor) and isinstance(returned, Tensor):
+                trace.append((name, given[0].clone(), returned.clone()))
+
+        return note
+
+    hooks = [part.register_forward_hook(hook(name)) for name, part in module.named_modules()]
+    try:
+        with kept_buffers(module):
+            module(inputs)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return trace
+
+
+def _joined(traces: list[Trace]) -> Trace:
+    """Return the traces of the parts of a batch as one of the batch."""
+    return [
+        (parts[0][0], torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts]))
+        for parts in zip(*traces, strict=False)
+    ]
+
+
+def _changed(one: Trace, other: Trace, tolerance: float) -> str:
+    """Return what returned other values in `other`, the first part that did for the same inputs; empty if none did."""
+    if _same(one[-1][2], other[-1][2], tolerance):
+        return ""
+    pairs = list(zip(one, other, strict=False))
+    changed = (a[0] for a, b in pairs if _same(a[1], b[1], tolerance) and not _same(a[2], b[2], tolerance))
+    first = next(changed, "")
+    return f"its part {first}" if first else "the module"
+
+
+def _same(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    if a.shape != b.shape:
+        return False
+    a, b = a.double(), b.double()
+    scale = float(a.nan_to_num(0, 0, 0).abs().amax()) if a.numel() else 0.0
+    return torch.allclose(a, b, rtol=0, atol=tolerance * scale, equal_nan=True)
