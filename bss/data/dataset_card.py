@@ -3,14 +3,13 @@
 import re
 from pathlib import Path
 
+from bss.config.load import parse_yaml
 from bss.errors import BssError
 
 CARD = "README.md"
 MOST_BYTES = 1 << 20
 """Of a card that is read: its header comes first."""
 _HEADER = re.compile(r"---\n(.*?\n)---\s", re.DOTALL)
-_CONFIGS = re.compile(r"^configs:[^\n]*\n((?:[ -][^\n]*\n|\n)*)", re.MULTILINE)
-_NAME = re.compile(r"^[ -]*config_name:\s*(.+?)\s*$", re.MULTILINE)
 
 
 def require_one_configuration(folder: Path) -> None:
@@ -25,12 +24,13 @@ def require_one_configuration(folder: Path) -> None:
 
 
 def configurations(card: Path) -> list[str]:
-    """Return the names of the configurations in a card's header; none if it lists none."""
+    """Return the names of the configurations in a card's header; none if it lists none or cannot be read."""
     try:
         with card.open("rb") as file:
             text = file.read(MOST_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
-    except OSError:
+        header = _HEADER.match(text)
+        found = parse_yaml(header[1], str(card)).get("configs") if header else None
+    except (OSError, BssError):
         return []
-    header = _HEADER.match(text)
-    block = header and _CONFIGS.search(header[1])
-    return [name.strip("'\"") for name in _NAME.findall(block[1])] if block else []
+    listed = found if isinstance(found, list) else []
+    return [str(one["config_name"]) for one in listed if isinstance(one, dict) and "config_name" in one]
