@@ -33,8 +33,8 @@ def require_independent(module: nn.Module, inputs: Tensor, key: str) -> None:
             part.eval()
     devices = [inputs.device] if inputs.device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices=devices), _NoDropout():
-        together, again = _trace(module, inputs), _trace(module, inputs)
-        shares = _joined([_trace(module, share) for share in inputs.tensor_split(2)])
+        (together, buffers), (again, _) = _trace(module, inputs), _trace(module, inputs)
+        traces, of_shares = zip(*(_trace(module, share) for share in inputs.tensor_split(2)), strict=True)
     module.train()
     fix = "set train.processes and train.nodes to 1"
     if changed := _changed(together, again, AGAIN):
@@ -43,10 +43,15 @@ def require_independent(module: nn.Module, inputs: Tensor, key: str) -> None:
             "across processes. Use torch's Dropout alone, without that of attention or recurrent layers, or "
             f"{fix}."
         )
-    if changed := _changed(together, shares, IN_SHARES):
+    if changed := _changed(together, _joined(traces), IN_SHARES):
         raise BssError(
             f"{key}: {changed} returns other numbers for a sample if others are in the batch, of which each process "
             f"has a share. For statistics of the batch use torch's BatchNorm1d, 2d or 3d, or {fix}."
+        )
+    if moved := [name for name, buffer in buffers.items() if not _same(buffer, of_shares[0][name], IN_SHARES)]:
+        raise BssError(
+            f"{key}: its buffer {moved[0]} follows the samples in the batch, of which each process has a share: it "
+            f"would differ between processes. Make it a parameter or leave it unchanged in train mode, or {fix}."
         )
 
 
@@ -55,8 +60,11 @@ class _NoDropout(TorchFunctionMode):
         return args[0] if function is F.dropout else function(*args, **(kwargs or {}))
 
 
-def _trace(module: nn.Module, inputs: Tensor) -> Trace:
-    """Run `module` and give its buffers their values back: such as spectral normalisation's change in every run."""
+def _trace(module: nn.Module, inputs: Tensor) -> tuple[Trace, dict[str, Tensor]]:
+    """Run `module`; return its trace and its buffers after the run, which then get their values back.
+
+    Buffers such as spectral normalisation's change in every run, whatever the samples.
+    """
     trace: Trace = []
 
     def hook(name: str) -> Any:
@@ -70,13 +78,14 @@ def _trace(module: nn.Module, inputs: Tensor) -> Trace:
     try:
         with kept_buffers(module):
             module(inputs)
+            buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     finally:
         for handle in hooks:
             handle.remove()
-    return trace
+    return trace, buffers
 
 
-def _joined(traces: list[Trace]) -> Trace:
+def _joined(traces: tuple[Trace, ...]) -> Trace:
     """Return the traces of the parts of a batch as one of the batch."""
     return [
         (parts[0][0], torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts]))

@@ -56,8 +56,12 @@ class Inner(nn.Module):
     def __init__(self, how):
         super().__init__()
         self.how = how
+        self.register_buffer("usual", torch.zeros(5))
 
     def forward(self, y):
+        if self.how == "followed":
+            self.usual.mul_(0.9).add_(0.1 * y.detach().mean(0))
+            return y
         if self.how == "drawn":
             return y * torch.rand_like(y)
         if self.how == "drawn a little":
