@@ -105,11 +105,17 @@ def check_combinations(config: "Config") -> None:
         for kind, name in combination._asdict().items():
             right = f"made of a scheduler, or all, and a strategy; the {kind} is one of {known[kind]}"
             require(name in known[kind], "combinations", combination.name, right)
-    setting = setting_of(config)
+    setting, compared = setting_of(config), sorted(COMPARED & set(config.measure.score.criteria))
     # Without a weight of their own in the loss, heads count only where they are compared with each other.
-    reads_heads = setting.unimodal > 0 or not COMPARED.isdisjoint(config.measure.score.criteria)
+    reads_heads = setting.unimodal > 0 or bool(compared)
     for combination in listed:
         entry = config.schedule.schedulers[combination.scheduler]
+        if entry.needs_scores and entry.measures_every is None and compared and setting.unimodal == 0:
+            raise ValueError(
+                f"combinations: the scheduler `{combination.scheduler}` ranks by {compared[0]}, which compares "
+                "unimodal heads, but network.loss_weights.unimodal is 0: they are not trained, and what they say would "
+                "be noise. Raise it, or set measure.score.criteria to others, such as [training_loss]."
+            )
         strategy = strategy_of(config, combination.strategy) or Plain()
         if reads_heads and entry.measures_every is not None and not strategy.trains_heads(setting):
             raise ValueError(

@@ -15,7 +15,10 @@ from bss.strategies import Prediction
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the training loss ``fused * CE(fused) + unimodal * sum of CE(modality)``."""
+    """Weights of the training loss ``fused * CE(fused) + unimodal * sum of CE(modality)``.
+
+    Logits of weight 0 are not trained, and take no part in the prediction.
+    """
 
     fused: float = 1.0
     """The paper's a_multi (CREMA-D: 0.1)."""

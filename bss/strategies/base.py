@@ -140,9 +140,9 @@ class Strategy(ABC):
         Untrained logits take no part.
         """
         weights = self.weights(setting)
-        if not weights.unimodal:
+        if not any(weights.unimodal.values()):
             return "fused"
-        return "unimodal-heads" if weights.fused is None else None
+        return None if weights.fused else "unimodal-heads"
 
     def network(self, setting: Setting) -> Mapping[str, Any]:
         """Return the keys of the section network that the method sets, with their values; `heads` maps to a dict."""

@@ -209,7 +209,7 @@ def test_more_folds_than_groups_and_heads_without_a_loss_are_errors(small_root, 
         audit(config_for(small_root, folds=7), small_store, tmp_path / "audit")
     tree = small_tree(small_root)
     tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
-    tree["combinations"] = ["uniform", "control"]  # learned schedulers are refused without trained heads
+    tree |= {"combinations": ["uniform"], "compare": {"baseline": "uniform"}}  # scores need trained heads
     with pytest.raises(BssError, match=r"loss_weights.unimodal: is 0, so the unimodal heads are untrained"):
         audit(config_from_tree(tree, "params.yaml"), small_store, tmp_path / "audit")
 

@@ -240,6 +240,26 @@ def test_so_they_do_where_the_weight_of_the_heads_is_0(strategy, criteria, refus
         config_from_tree(tree, "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("listed", "criteria", "refused"),
+    [
+        (["uniform", "bss-h"], ["training_loss", "logit_similarity"], "logit_similarity"),
+        (["uniform", "bss-h"], ["training_loss"], None),
+        (["uniform"], ["prediction_similarity", "training_loss"], None),
+    ],
+)
+def test_a_fixed_ranking_compares_no_untrained_heads(listed, criteria, refused, small_root):
+    tree = small_tree(small_root) | {"combinations": listed, "compare": {"baseline": "uniform"}}
+    tree["measure"]["score"] = {"criteria": criteria}
+    config_from_tree(tree, "params.yaml")
+    tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
+    if refused is None:
+        config_from_tree(tree, "params.yaml")
+        return
+    with pytest.raises(BssError, match=rf"`bss-h` ranks by {refused}, .* network\.loss_weights\.unimodal is 0"):
+        config_from_tree(tree, "params.yaml")
+
+
 def test_a_strategy_that_is_not_trained_needs_not_go_with_the_rest(small_root):
     tree = crossed_tree(small_root) | {"strategies": {"mine": {"kind": "midas"}}}
     tree["train"]["processes"] = 2
