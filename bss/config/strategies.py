@@ -45,6 +45,7 @@ def setting_of(config: "Config") -> Setting:
         config.train.batch_size,
         config.train.label_smoothing,
         config.train.accumulate,
+        config.network.prediction,
     )
 
 

@@ -19,7 +19,7 @@ def require_one_configuration(folder: Path) -> None:
         shown = ", ".join(name[:100] for name in names[:20])
         raise BssError(
             f"{folder}: {CARD} lists {len(names)} configurations, datasets of their own: {shown}. Name the folder or "
-            f"the files of one in prepare.manifest, such as {names[0][:100]} or '{names[0][:100]}/*.parquet'."
+            "the files of one of them in prepare.manifest."
         )
 
 
@@ -27,7 +27,7 @@ def configurations(card: Path) -> list[str]:
     """Return the names of the configurations in a card's header; none if it lists none or cannot be read."""
     try:
         with card.open("rb") as file:
-            text = file.read(MOST_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
+            text = file.read(MOST_BYTES).decode("utf-8-sig", "replace").replace("\r\n", "\n")
         header = _HEADER.match(text)
         found = parse_yaml(header[1], str(card)).get("configs") if header else None
     except (OSError, BssError):

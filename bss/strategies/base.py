@@ -142,7 +142,8 @@ class Strategy(ABC):
         weights = self.weights(setting)
         if not any(weights.unimodal.values()):
             return "fused"
-        return None if weights.fused else "unimodal-heads"
+        reads_fused = setting.prediction not in ("unimodal-heads", "by-entropy")
+        return "unimodal-heads" if reads_fused and not weights.fused else None
 
     def network(self, setting: Setting) -> Mapping[str, Any]:
         """Return the keys of the section network that the method sets, with their values; `heads` maps to a dict."""

@@ -9,7 +9,20 @@ from typing import Any, ClassVar, Literal
 from bss.balance.checks import require
 from bss.lazy_torch import torch
 from bss.strategies.base import Method
-from bss.strategies.hooks import FIRST, PROBED, Context, EpochPlan, Facts, Group, Onset, Setting, Split, State, Weights
+from bss.strategies.hooks import (
+    FIRST,
+    PROBED,
+    Context,
+    EpochPlan,
+    Facts,
+    Group,
+    Onset,
+    Prediction,
+    Setting,
+    Split,
+    State,
+    Weights,
+)
 
 LEAST = 1e-4
 """Smallest change of the overfitting; a gain is divided by its square."""
@@ -59,6 +72,10 @@ class GBlending(Method):
             return super().weights(setting)
         each = 1 / (len(setting.modalities) + 1)
         return Weights(each, dict.fromkeys(setting.modalities, each))
+
+    def prediction(self, setting: Setting) -> Prediction | None:
+        """Return the fused logits if `loss` is published; else estimates give any logits a weight."""
+        return super().prediction(setting) if self.loss == "published" else None
 
     def onset(self, setting: Setting) -> Onset:
         """At the second estimate by heads, the first one by probe runs."""

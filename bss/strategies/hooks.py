@@ -46,6 +46,8 @@ class Setting:
     """That of `train.label_smoothing`."""
     accumulate: int = 1
     """Parts of a batch."""
+    prediction: Prediction = "all-heads"
+    """network.prediction."""
 
 
 @dataclass(frozen=True)

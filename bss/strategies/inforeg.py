@@ -112,6 +112,9 @@ class InfoReg(BySource):
         if self.loss == "product":
             return super().objectives(context, seen)
         shares = share_logits(seen)
+        if seen.ignored is not None:  # a share of no features has the bias, which must not learn from them
+            shown = zip(shares.items(), (~seen.ignored).unbind(dim=1), strict=True)
+            shares = {name: z * there[:, None] for (name, z), there in shown}
         return [Objective(weighted_loss(replace(seen, logits=shares), Weights(1.0, dict.fromkeys(shares, 1.0))))]
 
     def gather(self, context: Context, seen: Seen) -> torch.Tensor:

@@ -33,22 +33,24 @@ def require_independent(module: nn.Module, inputs: Tensor, key: str) -> None:
             part.eval()
     devices = [inputs.device] if inputs.device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices=devices), _NoDropout():
+        before = _random_states(devices)
         (together, buffers), (again, _) = _trace(module, inputs), _trace(module, inputs)
+        drew = any(not torch.equal(a, b) for a, b in zip(before, _random_states(devices), strict=True))
         traces, of_shares = zip(*(_trace(module, share) for share in inputs.tensor_split(2)), strict=True)
     module.train()
     fix = "set train.processes and train.nodes to 1"
-    if changed := _changed(together, again, AGAIN):
+    changed = _changed(together, again, AGAIN)
+    if changed or drew:
         raise BssError(
-            f"{key}: {changed} returns other numbers when it is run again: its random draws cannot be reproduced "
-            "across processes. Use torch's Dropout alone, without that of attention or recurrent layers, or "
-            f"{fix}."
+            f"{key}: {changed or 'the module'} draws random numbers of its own, which cannot be reproduced across "
+            f"processes. Use torch's Dropout alone, without that of attention or recurrent layers, or {fix}."
         )
-    if changed := _changed(together, _joined(traces), IN_SHARES):
+    if changed := _changed(together, _joined(together, traces), IN_SHARES):
         raise BssError(
             f"{key}: {changed} returns other numbers for a sample if others are in the batch, of which each process "
             f"has a share. For statistics of the batch use torch's BatchNorm1d, 2d or 3d, or {fix}."
         )
-    if moved := [name for name, buffer in buffers.items() if not _same(buffer, of_shares[0][name], IN_SHARES)]:
+    if moved := [name for name, buffer in buffers.items() if not _same(buffer, of_shares[0][name], AGAIN)]:
         raise BssError(
             f"{key}: its buffer {moved[0]} follows the samples in the batch, of which each process has a share: it "
             f"would differ between processes. Make it a parameter or leave it unchanged in train mode, or {fix}."
@@ -57,7 +59,14 @@ def require_independent(module: nn.Module, inputs: Tensor, key: str) -> None:
 
 class _NoDropout(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if function is F.dropout else function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if function is F.dropout:
+            return args[0] if args else kwargs["input"]
+        return function(*args, **kwargs)
+
+
+def _random_states(devices: list[torch.device]) -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
 
 
 def _trace(module: nn.Module, inputs: Tensor) -> tuple[Trace, dict[str, Tensor]]:
@@ -85,12 +94,24 @@ def _trace(module: nn.Module, inputs: Tensor) -> tuple[Trace, dict[str, Tensor]]
     return trace, buffers
 
 
-def _joined(traces: tuple[Trace, ...]) -> Trace:
-    """Return the traces of the parts of a batch as one of the batch."""
-    return [
-        (parts[0][0], torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts]))
-        for parts in zip(*traces, strict=False)
-    ]
+def _joined(whole: Trace, traces: tuple[Trace, ...]) -> Trace:
+    """Return the traces of the shares of a batch as one of the batch, like that of the `whole`.
+
+    Parts whose values are not of one row per sample, such as positions or texts cut to the longest, keep the whole's.
+    """
+    joined = []
+    for all_at_once, *shares in zip(whole, *traces, strict=False):
+        values = [_rows(all_at_once[i], [share[i] for share in shares]) for i in (1, 2)]
+        joined.append((all_at_once[0], *values) if None not in values else all_at_once)
+    return [*joined[:-1], (whole[-1][0], whole[-1][1], torch.cat([trace[-1][2] for trace in traces]))]
+
+
+def _rows(whole: Tensor, shares: list[Tensor]) -> Tensor | None:
+    """Return the rows of all `shares`, None if they are not the rows of `whole`."""
+    if whole.dim() == 0 or any(share.shape[1:] != whole.shape[1:] or share.dim() == 0 for share in shares):
+        return None
+    rows = torch.cat(shares)
+    return rows if rows.shape == whole.shape else None
 
 
 def _changed(one: Trace, other: Trace, tolerance: float) -> str:

@@ -60,8 +60,10 @@ class Inner(nn.Module):
 
     def forward(self, y):
         if self.how == "followed":
-            self.usual.mul_(0.9).add_(0.1 * y.detach().mean(0))
+            self.usual.mul_(0.99).add_(0.01 * y.detach().mean(0))
             return y
+        if self.how == "drawn seldom":
+            return y * (torch.rand(len(y), 1) > 1e-6)
         if self.how == "drawn":
             return y * torch.rand_like(y)
         if self.how == "drawn a little":

@@ -239,8 +239,9 @@ def test_stored_texts_that_the_module_cannot_encode_are_one_message(known, messa
     ("how", "message"),
     [
         ("centred", "its part 3 returns other numbers for a sample if others are in the batch"),
-        ("drawn", "its part 3 returns other numbers when it is run again: its random draws cannot be reproduced"),
-        ("drawn a little", "its part 3 returns other numbers when it is run again"),
+        ("drawn", "its part 3 draws random numbers of its own, which cannot be reproduced across processes"),
+        ("drawn a little", "its part 3 draws random numbers of its own"),
+        ("drawn seldom", "the module draws random numbers of its own"),
         ("followed", r"its buffer 3\.usual follows the samples in the batch"),
     ],
 )
@@ -248,6 +249,34 @@ def test_statistics_and_draws_of_its_own_that_ranks_cannot_share_are_named(how, 
     encoder = build(config_of("own.nets:shared", arguments={"how": how}))
     with pytest.raises(BssError, match=rf"network\.encoders\.thing: {message}"):
         require_independent(encoder.model, torch.randn(4, 1, 6, 6), KEY)
+
+
+def test_a_module_whose_parts_have_no_row_per_sample_can_be_shared():
+    class Trimmed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cut, self.scale, self.positions = Cut(), Constant(torch.ones(())), Constant(torch.ones(5))
+
+        def forward(self, x):
+            x = self.cut(x.flatten(1)) * self.scale(x)
+            return x.sum(dim=1, keepdim=True) + self.positions(x)
+
+    class Constant(torch.nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.value = value
+
+        def forward(self, x):
+            return self.value
+
+    class Cut(torch.nn.Module):  # to the longest of the batch, as texts are
+        def forward(self, x):
+            return x[:, : int((x != 0).sum(dim=1).max())]
+
+    inputs = torch.zeros(4, 1, 6, 6)
+    for i in range(4):
+        inputs[i].view(-1)[: 3 * i + 1] = 1.0
+    require_independent(Trimmed(), inputs, KEY)
 
 
 @pytest.mark.parametrize("how", ["plain", "dropped"])

@@ -153,6 +153,23 @@ def test_the_published_loss_of_inforeg_goes_through_the_halves_of_the_fusion_hea
     assert strategy.prediction(setting) == "fused"
 
 
+def test_the_share_of_an_ignored_modality_does_not_train_the_bias():
+    network, strategy = make_network(TWO), InfoReg(loss="published")
+    seen = seen_of(network, Toy(TWO))
+    ignored = torch.zeros(len(seen.labels), 2, dtype=torch.bool)
+    ignored[:, 1] = True
+    (plain,) = strategy.objectives(context_of(strategy, network), seen)
+    (objective,) = strategy.objectives(context_of(strategy, network), replace(seen, ignored=ignored))
+    bias = network.fusion.head.bias
+    share = seen.features["video"] @ network.fusion.head.weight[:, 4:].T + bias / 2
+    of_video = F.cross_entropy(share, seen.labels, reduction="none")
+    torch.testing.assert_close(objective.loss, plain.loss - of_video + math.log(CLASSES))
+    gradients = [
+        torch.autograd.grad(x.sum(), bias, retain_graph=True)[0] for x in (objective.loss, plain.loss, of_video)
+    ]
+    torch.testing.assert_close(gradients[0], gradients[1] - gradients[2])
+
+
 def test_inforeg_holds_by_the_strength_of_the_modality_and_the_gap_that_it_is_told():
     sums, count = torch.tensor([4.5, 2.0]), 5  # means .9 and .4
     slips = InfoReg(strengths={"video": 0.1})

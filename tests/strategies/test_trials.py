@@ -31,7 +31,7 @@ from bss.tracking.columns import final_values
 from bss.training.initial_network import initial_network
 from bss.training.resume.checkpoints import Checkpoints
 from bss.training.strategy.check_needs import check_needs
-from bss.training.strategy.start import Teachers
+from bss.training.strategy.start import Teachers, config_for
 from bss.training.trial import train_trial
 
 SAME = ("history.csv", "metrics.json", "model.pt", "network.json", "predictions.parquet", "sequences.parquet")
@@ -258,6 +258,33 @@ def test_one_that_trains_the_heads_itself_or_reads_none_is_not(tree, make_config
     tree["compare"] = {"baseline": "uniform"}
     tree["network"]["loss_weights"] = {"fused": 1.0, "unimodal": 0.0}
     make_config(tree)
+
+
+@pytest.mark.parametrize(
+    ("weights", "configured", "strategy", "prediction"),
+    [
+        ((1.0, 0.0), "all-heads", None, "fused"),
+        ((1.0, 0.0), "all-heads", {"kind": "modality-dropout"}, "fused"),
+        ((0.0, 1.0), "all-heads", None, "unimodal-heads"),
+        ((0.0, 1.0), "fused", {"kind": "modality-dropout"}, "unimodal-heads"),
+        ((0.0, 1.0), "by-entropy", None, "by-entropy"),
+        ((0.0, 1.0), "by-entropy", {"kind": "modality-dropout"}, "by-entropy"),
+        ((0.1, 0.9), "all-heads", None, "all-heads"),
+        ((0.1, 0.9), "evidence", {"kind": "longer"}, "evidence"),
+        ((1.0, 0.0), "all-heads", {"kind": "g-blending", "probe": "train"}, "all-heads"),
+    ],
+)
+def test_untrained_logits_take_no_part_in_the_prediction(tree, make_config, weights, configured, strategy, prediction):
+    tree |= {"combinations": ["uniform"], "compare": {"baseline": "uniform"}}
+    if strategy is not None:
+        tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
+    tree["network"] |= {
+        "loss_weights": dict(zip(("fused", "unimodal"), weights, strict=True)),
+        "prediction": configured,
+    }
+    config = make_config(tree)
+    mine = None if strategy is None else config.strategies["mine"]
+    assert config_for(mine, config).network.prediction == prediction
 
 
 def test_without_a_section_there_is_no_strategy(tree, make_config):

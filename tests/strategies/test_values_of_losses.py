@@ -15,7 +15,6 @@ from bss.strategies.lfm import Lfm, divergence
 from bss.strategies.mbsd import difference_of_sureness, distillation
 from bss.strategies.modality_dropout import ModalityDropout
 from bss.strategies.mslr import Mslr
-from bss.strategies.none import Plain
 from bss.strategies.pmr import closeness
 from bss.strategies.weights import Weighted
 
@@ -187,15 +186,6 @@ def test_the_fused_loss_alone_leaves_the_heads_as_they_are():
     train(strategy, network, Toy(TWO))
     for name, value in before.state_dict().items():
         assert torch.equal(value, network.state_dict()[name]) == name.startswith("heads."), name
-
-
-@pytest.mark.parametrize(
-    ("fused", "unimodal", "prediction"), [(1.0, 0.0, "fused"), (0.0, 1.0, "unimodal-heads"), (0.1, 0.9, None)]
-)
-def test_logits_that_network_loss_weights_do_not_train_take_no_part_in_the_prediction(fused, unimodal, prediction):
-    setting = replace(setting_for(make_network(TWO)), fused=fused, unimodal=unimodal)
-    for strategy in (Plain(), Weighted(label_smoothing=0.1), ModalityDropout()):
-        assert strategy.prediction(setting) == prediction
 
 
 def test_independent_networks_leave_the_fusion_head_and_learn_what_each_would_alone():

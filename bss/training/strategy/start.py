@@ -8,6 +8,7 @@ from bss.config.training import with_epochs
 from bss.data.store import Store
 from bss.models.network import MultiModalNetwork
 from bss.strategies import Strategy
+from bss.strategies.none import Plain
 from bss.strategies.weights import Weighted
 from bss.training.distributed.ranks import Ranks
 from bss.training.strategy.check_needs import require_val, require_widths
@@ -32,11 +33,8 @@ class Teachers:
 
 def config_for(strategy: Strategy | None, config: Config) -> Config:
     """Return `config` with the network and the epochs of `strategy`, and the prediction by logits that it trains."""
-    if strategy is None:
-        return config
+    strategy = strategy or Plain()
     config = replace(config, train=with_epochs(config.train, strategy.total_epochs(config.train.epochs)))
-    if strategy.plain:
-        return config
     setting, network = setting_of(config), config.network
     changes = {**strategy.network(setting), "prediction": strategy.prediction(setting) or network.prediction}
     changes["heads"] = replace(network.heads, **changes.get("heads", {}))
