@@ -278,10 +278,8 @@ def test_untrained_logits_take_no_part_in_the_prediction(tree, make_config, weig
     tree |= {"combinations": ["uniform"], "compare": {"baseline": "uniform"}}
     if strategy is not None:
         tree |= {"strategies": {"mine": strategy}, "combinations": ["uniform", "uniform+mine"]}
-    tree["network"] |= {
-        "loss_weights": dict(zip(("fused", "unimodal"), weights, strict=True)),
-        "prediction": configured,
-    }
+    loss_weights = dict(zip(("fused", "unimodal"), weights, strict=True))
+    tree["network"] |= {"loss_weights": loss_weights, "prediction": configured}
     config = make_config(tree)
     mine = None if strategy is None else config.strategies["mine"]
     assert config_for(mine, config).network.prediction == prediction
