@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -123,23 +124,18 @@ def unit_weights(chances: torch.Tensor, number: torch.Tensor | float, weighing: 
     return 1 / divisor.clamp_min(1e-12)
 
 
-def masked_layers(encoder: torch.nn.Module) -> list[tuple[Any, torch.nn.Module | None]]:
-    """Return the linear and convolutional layers of `encoder`, each with the batch normalisation behind it, if any.
+def masked_layers(encoder: torch.nn.Module) -> Iterator[tuple[Any, torch.nn.Module | None]]:
+    """Yield the linear and convolutional layers of `encoder`, each with the batch normalisation behind it, if any.
 
     That is the next module with weights of its own, if it normalises as many channels.
     """
     layers = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    norms = torch.nn.modules.batchnorm._BatchNorm
     weighted: list[Any] = [m for m in encoder.modules() if next(m.parameters(recurse=False), None) is not None]
-    return [
-        (
-            layer,
-            norm
-            if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm) and norm.num_features == len(layer.weight)
-            else None,
-        )
-        for layer, norm in pairwise([*weighted, None])
-        if isinstance(layer, layers)
-    ]
+    for layer, behind in pairwise([*weighted, None]):
+        if isinstance(layer, layers):
+            fits = isinstance(behind, norms) and behind.num_features == len(layer.weight)
+            yield layer, behind if fits else None
 
 
 def scale_units(layer: torch.nn.Module, factors: torch.Tensor) -> None:

@@ -219,7 +219,7 @@ class Convolutions(torch.nn.Module):
 
 def test_amss_finds_the_batch_normalisation_behind_a_layer():
     part = Convolutions()
-    assert masked_layers(part) == [(part.one, part.norm), (part.two, None), (part.last, None)]
+    assert list(masked_layers(part)) == [(part.one, part.norm), (part.two, None), (part.last, None)]
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

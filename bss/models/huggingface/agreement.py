@@ -25,15 +25,14 @@ def check_agreement(config: Config) -> None:
     It looks at params.yaml and the models' files alone. An encoder with ``preprocessing: unchecked`` is not checked.
     """
     problems: list[str] = []
-    for name, encoder in config.network.encoders.items():
-        if isinstance(encoder, HuggingfaceConfig) and encoder.preprocessing == "checked":
-            kind, architecture = config.prepare.modalities[name], read_architecture(encoder, name)
-            if isinstance(kind, AudioKind):
-                problems += _audio(name, kind, architecture)
-            elif isinstance(kind, TextKind):
-                problems += _text(name, kind, encoder, Path(config.prepare.root))
-            else:
-                problems += _pictures(name, kind, encoder, architecture)
+    for name, encoder in _checked(config).items():
+        kind, architecture = config.prepare.modalities[name], read_architecture(encoder, name)
+        if isinstance(kind, AudioKind):
+            problems += _audio(name, kind, architecture)
+        elif isinstance(kind, TextKind):
+            problems += _text(name, kind, encoder, Path(config.prepare.root))
+        else:
+            problems += _pictures(name, kind, encoder, architecture)
     if problems:
         raise BssError("\n".join(f"params.yaml: {problem}." for problem in problems))
 
@@ -44,9 +43,8 @@ def resized_otherwise(config: Config) -> list[str]:
     An encoder with ``preprocessing: unchecked`` is left out.
     """
     sentences = []
-    for name, encoder in config.network.encoders.items():
-        pictures = isinstance(config.prepare.modalities[name], ImageKind | FramesKind | ClipKind)
-        if not pictures or not isinstance(encoder, HuggingfaceConfig) or encoder.preprocessing != "checked":
+    for name, encoder in _checked(config).items():
+        if not isinstance(config.prepare.modalities[name], ImageKind | FramesKind | ClipKind):
             continue
         if ways := _resizing(read_architecture(encoder, name)["processor"] or {}):
             sentences.append(
@@ -54,6 +52,15 @@ def resized_otherwise(config: Config) -> list[str]:
                 "size with a bilinear filter: features differ slightly from those that the model was made for."
             )
     return sentences
+
+
+def _checked(config: Config) -> dict[str, HuggingfaceConfig]:
+    """Return the pretrained encoders whose processors are compared with bss, by modality."""
+    return {
+        name: encoder
+        for name, encoder in config.network.encoders.items()
+        if isinstance(encoder, HuggingfaceConfig) and encoder.preprocessing == "checked"
+    }
 
 
 def _resizing(processor: dict[str, Any]) -> list[str]:
